@@ -1,0 +1,22 @@
+# The race detector needs a C compiler; without one the tests run without it.
+RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),$(if $(shell command -v $$(go env CC)),-race))
+CODE := . examples
+MODULES := $(CODE) internal/e2e internal/tools
+EACH = for m in $(MODULES); do echo "$$m: $(1)" && (cd $$m && $(1)) || exit 1; done
+CROSS = for m in $(CODE); do echo "$$m: $(1)" && (cd $$m && $(1)) || exit 1; done
+
+.PHONY: demo test e2e check fuzz bench dist
+
+demo: ; @cd examples && go run ./quickstart
+test: ; @for m in $(CODE); do (cd $$m && go test $(RACE) ./...) || exit 1; done
+e2e: ; @cd internal/e2e && go test $(RACE) ./...
+check: fmt vet lint tidy
+fuzz: ; @./internal/tools/fuzz.sh
+bench: ; @go test -run '^$$' -bench . -benchmem ./...
+dist: ; @./internal/tools/dist.sh
+
+.PHONY: fmt vet lint tidy
+fmt: ; @files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted:" $$files; exit 1; }
+vet: ; @$(call CROSS,go vet ./...) && $(call CROSS,GOOS=windows go vet ./...) && $(call CROSS,GOARCH=386 go vet ./...) && cd internal/e2e && go vet ./...
+lint: ; @tool=$$(cd internal/tools && go tool -n staticcheck) && for m in $(CODE) internal/e2e; do echo "$$m: staticcheck" && (cd $$m && $$tool ./...) || exit 1; done
+tidy: ; @$(call EACH,go mod tidy -diff)

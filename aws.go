@@ -1,0 +1,50 @@
+package secretref
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/seed74218947/secretref/internal/coord"
+)
+
+// An AWSReference names a secret in AWS Secrets Manager. Its version AWSCURRENT
+// is read; the credentials need secretsmanager:GetSecretValue on the secret,
+// and kms:Decrypt on its key if that is a customer's own.
+type AWSReference struct {
+	// Region is the region of the secret, for example "eu-west-1". Required; the
+	// region of the environment or profile is not used.
+	Region string
+
+	// SecretID is the secret's name or ARN. Required.
+	SecretID string
+
+	// SecretPointer leads to the value inside a secret that is a JSON document.
+	// Empty: the whole secret is the value, byte for byte.
+	SecretPointer Pointer
+
+	// EndpointOverride is the URL to ask instead of the region's own endpoint.
+	// Empty: the region's, unless environment or profile move it as the AWS SDK
+	// documents (AWS_ENDPOINT_URL_SECRETS_MANAGER).
+	EndpointOverride string
+}
+
+// String returns the canonical form, which [Parse] takes back.
+func (r AWSReference) String() string { return r.coord().String() }
+
+func (AWSReference) reference() {}
+
+func (r AWSReference) coord() coord.Reference {
+	return coord.Reference{Kind: coord.AWS, Region: r.Region, SecretID: r.SecretID,
+		Pointer: string(r.SecretPointer), EndpointOverride: r.EndpointOverride}
+}
+
+// AWSOptions say how AWS Secrets Manager is reached. The zero value is the
+// SDK's default chain: environment, web identity, shared files, container,
+// EC2 instance metadata (version 2 only).
+type AWSOptions struct {
+	// Config is used instead of loading one. Its Region is ignored, since every
+	// reference names its own, and so is its Retryer: the Resolver retries. An
+	// HTTPClient of your own sends the requests, with its own proxy and
+	// redirects; the Resolver bounds the answers. Nil: loaded when the first AWS
+	// reference is resolved, and again after its credentials were refused.
+	Config *aws.Config
+}

@@ -1,0 +1,733 @@
+package secretref_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/fakeaws"
+)
+
+const (
+	awsKeyID  = "AKIDEXAMPLE"
+	awsSecret = "key-" + canary
+	awsToken  = "token-" + canary
+)
+
+// awsEnv takes the machine's own AWS settings away: no files, no instance.
+func awsEnv(t testing.TB) {
+	for _, pair := range os.Environ() {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, "")
+			require.NoError(t, os.Unsetenv(name))
+		}
+	}
+	none := t.TempDir()
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_CONFIG_FILE", filepath.Join(none, "config"))
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(none, "credentials"))
+	t.Setenv("AWS_CA_BUNDLE", "")
+}
+
+// awsFake is AWS as the environment describes it, with a key that it knows.
+func awsFake(t testing.TB) *fakeaws.Server {
+	s := fakeaws.New()
+	t.Cleanup(s.Close)
+	s.AddKey(awsKeyID, awsSecret, awsToken)
+	awsEnv(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", awsKeyID)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", awsSecret)
+	t.Setenv("AWS_SESSION_TOKEN", awsToken)
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", s.URL())
+	return s
+}
+
+// awsResolver is a Resolver that ends with the test. events has what OnFetch
+// was told, once all fetches have ended.
+func awsResolver(t testing.TB, opts secretref.Options) (r *secretref.Resolver, events func() []secretref.FetchEvent) {
+	var mu sync.Mutex
+	var seen []secretref.FetchEvent
+	opts.OnFetch = func(e secretref.FetchEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, e)
+	}
+	r = secretref.New(&opts)
+	t.Cleanup(func() { r.Close() })
+	return r, func() []secretref.FetchEvent {
+		mu.Lock()
+		defer mu.Unlock()
+		return append([]secretref.FetchEvent{}, seen...)
+	}
+}
+
+func awsDB(pointer string) string {
+	return secretref.AWSReference{Region: "eu-west-1", SecretID: "db", SecretPointer: secretref.Pointer(pointer)}.String()
+}
+
+func TestAWSSecretsComeBackExactly(t *testing.T) {
+	s := awsFake(t)
+	const jsonWarning, newlineWarning = "is the secretPointer missing?", "ends in a newline"
+	for name, c := range map[string]struct{ text, pointer, want, warning string }{
+		"a password":               {"hunter2", "", "hunter2", ""},
+		"text that is not JSON":    {`{"a":`, "", `{"a":`, ""},
+		"white space is kept":      {" hunter2\t", "", " hunter2\t", ""},
+		"a trailing newline":       {"hunter2\n", "", "hunter2\n", newlineWarning},
+		"a whole JSON object":      {"{\"password\": \"p\" }", "", "{\"password\": \"p\" }", jsonWarning},
+		"UTF-8":                    {"pä\u2028ß\U0001f511\x00", "", "pä\u2028ß\U0001f511\x00", ""},
+		"UTF-8 behind a pointer":   {`{"pä":"ß\ud83d\udd11"}`, "/pä", "ß\U0001f511", ""},
+		"escapes":                  {`"\"`, "", `"\"`, ""},
+		"a number, digit by digit": {`{"port":1.50e+09000000000000000001}`, "/port", "1.50e+09000000000000000001", ""},
+		"a boolean":                {`{"tls":true}`, "/tls", "true", ""},
+		"the last duplicate":       {`{"a":{"b":1},"a":{"b":"2"}}`, "/a/b", "2", ""},
+		"an escaped pointer":       {`{"a/b":{"c~d":["x"]}}`, "/a~1b/c~0d/0", "x", ""},
+		"64 KiB":                   {strings.Repeat("\x01", 64<<10), "", strings.Repeat("\x01", 64<<10), ""},
+		"65 KiB":                   {strings.Repeat("\u20ac", 65<<10/3), "", strings.Repeat("\u20ac", 65<<10/3), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for kind, put := range map[string]func(){
+				"string": func() { s.PutSecret("eu-west-1", "db", c.text) },
+				"binary": func() { s.PutBinary("eu-west-1", "db", []byte(c.text)) },
+			} {
+				put()
+				var log bytes.Buffer
+				r, _ := awsResolver(t, secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				got, err := r.Resolve(t.Context(), awsDB(c.pointer))
+				require.NoError(t, err, kind)
+				require.Equal(t, c.want, got.Reveal(), kind)
+				if c.warning == "" {
+					require.Empty(t, log.String())
+				} else {
+					require.Contains(t, log.String(), c.warning)
+				}
+			}
+		})
+	}
+}
+
+func TestAWSPointersThatMissAreErrors(t *testing.T) {
+	s := awsFake(t)
+	for text, pointer := range map[string]string{
+		`{"a":"` + canary + `"}`: "/b", `{"a":{"b":"` + canary + `"}}`: "/a", `{"a":null}`: "/a", `{"a":["` + canary + `"]}`: "/a/1",
+		canary: "/a", `{"a":"` + canary + `"} x`: "/a", "{\"a\":\"\xff" + canary + "\"}": "/a", `{"a":"` + canary: "/a",
+	} {
+		s.PutBinary("eu-west-1", "db", []byte(text))
+		r, _ := awsResolver(t, secretref.Options{})
+		_, err := r.Resolve(t.Context(), awsDB(pointer))
+		require.ErrorIs(t, err, secretref.ErrPointer, "%s", strings.ReplaceAll(text, canary, "x"))
+		requireSilent(t, err)
+	}
+}
+
+func TestAWSSecretsAreNamedByNameOrARN(t *testing.T) {
+	s := awsFake(t)
+	arn := s.PutSecret("eu-west-1", "prod/db", "hunter2")
+	r, _ := awsResolver(t, secretref.Options{})
+	for _, id := range []string{"prod/db", arn, arn[:len(arn)-len("-abcdef")]} {
+		got, err := r.ResolveReference(t.Context(), secretref.AWSReference{Region: "eu-west-1", SecretID: id})
+		require.NoError(t, err)
+		require.Equal(t, "hunter2", got.Reveal())
+	}
+}
+
+func TestAWSErrorsSayWhatMendsThem(t *testing.T) {
+	said := func(status int, code, message string) func(*fakeaws.Server) {
+		return func(s *fakeaws.Server) {
+			s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+				w.WriteHeader(status)
+				fmt.Fprintf(w, `{"__type":%q,"message":%q}`, code, message+" "+canary)
+				return true
+			})
+		}
+	}
+	code := func(code string) func(*fakeaws.Server) { return said(400, code, "") }
+	const home, abroad = "arn:aws:secretsmanager:eu-west-1:" + fakeaws.Account + ":secret:db", "arn:aws:secretsmanager:us-east-1:" + fakeaws.Account + ":secret:db-AbCdEf"
+	for name, c := range map[string]struct {
+		prepare func(*fakeaws.Server)
+		secret  string
+		want    error
+		text    []string
+	}{
+		"missing":                    {nil, "none", secretref.ErrNotFound, []string{`no secret "none" in region "eu-west-1"`}},
+		"ARN of elsewhere":           {nil, abroad, secretref.ErrNotFound, []string{`"us-east-1"`, `the reference says "eu-west-1"`}},
+		"deleted":                    {func(s *fakeaws.Server) { s.DeleteSecret("eu-west-1", "db") }, "db", secretref.ErrNotFound, []string{"marked for deletion", "restore-secret"}},
+		"other state":                {code("InvalidRequestException"), "db", secretref.ErrUnsupported, []string{"present state"}},
+		"without a value":            {nil, "empty", secretref.ErrNotFound, []string{"has no value", "AWSCURRENT"}},
+		"not a name":                 {nil, "a b", secretref.ErrSyntax, []string{`"a b"`, "secretId"}},
+		"denied":                     {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "db") }, "db", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue", `"db"`, `-??????`, "arn:aws:secretsmanager:eu-west-1:*:secret:db-??????"}},
+		"denied by ARN":              {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "*") }, home, secretref.ErrDenied, []string{home + "-??????"}},
+		"denied whole ARN":           {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "*") }, home + "-AbCdEf", secretref.ErrDenied, []string{home + `-AbCdEf"`}},
+		"denied abroad":              {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "*") }, abroad, secretref.ErrDenied, []string{`of region "us-east-1"`}},
+		"denied, kms named":          {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "kms") }, "kms", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue"}},
+		"denied explicitly":          {said(400, "AccessDeniedException", "is not authorized with an explicit deny in a resource-based policy"), "db", secretref.ErrDenied, []string{"explicitly"}},
+		"key denied":                 {func(s *fakeaws.Server) { s.Deny("kms:Decrypt", "db") }, "db", secretref.ErrDenied, []string{"kms:Decrypt", `"db"`}},
+		"key denied, said otherwise": {said(400, "AccessDeniedException", "User: x is not authorized to perform: kms:Decrypt on resource"), "db", secretref.ErrDenied, []string{"kms:Decrypt"}},
+		"key broken":                 {code("DecryptionFailure"), "db", secretref.ErrDenied, []string{"kms:Decrypt", "enabled"}},
+		"key wrong":                  {func(s *fakeaws.Server) { s.AddKey(awsKeyID, "another", awsToken) }, "db", secretref.ErrUnauthenticated, []string{"secret access key", "clock"}},
+		"clock wrong":                {func(s *fakeaws.Server) { s.SetClock(func() time.Time { return time.Now().Add(-time.Hour) }) }, "db", secretref.ErrUnauthenticated, []string{"clock"}},
+		"token expired":              {(*fakeaws.Server).ExpireCredentials, "db", secretref.ErrUnauthenticated, []string{"expired", "renew"}},
+		"key unknown":                {func(s *fakeaws.Server) { s.RemoveKey(awsKeyID) }, "db", secretref.ErrUnauthenticated, []string{"AWS_ACCESS_KEY_ID", `"eu-west-1" is enabled`}},
+		"undocumented code":          {said(400, "SomethingException", ""), "db", secretref.ErrUnsupported, []string{"SomethingException"}},
+		"undocumented text":          {said(400, "is it "+canary+"?", ""), "db", secretref.ErrUnsupported, []string{"400"}},
+		"403 with a code":            {said(403, "SomethingException", ""), "db", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue"}},
+		"401 without":                {said(401, "", ""), "db", secretref.ErrUnauthenticated, []string{"401"}},
+		"403 without":                {said(403, "", ""), "db", secretref.ErrDenied, []string{"403", "proxy"}},
+		"404 without":                {func(s *fakeaws.Server) { s.Fail(1, 404, "", nil) }, "db", secretref.ErrUnsupported, []string{"is it AWS Secrets Manager?"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := awsFake(t)
+			for _, name := range []string{"db", "kms"} {
+				s.PutSecret("eu-west-1", name, canary)
+			}
+			s.CreateEmpty("eu-west-1", "empty")
+			if c.prepare != nil {
+				c.prepare(s)
+			}
+			var log bytes.Buffer
+			r, events := awsResolver(t, secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+			_, err := r.ResolveReference(t.Context(), secretref.AWSReference{Region: "eu-west-1", SecretID: c.secret})
+			require.ErrorIs(t, err, c.want)
+			for _, text := range c.text {
+				require.Contains(t, err.Error(), text)
+			}
+			requireSilent(t, err)
+			require.NotContains(t, log.String(), canary)
+			require.Equal(t, 1, s.Calls(), "what is permanent fails at once")
+			require.Equal(t, 1, events()[0].Attempts)
+			requireSilent(t, events()[0])
+		})
+	}
+}
+
+func TestAWSErrorsKeepTheCodeForErrorsAs(t *testing.T) {
+	s := awsFake(t)
+	s.Fail(1, 400, "DecryptionFailure", nil)
+	r, _ := awsResolver(t, secretref.Options{})
+	_, err := r.Resolve(t.Context(), awsDB(""))
+	var api smithy.APIError
+	require.ErrorAs(t, err, &api)
+	require.Equal(t, "DecryptionFailure", api.ErrorCode())
+	require.Empty(t, api.ErrorMessage())
+}
+
+func TestAWSIsAskedAgainWhenTheFailurePasses(t *testing.T) {
+	for name, fail := range map[string]func(*fakeaws.Server){
+		"throttled":          func(s *fakeaws.Server) { s.Fail(1, 400, "ThrottlingException", nil) },
+		"429":                func(s *fakeaws.Server) { s.Fail(1, 429, "", nil) },
+		"internal error":     func(s *fakeaws.Server) { s.Fail(1, 500, "InternalServiceError", nil) },
+		"503 without a word": func(s *fakeaws.Server) { s.Fail(1, 503, "", nil) },
+		"undocumented 502":   func(s *fakeaws.Server) { s.Fail(1, 502, "Strange", nil) },
+		"connection broken": func(s *fakeaws.Server) {
+			s.Intercept(func(http.ResponseWriter, *http.Request) bool { s.Intercept(nil); panic(http.ErrAbortHandler) })
+		},
+		"answer cut off": func(s *fakeaws.Server) {
+			s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+				s.Intercept(nil)
+				w.Header().Set("Content-Length", "1000")
+				_, _ = io.WriteString(w, `{"SecretString":"half`)
+				return true
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := awsFake(t)
+			t.Setenv("AWS_MAX_ATTEMPTS", "7")
+			t.Setenv("AWS_RETRY_MODE", "adaptive")
+			s.PutSecret("eu-west-1", "db", "hunter2")
+			fail(s)
+			r, events := awsResolver(t, secretref.Options{})
+			got, err := r.Resolve(t.Context(), awsDB(""))
+			require.NoError(t, err)
+			require.Equal(t, "hunter2", got.Reveal())
+			require.Equal(t, 2, s.Calls(), "there is one retry loop")
+			require.Equal(t, 2, events()[0].Attempts)
+		})
+	}
+}
+
+func TestAWSIsNotAskedBeforeItsRetryAfter(t *testing.T) {
+	for _, code := range []string{"", "ThrottlingException"} {
+		s := awsFake(t)
+		s.Fail(9, 503, code, http.Header{"Retry-After": {"60"}})
+		r, _ := awsResolver(t, secretref.Options{Timeout: 5 * time.Second})
+		start := time.Now()
+		_, err := r.Resolve(t.Context(), awsDB(""))
+		require.ErrorIs(t, err, secretref.ErrUnavailable)
+		require.Equal(t, 1, s.Calls())
+		require.Less(t, time.Since(start), 2*time.Second, "waiting longer than Timeout would teach nothing")
+	}
+}
+
+// The answers of servers that are not AWS, or mean harm.
+func TestAWSAnswersAreReadStrictlyAndBounded(t *testing.T) {
+	flood := func(w http.ResponseWriter, r *http.Request, mib int, sent *atomic.Int64) {
+		chunk := bytes.Repeat([]byte("x"), 1<<20)
+		_, _ = io.WriteString(w, `{"SecretString":"`)
+		for i := 0; i != mib && r.Context().Err() == nil; i++ {
+			n, err := w.Write(chunk)
+			sent.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}
+	var sent atomic.Int64
+	for name, c := range map[string]struct {
+		answer func(w http.ResponseWriter, r *http.Request)
+		want   error
+		text   string
+	}{
+		"not JSON":         {awsWrites(`{"SecretString":"` + canary), secretref.ErrUnavailable, "JSON"},
+		"HTML":             {awsWrites("<html><body>" + canary + "</body></html>"), secretref.ErrUnavailable, "JSON"},
+		"nothing":          {awsWrites(""), secretref.ErrUnavailable, "JSON"},
+		"two documents":    {awsWrites(`{"SecretString":"` + canary + `"}{}`), secretref.ErrUnavailable, "JSON"},
+		"invalid UTF-8":    {awsWrites("{\"SecretString\":\"\xff" + canary + "\"}"), secretref.ErrUnavailable, "UTF-8"},
+		"half a surrogate": {awsWrites(`{"SecretString":"\ud83d` + canary + `"}`), secretref.ErrUnavailable, "surrogate"},
+		"null":             {awsWrites(`null`), secretref.ErrUnavailable, "not that of AWS"},
+		"an array":         {awsWrites(`["` + canary + `"]`), secretref.ErrUnavailable, "not that of AWS"},
+		"no value":         {awsWrites(`{"Name":"` + canary + `"}`), secretref.ErrNotFound, "no value"},
+		"a number":         {awsWrites(`{"SecretString":1234}`), secretref.ErrUnavailable, "not that of AWS"},
+		"broken base64":    {awsWrites(`{"SecretBinary":"` + canary + `"}`), secretref.ErrUnavailable, "not that of AWS"},
+		"100 MB":           {func(w http.ResponseWriter, r *http.Request) { flood(w, r, 100, &sent) }, secretref.ErrUnavailable, "8 MiB"},
+		"100 MB, announced": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "104857617")
+			flood(w, r, 100, &sent)
+		}, secretref.ErrUnavailable, "8 MiB"},
+		"without end":       {func(w http.ResponseWriter, r *http.Request) { flood(w, r, -1, &sent) }, secretref.ErrUnavailable, "8 MiB"},
+		"error without end": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); flood(w, r, -1, &sent) }, secretref.ErrUnavailable, "8 MiB"},
+		"HTML as an error":  {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); awsWrites("<html>"+canary)(w, r) }, secretref.ErrUnsupported, "is it AWS Secrets Manager?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := awsFake(t)
+			sent.Store(0)
+			s.Intercept(func(w http.ResponseWriter, r *http.Request) bool { c.answer(w, r); return true })
+			r, _ := awsResolver(t, secretref.Options{})
+			_, err := r.Resolve(t.Context(), awsDB(""))
+			require.ErrorIs(t, err, c.want)
+			require.Contains(t, err.Error(), c.text)
+			requireSilent(t, err)
+			require.Equal(t, 1, s.Calls(), "an answer that makes no sense does not begin to")
+			s.Close() // waits for the flood
+			require.Less(t, sent.Load(), int64(32<<20), "8 MiB, and what the sockets hold")
+		})
+	}
+}
+
+func awsWrites(body string) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
+}
+
+func TestAWSThatDoesNotAnswerEndsAtTheTimeout(t *testing.T) {
+	s := awsFake(t)
+	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true })
+	r, _ := awsResolver(t, secretref.Options{Timeout: 100 * time.Millisecond})
+	start := time.Now()
+	_, err := r.Resolve(t.Context(), awsDB(""))
+	require.ErrorIs(t, err, secretref.ErrUnavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Contains(t, err.Error(), strings.TrimPrefix(s.URL(), "http://")+" did not answer in time")
+	require.Less(t, time.Since(start), 5*time.Second)
+
+	s.Close()
+	_, err = r.Resolve(t.Context(), awsDB(""))
+	require.ErrorIs(t, err, secretref.ErrUnavailable)
+	require.Contains(t, err.Error(), "refuses connections")
+}
+
+func TestAWSHundredReferencesIntoOneSecretAreOneCall(t *testing.T) {
+	s := awsFake(t)
+	s.PutSecret("eu-west-1", "db", `{"a":"x"}`)
+	s.Latency(5 * time.Millisecond)
+	refs := make([]string, 100)
+	for i := range refs {
+		refs[i] = awsDB("/a")
+	}
+	r, _ := awsResolver(t, secretref.Options{})
+	got, err := r.ResolveAll(t.Context(), refs...)
+	require.NoError(t, err)
+	require.Equal(t, "x", got[99].Reveal())
+	require.Equal(t, 1, s.Calls())
+
+	s.ResetCalls()
+	s.Latency(50 * time.Millisecond) // long enough for all to come
+	var callers sync.WaitGroup
+	for range 100 {
+		callers.Go(func() {
+			got, err := r.Resolve(t.Context(), awsDB("/a"))
+			require.NoError(t, err)
+			require.Equal(t, "x", got.Reveal())
+		})
+	}
+	callers.Wait()
+	require.Equal(t, 1, s.Calls(), "also from 100 goroutines")
+}
+
+// awsHundred puts 100 secrets and returns references to them.
+func awsHundred(s *fakeaws.Server) []string {
+	refs := make([]string, 100)
+	for i := range refs {
+		name := fmt.Sprintf("secret-%d", i)
+		s.PutSecret("eu-west-1", name, "value of "+name)
+		refs[i] = secretref.AWSReference{Region: "eu-west-1", SecretID: name}.String()
+	}
+	return refs
+}
+
+func TestAWSHundredSecretsAreHundredCallsFiftyAtATime(t *testing.T) {
+	s := awsFake(t)
+	refs := awsHundred(s)
+	var now, most atomic.Int32
+	var once sync.Once
+	full := make(chan struct{})
+	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		n := now.Add(1)
+		defer now.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		if n == 50 {
+			once.Do(func() { close(full) })
+			s.Intercept(nil)
+		}
+		select { // the first fifty wait for each other
+		case <-full:
+		case <-r.Context().Done():
+		}
+		time.Sleep(5 * time.Millisecond) // for a fifty-first, if it comes
+		return false
+	})
+	r, _ := awsResolver(t, secretref.Options{})
+	got, err := r.ResolveAll(t.Context(), refs...)
+	require.NoError(t, err)
+	require.Equal(t, "value of secret-42", got[42].Reveal())
+	require.EqualValues(t, 50, most.Load())
+	require.Equal(t, 100, s.Calls(), "and not one more")
+	for _, call := range s.Requests() {
+		require.Equal(t, "GetSecretValue", call.Action)
+	}
+}
+
+func TestAWSConnectionsAreKeptForFifty(t *testing.T) {
+	s := awsFake(t)
+	refs := awsHundred(s)
+	s.Latency(5 * time.Millisecond)
+	var connections sync.Map
+	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool { connections.Store(r.RemoteAddr, true); return false })
+	r, _ := awsResolver(t, secretref.Options{})
+	for range 8 {
+		_, err := r.ResolveAll(t.Context(), refs...)
+		require.NoError(t, err)
+	}
+	made := 0
+	connections.Range(func(any, any) bool { made++; return true })
+	require.LessOrEqual(t, made, 150, "800 calls over 50 connections, and those made in a race for a free one")
+}
+
+func TestAWSCallerWhoLeavesDoesNotFailTheOthers(t *testing.T) {
+	s := awsFake(t)
+	s.PutSecret("eu-west-1", "db", "hunter2")
+	arrived, proceed := make(chan struct{}), make(chan struct{})
+	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		close(arrived)
+		select {
+		case <-proceed:
+		case <-r.Context().Done():
+		}
+		return false
+	})
+	r, _ := awsResolver(t, secretref.Options{})
+	ctx, leave := context.WithCancel(t.Context())
+	var first, second sync.WaitGroup
+	first.Go(func() {
+		_, err := r.Resolve(ctx, awsDB(""))
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, secretref.ErrUnavailable)
+	})
+	<-arrived
+	for range 10 {
+		second.Go(func() {
+			got, err := r.Resolve(t.Context(), awsDB(""))
+			require.NoError(t, err)
+			require.Equal(t, "hunter2", got.Reveal())
+		})
+	}
+	time.Sleep(20 * time.Millisecond) // for the ten to get on; if one is late it makes a call of its own
+	leave()
+	first.Wait()
+	s.Intercept(nil)
+	close(proceed)
+	second.Wait()
+	require.Equal(t, 1, s.Calls())
+}
+
+// awsGiven is an aws.Config of the caller's own for s.
+func awsGiven(s *fakeaws.Server) *aws.Config {
+	return &aws.Config{
+		Region:       "us-east-2",
+		BaseEndpoint: aws.String(s.URL()),
+		Credentials:  credentials.NewStaticCredentialsProvider(awsKeyID, awsSecret, awsToken),
+	}
+}
+
+// sender is an HTTP client of the caller's own.
+type sender func(*http.Request) (*http.Response, error)
+
+func (s sender) Do(r *http.Request) (*http.Response, error) { return s(r) }
+
+func TestAWSConfigOfTheCallersIsUsed(t *testing.T) {
+	s := awsFake(t)
+	s.PutSecret("eu-west-1", "db", "hunter2")
+	t.Setenv("AWS_PROFILE", "does-not-exist")
+	var sent atomic.Int32
+	own := awsGiven(s)
+	own.HTTPClient = sender(func(r *http.Request) (*http.Response, error) {
+		sent.Add(1)
+		return http.DefaultClient.Do(r)
+	})
+	own.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = 9; o.MaxBackoff = time.Millisecond })
+	}
+	own.RetryMaxAttempts = 9
+	r, events := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Config: own}, Timeout: 2 * time.Second})
+	got, err := r.Resolve(t.Context(), awsDB(""))
+	require.NoError(t, err)
+	require.Equal(t, "hunter2", got.Reveal())
+	require.EqualValues(t, 1, sent.Load())
+	require.Equal(t, "eu-west-1", s.Requests()[0].Region, "the reference's region")
+
+	s.ResetCalls()
+	s.Fail(1000, 503, "", nil)
+	_, err = r.Resolve(t.Context(), awsDB(""))
+	require.ErrorIs(t, err, secretref.ErrUnavailable)
+	require.Greater(t, s.Calls(), 1)
+	// The last attempt may be cut off before it is sent.
+	require.InDelta(t, s.Calls(), events()[1].Attempts, 1, "there is one retry loop, whatever Retryer the caller brings")
+}
+
+func TestAWSConfigOfTheCallersWithoutCredentials(t *testing.T) {
+	s := awsFake(t)
+	for name, given := range map[string]aws.CredentialsProvider{
+		"none": nil, "anonymous": aws.AnonymousCredentials{},
+		"failing": aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, errors.New(canary) }),
+	} {
+		own := awsGiven(s)
+		own.Credentials = given
+		r, _ := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Config: own}})
+		_, err := r.Resolve(t.Context(), awsDB(""))
+		require.ErrorIs(t, err, secretref.ErrUnauthenticated, name)
+		require.Contains(t, err.Error(), "the given aws.Config", name)
+		require.NotContains(t, err.Error(), "AWS_ACCESS_KEY_ID", "the environment does not matter")
+		requireSilent(t, err)
+	}
+	require.Zero(t, s.Calls())
+}
+
+func TestAWSCredentialsOfTheCallersAreRetrievedOnce(t *testing.T) {
+	s := awsFake(t)
+	refs := awsHundred(s)
+	var retrieved atomic.Int32
+	own := awsGiven(s)
+	inner := own.Credentials
+	own.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		retrieved.Add(1)
+		return inner.Retrieve(ctx)
+	})
+	r, _ := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Config: own}})
+	_, err := r.ResolveAll(t.Context(), refs...)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, retrieved.Load())
+}
+
+func TestAWSConfigurationIsLoadedOnlyForAWSReferences(t *testing.T) {
+	awsEnv(t)
+	t.Setenv("AWS_PROFILE", "does-not-exist")
+	t.Setenv("AWS_CA_BUNDLE", "/does/not/exist")
+	vault := httptest.NewServer(http.HandlerFunc(awsWrites(`{"data":{"data":{"password":"hunter2"},"metadata":{"version":1}}}`)))
+	defer vault.Close()
+	r, _ := awsResolver(t, secretref.Options{Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) { return "t", nil }}})
+	got, err := r.Resolve(t.Context(), `{"mount":"secret","path":"db","key":"password","endpoint":"`+vault.URL+`"}`)
+	require.NoError(t, err)
+	require.Equal(t, "hunter2", got.Reveal())
+	_, err = r.Resolve(t.Context(), awsDB(""))
+	require.ErrorIs(t, err, secretref.ErrUnauthenticated)
+}
+
+func TestAWSOverTLSWithTheBundleThatTheEnvironmentNames(t *testing.T) {
+	s := awsFake(t)
+	s.PutSecret("eu-west-1", "db", "hunter2")
+	to, err := url.Parse(s.URL())
+	require.NoError(t, err)
+	front := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(to)
+		p.Out.Host = p.In.Host // it is signed
+	}})
+	defer front.Close()
+	front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", front.URL)
+
+	r, _ := awsResolver(t, secretref.Options{})
+	_, err = r.Resolve(t.Context(), awsDB(""))
+	require.ErrorIs(t, err, secretref.ErrUnavailable)
+	require.Contains(t, err.Error(), "not trusted")
+	require.Zero(t, s.Calls())
+
+	bundle := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o600))
+	t.Setenv("AWS_CA_BUNDLE", bundle)
+	r, _ = awsResolver(t, secretref.Options{})
+	got, err := r.Resolve(t.Context(), awsDB(""))
+	require.NoError(t, err)
+	require.Equal(t, "hunter2", got.Reveal())
+}
+
+// 0.0.0.0 is this machine, but not loopback to whoever goes by names: neither
+// to the warning about clear text nor to Go's proxy variables.
+func awsElsewhere(serverURL string) string {
+	return strings.Replace(serverURL, "127.0.0.1", "0.0.0.0", 1)
+}
+
+func TestAWSInClearTextOffLoopbackIsWarnedAbout(t *testing.T) {
+	s := awsFake(t)
+	refs := awsHundred(s)
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", awsElsewhere(s.URL()))
+	var log bytes.Buffer
+	r, _ := awsResolver(t, secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	_, err := r.ResolveAll(t.Context(), refs...)
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
+	require.Contains(t, log.String(), "clear text")
+}
+
+// The variables of net/http are read once for a process, so this test runs in
+// one of its own, behind a proxy that counts.
+func TestAWSInClearTextIsNeverProxied(t *testing.T) {
+	if os.Getenv("SECRETREF_BEHIND_PROXY") != "" {
+		s := awsFake(t)
+		s.PutSecret("eu-west-1", "db", "hunter2")
+		s.AddInstanceRole("app")
+		for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_EC2_METADATA_DISABLED"} {
+			require.NoError(t, os.Unsetenv(name))
+		}
+		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", awsElsewhere(s.IMDSURL()))
+		t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", awsElsewhere(s.URL()))
+		proxy, err := http.ProxyFromEnvironment(httptest.NewRequest(http.MethodGet, awsElsewhere(s.URL()), nil))
+		require.NoError(t, err)
+		require.NotNil(t, proxy, "net/http itself would go through the proxy")
+		r, _ := awsResolver(t, secretref.Options{Timeout: 3 * time.Second})
+		got, err := r.Resolve(t.Context(), awsDB(""))
+		require.NoError(t, err)
+		require.Equal(t, "hunter2", got.Reveal())
+		_, err = r.Resolve(t.Context(), `{"region":"eu-west-1","secretId":"db","endpointOverride":"https://0.0.0.0:1"}`)
+		require.ErrorIs(t, err, secretref.ErrUnavailable)
+		return
+	}
+	var seen sync.Map
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.Store(r.Method+" "+r.RequestURI, true)
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer proxy.Close()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+	child.Env = append(os.Environ(), "SECRETREF_BEHIND_PROXY=1", "NO_PROXY=", "no_proxy=",
+		"HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "https_proxy="+proxy.URL)
+	out, err := child.CombinedOutput()
+	require.NoError(t, err, string(out))
+	seen.Range(func(request, _ any) bool {
+		require.Equal(t, "CONNECT 0.0.0.0:1", request, "https goes through a tunnel that the proxy cannot look into")
+		return true
+	})
+	_, tunnelled := seen.Load("CONNECT 0.0.0.0:1")
+	require.True(t, tunnelled)
+}
+
+func BenchmarkAWSColdResolve(b *testing.B) {
+	s := awsFake(b)
+	s.PutSecret("eu-west-1", "db", "hunter2")
+	b.ReportAllocs()
+	for b.Loop() {
+		r := secretref.New(nil)
+		_, err := r.Resolve(b.Context(), awsDB(""))
+		require.NoError(b, err)
+		r.Close()
+	}
+}
+
+func BenchmarkAWSHundredReferencesOneSecret(b *testing.B) {
+	s := awsFake(b)
+	s.PutSecret("eu-west-1", "db", `{"password":"hunter2"}`)
+	refs := make([]string, 100)
+	for i := range refs {
+		refs[i] = awsDB("/password")
+	}
+	r := secretref.New(nil)
+	defer r.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := r.ResolveAll(b.Context(), refs...)
+		require.NoError(b, err)
+	}
+}
+
+// The target is under 40 ms: twice the latency and the calls themselves.
+func BenchmarkAWSHundredSecrets(b *testing.B) {
+	for name, fresh := range map[string]bool{"warm": false, "cold": true} {
+		b.Run(name, func(b *testing.B) {
+			s := awsFake(b)
+			refs := awsHundred(s)
+			s.Latency(5 * time.Millisecond)
+			r := secretref.New(nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := r.ResolveAll(b.Context(), refs...)
+				require.NoError(b, err)
+				if fresh {
+					r.Close()
+					r = secretref.New(nil)
+				}
+			}
+			r.Close()
+		})
+	}
+}
+
+func TestAWSLeavesNothingRunningAfterClose(t *testing.T) {
+	s := awsFake(t)
+	values := make([]string, 30)
+	for i := range values {
+		name := fmt.Sprint("db", i)
+		s.PutSecret("eu-west-1", name, "x")
+		values[i] = fmt.Sprintf(`{"region":"eu-west-1","secretId":%q}`, name)
+	}
+	before := runtime.NumGoroutine()
+	r := secretref.New(nil)
+	_, err := r.ResolveAll(t.Context(), values...)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		require.True(t, time.Now().Before(end), "%d goroutines are left", runtime.NumGoroutine()-before)
+	}
+}

@@ -1,0 +1,201 @@
+package secretref_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/seed74218947/secretref"
+)
+
+// A service that keeps its passwords as references resolves them when it
+// starts. In production the Options are nil, or say less than here; the Fake
+// stands in for AWS so that the example runs anywhere.
+func Example() {
+	fake := secretref.NewFake()
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"app","password":"invented"}`)
+
+	resolver := secretref.New(&secretref.Options{Fake: fake})
+	defer resolver.Close()
+	value := `{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
+	password, err := resolver.Resolve(context.Background(), value)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("printed:", password)
+	fmt.Println("revealed:", password.Reveal())
+	// Output:
+	// printed: [redacted]
+	// revealed: invented
+}
+
+// The ten lines of the README. They compile, but are not run: they would ask
+// the environment's backends.
+func ExampleResolver_Resolve() {
+	ctx := context.Background()
+
+	resolver := secretref.New(nil) // AWS and Vault as the environment says; no I/O yet
+	defer resolver.Close()
+
+	password, err := resolver.Resolve(ctx, os.Getenv("DB_PASSWORD")) // a reference, or plaintext
+	if err != nil {
+		log.Fatal(err) // says where, why, and how to mend it; never the secret
+	}
+	dsn := url.URL{Scheme: "postgres", User: url.UserPassword("app", password.Reveal()), Host: "db:5432", Path: "/app"}
+	db, err := sql.Open("pgx", dsn.String())
+
+	fmt.Println(db.Stats().MaxOpenConnections, err)
+}
+
+func ExampleParse() {
+	ref, err := secretref.Parse(`<ENC><"region":"eu-west-1","secretId":"db">`)
+	fmt.Println(ref, err)
+
+	_, err = secretref.Parse(`{"region":"eu-west-1","secretID":"db"}`)
+	fmt.Println(err)
+
+	_, err = secretref.Parse("hunter2")
+	fmt.Println(errors.Is(err, secretref.ErrNotReference))
+	// Output:
+	// {ENC}{"region":"eu-west-1","secretId":"db"} <nil>
+	// secretref: syntax error: unknown field "secretID" (did you mean "secretId"?)
+	// true
+}
+
+func ExampleResolver_ResolveStruct() {
+	fake := secretref.NewFake()
+	fake.Set(`{"mount":"secret","path":"app","key":"password","endpoint":"https://vault.example.com"}`, "invented")
+	resolver := secretref.New(&secretref.Options{Fake: fake})
+	defer resolver.Close()
+
+	var config struct {
+		User     string
+		Password secretref.Secret
+	}
+	file := `{"User":"app","Password":"{ENC}{\"mount\":\"secret\",\"path\":\"app\",\"key\":\"password\",\"endpoint\":\"https://vault.example.com\"}"}`
+	if err := json.Unmarshal([]byte(file), &config); err != nil {
+		log.Fatal(err)
+	}
+	if err := resolver.ResolveStruct(context.Background(), &config); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%+v\n", config)
+	fmt.Println(config.Password.Reveal())
+	// Output:
+	// {User:app Password:[redacted]}
+	// invented
+}
+
+func ExampleResolver_ResolveAll() {
+	fake := secretref.NewFake()
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"app","password":"invented"}`)
+	resolver := secretref.New(&secretref.Options{Fake: fake})
+	defer resolver.Close()
+
+	secrets, err := resolver.ResolveAll(context.Background(),
+		`{"region":"eu-west-1","secretId":"db","secretPointer":"/username"}`,
+		`{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}`,
+		"plaintext stays as it is",
+	)
+	fmt.Println(err)
+	fmt.Println(secrets[0].Reveal(), secrets[1].IsZero(), secrets[2].Reveal())
+	fmt.Println("fetches:", fake.Calls())
+	// Output:
+	// secretref: value 2: {ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}: pointer does not lead to a value: secretPointer: no member "passwort" in the object at the top level
+	// app true plaintext stays as it is
+	// fetches: 1
+}
+
+func ExampleResolver_Expand() {
+	fake := secretref.NewFake()
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, "p@ss/word")
+	resolver := secretref.New(&secretref.Options{Fake: fake})
+	defer resolver.Close()
+
+	dsn, err := resolver.Expand(context.Background(),
+		`postgres://app:{ENC}{"region":"eu-west-1","secretId":"db"}@localhost/app`, url.QueryEscape)
+	fmt.Println(dsn.Reveal(), err)
+	// Output:
+	// postgres://app:p%40ss%2Fword@localhost/app <nil>
+}
+
+func ExampleReadConfig() {
+	home, err := os.MkdirTemp("", "jira-home")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(home)
+	file := `<jira-database-config>
+  <jdbc-datasource>
+    <url>jdbc:postgresql://dbserver:5432/jiradb</url>
+    <username>jiradbuser</username>
+    <password>{"region":"ap-southeast-2","secretId":"mySecretId","secretPointer":"/password"}</password>
+    <atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>
+  </jdbc-datasource>
+</jira-database-config>`
+	if err := os.WriteFile(filepath.Join(home, "dbconfig.xml"), []byte(file), 0o600); err != nil {
+		log.Fatal(err)
+	}
+
+	fake := secretref.NewFake()
+	fake.Set(`{"region":"ap-southeast-2","secretId":"mySecretId"}`, `{"password":"invented"}`)
+	resolver := secretref.New(&secretref.Options{Fake: fake})
+	defer resolver.Close()
+
+	config, err := secretref.ReadConfig(home)
+	if err != nil {
+		log.Fatal(err)
+	}
+	settings, err := resolver.ResolveConfig(context.Background(), config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := settings.Database
+	fmt.Println(settings.Product, db.URL, db.Username, db.Password, db.Password.Reveal())
+	// Output:
+	// jira jdbc:postgresql://dbserver:5432/jiradb jiradbuser [redacted] invented
+}
+
+// A store of your own answers to its members in a value, and to its class in a
+// product's configuration file.
+func ExampleProvider() {
+	resolver := secretref.New(&secretref.Options{Providers: []secretref.Provider{{
+		ClassName: "com.example.FileStore",
+		Fields:    []string{"secretFile"},
+		Fetch: func(_ context.Context, coordinates []byte) ([]byte, error) {
+			var c struct{ SecretFile string }
+			if err := json.Unmarshal(coordinates, &c); err != nil {
+				return nil, err
+			}
+			return []byte("what stands in " + c.SecretFile), nil
+		},
+	}}})
+	defer resolver.Close()
+	secret, err := resolver.Resolve(context.Background(), `{ENC}{"secretFile":"/run/secrets/db"}`)
+	fmt.Println(secret.Reveal(), err)
+	// Output:
+	// what stands in /run/secrets/db <nil>
+}
+
+func ExampleOptions_allowEndpoint() {
+	resolver := secretref.New(&secretref.Options{
+		AllowEndpoint: func(endpoint *url.URL) error {
+			if endpoint.Hostname() != "vault.example.com" {
+				return errors.New("not our Vault")
+			}
+			return nil
+		},
+		Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) { return "invented", nil }},
+	})
+	defer resolver.Close()
+	_, err := resolver.Resolve(context.Background(), `{"mount":"secret","path":"a","key":"b","endpoint":"https://evil.example.org"}`)
+	fmt.Println(errors.Is(err, secretref.ErrDenied))
+	// Output:
+	// true
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestDemoShowsWhatWasStoredAndLeavesNothing(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("TMP", os.Getenv("TMPDIR")) // Windows
+	t.Setenv("AWS_PROFILE", "not there: would fail")
+	before := os.Environ()
+
+	var told strings.Builder
+	require.NoError(t, run(t.Context(), &told))
+	for _, shown := range []string{jiraPassword, confluencePassword, "ninety=nine: pears", `maple_syrup\\42`, `copper \"kettle\"`,
+		"[redacted]", `did you mean "secretId"?`, "dbconfig.xml", "confluence.cfg.xml", "bitbucket.properties"} {
+		assert.Contains(t, told.String(), shown)
+	}
+	assert.Regexp(t, regexp.MustCompile(`(?m)^4\. `), told.String())
+
+	after := os.Environ()
+	slices.Sort(before)
+	slices.Sort(after)
+	assert.Equal(t, before, after)
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}

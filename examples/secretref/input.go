@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// maxInput is the longest standard input that is read, in bytes: far beyond
+// any reference and any secret.
+const maxInput = 16 << 20
+
+// readValue reads one value, as a line that an editor or echo has ended.
+func readValue(ctx context.Context, in io.Reader) (string, error) {
+	text, err := readAll(ctx, in)
+	if err != nil {
+		return "", err
+	}
+	value, cut := strings.CutSuffix(string(text), "\n")
+	if cut {
+		value = strings.TrimSuffix(value, "\r")
+	}
+	return value, nil
+}
+
+// readAll reads all of standard input, or gives up when ctx ends.
+func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
+	type result struct {
+		text []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() { // a read of a terminal cannot be interrupted, only left behind
+		text, err := io.ReadAll(io.LimitReader(in, maxInput+1))
+		done <- result{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("standard input was not read: %w", context.Cause(ctx))
+	case got := <-done:
+		if got.err != nil {
+			return nil, fmt.Errorf("standard input cannot be read: %w", got.err)
+		}
+		if len(got.text) > maxInput {
+			return nil, fmt.Errorf("standard input is longer than %d MiB", maxInput>>20)
+		}
+		return got.text, nil
+	}
+}

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/jdbc"
+	"github.com/seed74218947/secretref/internal/product"
+	"github.com/seed74218947/secretref/internal/transport"
+	"github.com/seed74218947/secretref/internal/vaultkv"
+)
+
+// readArgument finds out what the nth argument is, without a request. It never
+// repeats an argument that is neither a file nor a reference: it may be a
+// password.
+func readArgument(r *secretref.Resolver, n int, arg string) section {
+	if _, err := os.Stat(arg); err == nil || errors.Is(err, fs.ErrPermission) {
+		return readFile(r, arg)
+	}
+	x := &subject{place: fmt.Sprintf("argument %d", n), loose: true}
+	ref, err := r.Parse(arg)
+	switch {
+	case err == nil:
+		x.ref = ref
+		x.resolve = func(ctx context.Context) (secretref.Secret, error) { return r.ResolveReference(ctx, ref) }
+		x.form(arg)
+	case !errors.Is(err, secretref.ErrNotReference):
+		x.fail(err, why(err))
+	case arg == "":
+		x.fail(err, "it is empty: is a variable not set?")
+	case strings.ContainsRune(arg, '/') || strings.ContainsRune(arg, filepath.Separator) ||
+		slices.Contains([]string{".xml", ".properties"}, strings.ToLower(filepath.Ext(arg))):
+		x.fail(err, "it looks like a path, but there is no such file or directory")
+	default:
+		x.fail(err, "it is plaintext and not a reference, and no file or directory has that name")
+	}
+	return section{subjects: []*subject{x}}
+}
+
+// readFile lists what has to be resolved in a configuration file.
+func readFile(r *secretref.Resolver, path string) section {
+	c, err := secretref.ReadConfig(path)
+	if err != nil {
+		x := &subject{place: path}
+		if located, ok := errors.AsType[*secretref.Error](err); ok && located.Source != "" {
+			x.place = located.Source // the file in a home directory
+		}
+		x.fail(err, why(err))
+		return section{subjects: []*subject{x}}
+	}
+	s := section{title: fmt.Sprintf("%s: %s", c.Product, c.Path)}
+	file := filepath.Base(c.Path)
+	items, err := itemsOf(c)
+	if err != nil {
+		x := &subject{place: file}
+		x.fail(err, why(err))
+		s.subjects = append(s.subjects, x)
+		return s
+	}
+	for _, item := range items {
+		s.subjects = append(s.subjects, readItem(r, c, item))
+	}
+	s.subjects = append(s.subjects, overlooked(r, c, items)...)
+	if layout := product.LayoutOf(product.Product(c.Product)); !hasKey(items, layout.Password) {
+		x := &subject{place: file}
+		if len(items) == 0 {
+			x.wrong("nothing in it has to be resolved: it has no %s", layout.Password)
+		} else {
+			x.note("it has no %s", layout.Password)
+		}
+		s.subjects = append(s.subjects, x)
+	}
+	return s
+}
+
+func hasKey(items []product.Item, key string) bool {
+	return slices.ContainsFunc(items, func(i product.Item) bool { return i.Key == key })
+}
+
+// readItem is one value of a file that has to be resolved.
+func readItem(r *secretref.Resolver, c *secretref.Config, item product.Item) *subject {
+	x := &subject{place: place(c, item.Entry)}
+	layout := product.LayoutOf(product.Product(c.Product))
+	ref, err := r.Parse(item.Value)
+	plaintext := errors.Is(err, secretref.ErrNotReference)
+	store := product.StoreOf(item.Class)
+	switch {
+	case store == product.CustomStore:
+		x.wrong("%s", unknownClass(item.Class))
+		return x
+	case store == product.NoStore && plaintext && strings.TrimSpace(item.Value) == "":
+		x.wrong("the value is empty")
+		return x
+	case store == product.NoStore && plaintext:
+		x.wrong("the password stands in the file in plain text: put it into AWS Secrets Manager or Vault, " +
+			"and a reference and its cipher class into the file")
+		return x
+	case err == nil:
+		x.ref = ref
+		x.form(item.Value)
+		x.inFile(c, layout, item)
+		if store != product.NoStore && item.Class != classOf(ref) && classOf(ref) != "" {
+			x.fail(secretref.ErrSyntax, otherClass(item, layout, ref))
+			return x
+		}
+	}
+	x.resolve = func(ctx context.Context) (secretref.Secret, error) {
+		alone := only(c, layout, item)
+		settings, err := r.ResolveConfig(ctx, alone)
+		return settings.Secrets[item.Key], err
+	}
+	if item.Key == layout.Password && carriesPassword(c, layout) {
+		x.wrong("%s carries a password in plain text: remove it there", layout.URL)
+	}
+	return x
+}
+
+func place(c *secretref.Config, e product.Entry) string {
+	return fmt.Sprintf("%s:%d: %s", filepath.Base(c.Path), e.Line, e.Key)
+}
+
+// only returns c with no other value than item's to resolve, since the library
+// fetches nothing at all from a file in which one value is malformed.
+func only(c *secretref.Config, layout product.Layout, item product.Item) *secretref.Config {
+	alone := &secretref.Config{Product: c.Product, Path: c.Path}
+	for _, e := range c.Entries {
+		password := item.Key == layout.Password && e.Key == layout.Class
+		if e.Key == item.Key || password || layout.AnyClass != "" && e.Key == layout.AnyClass {
+			alone.Entries = append(alone.Entries, e)
+		}
+	}
+	return alone
+}
+
+func carriesPassword(c *secretref.Config, layout product.Layout) bool {
+	raw, _ := c.Get(layout.URL)
+	return jdbc.Mask(raw) != raw
+}
+
+func unknownClass(class string) string {
+	if !product.LooksLikeClass(class) { // it may be the password
+		return "what stands in the place of the cipher class is not the name of one: are class and password swapped?"
+	}
+	text := fmt.Sprintf("the cipher class %q cannot be asked from here, only by the product, which needs it on its class path", class)
+	if strings.HasPrefix(class, "com.atlassian.") {
+		text += "; the products' own are com.atlassian.secrets.store.aws.AwsSecretsManagerStore and " +
+			"com.atlassian.secrets.store.vault.VaultSecretStore: is the name misspelt?"
+	}
+	return text
+}
+
+// otherClass says which class reads coordinates that stand under another one.
+func otherClass(item product.Item, layout product.Layout, ref secretref.Reference) string {
+	text := fmt.Sprintf("the cipher class %s does not read these coordinates, %s does", item.Class, classOf(ref))
+	if item.Text != item.Value {
+		text += fmt.Sprintf("; %s is for all values with a prefix, so that they must be in one store", layout.AnyClass)
+	}
+	return text
+}
+
+// form finds in how a reference is written what the products may refuse.
+func (x *subject) form(value string) {
+	text := strings.TrimSpace(value)
+	body, prefixed := coord.CutPrefix(text)
+	x.bare = !prefixed && !x.loose
+	if strings.HasPrefix(text, "<") || prefixed && strings.HasPrefix(strings.TrimSpace(body), "<") {
+		x.doubt("the angle form is documented nowhere: write {ENC}{…}")
+	}
+	switch ref := x.ref.(type) {
+	case secretref.VaultReference:
+		if strings.HasSuffix(ref.Endpoint, "/") {
+			x.doubt("the endpoint ends in a slash: remove it, the product may ask for a path with two")
+		}
+		if token := os.Getenv(vaultkv.TokenVariable); ref.AuthenticationType == secretref.VaultToken && token != strings.TrimSpace(token) {
+			x.doubt("there is white space around the token in %s, which the product may not remove", vaultkv.TokenVariable)
+		}
+		x.clearText(ref.Endpoint)
+	case secretref.AWSReference:
+		x.clearText(ref.EndpointOverride)
+	case secretref.KeyringReference:
+		x.doubt("keyring references are this library's own, the products do not know them")
+	}
+}
+
+// clearText tells when token and secret travel readably.
+func (x *subject) clearText(endpoint string) {
+	if u, err := url.Parse(endpoint); err == nil && strings.EqualFold(u.Scheme, "http") && !transport.Loopback(u.Hostname()) {
+		x.note("the token and the secret travel in clear text: use https")
+	}
+}
+
+// inFile finds what the product may refuse in the way a reference stands in its
+// file.
+func (x *subject) inFile(c *secretref.Config, layout product.Layout, item product.Item) {
+	_, prefixed := coord.CutPrefix(strings.TrimSpace(item.Value))
+	class := cmp.Or(layout.AnyClass, layout.Class)
+	if layout.AnyClass != "" && !prefixed {
+		class = layout.Class
+	}
+	switch {
+	case item.Class == "" && layout.AnyClass != "" && !prefixed:
+		x.doubt("without {ENC} before it and without %s the product takes its text for the password: put {ENC} before it", layout.Class)
+	case item.Class == "":
+		x.doubt("the file names no cipher class, so the product takes its text for the password: set %s to %s", class,
+			cmp.Or(classOf(x.ref), "the class that reads it"))
+	case prefixed && layout.AnyClass == "":
+		x.doubt("in this file the product wants the coordinates without a prefix: remove {ENC}")
+	case prefixed && item.Text == item.Value:
+		// Only with the older key of bitbucket.properties the value keeps its prefix.
+		x.doubt("with %s the product wants the coordinates without a prefix: name the class in %s instead", layout.Class, layout.AnyClass)
+	}
+	for _, key := range []string{layout.Class, layout.AnyClass} {
+		if named, ok := c.Get(key); ok && key != "" && strings.TrimSpace(named) == item.Class && named != item.Class {
+			x.doubt("there is white space around the class name in %s: remove it", key)
+		}
+	}
+}
+
+// classOf returns the products' cipher class for a reference, "" if there is
+// none.
+func classOf(ref secretref.Reference) string {
+	switch ref.(type) {
+	case secretref.AWSReference:
+		return "com.atlassian.secrets.store.aws.AwsSecretsManagerStore"
+	case secretref.VaultReference:
+		return "com.atlassian.secrets.store.vault.VaultSecretStore"
+	}
+	return ""
+}
+
+// overlooked lists the entries that are references, but where the product looks
+// for none: their text would be used as the password.
+func overlooked(r *secretref.Resolver, c *secretref.Config, items []product.Item) []*subject {
+	var found []*subject
+	for _, e := range c.Entries {
+		if hasKey(items, e.Key) {
+			continue
+		}
+		ref, err := r.Parse(e.Value)
+		if err != nil {
+			continue
+		}
+		x := &subject{place: place(c, product.Entry(e)), ref: ref}
+		_, prefixed := coord.CutPrefix(strings.TrimSpace(e.Value))
+		x.bare = !prefixed
+		if c.Product == secretref.Bitbucket {
+			x.wrong("the product takes its text for the value: put {ENC} before it")
+		} else {
+			x.wrong("the product resolves no reference there, only in %s", product.LayoutOf(product.Product(c.Product)).Password)
+		}
+		found = append(found, x)
+	}
+	return found
+}
+
+// why is what an error says after its place and reference, which stand
+// elsewhere.
+func why(err error) string {
+	if located, ok := errors.AsType[*secretref.Error](err); ok {
+		return message(located.Err)
+	}
+	return message(err)
+}

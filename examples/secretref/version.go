@@ -1,0 +1,52 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+// version is set by the linker: -ldflags "-X main.version=v1.2.3".
+var version string
+
+func versionCommand() command {
+	return command{
+		name:     "version",
+		synopsis: "version",
+		help:     "Prints the version, the commit it was built from, and the Go release.",
+		run: func(_ context.Context, args []string, s streams) error {
+			if _, err := parse(flags("version"), args, 0, 0); err != nil {
+				return err
+			}
+			info, _ := debug.ReadBuildInfo()
+			_, err := fmt.Fprintf(s.out, "secretref %s %s %s/%s\n", describe(version, info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// describe returns the version that was set, else the module's, and the commit
+// where it is known. info may be nil.
+func describe(set string, info *debug.BuildInfo) string {
+	if info == nil {
+		return cmp.Or(set, "(unknown)")
+	}
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	text := cmp.Or(set, info.Main.Version, "(devel)")
+	if commit := settings["vcs.revision"]; commit != "" {
+		text += " (commit " + commit
+		if at := settings["vcs.time"]; at != "" {
+			text += " of " + at
+		}
+		if settings["vcs.modified"] == "true" {
+			text += ", modified"
+		}
+		text += ")"
+	}
+	return text
+}

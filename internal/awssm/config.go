@@ -1,0 +1,202 @@
+package awssm
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/smithy-go/logging"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/jsonscan"
+	"github.com/seed74218947/secretref/internal/transport"
+)
+
+const (
+	// maxBody bounds an answer: a secret has at most 64 KiB, its JSON escapes
+	// six times that, and a batch has 20 of them.
+	maxBody = 8 << 20
+
+	idlePerHost = 50
+
+	// giverWait bounds one request to who gives the credentials out. The SDK
+	// lets it run on when its caller has left, and all later ones wait for it.
+	giverWait = 10 * time.Second
+
+	// metadataWait bounds one request to the instance metadata service, so that
+	// a machine without credentials says so within seconds: outside EC2 the
+	// address is a black hole.
+	metadataWait = 2 * time.Second
+)
+
+// load makes the configuration of all clients. region is used where a part of
+// the credential chain, such as STS, needs one and the environment names none.
+func (b *Backend) load(ctx context.Context, region string) (*session, error) {
+	loaded, err := b.configuration(ctx, region)
+	if err != nil {
+		return nil, err
+	}
+	if loaded.Credentials == nil {
+		return nil, fault.New(fault.Unauthenticated, "the given aws.Config has no credentials")
+	}
+	s := &session{config: loaded, chain: newChain(loaded, b.given != nil), clients: map[place]*client{}}
+	s.config.Credentials = s.chain
+	s.config.HTTPClient = guarded(loaded.HTTPClient, b.policy)
+	return s, nil
+}
+
+func (b *Backend) configuration(ctx context.Context, region string) (aws.Config, error) {
+	if b.given != nil {
+		return b.given.Copy(), nil
+	}
+	givers := awshttp.NewBuildableClient().WithTimeout(giverWait).WithTransportOptions(func(t *http.Transport) {
+		t.Proxy = transport.Proxy
+	})
+	metadata := &metadataV2{}
+	loaded, err := config.LoadDefaultConfig(ctx,
+		config.WithDefaultRegion(region),
+		config.WithLogger(sdkLogger{b.log}),
+		config.WithHTTPClient(givers),
+		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
+		// Of the modes, AWS_DEFAULTS_MODE=auto would ask the metadata service.
+		config.WithDefaultsMode(aws.DefaultsModeLegacy),
+		config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = metadata }),
+		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = givers }),
+	)
+	if err != nil {
+		return aws.Config{}, explainLoad(err)
+	}
+	metadata.client = imds.NewFromConfig(loaded, func(o *imds.Options) {
+		o.EnableFallback = aws.FalseTernary
+		o.HTTPClient = witness{givers.WithTimeout(metadataWait)}
+	})
+	return loaded, nil
+}
+
+// metadataV2 is the instance metadata client without the fallback to version 1
+// of the service. The client is set once the configuration that it needs is
+// loaded, before anyone asks for credentials.
+type metadataV2 struct{ client *imds.Client }
+
+func (m *metadataV2) GetMetadata(ctx context.Context, in *imds.GetMetadataInput, opts ...func(*imds.Options)) (*imds.GetMetadataOutput, error) {
+	var status int
+	out, err := m.client.GetMetadata(context.WithValue(ctx, statusKey{}, &status), in, opts...)
+	if err != nil && passes(status) {
+		// The SDK hides the status of a failed token request.
+		return nil, fault.New(fault.Unavailable, "%s answered with status %d", metadataGiver, status)
+	}
+	return out, err
+}
+
+// witness notes the status of an answer for who made the call.
+type witness struct{ aws.HTTPClient }
+
+type statusKey struct{}
+
+func (w witness) Do(req *http.Request) (*http.Response, error) {
+	resp, err := w.HTTPClient.Do(req)
+	if status, ok := req.Context().Value(statusKey{}).(*int); ok && err == nil {
+		*status = resp.StatusCode
+	}
+	return resp, err
+}
+
+// guarded puts the transport policy around an HTTP client. One of the caller's
+// own making sends the requests as it likes; its answers are held to the same.
+func guarded(c aws.HTTPClient, policy *transport.Policy) aws.HTTPClient {
+	if c == nil {
+		c = awshttp.NewBuildableClient()
+	}
+	base := http.RoundTripper(doer{c})
+	if sdk, ok := c.(*awshttp.BuildableClient); ok {
+		base = pooled(sdk.GetTransport()) // a copy, with the CA bundle of environment or profile
+	}
+	return &http.Client{
+		Transport: &transport.Guard{Base: base, Approve: policy.Allow, MaxBody: maxBody, Check: strictJSON},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+	}
+}
+
+// pooled keeps a connection for every fetch that runs at a time, and clear text
+// out of proxies.
+func pooled(t *http.Transport) *http.Transport {
+	tunnel := t.Proxy
+	t.Proxy = func(req *http.Request) (*url.URL, error) {
+		if tunnel == nil || req.URL.Scheme != "https" {
+			return nil, nil
+		}
+		return tunnel(req)
+	}
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, idlePerHost
+	return t
+}
+
+// doer is a client as a http.RoundTripper.
+type doer struct{ aws.HTTPClient }
+
+func (d doer) RoundTrip(req *http.Request) (*http.Response, error) { return d.Do(req) }
+
+// strictJSON refuses an answer in which a lenient decoder would silently
+// replace bytes of the password.
+func strictJSON(body []byte) error {
+	if err := jsonscan.Valid(body); err != nil {
+		return fault.New(fault.Unavailable, "the answer is not the JSON of AWS Secrets Manager (%s)", err).Final()
+	}
+	return nil
+}
+
+// explainLoad says why the configuration does not load. The files' text may
+// hold keys, so that only names are repeated and the error itself is not kept.
+func explainLoad(err error) error {
+	const where = "check AWS_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE and AWS_CA_BUNDLE"
+	because := func(format string, args ...any) error {
+		return fault.New(fault.Unauthenticated, format+": "+where, args...)
+	}
+	if missing, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
+		return because("the AWS profile %q does not exist", missing.Profile)
+	}
+	if role, ok := errors.AsType[config.SharedConfigAssumeRoleError](err); ok {
+		return because("the AWS profile %q, which assumes a role, has no usable source of credentials", role.Profile)
+	}
+	if role, ok := errors.AsType[config.CredentialRequiresARNError](err); ok {
+		return because("the AWS profile %q names no role_arn", role.Profile)
+	}
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return because("cannot read %s", fault.Path(path.Path))
+	}
+	if file, ok := errors.AsType[config.SharedConfigLoadError](err); ok {
+		return because("%s is not an AWS configuration file", fault.Path(file.Filename))
+	}
+	switch {
+	case os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" && os.Getenv("AWS_ROLE_ARN") == "":
+		return because("AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not")
+	case os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != "":
+		return because("the AWS configuration does not load; plain http in AWS_CONTAINER_CREDENTIALS_FULL_URI must lead to loopback or the container's agent")
+	}
+	return because("the AWS configuration does not load")
+}
+
+// sdkLogger gives the SDK's few messages to ours.
+type sdkLogger struct{ log *slog.Logger }
+
+func (l sdkLogger) Logf(class logging.Classification, format string, _ ...any) {
+	// The arguments are left out: in debug modes they are requests and answers.
+	level := slog.LevelDebug
+	if class == logging.Warn {
+		level = slog.LevelWarn
+	}
+	l.log.Log(context.Background(), level, "aws sdk", "message", format)
+}

@@ -1,0 +1,157 @@
+// Package coord knows the grammar of secret references: which values are
+// meant as one, which backend their coordinates name, and their canonical
+// text. It touches neither network nor environment.
+package coord
+
+import "strings"
+
+// Kind is the backend that a reference names.
+type Kind uint8
+
+// The kinds of reference. The zero Kind is none.
+const (
+	AWS Kind = iota + 1
+	Vault
+	Keyring
+	Custom
+)
+
+// String returns the name that events, logs and messages use.
+func (k Kind) String() string {
+	switch k {
+	case AWS:
+		return "aws"
+	case Vault:
+		return "vault"
+	case Keyring:
+		return "keyring"
+	case Custom:
+		return "custom"
+	}
+	return "none"
+}
+
+// The values of authenticationType.
+const (
+	TokenAuth      = "TOKEN"
+	KubernetesAuth = "KUBERNETES"
+)
+
+// MaxName is the longest name of a stored secret, in bytes.
+const MaxName = 1024
+
+// Reference is a parsed reference. It is comparable; the fields that do not
+// belong to its Kind are empty.
+type Reference struct {
+	Kind Kind
+
+	Region, SecretID, Pointer, EndpointOverride string // AWS
+
+	Mount, Path, Key, Endpoint string // Vault
+	Auth                       string // TokenAuth or KubernetesAuth
+
+	Name string // Keyring
+
+	Class, Text string // Custom
+}
+
+// Group is what one fetch brings: references with equal groups are answered
+// by the same secret.
+type Group struct {
+	Kind              Kind
+	Endpoint          string
+	Region, Secret    string // AWS
+	Auth, Mount, Path string // Vault
+	Name              string // Keyring
+	Class, Text       string // Custom
+}
+
+// Group returns what has to be fetched for r.
+func (r Reference) Group() Group {
+	switch r.Kind {
+	case AWS:
+		return Group{Kind: AWS, Endpoint: strings.TrimSuffix(r.EndpointOverride, "/"), Region: r.Region, Secret: r.SecretID}
+	case Vault:
+		return Group{Kind: Vault, Endpoint: strings.TrimSuffix(r.Endpoint, "/"), Auth: r.Auth, Mount: r.Mount, Path: r.Path}
+	case Keyring:
+		return Group{Kind: Keyring, Name: r.Name}
+	default:
+		return Group{Kind: Custom, Class: r.Class, Text: r.Text}
+	}
+}
+
+// Reference returns the reference to everything that g fetches, for messages.
+func (g Group) Reference() string {
+	switch g.Kind {
+	case AWS:
+		return Reference{Kind: AWS, Region: g.Region, SecretID: g.Secret, EndpointOverride: g.Endpoint}.String()
+	case Vault:
+		return Reference{Kind: Vault, Mount: g.Mount, Path: g.Path, Endpoint: g.Endpoint, Auth: g.Auth}.String()
+	case Keyring:
+		return Reference{Kind: Keyring, Name: g.Name}.String()
+	default:
+		return ""
+	}
+}
+
+// String returns the canonical text, which parses to r again.
+func (r Reference) String() string {
+	b := make([]byte, 0, 160)
+	b = append(b, prefixBrace...)
+	switch r.Kind {
+	case AWS:
+		b = appendMember(b, fieldRegion, r.Region)
+		b = appendMember(b, fieldSecretID, r.SecretID)
+		b = appendMember(b, fieldSecretPointer, r.Pointer)
+		b = appendMember(b, fieldEndpointOverride, r.EndpointOverride)
+	case Vault:
+		b = appendMember(b, fieldMount, r.Mount)
+		b = appendMember(b, fieldPath, r.Path)
+		b = appendMember(b, fieldKey, r.Key)
+		b = appendMember(b, fieldEndpoint, r.Endpoint)
+		if r.Auth != TokenAuth {
+			b = appendMember(b, fieldAuthenticationType, r.Auth)
+		}
+	case Keyring:
+		b = appendMember(b, fieldKeyring, r.Name)
+	default:
+		return string(append(b, r.Text...))
+	}
+	if len(b) == len(prefixBrace) {
+		b = append(b, '{')
+	}
+	return string(append(b, '}'))
+}
+
+// appendMember appends one member and the brace or comma before it; an empty
+// value means that the member is absent.
+func appendMember(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	if len(b) == len(prefixBrace) {
+		b = append(b, '{')
+	} else {
+		b = append(b, ',')
+	}
+	b = appendQuoted(b, name)
+	b = append(b, ':')
+	return appendQuoted(b, value)
+}
+
+// appendQuoted appends s as a JSON string in its shortest form.
+func appendQuoted(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < 0x20:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}

@@ -1,0 +1,290 @@
+package coord
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// tellingNames are the field names that hardly any password contains.
+var tellingNames = [...]string{fieldRegion, fieldSecretID, fieldSecretPointer, fieldMount, fieldEndpoint, fieldKeyring,
+	fieldEndpointOverride, fieldAuthenticationType}
+
+func telling(name string) bool {
+	switch name {
+	case fieldPath, fieldKey:
+		return false
+	}
+	owner, _ := ownerOf(name)
+	return owner != 0
+}
+
+// meant reports whether somebody who wrote text meant a reference, however
+// broken it is. It decides that text is never handed out as a password, so in
+// doubt the answer is yes.
+func (g *Grammar) meant(text string) bool {
+	opens := opensObject(text)
+	if !opens && !holdsQuotedName(text) {
+		return g.holdsSeveral(text)
+	}
+	lower := strings.ToLower(text)
+	for _, name := range tellingNames {
+		if strings.Contains(lower, strings.ToLower(name)) {
+			return true
+		}
+	}
+	return g.tellsSplit(lower) || g.tellsQuoted(lower) || g.tellsEscaped(text)
+}
+
+// tellsSplit looks at the words of text, and at every two that one other
+// character parts: it may be the typing error.
+func (g *Grammar) tellsSplit(lower string) bool {
+	before, gap := "", ""
+	for rest := lower; rest != ""; {
+		i := strings.IndexFunc(rest, func(c rune) bool { return !wordRune(c) })
+		if i < 0 {
+			i = len(rest)
+		}
+		word := rest[:i]
+		if word != "" && (g.tells(word) || before != "" && g.tells(before+gap+word)) {
+			return true
+		}
+		_, size := utf8.DecodeRuneInString(rest[i:])
+		before, gap, rest = word, rest[i:i+size], rest[i+size:]
+	}
+	return false
+}
+
+// tellsQuoted looks at what stands between quotes, for names of the caller's
+// stores that are not made of words.
+func (g *Grammar) tellsQuoted(lower string) bool {
+	if len(g.Customs) == 0 {
+		return false
+	}
+	for piece := range strings.SplitSeq(lower, `"`) {
+		if g.tells(piece) {
+			return true
+		}
+	}
+	return false
+}
+
+// tells reports whether a lower-case word is a telling name or one typing
+// error away from it.
+func (g *Grammar) tells(word string) bool {
+	for _, name := range tellingNames {
+		if near(word, strings.ToLower(name), 1) {
+			return true
+		}
+	}
+	for _, c := range g.Customs {
+		for _, name := range c.Fields {
+			if near(word, strings.ToLower(name), 1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tellsEscaped looks at names whose letters are written as JSON escapes.
+func (g *Grammar) tellsEscaped(text string) bool {
+	if !strings.HasPrefix(text, "{") || !strings.Contains(text, `\`) || len(text) > maxText {
+		return false
+	}
+	members, _, _ := scanMembers(text, nil)
+	return slices.ContainsFunc(members, func(m member) bool { return g.tells(strings.ToLower(m.name)) })
+}
+
+// holdsSeveral reports whether two different telling names stand in text, each
+// before a colon or an equals sign: coordinates that lost brace and quotes.
+func (g *Grammar) holdsSeveral(text string) bool {
+	seen := ""
+	lower := strings.ToLower(text)
+	for i, c := range lower {
+		if c != ':' && c != '=' {
+			continue
+		}
+		word := lastWord(strings.TrimRight(lower[:i], " \t"))
+		if word != seen && word != "" && g.tells(word) {
+			if seen != "" {
+				return true
+			}
+			seen = word
+		}
+	}
+	return false
+}
+
+func lastWord(s string) string {
+	i := strings.LastIndexFunc(s, func(c rune) bool { return !wordRune(c) })
+	if i < 0 {
+		return s
+	}
+	_, size := utf8.DecodeRuneInString(s[i:])
+	return s[i+size:]
+}
+
+func wordRune(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) || c == '_' || c == '-' }
+
+// openers are the forms in which an opening brace reaches us.
+var openers = [...]string{"{", "｛", "﹛", "&#123;", "&#x7b;", "&#x7B;", "&lcub;", "&lbrace;", "%7b", "%7B", `\u007b`, `\u007B`, `\x7b`}
+
+// opensObject reports whether text begins with a brace or something that was
+// one before it was quoted, escaped or pasted.
+func opensObject(text string) bool {
+	for text != "" {
+		for _, o := range openers {
+			if strings.HasPrefix(text, o) {
+				return true
+			}
+		}
+		c, size := utf8.DecodeRuneInString(text)
+		if !strings.ContainsRune("\"'`\\([<“”„‘’‚«»", c) && !invisible(c) {
+			return false
+		}
+		text = text[size:]
+	}
+	return false
+}
+
+func invisible(c rune) bool {
+	return unicode.IsSpace(c) || unicode.Is(unicode.Cf, c) || unicode.IsControl(c)
+}
+
+// closers are the forms in which the quote after a name reaches us.
+var closers = [...]string{`"`, "'", "`", "”", "“", "„", "’", "‘", "‚", "»", "«", "″", "′", "＂", "＇",
+	"&quot;", "&#34;", "&#x22;", "&apos;", "&#39;", "&#x27;", "&ldquo;", "&rdquo;", "&lsquo;", "&rsquo;", `\u0022`, "%22", "%27"}
+
+// holdsQuotedName reports whether a quote of any kind is followed by a colon.
+func holdsQuotedName(text string) bool {
+	for i, c := range text {
+		if c != ':' && c != '：' && c != '=' && !strings.HasPrefix(text[i:], "%3A") && !strings.HasPrefix(text[i:], "%3a") {
+			continue
+		}
+		before := strings.TrimRightFunc(text[:i], invisible)
+		for _, q := range closers {
+			if strings.HasSuffix(before, q) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// meantHint says how to mend a reference that lost its brace or prefix.
+func meantHint(text string) string {
+	const intro = "this looks like a secret reference, but "
+	if hint := misspeltPrefix(text); hint != "" {
+		return hint
+	}
+	if hint := quoteHint(text); hint != "" {
+		return intro + "it is not one: " + hint
+	}
+	first, _ := utf8.DecodeRuneInString(text)
+	switch {
+	case invisible(first):
+		return intro + "an invisible character stands before it: remove it"
+	case strings.ContainsRune("\"'`“”‘’", first) && opensObject(text):
+		return intro + "it stands in quotes: remove them"
+	case strings.HasPrefix(text, "<"):
+		return intro + "the form <…> needs the prefix " + prefixAngle
+	case strings.Contains(text, prefixBrace) || strings.Contains(text, prefixAngle):
+		return intro + "there is something before the prefix"
+	}
+	return intro + "it does not begin with \"{\": is a brace lost?"
+}
+
+// quoteHint names what commonly takes the place of a plain double quote.
+func quoteHint(text string) string {
+	lower := strings.ToLower(text)
+	switch {
+	case strings.Contains(lower, "&quot;") || strings.Contains(lower, "&#34;") || strings.Contains(lower, "&#x22;"):
+		return "it holds HTML entities: write plain double quotes"
+	case strings.ContainsAny(text, "“”„″＂"):
+		return "it holds typographic quotes: write plain double quotes"
+	case strings.Contains(text, `\"`):
+		return "its quotes are escaped with backslashes: write plain double quotes"
+	case strings.ContainsAny(text, "'‘’`") && strings.Count(text, `"`) < 4:
+		return "names and values stand in double quotes, not in single ones"
+	case strings.HasPrefix(text, "{{") || strings.HasSuffix(text, "}}"):
+		return "a brace is doubled"
+	}
+	return ""
+}
+
+// prefixHint says what must follow a prefix.
+func prefixHint(body string) string {
+	const want = "after the prefix there must be coordinates, a JSON object that begins with \"{\""
+	switch {
+	case body == "":
+		return want + "; there is nothing"
+	case strings.HasPrefix(body, `"`) && holdsQuotedName(body):
+		return want + "; is a brace lost?"
+	}
+	return want
+}
+
+// misspeltPrefix recognises a prefix with other letters' case or brackets.
+func misspeltPrefix(text string) string {
+	rest := strings.TrimLeftFunc(text, func(c rune) bool { return invisible(c) || strings.ContainsRune("\"'`\\“”‘’", c) })
+	quoted := rest != text
+	open := strings.TrimLeft(rest, "{<([")
+	if n := len(rest) - len(open); n == 0 || n > 2 {
+		return ""
+	}
+	open = strings.TrimLeft(open, " ")
+	if len(open) < 4 || !strings.EqualFold(open[:3], "ENC") {
+		return ""
+	}
+	if c := strings.TrimLeft(open[3:], " "); c == "" || !strings.ContainsRune("}>)]", rune(c[0])) {
+		return ""
+	}
+	if _, exact := CutPrefix(rest); quoted && exact {
+		return "there are quotes or invisible characters before the prefix: remove them"
+	}
+	return "the prefix is written " + prefixBrace + " or " + prefixAngle
+}
+
+// Placeholder marks a password that a product has moved elsewhere.
+const Placeholder = "{ATL_SECURED}"
+
+// IsPlaceholder reports whether a value says that the password is elsewhere.
+func IsPlaceholder(text string) bool { return strings.EqualFold(strings.TrimSpace(text), Placeholder) }
+
+// PlaceholderFault is what became of the password behind a placeholder.
+func PlaceholderFault() error {
+	return fault.New(fault.Unsupported, "%s marks a password that the product has moved into its own internal store; it cannot be read from the file: "+
+		"put a secret reference there, or read the password where it was set", Placeholder)
+}
+
+// foreign recognises the references of other tools.
+func foreign(text string) string {
+	const use = "; write the coordinates, for example "
+	const aws = `{"region":"eu-west-1","secretId":"name"}`
+	const vault = `{"mount":"secret","path":"name","key":"password","endpoint":"https://vault.example.com"}`
+	lower := strings.ToLower(text)
+	switch {
+	case strings.HasPrefix(lower, "arn:aws") && strings.Contains(lower, ":secretsmanager:"):
+		return "a bare ARN is not a secret reference" + use + `{"region":"eu-west-1","secretId":"arn:…"}`
+	case strings.HasPrefix(lower, "arn:aws") && strings.Contains(lower, ":ssm:"):
+		return "SSM parameters are not read" + use + aws
+	case strings.HasPrefix(lower, "ref+") && strings.Contains(lower, "://"):
+		return "this is a reference of vals (helmfile)" + use + aws
+	case strings.HasPrefix(lower, "op://"):
+		return "this is a 1Password reference: add a Provider, or use the op command"
+	case strings.HasPrefix(lower, "vault://") || strings.HasPrefix(lower, "vault:secret/"):
+		return "this is another tool's Vault reference" + use + vault
+	case strings.HasPrefix(lower, "awssm://") || strings.HasPrefix(lower, "awssecretsmanager://") || strings.HasPrefix(lower, "{{resolve:secretsmanager:"):
+		return "this is another tool's AWS reference" + use + aws
+	case strings.HasPrefix(lower, "gcpsm://") || strings.HasPrefix(lower, "gcpsecretmanager://") || strings.HasPrefix(lower, "azurekeyvault://") ||
+		strings.HasPrefix(lower, "@microsoft.keyvault("):
+		return "this is another tool's reference: add a Provider for that store"
+	case strings.HasPrefix(text, "ENC(") && strings.HasSuffix(text, ")"):
+		return "this is a value encrypted by Jasypt, not a secret reference"
+	}
+	return ""
+}

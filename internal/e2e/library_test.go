@@ -1,0 +1,346 @@
+package e2e
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+)
+
+// canary is in every secret that no test expects to see.
+const canary = "canary-1f7c"
+
+// reference is a value as it stands in a configuration file.
+func reference(t *testing.T, endpoint, mount, path, key, auth string) string {
+	t.Helper()
+	text, err := json.Marshal(map[string]string{
+		"mount": mount, "path": path, "key": key, "endpoint": endpoint, "authenticationType": cmp.Or(auth, "TOKEN"),
+	})
+	require.NoError(t, err)
+	return "{ENC}" + string(text)
+}
+
+// ref is the reference to a key in the mount secret, read with a token.
+func (s *server) ref(t *testing.T, path, key string) string {
+	t.Helper()
+	return reference(t, s.URL, "secret", path, key, "")
+}
+
+// withToken returns a Resolver that shows the token.
+func withToken(t *testing.T, token string) *secretref.Resolver {
+	t.Helper()
+	return newResolver(t, &secretref.Options{Vault: secretref.VaultOptions{
+		Token: func(context.Context) (string, error) { return token, nil },
+	}})
+}
+
+func newResolver(t *testing.T, opts *secretref.Options) *secretref.Resolver {
+	t.Helper()
+	r := secretref.New(opts)
+	t.Cleanup(func() { assert.NoError(t, r.Close()) })
+	return r
+}
+
+// refused checks that err is of the kind, holds the words, and none of what
+// must not be told: secrets, the root token, the other tokens named.
+func (s *server) refused(t *testing.T, err, kind error, words string, tokens ...string) {
+	t.Helper()
+	require.ErrorIs(t, err, kind)
+	require.Contains(t, err.Error(), words)
+	require.NotContains(t, err.Error(), canary)
+	for _, token := range append(tokens, s.RootToken) {
+		require.NotContains(t, err.Error(), token)
+	}
+}
+
+const readAll = `path "secret/data/*" { capabilities = ["read"] }`
+
+func TestAKeyIsReadAsText(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"text":"pa\"ss wörd\u2028<&>","empty":"","port":5432,"minus":-1.5e-7,"yes":true,"no":false,
+			"a/b~c":"slash","":"nameless","null":null,"list":["`+canary+`"],"object":{"password":"`+canary+`"}}`)
+		token := s.mint(t, "reader", readAll)
+		r := withToken(t, token)
+		for key, want := range map[string]string{
+			"text": "pa\"ss wörd\u2028<&>", "empty": "", "port": "5432", "minus": "-1.5e-7", "yes": "true", "no": "false",
+			"a/b~c": "slash",
+		} {
+			got, err := r.Resolve(t.Context(), s.ref(t, "app/db", key))
+			require.NoError(t, err, key)
+			require.Equal(t, want, got.Reveal(), key)
+		}
+		for _, key := range []string{"null", "list", "object", "missing", "Text", "object/password"} {
+			_, err := r.Resolve(t.Context(), s.ref(t, "app/db", key))
+			s.refused(t, err, secretref.ErrPointer, key, token)
+		}
+	})
+}
+
+// Vault itself rounds the numbers in KV version 2. The library hands out what
+// it is told, to the letter.
+func TestNumbersAreReadAsVaultSaysThem(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "numbers", `{"long":12345678901234567890,"price":1.50}`)
+		r := withToken(t, s.RootToken)
+		for key, want := range map[string]string{"long": "12345678901234567000", "price": "1.5"} {
+			got, err := r.Resolve(t.Context(), s.ref(t, "numbers", key))
+			require.NoError(t, err)
+			require.Equal(t, want, got.Reveal())
+		}
+	})
+}
+
+func TestTheNewestVersionIsRead(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		for _, password := range []string{"first", "second"} {
+			s.put(t, "app/db", `{"password":"`+password+`"}`)
+		}
+		got, err := withToken(t, s.RootToken).Resolve(t.Context(), s.ref(t, "app/db", "password"))
+		require.NoError(t, err)
+		require.Equal(t, "second", got.Reveal())
+	})
+}
+
+func TestPathsMayHoldAnyCharacter(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		r := withToken(t, s.RootToken)
+		for _, path := range []string{"a b", "a?b=c", "a#b", "100%", "%2e%2e", "a+b", "é/ü", "a;b@c:d,e'f(g)*", "..a", "a&b=c"} {
+			segments := strings.Split(path, "/")
+			for i := range segments {
+				segments[i] = url.PathEscape(segments[i])
+			}
+			s.put(t, strings.Join(segments, "/"), `{"password":"of `+path+`"}`)
+			got, err := r.Resolve(t.Context(), s.ref(t, path, "password"))
+			require.NoError(t, err, path)
+			require.Equal(t, "of "+path, got.Reveal())
+		}
+	})
+}
+
+func TestWhatIsNotThereIsNotFound(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		for _, path := range []string{"deleted", "destroyed"} {
+			s.put(t, path, `{"password":"old `+canary+`"}`)
+			s.put(t, path, `{"password":"new `+canary+`"}`)
+		}
+		s.must(t, "DELETE", "secret/data/deleted", "")
+		s.must(t, "POST", "secret/destroy/destroyed", `{"versions":[2]}`)
+		s.put(t, "nothing", `null`)
+		token := s.mint(t, "reader", readAll+` path "nosuch/*" { capabilities = ["read"] }`)
+		r := withToken(t, token)
+		for path, words := range map[string]string{
+			"missing":   `no secret at path "missing"`,
+			"deleted":   "was deleted (20",
+			"destroyed": "was destroyed",
+			"nothing":   "holds nothing",
+		} {
+			_, err := r.Resolve(t.Context(), s.ref(t, path, "password"))
+			s.refused(t, err, secretref.ErrNotFound, words, token)
+		}
+		_, err := r.Resolve(t.Context(), reference(t, s.URL, "nosuch", "app", "password", ""))
+		s.refused(t, err, secretref.ErrNotFound, `no secrets engine at mount "nosuch"`, token)
+	})
+}
+
+func TestAPolicyThatLacksThePathIsDenied(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"password":"`+canary+`"}`)
+		for name, policy := range map[string]string{
+			"elsewhere":  `path "secret/data/other" { capabilities = ["read"] }`,
+			"nodata":     `path "secret/app/db" { capabilities = ["read"] }`,
+			"incapable":  `path "secret/data/app/db" { capabilities = ["list"] }`,
+			"overridden": readAll + ` path "secret/data/app/db" { capabilities = ["deny"] }`,
+		} {
+			token := s.mint(t, name, policy)
+			_, err := withToken(t, token).Resolve(t.Context(), s.ref(t, "app/db", "password"))
+			s.refused(t, err, secretref.ErrDenied, `path "secret/data/app/db" { capabilities = ["read"] }`, token)
+			require.NotErrorIs(t, err, secretref.ErrUnauthenticated)
+		}
+	})
+}
+
+func TestATokenThatVaultDoesNotKnowIsUnauthenticated(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"password":"`+canary+`"}`)
+		revoked := s.mint(t, "reader", readAll)
+		s.must(t, "POST", "auth/token/revoke", `{"token":"`+revoked+`"}`)
+		for _, token := range []string{revoked, "hvs.garbage"} {
+			_, err := withToken(t, token).Resolve(t.Context(), s.ref(t, "app/db", "password"))
+			s.refused(t, err, secretref.ErrUnauthenticated, "SECRET_STORE_VAULT_TOKEN", token)
+			require.NotErrorIs(t, err, secretref.ErrDenied)
+		}
+	})
+}
+
+func TestTheTokenComesFromTheProductsVariable(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"password":"x"}`)
+		r := newResolver(t, nil)
+		t.Setenv("SECRET_STORE_VAULT_TOKEN", "")
+		t.Setenv("VAULT_TOKEN", s.RootToken)
+		_, err := r.Resolve(t.Context(), s.ref(t, "app/db", "password"))
+		s.refused(t, err, secretref.ErrUnauthenticated, "VAULT_TOKEN is set")
+
+		t.Setenv("SECRET_STORE_VAULT_TOKEN", s.mint(t, "reader", readAll))
+		got, err := r.Resolve(t.Context(), s.ref(t, "app/db", "password"))
+		require.NoError(t, err)
+		require.Equal(t, "x", got.Reveal())
+	})
+}
+
+func TestASealedServerIsUnavailableUntilItIsUnsealed(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"password":"x"}`)
+		token := s.mint(t, "reader", readAll)
+		r := newResolver(t, &secretref.Options{
+			Timeout: 300 * time.Millisecond,
+			Vault:   secretref.VaultOptions{Token: func(context.Context) (string, error) { return token, nil }},
+		})
+		s.seal()
+		_, err := r.Resolve(t.Context(), s.ref(t, "app/db", "password"))
+		s.refused(t, err, secretref.ErrUnavailable, "", token)
+
+		// Told to come back later than there is time, it says at once why.
+		front := countCalls(t, s)
+		front.answer = func(resp *http.Response) error {
+			resp.Header.Set("Retry-After", "3600")
+			return nil
+		}
+		_, err = withToken(t, token).Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
+		s.refused(t, err, secretref.ErrUnavailable, "is sealed", token)
+		require.Len(t, front.take(), 1)
+
+		s.unseal()
+		got, err := r.Resolve(t.Context(), s.ref(t, "app/db", "password"))
+		require.NoError(t, err)
+		require.Equal(t, "x", got.Reveal())
+	})
+}
+
+func TestAMountOfVersionOneIsUnsupported(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.must(t, "POST", "sys/mounts/team/kv", `{"type":"kv"}`)
+		s.must(t, "POST", "sys/mounts/explicit", `{"type":"kv","options":{"version":"1"}}`)
+		token := s.mint(t, "reader", `path "+/data/*" { capabilities = ["read"] } path "team/*" { capabilities = ["read"] }`)
+		r := withToken(t, token)
+		for _, mount := range []string{"team/kv", "explicit"} {
+			s.must(t, "POST", mount+"/app/db", `{"password":"`+canary+`"}`)
+			// What version 2 would have at app/db, version 1 has at data/app/db.
+			s.must(t, "POST", mount+"/data/lookalike", `{"data":{"password":"`+canary+`"}}`)
+			s.must(t, "POST", mount+"/data/flat", `{"password":"`+canary+`"}`)
+			for _, path := range []string{"app/db", "lookalike", "flat", "missing"} {
+				_, err := r.Resolve(t.Context(), reference(t, s.URL, mount, path, "password", ""))
+				s.refused(t, err, secretref.ErrUnsupported, "KV version 1", token)
+			}
+		}
+	})
+}
+
+// kubernetes sets up a login at auth/clusters/one for the account app-sa in the
+// namespace prod, which the policy reader is for, and returns the options of a
+// Resolver that shows the JWT.
+func (s *server) kubernetes(t *testing.T, policy, jwt string) *secretref.Options {
+	t.Helper()
+	s.mint(t, "reader", policy)
+	s.must(t, "POST", "sys/auth/clusters/one", `{"type":"kubernetes"}`)
+	s.must(t, "POST", "auth/clusters/one/config", startCluster(t).config(t))
+	s.must(t, "POST", "auth/clusters/one/role/app", `{"bound_service_account_names":["app-sa"],
+		"bound_service_account_namespaces":["prod"],"audience":"vault","token_policies":["reader"],"token_ttl":"1h"}`)
+	file := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(file, []byte(jwt+"\n"), 0o600))
+	return &secretref.Options{Vault: secretref.VaultOptions{Role: "app", AuthPath: "clusters/one", JWTPath: file}}
+}
+
+func TestAPodLogsInOnceForAllItReads(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"password":"x"}`)
+		s.put(t, "app/ldap", `{"password":"y"}`)
+		r := newResolver(t, s.kubernetes(t, readAll, jwt(t, nil)))
+		front := countCalls(t, s)
+		var values []string
+		for _, path := range []string{"app/db", "app/ldap"} {
+			values = append(values, reference(t, front.url, "secret", path, "password", "KUBERNETES"))
+		}
+		got, err := r.ResolveAll(t.Context(), values...)
+		require.NoError(t, err)
+		require.Equal(t, []string{"x", "y"}, []string{got[0].Reveal(), got[1].Reveal()})
+		require.ElementsMatch(t, []string{
+			"PUT /v1/auth/clusters/one/login", "GET /v1/secret/data/app/db", "GET /v1/secret/data/app/ldap",
+		}, front.take())
+
+		// A token that ends before its time is replaced.
+		s.must(t, "POST", "auth/token/revoke", `{"token":"`+front.lastToken()+`"}`)
+		again, err := r.Resolve(t.Context(), reference(t, front.url, "secret", "app/new", "password", "KUBERNETES"))
+		s.refused(t, err, secretref.ErrNotFound, "app/new", jwt(t, nil))
+		require.True(t, again.IsZero())
+		calls := front.take()
+		require.Equal(t, []string{
+			"GET /v1/secret/data/app/new", "PUT /v1/auth/clusters/one/login", "GET /v1/secret/data/app/new",
+		}, calls[:3])
+	})
+}
+
+func TestALoginThatIsRefusedIsUnauthenticated(t *testing.T) {
+	for name, c := range map[string]struct {
+		jwt   func(t *testing.T) string
+		role  string
+		words string
+	}{
+		"wrong namespace": {func(t *testing.T) string {
+			return jwt(t, func(c *claims) { c.Kubernetes.Namespace = "dev" })
+		}, "app", "bound_service_account_namespaces"},
+		"wrong account": {func(t *testing.T) string {
+			return jwt(t, func(c *claims) { c.Kubernetes.Account.Name = "other" })
+		}, "app", "bound_service_account_names"},
+		"wrong audience": {func(t *testing.T) string {
+			return jwt(t, func(c *claims) { c.Audience = []string{"elsewhere"} })
+		}, "app", "audience"},
+		"refused by the cluster": {func(t *testing.T) string { return forged(jwt(t, nil)) }, "app", "auth/clusters/one"},
+		"not a JWT":              {func(*testing.T) string { return "not-a-jwt-at-all" }, "app", "auth/clusters/one"},
+		"no such role":           {func(t *testing.T) string { return jwt(t, nil) }, "nosuch", `no role "nosuch"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothServers(t, func(t *testing.T, s *server) {
+				s.put(t, "app/db", `{"password":"`+canary+`"}`)
+				shown := c.jwt(t)
+				opts := s.kubernetes(t, readAll, shown)
+				opts.Vault.Role = c.role
+				_, err := newResolver(t, opts).Resolve(t.Context(), reference(t, s.URL, "secret", "app/db", "password", "KUBERNETES"))
+				s.refused(t, err, secretref.ErrUnauthenticated, c.words, shown)
+			})
+		})
+	}
+}
+
+func TestALoginWithoutThePolicyIsDenied(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"password":"`+canary+`"}`)
+		opts := s.kubernetes(t, `path "secret/data/other" { capabilities = ["read"] }`, jwt(t, nil))
+		_, err := newResolver(t, opts).Resolve(t.Context(), reference(t, s.URL, "secret", "app/db", "password", "KUBERNETES"))
+		s.refused(t, err, secretref.ErrDenied, `path "secret/data/app/db" { capabilities = ["read"] }`, jwt(t, nil))
+	})
+}
+
+func TestReferencesIntoOneSecretAreOneRead(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"user":"u","password":"x"}`)
+		front := countCalls(t, s)
+		got, err := withToken(t, s.RootToken).ResolveAll(t.Context(),
+			reference(t, front.url, "secret", "app/db", "user", ""),
+			reference(t, front.url, "secret", "app/db", "password", ""))
+		require.NoError(t, err)
+		require.Equal(t, []string{"u", "x"}, []string{got[0].Reveal(), got[1].Reveal()})
+		require.Equal(t, []string{"GET /v1/secret/data/app/db"}, front.take())
+	})
+}

@@ -1,0 +1,159 @@
+package e2e
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// An exchange is a request and the status it is answered with. $names in it
+// stand for what earlier exchanges saved, and for the variables of the test.
+type exchange struct {
+	method, path, body string
+	token              string // "" for none
+	status             int
+	save               string // name=path.to.text in the answer
+	header             http.Header
+}
+
+// TestTheFakeAnswersAsVaultDoes sends the same requests, in the same order, to
+// the real server and to the fake, and compares the answers one by one.
+func TestTheFakeAnswersAsVaultDoes(t *testing.T) {
+	for name, script := range map[string][]exchange{
+		"mounts":            mountScript,
+		"KV version 2":      kv2Script,
+		"KV version 1":      kv1Script,
+		"paths":             pathScript,
+		"policies":          policyScript,
+		"policy precedence": precedenceScript(),
+		"tokens":            tokenScript,
+		"token creation":    tokenCreationScript,
+		"sealing":           sealScript,
+		"Kubernetes set-up": kubernetesSetupScript,
+		"Kubernetes login":  kubernetesLoginScript,
+		"AppRole":           appRoleScript,
+		"bodies":            bodyScript,
+	} {
+		t.Run(name, func(t *testing.T) {
+			k8s := startCluster(t)
+			vars := map[string]string{
+				"garbage":   "hvs.garbage",
+				"cluster":   k8s.config(t),
+				"noCluster": strings.Replace(k8s.config(t), k8s.url, "https://127.0.0.1:1", 1),
+				"jwt":       jwt(t, nil),
+				"forged":    forged(jwt(t, nil)),
+				"dev":       jwt(t, func(c *claims) { c.Kubernetes.Namespace = "dev" }),
+				"other":     jwt(t, func(c *claims) { c.Kubernetes.Account.Name = "other-sa" }),
+				"elsewhere": jwt(t, func(c *claims) { c.Audience = []string{"elsewhere"} }),
+				"expired":   jwt(t, func(c *claims) { c.Expires = 1.7e9 + 1 }),
+				"early":     jwt(t, func(c *claims) { c.NotBefore = 4e9 - 1 }),
+			}
+			play(t, startVault(t), startFake(t), vars, script)
+		})
+	}
+}
+
+func play(t *testing.T, vault, fake *server, vars map[string]string, script []exchange) {
+	both := []*server{vault, fake}
+	known := []map[string]string{maps.Clone(vars), maps.Clone(vars)}
+	for i, s := range both {
+		known[i]["root"], known[i]["unsealKey"] = s.RootToken, s.unsealKey
+	}
+	for _, x := range script {
+		var answers [2]answer
+		for i, s := range both {
+			header := http.Header{}
+			for name, values := range x.header {
+				header.Set(name, fill(values[0], known[i]))
+			}
+			answers[i] = s.askWith(t, header, x.method, fill(x.path, known[i]), fill(x.body, known[i]), fill(x.token, known[i]))
+			if name, path, ok := strings.Cut(x.save, "="); ok {
+				known[i][name] = textAt(t, answers[i].body, path)
+			}
+		}
+		what := x.method + " " + x.path + " " + x.body + " " + x.token
+		assert.Equal(t, x.status, answers[0].status, "%s: vault answers %s", what, answers[0].body)
+		assert.Equal(t, x.status, answers[1].status, "%s: the fake answers %s", what, answers[1].body)
+		assert.Equal(t, comparable(answers[0]), comparable(answers[1]), what)
+	}
+}
+
+// fill puts in the values of variables.
+func fill(text string, vars map[string]string) string {
+	return regexp.MustCompile(`\$[a-zA-Z0-9]+`).ReplaceAllStringFunc(text, func(name string) string {
+		if value, ok := vars[name[1:]]; ok {
+			return value
+		}
+		return name
+	})
+}
+
+// comparable is an answer without what differs from one server to the next.
+func comparable(a answer) map[string]any {
+	c := map[string]any{"body": blur("", decode(a.body))}
+	for _, name := range []string{"Content-Type", "Cache-Control", "Location", "Retry-After", "X-Vault-Namespace"} {
+		c[name] = a.header.Get(name)
+	}
+	return c
+}
+
+// volatile are the members whose value is made up by the server or a time.
+// That there is one still counts.
+var volatile = regexp.MustCompile(`^(request_id|accessor|uuid|id|entity_id|client_token|role_id|secret_id|` +
+	`secret_id_accessor|cluster_name|cluster_id|build_date|server_time_utc|.*_time|last_renewal)$`)
+
+// remaining are the members that tell how much time is left, which is less by
+// a second now and then.
+var remaining = regexp.MustCompile(`^(ttl|lease_duration)$`)
+
+// quoted is a duration in a warning; those tell how much time is left, too.
+var quoted = regexp.MustCompile(`"(\d+h)?(\d+m)?\d+(\.\d+)?s"|"\d+h(\d+m)?"|"\d+m"`)
+
+// attribution, of KV version 2, says who wrote a version. Nobody reads it here.
+var attribution = regexp.MustCompile(`^(created_by|deleted_by|last_updated_by)$`)
+
+func blur(name string, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		blurred := map[string]any{}
+		for name, value := range v {
+			if !attribution.MatchString(name) {
+				blurred[name] = blur(name, value)
+			}
+		}
+		return blurred
+	case []any:
+		blurred := []any{}
+		for _, value := range v {
+			blurred = append(blurred, blur("", value))
+		}
+		return blurred
+	case string:
+		if v != "" && volatile.MatchString(name) {
+			return "a text"
+		}
+		return quoted.ReplaceAllStringFunc(v, func(text string) string {
+			d, err := time.ParseDuration(strings.Trim(text, `"`))
+			if err != nil {
+				return text
+			}
+			return strconv.Quote(d.Round(10 * time.Second).String())
+		})
+	case json.Number:
+		n, err := v.Int64()
+		switch {
+		case err == nil && volatile.MatchString(name):
+			return "a number"
+		case err == nil && remaining.MatchString(name):
+			return (n + 5) / 10 * 10
+		}
+	}
+	return v
+}

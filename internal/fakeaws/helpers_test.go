@@ -1,0 +1,127 @@
+package fakeaws
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	testRegion = "eu-west-1"
+	testKey    = "AKIAIOSFODNN7EXAMPLE"
+	testSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+)
+
+// start runs a fake that knows the test key, and points the SDK's environment at it, away from everything else on the machine.
+func start(t *testing.T) *Server {
+	t.Helper()
+	s := New()
+	t.Cleanup(s.Close)
+	s.AddKey(testKey, testSecret, "")
+	dir := t.TempDir()
+	for name, value := range map[string]string{
+		"AWS_REGION":                             testRegion,
+		"AWS_DEFAULT_REGION":                     "",
+		"AWS_PROFILE":                            "",
+		"AWS_CA_BUNDLE":                          "", // with it set, LoadDefaultConfig refuses a plain *http.Client
+		"AWS_ACCESS_KEY_ID":                      testKey,
+		"AWS_SECRET_ACCESS_KEY":                  testSecret,
+		"AWS_SESSION_TOKEN":                      "",
+		"AWS_ROLE_ARN":                           "",
+		"AWS_WEB_IDENTITY_TOKEN_FILE":            "",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "",
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI":     "",
+		"AWS_CONTAINER_AUTHORIZATION_TOKEN":      "",
+		"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "",
+		"AWS_EC2_METADATA_DISABLED":              "true",
+		"AWS_EC2_METADATA_SERVICE_ENDPOINT":      s.IMDSURL(),
+		"AWS_ENDPOINT_URL":                       s.URL(),
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER":       s.URL(),
+		"AWS_ENDPOINT_URL_STS":                   s.STSURL(),
+		"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS":    "",
+		"AWS_CONFIG_FILE":                        filepath.Join(dir, "config"),
+		"AWS_SHARED_CREDENTIALS_FILE":            filepath.Join(dir, "credentials"),
+		"HOME":                                   dir,
+	} {
+		t.Setenv(name, value)
+	}
+	return s
+}
+
+// loopbackOnly refuses to connect to anything that is not this machine.
+func loopbackOnly() *http.Client {
+	var d net.Dialer
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			host, _, err := net.SplitHostPort(addr)
+			if err != nil {
+				return nil, err
+			}
+			if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+				return nil, fmt.Errorf("a test tried to reach %s", addr)
+			}
+			return d.DialContext(ctx, network, addr)
+		},
+	}}
+}
+
+func loadConfig(t *testing.T, opts ...func(*config.LoadOptions) error) aws.Config {
+	t.Helper()
+	hc := loopbackOnly()
+	t.Cleanup(hc.CloseIdleConnections)
+	cfg, err := config.LoadDefaultConfig(t.Context(), append([]func(*config.LoadOptions) error{
+		config.WithHTTPClient(hc), config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
+		config.WithLogger(logging.Nop{}),
+	}, opts...)...)
+	require.NoError(t, err)
+	return cfg
+}
+
+func client(t *testing.T, opts ...func(*config.LoadOptions) error) *secretsmanager.Client {
+	return secretsmanager.NewFromConfig(loadConfig(t, opts...))
+}
+
+func stsClient(t *testing.T, opts ...func(*config.LoadOptions) error) *sts.Client {
+	return sts.NewFromConfig(loadConfig(t, opts...))
+}
+
+func get(t *testing.T, c *secretsmanager.Client, id string) (*secretsmanager.GetSecretValueOutput, error) {
+	return c.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &id})
+}
+
+// mustGet reads a text secret.
+func mustGet(t *testing.T, c *secretsmanager.Client, id string) string {
+	t.Helper()
+	out, err := get(t, c, id)
+	require.NoError(t, err)
+	require.NotNil(t, out.SecretString)
+	return *out.SecretString
+}
+
+// do sends a raw request and returns the answer with its body read.
+func do(t *testing.T, r *http.Request) (*http.Response, string) {
+	t.Helper()
+	hc := loopbackOnly()
+	defer hc.CloseIdleConnections()
+	resp, err := hc.Do(r)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp, string(body)
+}
+
+// at is a clock that stands still.
+func at(now time.Time) func() time.Time { return func() time.Time { return now } }

@@ -1,0 +1,108 @@
+package fakevault
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// numberOf returns the integer that v, of a request's body, stands for, or 0.
+// Vault takes numbers as text, too.
+func numberOf(v any) int {
+	n, _ := strconv.Atoi(fmt.Sprint(v))
+	return n
+}
+
+// boolOf returns the boolean that v stands for, or other when there is none.
+func boolOf(v any, other bool) bool {
+	if b, err := strconv.ParseBool(fmt.Sprint(v)); err == nil {
+		return b
+	}
+	return other
+}
+
+// stringsOf returns the strings in v: a list, or one text with commas in it.
+func stringsOf(v any) []string {
+	var texts []string
+	switch v := v.(type) {
+	case string:
+		for text := range strings.SplitSeq(v, ",") {
+			if text = strings.TrimSpace(text); text != "" {
+				texts = append(texts, text)
+			}
+		}
+	case []any:
+		for _, text := range v {
+			texts = append(texts, fmt.Sprint(text))
+		}
+	}
+	return texts
+}
+
+// durationOf returns the time that v stands for: a text such as "90m", or a
+// number of seconds. Nothing is zero.
+func durationOf(v any) (time.Duration, error) {
+	switch v := v.(type) {
+	case nil:
+		return 0, nil
+	case json.Number:
+		seconds, err := v.Int64()
+		return time.Duration(seconds) * time.Second, err
+	case string:
+		if v == "" {
+			return 0, nil
+		}
+		if seconds, err := strconv.Atoi(v); err == nil {
+			return time.Duration(seconds) * time.Second, nil
+		}
+		return time.ParseDuration(v)
+	}
+	return 0, fmt.Errorf("not a duration: %v", v)
+}
+
+// kindOf names the type of a JSON value that is no object, as far as Vault
+// tells them apart.
+func kindOf(v any) string {
+	if _, ok := v.(bool); ok {
+		return "bool"
+	}
+	return "string"
+}
+
+// duplicate returns the first name that an object in a JSON text has twice.
+// The text may end early, but must be valid up to there.
+func duplicate(text []byte) (name string, found bool) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	var open []map[string]bool // the names so far; nil for an array
+	named := false             // whether the last token was a name
+	for {
+		token, err := decoder.Token()
+		if err != nil {
+			return "", false
+		}
+		var within map[string]bool
+		if len(open) > 0 {
+			within = open[len(open)-1]
+		}
+		text, isText := token.(string)
+		switch {
+		case token == json.Delim('}'), token == json.Delim(']'):
+			open, named = open[:len(open)-1], false
+			continue
+		case within != nil && isText && !named:
+			if within[text] {
+				return text, true
+			}
+			within[text], named = true, true
+			continue
+		case token == json.Delim('{'):
+			open = append(open, map[string]bool{})
+		case token == json.Delim('['):
+			open = append(open, nil)
+		}
+		named = false
+	}
+}

@@ -1,0 +1,160 @@
+// Package fakevault is a Vault server for tests. It speaks the HTTP API of
+// Vault 1.21.4 on loopback, as far as this module meets it: mounts, policies,
+// tokens, the key/value engines version 1 and 2, Kubernetes and AppRole logins,
+// sealing. Status codes, error texts and response bodies are those of the real
+// server; internal/e2e runs one suite over both.
+//
+// [New] starts one. Set it up over its HTTP API, as one would the real server,
+// or with [Server.Put]. [Server.Fail], [Server.Latency] and [Server.Intercept]
+// make it misbehave, [Server.Requests] tells what it was asked.
+package fakevault
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Server is a fake Vault, listening on loopback until it is closed. It is
+// safe for concurrent use.
+type Server struct {
+	web       *httptest.Server
+	rootToken string
+	unsealKey string
+	closed    chan struct{}
+	control   control
+
+	// mu guards all that follows. It is not held while a request waits: for
+	// Latency, or for a TokenReview.
+	mu       sync.Mutex
+	clock    func() time.Time
+	sealed   bool
+	mounts   map[string]*mount // by path, with the trailing slash, "auth/" included
+	policies map[string]*policy
+	tokens   map[string]*token
+	entities map[string]string // entity id by mount accessor and alias
+}
+
+// New starts a server over plain http: unsealed, with the KV engine version 2
+// at secret/.
+func New() *Server {
+	s := newServer()
+	s.web.Start()
+	return s
+}
+
+// NewTLS is New over https. Clients have to trust [Server.CertPEM].
+func NewTLS() *Server {
+	s := newServer()
+	s.web.StartTLS()
+	return s
+}
+
+func newServer() *Server {
+	s := &Server{
+		unsealKey: base64.StdEncoding.EncodeToString([]byte(rand.Text())),
+		closed:    make(chan struct{}),
+		clock:     time.Now,
+		policies:  map[string]*policy{"default": mustParsePolicy(defaultPolicy)},
+		tokens:    map[string]*token{},
+		entities:  map[string]string{},
+	}
+	root := &token{path: "auth/token/root", displayName: "root", policies: []string{"root"}}
+	s.issue(root)
+	s.rootToken = root.id
+	s.mounts = map[string]*mount{
+		"sys/":        {kind: "system", backend: &system{s}},
+		"auth/token/": {kind: "token", backend: &tokenStore{s}},
+		"secret/":     newKVMount(s, "2"),
+	}
+
+	// Vault routes with a ServeMux, which answers a path that is not clean
+	// with a redirect to the clean one.
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/", s.serveAPI)
+	s.web = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if !s.control.interfere(w, r, s.closed) {
+			mux.ServeHTTP(w, r)
+		}
+	}))
+	return s
+}
+
+// URL returns the server's base URL, without a trailing slash.
+func (s *Server) URL() string { return s.web.URL }
+
+// RootToken returns a token that may do everything and never expires.
+func (s *Server) RootToken() string { return s.rootToken }
+
+// UnsealKey returns the one key share, as sys/unseal wants it.
+func (s *Server) UnsealKey() string { return s.unsealKey }
+
+// CertPEM returns the certificate of a server started with [NewTLS].
+func (s *Server) CertPEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.web.Certificate().Raw})
+}
+
+// Close stops the server, and ends the requests that wait for Latency.
+func (s *Server) Close() {
+	select {
+	case <-s.closed:
+	default:
+		close(s.closed)
+	}
+	s.web.Close()
+}
+
+// SetClock makes now the server's clock, by which tokens expire and versions
+// are stamped. It starts as time.Now.
+func (s *Server) SetClock(now func() time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = now
+}
+
+// Put writes data as the newest version of the secret at path, without the
+// "data/" of the HTTP API. It panics unless a KV engine, of either version, is
+// mounted at mount.
+//
+// Numbers (json.Number, json.RawMessage) keep the text they are given. Those
+// that come in over HTTP do so on version 1 only: Vault's version 2 turns them
+// into float64 and back.
+func (s *Server) Put(mount, path string, data map[string]any) {
+	text, err := marshal(data)
+	if err != nil {
+		panic(fmt.Sprintf("fakevault: put %s/%s: %v", mount, path, err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.mounts[strings.Trim(mount, "/")+"/"]
+	if m == nil {
+		panic(fmt.Sprintf("fakevault: put %s/%s: nothing is mounted there", mount, path))
+	}
+	switch b := m.backend.(type) {
+	case *kv1:
+		b.secrets[path] = text
+	case *kv2:
+		b.write(path, version{data: text, verbatim: true})
+	default:
+		panic(fmt.Sprintf("fakevault: put %s/%s: not a KV engine", mount, path))
+	}
+}
+
+// marshal is json.Marshal that takes json.RawMessage as it is, long numbers
+// and all, and escapes what Vault escapes.
+func marshal(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSpace(b.Bytes()), nil
+}

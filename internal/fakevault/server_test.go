@@ -1,0 +1,230 @@
+package fakevault_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/fakevault"
+)
+
+// start returns a running server and Vault's own client, with the root token.
+func start(t *testing.T) (*fakevault.Server, *api.Client) {
+	t.Helper()
+	s := fakevault.New()
+	t.Cleanup(s.Close)
+	return s, client(t, s, s.RootToken())
+}
+
+func client(t *testing.T, s *fakevault.Server, token string) *api.Client {
+	t.Helper()
+	// DefaultConfig would read the environment.
+	c, err := api.NewClient(&api.Config{Address: s.URL(), HttpClient: &http.Client{}, DisableRedirects: true})
+	require.NoError(t, err)
+	c.SetToken(token)
+	return c
+}
+
+// mint makes a token with the rights that the policy text grants.
+func mint(t *testing.T, root *api.Client, policy string, wish *api.TokenCreateRequest) string {
+	t.Helper()
+	require.NoError(t, root.Sys().PutPolicy("test", policy))
+	wish.Policies = []string{"test"}
+	made, err := root.Auth().Token().Create(wish)
+	require.NoError(t, err)
+	return made.Auth.ClientToken
+}
+
+func TestSecretsAreReadByVersion(t *testing.T) {
+	_, root := start(t)
+	kv := root.KVv2("secret")
+	for _, password := range []string{"old", "new"} {
+		_, err := kv.Put(t.Context(), "app/db", map[string]any{"password": password})
+		require.NoError(t, err)
+	}
+	newest, err := kv.Get(t.Context(), "app/db")
+	require.NoError(t, err)
+	require.Equal(t, "new", newest.Data["password"])
+	require.Equal(t, 2, newest.VersionMetadata.Version)
+	first, err := kv.GetVersion(t.Context(), "app/db", 1)
+	require.NoError(t, err)
+	require.Equal(t, "old", first.Data["password"])
+	_, err = kv.Get(t.Context(), "app/other")
+	require.ErrorIs(t, err, api.ErrSecretNotFound)
+}
+
+func TestDeletedAndDestroyedVersionsKeepTheirMetadata(t *testing.T) {
+	s, root := start(t)
+	s.Put("secret", "db", map[string]any{"password": "x"})
+	kv := root.KVv2("secret")
+
+	require.NoError(t, kv.Delete(t.Context(), "db"))
+	deleted, err := kv.Get(t.Context(), "db")
+	require.NoError(t, err)
+	require.Nil(t, deleted.Data)
+	require.False(t, deleted.VersionMetadata.DeletionTime.IsZero())
+
+	require.NoError(t, kv.Undelete(t.Context(), "db", []int{1}))
+	restored, err := kv.Get(t.Context(), "db")
+	require.NoError(t, err)
+	require.Equal(t, "x", restored.Data["password"])
+
+	require.NoError(t, kv.Destroy(t.Context(), "db", []int{1}))
+	destroyed, err := kv.Get(t.Context(), "db")
+	require.NoError(t, err)
+	require.Nil(t, destroyed.Data)
+	require.True(t, destroyed.VersionMetadata.Destroyed)
+}
+
+func TestPutKeepsTheTextOfNumbers(t *testing.T) {
+	s, root := start(t)
+	const number = "12345678901234567890.50"
+	s.Put("secret", "db", map[string]any{"port": json.Number(number)})
+	got, err := root.KVv2("secret").Get(t.Context(), "db")
+	require.NoError(t, err)
+	require.Equal(t, json.Number(number), got.Data["port"])
+}
+
+func TestPoliciesAreEnforced(t *testing.T) {
+	for _, c := range []struct {
+		policy  string
+		allowed bool
+	}{
+		{`path "secret/data/app/db" { capabilities = ["read"] }`, true},
+		{`path "secret/data/app/*" { capabilities = ["read"] }`, true},
+		{`path "secret/data/+/db" { capabilities = ["read", "list"] }`, true},
+		{"# comment\npath \"secret/data/*\" {\n  capabilities = [\"read\",] // trailing comma\n}", true},
+		{`path "secret/data/app/db" { capabilities = ["update"] }`, false},
+		{`path "secret/app/db" { capabilities = ["read"] }`, false},
+		{`path "secret/data/+" { capabilities = ["read"] }`, false},
+		{`path "secret/data/app/db" { capabilities = ["deny"] }
+		  path "secret/data/*" { capabilities = ["read"] }`, false},
+		{`path "secret/data/app/*" { capabilities = ["list"] }
+		  path "secret/data/*" { capabilities = ["read"] }`, false},
+		{`path "secret/data/app/d*" { capabilities = ["read"] }
+		  path "secret/data/+/db" { capabilities = ["deny"] }`, true},
+		{`path "secret/data/app/db" { capabilities = ["read"] }
+		  path "secret/data/app/db" { capabilities = ["deny"] }`, false},
+	} {
+		s, root := start(t)
+		s.Put("secret", "app/db", map[string]any{"password": "x"})
+		token := mint(t, root, c.policy, &api.TokenCreateRequest{})
+		_, err := client(t, s, token).KVv2("secret").Get(t.Context(), "app/db")
+		require.Equal(t, c.allowed, err == nil, "%s: %v", c.policy, err)
+	}
+}
+
+func TestTokensExpireByTheServersClock(t *testing.T) {
+	s, root := start(t)
+	now := time.Now().Truncate(time.Second) // a lookup rounds
+	s.SetClock(func() time.Time { return now })
+	token := mint(t, root, `path "x" { capabilities = ["read"] }`, &api.TokenCreateRequest{TTL: "1h"})
+	c := client(t, s, token)
+
+	now = now.Add(50 * time.Minute)
+	_, err := c.Auth().Token().RenewSelf(3600)
+	require.NoError(t, err)
+	now = now.Add(59 * time.Minute)
+	self, err := c.Auth().Token().LookupSelf()
+	require.NoError(t, err)
+	require.Equal(t, json.Number("60"), self.Data["ttl"])
+	now = now.Add(time.Minute)
+	_, err = c.Auth().Token().LookupSelf()
+	require.ErrorContains(t, err, "invalid token")
+}
+
+func TestFailAnswersTheNextCalls(t *testing.T) {
+	s, _ := start(t)
+	s.Fail(1, http.StatusTooManyRequests, http.Header{"Retry-After": {"7"}}, "slow down")
+	s.Fail(1, http.StatusServiceUnavailable, nil, "Vault is sealed")
+	for _, want := range []struct {
+		status            int
+		retryAfter, error string
+	}{
+		{http.StatusTooManyRequests, "7", "slow down"},
+		{http.StatusServiceUnavailable, "", "Vault is sealed"},
+		{http.StatusOK, "", ""},
+	} {
+		resp, err := http.Get(s.URL() + "/v1/sys/health")
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, want.status, resp.StatusCode)
+		require.Equal(t, want.retryAfter, resp.Header.Get("Retry-After"))
+		require.Contains(t, string(body), want.error)
+	}
+	require.Equal(t, 3, s.Calls())
+}
+
+func TestInterceptGoesFirst(t *testing.T) {
+	s, _ := start(t)
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/health") {
+			http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
+			return true
+		}
+		return false
+	})
+	c := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for path, status := range map[string]int{"health": http.StatusFound, "seal-status": http.StatusOK} {
+		resp, err := c.Get(s.URL() + "/v1/sys/" + path)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, status, resp.StatusCode, path)
+	}
+}
+
+func TestRequestsAreRecorded(t *testing.T) {
+	s, root := start(t)
+	root.SetNamespace("team")
+	_, err := root.Logical().ReadWithData("secret/data/a b", map[string][]string{"version": {"2"}})
+	require.NoError(t, err)
+	require.Equal(t, 1, s.Calls())
+	r := s.Requests()[0]
+	require.Equal(t, []string{"GET", "/v1/secret/data/a b", "version=2", s.RootToken(), "team"},
+		[]string{r.Method, r.Path, r.RawQuery, r.Token, r.Namespace})
+	s.ResetCalls()
+	require.Zero(t, s.Calls())
+}
+
+func TestCloseEndsRequestsThatWait(t *testing.T) {
+	s, _ := start(t)
+	s.Latency(time.Hour)
+	sent, ended := make(chan struct{}), make(chan error)
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) },
+	})
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/v1/sys/health", nil)
+	require.NoError(t, err)
+	go func() {
+		resp, err := http.DefaultClient.Do(r)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		ended <- err
+	}()
+	<-sent
+	s.Close()
+	<-ended
+}
+
+func TestTLSServerShowsItsCertificate(t *testing.T) {
+	s := fakevault.NewTLS()
+	t.Cleanup(s.Close)
+	config := api.DefaultConfig()
+	config.Address = s.URL()
+	require.NoError(t, config.ConfigureTLS(&api.TLSConfig{CACertBytes: s.CertPEM()}))
+	c, err := api.NewClient(config)
+	require.NoError(t, err)
+	health, err := c.Sys().Health()
+	require.NoError(t, err)
+	require.True(t, health.Initialized)
+}

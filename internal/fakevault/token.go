@@ -1,0 +1,219 @@
+package fakevault
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A token is what a client shows. It ends when it expires, when it is revoked,
+// and with the token that made it.
+type token struct {
+	id, accessor string
+	path         string // where it was made
+	parent       string // empty for an orphan
+	displayName  string
+	policies     []string
+	meta         map[string]string
+	entity       string
+	noDefault    bool // without the policy default
+
+	issued, expires time.Time     // expires is zero for a token that never does
+	renewed         time.Time     // zero unless it was
+	ttl             time.Duration // at first
+	usual           time.Duration // what a renewal gives that names no time
+	max             time.Duration // renewal leads no further than this from issued
+	explicitMax     time.Duration
+	period          time.Duration // a periodic token is renewed for this long, without end
+	renewable       bool
+	uses            int // left; 0 for any number, -1 once the last is begun
+}
+
+// issue completes a token whose rights and wishes are filled in, and returns
+// the warnings about those it does not get.
+func (s *Server) issue(t *token) []string {
+	t.id, t.accessor = "hvs."+rand.Text(), rand.Text()[:24]
+	t.issued = s.clock()
+	for i, name := range t.policies {
+		t.policies[i] = strings.ToLower(strings.TrimSpace(name))
+	}
+	isRoot := slices.Contains(t.policies, "root")
+	if !isRoot && !t.noDefault {
+		t.policies = append(t.policies, "default")
+	}
+	slices.Sort(t.policies)
+	t.policies = slices.Compact(t.policies)
+
+	var warnings []string
+	if !isRoot || t.ttl > 0 {
+		if t.ttl == 0 {
+			t.ttl = maxTTL * time.Second
+		}
+		if t.period > 0 {
+			t.ttl = t.period
+		}
+		t.ttl, warnings = t.capped(t.ttl, t.issued)
+		t.usual, t.expires = t.ttl, t.issued.Add(t.ttl)
+	} else {
+		t.renewable = false
+	}
+	for _, name := range t.policies {
+		if name != "root" && s.policies[name] == nil {
+			warnings = append(warnings, fmt.Sprintf("Policy %q does not exist", name))
+		}
+	}
+	s.tokens[t.id] = t
+	return warnings
+}
+
+// capped shortens a wish for d more from now on to what the token may have.
+func (t *token) capped(d time.Duration, now time.Time) (time.Duration, []string) {
+	limit := time.Duration(maxTTL) * time.Second
+	for _, l := range []time.Duration{t.max, t.explicitMax} {
+		if l > 0 && l < limit {
+			limit = l
+		}
+	}
+	if t.period > 0 && t.explicitMax == 0 {
+		return d, nil
+	}
+	left := limit - now.Sub(t.issued)
+	if d <= roundUp(left) {
+		return min(d, left), nil
+	}
+	return left, []string{fmt.Sprintf("TTL of %q exceeded the effective max_ttl of %q; TTL value is capped accordingly",
+		short(d), short(roundUp(left)))}
+}
+
+// valid returns the token with that id if it has not ended.
+func (s *Server) valid(id string) *token {
+	t := s.tokens[id]
+	if t == nil || t.expires.IsZero() || s.clock().Before(t.expires) {
+		return t
+	}
+	s.revoke(t)
+	return nil
+}
+
+// revoke ends a token and those made with it.
+func (s *Server) revoke(t *token) {
+	delete(s.tokens, t.id)
+	for _, child := range s.tokens {
+		if child.parent == t.id {
+			s.revoke(child)
+		}
+	}
+}
+
+// spend takes one of the token's uses. The result has to be called when the
+// request is done with.
+func (s *Server) spend(t *token) (done func()) {
+	if t.uses > 0 {
+		if t.uses--; t.uses == 0 {
+			t.uses = -1
+		}
+	}
+	return func() {
+		if t.uses < 0 {
+			s.revoke(t)
+		}
+	}
+}
+
+// renew makes the token last for d from now on, or for its usual time if d is
+// zero.
+func (s *Server) renew(t *token, d time.Duration) ([]string, *failure) {
+	switch {
+	case t.expires.IsZero():
+		return nil, fail(http.StatusBadRequest, "invalid lease ID")
+	case !t.renewable:
+		return nil, fail(http.StatusBadRequest, "lease is not renewable")
+	case t.period > 0:
+		d = t.period
+	case d == 0:
+		d = t.usual
+	}
+	now := s.clock()
+	d, warnings := t.capped(d, now)
+	t.expires, t.renewed = now.Add(d), now
+	if strings.HasPrefix(t.path, "auth/token/") {
+		// Other logins go back to the time their role says.
+		t.usual = d
+	}
+	return warnings, nil
+}
+
+// auth describes the token to the one it is for.
+func (t *token) auth(now time.Time) *auth {
+	a := &auth{
+		ClientToken:   t.id,
+		Accessor:      t.accessor,
+		Policies:      t.policies,
+		TokenPolicies: t.policies,
+		Metadata:      t.meta,
+		Renewable:     t.renewable,
+		EntityID:      t.entity,
+		TokenType:     "service",
+		Orphan:        t.parent == "",
+		NumUses:       t.uses,
+	}
+	if !t.expires.IsZero() {
+		a.LeaseDuration = int(roundUp(t.expires.Sub(now)) / time.Second)
+	}
+	return a
+}
+
+// describe is what a lookup says about the token.
+func (t *token) describe(now time.Time) map[string]any {
+	d := map[string]any{
+		"id":               t.id,
+		"accessor":         t.accessor,
+		"policies":         t.policies,
+		"path":             t.path,
+		"meta":             t.meta,
+		"display_name":     t.displayName,
+		"num_uses":         t.uses,
+		"orphan":           t.parent == "",
+		"creation_time":    t.issued.Unix(),
+		"creation_ttl":     int(t.ttl / time.Second),
+		"expire_time":      nil,
+		"ttl":              0,
+		"explicit_max_ttl": int(t.explicitMax / time.Second),
+		"entity_id":        t.entity,
+		"type":             "service",
+	}
+	if !t.expires.IsZero() {
+		d["expire_time"] = stamp(t.expires)
+		d["ttl"] = int(t.expires.Sub(now.Round(time.Second)) / time.Second)
+	}
+	if t.path != "auth/token/root" {
+		d["issue_time"] = stamp(t.issued)
+		d["renewable"] = t.renewable
+	}
+	if !t.renewed.IsZero() {
+		d["last_renewal"], d["last_renewal_time"] = stamp(t.renewed), t.renewed.Unix()
+	}
+	if t.period > 0 {
+		d["period"] = int(t.period / time.Second)
+	}
+	return d
+}
+
+// short writes a duration without the units that are zero at its end.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func roundUp(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}

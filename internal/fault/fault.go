@@ -1,0 +1,97 @@
+// Package fault holds the kinds of failure that callers branch on, and the
+// error type that carries one of them together with what a person needs to
+// read. No text that is put into an error here may come from a secret.
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The kinds. The root package exports each under its Err… name.
+var (
+	Syntax             = errors.New("syntax error")
+	NotReference       = errors.New("not a secret reference")
+	Unsupported        = errors.New("unsupported")
+	NotFound           = errors.New("not found")
+	Denied             = errors.New("access denied")
+	Unauthenticated    = errors.New("not authenticated")
+	Unavailable        = errors.New("unavailable")
+	Pointer            = errors.New("pointer does not lead to a value")
+	RootKey            = errors.New("wrong root key")
+	Corrupt            = errors.New("corrupt")
+	RotationInProgress = errors.New("a rotation is in progress")
+	RotationBlocked    = errors.New("the rotation is blocked")
+)
+
+// Error is one failure: its kind, what happened and how to mend it.
+type Error struct {
+	Kind error
+	Text string
+
+	// cause is reachable with errors.Is and errors.As but never printed or
+	// encoded: what others write into their errors may quote a secret, and an
+	// SDK's hold whole requests. A closure keeps it from printers that follow
+	// pointers, too.
+	cause func() error
+
+	// Permanent marks a failure that trying again cannot change although its
+	// kind usually passes by itself (an untrusted certificate, say).
+	Permanent bool
+
+	// RetryAfter is how long the backend asked to be left alone, or zero.
+	RetryAfter time.Duration
+}
+
+// New returns an Error of the given kind.
+func New(kind error, format string, args ...any) *Error {
+	return &Error{Kind: kind, Text: fmt.Sprintf(format, args...)}
+}
+
+func (e *Error) Error() string {
+	if e.Text == "" {
+		return e.Kind.Error()
+	}
+	return e.Kind.Error() + ": " + e.Text
+}
+
+// Unwrap gives errors.Is the kind and the cause.
+func (e *Error) Unwrap() []error {
+	if e.cause == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.cause()}
+}
+
+// GoString is Error: %#v must not walk through the fields.
+func (e *Error) GoString() string { return e.Error() }
+
+// MarshalText is Error, for what encodes an error instead of printing it.
+func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+// Because attaches the cause and returns e.
+func (e *Error) Because(cause error) *Error {
+	e.cause = nil
+	if cause != nil {
+		e.cause = func() error { return cause }
+	}
+	return e
+}
+
+// Final marks e as not worth another attempt and returns it.
+func (e *Error) Final() *Error {
+	e.Permanent = true
+	return e
+}
+
+// Transient reports whether another attempt may succeed, and how long the
+// backend asked to wait before it.
+func Transient(err error) (wait time.Duration, ok bool) {
+	if e, found := errors.AsType[*Error](err); found && e.Permanent {
+		return 0, false
+	} else if found {
+		wait = e.RetryAfter
+	}
+	return wait, errors.Is(err, Unavailable)
+}

@@ -1,0 +1,19 @@
+package fault_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+func TestPathShowsNoToken(t *testing.T) {
+	require.Equal(t, "/var/run/secrets/token", fault.Path("/var/run/secrets/token"))
+	require.Equal(t, `C:\secrets\token`, fault.Path(`C:\secrets\token`))
+	for _, token := range []string{"eyJhbGciOi.eyJzdWIi.sig\n", "Bearer eyJhbGciOi.eyJzdWIi.sig", "hvs.CAESIJ", "hunter2", "x/eyJhbGciOi"} {
+		require.NotContains(t, fault.Path(token), "eyJ")
+		require.NotContains(t, fault.Path(token), "hvs.")
+		require.NotContains(t, fault.Path(token), "hunter2")
+	}
+}

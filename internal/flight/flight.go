@@ -1,0 +1,155 @@
+// Package flight lets many callers share one fetch without sharing their
+// fates: a flight runs under its own context, so a caller that leaves does not
+// take it along, and it ends when nobody waits for it any more.
+package flight
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// Group runs at most one flight per key at a time. It is safe for concurrent
+// use.
+type Group[K comparable, V any] struct {
+	timeout time.Duration
+	log     *slog.Logger
+
+	mu     sync.Mutex
+	calls  map[K]*call[V]
+	closed bool
+	flying sync.WaitGroup
+}
+
+type call[V any] struct {
+	cancel  context.CancelFunc
+	waiters int           // guarded by Group.mu
+	last    error         // guarded by Group.mu: the latest failed attempt
+	done    chan struct{} // closed when value and err are set
+	value   V
+	err     error
+}
+
+// New returns a Group whose flights end after timeout; zero: when they are done.
+func New[K comparable, V any](timeout time.Duration, log *slog.Logger) *Group[K, V] {
+	return &Group[K, V]{timeout: timeout, log: log, calls: map[K]*call[V]{}}
+}
+
+// Run is what a flight does. It may tell those who leave early what went wrong
+// so far.
+type Run[V any] func(ctx context.Context, failed func(error)) (V, error)
+
+// Waiter is one caller's place on a flight.
+type Waiter[K comparable, V any] struct {
+	group *Group[K, V]
+	key   K
+	call  *call[V] // nil: the group is closed
+}
+
+// Join gets on the flight for key, which starts if there is none. The flight
+// keeps the values of the context that started it, not its end. Every Waiter
+// must be waited for.
+func (g *Group[K, V]) Join(ctx context.Context, key K, run Run[V]) Waiter[K, V] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return Waiter[K, V]{group: g}
+	}
+	c := g.calls[key]
+	if c == nil {
+		c = &call[V]{done: make(chan struct{})}
+		var flight context.Context
+		if flight = context.WithoutCancel(ctx); g.timeout > 0 {
+			flight, c.cancel = context.WithTimeout(flight, g.timeout)
+		} else {
+			flight, c.cancel = context.WithCancel(flight)
+		}
+		g.calls[key] = c
+		g.flying.Go(func() { g.fly(flight, key, c, run) })
+	}
+	c.waiters++
+	return Waiter[K, V]{group: g, key: key, call: c}
+}
+
+func (g *Group[K, V]) fly(ctx context.Context, key K, c *call[V], run Run[V]) {
+	defer func() {
+		if p := recover(); p != nil {
+			// The value of a panic may quote a secret; its type and the place do not.
+			g.log.Error("a fetch panicked", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			c.err = fault.New(fault.Unavailable, "the fetch panicked (%T); the log has the place", p).Final()
+		}
+		c.cancel()
+		g.mu.Lock()
+		g.forget(key, c)
+		g.mu.Unlock()
+		close(c.done)
+	}()
+	// What stays if run ends the goroutine instead of returning.
+	c.err = fault.New(fault.Unavailable, "the fetch ended without a result").Final()
+	c.value, c.err = run(ctx, func(err error) {
+		g.mu.Lock()
+		c.last = err
+		g.mu.Unlock()
+	})
+}
+
+// Wait returns what the flight brings, or leaves it when ctx ends.
+func (w Waiter[K, V]) Wait(ctx context.Context) (V, error) {
+	var none V
+	if w.call == nil {
+		return none, closed()
+	}
+	select {
+	case <-w.call.done:
+		w.leave()
+		return w.call.value, w.call.err
+	case <-ctx.Done():
+		return none, gaveUp(w.leave(), ctx.Err())
+	}
+}
+
+// leave gives the place up and returns the latest failed attempt. The last one
+// out ends the flight, and nobody joins it any more.
+func (w Waiter[K, V]) leave() error {
+	w.group.mu.Lock()
+	defer w.group.mu.Unlock()
+	if w.call.waiters--; w.call.waiters == 0 {
+		w.call.cancel()
+		w.group.forget(w.key, w.call)
+	}
+	return w.call.last
+}
+
+// forget takes c off the map; the caller holds the lock.
+func (g *Group[K, V]) forget(key K, c *call[V]) {
+	if g.calls[key] == c {
+		delete(g.calls, key)
+	}
+}
+
+// Close ends all flights and returns when they have landed.
+func (g *Group[K, V]) Close() {
+	g.mu.Lock()
+	g.closed = true
+	for _, c := range g.calls {
+		c.cancel()
+	}
+	g.mu.Unlock()
+	g.flying.Wait()
+}
+
+func closed() error {
+	return fault.New(fault.Unavailable, "the resolver is closed").Final()
+}
+
+func gaveUp(last, cause error) error {
+	if last == nil {
+		return fault.New(fault.Unavailable, "no answer before the caller's context ended").Because(cause)
+	}
+	return fault.New(fault.Unavailable, "no answer before the caller's context ended; the last attempt said: %s", last).Because(cause)
+}

@@ -1,0 +1,132 @@
+package flight_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/flight"
+)
+
+func newGroup(t *testing.T) *flight.Group[string, int] {
+	g := flight.New[string, int](30*time.Second, slog.New(slog.DiscardHandler))
+	t.Cleanup(g.Close)
+	return g
+}
+
+func TestManyCallersShareOneFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		var runs atomic.Int32
+		run := func(context.Context, func(error)) (int, error) {
+			time.Sleep(time.Second)
+			return int(runs.Add(1)), nil
+		}
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				got, err := g.Join(t.Context(), "k", run).Wait(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, 1, got)
+			})
+		}
+		callers.Wait()
+		require.EqualValues(t, 1, runs.Load())
+
+		got, err := g.Join(t.Context(), "k", run).Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 2, got, "a flight that has landed is not joined again")
+	})
+}
+
+func TestOneCallersEndDoesNotFailTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		run := func(ctx context.Context, failed func(error)) (int, error) {
+			failed(fault.New(fault.Unavailable, "connection refused"))
+			select {
+			case <-time.After(time.Second):
+				return 7, nil
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
+		}
+		first, second := g.Join(short, "k", run), g.Join(t.Context(), "k", run)
+		_, err := first.Wait(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, fault.Unavailable)
+		require.ErrorContains(t, err, "connection refused", "who leaves early learns what went wrong so far")
+		got, err := second.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 7, got)
+	})
+}
+
+func TestTheLastOneOutEndsTheFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		ended := make(chan error, 1)
+		run := func(ctx context.Context, _ func(error)) (int, error) {
+			<-ctx.Done()
+			ended <- context.Cause(ctx)
+			return 0, ctx.Err()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		w := g.Join(ctx, "k", run)
+		cancel()
+		_, err := w.Wait(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, <-ended, context.Canceled)
+	})
+}
+
+func TestFlightsEndAfterTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		start := time.Now()
+		_, err := g.Join(t.Context(), "k", func(ctx context.Context, _ func(error)) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}).Wait(t.Context())
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 30*time.Second, time.Since(start))
+	})
+}
+
+func TestCloseEndsFlightsAndRefusesNewOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		w := g.Join(t.Context(), "k", func(ctx context.Context, _ func(error)) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		})
+		g.Close()
+		_, err := w.Wait(t.Context())
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = g.Join(t.Context(), "k", nil).Wait(t.Context())
+		require.ErrorIs(t, err, fault.Unavailable)
+	})
+}
+
+func TestAPanicBecomesAnErrorThatQuotesNothing(t *testing.T) {
+	var log bytes.Buffer
+	g := flight.New[string, int](time.Second, slog.New(slog.NewTextHandler(&log, nil)))
+	defer g.Close()
+	_, err := g.Join(t.Context(), "k", func(context.Context, func(error)) (int, error) {
+		panic(errors.New("hunter2"))
+	}).Wait(t.Context())
+	require.ErrorIs(t, err, fault.Unavailable)
+	require.NotContains(t, err.Error()+log.String(), "hunter2")
+	require.Contains(t, log.String(), "flight_test.go", "the place is logged")
+}

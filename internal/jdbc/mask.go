@@ -1,0 +1,240 @@
+// Package jdbc understands JDBC URLs as far as reaching a database needs it.
+package jdbc
+
+import (
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+const masked = "[redacted]"
+
+// Mask returns a JDBC URL without the passwords that it may carry, for people
+// to read. What it cannot take apart it masks rather than shows.
+func Mask(jdbcURL string) string {
+	s := maskUserInfo(jdbcURL)
+	// Whichever comes first separates the parameters: the other character may
+	// stand in a password.
+	at := strings.IndexAny(s, "?;")
+	if at < 0 {
+		return maskHosts(s)
+	}
+	separator := byte(';')
+	if s[at] == '?' {
+		separator = '&'
+	}
+	var b strings.Builder
+	b.WriteString(maskHosts(s[:at]))
+	for at < len(s) {
+		b.WriteByte(s[at])
+		s = s[at+1:]
+		if at = parameterEnd(s, separator); !quotesPassword(s[:at]) {
+			b.WriteString(maskParameter(s[:at]))
+			continue
+		}
+		// A statement may hold escaped separators: where it ends is not known.
+		b.WriteString(masked)
+		break
+	}
+	return b.String()
+}
+
+// parameterEnd returns where the first parameter of s ends.
+func parameterEnd(s string, separator byte) int {
+	start := 0
+	// SQL Server puts a value that holds a separator in braces, in which }}
+	// stands for }.
+	if eq := strings.IndexByte(s, '='); separator == ';' && strings.HasPrefix(s[eq+1:], "{") && !strings.Contains(s[:eq+1], ";") {
+		start = eq + 2
+		for {
+			n := strings.IndexByte(s[start:], '}')
+			if n < 0 {
+				return len(s)
+			}
+			if start += n + 1; !strings.HasPrefix(s[start:], "}") {
+				break
+			}
+			start++
+		}
+	}
+	if n := strings.IndexByte(s[start:], separator); n >= 0 {
+		return start + n
+	}
+	return len(s)
+}
+
+// quotesPassword reports whether a parameter holds a statement that sets a
+// password, as in H2's INIT=CREATE USER x PASSWORD 'y'.
+func quotesPassword(s string) bool {
+	s = strings.ToLower(s)
+	for _, words := range []string{"password '", "password'", `password "`, `password"`, "identified by"} {
+		if strings.Contains(s, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// maskParameter masks what stands in s behind the name of a secret.
+func maskParameter(s string) string {
+	if value := secretValue(s); value >= 0 && value < len(s) {
+		return s[:value] + masked
+	}
+	return s
+}
+
+// secretValue returns where the value of the first secret in s begins, or -1.
+func secretValue(s string) int {
+	for eq := range len(s) {
+		if s[eq] != '=' {
+			continue
+		}
+		name := strings.TrimSpace(s[:eq])
+		if secretName(name[strings.LastIndexAny(name, "?&;,( =")+1:]) {
+			return eq + 1
+		}
+	}
+	return -1
+}
+
+// secretName reports whether a parameter of that name holds a secret.
+func secretName(name string) bool {
+	if len(name) < len("pw") {
+		return false
+	}
+	if plain, err := url.QueryUnescape(name); err == nil {
+		name = plain
+	}
+	name = strings.Map(func(c rune) rune {
+		if strings.ContainsRune("_-. ", c) {
+			return -1
+		}
+		return unicode.ToLower(c)
+	}, name)
+	for _, word := range []string{"password", "passwd", "pwd", "secret", "token", "passphrase", "accesskey", "apikey", "privatekey", "credential"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return name == "pw" || strings.HasSuffix(name, "pass")
+}
+
+// maskHosts masks what MySQL's forms (name=value)(…) and (name=value,…) of a
+// host hold, and parameters that follow the name of the database.
+func maskHosts(s string) string {
+	var b strings.Builder
+	parens := false
+	for {
+		value := secretValue(s)
+		if value < 0 || value == len(s) {
+			b.WriteString(s)
+			return b.String()
+		}
+		b.WriteString(s[:value])
+		b.WriteString(masked)
+		if parens = parens || strings.Contains(s[:value], "("); !parens {
+			return b.String()
+		}
+		s = s[value+hostValueEnd(s[value:]):]
+	}
+}
+
+// hostValueEnd returns where a value ends: before the parenthesis that closes
+// it, or before a comma and another name.
+func hostValueEnd(s string) int {
+	for i := range len(s) {
+		switch rest := s[i+1:]; s[i] {
+		case ')':
+			if rest == "" || strings.ContainsRune("(),/", rune(rest[0])) {
+				return i
+			}
+		case ',':
+			if next := strings.IndexAny(rest, "=,)"); next >= 0 && rest[next] == '=' {
+				return i
+			}
+		}
+	}
+	return len(s)
+}
+
+// maskUserInfo masks user:password@host behind ://, and user/password@ behind
+// the driver's name.
+func maskUserInfo(s string) string {
+	start, at := userInfo(s)
+	if start >= at {
+		return s
+	}
+	if i := strings.IndexAny(s[start:at], ":/"); i >= 0 {
+		return s[:start+i+1] + masked + s[at:]
+	}
+	return s
+}
+
+// userInfo returns where the user info stands and where the @ behind it is.
+func userInfo(s string) (start, at int) {
+	at = strings.LastIndexByte(s, '@')
+	scheme := strings.Index(s, "://")
+	if driver := afterDriver(s); scheme < 0 || scheme > driver && strings.Contains(s[driver:scheme], "@") || oracle(s) {
+		if strings.HasPrefix(s[driver:], "@") {
+			return driver, driver
+		}
+		return driver, at
+	}
+	start = scheme + len("://")
+	// An @ among the parameters may stand in a user's name. It ends a user info
+	// if there are no parameters before it, or if what looks like host and port
+	// is none: a password has a ? or ; in it.
+	hosts := cutAt(s[start:], "?;")
+	before := strings.LastIndexByte(hosts, '@')
+	if at >= 0 && plainHosts(cutAt(hosts[before+1:], "/")) && strings.Contains(s[start+len(hosts):max(at, start+len(hosts))], "=") {
+		at = start + before
+	}
+	return start, at
+}
+
+func oracle(s string) bool {
+	const prefix = "jdbc:oracle:"
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// afterDriver returns where the driver's own part of a URL begins: behind
+// jdbc:name:, for Oracle behind jdbc:oracle:thin:.
+func afterDriver(s string) int {
+	colons := 2
+	if oracle(s) {
+		colons = 3
+	}
+	i := 0
+	for range colons {
+		n := strings.IndexByte(s[i:], ':')
+		if n < 0 {
+			return i
+		}
+		i += n + 1
+	}
+	return i
+}
+
+// plainHosts reports whether s is host:port, or several, or MySQL's form in
+// parentheses.
+func plainHosts(s string) bool {
+	if strings.HasPrefix(s, "(") || strings.HasPrefix(strings.ToLower(s), "address=(") {
+		return true
+	}
+	for host := range strings.SplitSeq(s, ",") {
+		if strings.HasPrefix(host, "[") {
+			host = host[strings.IndexByte(host, ']')+1:] // IPv6
+		}
+		if _, port, ok := strings.Cut(host, ":"); ok && strings.Trim(port, "0123456789") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func cutAt(s, chars string) string {
+	if i := strings.IndexAny(s, chars); i >= 0 {
+		return s[:i]
+	}
+	return s
+}

@@ -1,0 +1,72 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/jsonscan"
+)
+
+// extract takes the value that r names out of what its group brought.
+func (p *Pipeline) extract(payload Payload, r coord.Reference) (string, error) {
+	if payload.Values != nil {
+		if text, ok := payload.Values[r.Pointer+r.Key]; ok {
+			return text, nil
+		}
+		whole, ok := payload.Values[""]
+		if !ok {
+			return "", fault.New(fault.Pointer, "the Fake was told of the secret, but not of this value in it")
+		}
+		payload.Text = whole
+	}
+	switch r.Kind {
+	case coord.AWS:
+		if r.Pointer == "" {
+			p.warnWhole(r, payload.Text)
+			return payload.Text, nil
+		}
+		return lookup(payload.Text, r.Pointer, fieldPointer)
+	case coord.Vault:
+		text, err := lookup(payload.Text, "/"+escape.Replace(r.Key), fmt.Sprintf("key %q", r.Key))
+		if err != nil && strings.Contains(err.Error(), ": no member ") {
+			return "", fault.New(fault.Pointer, "the secret has no key %q", r.Key)
+		}
+		return text, err
+	default:
+		return payload.Text, nil
+	}
+}
+
+const fieldPointer = "secretPointer"
+
+var escape = strings.NewReplacer("~", "~0", "/", "~1")
+
+// lookup is a pointer's scalar, with an error that says what did not lead to it.
+func lookup(doc, pointer, what string) (string, error) {
+	text, err := jsonscan.LookupScalarString(doc, pointer)
+	if err == nil {
+		return text, nil
+	}
+	why, ok := errors.AsType[*fault.Error](err)
+	switch {
+	case !ok:
+		return "", fault.New(fault.Pointer, "%s leads nowhere", what)
+	case errors.Is(err, fault.Syntax):
+		return "", fault.New(fault.Pointer, "%s cannot be applied: the secret is not valid JSON (%s)", what, why.Text)
+	}
+	return "", fault.New(fault.Pointer, "%s: %s", what, why.Text)
+}
+
+// warnWhole tells about the two commonest mistakes in a secret that is used
+// whole; the value is handed out as it is.
+func (p *Pipeline) warnWhole(r coord.Reference, text string) {
+	switch {
+	case strings.HasPrefix(strings.TrimSpace(text), "{") && jsonscan.Valid([]byte(text)) == nil:
+		p.log.Warn("the whole secret is a JSON object: is the secretPointer missing?", "reference", r.String())
+	case strings.HasSuffix(text, "\n"):
+		p.log.Warn("the secret ends in a newline, which is part of the password", "reference", r.String())
+	}
+}

@@ -1,0 +1,257 @@
+package product
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// Layout is where a product keeps what is needed to reach its database.
+type Layout struct {
+	Driver, URL, Username, Schema string
+	Password                      string
+	Class                         string // of the password
+	AnyClass                      string // of every value with a prefix; "" if the product knows no such
+	JNDI                          string // its presence means that the file holds no password
+}
+
+var layouts = map[Product]Layout{
+	Jira: {
+		Driver:   "jdbc-datasource/driver-class",
+		URL:      "jdbc-datasource/url",
+		Username: "jdbc-datasource/username",
+		Schema:   "schema-name",
+		Password: "jdbc-datasource/password",
+		Class:    "jdbc-datasource/atlassian-password-cipher-provider",
+		JNDI:     "jndi-datasource",
+	},
+	Confluence: {
+		Driver:   "hibernate.connection.driver_class",
+		URL:      "hibernate.connection.url",
+		Username: "hibernate.connection.username",
+		Schema:   "hibernate.default_schema",
+		Password: "hibernate.connection.password",
+		Class:    "jdbc.password.decrypter.classname",
+		JNDI:     "hibernate.connection.datasource",
+	},
+	Bitbucket: {
+		Driver:   "jdbc.driver",
+		URL:      "jdbc.url",
+		Username: "jdbc.user",
+		Password: "jdbc.password",
+		Class:    "jdbc.password.decrypter.classname",
+		AnyClass: "encrypted-property.cipher.classname",
+	},
+}
+
+// LayoutOf returns the layout of a product's file.
+func LayoutOf(p Product) Layout { return layouts[p] }
+
+// Find returns the entry that the product uses for key: in .properties files
+// and in confluence.cfg.xml, which is read into a map, the last one, in
+// dbconfig.xml the first.
+func Find(p Product, entries []Entry, key string) (Entry, bool) {
+	var found Entry
+	ok := false
+	for _, e := range entries {
+		if e.Key == key && (!ok || p != Jira) {
+			found, ok = e, true
+		}
+	}
+	return found, ok
+}
+
+// Text returns the value of key without the white space around it, "" if the
+// file has none or the product no such key.
+func Text(p Product, entries []Entry, key string) string {
+	if key == "" {
+		return ""
+	}
+	e, _ := Find(p, entries, key)
+	return strings.TrimSpace(e.Value)
+}
+
+// CheckSource refuses a file whose data source lives in the application server.
+func CheckSource(p Product, entries []Entry) error {
+	jndi := layouts[p].JNDI
+	if jndi != "" && slices.ContainsFunc(entries, func(e Entry) bool {
+		return e.Key == jndi || strings.HasPrefix(e.Key, jndi+"/")
+	}) {
+		return fault.New(fault.Unsupported, "it uses a JNDI data source (%s): the password is in the application server", jndi)
+	}
+	return nil
+}
+
+// Store is what a cipher class reads.
+type Store uint8
+
+// The stores. The zero Store means that no class is named.
+const (
+	NoStore Store = iota
+	AWSStore
+	VaultStore
+	Base64Store
+	AlgorithmStore
+	CustomStore
+)
+
+var stores = map[string]Store{
+	"com.atlassian.secrets.store.aws.AwsSecretsManagerStore":                    AWSStore,
+	"com.atlassian.secrets.store.vault.VaultSecretStore":                        VaultStore,
+	"com.atlassian.secrets.store.base64.Base64SecretStore":                      Base64Store,
+	"com.atlassian.db.config.password.ciphers.base64.Base64Cipher":              Base64Store,
+	"com.atlassian.secrets.store.algorithm.AlgorithmSecretStore":                AlgorithmStore,
+	"com.atlassian.db.config.password.ciphers.algorithm.AlgorithmCipher":        AlgorithmStore,
+	"com.atlassian.db.config.password.ciphers.algorithm.AesOnlyAlgorithmCipher": AlgorithmStore,
+}
+
+// StoreOf returns the store that a class names.
+func StoreOf(class string) Store {
+	if class == "" {
+		return NoStore
+	}
+	if s, ok := stores[class]; ok {
+		return s
+	}
+	return CustomStore
+}
+
+// LooksLikeClass reports whether text can be the name of a Java class in a
+// package.
+func LooksLikeClass(text string) bool {
+	segments := strings.Split(text, ".")
+	for _, s := range segments {
+		for i, c := range s {
+			if c != '_' && c != '$' && !unicode.IsLetter(c) && (i == 0 || !unicode.IsDigit(c)) {
+				return false
+			}
+		}
+		if s == "" {
+			return false
+		}
+	}
+	return len(segments) > 1
+}
+
+// Kind returns the backend whose coordinates a store takes, or zero.
+func (s Store) Kind() coord.Kind {
+	switch s {
+	case AWSStore:
+		return coord.AWS
+	case VaultStore:
+		return coord.Vault
+	}
+	return 0
+}
+
+// Item is one value that has to be resolved.
+type Item struct {
+	Entry
+	Class string
+	// Text is what the class is given: the value, without the prefix where the
+	// product takes it off.
+	Text string
+}
+
+// Items lists the values of a file that have to be resolved: the password, and
+// in .properties every value with a prefix.
+func Items(p Product, entries []Entry) ([]Item, error) {
+	l, ok := layouts[p]
+	if !ok {
+		return nil, fault.New(fault.Unsupported, "the product %q is not known", p)
+	}
+	if err := CheckSource(p, entries); err != nil {
+		return nil, err
+	}
+	for _, key := range []string{l.Password, l.Class} {
+		if err := ambiguous(p, entries, key); err != nil {
+			return nil, err
+		}
+	}
+	password, ok := Find(p, entries, l.Password)
+	class, named := Find(p, entries, l.Class)
+	class.Value = strings.TrimSpace(class.Value)
+	switch {
+	case !ok && named && class.Value != "":
+		return nil, fault.New(fault.Syntax, "line %d: %s names the class of a password, but %s is missing", class.Line, l.Class, l.Password)
+	case l.AnyClass != "":
+		return marked(l, entries, class.Value), nil
+	case !ok:
+		return nil, nil
+	}
+	return []Item{{password, class.Value, password.Value}}, nil
+}
+
+// marked lists what has to be resolved where every value can have a prefix.
+func marked(l Layout, entries []Entry, passwordClass string) []Item {
+	last := make(map[string]int, len(entries))
+	for i, e := range entries {
+		last[e.Key] = i
+	}
+	anyClass := ""
+	if i, ok := last[l.AnyClass]; ok {
+		anyClass = strings.TrimSpace(entries[i].Value)
+	}
+	var items []Item
+	for i, e := range entries {
+		if last[e.Key] != i {
+			continue
+		}
+		item := Item{e, "", e.Value}
+		body, mark := cutMark(e.Value)
+		switch {
+		case mark == exact && anyClass != "":
+			item.Class, item.Text = anyClass, body
+		case e.Key == l.Password:
+			item.Class = passwordClass
+		case mark == none:
+			continue
+		}
+		items = append(items, item) // with a misspelt mark and no class it will be refused
+	}
+	return items
+}
+
+// mark is whether a value has a prefix.
+type mark int
+
+const (
+	none mark = iota
+	exact
+	misspelt // no prefix to the product, but meant as one
+)
+
+// cutMark takes the prefix off a value. What follows it is left as it is.
+func cutMark(value string) (body string, m mark) {
+	text := strings.TrimLeftFunc(value, unicode.IsSpace)
+	if body, ok := coord.CutPrefix(text); ok {
+		return body, exact
+	}
+	const n = len("{ENC}")
+	if len(text) >= n && (strings.EqualFold(text[:n], "{ENC}") || strings.EqualFold(text[:n], "<ENC>")) {
+		return "", misspelt
+	}
+	return "", none
+}
+
+// ambiguous refuses two different values for one key in an XML file: which of
+// them the product takes is not documented, and one is a wrong password.
+func ambiguous(p Product, entries []Entry, key string) error {
+	if p == Bitbucket {
+		return nil
+	}
+	first := -1
+	for i, e := range entries {
+		switch {
+		case e.Key != key:
+		case first < 0:
+			first = i
+		case e.Value != entries[first].Value:
+			return fault.New(fault.Syntax, "%s stands on line %d and, with another value, on line %d: remove one", key, entries[first].Line, e.Line)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+// Package product reads the configuration files of the Atlassian Data Center
+// products and knows where each keeps what is needed to reach its database.
+package product
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/properties"
+	"github.com/seed74218947/secretref/internal/xmltext"
+)
+
+// maxFile is the size of the largest file that is read, in bytes.
+const maxFile = 4 << 20
+
+// Product names a product in lower case.
+type Product string
+
+// The products.
+const (
+	Jira       Product = "jira"
+	Confluence Product = "confluence"
+	Bitbucket  Product = "bitbucket"
+)
+
+// Entry is one setting as the product reads it.
+type Entry struct {
+	Key, Value string
+	Line       int
+}
+
+// File is a configuration file.
+type File struct {
+	Product Product
+	Path    string
+	Entries []Entry
+}
+
+// place is where a product keeps its file below its home directory, best first.
+type place struct {
+	product Product
+	names   []string
+}
+
+var places = []place{
+	{Jira, []string{"dbconfig.xml"}},
+	{Confluence, []string{"confluence.cfg.xml"}},
+	{Bitbucket, []string{"shared/bitbucket.properties", "bitbucket.properties"}},
+}
+
+// Read reads a file, or the file in a product's home directory. With an error
+// the File, if there is one, has just the path of what was found there.
+func Read(path string) (*File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	if info.IsDir() {
+		if path, err = find(path); err != nil {
+			return nil, err
+		}
+	}
+	text, err := slurp(path)
+	if err != nil {
+		return &File{Path: path}, err
+	}
+	f, err := decode(filepath.Base(path), text)
+	if err != nil {
+		return &File{Path: path}, err
+	}
+	f.Path = path
+	return f, CheckSource(f.Product, f.Entries)
+}
+
+// find returns the one configuration file in a home directory.
+func find(home string) (string, error) {
+	var found []string
+	for _, p := range places {
+		for _, name := range p.names {
+			path := filepath.Join(home, filepath.FromSlash(name))
+			if _, err := os.Stat(path); err == nil {
+				found = append(found, path)
+				break
+			} else if !absent(err) {
+				return "", unreadable(err)
+			}
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", fault.New(fault.NotFound, "the directory holds no configuration file of a known product "+
+			"(dbconfig.xml, confluence.cfg.xml, shared/bitbucket.properties)").Because(fs.ErrNotExist)
+	}
+	return "", fault.New(fault.Unsupported, "the directory holds the files of more than one product: name one of %s", strings.Join(found, " and "))
+}
+
+// absent reports whether err says that a file is not there, also because what
+// should be its directory is a file.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
+
+// slurp reads a regular file of bounded size.
+func slurp(path string) ([]byte, error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	if len(text) > maxFile {
+		return nil, fault.New(fault.Unsupported, "the file is larger than %d MiB", maxFile>>20)
+	}
+	return text, nil
+}
+
+func openRegular(path string) (*os.File, error) {
+	// Asked before opening: to open a named pipe waits for its writer.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	if info.IsDir() {
+		return nil, fault.New(fault.Unsupported, "it is a directory, not a file")
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fault.New(fault.Unsupported, "it is not a regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return f, nil
+}
+
+func unreadable(err error) error {
+	switch {
+	case absent(err):
+		return fault.New(fault.NotFound, "the file does not exist").Because(fmt.Errorf("%w (%w)", fs.ErrNotExist, err))
+	case errors.Is(err, fs.ErrPermission):
+		return fault.New(fault.Denied, "the file cannot be read by this user: run as the user of the product's service").Because(err)
+	}
+	return fault.New(fault.Unavailable, "the file cannot be read").Because(err)
+}
+
+// decode recognises a file by its content, and where that says nothing by its
+// name.
+func decode(name string, text []byte) (*File, error) {
+	switch {
+	case strings.EqualFold(filepath.Ext(name), ".xml"), looksLikeXML(text):
+		return decodeXML(text)
+	default:
+		return decodeProperties(name, text)
+	}
+}
+
+// looksLikeXML reports whether the first character is "<" in any encoding.
+func looksLikeXML(text []byte) bool {
+	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} {
+		text = bytes.TrimPrefix(text, []byte(mark))
+	}
+	return bytes.HasPrefix(bytes.TrimLeft(text, "\x00 \t\r\n"), []byte("<"))
+}
+
+func decodeProperties(name string, text []byte) (*File, error) {
+	pairs, err := properties.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{Product: Bitbucket, Entries: make([]Entry, len(pairs))}
+	for i, p := range pairs {
+		f.Entries[i] = Entry(p)
+	}
+	if name != "bitbucket.properties" && !slices.ContainsFunc(f.Entries, func(e Entry) bool {
+		return strings.HasPrefix(e.Key, "jdbc.") || strings.HasPrefix(e.Key, "encrypted-property.")
+	}) {
+		return nil, fault.New(fault.Unsupported, "it is not a configuration file of a known product: "+
+			"expected dbconfig.xml, confluence.cfg.xml or bitbucket.properties")
+	}
+	return f, nil
+}
+
+func decodeXML(text []byte) (*File, error) {
+	root, err := xmltext.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	switch root.Name {
+	case "jira-database-config":
+		entries, err := jira(root)
+		if err != nil {
+			return nil, err
+		}
+		return &File{Product: Jira, Entries: entries}, nil
+	case "confluence-configuration":
+		return &File{Product: Confluence, Entries: confluence(root)}, nil
+	case "application-configuration":
+		return nil, fault.New(fault.Unsupported, "files of Bamboo and Crowd are not read")
+	}
+	return nil, fault.New(fault.Unsupported, "its root element is not that of a known product "+
+		"(jira-database-config, confluence-configuration)")
+}
+
+// jira lists the elements of dbconfig.xml. It refuses a second data source: the
+// password of one would be taken for the database of the other.
+func jira(root *xmltext.Element) ([]Entry, error) {
+	const source = "jdbc-datasource"
+	first := 0
+	for _, e := range root.Children {
+		switch {
+		case e.Name != source:
+		case first != 0:
+			return nil, fault.New(fault.Syntax, "line %d: a second %s, the first is on line %d: remove one", e.Line, source, first)
+		default:
+			first = e.Line
+		}
+	}
+	l := lister{room: maxFile}
+	if l.list("", root); l.room < 0 {
+		return nil, fault.New(fault.Unsupported, "its elements are nested too deep")
+	}
+	return l.entries, nil
+}
+
+// A lister collects the elements of a file by their paths.
+type lister struct {
+	entries []Entry
+	room    int // for more paths, in bytes: nesting could make them too many to hold
+}
+
+// list appends an entry for every element below parent that holds text, its
+// key the path from the root.
+func (l *lister) list(path string, parent *xmltext.Element) {
+	for _, e := range parent.Children {
+		if l.room -= len(path) + len(e.Name); l.room < 0 {
+			return
+		}
+		key := path + e.Name
+		if len(e.Children) == 0 || strings.TrimSpace(e.Text) != "" {
+			l.entries = append(l.entries, Entry{Key: key, Value: e.Text, Line: e.Line})
+		}
+		l.list(key+"/", e)
+	}
+}
+
+// confluence lists the properties by their names and the other elements by
+// their paths.
+func confluence(root *xmltext.Element) []Entry {
+	var entries []Entry
+	for _, e := range root.Children {
+		if e.Name != "properties" {
+			entries = append(entries, Entry{Key: e.Name, Value: e.Text, Line: e.Line})
+			continue
+		}
+		for _, p := range e.Children {
+			i := slices.IndexFunc(p.Attrs, func(a xmltext.Attr) bool { return a.Name == "name" })
+			if p.Name == "property" && i >= 0 {
+				entries = append(entries, Entry{Key: p.Attrs[i].Value, Value: p.Text, Line: p.Line})
+			}
+		}
+	}
+	return entries
+}

@@ -1,0 +1,114 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// Explain turns the error of a request that got no usable answer from host
+// into one that says why. It never prints what the error says, which may hold
+// a proxy's password or a piece of the answer.
+func Explain(err error, host string) *fault.Error {
+	if own, ok := errors.AsType[*fault.Error](err); ok {
+		return own
+	}
+	unavailable := func(format string, args ...any) *fault.Error {
+		return fault.New(fault.Unavailable, format, args...).Because(err)
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		if dns.IsTimeout {
+			return unavailable("the name of %s was not resolved in time", host)
+		}
+		return unavailable("the name of %s does not resolve", host)
+	}
+	if untrusted(err) {
+		return unavailable("the TLS certificate of %s is not trusted: check its name, its dates, and that its CA is known here "+
+			"(VAULT_CACERT for Vault, AWS_CA_BUNDLE for AWS)", host).Final()
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return unavailable("%s does not speak TLS: is it an http endpoint?", host).Final()
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		switch op.Op {
+		case "remote error", "local error": // of crypto/tls, about an alert
+			f := unavailable("the TLS handshake with %s failed (%s)", host, op.Err)
+			f.Permanent = lasting(op.Err.Error())
+			return f
+		case "proxyconnect":
+			return unavailable("the proxy to %s cannot be reached: check HTTPS_PROXY and NO_PROXY", host)
+		}
+	}
+	switch said := err.Error(); {
+	case strings.Contains(said, "malformed HTTP"):
+		return unavailable("%s does not answer in HTTP: is it an https endpoint?", host).Final()
+	case strings.Contains(said, "headers exceeded"), strings.Contains(said, "header list larger"):
+		return unavailable("the headers of the answer of %s are too large", host).Final()
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
+		return unavailable("%s did not answer in time", host)
+	case errors.Is(err, context.Canceled):
+		return unavailable("the request to %s was given up", host)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return unavailable("%s refuses connections", host)
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return unavailable("%s cannot be reached", host)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return unavailable("%s broke the connection off", host)
+	case strings.Contains(said, "tls: "):
+		return unavailable("the TLS handshake with %s failed", host)
+	}
+	return unavailable("no answer from %s", host)
+}
+
+// lasting tells the TLS alerts about how the two sides are set up from those
+// about one connection.
+func lasting(alert string) bool {
+	return slices.ContainsFunc([]string{"certificate", "handshake failure", "protocol version", "unrecognized name"}, func(s string) bool {
+		return strings.Contains(alert, s)
+	})
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
+}
+
+func untrusted(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[x509.HostnameError](err)
+	return ok
+}
+
+// RetryAfter reads the header of that name, in seconds or as a date; zero if
+// it is absent, malformed or past.
+func RetryAfter(h http.Header) time.Duration {
+	value := h.Get("Retry-After")
+	if value == "" {
+		return 0
+	}
+	// Out of range it returns the largest number.
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}

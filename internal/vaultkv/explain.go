@@ -1,0 +1,187 @@
+package vaultkv
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/jsonscan"
+	"github.com/seed74218947/secretref/internal/pipeline"
+	"github.com/seed74218947/secretref/internal/transport"
+)
+
+// payload takes the secret out of an answer, or says why there is none.
+func (c *client) payload(ctx context.Context, token string, g coord.Group, got answer) (pipeline.Payload, error) {
+	if got.status == http.StatusOK {
+		return c.secret(ctx, token, g, got)
+	}
+	if err := c.foreign(got); err != nil {
+		return pipeline.Payload{}, err
+	}
+	said := spoken(got.body)
+	switch {
+	case passing(got.status):
+		return pipeline.Payload{}, c.unavailable(got)
+	case got.status == http.StatusNotFound:
+		return pipeline.Payload{}, c.missing(ctx, token, g, got.body)
+	case got.status == http.StatusForbidden && strings.Contains(said, "invalid token"),
+		got.status == http.StatusUnauthorized,
+		strings.Contains(said, "missing client token"):
+		return pipeline.Payload{}, invalidToken(g)
+	case got.status == http.StatusForbidden:
+		return pipeline.Payload{}, fault.New(fault.Denied, "the token's policies lack: path %q { capabilities = [\"read\"] } "+
+			"(or the mount does not exist, or belongs to another namespace)", g.Mount+"/data/"+g.Path)
+	case got.status == http.StatusBadRequest && strings.Contains(said, "Upgrading from non-versioned"):
+		return pipeline.Payload{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
+	}
+	return pipeline.Payload{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?", c.endpoint.Host, got.status)
+}
+
+func invalidToken(g coord.Group) error {
+	if g.Auth == coord.KubernetesAuth {
+		return fault.New(fault.Unauthenticated, "Vault does not accept the token of a new login")
+	}
+	return fault.New(fault.Unauthenticated, "Vault does not know the token: it has expired, was revoked, or belongs to another server or namespace; "+
+		"renew %s, or what VaultOptions.Token gives", TokenVariable)
+}
+
+// secret returns the object of keys. A KV version 1 mount can have a secret at
+// a path that begins with data/, without the envelope.
+func (c *client) secret(ctx context.Context, token string, g coord.Group, got answer) (pipeline.Payload, error) {
+	data, err := jsonscan.Lookup(got.body, "/data")
+	switch {
+	case errors.Is(err, fault.Syntax):
+		return pipeline.Payload{}, c.foreign(got)
+	case err != nil || data[0] != '{':
+		return pipeline.Payload{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's", c.endpoint.Host).Final()
+	}
+	object, err := jsonscan.Lookup(data, "/data")
+	if err == nil && string(object) == "null" {
+		return pipeline.Payload{}, c.missing(ctx, token, g, got.body)
+	}
+	_, unversioned := jsonscan.Lookup(data, "/metadata/version")
+	if err != nil || object[0] != '{' || unversioned != nil {
+		return pipeline.Payload{}, versionOne(g)
+	}
+	return pipeline.Payload{Text: string(object)}, nil
+}
+
+func versionOne(g coord.Group) error {
+	return fault.New(fault.Unsupported, "mount %q is a KV version 1 engine; references are read from KV version 2 only: "+
+		"upgrade it with \"vault kv enable-versioning %s\"", g.Mount, g.Mount)
+}
+
+// missing says what kind of nothing was found.
+func (c *client) missing(ctx context.Context, token string, g coord.Group, body []byte) error {
+	if destroyed, err := jsonscan.LookupScalar(body, "/data/metadata/destroyed"); err == nil && destroyed == "true" {
+		return fault.New(fault.NotFound, "the latest version of %q in mount %q was destroyed: write a new one", g.Path, g.Mount)
+	}
+	if deleted, err := jsonscan.LookupScalar(body, "/data/metadata/deletion_time"); err == nil && deleted != "" {
+		when := "at an unknown time"
+		if at, err := time.Parse(time.RFC3339Nano, deleted); err == nil {
+			when = at.UTC().Format(time.RFC3339)
+		}
+		return fault.New(fault.NotFound, "the latest version of %q in mount %q was deleted (%s): restore it with \"vault kv undelete\", or write a new one",
+			g.Path, g.Mount, when)
+	}
+	if _, err := jsonscan.Lookup(body, "/data/metadata"); err == nil {
+		return fault.New(fault.NotFound, "the latest version of %q in mount %q holds nothing", g.Path, g.Mount)
+	}
+	m := c.mount(ctx, token, g.Mount)
+	switch {
+	case m.version == "" && m.kind != "" && m.kind != "kv" && m.kind != "generic":
+		return fault.New(fault.Unsupported, "mount %q is not a key/value engine", g.Mount)
+	case m.version != "2" && m.kind != "":
+		return versionOne(g)
+	case strings.Contains(spoken(body), "no handler for route"):
+		return fault.New(fault.NotFound, "there is no secrets engine at mount %q", g.Mount)
+	}
+	hint := ""
+	if short := strings.Trim(m.path, "/"); short != "" && strings.HasPrefix(g.Mount, short+"/") {
+		hint = "; the mount's path is only \"" + short + "\""
+	} else if strings.HasPrefix(g.Path, "data/") || strings.HasPrefix(g.Path, g.Mount+"/") {
+		hint = "; path stands without the mount and without \"data/\""
+	}
+	return fault.New(fault.NotFound, "no secret at path %q in mount %q%s", g.Path, g.Mount, hint)
+}
+
+// mount is what the server tells about one; zero if it tells nothing.
+type mount struct{ kind, version, path string }
+
+// mount asks about one, only when a read found nothing.
+func (c *client) mount(ctx context.Context, token, at string) mount {
+	got, err := c.read(ctx, token, "sys/internal/ui/mounts/"+at)
+	var reply struct {
+		Data struct {
+			Type, Path string
+			Options    struct{ Version string }
+		}
+	}
+	if err != nil || got.status != http.StatusOK || json.Unmarshal(got.body, &reply) != nil {
+		return mount{}
+	}
+	return mount{reply.Data.Type, reply.Data.Options.Version, reply.Data.Path}
+}
+
+// foreign tells an answer that Vault did not give: a proxy's or a firewall's
+// page must not pass for Vault's own refusal, or for its secret.
+func (s *server) foreign(got answer) error {
+	host := s.endpoint.Host
+	if got.status >= 300 && got.status < 400 {
+		return fault.New(fault.Unavailable, "%s answered with status %d and nowhere to go: is a login page in between?", host, got.status).Final()
+	}
+	if passing(got.status) {
+		return nil
+	}
+	why, bad := errors.AsType[*fault.Error](jsonscan.Valid(got.body))
+	switch {
+	case !bad:
+		return nil
+	case s.endpoint.Scheme == "http" && strings.HasPrefix(string(got.body), "Client sent an HTTP request to an HTTPS server"):
+		return fault.New(fault.Unavailable, "%s speaks https: write https:// in endpoint", host).Final()
+	}
+	return fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's JSON (%s): is a proxy or a login page in between?",
+		host, got.status, why.Text).Final()
+}
+
+// passing tells the states that pass by themselves. 412 is a node that has not
+// caught up, 472 and 473 are standbys.
+func passing(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusPreconditionFailed, http.StatusTooManyRequests:
+		return true
+	}
+	return status >= 472
+}
+
+// unavailable explains an answer that passes by itself.
+func (s *server) unavailable(got answer) *fault.Error {
+	host := s.endpoint.Host
+	var f *fault.Error
+	switch {
+	case strings.Contains(spoken(got.body), "Vault is sealed"):
+		f = fault.New(fault.Unavailable, "Vault at %s is sealed: it must be unsealed", host)
+	case got.status == http.StatusTooManyRequests:
+		f = fault.New(fault.Unavailable, "Vault at %s limits the rate of calls", host)
+	case got.status == 472 || got.status == 473:
+		f = fault.New(fault.Unavailable, "Vault at %s is a standby that does not serve reads", host)
+	default:
+		f = fault.New(fault.Unavailable, "Vault at %s answered with status %d", host, got.status)
+	}
+	f.RetryAfter = transport.RetryAfter(got.header)
+	return f
+}
+
+// spoken returns the messages in an error's body, to match known ones against.
+func spoken(body []byte) string {
+	var reply struct{ Errors []string }
+	if json.Unmarshal(body, &reply) != nil {
+		return ""
+	}
+	return strings.Join(reply.Errors, " ")
+}

@@ -1,0 +1,174 @@
+// Package walk finds the places in a caller's configuration struct that hold
+// values to resolve.
+package walk
+
+import (
+	"errors"
+	"reflect"
+	"strconv"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+const (
+	tagName  = "secretref"
+	tagValue = "resolve"
+)
+
+// Slot is one place: where it is, and what it holds, which can be set.
+type Slot struct {
+	Path  string
+	Value reflect.Value
+}
+
+// Walk lists the slots of type leaf, and the strings whose field is tagged
+// `secretref:"resolve"`, that are reached from the pointer root through
+// structs, slices, arrays, maps and pointers. Unexported and interface fields
+// are left alone; what is reached twice is listed once, so that a cycle ends.
+// After the slots are set, done must be called: it stores what lies in maps.
+func Walk(root any, leaf reflect.Type) (slots []Slot, done func(), err error) {
+	v := reflect.ValueOf(root)
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		return nil, nil, fault.New(fault.Unsupported, "need a pointer to a struct, not %T", root)
+	}
+	w := walker{leaf: leaf, seen: map[visit]bool{}}
+	w.walk(v, "", false)
+	return w.slots, func() {
+		for _, store := range w.stores {
+			store()
+		}
+	}, errors.Join(w.errs...)
+}
+
+// visit is what was seen: the same memory is visited again as another type, or
+// when strings in it are values only then.
+type visit struct {
+	at     uintptr
+	len    int
+	typ    reflect.Type
+	tagged bool
+}
+
+type walker struct {
+	leaf   reflect.Type
+	seen   map[visit]bool
+	slots  []Slot
+	stores []func()
+	errs   []error
+}
+
+// first reports whether v, which refers to other memory, is new.
+func (w *walker) first(v reflect.Value, tagged bool) bool {
+	at := visit{v.Pointer(), 0, v.Type(), tagged}
+	if v.Kind() == reflect.Slice {
+		at.len = v.Len()
+	}
+	return w.new(at)
+}
+
+func (w *walker) new(at visit) bool {
+	if w.seen[at] {
+		return false
+	}
+	w.seen[at] = true
+	return true
+}
+
+// walk visits v; tagged says that strings in it are values.
+func (w *walker) walk(v reflect.Value, path string, tagged bool) {
+	if v.Type() == w.leaf || tagged && v.Kind() == reflect.String {
+		if v.CanSet() && w.new(visit{at: v.Addr().Pointer(), typ: v.Type()}) {
+			w.slots = append(w.slots, Slot{path, v})
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() && w.first(v, tagged) {
+			w.walk(v.Elem(), path, tagged)
+		}
+	case reflect.Struct:
+		w.fields(v, path)
+	case reflect.Slice:
+		if v.IsNil() || !w.first(v, tagged) {
+			return
+		}
+		fallthrough
+	case reflect.Array:
+		for i := range v.Len() {
+			w.walk(v.Index(i), path+"["+strconv.Itoa(i)+"]", tagged)
+		}
+	case reflect.Map:
+		if !v.IsNil() && w.first(v, tagged) {
+			w.entries(v, path, tagged)
+		}
+	}
+}
+
+func (w *walker) fields(v reflect.Value, path string) {
+	if path != "" {
+		path += "."
+	}
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		tag, tagged := f.Tag.Lookup(tagName)
+		// An unexported field that is tagged would stay a reference, and go to a
+		// database as one.
+		if tagged && (tag != tagValue || !f.IsExported() || !holdsStrings(f.Type, w.leaf)) {
+			if w.new(visit{len: i, typ: v.Type()}) {
+				w.errs = append(w.errs, fault.New(fault.Unsupported,
+					"field %s: the tag %s:%q does not fit: it is written %s:%q and stands at an exported string",
+					path+f.Name, tagName, tag, tagName, tagValue))
+			}
+			continue
+		}
+		if f.IsExported() || f.Anonymous && isStruct(f.Type) {
+			w.walk(v.Field(i), path+f.Name, tagged)
+		}
+	}
+}
+
+// isStruct reports whether the exported fields of an embedded t are promoted.
+func isStruct(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct || t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct
+}
+
+// holdsStrings reports whether a tag on a field of type t has a meaning.
+func holdsStrings(t, leaf reflect.Type) bool {
+	const deep = 100 // a type that contains itself has no end
+	for range deep {
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+			t = t.Elem()
+		default:
+			return t.Kind() == reflect.String || t == leaf
+		}
+	}
+	return false
+}
+
+// entries visits copies of a map's values, which cannot be set in place.
+func (w *walker) entries(m reflect.Value, path string, tagged bool) {
+	for it := m.MapRange(); it.Next(); {
+		key := it.Key()
+		value := reflect.New(m.Type().Elem()).Elem()
+		value.Set(it.Value())
+		before := len(w.slots)
+		w.walk(value, path+"["+keyText(key)+"]", tagged)
+		if len(w.slots) > before {
+			w.stores = append(w.stores, func() { m.SetMapIndex(key, value) })
+		}
+	}
+}
+
+func keyText(key reflect.Value) string {
+	switch key.Kind() {
+	case reflect.String:
+		return strconv.Quote(key.String())
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return strconv.FormatInt(key.Int(), 10)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return strconv.FormatUint(key.Uint(), 10)
+	}
+	return key.Type().String()
+}

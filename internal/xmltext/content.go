@@ -1,0 +1,168 @@
+package xmltext
+
+import "strings"
+
+// A frame is an element that has not ended.
+type frame struct {
+	element *Element
+	tag     string // the name as written, prefix included
+	text    []byte
+	undo    int // len(parser.undo) before the element
+}
+
+// content reads one stretch of text or one piece of markup of the innermost
+// open element.
+func (p *parser) content() error {
+	top := &p.open[len(p.open)-1]
+	start := p.pos
+	n := strings.IndexAny(p.s[start:], "<&")
+	if n < 0 {
+		p.pos = len(p.s)
+		return p.fail("the file ends within the element of line %d", top.element.Line)
+	}
+	if n > 0 {
+		text := p.s[start : start+n]
+		if bad := strings.Index(text, "]]>"); bad >= 0 {
+			return p.failAt(start+bad, "]]> in text; write ]]&gt;")
+		}
+		top.text = append(top.text, text...)
+		p.pos += n
+	}
+	rest := p.s[p.pos:]
+	switch {
+	case rest[0] == '&':
+		text, err := p.reference(top.text)
+		top.text = text
+		return err
+	case strings.HasPrefix(rest, "</"):
+		return p.endTag()
+	case strings.HasPrefix(rest, "<!--"):
+		return p.comment()
+	case strings.HasPrefix(rest, "<?"):
+		return p.instruction()
+	case strings.HasPrefix(rest, "<![CDATA["):
+		return p.cdata(top)
+	case strings.HasPrefix(rest, "<!"):
+		return p.fail("a declaration within an element")
+	}
+	return p.startTag()
+}
+
+func (p *parser) cdata(top *frame) error {
+	start := p.pos
+	p.pos += len("<![CDATA[")
+	n := p.cdataLen()
+	if n < 0 {
+		return p.failAt(start, "the CDATA section does not end")
+	}
+	top.text = append(top.text, p.s[p.pos:p.pos+n]...)
+	p.pos += n + len("]]>")
+	return nil
+}
+
+// cdataLen returns the length of the CDATA section that has just begun, or -1.
+//
+// In XML 1.1 the JDK's Xerces takes brackets two by two, so that "]]]>" is text
+// to it. The standard says otherwise, but the password is what the product
+// reads, and another reading would be another password.
+func (p *parser) cdataLen() int {
+	s := p.s[p.pos:]
+	for from := 0; ; {
+		n := strings.Index(s[from:], "]]>")
+		if n < 0 {
+			return -1
+		}
+		n += from
+		brackets := len(s[from:n+2]) - len(strings.TrimRight(s[from:n+2], "]"))
+		if !p.xml11 || brackets%2 == 0 {
+			return n
+		}
+		from = n + len("]]>")
+	}
+}
+
+// startTag reads a start tag or an empty element tag.
+func (p *parser) startTag() error {
+	start := p.pos
+	if len(p.open) == maxDepth {
+		return p.fail("elements are nested more than %d deep", maxDepth)
+	}
+	p.pos++
+	prefix, local, tag := p.qName()
+	if local == "" {
+		return p.fail("a bare < or a malformed element name; write &lt; for a bare <")
+	}
+	attrs, err := p.attributes()
+	if err != nil {
+		return err
+	}
+	e := &Element{Name: local, Line: p.line(start)}
+	undo := len(p.undo)
+	if e.Attrs, err = p.namespaces(start, prefix, attrs); err != nil {
+		return err
+	}
+	if len(p.open) == 0 {
+		p.root = e
+	} else {
+		parent := p.open[len(p.open)-1].element
+		parent.Children = append(parent.Children, e)
+	}
+	if strings.HasPrefix(p.s[p.pos:], "/>") {
+		p.pos += len("/>")
+		p.unbind(undo)
+		return nil
+	}
+	p.pos++
+	p.push(e, tag, undo)
+	return nil
+}
+
+// push opens an element, reusing the text buffer of the last one at its depth.
+func (p *parser) push(e *Element, tag string, undo int) {
+	n := len(p.open)
+	if n < cap(p.open) {
+		p.open = p.open[:n+1]
+	} else {
+		p.open = append(p.open, frame{})
+	}
+	p.open[n] = frame{element: e, tag: tag, text: p.open[n].text[:0], undo: undo}
+}
+
+func (p *parser) endTag() error {
+	top := &p.open[len(p.open)-1]
+	rest, ok := strings.CutPrefix(p.s[p.pos+len("</"):], top.tag)
+	if !ok {
+		return p.fail("the end tag does not match the start tag of line %d", top.element.Line)
+	}
+	p.pos = len(p.s) - len(rest)
+	p.skipSpace()
+	if !strings.HasPrefix(p.s[p.pos:], ">") {
+		return p.fail("the end tag is malformed or does not match the start tag of line %d", top.element.Line)
+	}
+	p.pos++
+	top.element.Text = string(top.text)
+	p.unbind(top.undo)
+	p.open = p.open[:len(p.open)-1]
+	return nil
+}
+
+// qName reads a name of at most one colon, neither first nor last. Without one
+// at pos it returns "" and stays.
+func (p *parser) qName() (prefix, local, tag string) {
+	first := ncName(p.s[p.pos:], p.xml11)
+	if first == "" {
+		return "", "", ""
+	}
+	rest := p.s[p.pos+len(first):]
+	if !strings.HasPrefix(rest, ":") {
+		p.pos += len(first)
+		return "", first, first
+	}
+	second := ncName(rest[1:], p.xml11)
+	if second == "" {
+		return "", "", ""
+	}
+	tag = p.s[p.pos : p.pos+len(first)+1+len(second)]
+	p.pos += len(tag)
+	return first, second, tag
+}

@@ -1,0 +1,191 @@
+package xmltext
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// A charset is one of the encodings a document can be in.
+type charset int
+
+const (
+	utf8Charset charset = iota
+	utf16Either         // the name leaves the byte order to the bytes
+	utf16LE
+	utf16BE
+	ascii
+	latin1
+	windows1252
+)
+
+// charsets has the names, in lower case, under which the JDK's Xerces knows
+// the supported encodings. The odd three without a byte order in their name
+// are big-endian to Java.
+var charsets = map[string]charset{
+	"utf-8": utf8Charset, "utf8": utf8Charset, "unicode-1-1-utf-8": utf8Charset,
+
+	"utf-16":   utf16Either,
+	"utf-16le": utf16LE, "utf_16le": utf16LE, "x-utf-16le": utf16LE, "x-utf-16le-bom": utf16LE,
+	"unicodelittle": utf16LE, "unicodelittleunmarked": utf16LE,
+	"utf-16be": utf16BE, "utf_16be": utf16BE, "x-utf-16be": utf16BE, "unicodebig": utf16BE,
+	"unicodebigunmarked": utf16BE, "utf16": utf16BE, "utf_16": utf16BE, "unicode": utf16BE,
+
+	"us-ascii": ascii, "ascii": ascii, "ascii7": ascii, "us": ascii, "csascii": ascii, "default": ascii,
+	"iso646-us": ascii, "iso-ir-6": ascii, "ansi_x3.4-1968": ascii, "ansi_x3.4-1986": ascii,
+	"cp367": ascii, "ibm367": ascii, "ibm-367": ascii,
+
+	"iso-8859-1": latin1, "iso8859-1": latin1, "iso8859_1": latin1, "iso_8859-1": latin1,
+	"iso_8859_1": latin1, "latin1": latin1, "l1": latin1, "csisolatin1": latin1, "iso-ir-100": latin1,
+	"cp819": latin1, "ibm819": latin1, "ibm-819": latin1,
+
+	"windows-1252": windows1252, "cp1252": windows1252, "ibm1252": windows1252, "ibm-1252": windows1252,
+	"cp5348": windows1252,
+}
+
+// decoded is a document without its XML declaration, in UTF-8, with every line
+// end a line feed and every character allowed.
+type decoded struct {
+	text  string
+	line  int // where text begins
+	xml11 bool
+}
+
+// decode finds the encoding of b from its first bytes and its declaration, in
+// that order, and decodes it.
+func decode(b []byte) (decoded, error) {
+	found, b := sniff(b)
+	if found != utf8Charset {
+		text, bad := fromUTF16(b, found)
+		if bad >= 0 {
+			return decoded{}, fault.New(fault.Syntax, "line %d: bytes that are not UTF-16", 1+lineEnds(text))
+		}
+		b = text
+	}
+	decl, end, err := parseDeclaration(b)
+	if err != nil {
+		return decoded{}, err
+	}
+	head, rest := b[:end], b[end:]
+	line := 1 + lineEnds(head)
+
+	declared := found
+	if decl.encoding != "" {
+		name, known := charsets[strings.ToLower(decl.encoding)]
+		if !known {
+			return decoded{}, fault.New(fault.Unsupported, "line %d: encoding %.40q; save the file as UTF-8", line, decl.encoding)
+		}
+		declared = name
+	}
+	isUTF16 := utf16Either <= declared && declared <= utf16BE
+	switch {
+	case found == utf8Charset && isUTF16, found != utf8Charset && declared != utf16Either && declared != found:
+		return decoded{}, fault.New(fault.Syntax,
+			"line %d: the bytes are not in the declared encoding %.40q", line, decl.encoding)
+	case found == utf8Charset:
+		text, bad := toUTF8(rest, declared)
+		if bad >= 0 {
+			return decoded{}, fault.New(fault.Syntax, "line %d: a byte that is no character of the file's encoding"+
+				" (is the encoding in the XML declaration right? without one it is UTF-8)", line+lineEnds(rest[:bad]))
+		}
+		rest = text
+	}
+	text, bad := normalise(rest, decl.xml11)
+	if bad >= 0 {
+		return decoded{}, fault.New(fault.Syntax, "line %d: a character that XML does not allow",
+			line+strings.Count(text, "\n"))
+	}
+	return decoded{text: text, line: line, xml11: decl.xml11}, nil
+}
+
+// sniff tells UTF-16 from what can be read as ASCII, by the byte order mark or
+// by "<?" in two bytes each, and returns b without the mark.
+func sniff(b []byte) (charset, []byte) {
+	for _, start := range []struct {
+		bytes   string
+		charset charset
+		mark    int
+	}{
+		{"\xef\xbb\xbf", utf8Charset, 3},
+		{"\xff\xfe", utf16LE, 2},
+		{"\xfe\xff", utf16BE, 2},
+		{"<\x00?\x00", utf16LE, 0},
+		{"\x00<\x00?", utf16BE, 0},
+	} {
+		if bytes.HasPrefix(b, []byte(start.bytes)) {
+			return start.charset, b[start.mark:]
+		}
+	}
+	return utf8Charset, b
+}
+
+// fromUTF16 returns b in UTF-8. At an unpaired surrogate or half a unit it
+// stops, returning what came before and the offset in b, else bad is -1.
+func fromUTF16(b []byte, c charset) (text []byte, bad int) {
+	var order binary.ByteOrder = binary.LittleEndian
+	if c == utf16BE {
+		order = binary.BigEndian
+	}
+	text = make([]byte, 0, len(b)/2+len(b)/8)
+	for i := 0; i < len(b); i += 2 {
+		if i+1 == len(b) {
+			return text, i
+		}
+		r := rune(order.Uint16(b[i:]))
+		if utf16.IsSurrogate(r) {
+			if i+3 >= len(b) {
+				return text, i
+			}
+			if r = utf16.DecodeRune(r, rune(order.Uint16(b[i+2:]))); r == utf8.RuneError {
+				return text, i
+			}
+			i += 2
+		}
+		text = utf8.AppendRune(text, r)
+	}
+	return text, -1
+}
+
+// toUTF8 returns b, which is in a charset that extends ASCII, in UTF-8. The
+// offset of the first undefined byte is bad, or -1.
+func toUTF8(b []byte, c charset) (text []byte, bad int) {
+	high := bytes.IndexFunc(b, func(r rune) bool { return r >= utf8.RuneSelf })
+	if high < 0 {
+		return b, -1
+	}
+	if c == utf8Charset {
+		for i := high; i < len(b); {
+			r, size := utf8.DecodeRune(b[i:])
+			if r == utf8.RuneError && size == 1 {
+				return nil, i
+			}
+			i += size
+		}
+		return b, -1
+	}
+	text = append(make([]byte, 0, len(b)+len(b)/4), b[:high]...)
+	for i := high; i < len(b); i++ {
+		r := rune(b[i])
+		if r >= utf8.RuneSelf && c == ascii {
+			return nil, i
+		}
+		if c == windows1252 {
+			if r = charmap.Windows1252.DecodeByte(b[i]); r == utf8.RuneError {
+				return nil, i
+			}
+		}
+		text = utf8.AppendRune(text, r)
+	}
+	return text, -1
+}
+
+// lineEnds counts the line ends of XML 1.0 in b.
+func lineEnds(b []byte) int {
+	return bytes.Count(b, []byte("\n")) + bytes.Count(b, []byte("\r")) - bytes.Count(b, []byte("\r\n"))
+}

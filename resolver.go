@@ -1,0 +1,1039 @@
+// Package secretref turns secret references into secrets.
+//
+// A secret reference is what Atlassian Data Center products keep in their
+// configuration files instead of a password: the JSON coordinates of where it
+// is.
+//
+//	{ENC}{"region":"ap-southeast-2","secretId":"mySecretId","secretPointer":"/password"}
+//	{ENC}{"mount":"secret","path":"sample/secret","key":"password","endpoint":"https://vault.example.com"}
+//
+// The first names a secret in AWS Secrets Manager, the second a key in a KV
+// version 2 engine of HashiCorp Vault.
+//
+// # Which function do I want
+//
+//   - A password from a variable or a configuration of your own:
+//     [Resolver.Resolve]; several of them: [Resolver.ResolveAll].
+//   - All [Secret] fields of a configuration struct: [Resolver.ResolveStruct].
+//   - References inside other text, such as a connection string:
+//     [Resolver.Expand].
+//   - The database password that Jira, Confluence or Bitbucket uses:
+//     [ReadConfig], then [Resolver.ResolveConfig].
+//   - To look at a reference without resolving it: [Parse].
+//   - In tests of your program: [NewFake].
+//
+// # What to expect
+//
+// A value that nobody meant as a reference is plaintext and is returned as it
+// is, so that a program can resolve every password it has. A value that was
+// meant as one and has a mistake is an error, never a password. Many references
+// into one secret are one fetch. Transient failures are tried again until the
+// context or [Options].Timeout ends; everything else fails at once with an
+// error that names the place, the reference, the cause and what mends it. A
+// [Secret] redacts itself wherever it is printed or encoded; only
+// [Secret.Reveal] returns its text.
+package secretref
+
+import (
+	"cmp"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/awssm"
+	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/jdbc"
+	"github.com/seed74218947/secretref/internal/pipeline"
+	"github.com/seed74218947/secretref/internal/product"
+	"github.com/seed74218947/secretref/internal/transport"
+	"github.com/seed74218947/secretref/internal/vaultkv"
+	"github.com/seed74218947/secretref/internal/walk"
+)
+
+// A Reference names where a secret is. It is one of [AWSReference],
+// [VaultReference], [KeyringReference] and [CustomReference]; all are
+// comparable. String returns the canonical form: Parse(r.String()) == r for
+// every valid r but a CustomReference, which [Resolver.Parse] takes back.
+type Reference interface {
+	fmt.Stringer
+	reference()
+}
+
+// A CustomReference names a secret in a store of the caller's own, see
+// [Provider]. Its String is the coordinates as they were written.
+type CustomReference struct {
+	// Class is the Provider's ClassName.
+	Class string
+
+	// Coordinates is what the Provider is given: the JSON object of a value, or
+	// the verbatim text that a configuration file holds for the class.
+	Coordinates string
+}
+
+// String returns the coordinates behind the prefix {ENC}.
+func (r CustomReference) String() string { return r.coord().String() }
+
+func (CustomReference) reference() {}
+
+func (r CustomReference) coord() coord.Reference {
+	return coord.Reference{Kind: coord.Custom, Class: r.Class, Text: r.Coordinates}
+}
+
+// Parse parses a value of a built-in backend: JSON coordinates, alone or after
+// the prefix {ENC} or <ENC>. It returns ErrNotReference for plaintext,
+// ErrSyntax for what was meant as a reference and has a mistake, and
+// ErrUnsupported for {ATL_SECURED} and references of other tools. Errors name
+// fields, and what a pointer or region was likely meant to be, but never quote
+// the value, which may be a password.
+func Parse(value string) (Reference, error) {
+	var g coord.Grammar
+	r, err := g.Parse(value)
+	if err != nil {
+		return nil, &Error{Err: err}
+	}
+	return public(r), nil
+}
+
+// public returns the exported form of a reference.
+func public(r coord.Reference) Reference {
+	switch r.Kind {
+	case coord.AWS:
+		return AWSReference{r.Region, r.SecretID, Pointer(r.Pointer), r.EndpointOverride}
+	case coord.Vault:
+		v := VaultReference{Mount: r.Mount, Path: r.Path, Key: r.Key, Endpoint: r.Endpoint}
+		if r.Auth == coord.KubernetesAuth {
+			v.AuthenticationType = VaultKubernetes
+		}
+		return v
+	case coord.Keyring:
+		return KeyringReference{r.Name}
+	default:
+		return CustomReference{r.Class, r.Text}
+	}
+}
+
+// The kinds of failure, for errors.Is.
+var (
+	// ErrSyntax: what was meant as a reference, a pointer or a configuration
+	// file has a mistake. Nothing was fetched.
+	ErrSyntax = fault.Syntax
+
+	// ErrNotReference: the value is plaintext, or empty, where a reference is
+	// wanted.
+	ErrNotReference = fault.NotReference
+
+	// ErrUnsupported: the value, file or backend is of a kind that this package
+	// does not read.
+	ErrUnsupported = fault.Unsupported
+
+	// ErrNotFound: the secret, version, mount or file does not exist.
+	ErrNotFound = fault.NotFound
+
+	// ErrDenied: who asks is known and lacks a permission, or the endpoint is
+	// not allowed.
+	ErrDenied = fault.Denied
+
+	// ErrUnauthenticated: there are no credentials, or they are not accepted.
+	ErrUnauthenticated = fault.Unauthenticated
+
+	// ErrUnavailable: the backend did not answer, or said that it cannot at the
+	// moment.
+	ErrUnavailable = fault.Unavailable
+
+	// ErrPointer: the secret is there, but the pointer or key does not lead to a
+	// string, number or boolean in it.
+	ErrPointer = fault.Pointer
+)
+
+// An Error tells where which reference failed, and why. It wraps one of the
+// sentinels above, or the error of a Provider. Like all errors of this package
+// it holds no secret, whatever prints or encodes it.
+type Error struct {
+	// Source is where the value stands: "dbconfig.xml:14:
+	// jdbc-datasource/password", "value 3", the path of a struct field. Empty
+	// where there is just one.
+	Source string
+
+	// Reference is the canonical reference; empty if the value could not be
+	// parsed, since its text may be a password.
+	Reference string
+
+	// Err is what went wrong and what mends it.
+	Err error
+}
+
+// Error returns "secretref: source: reference: what went wrong".
+func (e *Error) Error() string {
+	text := "secretref: "
+	if e.Source != "" {
+		text += e.Source + ": "
+	}
+	if e.Reference != "" {
+		text += e.Reference + ": "
+	}
+	return text + e.Err.Error()
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// GoString returns what Error returns.
+func (e *Error) GoString() string { return e.Error() }
+
+// MarshalText returns what Error returns.
+func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+const defaultTimeout = 30 * time.Second
+
+// Options configure a Resolver. The zero value is ready for production.
+type Options struct {
+	AWS   AWSOptions
+	Vault VaultOptions
+
+	// Providers are stores of the caller's own. [New] panics on one that cannot
+	// work: without Fetch, without both ClassName and Fields, with the ClassName
+	// of another Provider or of a product's own store, with Fields that are empty
+	// or all belong to a built-in backend.
+	Providers []Provider
+
+	// Timeout bounds one fetch with all its attempts, from its turn on. Who asks
+	// for what is being fetched already shares that fetch, and the rest of its
+	// time. Zero or less: 30 seconds.
+	Timeout time.Duration
+
+	// AllowEndpoint is asked, with scheme, host and path, before any connection
+	// to a backend; an error refuses it with ErrDenied. Whoever can edit a
+	// configuration file names the endpoint that the Vault token is sent to. It
+	// also approves the target of a redirect to another host. The services that
+	// give out AWS credentials (STS, SSO, metadata) are not asked about: only the
+	// environment and the profile can move them. Nil: every
+	// endpoint is allowed, and no redirect to another host. It is called from
+	// several goroutines.
+	AllowEndpoint func(*url.URL) error
+
+	// Strict makes plaintext and empty values errors (ErrNotReference).
+	Strict bool
+
+	// Logger hears warnings, and with Debug every fetch; never a secret. Nil:
+	// nothing is logged.
+	Logger *slog.Logger
+
+	// OnFetch is told about every fetch when it ends. It is called from several
+	// goroutines and must not call back into the Resolver. Nil: nobody is.
+	OnFetch func(FetchEvent)
+
+	// Fake answers instead of AWS, Vault and keyring: no network, no environment.
+	// Nil: the real ones do.
+	Fake *Fake
+}
+
+// timeout returns how long a fetch may take.
+func (o *Options) timeout() time.Duration { return cmp.Or(max(0, o.Timeout), defaultTimeout) }
+
+// logger returns where warnings go.
+func (o *Options) logger() *slog.Logger {
+	if o.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Logger
+}
+
+// A FetchEvent tells about one fetch from a backend.
+type FetchEvent struct {
+	Backend   string        // "aws", "vault", "keyring" or a Provider's ClassName
+	Reference string        // the reference to all of what was fetched; empty for Providers
+	Start     time.Time     // of the first attempt
+	Duration  time.Duration // of all attempts
+	Attempts  int           // at least 1
+	Err       error         // nil, or an error that wraps a sentinel or a Provider's error
+}
+
+// A Provider is a store of the caller's own.
+type Provider struct {
+	// ClassName is the cipher class that names the store in configuration files,
+	// for example "com.example.AzureKeyVaultStore". Where it stands the value is
+	// given to Fetch verbatim.
+	ClassName string
+
+	// Fields are the members that identify coordinates of this store in a value:
+	// all of them must be there; others may be. Empty: it is known by its class
+	// only.
+	Fields []string
+
+	// Fetch returns the secret. Its errors are permanent unless they wrap
+	// ErrUnavailable; what they say is kept out of messages, and reachable with
+	// errors.As. It is called from several goroutines, and must return when ctx
+	// ends: Resolver.Close waits for it.
+	Fetch func(ctx context.Context, coordinates []byte) ([]byte, error)
+}
+
+// A Resolver resolves references. It is safe for concurrent use; make one and
+// keep it.
+type Resolver struct {
+	grammar   coord.Grammar
+	pipeline  *pipeline.Pipeline
+	closers   []interface{ Close() } // of backends that keep connections
+	providers map[string]Provider
+	strict    bool
+	log       *slog.Logger
+}
+
+// New returns a Resolver. It does no I/O: configuration and credentials are
+// looked for when the first reference needs them. Nil options are the zero
+// Options.
+func New(opts *Options) *Resolver {
+	if opts == nil {
+		opts = &Options{}
+	}
+	r := &Resolver{strict: opts.Strict, log: opts.logger(), providers: map[string]Provider{}}
+	for _, p := range opts.Providers {
+		r.add(p)
+	}
+	r.pipeline = pipeline.New(r.backends(opts), opts.timeout(), r.log, forward(opts.OnFetch))
+	return r
+}
+
+// add makes a provider known; what is wrong with it is a mistake in the
+// program.
+func (r *Resolver) add(p Provider) {
+	class := cmp.Or(p.ClassName, strings.Join(p.Fields, "+"))
+	switch _, known := r.providers[class]; {
+	case p.Fetch == nil:
+		panic("secretref: a Provider needs Fetch")
+	case class == "":
+		panic("secretref: a Provider needs ClassName or Fields")
+	case known:
+		panic("secretref: two Providers for " + class)
+	case product.StoreOf(class) != product.CustomStore:
+		panic("secretref: the class " + class + " is a product's own")
+	case slices.Contains(p.Fields, ""), len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, coord.Foreign):
+		panic("secretref: the Fields of a Provider must have a name that no built-in backend uses")
+	}
+	r.providers[class] = p
+	r.grammar.Customs = append(r.grammar.Customs, coord.CustomFields{Class: class, Fields: slices.Clone(p.Fields)})
+}
+
+func (r *Resolver) backends(opts *Options) map[coord.Kind]pipeline.Backend {
+	if opts.Fake != nil {
+		fake := fakeBackend{opts.Fake}
+		return map[coord.Kind]pipeline.Backend{coord.AWS: fake, coord.Vault: fake, coord.Keyring: fake, coord.Custom: custom(r.providers)}
+	}
+	policy := &transport.Policy{Allow: opts.AllowEndpoint, Log: r.log}
+	v := opts.Vault
+	amazon := awssm.New(opts.AWS.Config, policy, r.log)
+	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
+		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.log)
+	r.closers = []interface{ Close() }{amazon, vault}
+	return map[coord.Kind]pipeline.Backend{
+		coord.AWS:    amazon,
+		coord.Vault:  vault,
+		coord.Custom: custom(r.providers),
+	}
+}
+
+// forward gives events out in their exported form.
+func forward(onFetch func(FetchEvent)) func(pipeline.Event) {
+	if onFetch == nil {
+		return nil
+	}
+	return func(e pipeline.Event) {
+		backend := e.Group.Kind.String()
+		if e.Group.Kind == coord.Custom {
+			backend = e.Group.Class
+		}
+		onFetch(FetchEvent{backend, e.Group.Reference(), e.Start, e.Duration, e.Attempts, e.Err})
+	}
+}
+
+// Close ends all fetches under way and waits for them; later ones fail with
+// ErrUnavailable. It must not be called from a Provider or OnFetch. It returns
+// nil.
+func (r *Resolver) Close() error {
+	r.pipeline.Close()
+	for _, backend := range r.closers {
+		backend.Close()
+	}
+	return nil
+}
+
+// Parse is like the function [Parse] and knows the Resolver's Providers too.
+func (r *Resolver) Parse(value string) (Reference, error) {
+	ref, err := r.grammar.Parse(value)
+	if err != nil {
+		return nil, &Error{Err: err}
+	}
+	return public(ref), nil
+}
+
+// Resolve returns the secret that value refers to, or value itself if it is
+// plaintext. Its errors wrap one of the sentinels of this package, but for
+// those of a Provider's own.
+func (r *Resolver) Resolve(ctx context.Context, value string) (Secret, error) {
+	return r.one(ctx, r.want("", value))
+}
+
+// ResolveReference returns the secret that ref names. A ref that was made by
+// hand is checked as strictly as a parsed one.
+func (r *Resolver) ResolveReference(ctx context.Context, ref Reference) (Secret, error) {
+	var w want
+	switch ref := ref.(type) {
+	case AWSReference:
+		w.ref = ref.coord()
+	case VaultReference:
+		w.ref = ref.coord()
+	case KeyringReference:
+		w.ref = ref.coord()
+	case CustomReference:
+		w.ref = ref.coord()
+	default:
+		return Secret{}, &Error{Err: fault.New(fault.Syntax, "%T is not a reference: give the value that Parse returns, not a pointer", ref)}
+	}
+	if err := w.ref.Validate(); err != nil {
+		return Secret{}, &Error{Err: err} // its text may hold a password
+	}
+	return r.one(ctx, w)
+}
+
+// ResolveAll resolves the values together: one fetch per secret, side by side.
+// It returns a Secret for each value, in order, and all errors joined, each
+// naming its value ("value 3" is the third). The Secrets of values that failed
+// are zero. If one value is malformed nothing is fetched.
+func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, error) {
+	wants := make([]want, len(values))
+	for i, value := range values {
+		wants[i] = r.want(fmt.Sprintf("value %d", i+1), value)
+	}
+	secrets, errs := r.all(ctx, wants, false)
+	return secrets, errors.Join(errs...)
+}
+
+// ResolveStruct resolves, in the struct that ptr points to, every [Secret] that
+// holds text which was unmarshalled into it, and every string whose field has
+// the tag
+//
+//	`secretref:"resolve"`
+//
+// also in nested structs, slices, arrays, maps and behind pointers. Unexported
+// and interface fields are left alone. Either all are resolved or, with an
+// error that names every field that failed, none is changed. When it is called
+// again, resolved Secrets are left as they are; a tagged string cannot tell
+// that it is resolved, and is taken for a value once more.
+func (r *Resolver) ResolveStruct(ctx context.Context, ptr any) error {
+	slots, done, err := walk.Walk(ptr, reflect.TypeFor[Secret]())
+	if err != nil {
+		return &Error{Err: err}
+	}
+	var wants []want
+	var places []walk.Slot
+	for _, slot := range slots {
+		value, pending := slot.Value.String(), true
+		if s, ok := slot.Value.Interface().(Secret); ok {
+			value, pending = s.pending()
+		}
+		if pending {
+			wants = append(wants, r.want(slot.Path, value))
+			places = append(places, slot)
+		}
+	}
+	secrets, errs := r.all(ctx, wants, true)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for i, slot := range places {
+		if slot.Value.Kind() == reflect.String {
+			slot.Value.SetString(secrets[i].Reveal())
+		} else {
+			slot.Value.Set(reflect.ValueOf(secrets[i]))
+		}
+	}
+	done()
+	return nil
+}
+
+// Expand replaces every reference in text, {ENC}{…} or <ENC><…>, by its secret
+// and returns the whole as a Secret. escape is applied to each secret, so that
+// it fits its surroundings: url.QueryEscape, say; nil inserts it as it is. What
+// stands between references is kept as it is, also under Strict, but for a
+// prefix that is misspelt: that is ErrSyntax. Errors name the line; after 20
+// mistakes the rest is not looked at.
+func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) string) (Secret, error) {
+	var wants []want
+	var between []string
+	if before, _, found := strings.Cut(text, coord.Placeholder); found {
+		return Secret{}, &Error{Source: fmt.Sprintf("line %d", 1+strings.Count(before, "\n")), Err: coord.PlaceholderFault()}
+	}
+	line, rest := 1, text
+	const most = 20
+	for mistakes := 0; mistakes < most; {
+		start, end, ok, err := coord.Find(rest)
+		if !ok {
+			break
+		}
+		line += strings.Count(rest[:start], "\n")
+		w := want{source: fmt.Sprintf("line %d", line), err: err}
+		if err == nil {
+			w.ref, w.err = r.grammar.Coordinates(rest[start:end])
+		}
+		if w.err != nil {
+			mistakes++
+		}
+		wants = append(wants, w)
+		between = append(between, rest[:start])
+		line += strings.Count(rest[start:end], "\n")
+		rest = rest[end:]
+	}
+	secrets, errs := r.all(ctx, wants, true)
+	if err := errors.Join(errs...); err != nil {
+		return Secret{}, err
+	}
+	var b strings.Builder
+	for i, s := range secrets {
+		b.WriteString(between[i])
+		if escape == nil {
+			b.WriteString(s.Reveal())
+		} else {
+			b.WriteString(escape(s.Reveal()))
+		}
+	}
+	b.WriteString(rest)
+	return NewSecret(b.String()), nil
+}
+
+// want is one value on its way: where it stands, and the reference it is. An
+// err of ErrNotReference means that it is plaintext.
+type want struct {
+	source, value string
+	ref           coord.Reference
+	err           error
+}
+
+func (r *Resolver) want(source, value string) want {
+	ref, err := r.grammar.Parse(value)
+	return want{source, value, ref, err}
+}
+
+func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
+	secrets, errs := r.all(ctx, []want{w}, false)
+	return secrets[0], errs[0]
+}
+
+// all resolves wants together. It fetches nothing if one of them is malformed,
+// or, where only all of them are of use, if one cannot be resolved.
+func (r *Resolver) all(ctx context.Context, wants []want, onlyAll bool) ([]Secret, []error) {
+	secrets := make([]Secret, len(wants))
+	errs := make([]error, len(wants))
+	var refs []coord.Reference
+	var at []int // the index of each of refs in wants
+	for i, w := range wants {
+		switch {
+		case w.err == nil:
+			refs, at = append(refs, w.ref), append(at, i)
+		case errors.Is(w.err, ErrNotReference):
+			secrets[i], errs[i] = r.plaintext(ctx, w)
+		default:
+			errs[i] = w.err
+		}
+	}
+	if !malformed(wants) && !(onlyAll && errors.Join(errs...) != nil) {
+		for n, got := range r.pipeline.Resolve(ctx, refs) {
+			i := at[n]
+			if errs[i] = got.Err; got.Err == nil {
+				secrets[i], errs[i] = r.fetched(ctx, wants[i], got.Text)
+			}
+		}
+	}
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = wants[i].located(err)
+		}
+	}
+	return secrets, errs
+}
+
+// malformed reports whether one of wants was meant as a reference and is none.
+func malformed(wants []want) bool {
+	return slices.ContainsFunc(wants, func(w want) bool { return errors.Is(w.err, ErrSyntax) })
+}
+
+// plaintext hands a value out as it is, unless Strict forbids it.
+func (r *Resolver) plaintext(ctx context.Context, w want) (Secret, error) {
+	switch {
+	case r.strict && w.value == "":
+		return Secret{}, fault.New(fault.NotReference, "the value is empty: is a variable not set?")
+	case r.strict:
+		return Secret{}, fault.New(fault.NotReference, "the value is plaintext, which Strict forbids")
+	case strings.TrimSpace(w.value) == "":
+		r.log.WarnContext(ctx, "the value is empty or blank: is a variable not set?", "source", w.source)
+	}
+	return NewSecret(w.value), nil
+}
+
+// fetched hands out what a backend brought.
+func (r *Resolver) fetched(ctx context.Context, w want, text string) (Secret, error) {
+	if text == "" {
+		if r.strict {
+			return Secret{}, fault.New(fault.Pointer, "the secret is empty, which Strict forbids")
+		}
+		r.log.WarnContext(ctx, "the secret is empty", "source", w.source, "reference", w.printable())
+	}
+	return NewSecret(text), nil
+}
+
+// located puts the place and the reference before an error.
+func (w want) located(err error) error {
+	return &Error{Source: w.source, Reference: w.printable(), Err: err}
+}
+
+// printable returns the reference for messages: nothing if the value did not
+// parse, or if it is for a Provider, since either may hold a password.
+func (w want) printable() string {
+	if w.ref.Kind == 0 || w.ref.Kind == coord.Custom {
+		return ""
+	}
+	return w.ref.String()
+}
+
+// custom asks the Providers.
+type custom map[string]Provider
+
+// errProvider is the kind of a Provider's own error, whose text is not
+// repeated.
+var errProvider = errors.New("the store failed")
+
+// Fetch implements the pipeline's backend.
+func (c custom) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, error) {
+	p, ok := c[g.Class]
+	if !ok {
+		return pipeline.Payload{}, fault.New(fault.Unsupported, "no Provider is given for the class %q", g.Class)
+	}
+	text, err := p.Fetch(ctx, []byte(g.Text))
+	if err == nil {
+		return pipeline.Payload{Text: string(text)}, nil
+	}
+	if ctx.Err() != nil {
+		return pipeline.Payload{}, fault.New(fault.Unavailable, "the Provider for %q did not answer in time", g.Class).Because(err)
+	}
+	kind := errProvider
+	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated, ErrPointer, ErrUnsupported, ErrSyntax} {
+		if errors.Is(err, known) {
+			kind = known
+			break
+		}
+	}
+	return pipeline.Payload{}, fault.New(kind, "from the Provider for %q", g.Class).Because(err)
+}
+
+// A Secret holds a password or another secret text. However it is printed,
+// logged or encoded, it writes "[redacted]"; only Reveal returns the text. The
+// zero Secret is empty. Secrets are compared with Equal; == does not compile.
+// A Secret is immutable and safe for concurrent use. Its memory is not wiped.
+type Secret struct {
+	_ [0]func()
+	v *sealed
+}
+
+// sealed hides the text in a closure, since printers of test libraries follow
+// pointers into unexported fields, but cannot look into a function.
+type sealed struct {
+	open       func() string
+	unresolved bool
+}
+
+const redacted = "[redacted]"
+
+// NewSecret returns a Secret that holds s.
+func NewSecret(s string) Secret {
+	if s == "" {
+		return Secret{}
+	}
+	return Secret{v: &sealed{open: func() string { return s }}}
+}
+
+// Reveal returns the text. It panics if the Secret was unmarshalled and never
+// resolved, see [Resolver.ResolveStruct]: its text is then a reference and not
+// a password.
+func (s Secret) Reveal() string {
+	if s.v == nil {
+		return ""
+	}
+	if s.v.unresolved {
+		panic("secretref: Reveal of a Secret that was unmarshalled and never resolved: call ResolveStruct first")
+	}
+	return s.v.open()
+}
+
+// IsZero reports whether s holds no text.
+func (s Secret) IsZero() bool { return s.v == nil || s.v.open() == "" }
+
+// Equal reports whether s and o hold the same text. The time it takes does not
+// depend on the texts, but for their lengths.
+func (s Secret) Equal(o Secret) bool {
+	a, aWaits := s.pending()
+	b, bWaits := o.pending()
+	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 && aWaits == bWaits
+}
+
+// pending returns the text and whether it still has to be resolved.
+func (s Secret) pending() (text string, unresolved bool) {
+	if s.v == nil {
+		return "", false
+	}
+	return s.v.open(), s.v.unresolved
+}
+
+// UnmarshalText holds the text of a value until [Resolver.ResolveStruct]
+// resolves it. It refuses "[redacted]", which is what a Secret was printed as.
+// The error is ErrSyntax.
+func (s *Secret) UnmarshalText(b []byte) error {
+	if string(b) == redacted {
+		return &Error{Err: fault.New(fault.Syntax, "the text %q is what a secret is printed as, not a secret", redacted)}
+	}
+	text := string(b)
+	s.v = &sealed{open: func() string { return text }, unresolved: true}
+	return nil
+}
+
+// Format writes "[redacted]" for every verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// String returns "[redacted]".
+func (s Secret) String() string { return redacted }
+
+// LogValue returns "[redacted]".
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText returns "[redacted]".
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// MarshalBinary returns "[redacted]".
+func (s Secret) MarshalBinary() ([]byte, error) { return []byte(redacted), nil }
+
+// A Product is one of the products whose configuration files are read.
+type Product string
+
+// The products.
+const (
+	Jira       Product = "jira"       // dbconfig.xml
+	Confluence Product = "confluence" // confluence.cfg.xml
+	Bitbucket  Product = "bitbucket"  // bitbucket.properties
+)
+
+// A Config is what a product's configuration file says. Nothing in it is
+// resolved; its values may be passwords, and it prints none of them.
+type Config struct {
+	Product Product
+	Path    string
+	Entries []Entry // in file order
+}
+
+// An Entry is one setting, decoded as the product does. In XML files its key
+// is the path of the element below the root ("jdbc-datasource/password") or
+// the name of the property. It prints as key:line.
+type Entry struct {
+	Key, Value string
+	Line       int
+}
+
+// ReadConfig reads a product's configuration file, or the one in a product's
+// home directory, where the product itself looks for it. It resolves nothing
+// and reads nothing but that file. Errors: ErrNotFound, ErrDenied (the file's
+// permissions), ErrUnavailable (reading failed), ErrSyntax (with the line), ErrUnsupported (another kind of
+// file, two products' files in one directory, a DOCTYPE with a subset or an
+// external id, more than 4 MiB, a JNDI data source).
+func ReadConfig(path string) (*Config, error) {
+	f, err := product.Read(path)
+	if err != nil {
+		if f != nil {
+			path = f.Path
+		}
+		return nil, &Error{Source: path, Err: err}
+	}
+	c := &Config{Product: Product(f.Product), Path: f.Path, Entries: make([]Entry, len(f.Entries))}
+	for i, e := range f.Entries {
+		c.Entries[i] = Entry(e)
+	}
+	return c, nil
+}
+
+// Get returns the value of key as the product sees it, not resolved: of several
+// entries the last one in bitbucket.properties and confluence.cfg.xml, the
+// first one in dbconfig.xml.
+func (c *Config) Get(key string) (string, bool) {
+	e, ok := product.Find(product.Product(c.Product), c.entries(), key)
+	return e.Value, ok
+}
+
+func (c *Config) entries() []product.Entry {
+	entries := make([]product.Entry, len(c.Entries))
+	for i, e := range c.Entries {
+		entries[i] = product.Entry(e)
+	}
+	return entries
+}
+
+// String returns the product, the path and the number of entries.
+func (c Config) String() string {
+	return fmt.Sprintf("%s %s (%d entries)", c.Product, c.Path, len(c.Entries))
+}
+
+// Format writes what String returns, for every verb.
+func (c Config) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue returns what String returns.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// String returns key:line.
+func (e Entry) String() string { return fmt.Sprintf("%s:%d", e.Key, e.Line) }
+
+// Format writes key:line, for every verb.
+func (e Entry) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.String()) }
+
+// LogValue returns key:line.
+func (e Entry) LogValue() slog.Value { return slog.StringValue(e.String()) }
+
+// MarshalText returns key:line.
+func (e Entry) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// MarshalBinary returns key:line.
+func (e Entry) MarshalBinary() ([]byte, error) { return []byte(e.String()), nil }
+
+// Settings are what a configuration file says once it is resolved.
+type Settings struct {
+	Product  Product
+	Database Database
+	// Secrets has every entry that was resolved, the password's among them, by
+	// its key.
+	Secrets map[string]Secret
+}
+
+// String returns the product, the database without any password, and how many
+// secrets there are.
+func (s Settings) String() string {
+	return fmt.Sprintf("%s %v (secrets: %d)", s.Product, s.Database, len(s.Secrets))
+}
+
+// Format writes what String returns, for every verb.
+func (s Settings) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// LogValue returns what String returns.
+func (s Settings) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// A Database is what is needed to reach a product's database. It prints
+// without its password, also where the URL carries one.
+type Database struct {
+	Driver   string // the JDBC driver's class
+	URL      string // the JDBC URL; it may carry a password of its own
+	Username string
+	Schema   string
+	Password Secret
+}
+
+// masked returns d without what must not be printed, in a type without methods.
+func (d Database) masked() any {
+	return struct{ Driver, URL, Username, Schema, Password string }{d.Driver, jdbc.Mask(d.URL), d.Username, d.Schema, redacted}
+}
+
+// String returns the fields, without any password.
+func (d Database) String() string { return fmt.Sprintf("%+v", d.masked()) }
+
+// Format writes what String returns, for every verb.
+func (d Database) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
+
+// LogValue returns what String returns.
+func (d Database) LogValue() slog.Value { return slog.StringValue(d.String()) }
+
+// MarshalText returns what String returns.
+func (d Database) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// MarshalBinary returns what String returns.
+func (d Database) MarshalBinary() ([]byte, error) { return []byte(d.String()), nil }
+
+// ResolveConfig resolves the password of a configuration file, and in
+// bitbucket.properties every value with the prefix {ENC}. The cipher class in
+// the file decides how, wherever it stands: with an AWS or Vault class the
+// value must be coordinates of that backend, a Provider's class gets the text
+// verbatim, and without a class a reference is resolved and anything else is
+// plaintext. It returns what could be resolved, never nil, beside the joined
+// errors, each naming file, line and key.
+func (r *Resolver) ResolveConfig(ctx context.Context, c *Config) (*Settings, error) {
+	p, entries := product.Product(c.Product), c.entries()
+	layout := product.LayoutOf(p)
+	settings := &Settings{Product: c.Product, Secrets: map[string]Secret{}, Database: Database{
+		Driver:   product.Text(p, entries, layout.Driver),
+		URL:      product.Text(p, entries, layout.URL),
+		Username: product.Text(p, entries, layout.Username),
+		Schema:   product.Text(p, entries, layout.Schema),
+	}}
+	file := string(c.Product)
+	if c.Path != "" {
+		file = filepath.Base(c.Path)
+	}
+	items, err := product.Items(p, entries)
+	if err != nil {
+		return settings, &Error{Source: file, Err: err}
+	}
+	wants := make([]want, len(items))
+	for i, item := range items {
+		wants[i] = r.wantItem(item)
+		wants[i].source = fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
+	}
+	secrets, errs := r.all(ctx, wants, false)
+	fetched := !malformed(wants)
+	for i, item := range items {
+		var secret Secret
+		if resolved := errs[i] == nil && (fetched || wants[i].err != nil); resolved {
+			secret = secrets[i]
+			settings.Secrets[item.Key] = secret
+		}
+		// A URL or user name can be a reference too, which is none of either.
+		switch db := &settings.Database; item.Key {
+		case layout.Password:
+			db.Password = secret
+		case layout.URL:
+			db.URL = secret.Reveal()
+		case layout.Username:
+			db.Username = secret.Reveal()
+		case layout.Driver:
+			db.Driver = secret.Reveal()
+		}
+	}
+	return settings, errors.Join(append(errs, r.passwordMissing(ctx, c, settings, layout))...)
+}
+
+// passwordMissing tells of a database without a password, which some are
+// reached without.
+func (r *Resolver) passwordMissing(ctx context.Context, c *Config, s *Settings, layout product.Layout) error {
+	if _, ok := c.Get(layout.Password); ok || s.Database.URL == "" {
+		return nil
+	}
+	if r.strict {
+		return &Error{Source: c.Path, Err: fault.New(fault.NotReference, "%s is missing, which Strict forbids", layout.Password)}
+	}
+	r.log.WarnContext(ctx, "the file names a database and no password", "source", c.Path, "missing", layout.Password)
+	return nil
+}
+
+// wantItem parses a value of a configuration file as its class says.
+func (r *Resolver) wantItem(item product.Item) want {
+	w := want{value: item.Text}
+	switch store := product.StoreOf(item.Class); store {
+	case product.NoStore:
+		return r.want("", item.Text)
+	case product.AWSStore, product.VaultStore:
+		w.ref, w.err = r.grammar.Coordinates(item.Value) // with its prefix, which has two forms
+		if w.err == nil && w.ref.Kind != store.Kind() {
+			w.err = fault.New(fault.Syntax, "the value has coordinates of %s, but the class %s reads those of %s",
+				coord.BackendName(w.ref.Kind), item.Class, coord.BackendName(store.Kind()))
+		}
+	case product.CustomStore:
+		w.ref = coord.Reference{Kind: coord.Custom, Class: item.Class, Text: item.Text}
+		if _, ok := r.providers[item.Class]; !ok {
+			w.err = unknownClass(item.Class)
+		}
+	default:
+		w.err = fault.New(fault.Unsupported, "values of the class %s are not read", item.Class)
+	}
+	if coord.IsPlaceholder(item.Text) {
+		w.ref, w.err = coord.Reference{}, coord.PlaceholderFault()
+	}
+	return w
+}
+
+// unknownClass repeats only what looks like a class: where class and password
+// are swapped it is the password.
+func unknownClass(class string) error {
+	if !product.LooksLikeClass(class) {
+		return fault.New(fault.Unsupported, "what stands in the place of the class is not the name of one: are class and password swapped?")
+	}
+	return fault.New(fault.Unsupported, "the class %q is none of the products' own; is it misspelt? A program can read a custom one with a Provider", class)
+}
+
+// A Fake stands in for all backends but Providers in tests of programs that use
+// this package: give it to Options.Fake. It is safe for concurrent use.
+type Fake struct {
+	mu     sync.Mutex
+	values map[coord.Reference]Secret
+	fails  map[coord.Reference]error
+	calls  int
+}
+
+// NewFake returns a Fake that knows nothing: every reference is ErrNotFound.
+func NewFake() *Fake {
+	return &Fake{values: map[coord.Reference]Secret{}, fails: map[coord.Reference]error{}}
+}
+
+// Set makes reference resolve to secret. Where an AWS reference has no pointer,
+// secret may be a JSON document that other references point into. Set panics if
+// reference is not one.
+func (f *Fake) Set(reference, secret string) {
+	ref := mustParse(reference)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.values[ref] = NewSecret(secret)
+	delete(f.fails, ref)
+}
+
+// Fail makes reference, and all others into the same secret, fail with err,
+// which should wrap a sentinel of this package; it is not tried again. Nil, or
+// a Set, undoes it. Fail panics if reference is not one.
+func (f *Fake) Fail(reference string, err error) {
+	ref := mustParse(reference)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		delete(f.fails, ref)
+	} else {
+		f.fails[ref] = err
+	}
+}
+
+// Calls returns how many fetches a real backend would have seen.
+func (f *Fake) Calls() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
+func mustParse(reference string) coord.Reference {
+	var g coord.Grammar
+	ref, err := g.Parse(reference)
+	if err != nil {
+		panic("secretref: the Fake was given a text that is not a reference")
+	}
+	return ref
+}
+
+// fakeBackend is a Fake at the place of a backend.
+type fakeBackend struct{ *Fake }
+
+func (f fakeBackend) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls++
+	for ref, err := range f.fails {
+		if ref.Group() == g {
+			return pipeline.Payload{}, (&fault.Error{Kind: err}).Final()
+		}
+	}
+	values := map[string]string{}
+	for ref, text := range f.values {
+		if ref.Group() == g {
+			values[ref.Pointer+ref.Key] = text.Reveal()
+		}
+	}
+	if len(values) == 0 {
+		return pipeline.Payload{}, fault.New(fault.NotFound, "the Fake was not told of it")
+	}
+	return pipeline.Payload{Values: values}, nil
+}
