@@ -1,6 +1,28 @@
 package secretref
 
-import "github.com/seed74218947/secretref/internal/coord"
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"iter"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keysapi"
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/bolt"
+	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
+	"github.com/seed74218947/secretref/internal/pipeline"
+	"github.com/seed74218947/secretref/internal/ring"
+	"github.com/seed74218947/secretref/internal/rootfile"
+	"github.com/seed74218947/secretref/internal/rotate"
+	"github.com/seed74218947/secretref/internal/seal"
+)
 
 // A KeyringReference names a secret that is stored in a keyring.
 type KeyringReference struct {
@@ -15,4 +37,560 @@ func (KeyringReference) reference() {}
 
 func (r KeyringReference) coord() coord.Reference {
 	return coord.Reference{Kind: coord.Keyring, Name: r.Name}
+}
+
+// A Keyring stores secrets by name, sealed with AES-256-GCM under keys that can
+// be replaced. It is the application's own, and has nothing to do with the
+// keys/ folder of a product. It is safe for concurrent use, and several
+// processes may have the same store open.
+//
+// A name is 1 to 1024 bytes of UTF-8 and compared byte by byte; a secret has up
+// to 1 MiB. Errors wrap ErrUnavailable if the store cannot be reached, is busy
+// until the context ends, or if the Keyring is closed; ErrDenied and
+// ErrUnauthenticated if it may not be used; ErrCorrupt for damage; ErrSyntax
+// for a bad name; and what a method names.
+type Keyring struct {
+	ring    *ring.Ring
+	rotator *rotate.Rotator
+	log     *slog.Logger
+	stop    chan struct{} // closed: rotations end between two transactions
+
+	ctx   context.Context // of all rotations
+	abort context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	calls  sync.WaitGroup
+}
+
+// A KeyStore is where a Keyring keeps its keys and secrets: [FileStore] or
+// [SQLStore]. It is for one OpenKeyring.
+type KeyStore struct {
+	store   keystore.Store
+	rootKey string // the path of the root key's file, or ""
+}
+
+// FileStore is one file, for one machine; several processes may use it at the
+// same time. The file is opened for each operation. Beside it are path.lock,
+// and, where no RootKey is given, path.key with the root key, made when it is
+// first needed. All are created with the mode 0600, and files that others than
+// owner and group can open are refused (ErrDenied); Windows has no such modes.
+// A path on a network file system is ErrUnsupported. Whoever makes a backup
+// keeps path.key elsewhere: without it the database is worthless.
+func FileStore(path string) KeyStore {
+	return KeyStore{store: bolt.New(path), rootKey: path + ".key"}
+}
+
+// A Dialect is the kind of an SQL database.
+type Dialect uint8
+
+// The dialects.
+const (
+	PostgreSQL Dialect = iota + 1
+	MySQL              // also MariaDB
+)
+
+// SQLStore is a database that several nodes share: PostgreSQL 12 or MySQL 8 or
+// MariaDB 10.6, or later. The keyring makes five tables, whose names begin with
+// secretref_, in the schema that db works in. The driver is the caller's
+// choice, and db remains the caller's to close. A RootKey is required.
+func SQLStore(db *sql.DB, d Dialect) KeyStore {
+	dialects := map[Dialect]sqlstore.Dialect{PostgreSQL: sqlstore.PostgreSQL, MySQL: sqlstore.MySQL}
+	if db == nil || dialects[d] == 0 {
+		return KeyStore{}
+	}
+	return KeyStore{store: sqlstore.New(db, dialects[d])}
+}
+
+// NewRootKey returns a new root key: base64 of 32 random bytes, the only form
+// of one.
+func NewRootKey() Secret { return NewSecret(seal.NewRootText()) }
+
+// KeyringOptions configure a Keyring.
+type KeyringOptions struct {
+	// RootKey wraps the keys. It may itself come from elsewhere: resolve a
+	// reference to Vault or AWS Secrets Manager. Zero: a FileStore makes a file
+	// for it; an SQLStore refuses (ErrRootKey).
+	RootKey Secret
+
+	// PreviousRootKey is tried where RootKey does not fit, for nodes that run
+	// while [Keyring.ChangeRootKey] replaces the one by the other. Zero: none.
+	PreviousRootKey Secret
+
+	// Audit is told of every event of the audit log once it is written. It is
+	// called by the goroutine that caused the event. Time is that of this
+	// process; AuditLog has the store's. Nil: nobody is told.
+	Audit func(context.Context, AuditEvent)
+
+	// Progress is told how many of the secrets a rotation has moved, after each
+	// of its transactions. Nil: nobody is told.
+	Progress func(done, total int)
+
+	// Logger hears of events and failures; never a secret. Nil: nothing is
+	// logged.
+	Logger *slog.Logger
+}
+
+// OpenKeyring opens the keyring in the store, or makes one there with its first
+// key. It also ends a change of the root key that was killed. Nil options are
+// the zero KeyringOptions. Errors: ErrRootKey (missing, not base64 of 32 bytes,
+// or of another keyring), ErrCorrupt, ErrDenied, ErrUnauthenticated,
+// ErrUnsupported (a zero store; a network file system; tables of a newer
+// version), ErrNotFound (the directory of a FileStore), ErrUnavailable.
+func OpenKeyring(ctx context.Context, store KeyStore, opts *KeyringOptions) (*Keyring, error) {
+	opts = cmp.Or(opts, &KeyringOptions{})
+	if store.store == nil {
+		return nil, keyringError(fault.New(fault.Unsupported, "there is no store: give a FileStore, or an SQLStore with a database and a dialect"))
+	}
+	roots, err := rootsOf(store, opts)
+	if err != nil {
+		return nil, keyringError(err)
+	}
+	logger := opts.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	settings := ring.Settings{Store: store.store, Roots: roots, Log: logger}
+	if opts.Audit != nil {
+		settings.Audit = func(ctx context.Context, e keystore.Event) { opts.Audit(ctx, publicEvent(e)) }
+	}
+	r, err := ring.Open(ctx, settings)
+	if err != nil {
+		return nil, keyringError(err)
+	}
+	k := &Keyring{ring: r, log: logger, stop: make(chan struct{})}
+	k.ctx, k.abort = context.WithCancel(context.Background())
+	k.rotator = &rotate.Rotator{Ring: r, Progress: opts.Progress, Stop: k.stop}
+	return k, nil
+}
+
+// rootsOf returns where the root key of the store is.
+func rootsOf(store KeyStore, opts *KeyringOptions) (ring.Roots, error) {
+	var given []*seal.Root
+	for _, s := range []Secret{opts.RootKey, opts.PreviousRootKey} {
+		if s.IsZero() {
+			continue
+		}
+		text, unresolved := s.pending()
+		if unresolved {
+			return nil, fault.New(fault.RootKey, "the root key was unmarshalled and never resolved: call ResolveStruct first")
+		}
+		root, err := seal.ParseRoot(text)
+		if err != nil {
+			return nil, err
+		}
+		given = append(given, root)
+	}
+	switch {
+	case !opts.RootKey.IsZero():
+		return ring.NewGiven(given...), nil
+	case len(given) != 0:
+		return nil, fault.New(fault.RootKey, "a PreviousRootKey is given and no RootKey")
+	case store.rootKey == "":
+		return nil, fault.New(fault.RootKey, "an SQLStore needs a RootKey: make one with NewRootKey and keep it outside of the database")
+	}
+	return ring.File{File: rootfile.New(store.rootKey)}, nil
+}
+
+// keyringError locates an error that is about no single secret.
+func keyringError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Source: "keyring", Err: err}
+}
+
+// namedError locates an error that is about the secret stored under name.
+func namedError(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &Error{Source: "keyring", Err: err}
+	if ring.CheckName(name) == nil {
+		e.Reference = KeyringReference{name}.String()
+	}
+	return e
+}
+
+// use counts a call that Close waits for.
+func (k *Keyring) use() (done func(), err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil, fault.New(fault.Unavailable, "the keyring is closed").Final()
+	}
+	k.calls.Add(1)
+	return k.calls.Done, nil
+}
+
+// WithActor returns a context that says who acts, for the audit log.
+func WithActor(ctx context.Context, actor string) context.Context { return ring.WithActor(ctx, actor) }
+
+// Put stores s under name, in the place of any other secret, and returns once
+// that lasts. It is ErrUnavailable if the active key has sealed 2^32 times:
+// rotate.
+func (k *Keyring) Put(ctx context.Context, name string, s Secret) error {
+	done, err := k.use()
+	if err != nil {
+		return namedError(name, err)
+	}
+	defer done()
+	text, unresolved := s.pending()
+	if unresolved {
+		return namedError(name, fault.New(fault.Syntax, "the secret was unmarshalled and never resolved: call ResolveStruct first"))
+	}
+	return namedError(name, k.ring.Put(ctx, name, []byte(text)))
+}
+
+// Get returns the secret stored under name, or ErrNotFound. It reads the store
+// each time.
+func (k *Keyring) Get(ctx context.Context, name string) (Secret, error) {
+	text, err := k.get(ctx, name)
+	if err != nil {
+		return Secret{}, namedError(name, err)
+	}
+	return NewSecret(text), nil
+}
+
+func (k *Keyring) get(ctx context.Context, name string) (string, error) {
+	done, err := k.use()
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	text, err := k.ring.Get(ctx, name)
+	return string(text), err
+}
+
+// Delete removes the secret stored under name, also if it is damaged, or
+// returns ErrNotFound.
+func (k *Keyring) Delete(ctx context.Context, name string) error {
+	done, err := k.use()
+	if err != nil {
+		return namedError(name, err)
+	}
+	defer done()
+	return namedError(name, k.ring.Delete(ctx, name))
+}
+
+// Names yields the names of all stored secrets in the order of their bytes. It
+// ends after yielding an error. What is stored or deleted meanwhile may be
+// missed.
+func (k *Keyring) Names(ctx context.Context) iter.Seq2[string, error] {
+	const page = 1000
+	return func(yield func(string, error) bool) {
+		for after := ""; ; {
+			names, err := k.names(ctx, after, page)
+			if err != nil {
+				yield("", keyringError(err))
+				return
+			}
+			for _, name := range names {
+				if !yield(name, nil) {
+					return
+				}
+			}
+			if len(names) < page {
+				return
+			}
+			after = names[page-1]
+		}
+	}
+}
+
+func (k *Keyring) names(ctx context.Context, after string, limit int) ([]string, error) {
+	done, err := k.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return k.ring.Store().Names(ctx, after, limit)
+}
+
+// A KeyState is where a key is in its life.
+type KeyState string
+
+// The states.
+const (
+	KeyActive   = KeyState(keystore.Active)   // seals what is stored; there is exactly one
+	KeyRetiring = KeyState(keystore.Retiring) // a rotation takes the secrets from it
+	KeyInactive = KeyState(keystore.Inactive) // no secret needs it; it can be deleted
+)
+
+// KeyInfo tells about a key.
+type KeyInfo struct {
+	ID    string // 16 hexadecimal digits
+	State KeyState
+
+	// When it was made, began to seal and became inactive, by the store's clock,
+	// in UTC; zero if it has not.
+	Created, Activated, Deactivated time.Time
+
+	Boxes int    // how many secrets are sealed with it
+	Seals uint64 // how often it may have sealed, of 2^32 times; reserved in blocks
+}
+
+// Keys returns all keys, the oldest first.
+func (k *Keyring) Keys(ctx context.Context) ([]KeyInfo, error) {
+	return k.keys(ctx, func(keystore.Key) bool { return true })
+}
+
+// Inactive returns the inactive keys, the oldest first.
+func (k *Keyring) Inactive(ctx context.Context) ([]KeyInfo, error) {
+	return k.keys(ctx, func(key keystore.Key) bool { return key.State == keystore.Inactive })
+}
+
+func (k *Keyring) keys(ctx context.Context, wanted func(keystore.Key) bool) ([]KeyInfo, error) {
+	done, err := k.use()
+	if err != nil {
+		return nil, keyringError(err)
+	}
+	defer done()
+	stored, err := k.ring.Store().Load(ctx)
+	if errors.Is(err, keystore.ErrEmpty) {
+		err = fault.New(fault.Corrupt, "the keyring is no longer in its store: was the database replaced?")
+	}
+	if err != nil {
+		return nil, keyringError(err)
+	}
+	boxes, err := k.ring.Store().Count(ctx)
+	if err != nil {
+		return nil, keyringError(err)
+	}
+	var infos []KeyInfo
+	for _, key := range stored.Keys {
+		if wanted(key) {
+			infos = append(infos, publicKey(key, boxes[key.ID]))
+		}
+	}
+	return infos, nil
+}
+
+func publicKey(key keystore.Key, boxes int) KeyInfo {
+	return KeyInfo{key.ID.String(), KeyState(key.State), key.Created, key.Activated, key.Deactivated, boxes, key.Seals}
+}
+
+// Verify opens every stored secret and unwraps every key. The error is
+// ErrCorrupt and names those that are damaged.
+func (k *Keyring) Verify(ctx context.Context) error {
+	done, err := k.use()
+	if err != nil {
+		return keyringError(err)
+	}
+	defer done()
+	return keyringError(k.ring.Verify(ctx))
+}
+
+// A Rotation tells what a rotation did.
+type Rotation struct {
+	From, To string   // the ids of the keys; empty if nothing was changed
+	Moved    int      // how many secrets were sealed anew with the key To
+	Blocked  []string // the names of secrets that cannot be opened
+}
+
+// Rotate makes a new key the active one, seals every secret with it, and makes
+// the old one inactive. Readers and writers go on meanwhile. Only one rotation
+// runs at a time, on one of all nodes: the others get ErrRotationInProgress.
+//
+// If a secret cannot be opened nothing is changed: ErrRotationBlocked, and
+// Blocked names it. A rotation that ends early, for whatever reason, is
+// recorded and loses nothing; the next Rotate finishes it, and does no more.
+func (k *Keyring) Rotate(ctx context.Context) (Rotation, error) {
+	ctx, done, err := k.work(ctx)
+	if err != nil {
+		return Rotation{}, keyringError(err)
+	}
+	defer done()
+	r, err := k.rotator.Rotate(ctx)
+	return publicRotation(r), keyringError(err)
+}
+
+// RotateIfOlder rotates if the active key was activated at least age ago, or if
+// a rotation has to be finished. It returns false if there was nothing to do,
+// also since another node is rotating, so that all nodes may call it on the
+// same schedule.
+func (k *Keyring) RotateIfOlder(ctx context.Context, age time.Duration) (Rotation, bool, error) {
+	ctx, done, err := k.work(ctx)
+	if err != nil {
+		return Rotation{}, false, keyringError(err)
+	}
+	defer done()
+	r, rotated, err := k.rotator.IfOlder(ctx, age)
+	return publicRotation(r), rotated, keyringError(err)
+}
+
+// DeleteInactive deletes all inactive keys and returns them. What was sealed
+// with them, in an old backup say, cannot be opened any more. It is
+// ErrRotationBlocked if a secret is still sealed with one of them, which takes
+// a hand in the database.
+func (k *Keyring) DeleteInactive(ctx context.Context) ([]KeyInfo, error) {
+	ctx, done, err := k.work(ctx)
+	if err != nil {
+		return nil, keyringError(err)
+	}
+	defer done()
+	deleted, err := k.rotator.DeleteInactive(ctx)
+	var infos []KeyInfo
+	for _, key := range deleted {
+		infos = append(infos, publicKey(key, 0))
+	}
+	return infos, keyringError(err)
+}
+
+// ChangeRootKey wraps all keys with newRoot. The secrets stay as they are. A
+// FileStore without RootKey replaces its file; otherwise newRoot is the
+// RootKey to open the keyring with from now on, and nodes that run on need to
+// have been opened with it as RootKey and the old one as PreviousRootKey.
+// Errors: ErrRootKey, ErrRotationInProgress.
+func (k *Keyring) ChangeRootKey(ctx context.Context, newRoot Secret) error {
+	ctx, done, err := k.work(ctx)
+	if err != nil {
+		return keyringError(err)
+	}
+	defer done()
+	text, unresolved := newRoot.pending()
+	if unresolved {
+		return keyringError(fault.New(fault.RootKey, "the new root key was unmarshalled and never resolved: call ResolveStruct first"))
+	}
+	return keyringError(k.rotator.ChangeRoot(ctx, text))
+}
+
+// work is use for what changes keys: it ends when Close has waited long enough.
+func (k *Keyring) work(ctx context.Context) (context.Context, func(), error) {
+	done, err := k.use()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	release := context.AfterFunc(k.ctx, cancel)
+	return ctx, func() { release(); cancel(); done() }, nil
+}
+
+func publicRotation(r rotate.Rotation) Rotation {
+	p := Rotation{Moved: r.Moved, Blocked: r.Blocked}
+	if r.To != 0 {
+		p.From, p.To = r.From.String(), r.To.String()
+	}
+	return p
+}
+
+// An AuditEvent is a line of the audit log.
+type AuditEvent struct {
+	Time    time.Time // in UTC
+	Actor   string    // who: see [WithActor] and [Keyring.Handler]; may be empty
+	Action  string    // "create", "rotate", "delete-inactive" or "change-root"
+	Outcome string    // "started", "done", "refused" or "failed"; started and no more: it was killed
+	Keys    []string  // the ids of the keys that it is about
+	Detail  string    // for people
+}
+
+func publicEvent(e keystore.Event) AuditEvent {
+	p := AuditEvent{Time: e.Time, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome, Detail: e.Detail}
+	for _, id := range e.Keys {
+		p.Keys = append(p.Keys, id.String())
+	}
+	return p
+}
+
+// AuditLog yields the audit log, the oldest event first: every change of keys,
+// and those that were refused or failed. It ends after yielding an error.
+func (k *Keyring) AuditLog(ctx context.Context) iter.Seq2[AuditEvent, error] {
+	const page = 500
+	return func(yield func(AuditEvent, error) bool) {
+		for after := int64(0); ; {
+			events, err := k.events(ctx, after, page)
+			if err != nil {
+				yield(AuditEvent{}, keyringError(err))
+				return
+			}
+			for _, e := range events {
+				if !yield(publicEvent(e), nil) {
+					return
+				}
+				after = e.Seq
+			}
+			if len(events) < page {
+				return
+			}
+		}
+	}
+}
+
+func (k *Keyring) events(ctx context.Context, after int64, limit int) ([]keystore.Event, error) {
+	done, err := k.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return k.ring.Store().Events(ctx, after, limit)
+}
+
+// Handler serves the key management API that the products have:
+//
+//	POST   /rest/secrets/1.0/keys/rotate
+//	GET    /rest/secrets/1.0/keys/inactive
+//	DELETE /rest/secrets/1.0/keys/inactive
+//
+// authorize returns who asks, for the audit log; if it is nil, returns an error
+// or an empty actor, the answer is 401. A rotation goes on when its client goes
+// away, until Close. See the README for the answers.
+func (k *Keyring) Handler(authorize func(*http.Request) (actor string, err error)) http.Handler {
+	return keysapi.New(managed{k}, authorize, k.log)
+}
+
+// managed is a Keyring as the API sees it.
+type managed struct{ k *Keyring }
+
+func (m managed) Rotate(ctx context.Context) (to string, moved int, err error) {
+	r, err := m.k.Rotate(ctx)
+	return r.To, r.Moved, err
+}
+
+func (m managed) Inactive(ctx context.Context) ([]string, error) {
+	keys, err := m.k.Inactive(ctx)
+	return ids(keys), err
+}
+
+func (m managed) DeleteInactive(ctx context.Context) ([]string, error) {
+	keys, err := m.k.DeleteInactive(ctx)
+	return ids(keys), err
+}
+
+func ids(keys []KeyInfo) []string {
+	var ids []string
+	for _, key := range keys {
+		ids = append(ids, key.ID)
+	}
+	return ids
+}
+
+// grace is how long Close lets a transaction take before it is broken off.
+const grace = 10 * time.Second
+
+// Close ends a rotation between two of its transactions, waits for calls under
+// way, and releases the store. Later calls are ErrUnavailable.
+func (k *Keyring) Close() error {
+	k.mu.Lock()
+	first := !k.closed
+	k.closed = true
+	k.mu.Unlock()
+	if !first {
+		k.calls.Wait()
+		return nil
+	}
+	close(k.stop)
+	late := time.AfterFunc(grace, k.abort)
+	k.calls.Wait()
+	late.Stop()
+	k.abort()
+	return keyringError(k.ring.Store().Close())
+}
+
+// stored is a Keyring as the resolver's backend.
+type stored struct{ k *Keyring }
+
+// Fetch implements the pipeline's backend.
+func (s stored) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, error) {
+	text, err := s.k.get(ctx, g.Name)
+	return pipeline.Payload{Text: text}, err
 }

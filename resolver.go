@@ -154,6 +154,20 @@ var (
 	// ErrPointer: the secret is there, but the pointer or key does not lead to a
 	// string, number or boolean in it.
 	ErrPointer = fault.Pointer
+
+	// ErrRootKey: the root key of a keyring is missing, is not one, or is not the
+	// one that its keys are wrapped with.
+	ErrRootKey = fault.RootKey
+
+	// ErrCorrupt: the file of a keyring, a key or a stored secret is damaged.
+	ErrCorrupt = fault.Corrupt
+
+	// ErrRotationInProgress: somebody else is changing the keys at this moment.
+	ErrRotationInProgress = fault.RotationInProgress
+
+	// ErrRotationBlocked: a stored secret cannot be opened, or is still sealed
+	// with a key that was to be deleted.
+	ErrRotationBlocked = fault.RotationBlocked
 )
 
 // An Error tells where which reference failed, and why. It wraps one of the
@@ -200,6 +214,10 @@ const defaultTimeout = 30 * time.Second
 type Options struct {
 	AWS   AWSOptions
 	Vault VaultOptions
+
+	// Keyring resolves references to stored secrets, {"keyring": name}. The
+	// Resolver does not close it. Nil: they are ErrUnsupported.
+	Keyring *Keyring
 
 	// Providers are stores of the caller's own. [New] panics on one that cannot
 	// work: without Fetch, without both ClassName and Fields, with the ClassName
@@ -335,11 +353,15 @@ func (r *Resolver) backends(opts *Options) map[coord.Kind]pipeline.Backend {
 	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
 		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.log)
 	r.closers = []interface{ Close() }{amazon, vault}
-	return map[coord.Kind]pipeline.Backend{
+	backends := map[coord.Kind]pipeline.Backend{
 		coord.AWS:    amazon,
 		coord.Vault:  vault,
 		coord.Custom: custom(r.providers),
 	}
+	if opts.Keyring != nil {
+		backends[coord.Keyring] = stored{opts.Keyring}
+	}
+	return backends
 }
 
 // forward gives events out in their exported form.

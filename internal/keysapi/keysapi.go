@@ -1,0 +1,145 @@
+// Package keysapi serves the key management API that the products have: rotate,
+// list inactive keys, delete inactive keys.
+package keysapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/ring"
+)
+
+// The paths.
+const (
+	RotatePath   = "/rest/secrets/1.0/keys/rotate"
+	InactivePath = "/rest/secrets/1.0/keys/inactive"
+)
+
+// The values of status.
+const (
+	rotated    = "ROTATED"
+	inProgress = "IN_PROGRESS"
+	blocked    = "BLOCKED"
+	failed     = "FAILED"
+)
+
+// Keys is what the API manages. The names of keys come back.
+type Keys interface {
+	Rotate(ctx context.Context) (to string, moved int, err error)
+	Inactive(ctx context.Context) ([]string, error)
+	DeleteInactive(ctx context.Context) ([]string, error)
+}
+
+// New returns the handler. authorize says who asks; nil lets nobody in.
+func New(keys Keys, authorize func(*http.Request) (string, error), log *slog.Logger) http.Handler {
+	a := &api{keys, authorize, log}
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusForbidden, state{"a browser sent this for another site", failed})
+	}))
+	return protection.Handler(a)
+}
+
+type api struct {
+	keys      Keys
+	authorize func(*http.Request) (string, error)
+	log       *slog.Logger
+}
+
+type state struct {
+	Message string `json:"message"`
+	Status  string `json:"status"`
+}
+
+// ServeHTTP implements http.Handler.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	methods := map[string]func(context.Context) (any, error){}
+	switch r.URL.Path {
+	case RotatePath:
+		methods[http.MethodPost] = a.rotate
+	case InactivePath:
+		methods[http.MethodGet] = a.inactive
+		methods[http.MethodDelete] = a.deleteInactive
+	}
+	actor := a.actor(r)
+	do := methods[r.Method]
+	switch {
+	case actor == "":
+		a.log.WarnContext(r.Context(), "key management: not authorized", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr)
+		w.Header().Set("WWW-Authenticate", `Bearer realm="secretref"`)
+		answer(w, http.StatusUnauthorized, state{"not authorized", failed})
+	case len(methods) == 0:
+		answer(w, http.StatusNotFound, state{"there is nothing at this path", failed})
+	case do == nil:
+		for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodPost} {
+			if methods[method] != nil {
+				w.Header().Add("Allow", method)
+			}
+		}
+		answer(w, http.StatusMethodNotAllowed, state{"the method " + r.Method + " is not allowed here", failed})
+	default:
+		a.serve(w, r, actor, do)
+	}
+}
+
+// actor returns who asks, or "" for nobody that is let in.
+func (a *api) actor(r *http.Request) string {
+	if a.authorize == nil {
+		return ""
+	}
+	actor, err := a.authorize(r)
+	if err != nil {
+		return ""
+	}
+	return actor
+}
+
+// serve does what was asked, to its end: also if the client goes away, and for
+// longer than the server would wait for an answer.
+func (a *api) serve(w http.ResponseWriter, r *http.Request, actor string, do func(context.Context) (any, error)) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	body, err := do(ring.WithActor(context.WithoutCancel(r.Context()), actor))
+	switch {
+	case err == nil:
+		answer(w, http.StatusOK, body)
+	case errors.Is(err, fault.RotationInProgress):
+		answer(w, http.StatusNotAcceptable, state{err.Error(), inProgress})
+	case errors.Is(err, fault.RotationBlocked):
+		answer(w, http.StatusNotAcceptable, state{err.Error(), blocked})
+	default:
+		a.log.ErrorContext(r.Context(), "key management failed", "method", r.Method, "path", r.URL.Path, "actor", actor, "error", err.Error())
+		answer(w, http.StatusInternalServerError, state{"internal error", failed})
+	}
+}
+
+func (a *api) rotate(ctx context.Context) (any, error) {
+	to, moved, err := a.keys.Rotate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return state{fmt.Sprintf("%d secrets are sealed anew with the key %s", moved, to), rotated}, nil
+}
+
+func (a *api) inactive(ctx context.Context) (any, error) {
+	names, err := a.keys.Inactive(ctx)
+	return map[string][]string{"inactiveKeys": append([]string{}, names...)}, err
+}
+
+func (a *api) deleteInactive(ctx context.Context) (any, error) {
+	names, err := a.keys.DeleteInactive(ctx)
+	return map[string][]string{"deletedKeys": append([]string{}, names...)}, err
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+}

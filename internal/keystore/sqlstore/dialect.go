@@ -1,0 +1,88 @@
+package sqlstore
+
+import (
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/seal"
+)
+
+// dialect is what databases say differently. Everything else is written once,
+// with ? for an argument, {bytes} for one that is a []byte, {now} for the database's clock in microseconds since
+// 1970, and {share} for a lock that others may share.
+type dialect struct {
+	numbered   bool // arguments are $1, $2, …, not ?
+	now, share string
+
+	// bytes stands for an argument that is a []byte. With inHex it is given as
+	// hexadecimal digits.
+	bytes string
+	inHex bool
+
+	// schema makes the tables. It can be run again after it was cut off, and
+	// the last statement is what shows that it was not. With atomic it is one
+	// transaction, and begins with a lock that makes others wait.
+	schema []string
+	atomic bool
+
+	// put stores a box if the key is active, and lets nobody change that before
+	// it is stored. Its arguments are name, key and box; it affects no row if
+	// the key is not active.
+	put string
+
+	// hold prolongs the lease if its token is the argument.
+	hold string
+
+	// gate, unless empty, waits in a queue for every Put that has claimed a key
+	// to end, and makes those behind it wait.
+	gate string
+
+	// page reads boxes: those behind a name, up to limit, as long as those
+	// before hold fewer than so many bytes. Its arguments are the name, the key
+	// unless all is set, and the bytes.
+	page func(all bool, limit int) string
+
+	// move replaces boxes. Its arguments are made of the keys and of as many of
+	// the swaps as fit into one statement, which is how many it returns.
+	move func(from, to int64, swaps []keystore.Swap) (statement string, args []any, n int)
+
+	// returning tells whether INSERT and UPDATE have a RETURNING clause.
+	returning bool
+}
+
+// lapse is how long the lease is held without being prolonged, in microseconds.
+const lapse = "15000000"
+
+// text makes a statement of the database's out of one of ours.
+func (d *dialect) text(statement string) string {
+	statement = strings.NewReplacer("{bytes}", d.bytes, "{now}", d.now, "{share}", d.share, "{lapse}", lapse, "{head}", strconv.Itoa(seal.HeadSize)).Replace(statement)
+	if !d.numbered {
+		return statement
+	}
+	var b strings.Builder
+	n := 0
+	for part := range strings.SplitSeq(statement, "?") {
+		if n > 0 {
+			b.WriteString("$" + strconv.Itoa(n))
+		}
+		b.WriteString(part)
+		n++
+	}
+	return b.String()
+}
+
+// arguments makes the database's out of ours.
+func (d *dialect) arguments(args []any) []any {
+	if d.inHex {
+		args = slices.Clone(args)
+		for i, arg := range args {
+			if b, ok := arg.([]byte); ok {
+				args[i] = hex.EncodeToString(b)
+			}
+		}
+	}
+	return args
+}

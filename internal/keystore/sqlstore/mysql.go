@@ -1,0 +1,114 @@
+package sqlstore
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/seed74218947/secretref/internal/keystore"
+)
+
+// mysql is MySQL 8 or newer and MariaDB 10.6 or newer.
+func mysql() *dialect {
+	return &dialect{
+		now:   `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`, // whatever the session's time zone is
+		share: `LOCK IN SHARE MODE`,
+
+		// Outside of the simplest statements, an argument is text in the
+		// connection's character set, and what is not valid in it is replaced by
+		// question marks or cut off.
+		bytes: `UNHEX(?)`,
+		inHex: true,
+
+		// Each of these statements ends a transaction.
+		schema: []string{
+			`CREATE TABLE IF NOT EXISTS secretref_keys (
+				id BIGINT NOT NULL PRIMARY KEY,
+				state VARBINARY(16) NOT NULL,
+				wrapped BLOB NOT NULL,
+				seals BIGINT NOT NULL,
+				created BIGINT NOT NULL,
+				activated BIGINT NOT NULL,
+				deactivated BIGINT NOT NULL
+			) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+			// The length is a column because reading it from the box reads all of
+			// the box. writes makes each statement that replaces a row change it:
+			// by what it affects, Put and Move know what they did.
+			`CREATE TABLE IF NOT EXISTS secretref_boxes (
+				name VARBINARY(1024) NOT NULL PRIMARY KEY,
+				key_id BIGINT NOT NULL,
+				box MEDIUMBLOB NOT NULL,
+				length INT NOT NULL,
+				writes INT UNSIGNED NOT NULL DEFAULT 0,
+				FOREIGN KEY (key_id) REFERENCES secretref_keys (id)
+			) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+			`CREATE TABLE IF NOT EXISTS secretref_events (
+				seq BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+				time BIGINT NOT NULL,
+				actor MEDIUMBLOB NOT NULL,
+				action MEDIUMBLOB NOT NULL,
+				outcome MEDIUMBLOB NOT NULL,
+				key_ids MEDIUMBLOB NOT NULL,
+				detail MEDIUMBLOB NOT NULL
+			) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+			`CREATE TABLE IF NOT EXISTS secretref_lease (
+				id TINYINT NOT NULL PRIMARY KEY,
+				token BIGINT NOT NULL,
+				expires BIGINT NOT NULL
+			) ENGINE=InnoDB`,
+			`CREATE TABLE IF NOT EXISTS secretref_meta (
+				id TINYINT NOT NULL PRIMARY KEY,
+				version INT NOT NULL,
+				root VARBINARY(8),
+				active BIGINT
+			) ENGINE=InnoDB`,
+			`INSERT IGNORE INTO secretref_lease (id, token, expires) VALUES (1, 0, 0)`,
+			`INSERT IGNORE INTO secretref_meta (id, version) VALUES (1, 1)`,
+		},
+
+		// A locking read sees the latest version of the key's row, and the lock
+		// ends with the statement's transaction.
+		put: `INSERT INTO secretref_boxes (name, key_id, box, length)
+			SELECT p.name, k.id, p.box, LENGTH(p.box)
+			FROM secretref_keys k, (SELECT {bytes} AS name, {bytes} AS box) p
+			WHERE k.id = ? AND k.state = 'active' LOCK IN SHARE MODE
+			ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length), writes = (writes + 1) & 1023`,
+
+		hold: `UPDATE secretref_lease SET expires = {now} + {lapse} WHERE id = 1 AND token = ?`,
+		page: mysqlPage,
+		move: mysqlMove,
+	}
+}
+
+func mysqlPage(all bool, limit int) string {
+	under := ""
+	if !all {
+		under = "AND key_id = ?"
+	}
+	return `SELECT b.name, b.key_id, b.box FROM (
+			SELECT name, SUM(length) OVER (ORDER BY name) - length AS before_it FROM (
+				SELECT name, length FROM secretref_boxes WHERE name > {bytes} ` + under + ` ORDER BY name LIMIT ` + strconv.Itoa(limit) + `
+			) AS page
+		) AS summed JOIN secretref_boxes b ON b.name = summed.name WHERE before_it < ? ORDER BY b.name`
+}
+
+// mysqlMove moves as many boxes as fit into a packet that any server takes
+// which can hold the longest box.
+func mysqlMove(from, to int64, swaps []keystore.Swap) (string, []any, int) {
+	const most, size = 500, 1 << 20
+	args := make([]any, 0, 3*min(len(swaps), most)+2)
+	var table strings.Builder
+	n, bytes := 0, 0
+	for ; n < min(len(swaps), most) && (n == 0 || bytes+len(swaps[n].Box) <= size); n++ {
+		s := &swaps[n]
+		bytes += len(s.Name) + len(s.Head) + len(s.Box)
+		if n == 0 {
+			table.WriteString("SELECT {bytes} AS name, {bytes} AS head, {bytes} AS box")
+		} else {
+			table.WriteString(" UNION ALL SELECT {bytes}, {bytes}, {bytes}")
+		}
+		args = append(args, []byte(s.Name), some(s.Head), some(s.Box))
+	}
+	return `UPDATE (` + table.String() + `) AS s STRAIGHT_JOIN secretref_boxes AS b ON b.name = s.name
+		SET b.box = s.box, b.length = LENGTH(s.box), b.key_id = ?, b.writes = (b.writes + 1) & 1023
+		WHERE b.key_id = ? AND SUBSTR(b.box, 1, {head}) = s.head`, append(args, to, from), n
+}

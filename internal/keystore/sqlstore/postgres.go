@@ -1,0 +1,121 @@
+package sqlstore
+
+import (
+	"encoding/hex"
+	"strconv"
+
+	"github.com/seed74218947/secretref/internal/keystore"
+)
+
+// postgres is PostgreSQL 12 or newer.
+func postgres() *dialect {
+	return &dialect{
+		numbered:  true,
+		returning: true,
+		now:       `(extract(epoch from clock_timestamp()) * 1000000)::bigint`, // now() is the beginning of the transaction
+		share:     `FOR SHARE`,
+		bytes:     `?::bytea`,
+
+		atomic: true,
+		schema: []string{
+			// IF NOT EXISTS does not help two that look at the same time.
+			`SELECT pg_advisory_xact_lock(8314035726215439726)`,
+			`CREATE TABLE IF NOT EXISTS secretref_keys (
+				id bigint PRIMARY KEY,
+				state text NOT NULL,
+				wrapped bytea NOT NULL,
+				seals bigint NOT NULL,
+				created bigint NOT NULL,
+				activated bigint NOT NULL,
+				deactivated bigint NOT NULL)`,
+			`CREATE TABLE IF NOT EXISTS secretref_boxes (
+				name bytea PRIMARY KEY,
+				key_id bigint NOT NULL REFERENCES secretref_keys,
+				box bytea NOT NULL)`,
+			// Boxes do not compress, and the head of one that is not compressed
+			// is read without the rest.
+			`ALTER TABLE secretref_boxes ALTER COLUMN box SET STORAGE EXTERNAL`,
+			`CREATE TABLE IF NOT EXISTS secretref_events (
+				seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+				time bigint NOT NULL,
+				actor bytea NOT NULL,
+				action bytea NOT NULL,
+				outcome bytea NOT NULL,
+				key_ids bytea NOT NULL,
+				detail bytea NOT NULL)`,
+			`CREATE TABLE IF NOT EXISTS secretref_lease (
+				id smallint PRIMARY KEY CHECK (id = 1),
+				token bigint NOT NULL,
+				expires bigint NOT NULL)`,
+			`CREATE TABLE IF NOT EXISTS secretref_meta (
+				id smallint PRIMARY KEY CHECK (id = 1),
+				version integer NOT NULL,
+				root bytea,
+				active bigint)`,
+			`INSERT INTO secretref_lease (id, token, expires) VALUES (1, 0, 0) ON CONFLICT DO NOTHING`,
+			`INSERT INTO secretref_meta (id, version) VALUES (1, 1) ON CONFLICT DO NOTHING`,
+		},
+
+		// The key's row is locked, in its latest version, before there is
+		// anything to insert; the lock ends with the statement's transaction.
+		put: `INSERT INTO secretref_boxes (name, key_id, box)
+			SELECT {bytes}, id, {bytes} FROM secretref_keys WHERE id = ? AND state = 'active' FOR SHARE
+			ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`,
+
+		// If the connection falls silent in the midst of the transaction, its
+		// locks would outlive the lease.
+		hold: `UPDATE secretref_lease SET expires = {now} + {lapse} WHERE id = 1 AND token = ?
+			RETURNING set_config('idle_in_transaction_session_timeout', '15s', true)`,
+
+		// An UPDATE waits for those who share a row, but further ones may join
+		// them meanwhile, for ever. The queue of a table's lock is fair.
+		gate: `LOCK TABLE secretref_keys IN EXCLUSIVE MODE`,
+
+		page: postgresPage,
+		move: postgresMove,
+	}
+}
+
+// postgresPage reads lengths without the boxes, and then no more boxes than are
+// wanted. The limit is not an argument: plans are made for its value.
+func postgresPage(all bool, limit int) string {
+	under := ""
+	if !all {
+		under = "AND key_id = ?"
+	}
+	return `SELECT name, key_id, box FROM (
+			SELECT name, key_id, box, sum(octet_length(box)) OVER (ORDER BY name) - octet_length(box) AS before FROM (
+				SELECT name, key_id, box FROM secretref_boxes WHERE name > {bytes} ` + under + ` ORDER BY name LIMIT ` + strconv.Itoa(limit) + `
+			) AS page
+		) AS summed WHERE before < ? ORDER BY name`
+}
+
+// postgresMove moves all boxes at once. Arrays are given as text: how a driver
+// encodes them is not for a package without one to know.
+func postgresMove(from, to int64, swaps []keystore.Swap) (string, []any, int) {
+	const statement = `UPDATE secretref_boxes AS b SET box = s.box, key_id = ?
+		FROM unnest(?::text::bytea[], ?::text::bytea[], ?::text::bytea[]) AS s (name, head, box)
+		WHERE b.name = s.name AND b.key_id = ? AND substr(b.box, 1, {head}) = s.head`
+	names := array(swaps, func(s *keystore.Swap) []byte { return []byte(s.Name) })
+	heads := array(swaps, func(s *keystore.Swap) []byte { return s.Head })
+	boxes := array(swaps, func(s *keystore.Swap) []byte { return s.Box })
+	return statement, []any{to, names, heads, boxes, from}, len(swaps)
+}
+
+// array is the text of an array of bytea: {"\\x00","\\xff"}.
+func array(swaps []keystore.Swap, column func(*keystore.Swap) []byte) string {
+	size := 2
+	for i := range swaps {
+		size += len(`"\\x",`) + 2*len(column(&swaps[i]))
+	}
+	b := append(make([]byte, 0, size), '{')
+	for i := range swaps {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `"\\x`...)
+		b = hex.AppendEncode(b, column(&swaps[i]))
+		b = append(b, '"')
+	}
+	return string(append(b, '}'))
+}

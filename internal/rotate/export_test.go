@@ -1,0 +1,7 @@
+package rotate
+
+// Paged returns a Rotator that moves n boxes in a transaction.
+func (r Rotator) Paged(n int) *Rotator {
+	r.page = n
+	return &r
+}

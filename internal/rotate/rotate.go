@@ -1,0 +1,447 @@
+// Package rotate changes the keys of a keyring: it replaces the active one and
+// takes all boxes to its successor, deletes keys that no box needs, and wraps
+// the keys under another root key. Wherever it is killed nothing is lost, and
+// the next rotation finishes the one that is recorded.
+package rotate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/ring"
+	"github.com/seed74218947/secretref/internal/seal"
+)
+
+const (
+	// pageBoxes and pageBytes bound what a transaction moves, and so the memory
+	// that a rotation needs and the time that others wait for it.
+	pageBoxes = 1000
+	pageBytes = 4 << 20
+
+	// spare is how many seals the new key has beyond those of the rotation.
+	spare = 1024
+
+	// prolong is how old a lease may get while nothing is written. It ends
+	// after 15 seconds.
+	prolong = 3 * time.Second
+)
+
+// Rotation is what a rotation did.
+type Rotation struct {
+	From, To seal.KeyID
+	Moved    int      // boxes
+	Blocked  []string // the names of those that do not open
+}
+
+// Rotator is safe for concurrent use.
+type Rotator struct {
+	Ring *ring.Ring
+
+	// Progress is told how many boxes of how many have moved. It may be nil.
+	Progress func(done, total int)
+
+	// Stop, when it is closed, ends what is under way between two transactions.
+	Stop <-chan struct{}
+
+	page int // how many boxes a transaction moves; 0: pageBoxes
+}
+
+// Rotate makes a new active key and takes all boxes to it; or finishes the
+// rotation that is recorded. fault.RotationInProgress: somebody else rotates.
+// fault.RotationBlocked: there are boxes that do not open.
+func (r *Rotator) Rotate(ctx context.Context) (Rotation, error) {
+	var done Rotation
+	err := r.exclusively(ctx, ring.Rotate, func(j *job) error {
+		var err error
+		done, err = j.rotate(ctx, r.Progress)
+		return err
+	})
+	return done, err
+}
+
+// IfOlder rotates if the active key was activated at least age ago, or a
+// rotation is recorded. Where another node rotates at this moment there is
+// nothing to do.
+func (r *Rotator) IfOlder(ctx context.Context, age time.Duration) (done Rotation, rotated bool, err error) {
+	if due, err := r.due(ctx, age); err != nil || !due {
+		return Rotation{}, false, err
+	}
+	lease, err := r.Ring.Store().Acquire(ctx)
+	if errors.Is(err, fault.RotationInProgress) {
+		return Rotation{}, false, nil
+	}
+	if err != nil {
+		return Rotation{}, false, r.ended(ctx, ring.Rotate, nil, err)
+	}
+	err = r.holding(ctx, lease, ring.Rotate, func(j *job) error {
+		// Another node may have rotated just before the lease was ours.
+		due, err := r.due(ctx, age)
+		if err != nil || !due {
+			return err
+		}
+		rotated = true
+		done, err = j.rotate(ctx, r.Progress)
+		return err
+	})
+	return done, rotated && err == nil, err
+}
+
+func (r *Rotator) due(ctx context.Context, age time.Duration) (bool, error) {
+	keys, err := r.Ring.Store().Load(ctx)
+	if err != nil {
+		return false, lost(err)
+	}
+	active := keys.Active()
+	return keys.Retiring() != nil || active == nil || keys.Now.Sub(active.Activated) >= age, nil
+}
+
+// lost says that what was there is not.
+func lost(err error) error {
+	if errors.Is(err, keystore.ErrEmpty) {
+		return fault.New(fault.Corrupt, "the keyring is no longer in its store: was the database replaced?")
+	}
+	return err
+}
+
+// DeleteInactive deletes all inactive keys and returns them.
+func (r *Rotator) DeleteInactive(ctx context.Context) ([]keystore.Key, error) {
+	e := keystore.Event{Actor: ring.Actor(ctx), Action: ring.DeleteInactive, Outcome: ring.Done}
+	deleted, err := r.Ring.Store().DeleteInactive(ctx, e)
+	if errors.Is(err, keystore.ErrInUse) {
+		err = fault.New(fault.RotationBlocked, "a secret is still sealed with an inactive key: rotate, which takes it to the active one")
+	}
+	if err != nil {
+		return nil, r.ended(ctx, ring.DeleteInactive, nil, err)
+	}
+	for _, k := range deleted {
+		e.Keys = append(e.Keys, k.ID)
+	}
+	r.Ring.Told(ctx, e)
+	return deleted, nil
+}
+
+// ChangeRoot wraps all keys under another root key.
+func (r *Rotator) ChangeRoot(ctx context.Context, text string) error {
+	next, err := seal.ParseRoot(text)
+	if err != nil {
+		return r.ended(ctx, ring.ChangeRoot, nil, err)
+	}
+	return r.exclusively(ctx, ring.ChangeRoot, func(j *job) error {
+		return j.changeRoot(ctx, strings.TrimSpace(text), next)
+	})
+}
+
+// exclusively does work that only one may do at a time, and records how it
+// ended if it did not succeed.
+func (r *Rotator) exclusively(ctx context.Context, action string, work func(*job) error) error {
+	lease, err := r.Ring.Store().Acquire(ctx)
+	if err != nil {
+		return r.ended(ctx, action, nil, err)
+	}
+	return r.holding(ctx, lease, action, work)
+}
+
+func (r *Rotator) holding(ctx context.Context, lease keystore.Lease, action string, work func(*job) error) error {
+	defer lease.Release(ctx)
+	j := &job{Ring: r.Ring, lease: lease, renewed: time.Now(), stop: r.Stop, page: cmp.Or(r.page, pageBoxes)}
+	return r.ended(ctx, action, j, work(j))
+}
+
+// ended records that something did not succeed, and returns why.
+func (r *Rotator) ended(ctx context.Context, action string, j *job, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := keystore.Event{Actor: ring.Actor(ctx), Action: action, Outcome: ring.Failed, Detail: err.Error()}
+	for _, kind := range []error{fault.RotationInProgress, fault.RotationBlocked, fault.RootKey} {
+		if errors.Is(err, kind) {
+			e.Outcome = ring.Refused
+		}
+	}
+	if j != nil {
+		e.Keys = j.keys
+		if j.began {
+			e.Outcome = ring.Failed
+		}
+	}
+	r.Ring.Record(ctx, e)
+	return err
+}
+
+// job is work done under the lease.
+type job struct {
+	*ring.Ring
+	lease   keystore.Lease
+	renewed time.Time
+	stop    <-chan struct{}
+	page    int
+
+	keys  []seal.KeyID // that it is about, for the audit log
+	began bool         // something was changed
+}
+
+// between is called between two transactions: it ends the work if that is
+// wanted, and keeps the lease.
+func (j *job) between(ctx context.Context) error {
+	select {
+	case <-j.stop:
+		return fault.New(fault.Unavailable, "the keyring was closed; the next rotation goes on from here").Final()
+	case <-ctx.Done():
+		return fault.New(fault.Unavailable, "the context ended; the next rotation goes on from here").Because(ctx.Err())
+	default:
+	}
+	if time.Since(j.renewed) < prolong {
+		return nil
+	}
+	j.renewed = time.Now()
+	return j.lease.Renew(ctx)
+}
+
+func (j *job) event(ctx context.Context, action, outcome string, format string, args ...any) keystore.Event {
+	return keystore.Event{Actor: ring.Actor(ctx), Action: action, Outcome: outcome, Keys: j.keys, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (j *job) rotate(ctx context.Context, progress func(done, total int)) (Rotation, error) {
+	keys, err := j.Store().Load(ctx)
+	if err != nil {
+		return Rotation{}, lost(err)
+	}
+	if keys.Active() == nil {
+		return Rotation{}, fault.New(fault.Corrupt, "the keyring has no active key")
+	}
+	var done Rotation
+	var total int
+	if retiring := keys.Retiring(); retiring != nil {
+		done.From, done.To = retiring.ID, keys.Active().ID
+		j.keys, j.began = []seal.KeyID{done.From, done.To}, true
+		total, err = j.resume(ctx, done.To)
+	} else {
+		done.From = keys.Active().ID
+		done.To, total, done.Blocked, err = j.begin(ctx, keys)
+	}
+	if err != nil {
+		return done, err
+	}
+	if err := j.Reload(ctx); err != nil {
+		return done, err
+	}
+	return j.move(ctx, done, total, progress)
+}
+
+// begin proves that every box opens, and then makes a new key the active one.
+func (j *job) begin(ctx context.Context, keys *keystore.Keys) (to seal.KeyID, total int, blocked []string, err error) {
+	from := keys.Active().ID
+	j.keys = []seal.KeyID{from}
+	err = j.each(ctx, 0, func(page []keystore.Box) error {
+		for _, b := range page {
+			if _, err := j.OpenBox(ctx, b.Name, b.Box); errors.Is(err, fault.Corrupt) {
+				blocked = append(blocked, b.Name)
+			} else if err != nil {
+				return err
+			}
+		}
+		total += len(page)
+		return nil
+	})
+	if err == nil && blocked != nil {
+		err = fault.New(fault.RotationBlocked, "nothing was changed: %s; restore, replace or delete what is damaged", ring.Unopened(blocked))
+	}
+	if err != nil {
+		return 0, 0, blocked, err
+	}
+	root, next := j.Root(), seal.NewKey()
+	if root.Fingerprint() != keys.Root {
+		if err := j.Reload(ctx); err != nil {
+			return 0, 0, nil, err
+		}
+		root = j.Root()
+	}
+	j.keys = []seal.KeyID{from, next.ID()}
+	reserved := uint64(total + spare)
+	e := j.event(ctx, ring.Rotate, ring.Started, "%d secrets", total)
+	err = j.lease.Activate(ctx, root.Fingerprint(), from, keystore.Key{ID: next.ID(), Wrapped: root.Wrap(next), Seals: reserved}, e)
+	if errors.Is(err, keystore.ErrChanged) {
+		err = fault.New(fault.RotationInProgress, "the keys were changed by somebody else meanwhile")
+	}
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	j.began = true
+	j.Told(ctx, e)
+	j.Reserved(next.ID(), reserved)
+	return next.ID(), total, nil, nil
+}
+
+// resume counts what a recorded rotation has still to move.
+func (j *job) resume(ctx context.Context, to seal.KeyID) (total int, err error) {
+	boxes, err := j.Store().Count(ctx)
+	for id, n := range boxes {
+		if id != to {
+			total += n
+		}
+	}
+	if err == nil && total > 0 {
+		err = j.Store().Reserve(ctx, to, uint64(total))
+	}
+	if errors.Is(err, keystore.ErrSpent) {
+		err = fault.New(fault.Unavailable, "key %s has sealed as often as it may, and %d secrets still have to be moved to it", to, total).Final()
+	}
+	if err != nil {
+		return 0, err
+	}
+	j.Reserved(to, uint64(total))
+	return total, nil
+}
+
+// move takes the boxes to the new key, page by page, and then ends the
+// rotation. No box can come under another key meanwhile.
+func (j *job) move(ctx context.Context, done Rotation, total int, progress func(done, total int)) (Rotation, error) {
+	boxes, err := j.Store().Count(ctx)
+	if err != nil {
+		return done, err
+	}
+	visited := 0
+	for id := range boxes {
+		if id == done.To {
+			continue
+		}
+		err := j.each(ctx, id, func(page []keystore.Box) error {
+			swaps, blocked, err := j.reseal(ctx, done.To, page)
+			if err != nil {
+				return err
+			}
+			done.Blocked = append(done.Blocked, blocked...)
+			moved, err := j.lease.Move(ctx, id, done.To, swaps)
+			if err != nil {
+				return err
+			}
+			j.renewed = time.Now()
+			done.Moved += moved
+			visited += len(page)
+			if progress != nil {
+				progress(min(visited, total), total)
+			}
+			return nil
+		})
+		if err != nil {
+			return done, stale(err)
+		}
+	}
+	if done.Blocked != nil {
+		return done, fault.New(fault.RotationBlocked, "all others were moved: %s; restore, replace or delete what is damaged, and rotate again", ring.Unopened(done.Blocked))
+	}
+	e := j.event(ctx, ring.Rotate, ring.Done, "%d secrets moved", done.Moved)
+	err = j.lease.Retire(ctx, done.From, e)
+	if errors.Is(err, keystore.ErrInUse) {
+		err = fault.New(fault.RotationBlocked, "secrets came under the key %s while it was retiring: rotate again", done.From)
+	}
+	if err != nil {
+		return done, stale(err)
+	}
+	j.Told(ctx, e)
+	if progress != nil && visited < total { // writers moved the others
+		progress(total, total)
+	}
+	return done, j.Reload(ctx)
+}
+
+// stale is what somebody else's change of the keys means for a rotation.
+func stale(err error) error {
+	if errors.Is(err, keystore.ErrChanged) || errors.Is(err, keystore.ErrNotActive) {
+		return fault.New(fault.RotationInProgress, "the keys were changed by somebody else meanwhile")
+	}
+	return err
+}
+
+// reseal opens the boxes of a page and seals their texts with the new key.
+func (j *job) reseal(ctx context.Context, to seal.KeyID, page []keystore.Box) (swaps []keystore.Swap, blocked []string, err error) {
+	sealer, err := j.Sealer(ctx, to, uint64(len(page)))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, b := range page {
+		text, err := j.OpenBox(ctx, b.Name, b.Box)
+		if errors.Is(err, fault.Corrupt) {
+			blocked = append(blocked, b.Name)
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		swaps = append(swaps, keystore.Swap{Name: b.Name, Head: b.Box[:seal.HeadSize], Box: sealer.Seal(b.Name, text)})
+	}
+	return swaps, blocked, nil
+}
+
+// each gives the boxes under a key, or all for 0, to visit, page by page.
+func (j *job) each(ctx context.Context, id seal.KeyID, visit func([]keystore.Box) error) error {
+	return keystore.Pages(ctx, j.Store(), keystore.Range{Key: id, Limit: j.page, Bytes: pageBytes}, func(page []keystore.Box) error {
+		if err := j.between(ctx); err != nil {
+			return err
+		}
+		return visit(page)
+	})
+}
+
+// changeRoot writes the new root key down before the keys are wrapped with it,
+// and makes it the root key after.
+func (j *job) changeRoot(ctx context.Context, text string, next *seal.Root) error {
+	if err := j.Reload(ctx); err != nil {
+		return err
+	}
+	root := j.Root()
+	if root.Fingerprint() == next.Fingerprint() {
+		return nil
+	}
+	stored, err := j.Store().Load(ctx)
+	if err != nil {
+		return lost(err)
+	}
+	wrapped := make(map[seal.KeyID][]byte, len(stored.Keys))
+	for _, k := range stored.Keys {
+		key, err := root.Unwrap(k.ID, k.Wrapped)
+		if err != nil {
+			return err
+		}
+		wrapped[k.ID] = next.Wrap(key)
+		j.keys = append(j.keys, k.ID)
+	}
+	if err := j.Roots().Stage(text, next); err != nil {
+		return err
+	}
+	e := j.event(ctx, ring.ChangeRoot, ring.Done, "from the root key of fingerprint %s to %s", root.Fingerprint(), next.Fingerprint())
+	if err := j.lease.Rewrap(ctx, root.Fingerprint(), next.Fingerprint(), wrapped, e); err != nil {
+		if happened := j.undo(ctx, root); !happened {
+			return stale(err)
+		}
+	}
+	j.began = true
+	j.Told(ctx, e)
+	if err := j.Roots().Adopt(); err != nil {
+		return err
+	}
+	return j.Reload(ctx)
+}
+
+// undo forgets the new root key if the store says that it is not in use, and
+// reports whether it is. If the store cannot be asked both are kept: opening
+// the keyring finds the right one.
+func (j *job) undo(ctx context.Context, root *seal.Root) (happened bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	stored, err := j.Store().Load(ctx)
+	if err != nil {
+		return false
+	}
+	if stored.Root != root.Fingerprint() {
+		return true
+	}
+	_ = j.Roots().Drop() // one that stays does no harm
+	return false
+}

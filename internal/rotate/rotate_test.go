@@ -1,0 +1,539 @@
+package rotate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/bolt"
+	"github.com/seed74218947/secretref/internal/ring"
+	"github.com/seed74218947/secretref/internal/rootfile"
+	"github.com/seed74218947/secretref/internal/rotate"
+	"github.com/seed74218947/secretref/internal/seal"
+)
+
+// place is a keyring in a file, with its root key in another.
+type place struct {
+	t    *testing.T
+	path string
+}
+
+func newPlace(t *testing.T) place { return place{t, filepath.Join(t.TempDir(), "secrets.db")} }
+
+// ring opens the keyring, through f if it is not nil.
+func (p place) ring(f *faulty) *ring.Ring {
+	r, err := p.open(f)
+	require.NoError(p.t, err)
+	return r
+}
+
+func (p place) open(f *faulty) (*ring.Ring, error) {
+	store := keystore.Store(bolt.New(p.path))
+	if f != nil {
+		f.Store = store
+		store = f
+	}
+	return ring.Open(p.t.Context(), ring.Settings{Store: store, Roots: ring.File{File: rootfile.New(p.path + ".key")}, Log: slog.New(slog.DiscardHandler)})
+}
+
+// stored are the secrets that must not be lost.
+type stored map[string]string
+
+// fill stores n secrets.
+func (p place) fill(r *ring.Ring, n int) stored {
+	s := stored{}
+	for i := range n {
+		name, text := fmt.Sprintf("secret %d", i), fmt.Sprintf("text %d", i)
+		s[name] = text
+		require.NoError(p.t, r.Put(p.t.Context(), name, []byte(text)))
+	}
+	return s
+}
+
+// whole proves, with a keyring that is opened anew, that nothing is lost, that a
+// rotation succeeds, that no key is needed but the active one after it, and
+// that nothing is lost then either.
+func (p place) whole(s stored) {
+	p.t.Helper()
+	r := p.ring(nil)
+	p.same(r, s)
+	require.NoError(p.t, r.Verify(p.t.Context()))
+	to := rotate.Rotator{Ring: r}
+	done, err := to.Rotate(p.t.Context())
+	require.NoError(p.t, err)
+	require.Empty(p.t, done.Blocked)
+	_, err = to.DeleteInactive(p.t.Context())
+	require.NoError(p.t, err)
+	keys, err := r.Store().Load(p.t.Context())
+	require.NoError(p.t, err)
+	require.Len(p.t, keys.Keys, 1)
+	require.Equal(p.t, keystore.Active, keys.Keys[0].State)
+	require.GreaterOrEqual(p.t, keys.Keys[0].Seals, uint64(len(s)), "every seal is counted")
+	p.same(p.ring(nil), s)
+}
+
+func (p place) same(r *ring.Ring, s stored) {
+	p.t.Helper()
+	for name, text := range s {
+		got, err := r.Get(p.t.Context(), name)
+		require.NoError(p.t, err, name)
+		require.True(p.t, text == string(got), "%s has another text", name)
+	}
+}
+
+func (p place) events(r *ring.Ring) (lines []string) {
+	p.t.Helper()
+	events, err := r.Store().Events(p.t.Context(), 0, 1000)
+	require.NoError(p.t, err)
+	for _, e := range events {
+		require.WithinDuration(p.t, time.Now(), e.Time, time.Minute)
+		lines = append(lines, fmt.Sprintf("%s %s %s %d", e.Actor, e.Action, e.Outcome, len(e.Keys)))
+	}
+	return lines
+}
+
+func TestARotationTakesEverySecretToANewKey(t *testing.T) {
+	p := newPlace(t)
+	r := p.ring(nil)
+	s := p.fill(r, 20)
+	var progress [][2]int
+	to := rotate.Rotator{Ring: r, Progress: func(done, total int) { progress = append(progress, [2]int{done, total}) }}.Paged(8)
+	ctx := ring.WithActor(t.Context(), "alice")
+
+	done, err := to.Rotate(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, 20, done.Moved)
+	assert.Equal(t, [][2]int{{8, 20}, {16, 20}, {20, 20}}, progress)
+	p.same(r, s)
+	boxes, err := r.Store().Count(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, map[seal.KeyID]int{done.To: 20}, boxes)
+
+	deleted, err := to.DeleteInactive(ctx)
+	require.NoError(t, err)
+	require.Len(t, deleted, 1)
+	assert.Equal(t, done.From, deleted[0].ID)
+	p.same(r, s)
+	assert.Equal(t, []string{" create done 1", "alice rotate started 2", "alice rotate done 2", "alice delete-inactive done 1"}, p.events(r))
+	p.whole(s)
+}
+
+func TestAnEmptyKeyringRotates(t *testing.T) {
+	p := newPlace(t)
+	done, err := (&rotate.Rotator{Ring: p.ring(nil)}).Rotate(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, done.Moved)
+	p.whole(stored{})
+}
+
+// Each store call of a rotation fails in turn, before it has an effect or after
+// it.
+func TestAFailureAtAnyStoreCallLosesNothing(t *testing.T) {
+	works := map[string]func(context.Context, *rotate.Rotator) error{
+		"rotate": func(ctx context.Context, r *rotate.Rotator) error {
+			_, err := r.Rotate(ctx)
+			return err
+		},
+		"delete inactive": func(ctx context.Context, r *rotate.Rotator) error {
+			_, err := r.DeleteInactive(ctx)
+			return err
+		},
+		"change root key": func(ctx context.Context, r *rotate.Rotator) error {
+			return r.ChangeRoot(ctx, seal.NewRootText())
+		},
+	}
+	for name, work := range works {
+		for _, when := range []string{"before", "after"} {
+			t.Run(name+", "+when, func(t *testing.T) {
+				calls := map[string]bool{}
+				for nth := 1; ; nth++ {
+					p := newPlace(t)
+					f := &faulty{}
+					r := p.ring(f)
+					s := p.fill(r, 7)
+					_, err := (&rotate.Rotator{Ring: r}).Rotate(t.Context()) // so that there is an inactive key
+					require.NoError(t, err)
+					n, failed := 0, ""
+					inject := func(call string) error {
+						if n++; n == nth {
+							failed = call
+							return errInjected
+						}
+						return nil
+					}
+					if when == "before" {
+						f.before = inject
+					} else {
+						f.after = inject
+					}
+					err = work(t.Context(), rotate.Rotator{Ring: r}.Paged(3))
+					f.before, f.after = nil, nil
+					if failed == "" {
+						require.NoError(t, err)
+						break
+					}
+					if failed != "Rewrap" || when == "before" { // which asks whether it has happened
+						require.Error(t, err, "call %d, %s", nth, failed)
+					}
+					calls[failed] = true
+					p.same(r, s)
+					p.whole(s)
+				}
+				t.Log(calls)
+				if name == "rotate" {
+					assert.Subset(t, calls, map[string]bool{"Acquire": true, "Load": true, "Boxes": true, "Activate": true, "Count": true, "Move": true, "Retire": true})
+				}
+			})
+		}
+	}
+}
+
+// Between any two store calls of a rotation another process stores a secret: a
+// new one, or another text under a name that is there.
+func TestAPutBetweenAnyTwoStoreCallsIsKept(t *testing.T) {
+	for _, name := range []string{"new", "secret 0", "secret 5"} {
+		for nth, more := 1, true; more; nth++ {
+			p := newPlace(t)
+			f := &faulty{}
+			r := p.ring(f)
+			s := p.fill(r, 7)
+			other := p.ring(nil)
+			n := 0
+			f.before = func(string) error {
+				if n++; n == nth {
+					s[name] = fmt.Sprintf("put before call %d", nth)
+					require.NoError(t, other.Put(t.Context(), name, []byte(s[name])))
+				}
+				return nil
+			}
+			_, err := rotate.Rotator{Ring: r}.Paged(3).Rotate(t.Context())
+			require.NoError(t, err)
+			f.before = nil
+			more = n >= nth
+			p.same(r, s)
+			p.same(other, s)
+			p.whole(s)
+		}
+	}
+}
+
+// Two nodes take turns in failing, so that what is finished was begun by
+// another.
+func TestARecordedRotationIsFinishedAndNoOtherBegun(t *testing.T) {
+	p := newPlace(t)
+	f := &faulty{}
+	r := p.ring(f)
+	s := p.fill(r, 7)
+	f.before = func(call string) error {
+		if call == "Retire" {
+			return errInjected
+		}
+		return nil
+	}
+	first, err := (&rotate.Rotator{Ring: r}).Rotate(t.Context())
+	require.ErrorIs(t, err, fault.Unavailable)
+	assert.Equal(t, 7, first.Moved)
+
+	other := p.ring(nil)
+	second, rotated, err := (&rotate.Rotator{Ring: other}).IfOlder(t.Context(), time.Hour)
+	require.NoError(t, err)
+	assert.True(t, rotated, "a recorded rotation has no age")
+	assert.Equal(t, first.From, second.From)
+	assert.Equal(t, first.To, second.To)
+	assert.Zero(t, second.Moved)
+	assert.Equal(t, []string{" create done 1", " rotate started 2", " rotate failed 2", " rotate done 2"}, p.events(other))
+	p.whole(s)
+}
+
+func TestOnlyOldKeysAreRotated(t *testing.T) {
+	p := newPlace(t)
+	r := rotate.Rotator{Ring: p.ring(nil)}
+	_, rotated, err := r.IfOlder(t.Context(), time.Hour)
+	require.NoError(t, err)
+	assert.False(t, rotated)
+	time.Sleep(2 * time.Millisecond)
+	done, rotated, err := r.IfOlder(t.Context(), time.Millisecond)
+	require.NoError(t, err)
+	assert.True(t, rotated)
+	assert.NotZero(t, done.To)
+}
+
+func TestManyNodesOnOneScheduleRotateOnce(t *testing.T) {
+	p := newPlace(t)
+	p.fill(p.ring(nil), 3)
+	time.Sleep(300 * time.Millisecond)
+	const nodes = 8
+	results := make(chan bool, nodes)
+	for range nodes {
+		r := rotate.Rotator{Ring: p.ring(nil)}
+		go func() {
+			_, rotated, err := r.IfOlder(t.Context(), 300*time.Millisecond)
+			assert.NoError(t, err)
+			results <- rotated
+		}()
+	}
+	times := 0
+	for range nodes {
+		if <-results {
+			times++
+		}
+	}
+	assert.Equal(t, 1, times)
+}
+
+func TestASecondRotatorIsRefusedAndThatIsRecorded(t *testing.T) {
+	p := newPlace(t)
+	r := p.ring(nil)
+	lease, err := p.ring(nil).Store().Acquire(t.Context())
+	require.NoError(t, err)
+	to := rotate.Rotator{Ring: r}
+	_, err = to.Rotate(t.Context())
+	require.ErrorIs(t, err, fault.RotationInProgress)
+	require.ErrorIs(t, to.ChangeRoot(t.Context(), seal.NewRootText()), fault.RotationInProgress)
+	_, rotated, err := to.IfOlder(t.Context(), 0)
+	require.NoError(t, err)
+	assert.False(t, rotated, "another node does it")
+	assert.Equal(t, []string{" create done 1", " rotate refused 0", " change-root refused 0"}, p.events(r))
+	lease.Release(t.Context())
+	_, err = to.Rotate(t.Context())
+	require.NoError(t, err)
+}
+
+// damage replaces the box under name by one that does not open.
+func (p place) damage(r *ring.Ring, name string, change func(box []byte) []byte) {
+	p.t.Helper()
+	box, err := r.Store().Get(p.t.Context(), name)
+	require.NoError(p.t, err)
+	keys, err := r.Store().Load(p.t.Context())
+	require.NoError(p.t, err)
+	require.NoError(p.t, r.Store().Put(p.t.Context(), keys.Active().ID, name, change(box)))
+}
+
+func flip(box []byte) []byte { box[len(box)-1] ^= 1; return box }
+
+func TestABoxThatDoesNotOpenBlocksBeforeAnythingHasChanged(t *testing.T) {
+	changes := map[string]func([]byte) []byte{
+		"flipped":         flip,
+		"newer version":   func(b []byte) []byte { b[0]++; return b },
+		"unknown key":     func(b []byte) []byte { b[5] ^= 1; return b },
+		"cut off":         func(b []byte) []byte { return b[:10] },
+		"empty":           func(b []byte) []byte { return b[:0] },
+		"of another name": nil,
+	}
+	for what, change := range changes {
+		t.Run(what, func(t *testing.T) {
+			p := newPlace(t)
+			r := p.ring(nil)
+			s := p.fill(r, 5)
+			if change == nil {
+				box, err := r.Store().Get(t.Context(), "secret 4")
+				require.NoError(t, err)
+				change = func([]byte) []byte { return box }
+			}
+			p.damage(r, "secret 2", change)
+			delete(s, "secret 2")
+
+			_, err := r.Get(t.Context(), "secret 2")
+			require.ErrorIs(t, err, fault.Corrupt)
+			err = r.Verify(t.Context())
+			require.ErrorIs(t, err, fault.Corrupt)
+			require.ErrorContains(t, err, `"secret 2"`)
+			before, err := r.Store().Load(t.Context())
+			require.NoError(t, err)
+
+			to := rotate.Rotator{Ring: r}
+			done, err := to.Rotate(t.Context())
+			require.ErrorIs(t, err, fault.RotationBlocked)
+			require.ErrorContains(t, err, `"secret 2"`)
+			assert.Equal(t, []string{"secret 2"}, done.Blocked)
+			assert.Zero(t, done.To)
+			after, err := r.Store().Load(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, before.Keys, after.Keys)
+			assert.Equal(t, []string{" create done 1", " rotate refused 1"}, p.events(r))
+			p.same(r, s)
+
+			require.NoError(t, r.Delete(t.Context(), "secret 2"), "what is damaged can be deleted")
+			p.whole(s)
+		})
+	}
+}
+
+func TestABoxThatGoesBadDuringARotationIsNamedAndKeepsItsKey(t *testing.T) {
+	p := newPlace(t)
+	f := &faulty{}
+	r := p.ring(f)
+	s := p.fill(r, 7)
+	other := p.ring(nil)
+	f.before = func(call string) error {
+		if call == "Activate" {
+			p.damage(other, "secret 2", flip)
+		}
+		return nil
+	}
+	done, err := (&rotate.Rotator{Ring: r}).Rotate(t.Context())
+	require.ErrorIs(t, err, fault.RotationBlocked)
+	assert.Equal(t, []string{"secret 2"}, done.Blocked)
+	assert.Equal(t, 6, done.Moved)
+	keys, err := r.Store().Load(t.Context())
+	require.NoError(t, err)
+	require.NotNil(t, keys.Retiring())
+	assert.Equal(t, done.From, keys.Retiring().ID)
+	deleted, err := (&rotate.Rotator{Ring: r}).DeleteInactive(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, deleted, "the key that may still be needed stays")
+
+	s["secret 2"] = "replaced"
+	require.NoError(t, other.Put(t.Context(), "secret 2", []byte(s["secret 2"])))
+	again, err := (&rotate.Rotator{Ring: other}).Rotate(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, done.To, again.To)
+	p.whole(s)
+}
+
+func TestClosingEndsARotationBetweenTwoTransactions(t *testing.T) {
+	p := newPlace(t)
+	f := &faulty{}
+	r := p.ring(f)
+	s := p.fill(r, 20)
+	stop := make(chan struct{})
+	moves := 0
+	f.after = func(call string) error {
+		if call == "Move" {
+			if moves++; moves == 1 {
+				close(stop)
+			}
+		}
+		return nil
+	}
+	done, err := rotate.Rotator{Ring: r, Stop: stop}.Paged(3).Rotate(t.Context())
+	require.ErrorIs(t, err, fault.Unavailable)
+	assert.Equal(t, 1, moves)
+	assert.Positive(t, done.Moved)
+	assert.Less(t, done.Moved, 20)
+	p.whole(s)
+}
+
+func TestTheEndOfTheContextEndsARotation(t *testing.T) {
+	p := newPlace(t)
+	f := &faulty{}
+	r := p.ring(f)
+	s := p.fill(r, 20)
+	ctx, cancel := context.WithCancel(t.Context())
+	f.after = func(call string) error {
+		if call == "Move" {
+			cancel()
+		}
+		return nil
+	}
+	_, err := rotate.Rotator{Ring: r}.Paged(3).Rotate(ctx)
+	require.ErrorIs(t, err, fault.Unavailable)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Contains(t, p.events(p.ring(nil)), " rotate failed 2")
+	p.whole(s)
+}
+
+// A node whose lease went to somebody else changes nothing any more.
+func TestARotatorThatLostItsLeaseStops(t *testing.T) {
+	for _, lose := range []string{"Renew", "Activate", "Move", "Retire"} {
+		p := newPlace(t)
+		f := &faulty{}
+		r := p.ring(f)
+		s := p.fill(r, 7)
+		f.before = func(call string) error {
+			if call == lose {
+				return fault.New(fault.RotationInProgress, "another node took over")
+			}
+			return nil
+		}
+		_, err := (&rotate.Rotator{Ring: r}).Rotate(t.Context())
+		if lose != "Renew" { // which a short rotation does not need
+			require.ErrorIs(t, err, fault.RotationInProgress, lose)
+		}
+		p.whole(s)
+	}
+}
+
+func TestASpentKeySealsNoMoreAndIsRotated(t *testing.T) {
+	p := newPlace(t)
+	r := p.ring(nil)
+	s := p.fill(r, 3)
+	keys, err := r.Store().Load(t.Context())
+	require.NoError(t, err)
+	active := keys.Active()
+	require.NoError(t, r.Store().Reserve(t.Context(), active.ID, seal.MaxSeals-active.Seals-2))
+
+	other := p.ring(nil)
+	for range 2 { // the last seals are given out one by one
+		require.NoError(t, other.Put(t.Context(), "secret 1", []byte("again")))
+	}
+	s["secret 1"] = "again"
+	err = other.Put(t.Context(), "secret 1", []byte("too often"))
+	require.ErrorIs(t, err, fault.Unavailable)
+	require.ErrorContains(t, err, "rotate")
+	p.whole(s)
+	require.NoError(t, other.Put(t.Context(), "secret 1", []byte("with the new key")))
+}
+
+func TestTheRootKeyCanBeChanged(t *testing.T) {
+	p := newPlace(t)
+	r, other := p.ring(nil), p.ring(nil)
+	s := p.fill(r, 3)
+	text := seal.NewRootText()
+	to := rotate.Rotator{Ring: r}
+	require.NoError(t, to.ChangeRoot(t.Context(), text))
+	require.NoError(t, to.ChangeRoot(t.Context(), text), "once more changes nothing")
+	require.ErrorIs(t, to.ChangeRoot(t.Context(), "correct horse battery staple"), fault.RootKey)
+	assert.Equal(t, []string{" create done 1", " change-root done 1", " change-root refused 0"}, p.events(r))
+	root, err := seal.ParseRoot(text)
+	require.NoError(t, err)
+	assert.Equal(t, root.Fingerprint(), r.Root().Fingerprint())
+	require.NoFileExists(t, p.path+".key.new")
+
+	// A node that had the keyring open finds the new key in the file.
+	_, err = (&rotate.Rotator{Ring: other}).Rotate(t.Context())
+	require.NoError(t, err)
+	p.same(other, s)
+	p.whole(s)
+}
+
+// A change of the root key that is killed leaves one of three states behind.
+func TestOpeningHealsAChangeOfTheRootKey(t *testing.T) {
+	for _, when := range []string{"before the keys are wrapped", "after", "before, with half a file"} {
+		p := newPlace(t)
+		f := &faulty{}
+		r := p.ring(f)
+		s := p.fill(r, 3)
+		killed := errors.New("killed")
+		f.before = func(call string) error {
+			if call == "Rewrap" && when != "after" {
+				panic(killed)
+			}
+			return nil
+		}
+		f.after = func(call string) error {
+			if call == "Rewrap" {
+				panic(killed)
+			}
+			return nil
+		}
+		require.PanicsWithValue(t, killed, func() { _ = (&rotate.Rotator{Ring: r}).ChangeRoot(t.Context(), seal.NewRootText()) })
+		next := rootfile.New(p.path + ".key.new")
+		require.FileExists(t, next.Path())
+		if strings.Contains(when, "half") {
+			require.NoError(t, rootfile.New(p.path+".key").WriteNext("QUFB"))
+		}
+		p.whole(s)
+		require.NoFileExists(t, next.Path(), when)
+	}
+}
