@@ -6,9 +6,10 @@
 //
 //	{ENC}{"region":"ap-southeast-2","secretId":"mySecretId","secretPointer":"/password"}
 //	{ENC}{"mount":"secret","path":"sample/secret","key":"password","endpoint":"https://vault.example.com"}
+//	{ENC}{"keyring":"jdbc-password"}
 //
 // The first names a secret in AWS Secrets Manager, the second a key in a KV
-// version 2 engine of HashiCorp Vault.
+// version 2 engine of HashiCorp Vault, the third a secret in a [Keyring].
 //
 // # Which function do I want
 //
@@ -19,6 +20,10 @@
 //     [Resolver.Expand].
 //   - The database password that Jira, Confluence or Bitbucket uses:
 //     [ReadConfig], then [Resolver.ResolveConfig].
+//   - To keep secrets without any cloud: [OpenKeyring], [Keyring.Put], and
+//     [Options].Keyring to resolve references to them.
+//   - To rotate keys: [Keyring.Rotate], [Keyring.RotateIfOlder]; over HTTP:
+//     [Keyring.Handler].
 //   - To look at a reference without resolving it: [Parse].
 //   - In tests of your program: [NewFake].
 //
@@ -32,6 +37,37 @@
 // error that names the place, the reference, the cause and what mends it. A
 // [Secret] redacts itself wherever it is printed or encoded; only
 // [Secret.Reveal] returns its text.
+//
+// # The keyring
+//
+// A [Keyring] is the application's own, and not the keys/ folder of a product.
+// It stores secrets by name, sealed with AES-256-GCM under keys that can be
+// rotated, while readers and writers go on.
+//
+// Which store: [FileStore] for one machine, [SQLStore] for several nodes that
+// share a PostgreSQL, MySQL or MariaDB.
+//
+// Where the root key should live: the keys are wrapped by a root key, which
+// should be kept apart from the database. A FileStore makes path.key beside it
+// if none is given; better, resolve a reference to Vault or AWS and give that.
+//
+// How to rotate on a cadence: call [Keyring.RotateIfOlder] from a timer, on one
+// node or on all; only one of them rotates. A rotation that is killed loses
+// nothing, and the next one finishes it. Then [Keyring.DeleteInactive].
+//
+// What evidence there is: [Keyring.AuditLog] has every change of keys, written
+// in the transaction of the change, with who made it ([WithActor]); also those
+// that were refused or failed. [Keyring.Keys] shows what each key is needed
+// for, [Keyring.Verify] opens every secret.
+//
+// What a backup must contain: the database, and in another place the root key.
+// Restoring one brings keys back that were deleted after it was made, and the
+// secrets as they were; what was sealed with keys deleted before is gone.
+//
+// How to recover: after ErrRootKey give the root key of then as
+// PreviousRootKey, and [Keyring.ChangeRootKey]; after ErrCorrupt, Verify names
+// the secrets to be restored, stored again or deleted; a damaged file is not
+// written to and has to be restored.
 package secretref
 
 import (

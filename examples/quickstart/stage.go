@@ -25,6 +25,7 @@ const (
 	bitbucketPassword  = "ninety=nine: pears"
 	searchPassword     = "maple_syrup\\42"
 	mailPassword       = "copper \"kettle\""
+	keyringPassword    = "willow | anvil"
 )
 
 // stage is the world of the demo: two stores, the products' home directories

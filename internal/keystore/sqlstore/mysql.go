@@ -94,7 +94,7 @@ func mysqlPage(all bool, limit int) string {
 // mysqlMove moves as many boxes as fit into a packet that any server takes
 // which can hold the longest box.
 func mysqlMove(from, to int64, swaps []keystore.Swap) (string, []any, int) {
-	const most, size = 500, 1 << 20
+	const most, size = 1000, 1 << 20
 	args := make([]any, 0, 3*min(len(swaps), most)+2)
 	var table strings.Builder
 	n, bytes := 0, 0
