@@ -5,12 +5,13 @@ MODULES := $(CODE) internal/e2e internal/tools
 EACH = for m in $(MODULES); do echo "$$m: $(1)" && (cd $$m && $(1)) || exit 1; done
 CROSS = for m in $(CODE); do echo "$$m: $(1)" && (cd $$m && $(1)) || exit 1; done
 
-.PHONY: demo test e2e check fuzz bench dist
+.PHONY: demo test e2e check fips fuzz bench dist
 
 demo: ; @cd examples && go run ./quickstart
 test: ; @for m in $(CODE); do (cd $$m && go test $(RACE) ./...) || exit 1; done
 e2e: ; @cd internal/e2e && go test $(RACE) ./...
 check: fmt vet lint tidy
+fips: ; @for m in $(CODE); do (cd $$m && GODEBUG=fips140=only go test ./...) || exit 1; done
 fuzz: ; @./internal/tools/fuzz.sh
 bench: ; @go test -run '^$$' -bench . -benchmem ./...
 dist: ; @./internal/tools/dist.sh

@@ -188,7 +188,7 @@ func TestAWSErrorsSayWhatMendsThem(t *testing.T) {
 		"key denied":                 {func(s *fakeaws.Server) { s.Deny("kms:Decrypt", "db") }, "db", secretref.ErrDenied, []string{"kms:Decrypt", `"db"`}},
 		"key denied, said otherwise": {said(400, "AccessDeniedException", "User: x is not authorized to perform: kms:Decrypt on resource"), "db", secretref.ErrDenied, []string{"kms:Decrypt"}},
 		"key broken":                 {code("DecryptionFailure"), "db", secretref.ErrDenied, []string{"kms:Decrypt", "enabled"}},
-		"key wrong":                  {func(s *fakeaws.Server) { s.AddKey(awsKeyID, "another", awsToken) }, "db", secretref.ErrUnauthenticated, []string{"secret access key", "clock"}},
+		"key wrong":                  {func(s *fakeaws.Server) { s.AddKey(awsKeyID, "another secret access key", awsToken) }, "db", secretref.ErrUnauthenticated, []string{"secret access key", "clock"}},
 		"clock wrong":                {func(s *fakeaws.Server) { s.SetClock(func() time.Time { return time.Now().Add(-time.Hour) }) }, "db", secretref.ErrUnauthenticated, []string{"clock"}},
 		"token expired":              {(*fakeaws.Server).ExpireCredentials, "db", secretref.ErrUnauthenticated, []string{"expired", "renew"}},
 		"key unknown":                {func(s *fakeaws.Server) { s.RemoveKey(awsKeyID) }, "db", secretref.ErrUnauthenticated, []string{"AWS_ACCESS_KEY_ID", `"eu-west-1" is enabled`}},

@@ -27,14 +27,16 @@ import (
 type asker struct {
 	region  string // of the first AWS reference; empty: there is none
 	auths   []secretref.VaultAuth
+	store   storeFlags
 	timeout time.Duration
 
 	lines [][2]string
 }
 
-// newAsker returns an asker for what the subjects need.
-func newAsker(subjects []*subject, timeout time.Duration) *asker {
-	a := &asker{timeout: timeout}
+// newAsker returns an asker for what the subjects need, and for the keyring's
+// store if there is one.
+func newAsker(subjects []*subject, store storeFlags, timeout time.Duration) *asker {
+	a := &asker{store: store, timeout: timeout}
 	for _, x := range subjects {
 		switch ref := x.ref.(type) {
 		case secretref.AWSReference:
@@ -62,6 +64,9 @@ func (a *asker) ask(ctx context.Context) {
 	}
 	if len(a.auths) > 0 && os.Getenv("VAULT_NAMESPACE") != "" {
 		a.say("vault", "VAULT_NAMESPACE is set; the products' documentation does not mention it")
+	}
+	if l, err := a.store.location(); err == nil {
+		a.say("store", describeStore(l))
 	}
 }
 
@@ -148,6 +153,22 @@ func (a *asker) vault(auth secretref.VaultAuth) {
 		return
 	}
 	a.say("vault", "TOKEN: from "+state(vaultkv.TokenVariable, ""))
+}
+
+// describeStore tells who may read a file, or who asks the database.
+func describeStore(l location) string {
+	if l.dialect != 0 {
+		text := l.name + ", password from "
+		if value, place := l.credential(); value != "" {
+			return text + place
+		}
+		return text + state(passwordVariable, "the driver looks for one itself")
+	}
+	info, err := os.Stat(l.name)
+	if err != nil {
+		return l.name
+	}
+	return fmt.Sprintf("%s (owner %s, mode %04o)", l.name, owner(info), info.Mode().Perm())
 }
 
 // state tells whether a variable is set, and what holds if it is not.

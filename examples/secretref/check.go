@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,7 +16,7 @@ import (
 func checkCommand() command {
 	return command{
 		name:     "check",
-		synopsis: "check [-timeout D] PATH | VALUE ...",
+		synopsis: "check [-timeout D] [-store S] PATH | VALUE ...",
 		help: `
 Says, before a product is restarted, whether the references in its configuration
 file (PATH, also its home directory) or the references VALUE can be resolved: who
@@ -26,7 +27,11 @@ the product's host as the user of the product's service.
   doubt   it resolves here, but the product may refuse it, and why
   wrong   what is wrong, and how to mend it
 
-  -timeout D   how long one secret may take (default 10s)
+  -timeout D                  how long one secret may take (default 10s)
+` + storeFlagsHelp + `
+
+-store opens the keyring that references with "keyring" lead to: see
+"secretref help keys". Programs with the library read them, the products do not.
 
 The exit status is 1 when something is wrong; doubts alone leave it 0.`,
 		run: check,
@@ -36,6 +41,8 @@ The exit status is 1 when something is wrong; doubts alone leave it 0.`,
 func check(ctx context.Context, args []string, s streams) error {
 	f := flags("check")
 	timeout := f.Duration("timeout", 10*time.Second, "")
+	var store storeFlags
+	store.register(f)
 	args, err := parse(f, args, 1, 1<<20)
 	if err != nil {
 		return err
@@ -44,7 +51,13 @@ func check(ctx context.Context, args []string, s streams) error {
 		return &usageError{"-timeout must be positive"}
 	}
 	// The library's warnings are findings here.
-	resolver := secretref.New(&secretref.Options{Timeout: *timeout, Logger: slog.New(slog.DiscardHandler)})
+	log := slog.New(slog.DiscardHandler)
+	keyring, lacking := openBriefly(ctx, store, *timeout, log)
+	if _, wrongUsage := errors.AsType[*usageError](lacking); wrongUsage {
+		return lacking
+	}
+	defer keyring.close()
+	resolver := secretref.New(&secretref.Options{Timeout: *timeout, Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 
 	sections := make([]section, len(args))
@@ -53,7 +66,10 @@ func check(ctx context.Context, args []string, s streams) error {
 		sections[i] = readArgument(resolver, i+1, arg)
 		subjects = append(subjects, sections[i].subjects...)
 	}
-	asker := newAsker(subjects, *timeout)
+	for _, x := range subjects {
+		x.inKeyring(keyring != nil, lacking)
+	}
+	asker := newAsker(subjects, store, *timeout)
 	probe := newProbe(resolver, *timeout)
 	defer probe.close()
 	var work sync.WaitGroup
@@ -74,6 +90,13 @@ func check(ctx context.Context, args []string, s streams) error {
 		}
 	}
 	return nil
+}
+
+// openBriefly opens the keyring, or gives up in time.
+func openBriefly(ctx context.Context, store storeFlags, timeout time.Duration, log *slog.Logger) (*opened, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return store.optional(ctx, log)
 }
 
 // section is what one argument brings.

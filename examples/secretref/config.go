@@ -22,15 +22,19 @@ import (
 func configCommand() command {
 	return command{
 		name:     "config",
-		synopsis: "config [-json] [-reveal] PATH",
+		synopsis: "config [-json] [-reveal] [-store S] PATH",
 		help: `
 Prints how to reach the database of the product whose configuration file, or
 home directory, PATH is. What could be resolved is printed also when something
 else failed; the exit status is 1 then. A text that holds unprintable characters
 is printed in quotes, with escapes.
 
-  -json     print a JSON object; what is not resolved is null
-  -reveal   print passwords, also those that the URL carries`,
+  -json                       print a JSON object; what is not resolved is null
+  -reveal                     print passwords, also those that the URL carries
+` + storeFlagsHelp + `
+
+-store opens the keyring that references with "keyring" lead to: see
+"secretref help keys".`,
 		run: showConfig,
 	}
 }
@@ -39,6 +43,8 @@ func showConfig(ctx context.Context, args []string, s streams) error {
 	f := flags("config")
 	asJSON := f.Bool("json", false, "")
 	reveal := f.Bool("reveal", false, "")
+	var store storeFlags
+	store.register(f)
 	args, err := parse(f, args, 1, 1)
 	if err != nil {
 		return err
@@ -47,7 +53,13 @@ func showConfig(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	resolver := secretref.New(&secretref.Options{Logger: warnings(s.err)})
+	log := warnings(s.err)
+	keyring, err := store.optional(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer keyring.close()
+	resolver := secretref.New(&secretref.Options{Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 	settings, failed := resolver.ResolveConfig(ctx, c)
 

@@ -13,7 +13,7 @@ const maxInput = 16 << 20
 
 // readValue reads one value, as a line that an editor or echo has ended.
 func readValue(ctx context.Context, in io.Reader) (string, error) {
-	text, err := readAll(ctx, in)
+	text, err := readAll(ctx, in, maxInput)
 	if err != nil {
 		return "", err
 	}
@@ -24,15 +24,16 @@ func readValue(ctx context.Context, in io.Reader) (string, error) {
 	return value, nil
 }
 
-// readAll reads all of standard input, or gives up when ctx ends.
-func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
+// readAll reads all of standard input, which may have so many bytes, or gives up
+// when ctx ends.
+func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
 	type result struct {
 		text []byte
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() { // a read of a terminal cannot be interrupted, only left behind
-		text, err := io.ReadAll(io.LimitReader(in, maxInput+1))
+		text, err := io.ReadAll(io.LimitReader(in, most+1))
 		done <- result{text, err}
 	}()
 	select {
@@ -42,8 +43,8 @@ func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
 		if got.err != nil {
 			return nil, fmt.Errorf("standard input cannot be read: %w", got.err)
 		}
-		if len(got.text) > maxInput {
-			return nil, fmt.Errorf("standard input is longer than %d MiB", maxInput>>20)
+		if int64(len(got.text)) > most {
+			return nil, fmt.Errorf("standard input is longer than %d MiB", most>>20)
 		}
 		return got.text, nil
 	}

@@ -5,12 +5,15 @@
 //	secretref config  [-json] [-reveal] PATH    what a product's file says
 //	secretref check   [-timeout D] PATH | VALUE …
 //	secretref pointer POINTER < doc.json        the value's JSON text
+//	secretref keys    -store S COMMAND          a keyring: its secrets and keys
+//	secretref serve   -store S -addr HOST:PORT -token-file F
 //	secretref version
 //	secretref help    [COMMAND]
 //
-// PATH is a configuration file or a product's home directory. Results go to
-// standard output, errors and warnings to standard error. The exit status is 0,
-// 1 when something failed, 2 when the command line is wrong.
+// PATH is a configuration file or a product's home directory, S a file or the
+// URL of a database. Results go to standard output, errors and warnings to
+// standard error. The exit status is 0, 1 when something failed, 2 when the
+// command line is wrong.
 package main
 
 import (
@@ -25,12 +28,19 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/seed74218947/secretref"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
-	os.Exit(run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: isTerminal(os.Stdout)}))
+	os.Exit(run(ctx, os.Args[1:], streams{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		terminal: isTerminal(os.Stdout), watched: isTerminal(os.Stderr),
+	}))
 }
 
 // streams are what a command reads and writes.
@@ -38,11 +48,17 @@ type streams struct {
 	in       io.Reader
 	out, err io.Writer
 	terminal bool // out is read by a person
+	watched  bool // err is, as it is written
 }
 
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// flush writes what out holds back, for a command that does not end.
+func (s streams) flush() error {
+	if b, ok := s.out.(*bufio.Writer); ok {
+		return b.Flush()
+	}
+	return nil
 }
 
 // The exit statuses.
@@ -61,7 +77,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{resolveCommand(), configCommand(), checkCommand(), pointerCommand(), versionCommand()}
+	return []command{resolveCommand(), configCommand(), checkCommand(), pointerCommand(), keysCommand(), serveCommand(), versionCommand()}
 }
 
 // errReported is a failure that standard error or the output tells of already.
@@ -157,7 +173,8 @@ func writeUsage(w io.Writer) {
 		fmt.Fprintf(w, "  secretref %s\n", c.synopsis)
 	}
 	fmt.Fprint(w, "  secretref help [COMMAND]\n\n",
-		"PATH is a product's configuration file or home directory, VALUE a reference.\n",
+		"PATH is a product's configuration file or home directory, VALUE a reference, S a\n",
+		"keyring's file or the URL of its database.\n",
 		"Exit status: 0, 1 (failed), 2 (usage).\n")
 }
 
@@ -175,11 +192,11 @@ func parse(f *flag.FlagSet, args []string, least, most int) ([]string, error) {
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil, err
-	case err != nil && strings.HasPrefix(err.Error(), "invalid"):
+	case err != nil && (strings.HasPrefix(err.Error(), "invalid") || strings.HasPrefix(err.Error(), "flag needs")):
 		return nil, &usageError{err.Error()}
 	case err != nil:
 		// The package would quote what may be a password that begins with a dash.
-		return nil, &usageError{"unknown flag; a VALUE that begins with a dash stands behind \"--\""}
+		return nil, &usageError{"unknown flag; a VALUE or NAME that begins with a dash stands behind \"--\""}
 	case f.NArg() < least:
 		return nil, &usageError{"an argument is missing"}
 	case f.NArg() > most && slices.ContainsFunc(f.Args(), func(a string) bool { return len(a) > 1 && a[0] == '-' }):
@@ -193,13 +210,20 @@ func parse(f *flag.FlagSet, args []string, least, most int) ([]string, error) {
 // complain prints every error that err joins on a line of its own.
 func complain(w io.Writer, err error) {
 	for _, e := range parts(err) {
-		fmt.Fprintln(w, "secretref: "+message(e))
+		fmt.Fprintln(w, "secretref: "+message(e)+remedy(e))
 	}
 }
 
 // parts takes errors.Join apart. Other errors have several parents too, which
 // their text leaves out on purpose; those stay whole.
 func parts(err error) []error {
+	if located, ok := err.(*secretref.Error); ok {
+		all := parts(located.Err)
+		for i, e := range all {
+			all[i] = &secretref.Error{Source: located.Source, Reference: located.Reference, Err: e}
+		}
+		return all
+	}
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}

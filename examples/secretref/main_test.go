@@ -70,7 +70,7 @@ func (endless) Read(p []byte) (int, error) {
 }
 
 func TestInputIsBounded(t *testing.T) {
-	_, err := readAll(t.Context(), endless{})
+	_, err := readAll(t.Context(), endless{}, maxInput)
 	assert.EqualError(t, err, "standard input is longer than 16 MiB")
 }
 

@@ -10,9 +10,11 @@ import (
 func next(subjects []*subject) string {
 	const again = ", then run this check again"
 	var first *subject
-	doubts, loose := false, true
+	doubts, loose, ours := false, true, true
 	for _, x := range subjects {
 		loose = loose && x.loose
+		_, keyring := x.ref.(secretref.KeyringReference)
+		ours = ours && keyring
 		switch x.level() {
 		case wrong:
 			if first == nil || urgency(x) < urgency(first) {
@@ -28,6 +30,8 @@ func next(subjects []*subject) string {
 		return "mend first " + first.place + again
 	case doubts:
 		return "mend what the product may refuse" + again + "; after that restart the product, on every node" + where
+	case loose && ours:
+		return "put the reference into the configuration of a program that opens this keyring with the library"
 	case loose:
 		return "put the reference into the configuration file, check that, and restart the product, on every node"
 	}
@@ -37,8 +41,8 @@ func next(subjects []*subject) string {
 // urgency orders what is wrong by what has to be mended before the rest can be
 // seen; the smallest comes first.
 func urgency(x *subject) int {
-	order := []error{secretref.ErrSyntax, secretref.ErrUnsupported, secretref.ErrUnauthenticated, secretref.ErrUnavailable,
-		secretref.ErrDenied, secretref.ErrNotFound, secretref.ErrPointer}
+	order := []error{secretref.ErrSyntax, secretref.ErrUnsupported, secretref.ErrRootKey, secretref.ErrUnauthenticated, secretref.ErrUnavailable,
+		secretref.ErrDenied, secretref.ErrCorrupt, secretref.ErrNotFound, secretref.ErrPointer}
 	least := len(order)
 	for _, f := range x.findings {
 		for i, kind := range order {

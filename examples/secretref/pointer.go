@@ -28,7 +28,7 @@ func pointer(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	doc, err := readAll(ctx, s.in)
+	doc, err := readAll(ctx, s.in, maxInput)
 	if err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func mend(ref secretref.Reference, err error) string {
 	case errors.Is(err, secretref.ErrNotFound) && isAWS(ref):
 		return "; check secretId and region, and that the account above is the secret's"
 	}
-	return ""
+	return remedy(err)
 }
 
 func isAWS(ref secretref.Reference) bool {

@@ -10,14 +10,18 @@ import (
 func resolveCommand() command {
 	return command{
 		name:     "resolve",
-		synopsis: "resolve [-strict] VALUE | -",
+		synopsis: "resolve [-strict] [-store S] VALUE | -",
 		help: `
 Prints the secret that VALUE refers to, or VALUE itself if it is plaintext, and
 nothing else: not even a newline, unless standard output is a terminal. With "-"
 VALUE is read from standard input, without the newline at its end; a password on
 a command line is seen by everyone who lists processes.
 
-  -strict   plaintext and empty values are errors`,
+  -strict                     plaintext and empty values are errors
+` + storeFlagsHelp + `
+
+-store opens the keyring that references with "keyring" lead to: see
+"secretref help keys".`,
 		run: resolve,
 	}
 }
@@ -25,6 +29,8 @@ a command line is seen by everyone who lists processes.
 func resolve(ctx context.Context, args []string, s streams) error {
 	f := flags("resolve")
 	strict := f.Bool("strict", false, "")
+	var store storeFlags
+	store.register(f)
 	args, err := parse(f, args, 1, 1)
 	if err != nil {
 		return err
@@ -35,16 +41,27 @@ func resolve(ctx context.Context, args []string, s streams) error {
 			return err
 		}
 	}
-	resolver := secretref.New(&secretref.Options{Strict: *strict, Logger: warnings(s.err)})
+	log := warnings(s.err)
+	keyring, err := store.optional(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer keyring.close()
+	resolver := secretref.New(&secretref.Options{Strict: *strict, Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 	secret, err := resolver.Resolve(ctx, value)
 	if err != nil {
 		return err
 	}
+	return reveal(s, secret)
+}
+
+// reveal writes a secret and nothing else; a terminal needs a newline.
+func reveal(s streams, secret secretref.Secret) error {
 	text := secret.Reveal()
 	if s.terminal {
 		text += "\n"
 	}
-	_, err = io.WriteString(s.out, text)
+	_, err := io.WriteString(s.out, text)
 	return err
 }

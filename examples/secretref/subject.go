@@ -187,8 +187,23 @@ func (x *subject) form(value string) {
 		x.clearText(ref.Endpoint)
 	case secretref.AWSReference:
 		x.clearText(ref.EndpointOverride)
-	case secretref.KeyringReference:
-		x.doubt("keyring references are this library's own, the products do not know them")
+	}
+}
+
+// inKeyring finds what is to be said about a reference to a keyring: whether one
+// was opened, or why it could not be.
+func (x *subject) inKeyring(opened bool, lacking error) {
+	const own = "keyring references are this library's own, the products do not know them"
+	if _, ok := x.ref.(secretref.KeyringReference); !ok {
+		return
+	}
+	if lacking != nil && x.resolve != nil {
+		x.resolve = func(context.Context) (secretref.Secret, error) { return secretref.Secret{}, lacking }
+	}
+	if x.loose && opened {
+		x.note(own)
+	} else {
+		x.doubt(own)
 	}
 }
 

@@ -3,34 +3,8 @@ package sqlstore_test
 import (
 	"testing"
 
-	"github.com/seed74218947/secretref/internal/e2e/databases"
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
 	"github.com/seed74218947/secretref/internal/keystore/storetest"
 )
-
-// server is a kind of database server that the store must work with.
-type server struct {
-	name        string
-	dialect     sqlstore.Dialect
-	shared, own func(testing.TB) *databases.Database
-}
-
-var (
-	postgres = server{"PostgreSQL", sqlstore.PostgreSQL, databases.PostgreSQL, databases.OwnPostgreSQL}
-	mariadb  = server{"MariaDB", sqlstore.MySQL, databases.MariaDB, databases.OwnMariaDB}
-)
-
-// onEach runs the test on each of the servers, on all at the same time.
-func onEach(t *testing.T, test func(t *testing.T, s server)) {
-	t.Parallel()
-	for _, s := range []server{postgres, mariadb} {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			test(t, s)
-		})
-	}
-}
 
 func TestConformance(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
@@ -38,13 +12,37 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// place is a database in which every other Store has the same connections.
-func place(t testing.TB, s server, params ...string) storetest.Place {
-	d := s.shared(t)
-	pools := []*sqlstore.Store{sqlstore.New(d.Open(t, params...), s.dialect), sqlstore.New(d.Open(t, params...), s.dialect)}
-	next := 0
-	return func(testing.TB) keystore.Store {
-		next++
-		return pools[next%len(pools)]
+func TestConcurrency(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) { storetest.Concurrency(t, place(t, s)) })
+}
+
+// What a caller, or an administrator, may have set: where statements are put
+// together, whether unchanged rows count, character sets, time zones, quoting,
+// isolation.
+func TestConformanceWhateverTheConnectionIsLike(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		server
+		params []string
+	}{
+		"PostgreSQL without prepared statements": {postgres, []string{
+			"default_query_exec_mode=simple_protocol", "timezone=America/St_Johns",
+		}},
+		"PostgreSQL in serializable transactions": {postgres, []string{
+			"default_query_exec_mode=exec", "default_transaction_isolation=serializable", "timezone=Asia/Tokyo",
+		}},
+		"MariaDB without prepared statements": {mariadb, []string{
+			"interpolateParams=true", "charset=utf8mb4", "parseTime=true", "loc=Asia%2FTokyo", "time_zone=%27-03%3A30%27",
+			"sql_mode=%27ANSI_QUOTES,NO_BACKSLASH_ESCAPES%27",
+		}},
+		"MariaDB counting found rows": {mariadb, []string{
+			"clientFoundRows=true", "charset=latin1", "time_zone=%27%2B11%3A00%27", "tx_isolation=%27SERIALIZABLE%27",
+			"sql_mode=%27ANSI,STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES%27",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, func(t testing.TB) storetest.Place { return place(t, row.server, row.params...) })
+		})
 	}
 }

@@ -2,135 +2,157 @@ package bolt
 
 import (
 	"context"
-	"maps"
+	"errors"
+	"io/fs"
 	"os"
-	"slices"
-	"syscall"
+	"runtime"
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
 	"github.com/seed74218947/secretref/internal/seal"
 )
 
+// lease is the right to change keys: a lock that the kernel frees when the
+// process ends.
 type lease struct {
 	s    *Store
-	lock *os.File
+	lock *lockFile // nil once it was given back
 }
 
-// Acquire implements keystore.Store.
+// Acquire implements [keystore.Store].
 func (s *Store) Acquire(ctx context.Context) (keystore.Lease, error) {
-	if err := s.ended(ctx); err != nil {
+	if err := unfinished(ctx); err != nil {
+		return nil, s.located(err)
+	}
+	if err := s.use(s.path); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(s.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	path, err := target(s.path)
+	if err != nil {
+		return nil, unopened(s.path, err)
+	}
+	lock, err := openLock(ctx, path+".lock", func(f *os.File) error {
+		got, err := tryLock(f, true)
+		switch {
+		case err != nil:
+			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
+		case !got:
+			return fault.New(fault.RotationInProgress, "somebody else holds the lock %q", f.Name())
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		_ = f.Close()
-		return nil, fault.New(fault.RotationInProgress, "somebody else holds %s.lock", s.path)
-	}
-	return &lease{s, f}, nil
-}
-
-func (l *lease) update(ctx context.Context, f func(*state) error) error {
-	if err := l.s.ended(ctx); err != nil {
-		return err
-	}
-	if l.lock == nil {
-		return fault.New(fault.RotationInProgress, "the lease was given back")
-	}
-	return l.s.update(ctx, f)
+	return &lease{s, &lock}, nil
 }
 
 func (l *lease) Renew(ctx context.Context) error {
-	if err := l.s.ended(ctx); err != nil {
-		return err
+	if err := unfinished(ctx); err != nil {
+		return l.s.located(err)
 	}
-	if l.lock == nil {
+	return l.held()
+}
+
+// held proves that the lock is the one that others see.
+func (l *lease) held() error {
+	switch {
+	case l.lock == nil:
 		return fault.New(fault.RotationInProgress, "the lease was given back")
+	case !l.lock.current():
+		return fault.New(fault.RotationInProgress, "the lock %q was removed or replaced while it was held", l.lock.Name())
 	}
 	return nil
 }
 
-func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID, next keystore.Key, e keystore.Event) error {
-	return l.update(ctx, func(st *state) error {
-		keys, err := st.all()
-		if err != nil {
-			return err
-		}
-		old := keys.Active()
-		if keys.Root != root || old == nil || old.ID != from || keys.Retiring() != nil ||
-			slices.ContainsFunc(keys.Keys, func(k keystore.Key) bool { return k.ID == next.ID }) {
-			return keystore.ErrChanged
-		}
-		old.State, old.Deactivated = keystore.Retiring, st.now
-		next.State, next.Created, next.Activated = keystore.Active, st.now, st.now
-		if err := st.putKey(*old); err != nil {
-			return err
-		}
-		if err := st.putKey(next); err != nil {
-			return err
-		}
-		_, err = st.record(e)
+func (l *lease) update(ctx context.Context, use func(*change) error) error {
+	if err := l.Renew(ctx); err != nil {
 		return err
+	}
+	return l.s.update(ctx, func(c *change) error {
+		if err := l.held(); err != nil {
+			return err
+		}
+		return use(c)
 	})
+}
+
+func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID, next keystore.Key, e keystore.Event) error {
+	return l.update(ctx, func(c *change) error { return c.activate(root, from, next, e) })
 }
 
 func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []keystore.Swap) (moved int, err error) {
-	err = l.update(ctx, func(st *state) error { moved, err = st.move(from, to, swaps); return err })
-	return moved, err
+	err = l.update(ctx, func(c *change) error { moved, err = c.move(from, to, swaps); return err })
+	if err != nil {
+		return 0, err
+	}
+	return moved, nil
 }
 
 func (l *lease) Retire(ctx context.Context, id seal.KeyID, e keystore.Event) error {
-	return l.update(ctx, func(st *state) error {
-		k, err := st.in(id, keystore.Retiring, keystore.ErrChanged)
-		if err != nil {
-			return err
-		}
-		if err := st.inUse(id); err != nil {
-			return err
-		}
-		k.State = keystore.Inactive
-		if err := st.putKey(*k); err != nil {
-			return err
-		}
-		_, err = st.record(e)
-		return err
-	})
+	return l.update(ctx, func(c *change) error { return c.retire(id, e) })
 }
 
 func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e keystore.Event) error {
-	return l.update(ctx, func(st *state) error {
-		keys, err := st.all()
-		if err != nil {
-			return err
-		}
-		ids := map[seal.KeyID]bool{}
-		for i := range keys.Keys {
-			k := &keys.Keys[i]
-			ids[k.ID] = true
-			k.Wrapped = wrapped[k.ID]
-		}
-		if keys.Root != from || !maps.EqualFunc(ids, wrapped, func(bool, []byte) bool { return true }) {
-			return keystore.ErrChanged
-		}
-		for _, k := range keys.Keys {
-			if err := st.putKey(k); err != nil {
-				return err
-			}
-		}
-		if err := st.putRoot(to); err != nil {
-			return err
-		}
-		_, err = st.record(e)
-		return err
-	})
+	return l.update(ctx, func(c *change) error { return c.rewrap(from, to, wrapped, e) })
 }
 
+// Release does not wait, and so needs no context.
 func (l *lease) Release(context.Context) {
 	if l.lock != nil {
 		_ = l.lock.Close()
 		l.lock = nil
+	}
+}
+
+// lockFile is a file that is there to be locked.
+type lockFile struct{ *os.File }
+
+// openLock opens a lock file, makes it if need be, and locks it. The lock is on
+// the file that is at the path once it has been taken.
+func openLock(ctx context.Context, path string, lock func(*os.File) error) (lockFile, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|openFlags, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			f, err = newFile(path)
+		}
+		switch {
+		case errors.Is(err, fs.ErrExist): // another made it in between
+		case err != nil:
+			return lockFile{}, unopened(path, err)
+		default:
+			l := lockFile{f}
+			if err = lock(f); err == nil && l.current() {
+				return l, nil
+			}
+			_ = f.Close()
+			if err != nil {
+				return lockFile{}, err
+			}
+		}
+		if err := unfinished(ctx); err != nil {
+			return lockFile{}, err
+		}
+	}
+}
+
+// current reports whether the file that is locked is the one at its path.
+func (l lockFile) current() bool {
+	mine, err := l.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(l.Name())
+	return err == nil && os.SameFile(mine, there)
+}
+
+// remove removes the file and frees the lock, in this order, so that whoever
+// waits for it finds that it is not the current one any more. Windows does not
+// remove a file that is open.
+func (l lockFile) remove() {
+	_ = os.Remove(l.Name())
+	_ = l.Close()
+	if runtime.GOOS == "windows" {
+		_ = os.Remove(l.Name())
 	}
 }

@@ -6,99 +6,186 @@ import (
 	"hash/crc32"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/bolt/pages"
 	"github.com/seed74218947/secretref/internal/seal"
 )
 
-// The buckets. Each value in them begins with a checksum of its key and the
-// rest of it.
-var (
-	metaBucket   = []byte("meta")   // metaKey: metaRow
-	keysBucket   = []byte("keys")   // key id: keyRow
-	boxesBucket  = []byte("boxes")  // name: key id, box
-	eventsBucket = []byte("events") // seq: eventRow
-	metaKey      = []byte("keyring")
+// The buckets of the file. bbolt has checksums only for its meta pages, so each
+// value brings its own, CRC-32C.
+const (
+	metaBucket   = "meta"   // metaKey → row of metaRow
+	keysBucket   = "keys"   // key id(8) → row of keyRow
+	boxesBucket  = "boxes"  // name → sum of name and key id(4), sum of all(4), key id(8), box
+	eventsBucket = "events" // seq(8) → row of eventRow
+
+	metaKey = "keyring"
+	schema  = 1
 )
 
-const schema = 1
+// A row is the sum of its key and its text(4), and its text, which is JSON.
+type (
+	metaRow struct {
+		Schema int
+		Root   []byte
+	}
+	keyRow struct {
+		State                           keystore.State
+		Wrapped                         []byte
+		Seals                           uint64
+		Created, Activated, Deactivated time.Time
+	}
+	eventRow struct {
+		Time                           time.Time
+		Actor, Action, Outcome, Detail string
+		Keys                           []seal.KeyID
+	}
+)
 
-type metaRow struct {
-	Schema int
-	Root   []byte
-}
-
-type keyRow struct {
-	State                           keystore.State
-	Wrapped                         []byte
-	Seals                           uint64
-	Created, Activated, Deactivated time.Time
-}
-
-type eventRow struct {
-	Time                           time.Time
-	Actor, Action, Outcome, Detail string
-	Keys                           []seal.KeyID
-}
-
-const sumSize = 4
+const (
+	sumSize     = 4
+	boxHeadSize = 2*sumSize + 8
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func sum(key, value []byte) uint32 {
-	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
-}
-
-// summed returns the value to be stored under key for the parts of it.
-func summed(key []byte, parts ...[]byte) []byte {
-	value := make([]byte, sumSize)
+func sum(parts ...[]byte) (s uint32) {
 	for _, p := range parts {
-		value = append(value, p...)
+		s = crc32.Update(s, castagnoli, p)
 	}
-	binary.BigEndian.PutUint32(value, sum(key, value[sumSize:]))
-	return value
+	return s
 }
 
-// checked returns what summed was given. It belongs to the transaction.
-func checked(key, value []byte) ([]byte, error) {
-	if len(value) < sumSize || binary.BigEndian.Uint32(value) != sum(key, value[sumSize:]) {
-		return nil, damaged("an entry does not have its checksum")
+// idKey returns the key of a key's or an event's row.
+func idKey[T ~uint64 | ~int64](id T) []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
+
+func parseIDKey[T ~uint64 | ~int64](key []byte) (T, error) {
+	if len(key) != 8 {
+		return 0, corrupt("a row has a wrong key")
+	}
+	return T(binary.BigEndian.Uint64(key)), nil
+}
+
+func encodeRow(key []byte, row any) ([]byte, error) {
+	text, err := json.Marshal(row)
+	if err != nil {
+		return nil, err
+	}
+	return append(binary.BigEndian.AppendUint32(nil, sum(key, text)), text...), nil
+}
+
+// rowText returns the JSON of a row that has its checksum.
+func rowText(e pages.Entry) ([]byte, error) {
+	value, err := e.Value()
+	if err != nil {
+		return nil, err
+	}
+	if len(value) < sumSize || binary.BigEndian.Uint32(value) != sum(e.Key, value[sumSize:]) {
+		return nil, corrupt("a row does not have its checksum")
 	}
 	return value[sumSize:], nil
 }
 
-func damaged(what string) error { return fault.New(fault.Corrupt, "%s: restore a backup", what) }
-
-func idKey[T ~uint64 | ~int64](id T) []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
-
-func putJSON(b *bbolt.Bucket, key []byte, row any) error {
-	text, err := json.Marshal(row)
-	if err != nil {
-		return err
-	}
-	return b.Put(key, summed(key, text))
-}
-
-func parseJSON(key, value []byte, row any) error {
-	text, err := checked(key, value)
+func parseRow(e pages.Entry, row any) error {
+	text, err := rowText(e)
 	if err != nil {
 		return err
 	}
 	if json.Unmarshal(text, row) != nil {
-		return damaged("an entry cannot be read")
+		return corrupt("a row cannot be read")
 	}
 	return nil
 }
 
-func parseBox(name, value []byte) (seal.KeyID, []byte, error) {
-	value, err := checked(name, value)
+func parseMeta(e pages.Entry) (root seal.Fingerprint, err error) {
+	var row metaRow
+	if err := parseRow(e, &row); err != nil {
+		return root, err
+	}
+	if row.Schema > schema {
+		return root, fault.New(fault.Unsupported, "the keyring was made by a newer program: its version is %d, and this program knows %d", row.Schema, schema)
+	}
+	if row.Schema < 1 || len(row.Root) != len(root) {
+		return root, corrupt("its first row is incomplete")
+	}
+	return seal.Fingerprint(row.Root), nil
+}
+
+func parseKey(e pages.Entry) (k keystore.Key, err error) {
+	var row keyRow
+	if err := parseRow(e, &row); err != nil {
+		return k, err
+	}
+	k = keystore.Key{
+		State: row.State, Wrapped: row.Wrapped, Seals: row.Seals,
+		Created: row.Created, Activated: row.Activated, Deactivated: row.Deactivated,
+	}
+	k.ID, err = parseIDKey[seal.KeyID](e.Key)
+	return k, err
+}
+
+func parseEvent(e pages.Entry) (event keystore.Event, err error) {
+	var row eventRow
+	if err := parseRow(e, &row); err != nil {
+		return event, err
+	}
+	event = keystore.Event{
+		Time: row.Time, Actor: row.Actor, Action: row.Action, Outcome: row.Outcome, Keys: row.Keys, Detail: row.Detail,
+	}
+	event.Seq, err = parseIDKey[int64](e.Key)
+	return event, err
+}
+
+// encodeBox has two checksums, so that the name and the key of a box are known
+// also if the box is damaged: whoever finds it can then name it, and it can be
+// deleted or replaced.
+func encodeBox(name []byte, id seal.KeyID, box []byte) []byte {
+	v := make([]byte, boxHeadSize, boxHeadSize+len(box))
+	key := v[2*sumSize:]
+	binary.BigEndian.PutUint64(key, uint64(id))
+	binary.BigEndian.PutUint32(v, sum(name, key))
+	binary.BigEndian.PutUint32(v[sumSize:], sum(name, key, box))
+	return append(v, box...)
+}
+
+// boxKey returns the key that a box is under.
+func boxKey(e pages.Entry) (seal.KeyID, error) {
+	head, err := e.Head(boxHeadSize)
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
-	if len(value) < 8 {
-		return 0, nil, damaged("a box is cut off")
+	if len(head) < boxHeadSize || binary.BigEndian.Uint32(head) != sum(e.Key, head[2*sumSize:]) {
+		return 0, corrupt("an entry does not have its checksum")
 	}
-	return seal.KeyID(binary.BigEndian.Uint64(value)), value[8:], nil
+	return seal.KeyID(binary.BigEndian.Uint64(head[2*sumSize:])), nil
+}
+
+// parseBox returns the key that a box is under, and the box, or whole false if
+// that is damaged.
+func parseBox(e pages.Entry) (id seal.KeyID, box []byte, whole bool, err error) {
+	if id, err = boxKey(e); err != nil {
+		return 0, nil, false, err
+	}
+	v, err := e.Value()
+	if err != nil {
+		return 0, nil, false, err
+	}
+	if binary.BigEndian.Uint32(v[sumSize:]) != sum(e.Key, v[2*sumSize:]) {
+		return id, nil, false, nil
+	}
+	return id, append([]byte{}, v[boxHeadSize:]...), true, nil
+}
+
+// proveEntry proves what pages.Check cannot know.
+func proveEntry(bucket string, e pages.Entry) (err error) {
+	switch bucket {
+	case metaBucket, keysBucket, eventsBucket:
+		_, err = rowText(e)
+	case boxesBucket:
+		_, err = boxKey(e)
+	default:
+		err = corrupt("it has a bucket that does not belong to a keyring")
+	}
+	return err
 }

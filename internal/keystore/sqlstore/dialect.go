@@ -33,8 +33,11 @@ type dialect struct {
 	// the key is not active.
 	put string
 
-	// hold prolongs the lease if its token is the argument.
-	hold string
+	// guard makes the database end a transaction whose client has fallen silent
+	// without closing the connection, as a machine does that loses its power: its
+	// locks would outlive the lease. It is run in the transaction, and unguard,
+	// unless empty, on the same connection when the transaction has ended.
+	guard, unguard string
 
 	// gate, unless empty, waits in a queue for every Put that has claimed a key
 	// to end, and makes those behind it wait.
@@ -53,12 +56,14 @@ type dialect struct {
 	returning bool
 }
 
-// lapse is how long the lease is held without being prolonged, in microseconds.
-const lapse = "15000000"
+const (
+	lapse   = "15000000" // how long the lease is held without being prolonged, in microseconds
+	silence = "15"       // how long a client may be silent amid a transaction, in seconds
+)
 
 // text makes a statement of the database's out of one of ours.
 func (d *dialect) text(statement string) string {
-	statement = strings.NewReplacer("{bytes}", d.bytes, "{now}", d.now, "{share}", d.share, "{lapse}", lapse, "{head}", strconv.Itoa(seal.HeadSize)).Replace(statement)
+	statement = strings.NewReplacer("{bytes}", d.bytes, "{now}", d.now, "{share}", d.share, "{lapse}", lapse, "{silence}", silence, "{head}", strconv.Itoa(seal.HeadSize)).Replace(statement)
 	if !d.numbered {
 		return statement
 	}

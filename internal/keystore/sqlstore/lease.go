@@ -61,7 +61,7 @@ func (l *lease) within(ctx context.Context, f func(q session) error) error {
 		return lost()
 	}
 	return l.store.within(ctx, func(q session) error {
-		held, err := q.exec(ctx, q.hold, l.token)
+		held, err := q.exec(ctx, `UPDATE secretref_lease SET expires = {now} + {lapse} WHERE id = 1 AND token = ?`, l.token)
 		if err != nil {
 			return err
 		}

@@ -65,6 +65,10 @@ func mysql() *dialect {
 			`INSERT IGNORE INTO secretref_meta (id, version) VALUES (1, 1)`,
 		},
 
+		// The only limit that both MySQL and MariaDB have is one of the session.
+		guard:   `SET @secretref_wait = @@SESSION.wait_timeout, SESSION wait_timeout = {silence}`,
+		unguard: `SET SESSION wait_timeout = @secretref_wait`,
+
 		// A locking read sees the latest version of the key's row, and the lock
 		// ends with the statement's transaction.
 		put: `INSERT INTO secretref_boxes (name, key_id, box, length)
@@ -73,7 +77,6 @@ func mysql() *dialect {
 			WHERE k.id = ? AND k.state = 'active' LOCK IN SHARE MODE
 			ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length), writes = (writes + 1) & 1023`,
 
-		hold: `UPDATE secretref_lease SET expires = {now} + {lapse} WHERE id = 1 AND token = ?`,
 		page: mysqlPage,
 		move: mysqlMove,
 	}
@@ -94,7 +97,7 @@ func mysqlPage(all bool, limit int) string {
 // mysqlMove moves as many boxes as fit into a packet that any server takes
 // which can hold the longest box.
 func mysqlMove(from, to int64, swaps []keystore.Swap) (string, []any, int) {
-	const most, size = 1000, 1 << 20
+	const most, size = 250, 1 << 20
 	args := make([]any, 0, 3*min(len(swaps), most)+2)
 	var table strings.Builder
 	n, bytes := 0, 0

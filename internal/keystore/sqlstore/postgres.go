@@ -56,16 +56,13 @@ func postgres() *dialect {
 			`INSERT INTO secretref_meta (id, version) VALUES (1, 1) ON CONFLICT DO NOTHING`,
 		},
 
+		guard: `SET LOCAL idle_in_transaction_session_timeout = '{silence}s'`,
+
 		// The key's row is locked, in its latest version, before there is
 		// anything to insert; the lock ends with the statement's transaction.
 		put: `INSERT INTO secretref_boxes (name, key_id, box)
 			SELECT {bytes}, id, {bytes} FROM secretref_keys WHERE id = ? AND state = 'active' FOR SHARE
 			ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`,
-
-		// If the connection falls silent in the midst of the transaction, its
-		// locks would outlive the lease.
-		hold: `UPDATE secretref_lease SET expires = {now} + {lapse} WHERE id = 1 AND token = ?
-			RETURNING set_config('idle_in_transaction_session_timeout', '15s', true)`,
 
 		// An UPDATE waits for those who share a row, but further ones may join
 		// them meanwhile, for ever. The queue of a table's lock is fair.

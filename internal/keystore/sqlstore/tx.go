@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"math/rand/v2"
 	"time"
 )
@@ -48,16 +49,37 @@ func (s *Store) do(ctx context.Context, f func(q session) error) error {
 // within runs f in a transaction, which ends well if f does. f may run again.
 func (s *Store) within(ctx context.Context, f func(q session) error) error {
 	return again(ctx, func() error {
-		tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		conn, err := s.db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if s.dialect.unguard != "" {
+			defer s.unguard(ctx, conn)
+		}
+		tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = tx.Rollback() }()
-		if err := f(session{s.dialect, tx}); err != nil {
+		q := session{s.dialect, tx}
+		if _, err := q.exec(ctx, s.dialect.guard); err != nil {
+			return err
+		}
+		if err := f(q); err != nil {
 			return err
 		}
 		return tx.Commit()
 	})
+}
+
+// unguard leaves a connection to others as it was, or not at all.
+func (s *Store) unguard(ctx context.Context, conn *sql.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if _, err := conn.ExecContext(ctx, s.dialect.unguard); err != nil {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
 }
 
 // again repeats what the database rolled back in favour of others, and

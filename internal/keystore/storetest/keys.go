@@ -25,9 +25,9 @@ var keyTests = []test{
 		require.NoError(t, s.Reserve(t.Context(), key1, seal.MaxSeals-10))
 		require.ErrorIs(t, s.Reserve(t.Context(), key1, 11), keystore.ErrSpent)
 		require.ErrorIs(t, s.Reserve(t.Context(), key1, math.MaxUint64), keystore.ErrSpent, "the sum overflows")
-		assert.EqualValues(t, seal.MaxSeals-10, load(t, s).Active().Seals)
+		assert.Equal(t, uint64(seal.MaxSeals-10), load(t, s).Active().Seals)
 		require.NoError(t, s.Reserve(t.Context(), key1, 10))
-		assert.EqualValues(t, seal.MaxSeals, load(t, s).Active().Seals)
+		assert.Equal(t, uint64(seal.MaxSeals), load(t, s).Active().Seals)
 		require.ErrorIs(t, s.Reserve(t.Context(), key1, 1), keystore.ErrSpent)
 	}},
 

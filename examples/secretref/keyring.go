@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
+)
+
+// within is an error and the place that it is about.
+type within struct {
+	place string
+	err   error
+}
+
+func (e *within) Error() string { return e.place + ": " + message(e.err) }
+
+func (e *within) Unwrap() error { return e.err }
+
+// opened is a keyring and what it needs while it is open.
+type opened struct {
+	*secretref.Keyring
+	location location
+	boot     *secretref.Resolver // for root keys and the database's password
+	db       *sql.DB             // nil: the store is a file
+}
+
+// openKeyring opens the keyring that the flags name. A keyring that is not there
+// is only made where that is wanted: a misspelt path must not end in an empty
+// keyring that is fine.
+func openKeyring(ctx context.Context, o storeFlags, create bool, opts secretref.KeyringOptions) (k *opened, err error) {
+	k = &opened{}
+	if k.location, err = o.location(); err != nil {
+		return nil, err
+	}
+	k.boot = secretref.New(&secretref.Options{Logger: opts.Logger})
+	defer func() {
+		if err != nil {
+			_ = k.Close()
+		}
+	}()
+	if opts.RootKey, err = readRootKey(ctx, k.boot, o.rootKeyFile); err != nil {
+		return nil, err
+	}
+	if opts.PreviousRootKey, err = readRootKey(ctx, k.boot, o.previousFile); err != nil {
+		return nil, err
+	}
+	if k.location.dialect != 0 {
+		if k.db, err = k.location.database(k.boot); err != nil {
+			return nil, err
+		}
+	}
+	if !create && k.empty(ctx) {
+		return nil, &within{k.location.name, fault.New(fault.NotFound, "there is no keyring yet: is the place right? \"secretref keys put\" makes one")}
+	}
+	k.Keyring, err = secretref.OpenKeyring(ctx, k.store(), &opts)
+	return k, err
+}
+
+func (k *opened) store() secretref.KeyStore {
+	if k.db == nil {
+		return secretref.FileStore(k.location.name)
+	}
+	return secretref.SQLStore(k.db, k.location.dialect)
+}
+
+// empty reports whether there is certainly no keyring. What else is the matter
+// opening it says better.
+func (k *opened) empty(ctx context.Context) bool {
+	if k.db == nil {
+		_, err := os.Stat(k.location.name)
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	dialect := sqlstore.PostgreSQL
+	if k.location.dialect == secretref.MySQL {
+		dialect = sqlstore.MySQL
+	}
+	_, err := sqlstore.New(k.db, dialect).Load(ctx)
+	return errors.Is(err, keystore.ErrEmpty)
+}
+
+// Close closes the keyring and what it needed.
+func (k *opened) Close() error {
+	var errs []error
+	if k.Keyring != nil {
+		errs = append(errs, k.Keyring.Close())
+	}
+	if k.db != nil {
+		errs = append(errs, k.db.Close())
+	}
+	return errors.Join(append(errs, k.boot.Close())...)
+}
+
+// optional opens the keyring for references to what is stored in it, or returns
+// nil if the flags name none.
+func (o *storeFlags) optional(ctx context.Context, log *slog.Logger) (*opened, error) {
+	if *o == (storeFlags{}) {
+		return nil, nil
+	}
+	return openKeyring(ctx, *o, false, secretref.KeyringOptions{Logger: log})
+}
+
+// close is Close for a keyring that may not have been opened.
+func (k *opened) close() {
+	if k != nil {
+		_ = k.Close()
+	}
+}
+
+// keyring is what a Resolver is given.
+func (k *opened) keyring() *secretref.Keyring {
+	if k == nil {
+		return nil
+	}
+	return k.Keyring
+}

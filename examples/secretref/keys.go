@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed74218947/secretref"
+)
+
+func keysCommand() command {
+	return command{
+		name:     "keys",
+		synopsis: "keys -store S COMMAND [NAME]",
+		help: `
+Keeps secrets in a keyring, sealed under keys that can be replaced. The commands:
+
+  put NAME          stores the secret on standard input, up to 1 MiB, byte for
+                    byte, in the place of any other; at a terminal it is typed
+                    twice, unseen, and is one line without its newline. The first
+                    put makes the keyring
+  get NAME          prints the secret and nothing else
+  delete NAME       removes the secret
+  names             lists the names of all secrets
+  list [-json]      lists the keys
+  verify            opens every secret and every key
+  audit [-json]     prints the audit log, a line for each event
+  rotate [-if-older-than D]
+                    makes a new key and seals all secrets with it anew; the old
+                    key becomes inactive. With D, such as 90d or 36h, only if the
+                    active key is that old and no other node does so already. A
+                    rotation that was interrupted is finished by the next one
+  inactive [-json]  lists the keys that no secret needs
+  delete-inactive   deletes them: what is in a backup from before they became
+                    inactive cannot be opened any more
+  change-root [-new-root-key-file F]
+                    wraps the keys with another root key. A store that is a file S
+                    and has its root key in S.key gets a new one there. Keep the
+                    former root key as long as backups from before
+  new-root-key F    writes a new root key to the new file F; needs no store
+
+` + storeFlagsHelp + `
+
+Flags stand before or behind the command, and before NAME; a NAME that begins
+with a dash stands behind "--". The audit log has USER@HOST as who did it.
+` + storeNotes,
+		run: keys,
+	}
+}
+
+// keysFlags are the flags of the commands.
+type keysFlags struct {
+	json       bool
+	olderThan  time.Duration // 0: not given
+	newRootKey string
+}
+
+// keysTask is one of the commands of keys.
+type keysTask struct {
+	name   string
+	args   int  // how many it has
+	create bool // it makes the keyring if there is none
+
+	flags func(*flag.FlagSet, *keysFlags)        // nil: none
+	check func(o storeFlags, f keysFlags) error  // nil: they are right
+	run   func(context.Context, *keysCall) error // on the keyring
+	alone func(args []string, s streams) error   // instead, without one
+}
+
+// keysCall is one call of a command.
+type keysCall struct {
+	*opened
+	given    storeFlags
+	flags    keysFlags
+	args     []string
+	streams  streams
+	progress *progress
+}
+
+func (c *keysCall) printf(format string, args ...any) error {
+	_, err := fmt.Fprintf(c.streams.out, format, args...)
+	return err
+}
+
+func keysTasks() []keysTask {
+	asJSON := func(f *flag.FlagSet, o *keysFlags) { f.BoolVar(&o.json, "json", false, "") }
+	return []keysTask{
+		{name: "put", args: 1, create: true, run: putSecret},
+		{name: "get", args: 1, run: getSecret},
+		{name: "delete", args: 1, run: deleteSecret},
+		{name: "names", run: listNames},
+		{name: "list", flags: asJSON, run: listKeys},
+		{name: "verify", run: verifyKeys},
+		{name: "audit", flags: asJSON, run: printAudit},
+		{name: "rotate", run: rotateKeys,
+			flags: func(f *flag.FlagSet, o *keysFlags) { f.Func("if-older-than", "", parseAge(&o.olderThan)) }},
+		{name: "inactive", flags: asJSON, run: listInactive},
+		{name: "delete-inactive", run: deleteInactive},
+		{name: "change-root", check: checkChangeRoot, run: changeRoot,
+			flags: func(f *flag.FlagSet, o *keysFlags) { f.StringVar(&o.newRootKey, "new-root-key-file", "", "") }},
+		{name: "new-root-key", args: 1, alone: newRootKey},
+	}
+}
+
+func keys(ctx context.Context, args []string, s streams) error {
+	const any = 1 << 20
+	var store storeFlags
+	f := flags("keys")
+	store.register(f)
+	args, err := parse(f, args, 0, any)
+	if err != nil {
+		return err
+	}
+	task, err := findTask(args)
+	if err != nil {
+		return err
+	}
+	c := &keysCall{streams: s, progress: newProgress(s)}
+	f = flags("keys " + task.name)
+	store.register(f)
+	if task.flags != nil {
+		task.flags(f, &c.flags)
+	}
+	if c.args, err = parse(f, args[1:], task.args, task.args); err != nil {
+		return err
+	}
+	if task.alone != nil {
+		return task.alone(c.args, s)
+	}
+	c.given = store
+	if _, err := store.location(); err != nil {
+		return err
+	}
+	if task.check != nil {
+		if err := task.check(store, c.flags); err != nil {
+			return err
+		}
+	}
+	return c.do(ctx, task)
+}
+
+// findTask returns the command that args name. It does not repeat what it does
+// not know: that may be a secret.
+func findTask(args []string) (keysTask, error) {
+	tasks := keysTasks()
+	var names []string
+	for _, t := range tasks {
+		names = append(names, t.name)
+	}
+	if len(args) == 0 {
+		return keysTask{}, &usageError{"a command is missing; there are " + strings.Join(names, ", ")}
+	}
+	i := slices.Index(names, args[0])
+	if i < 0 {
+		return keysTask{}, &usageError{"keys has no such command; there are " + strings.Join(names, ", ")}
+	}
+	return tasks[i], nil
+}
+
+// do opens the keyring and carries out the task.
+func (c *keysCall) do(ctx context.Context, task keysTask) error {
+	ctx = secretref.WithActor(ctx, actor())
+	defer c.progress.end()
+	var err error
+	c.opened, err = openKeyring(ctx, c.given, task.create, secretref.KeyringOptions{
+		Progress: c.progress.show,
+		Logger:   warnings(c.streams.err),
+		Audit:    c.tellOfCreation,
+	})
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return task.run(ctx, c)
+}
+
+// tellOfCreation says what must be kept of a keyring that was just made.
+func (c *keysCall) tellOfCreation(_ context.Context, e secretref.AuditEvent) {
+	switch {
+	case e.Action != "create":
+	case c.given.rootKeyFile != "":
+		fmt.Fprintf(c.streams.err, "secretref: a new keyring: without the root key in %s its secrets are lost, so keep a copy of that\n", c.given.rootKeyFile)
+	default:
+		fmt.Fprintf(c.streams.err, "secretref: a new keyring: without the root key in %s.key its secrets are lost, so keep a copy of that, apart from backups of %[1]s\n", c.given.store)
+	}
+}
+
+// actor is who uses the command, for the audit log.
+func actor() string {
+	name := fmt.Sprintf("uid %d", os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+	return name + "@" + host
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/seed74218947/secretref"
+)
+
+func listKeys(ctx context.Context, c *keysCall) error {
+	infos, err := c.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	return c.writeKeys(infos)
+}
+
+func listInactive(ctx context.Context, c *keysCall) error {
+	infos, err := c.Inactive(ctx)
+	if err != nil {
+		return err
+	}
+	if len(infos) == 0 && !c.flags.json {
+		return c.printf("there is no inactive key\n")
+	}
+	return c.writeKeys(infos)
+}
+
+func (c *keysCall) writeKeys(infos []secretref.KeyInfo) error {
+	if c.flags.json {
+		return writeKeysJSON(c.streams.out, infos)
+	}
+	return writeKeysTable(c.streams.out, infos)
+}
+
+func writeKeysTable(w io.Writer, infos []secretref.KeyInfo) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tSTATE\tCREATED\tACTIVATED\tDEACTIVATED\tSECRETS\tSEALS")
+	for _, k := range infos {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", k.ID, k.State,
+			instant(k.Created), instant(k.Activated), instant(k.Deactivated), k.Boxes, k.Seals)
+	}
+	return t.Flush()
+}
+
+// instant writes a time that may be none.
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// keyJSON is a key as list -json prints it. A time that is none is null.
+type keyJSON struct {
+	ID          string             `json:"id"`
+	State       secretref.KeyState `json:"state"`
+	Created     *time.Time         `json:"created"`
+	Activated   *time.Time         `json:"activated"`
+	Deactivated *time.Time         `json:"deactivated"`
+	Secrets     int                `json:"secrets"`
+	Seals       uint64             `json:"seals"`
+}
+
+func writeKeysJSON(w io.Writer, infos []secretref.KeyInfo) error {
+	some := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		t = t.UTC()
+		return &t
+	}
+	list := []keyJSON{}
+	for _, k := range infos {
+		list = append(list, keyJSON{k.ID, k.State, some(k.Created), some(k.Activated), some(k.Deactivated), k.Boxes, k.Seals})
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(list)
+}
+
+// eventJSON is a line that audit -json prints.
+type eventJSON struct {
+	Time    time.Time `json:"time"`
+	Actor   string    `json:"actor"`
+	Action  string    `json:"action"`
+	Outcome string    `json:"outcome"`
+	Keys    []string  `json:"keys"`
+	Detail  string    `json:"detail"`
+}
+
+func printAudit(ctx context.Context, c *keysCall) error {
+	e := json.NewEncoder(c.streams.out)
+	e.SetEscapeHTML(false)
+	for event, err := range c.AuditLog(ctx) {
+		if err != nil {
+			return err
+		}
+		if c.flags.json {
+			err = e.Encode(eventJSON{event.Time.UTC(), event.Actor, event.Action, event.Outcome, append([]string{}, event.Keys...), event.Detail})
+		} else {
+			err = c.printf("%s\n", eventLine(event))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eventLine is an event as people read it: who did what, and how it ended.
+func eventLine(e secretref.AuditEvent) string {
+	line := fmt.Sprintf("%s  %-15s  %-7s  by %s", instant(e.Time), e.Action, e.Outcome, printable(e.Actor))
+	if len(e.Keys) > 0 {
+		line += ", keys " + strings.Join(e.Keys, " ")
+	}
+	if e.Detail != "" {
+		line += ": " + printable(e.Detail)
+	}
+	return line
+}

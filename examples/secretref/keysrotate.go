@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed74218947/secretref"
+)
+
+func verifyKeys(ctx context.Context, c *keysCall) error {
+	if err := c.Verify(ctx); err != nil {
+		return err
+	}
+	infos, err := c.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	secrets := 0
+	for _, k := range infos {
+		secrets += k.Boxes
+	}
+	return c.printf("all is well: %s, %s\n", count(secrets, "secret"), count(len(infos), "key"))
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
+}
+
+// parseAge reads a duration, which may also be a number of days.
+func parseAge(age *time.Duration) func(string) error {
+	return func(text string) error {
+		const day = 24 * time.Hour
+		if days, ok := strings.CutSuffix(text, "d"); ok {
+			n, err := strconv.ParseInt(days, 10, 64)
+			if err != nil || n <= 0 || n > int64(1<<63-1)/int64(day) {
+				return errors.New("not a number of days")
+			}
+			*age = time.Duration(n) * day
+			return nil
+		}
+		d, err := time.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return errors.New("not a duration such as 90d, 36h or 30m")
+		}
+		*age = d
+		return nil
+	}
+}
+
+func rotateKeys(ctx context.Context, c *keysCall) error {
+	var done secretref.Rotation
+	var err error
+	rotated := true
+	if c.flags.olderThan > 0 {
+		done, rotated, err = c.RotateIfOlder(ctx, c.flags.olderThan)
+	} else {
+		done, err = c.Rotate(ctx)
+	}
+	c.progress.end()
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return interrupted(done)
+	case err != nil:
+		c.nameBlocked(done.Blocked, err)
+		return err
+	case !rotated:
+		return c.printf("nothing to do: the active key is not that old, or another node is rotating\n")
+	}
+	return c.printf("rotated from key %s to %s: %s sealed anew\n", done.From, done.To, count(done.Moved, "secret"))
+}
+
+// interrupted says what an interrupt has left behind.
+func interrupted(done secretref.Rotation) error {
+	if done.To == "" {
+		return errors.New("interrupted: nothing was changed")
+	}
+	return fmt.Errorf("interrupted: %s sealed anew with key %s so far, nothing is lost, and the next \"secretref keys rotate\" finishes it",
+		count(done.Moved, "secret"), done.To)
+}
+
+// nameBlocked names the secrets that stop a rotation and that its error has no
+// room for.
+func (c *keysCall) nameBlocked(names []string, err error) {
+	text := err.Error()
+	for _, name := range names {
+		if quoted := strconv.Quote(name); !strings.Contains(text, quoted) {
+			fmt.Fprintf(c.streams.err, "secretref: it cannot be opened: %s\n", quoted)
+		}
+	}
+}
+
+func deleteInactive(ctx context.Context, c *keysCall) error {
+	deleted, err := c.DeleteInactive(ctx)
+	if err != nil {
+		return err
+	}
+	if len(deleted) == 0 {
+		return c.printf("there is no inactive key\n")
+	}
+	for _, k := range deleted {
+		if err := c.printf("deleted key %s\n", k.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkChangeRoot(o storeFlags, f keysFlags) error {
+	if o.rootKeyFile != "" && f.newRootKey == "" {
+		return &usageError{"give the new root key with -new-root-key-file: \"secretref keys new-root-key FILE\" makes one"}
+	}
+	return nil
+}
+
+func changeRoot(ctx context.Context, c *keysCall) error {
+	next := secretref.NewRootKey()
+	if c.flags.newRootKey != "" {
+		var err error
+		if next, err = readRootKey(ctx, c.boot, c.flags.newRootKey); err != nil {
+			return err
+		}
+	}
+	if err := c.ChangeRootKey(ctx, next); err != nil {
+		return err
+	}
+	if c.given.rootKeyFile == "" {
+		return c.printf("the root key in %s.key is a new one: keep a copy of it, and of the former one as long as backups from before\n", c.given.store)
+	}
+	return c.printf("the keys are wrapped with the root key in %s: give it as -root-key-file from now on, and keep the former one as long as backups from before\n", c.flags.newRootKey)
+}
+
+func newRootKey(args []string, s streams) error {
+	if err := writeRootKey(args[0]); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(s.out, "a new root key is in %s: keep a copy of it, apart from backups of the keyring\n", printable(args[0]))
+	return err
+}
+
+// progress is a line on a terminal that says how far a rotation is.
+type progress struct {
+	streams streams
+	begun   bool
+}
+
+func newProgress(s streams) *progress { return &progress{streams: s} }
+
+// show writes the line in the place of the one before.
+func (p *progress) show(done, total int) {
+	if p.streams.watched {
+		fmt.Fprintf(p.streams.err, "\rsealed anew: %d of %d", done, total)
+		p.begun = true
+	}
+}
+
+// end leaves the line as it is, if there is one.
+func (p *progress) end() {
+	if p.begun {
+		fmt.Fprintln(p.streams.err)
+		p.begun = false
+	}
+}

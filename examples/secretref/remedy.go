@@ -1,0 +1,40 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/seed74218947/secretref"
+)
+
+// remedy is what can be done about an error of a keyring with this command. It
+// is empty for other errors.
+func remedy(err error) string {
+	located, ok := errors.AsType[*secretref.Error](err)
+	if !ok {
+		return ""
+	}
+	ref, _ := secretref.Parse(located.Reference)
+	_, named := ref.(secretref.KeyringReference)
+	if !named && located.Source != "keyring" {
+		return ""
+	}
+	for _, r := range []struct {
+		kind error
+		text string
+	}{
+		{secretref.ErrRotationInProgress, "; wait until it is done and try again"},
+		{secretref.ErrRootKey, "; -root-key-file names the file of the right one, and -previous-root-key-file that of the former one while it is being changed"},
+		{secretref.ErrCorrupt, "; restore the store from a backup, or put the secrets that are named again"},
+	} {
+		if errors.Is(err, r.kind) {
+			return r.text
+		}
+	}
+	switch {
+	case named && errors.Is(err, secretref.ErrNotFound):
+		return "; \"secretref keys names\" lists those there are"
+	case named && errors.Is(err, secretref.ErrUnsupported):
+		return "; give -store, the file or the URL of the keyring's store"
+	}
+	return ""
+}

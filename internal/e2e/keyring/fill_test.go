@@ -1,0 +1,61 @@
+package keyring_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
+	"github.com/seed74218947/secretref/internal/seal"
+)
+
+// store is what is below the keyring.
+func (p place) store(t testing.TB) *sqlstore.Store {
+	t.Helper()
+	dialects := map[secretref.Dialect]sqlstore.Dialect{secretref.PostgreSQL: sqlstore.PostgreSQL, secretref.MySQL: sqlstore.MySQL}
+	return sqlstore.New(p.Open(t), dialects[p.server.dialect])
+}
+
+// filled stores n secrets in little time: a thousand with a statement.
+func (p place) filled(t testing.TB, n int) stored {
+	t.Helper()
+	p.node(t)
+	store := p.store(t)
+	keys, err := store.Load(t.Context())
+	require.NoError(t, err)
+	root, err := seal.ParseRoot(p.root.Reveal())
+	require.NoError(t, err)
+	active := keys.Active()
+	key, err := root.Unwrap(active.ID, active.Wrapped)
+	require.NoError(t, err)
+	require.NoError(t, store.Reserve(t.Context(), key.ID(), uint64(n)))
+
+	s, db := stored{}, p.Open(t)
+	columns := 3
+	insert := "INSERT INTO secretref_boxes (name, key_id, box) VALUES "
+	if p.server.dialect == secretref.MySQL {
+		columns = 4
+		insert = "INSERT INTO secretref_boxes (name, key_id, box, length) VALUES "
+	}
+	for len(s) < n {
+		var rows strings.Builder
+		var args []any
+		for range min(1000, n-len(s)) {
+			name, text := fmt.Sprintf("application/%06d/password", len(s)), fmt.Sprintf("%016d", len(s))
+			s[name] = text
+			box := key.Seal(name, []byte(canary+text))
+			args = append(args, []byte(name), int64(key.ID()), box, len(box))[:len(args)+columns]
+			var row []string
+			for i := range columns {
+				row = append(row, p.server.argument(len(args)-columns+i+1))
+			}
+			rows.WriteString(", (" + strings.Join(row, ", ") + ")")
+		}
+		_, err := db.ExecContext(t.Context(), insert+rows.String()[2:], args...)
+		require.NoError(t, err)
+	}
+	return s
+}

@@ -1,0 +1,207 @@
+package sqlstore_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/keystore"
+)
+
+// later runs f, and returns its error when it is asked for.
+func later(f func() error) (result func() error) {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	return func() error {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(20 * time.Second):
+			return context.DeadlineExceeded
+		}
+	}
+}
+
+func TestActivateWaitsForAPutThatHasClaimedTheKey(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		d := s.shared(t)
+		db := d.Open(t)
+		st := created(t, s, db, "a")
+		l := acquire(t, st)
+
+		obstacle := begin(t, db)
+		exec(t, obstacle, `UPDATE secretref_boxes SET box = box WHERE key_id <> 0`)
+		put := later(func() error { return st.Put(t.Context(), key1, "a", boxUnder(key1, "new")) })
+		waiting(t, s, d, 1)
+		activate := later(func() error { return l.Activate(t.Context(), root, key1, newKey(key2), event("activate")) })
+		waiting(t, s, d, 2)
+		keys, err := st.Load(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, key1, keys.Active().ID)
+
+		require.NoError(t, obstacle.Rollback())
+		require.NoError(t, put())
+		require.NoError(t, activate())
+		assert.Equal(t, []string{"a"}, under(t, st, key1), "the rotation sees what was put")
+	})
+}
+
+func TestAPutThatComesTooLateForActivateIsRefused(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		d := s.shared(t)
+		db := d.Open(t)
+		st := created(t, s, db, "a")
+		l := acquire(t, st)
+
+		// Activate has changed the keys, and waits with the last thing it does.
+		obstacle, err := db.Conn(t.Context())
+		require.NoError(t, err)
+		defer obstacle.Close()
+		if s.name == postgres.name {
+			exec(t, obstacle, `BEGIN`)
+			exec(t, obstacle, `LOCK TABLE secretref_events`)
+		} else {
+			exec(t, obstacle, `LOCK TABLES secretref_events WRITE`)
+		}
+		activate := later(func() error { return l.Activate(t.Context(), root, key1, newKey(key2), event("activate")) })
+		waiting(t, s, d, 1)
+		old := later(func() error { return st.Put(t.Context(), key1, "a", boxUnder(key1, "old")) })
+		fresh := later(func() error { return st.Put(t.Context(), key1, "b", boxUnder(key1, "old")) })
+		waiting(t, s, d, 3)
+		if s.name == postgres.name {
+			exec(t, obstacle, `ROLLBACK`)
+		} else {
+			exec(t, obstacle, `UNLOCK TABLES`)
+		}
+		require.NoError(t, activate())
+		require.ErrorIs(t, old(), keystore.ErrNotActive)
+		require.ErrorIs(t, fresh(), keystore.ErrNotActive)
+		require.NoError(t, st.Put(t.Context(), key2, "a", boxUnder(key2, "new")))
+		assert.Empty(t, under(t, st, key1))
+		assert.Equal(t, []string{"a"}, under(t, st, key2))
+	})
+}
+
+func TestActivateIsNotKeptWaitingByPutsForEver(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		st := created(t, s, s.shared(t).Open(t))
+		l := acquire(t, st)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		for i := range 16 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					if err := st.Put(ctx, key1, fmt.Sprint(i), boxUnder(key1, "text")); err != nil {
+						assert.ErrorIs(t, err, keystore.ErrNotActive)
+						return
+					}
+				}
+			})
+		}
+		require.Eventually(t, func() bool { return len(under(t, st, key1)) == 16 }, 20*time.Second, time.Millisecond)
+		start := time.Now()
+		assert.NoError(t, l.Activate(ctx, root, key1, newKey(key2), event("activate")))
+		t.Log("Activate took", time.Since(start))
+		wg.Wait()
+		assert.NoError(t, ctx.Err(), "a Put under the old key went on")
+	})
+}
+
+func TestPutsOfOneNewNameAllSucceed(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		st := created(t, s, s.shared(t).Open(t))
+		for round := range 20 {
+			name := fmt.Sprint("name ", round)
+			var wg sync.WaitGroup
+			for i := range 6 {
+				wg.Go(func() { assert.NoError(t, st.Put(t.Context(), key1, name, boxUnder(key1, fmt.Sprint(i)))) })
+			}
+			wg.Wait()
+			_, err := st.Get(t.Context(), name)
+			require.NoError(t, err)
+		}
+	})
+}
+
+func TestDeleteInactiveWaitsForWhoeverPutsABoxUnderTheKey(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		d := s.shared(t)
+		db := d.Open(t)
+		st := created(t, s, db, "a")
+		l := acquire(t, st)
+		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
+		_, err := moveAll(t.Context(), st, l, key1, key2)
+		require.NoError(t, err)
+		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
+
+		// No Store does this: only the foreign key knows of it.
+		intruder := begin(t, db)
+		exec(t, intruder, fmt.Sprintf(`UPDATE secretref_boxes SET key_id = %d`, signed(key1)))
+		remove := later(func() error { _, err := st.DeleteInactive(t.Context(), event("delete")); return err })
+		waiting(t, s, d, 1)
+		require.NoError(t, intruder.Commit())
+		require.ErrorIs(t, remove(), keystore.ErrInUse)
+		keys, err := st.Load(t.Context())
+		require.NoError(t, err)
+		assert.Len(t, keys.Keys, 2)
+		events, err := st.Events(t.Context(), 0, 100)
+		require.NoError(t, err)
+		assert.Equal(t, "retire", events[len(events)-1].Action, "a refused call leaves no event")
+	})
+}
+
+func TestAPutUnderAKeyThatIsBeingDeletedIsRefused(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		d := s.shared(t)
+		db := d.Open(t)
+		st := created(t, s, db)
+		l := acquire(t, st)
+		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
+		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
+
+		deleting := begin(t, db)
+		exec(t, deleting, `DELETE FROM secretref_keys WHERE state = 'inactive'`)
+		var put func() error
+		if s.name == postgres.name {
+			put = func() error { return st.Put(t.Context(), key1, "a", nil) } // the old version of the row is not active either
+		} else {
+			put = later(func() error { return st.Put(t.Context(), key1, "a", nil) })
+			waiting(t, s, d, 1)
+		}
+		require.NoError(t, deleting.Commit())
+		require.ErrorIs(t, put(), keystore.ErrNotActive)
+	})
+}
+
+func TestATransactionThatTheDatabaseGivesUpIsRepeated(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		d := s.shared(t)
+		db := d.Open(t)
+		st := created(t, s, db, "a", "b")
+		l := acquire(t, st)
+		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
+
+		other := begin(t, db)
+		exec(t, other, `UPDATE secretref_boxes SET box = box WHERE name = 'b'`)
+		moved := 0
+		move := later(func() (err error) {
+			swaps := []keystore.Swap{swap("a", key1, key2, "a"), swap("b", key1, key2, "b")}
+			moved, err = l.Move(t.Context(), key1, key2, swaps)
+			return err
+		})
+		waiting(t, s, d, 1)
+		// One of the two is given up.
+		_, err := other.ExecContext(t.Context(), `UPDATE secretref_boxes SET box = box WHERE name = 'a'`)
+		t.Logf("the other one: %v", err)
+		_ = other.Rollback()
+		require.NoError(t, move())
+		assert.Equal(t, 2, moved)
+		assert.Equal(t, []string{"a", "b"}, under(t, st, key2))
+	})
+}

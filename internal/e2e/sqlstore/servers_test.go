@@ -1,0 +1,178 @@
+// Package sqlstore tests the store in a database against real servers.
+package sqlstore_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/e2e/databases"
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
+	"github.com/seed74218947/secretref/internal/keystore/storetest"
+	"github.com/seed74218947/secretref/internal/seal"
+)
+
+// server is a kind of database server that the store must work with.
+type server struct {
+	name        string
+	dialect     sqlstore.Dialect
+	shared, own func(testing.TB) *databases.Database
+
+	// busy counts the connections to the database whose statement takes its time.
+	busy string
+}
+
+var (
+	postgres = server{
+		"PostgreSQL", sqlstore.PostgreSQL, databases.PostgreSQL, databases.OwnPostgreSQL,
+		`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+	}
+	mariadb = server{
+		"MariaDB", sqlstore.MySQL, databases.MariaDB, databases.OwnMariaDB,
+		`SELECT count(*) FROM information_schema.processlist
+			WHERE db = DATABASE() AND id <> CONNECTION_ID() AND command <> 'Sleep' AND time_ms > 100`,
+	}
+)
+
+// onEach runs the test on each of the servers, on all at the same time.
+func onEach(t *testing.T, test func(t *testing.T, s server)) {
+	t.Parallel()
+	for _, s := range []server{postgres, mariadb} {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s)
+		})
+	}
+}
+
+// place is a database in which every other Store has the same connections.
+func place(t testing.TB, s server, params ...string) storetest.Place {
+	d := s.shared(t)
+	pools := []keystore.Store{
+		sqlstore.New(d.Open(t, params...), s.dialect),
+		sqlstore.New(d.Open(t, params...), s.dialect),
+	}
+	next := 0
+	return func(testing.TB) keystore.Store {
+		next++
+		return pools[next%len(pools)]
+	}
+}
+
+// The keys of these tests.
+const (
+	key1 seal.KeyID = 0x8000_0000_0000_0001
+	key2 seal.KeyID = 0x8000_0000_0000_0002
+	key3 seal.KeyID = 3
+)
+
+var root = seal.Fingerprint{1, 2, 3}
+
+// signed is how a key id is stored.
+func signed(id seal.KeyID) int64 { return int64(id) }
+
+func newKey(id seal.KeyID) keystore.Key {
+	return keystore.Key{ID: id, Wrapped: []byte("wrapped")}
+}
+
+func event(action string) keystore.Event { return keystore.Event{Actor: "tester", Action: action} }
+
+// boxUnder returns what looks like a box, with another head for each text.
+func boxUnder(id seal.KeyID, text string) []byte {
+	box := binary.BigEndian.AppendUint64([]byte{1}, uint64(id))
+	return append(append(box, text...), bytes.Repeat([]byte{'.'}, 40)...)
+}
+
+func swap(name string, from, to seal.KeyID, text string) keystore.Swap {
+	return keystore.Swap{Name: name, Head: boxUnder(from, text)[:seal.HeadSize], Box: boxUnder(to, text)}
+}
+
+// created returns a store with the active key key1 and a box under each name
+// that holds the name.
+func created(t testing.TB, s server, db *sql.DB, names ...string) *sqlstore.Store {
+	t.Helper()
+	st := sqlstore.New(db, s.dialect)
+	made, err := st.Create(t.Context(), root, newKey(key1), event("create"))
+	require.NoError(t, err)
+	require.True(t, made)
+	for _, name := range names {
+		require.NoError(t, st.Put(t.Context(), key1, name, boxUnder(key1, name)))
+	}
+	return st
+}
+
+func acquire(t testing.TB, st keystore.Store) keystore.Lease {
+	t.Helper()
+	l, err := st.Acquire(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Release(context.Background()) })
+	return l
+}
+
+func exec(t testing.TB, db interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}, statement string) {
+	t.Helper()
+	_, err := db.ExecContext(t.Context(), statement)
+	require.NoError(t, err, statement)
+}
+
+// begin returns a connection that is in a transaction.
+func begin(t testing.TB, db *sql.DB) *sql.Tx {
+	t.Helper()
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback() })
+	return tx
+}
+
+// waiting returns when n statements wait for others.
+func waiting(t testing.TB, s server, d *databases.Database, n int) {
+	t.Helper()
+	admin := d.Admin(t)
+	require.Eventually(t, func() bool {
+		var busy int
+		err := admin.QueryRowContext(t.Context(), s.busy).Scan(&busy)
+		return err == nil && busy >= n
+	}, 20*time.Second, 10*time.Millisecond, "%d statements should wait", n)
+}
+
+// under returns the names of the boxes under a key.
+func under(t testing.TB, st keystore.Store, id seal.KeyID) (names []string) {
+	t.Helper()
+	boxes, err := st.Boxes(t.Context(), keystore.Range{Key: id, Limit: 1000, Bytes: 1 << 30})
+	require.NoError(t, err)
+	for _, b := range boxes {
+		names = append(names, b.Name)
+	}
+	return names
+}
+
+// moveAll moves every box, and returns how many.
+func moveAll(ctx context.Context, st keystore.Store, l keystore.Lease, from, to seal.KeyID) (int, error) {
+	all := 0
+	for {
+		page, err := st.Boxes(ctx, keystore.Range{Key: from, Limit: 7, Bytes: 1 << 20})
+		if err != nil || len(page) == 0 {
+			return all, err
+		}
+		swaps := make([]keystore.Swap, len(page))
+		for i, b := range page {
+			swaps[i] = keystore.Swap{Name: b.Name, Head: b.Box[:seal.HeadSize], Box: boxUnder(to, string(b.Box[9:len(b.Box)-40]))}
+		}
+		n, err := l.Move(ctx, from, to, swaps)
+		if err != nil {
+			return all, err
+		}
+		if all += n; n == 0 {
+			return all, fmt.Errorf("none of %d boxes could be moved", len(page))
+		}
+	}
+}

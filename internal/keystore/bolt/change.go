@@ -1,0 +1,257 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/bolt/pages"
+	"github.com/seed74218947/secretref/internal/seal"
+)
+
+// change is the keyring within a transaction that writes.
+type change struct {
+	keyring
+	tx *bbolt.Tx
+}
+
+// txTree is a bucket within a transaction.
+type txTree struct{ *bbolt.Bucket }
+
+func (t txTree) Get(key []byte) (*pages.Entry, error) {
+	v := t.Bucket.Get(key)
+	if v == nil {
+		return nil, nil
+	}
+	e := pages.NewEntry(key, v)
+	return &e, nil
+}
+
+func (t txTree) Ascend(from []byte, visit func(pages.Entry) (bool, error)) error {
+	c := t.Cursor()
+	for key, v := c.Seek(from); key != nil; key, v = c.Next() {
+		if more, err := visit(pages.NewEntry(key, v)); !more || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *change) bucket(name string) (*bbolt.Bucket, error) {
+	b := c.tx.Bucket([]byte(name))
+	if b == nil {
+		return nil, corrupt("it is not a keyring")
+	}
+	return b, nil
+}
+
+func (c *change) putRow(bucket string, key []byte, row any) error {
+	b, err := c.bucket(bucket)
+	if err != nil {
+		return err
+	}
+	value, err := encodeRow(key, row)
+	if err != nil {
+		return err
+	}
+	return b.Put(key, value)
+}
+
+func (c *change) putRoot(root seal.Fingerprint) error {
+	return c.putRow(metaBucket, []byte(metaKey), metaRow{schema, root[:]})
+}
+
+func (c *change) putKey(k keystore.Key) error {
+	return c.putRow(keysBucket, idKey(k.ID), keyRow{k.State, k.Wrapped, k.Seals, k.Created, k.Activated, k.Deactivated})
+}
+
+// putActive stores a key that is active from now on.
+func (c *change) putActive(k keystore.Key) error {
+	k.State, k.Created, k.Activated, k.Deactivated = keystore.Active, c.now, c.now, time.Time{}
+	return c.putKey(k)
+}
+
+// record appends to the log. The number comes from the last event and not from
+// the bucket's own sequence, which no checksum guards.
+func (c *change) record(e keystore.Event) (keystore.Event, error) {
+	b, err := c.bucket(eventsBucket)
+	if err != nil {
+		return e, err
+	}
+	e.Seq, e.Time = 1, c.now
+	if last, _ := b.Cursor().Last(); len(last) == 8 {
+		e.Seq = int64(binary.BigEndian.Uint64(last)) + 1
+	}
+	return e, c.putRow(eventsBucket, idKey(e.Seq), eventRow{e.Time, e.Actor, e.Action, e.Outcome, e.Detail, e.Keys})
+}
+
+func (c *change) putBox(name []byte, id seal.KeyID, box []byte) error {
+	b, err := c.bucket(boxesBucket)
+	if err != nil {
+		return err
+	}
+	return b.Put(name, encodeBox(name, id, box))
+}
+
+// removed deletes an entry, and reports whether there was one.
+func (c *change) removed(bucket string, key []byte) (bool, error) {
+	b, err := c.bucket(bucket)
+	if err != nil || b.Get(key) == nil {
+		return false, err
+	}
+	return true, b.Delete(key)
+}
+
+// initialize makes a keyring of an empty file.
+func (c *change) initialize(root seal.Fingerprint, first keystore.Key, e keystore.Event) error {
+	for _, name := range []string{metaBucket, keysBucket, boxesBucket, eventsBucket} {
+		if _, err := c.tx.CreateBucket([]byte(name)); err != nil {
+			return err
+		}
+	}
+	if err := c.putRoot(root); err != nil {
+		return err
+	}
+	if err := c.putActive(first); err != nil {
+		return err
+	}
+	_, err := c.record(e)
+	return err
+}
+
+func (c *change) reserve(id seal.KeyID, n uint64) error {
+	k, err := c.key(id, keystore.Active, keystore.ErrNotActive)
+	if err != nil {
+		return err
+	}
+	if k.Seals > seal.MaxSeals || n > seal.MaxSeals-k.Seals {
+		return keystore.ErrSpent
+	}
+	k.Seals += n
+	return c.putKey(k)
+}
+
+func (c *change) deleteInactive(e keystore.Event) (gone []keystore.Key, err error) {
+	keys, err := c.keys()
+	if err != nil {
+		return nil, err
+	}
+	e.Keys = nil
+	for _, k := range keys.Keys {
+		if k.State == keystore.Inactive {
+			gone = append(gone, k)
+			e.Keys = append(e.Keys, k.ID)
+		}
+	}
+	if err := c.unused(e.Keys...); err != nil {
+		return nil, err
+	}
+	for _, id := range e.Keys {
+		if _, err := c.removed(keysBucket, idKey(id)); err != nil {
+			return nil, err
+		}
+	}
+	_, err = c.record(e)
+	return gone, err
+}
+
+func (c *change) activate(root seal.Fingerprint, from seal.KeyID, next keystore.Key, e keystore.Event) error {
+	keys, err := c.keys()
+	if err != nil {
+		return err
+	}
+	old := keys.Active()
+	if keys.Root != root || old == nil || old.ID != from || keys.Retiring() != nil {
+		return keystore.ErrChanged
+	}
+	for _, k := range keys.Keys {
+		if k.ID == next.ID {
+			return keystore.ErrChanged // it would be replaced
+		}
+	}
+	old.State, old.Deactivated = keystore.Retiring, c.now
+	if err := c.putKey(*old); err != nil {
+		return err
+	}
+	if err := c.putActive(next); err != nil {
+		return err
+	}
+	_, err = c.record(e)
+	return err
+}
+
+func (c *change) move(from, to seal.KeyID, swaps []keystore.Swap) (moved int, err error) {
+	if _, err := c.key(to, keystore.Active, keystore.ErrNotActive); err != nil {
+		return 0, err
+	}
+	for _, s := range swaps {
+		name := []byte(s.Name)
+		e, err := c.get(boxesBucket, name)
+		if err != nil {
+			return 0, err
+		}
+		if e == nil {
+			continue
+		}
+		id, err := boxKey(*e)
+		if err != nil {
+			return 0, err
+		}
+		head, err := e.Head(boxHeadSize + seal.HeadSize)
+		if err != nil {
+			return 0, err
+		}
+		if id != from || !bytes.Equal(head[boxHeadSize:], s.Head) {
+			continue
+		}
+		if err := c.putBox(name, to, s.Box); err != nil {
+			return 0, err
+		}
+		moved++
+	}
+	return moved, nil
+}
+
+func (c *change) retire(id seal.KeyID, e keystore.Event) error {
+	k, err := c.key(id, keystore.Retiring, keystore.ErrChanged)
+	if err != nil {
+		return err
+	}
+	if err := c.unused(id); err != nil {
+		return err
+	}
+	k.State = keystore.Inactive
+	if err := c.putKey(k); err != nil {
+		return err
+	}
+	_, err = c.record(e)
+	return err
+}
+
+func (c *change) rewrap(from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e keystore.Event) error {
+	keys, err := c.keys()
+	if err != nil {
+		return err
+	}
+	if keys.Root != from || len(keys.Keys) != len(wrapped) {
+		return keystore.ErrChanged
+	}
+	for _, k := range keys.Keys {
+		w, ok := wrapped[k.ID]
+		if !ok {
+			return keystore.ErrChanged
+		}
+		k.Wrapped = w
+		if err := c.putKey(k); err != nil {
+			return err
+		}
+	}
+	if err := c.putRoot(to); err != nil {
+		return err
+	}
+	_, err = c.record(e)
+	return err
+}

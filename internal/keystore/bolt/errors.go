@@ -1,0 +1,99 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keystore"
+)
+
+// Errors about what is in the file do not say which file it is until located
+// has seen them, once.
+
+func corrupt(format string, args ...any) error { return fault.New(fault.Corrupt, format, args...) }
+
+// unfinished returns an error once ctx has ended.
+func unfinished(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fault.New(fault.Unavailable, "the call was given up").Because(err)
+	}
+	return nil
+}
+
+// located says which file it is.
+func (s *Store) located(err error) error {
+	e, ok := errors.AsType[*fault.Error](err)
+	switch {
+	case !ok:
+		return err
+	case e.Kind == fault.Corrupt:
+		return fault.New(fault.Corrupt, "%q is damaged: %s: restore a backup", s.path, e.Text).Because(err)
+	case e.Kind == fault.Unavailable, e.Kind == fault.Unsupported:
+		return fault.New(e.Kind, "%q: %s", s.path, e.Text).Because(err)
+	}
+	return err
+}
+
+// unopened explains why a file could not be opened or made at path.
+func unopened(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := target(path); err != nil {
+			return fault.New(fault.NotFound, "there is no directory for %q", path)
+		}
+		return keystore.ErrEmpty
+	case errors.Is(err, syscall.ENOTDIR):
+		return fault.New(fault.NotFound, "%q leads through something that is not a directory", path)
+	case errors.Is(err, syscall.EISDIR):
+		return fault.New(fault.Unsupported, "%q is a directory", path)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fault.New(fault.Denied, "%q cannot be opened%s", path, reason(err)).Because(err)
+	}
+	return fault.New(fault.Unavailable, "%q cannot be opened%s", path, reason(err)).Because(err)
+}
+
+// unwritten explains why a change was not made. What bbolt says of a full disk
+// is not always an errno any more.
+func unwritten(err error) error {
+	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			return fault.New(fault.Unavailable, "there is no space for the change (%s); all is as it was", full).Because(err)
+		}
+	}
+	return fault.New(fault.Unavailable, "it could not be written%s", reason(err)).Because(err)
+}
+
+// reason is what the operating system says.
+func reason(err error) string {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return fmt.Sprintf(" (%s)", errno.Error())
+	}
+	return ""
+}
+
+// target returns where path leads when symbolic links are followed, which is
+// where the file is or would be.
+func target(path string) (string, error) {
+	for range 40 {
+		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(dir, filepath.Base(path))
+		link, err := os.Readlink(path)
+		if err != nil {
+			return path, nil
+		}
+		if path = link; !filepath.IsAbs(link) {
+			path = filepath.Join(dir, link)
+		}
+	}
+	return "", syscall.ELOOP
+}

@@ -1,0 +1,222 @@
+package bolt
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keystore/bolt/pages"
+)
+
+// file is the keyring's file, open and locked until it is closed.
+type file struct {
+	*os.File
+	info  fs.FileInfo
+	pages *pages.File
+}
+
+// proved is a state of the file that needs no proof any more.
+type proved struct {
+	info  fs.FileInfo
+	state pages.State
+}
+
+// read uses the keyring once the whole file is proved.
+func (s *Store) read(ctx context.Context, use func(*keyring) error) error {
+	return s.reading(ctx, func(f *file) error {
+		if err := s.prove(ctx, f); err != nil {
+			return err
+		}
+		return use(f.keyring(ctx))
+	})
+}
+
+// glance uses the keyring without a proof of the file: what is found is right,
+// what is not found may yet be there.
+func (s *Store) glance(ctx context.Context, use func(*keyring) error) error {
+	return s.reading(ctx, func(f *file) error {
+		k := f.keyring(ctx)
+		if _, err := k.root(); err != nil {
+			return err
+		}
+		return use(k)
+	})
+}
+
+func (s *Store) reading(ctx context.Context, use func(*file) error) error {
+	leave, err := s.enter(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	f, err := s.open(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return s.located(use(f))
+}
+
+// update changes the keyring in one transaction, or not at all.
+func (s *Store) update(ctx context.Context, use func(*change) error) error {
+	leave, err := s.enter(ctx, everybody)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	f, err := s.open(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if err := s.prove(ctx, f); err != nil {
+		return s.located(err)
+	}
+	state, err := transact(ctx, f.File, use)
+	if err != nil {
+		return s.located(err)
+	}
+	s.proved.Store(state)
+	return nil
+}
+
+// enter waits until the calls before this one leave it room.
+func (s *Store) enter(ctx context.Context, weight int64) (leave func(), err error) {
+	if err := unfinished(ctx); err != nil {
+		return nil, s.located(err)
+	}
+	if s.queue.Acquire(ctx, weight) != nil {
+		return nil, fault.New(fault.Unavailable, "waited for %q behind other calls of this process", s.path).Because(ctx.Err())
+	}
+	return func() { s.queue.Release(weight) }, nil
+}
+
+// open opens the file, waits for its lock, and reads what it says of itself.
+func (s *Store) open(ctx context.Context, write bool) (*file, error) {
+	if err := s.use(s.path); err != nil {
+		return nil, err
+	}
+	for {
+		f, current, err := s.tryOpen(ctx, write)
+		if err == nil && current {
+			return f, nil
+		}
+		if f != nil {
+			_ = f.Close()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// tryOpen also reports whether the file that is locked now is still the one at
+// the path: another may have been put there in the meantime.
+func (s *Store) tryOpen(ctx context.Context, write bool) (f *file, current bool, err error) {
+	flags := os.O_RDONLY
+	if write {
+		flags = os.O_RDWR
+	}
+	opened, err := os.OpenFile(s.path, flags|openFlags, 0)
+	if err != nil {
+		return nil, false, unopened(s.path, err)
+	}
+	f = &file{File: opened}
+	if err := s.lock(ctx, opened, write); err != nil {
+		return f, false, err
+	}
+	if f.info, err = f.Stat(); err != nil {
+		return f, false, unopened(s.path, err)
+	}
+	if write {
+		if there, err := os.Stat(s.path); err != nil || !os.SameFile(there, f.info) {
+			return f, false, nil
+		}
+	}
+	if err := s.admit(f.info); err != nil {
+		return f, false, err
+	}
+	f.pages, err = pages.Open(f, f.info.Size())
+	return f, true, s.located(err)
+}
+
+// admit looks at the file's type and mode.
+func (s *Store) admit(info fs.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return fault.New(fault.Unsupported, "%q is not a file", s.path)
+	}
+	if mode := info.Mode().Perm(); modes && mode&0o007 != 0 {
+		return fault.New(fault.Denied, "%q is open to every user of this machine (mode %04o): chmod o-rwx %s", s.path, mode, s.path)
+	}
+	return nil
+}
+
+// lock waits for the lock of a file. A writer that waits holds the gate, so that
+// readers who come later let it through.
+func (s *Store) lock(ctx context.Context, f *os.File, write bool) error {
+	through, start := false, time.Now()
+	err := poll(ctx, func() (bool, error) {
+		if write {
+			through = through || closeGate(f)
+		} else {
+			through = !gateClosed(f) || time.Since(start) > patience
+		}
+		if !through {
+			return false, nil
+		}
+		return tryLock(f, write)
+	})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fault.New(fault.Unavailable, "waited for the lock of %q, which another process holds", f.Name()).Because(ctx.Err())
+	}
+	return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
+}
+
+// prove checks the whole file, unless this Store has seen it in this state.
+func (s *Store) prove(ctx context.Context, f *file) error {
+	if s.proved.Load().holds(f) {
+		return nil
+	}
+	k := f.keyring(ctx)
+	if _, err := k.root(); err != nil { // first: a newer program may have made a file that this one takes for damaged
+		return err
+	}
+	if err := f.pages.Check(ctx, proveEntry); err != nil {
+		return err
+	}
+	for _, bucket := range []string{keysBucket, boxesBucket, eventsBucket} {
+		if _, err := k.tree(bucket); err != nil {
+			return err
+		}
+	}
+	s.proved.Store(&proved{f.info, f.pages.State()})
+	return nil
+}
+
+// holds reports whether f is in the state that was proved.
+func (p *proved) holds(f *file) bool {
+	return p != nil && p.state == f.pages.State() && p.info.Size() == f.info.Size() &&
+		p.info.ModTime().Equal(f.info.ModTime()) && os.SameFile(p.info, f.info)
+}
+
+// keyring returns the keyring as it was last committed.
+func (f *file) keyring(ctx context.Context) *keyring {
+	return &keyring{
+		tree: func(bucket string) (tree, error) {
+			b, err := f.pages.Bucket(bucket)
+			if err == nil && b == nil {
+				err = corrupt("it is not a keyring")
+			}
+			return b, err
+		},
+		ended: func() error { return unfinished(ctx) },
+		now:   now(),
+	}
+}
+
+func now() time.Time { return time.Now().UTC().Round(0) }

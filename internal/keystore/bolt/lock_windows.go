@@ -1,0 +1,43 @@
+package bolt
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+const (
+	modes     = false
+	openFlags = 0
+)
+
+// tryLock takes a lock that lasts until the file is closed, unless somebody
+// else has it. Locks are on ranges of bytes, and the same range cannot be locked
+// twice, not even through the same handle. So a writer takes the range beside
+// the one that bbolt then takes itself; a reader takes both, to keep other
+// programs that use bbolt from writing.
+func tryLock(f *os.File, exclusive bool) (bool, error) {
+	const high = 1<<32 - 1
+	ours, bbolts := uint32(high-1), uint32(high)
+	if exclusive {
+		return tryRange(f, ours, windows.LOCKFILE_EXCLUSIVE_LOCK)
+	}
+	if got, err := tryRange(f, bbolts, 0); !got || err != nil {
+		return false, err
+	}
+	got, err := tryRange(f, ours, 0)
+	if !got || err != nil {
+		_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &windows.Overlapped{Offset: bbolts, OffsetHigh: high})
+	}
+	return got, err
+}
+
+func tryRange(f *os.File, offset, flags uint32) (bool, error) {
+	err := windows.LockFileEx(windows.Handle(f.Fd()), flags|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0,
+		&windows.Overlapped{Offset: offset, OffsetHigh: 1<<32 - 1})
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,285 @@
+// Package pages reads a bbolt file one page at a time and trusts none of them.
+// bbolt maps the file and follows whatever it finds: on a damaged one it may
+// read from the older of its two states, skip what it cannot see, panic, fault,
+// or recurse until the process dies. This package reads with calls that can
+// fail, proves of each page that it is what it should be before it uses it, and
+// says fault.Corrupt otherwise. Check proves it of the whole file, after which
+// bbolt may have it.
+//
+// The format is bbolt's, version 2, in the byte order of the machine. Beyond
+// what bbolt itself relies on, a page must be laid out the way bbolt writes it:
+// entries follow the table of elements and each other without a gap, so that a
+// damaged count or length shows, and a branch names exactly the first key of
+// each child.
+package pages
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
+	"io"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+const (
+	magic      = 0xED0CDAED
+	version    = 2
+	headerSize = 16 // of a page: id(8) flags(2) count(2) overflow(4)
+	metaSize   = 64 // magic(4) version(4) page size(4) flags(4) root(8) sequence(8) freelist(8) high(8) txid(8) checksum(8)
+	bucketSize = 16 // root(8) sequence(8)
+	noFreelist = 1<<64 - 1
+
+	minPageSize, maxPageSize = 1 << 10, 1 << 24 // bbolt looks for no others
+
+	// maxDepth is more levels than a tree can have whose branches have two
+	// children each: it bounds the stack, not the file.
+	maxDepth = 64
+)
+
+var order = binary.NativeEndian
+
+// File is one state of a bbolt file, to be read while the file is locked. It is
+// not safe for concurrent use.
+type File struct {
+	r        io.ReaderAt
+	size     int64
+	pageSize int64
+	root     uint64 // page of the tree of buckets
+	freelist uint64 // page, or noFreelist
+	high     uint64 // the first page id that is not in use
+	state    State
+	buffers  [maxDepth][]byte // a page for each level of a descent
+}
+
+// State tells the committed states of one file apart.
+type State struct{ sums [2]uint64 }
+
+// Open reads what the file says of itself. Both of its meta pages must be
+// whole: bbolt would go back to the older one if the newer is damaged, and so
+// undo a change that had been committed.
+func Open(r io.ReaderAt, size int64) (*File, error) {
+	if size == 0 {
+		return nil, corrupt("it is empty")
+	}
+	first, err := readMeta(r, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	second, err := readMeta(r, 1, int64(first.pageSize))
+	if err != nil {
+		return nil, err
+	}
+	newer, older := first, second
+	if newer.txid < older.txid {
+		newer, older = older, newer
+	}
+	// The two take turns, so they are one transaction apart; two apart is the
+	// first commit to a copy that bbolt itself made (Tx.WriteTo).
+	if ahead := newer.txid - older.txid; first.pageSize != second.pageSize || ahead < 1 || ahead > 2 {
+		return nil, corrupt("its meta pages do not belong together")
+	}
+	f := &File{
+		r: r, size: size, pageSize: int64(newer.pageSize),
+		root: newer.root, freelist: newer.freelist, high: newer.high,
+		state: State{[2]uint64{first.sum, second.sum}},
+	}
+	switch {
+	case f.high > uint64(size/f.pageSize):
+		return nil, corrupt("it is cut off: it has %d bytes, and %d pages of %d", size, f.high, f.pageSize)
+	case !f.inUse(f.root), f.freelist != noFreelist && !f.inUse(f.freelist):
+		return nil, corrupt("its meta page points outside")
+	}
+	return f, nil
+}
+
+// State returns which state of the file this is.
+func (f *File) State() State { return f.state }
+
+// inUse reports whether a tree or the freelist may begin at the page id.
+func (f *File) inUse(id uint64) bool { return id >= 2 && id < f.high }
+
+type meta struct {
+	pageSize                        uint32
+	root, freelist, high, txid, sum uint64
+}
+
+func readMeta(r io.ReaderAt, id uint64, offset int64) (meta, error) {
+	var b [headerSize + metaSize]byte
+	if err := readAt(r, b[:], offset); err != nil {
+		return meta{}, err
+	}
+	m := b[headerSize:]
+	if id == 0 && (order.Uint32(m) != magic || order.Uint32(m[4:]) != version) {
+		return meta{}, corrupt("it does not begin as a bbolt file")
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(m[:metaSize-8])
+	got := meta{
+		pageSize: order.Uint32(m[8:]), root: order.Uint64(m[16:]), freelist: order.Uint64(m[32:]),
+		high: order.Uint64(m[40:]), txid: order.Uint64(m[48:]), sum: order.Uint64(m[56:]),
+	}
+	if got.sum != h.Sum64() || order.Uint32(m) != magic || order.Uint32(m[4:]) != version ||
+		order.Uint64(b[:]) != id || order.Uint16(b[8:]) != flagMeta ||
+		got.pageSize < minPageSize || got.pageSize > maxPageSize || got.pageSize&(got.pageSize-1) != 0 {
+		return meta{}, corrupt("meta page %d is damaged", id)
+	}
+	return got, nil
+}
+
+// Bucket is a tree of entries that has a name.
+type Bucket struct {
+	f      *File
+	root   uint64
+	inline []byte // the only page of a small bucket; it has no root then
+}
+
+// Bucket returns the bucket of that name, or nil.
+func (f *File) Bucket(name string) (*Bucket, error) {
+	top := &Bucket{f: f, root: f.root}
+	e, err := top.find([]byte(name), flagBucket)
+	if e == nil || err != nil {
+		return nil, err
+	}
+	return f.bucket(*e)
+}
+
+// bucket returns the bucket that an entry of the top tree holds.
+func (f *File) bucket(e Entry) (*Bucket, error) {
+	head, err := e.Head(bucketSize)
+	if err != nil {
+		return nil, err
+	}
+	if len(head) < bucketSize {
+		return nil, corrupt("a bucket is cut off")
+	}
+	b := &Bucket{f: f, root: order.Uint64(head)}
+	switch {
+	case b.root == 0:
+		value, err := e.Value()
+		if err != nil {
+			return nil, err
+		}
+		b.inline = append([]byte{}, value[bucketSize:]...) // the buffer it is in will be used again
+	case !f.inUse(b.root) || e.Len() != bucketSize:
+		return nil, corrupt("a bucket points outside")
+	}
+	return b, nil
+}
+
+// Get returns the entry of that key, or nil. It proves the pages that lead to
+// it, and thus an entry it finds; that there is none is proved only by Check.
+// The entry is valid until the next call on the File.
+func (b *Bucket) Get(key []byte) (*Entry, error) { return b.find(key, 0) }
+
+func (b *Bucket) find(key []byte, flags uint32) (*Entry, error) {
+	var first, upper []byte
+	id := b.root
+	for depth := range maxDepth {
+		p, err := b.page(id, depth, flags, first, upper)
+		if err != nil {
+			return nil, err
+		}
+		i, exact, err := p.search(key)
+		if err != nil {
+			return nil, err
+		}
+		if p.leaf {
+			if !exact {
+				return nil, nil
+			}
+			e, err := p.entry(i)
+			return &e, err
+		}
+		if !exact && i > 0 {
+			i--
+		}
+		if id, first, upper, err = p.child(i, upper); err != nil {
+			return nil, err
+		}
+	}
+	return nil, corrupt("a tree has no end")
+}
+
+// Ascend shows the entries from key on to visit, in order, until it returns
+// false or an error. An entry is valid until visit returns. Nothing but Check
+// proves that no entry is missing.
+func (b *Bucket) Ascend(from []byte, visit func(Entry) (more bool, err error)) error {
+	w := walk{b: b, visit: visit}
+	_, err := w.tree(b.root, 0, nil, nil, from)
+	return err
+}
+
+// page returns a page of the bucket's tree.
+func (b *Bucket) page(id uint64, depth int, flags uint32, first, upper []byte) (*page, error) {
+	if b.root == 0 {
+		return newInline(b.inline)
+	}
+	return b.f.page(id, depth, flags, first, upper)
+}
+
+// walk visits a tree in order.
+type walk struct {
+	b     *Bucket
+	base  int // level of the tree's root among the buffers of the file
+	flags uint32
+	claim func(*page) error // sees each page first; may be nil
+	visit func(Entry) (more bool, err error)
+}
+
+func (w *walk) tree(id uint64, depth int, first, upper, from []byte) (more bool, err error) {
+	if w.base+depth >= maxDepth {
+		return false, corrupt("a tree has no end")
+	}
+	p, err := w.b.page(id, w.base+depth, w.flags, first, upper)
+	if err != nil {
+		return false, err
+	}
+	if w.claim != nil && w.b.root != 0 {
+		if err := w.claim(p); err != nil {
+			return false, err
+		}
+	}
+	i, exact, err := p.search(from)
+	if err != nil {
+		return false, err
+	}
+	if !p.leaf && !exact && i > 0 {
+		i--
+	}
+	for more = true; more && i < p.count; i++ {
+		if p.leaf {
+			e, err := p.entry(i)
+			if err != nil {
+				return false, err
+			}
+			if more, err = w.visit(e); err != nil {
+				return false, err
+			}
+			continue
+		}
+		id, first, upper, err := p.child(i, upper)
+		if err != nil {
+			return false, err
+		}
+		if more, err = w.tree(id, depth+1, first, upper, from); err != nil {
+			return false, err
+		}
+	}
+	return more, nil
+}
+
+// readAt fills b. A file that ends too soon is damaged; one that cannot be read
+// is not.
+func readAt(r io.ReaderAt, b []byte, offset int64) error {
+	n, err := r.ReadAt(b, offset)
+	switch {
+	case n == len(b):
+		return nil
+	case errors.Is(err, io.EOF):
+		return corrupt("it is cut off")
+	}
+	return fault.New(fault.Unavailable, "it cannot be read").Because(err)
+}
+
+func corrupt(format string, args ...any) error { return fault.New(fault.Corrupt, format, args...) }
