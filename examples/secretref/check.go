@@ -67,7 +67,7 @@ func check(ctx context.Context, args []string, s streams) error {
 		subjects = append(subjects, sections[i].subjects...)
 	}
 	for _, x := range subjects {
-		x.inKeyring(keyring != nil, lacking)
+		x.inKeyring(store.store != "", lacking)
 	}
 	asker := newAsker(subjects, store, *timeout)
 	probe := newProbe(resolver, *timeout)

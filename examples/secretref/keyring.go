@@ -35,33 +35,38 @@ type opened struct {
 // openKeyring opens the keyring that the flags name. A keyring that is not there
 // is only made where that is wanted: a misspelt path must not end in an empty
 // keyring that is fine.
-func openKeyring(ctx context.Context, o storeFlags, create bool, opts secretref.KeyringOptions) (k *opened, err error) {
-	k = &opened{}
-	if k.location, err = o.location(); err != nil {
+func openKeyring(ctx context.Context, o storeFlags, create bool, opts secretref.KeyringOptions) (*opened, error) {
+	l, err := o.location()
+	if err != nil {
 		return nil, err
 	}
-	k.boot = secretref.New(&secretref.Options{Logger: opts.Logger})
-	defer func() {
-		if err != nil {
-			_ = k.Close()
-		}
-	}()
-	if opts.RootKey, err = readRootKey(ctx, k.boot, o.rootKeyFile); err != nil {
+	k := &opened{location: l, boot: secretref.New(&secretref.Options{Logger: opts.Logger})}
+	if err := k.open(ctx, o, create, opts); err != nil {
+		_ = k.Close()
 		return nil, err
+	}
+	return k, nil
+}
+
+func (k *opened) open(ctx context.Context, o storeFlags, create bool, opts secretref.KeyringOptions) (err error) {
+	if opts.RootKey, err = readRootKey(ctx, k.boot, o.rootKeyFile); err != nil {
+		return err
 	}
 	if opts.PreviousRootKey, err = readRootKey(ctx, k.boot, o.previousFile); err != nil {
-		return nil, err
+		return err
 	}
 	if k.location.dialect != 0 {
 		if k.db, err = k.location.database(k.boot); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if !create && k.empty(ctx) {
-		return nil, &within{k.location.name, fault.New(fault.NotFound, "there is no keyring yet: is the place right? \"secretref keys put\" makes one")}
+	if !create {
+		if err := k.exists(ctx); err != nil {
+			return err
+		}
 	}
 	k.Keyring, err = secretref.OpenKeyring(ctx, k.store(), &opts)
-	return k, err
+	return err
 }
 
 func (k *opened) store() secretref.KeyStore {
@@ -71,19 +76,22 @@ func (k *opened) store() secretref.KeyStore {
 	return secretref.SQLStore(k.db, k.location.dialect)
 }
 
-// empty reports whether there is certainly no keyring. What else is the matter
-// opening it says better.
-func (k *opened) empty(ctx context.Context) bool {
+// exists returns an error if there is no keyring in the store.
+func (k *opened) exists(ctx context.Context) error {
+	var err error
 	if k.db == nil {
-		_, err := os.Stat(k.location.name)
-		return errors.Is(err, fs.ErrNotExist)
+		_, err = os.Stat(k.location.name)
+	} else {
+		dialects := map[secretref.Dialect]sqlstore.Dialect{secretref.PostgreSQL: sqlstore.PostgreSQL, secretref.MySQL: sqlstore.MySQL}
+		_, err = sqlstore.New(k.db, dialects[k.location.dialect]).Load(ctx)
 	}
-	dialect := sqlstore.PostgreSQL
-	if k.location.dialect == secretref.MySQL {
-		dialect = sqlstore.MySQL
+	switch {
+	case errors.Is(err, keystore.ErrEmpty), errors.Is(err, fs.ErrNotExist):
+		return &within{k.location.name, fault.New(fault.NotFound, "there is no keyring yet: is the place right? \"secretref keys put\" makes one")}
+	case err != nil && k.db != nil:
+		return &secretref.Error{Source: "keyring", Err: err}
 	}
-	_, err := sqlstore.New(k.db, dialect).Load(ctx)
-	return errors.Is(err, keystore.ErrEmpty)
+	return nil // what else is the matter with a file opening it says better
 }
 
 // Close closes the keyring and what it needed.

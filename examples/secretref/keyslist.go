@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -115,7 +116,7 @@ func printAudit(ctx context.Context, c *keysCall) error {
 
 // eventLine is an event as people read it: who did what, and how it ended.
 func eventLine(e secretref.AuditEvent) string {
-	line := fmt.Sprintf("%s  %-15s  %-7s  by %s", instant(e.Time), e.Action, e.Outcome, printable(e.Actor))
+	line := fmt.Sprintf("%s  %-15s  %-7s  by %s", instant(e.Time), e.Action, e.Outcome, printable(cmp.Or(e.Actor, "-")))
 	if len(e.Keys) > 0 {
 		line += ", keys " + strings.Join(e.Keys, " ")
 	}

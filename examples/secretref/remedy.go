@@ -2,13 +2,25 @@ package main
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/seed74218947/secretref"
 )
 
-// remedy is what can be done about an error of a keyring with this command. It
-// is empty for other errors.
+// remedy is what can be done about an error of a keyring with this command, as
+// the end of its text. It is empty for other errors.
 func remedy(err error) string {
+	text := remedyText(err)
+	switch {
+	case text == "":
+		return ""
+	case strings.HasSuffix(err.Error(), "?"):
+		return " " + text
+	}
+	return "; " + text
+}
+
+func remedyText(err error) string {
 	located, ok := errors.AsType[*secretref.Error](err)
 	if !ok {
 		return ""
@@ -22,19 +34,19 @@ func remedy(err error) string {
 		kind error
 		text string
 	}{
-		{secretref.ErrRotationInProgress, "; wait until it is done and try again"},
-		{secretref.ErrRootKey, "; -root-key-file names the file of the right one, and -previous-root-key-file that of the former one while it is being changed"},
-		{secretref.ErrCorrupt, "; restore the store from a backup, or put the secrets that are named again"},
+		{secretref.ErrRotationInProgress, "wait until it is done and try again"},
+		{secretref.ErrRootKey, "-root-key-file names the file of the right one, and -previous-root-key-file that of the former one while it is being changed"},
+		{secretref.ErrCorrupt, "restore the store from a backup, or put the secrets that are named again"},
 	} {
-		if errors.Is(err, r.kind) {
+		if errors.Is(err, r.kind) && !strings.Contains(err.Error(), "restore") {
 			return r.text
 		}
 	}
 	switch {
 	case named && errors.Is(err, secretref.ErrNotFound):
-		return "; \"secretref keys names\" lists those there are"
+		return "\"secretref keys names\" lists those there are"
 	case named && errors.Is(err, secretref.ErrUnsupported):
-		return "; give -store, the file or the URL of the keyring's store"
+		return "give -store, the file or the URL of the keyring's store"
 	}
 	return ""
 }

@@ -190,9 +190,9 @@ func (x *subject) form(value string) {
 	}
 }
 
-// inKeyring finds what is to be said about a reference to a keyring: whether one
-// was opened, or why it could not be.
-func (x *subject) inKeyring(opened bool, lacking error) {
+// inKeyring finds what is to be said about a reference to a keyring: whether
+// one is given, and why it cannot be opened.
+func (x *subject) inKeyring(given bool, lacking error) {
 	const own = "keyring references are this library's own, the products do not know them"
 	if _, ok := x.ref.(secretref.KeyringReference); !ok {
 		return
@@ -200,7 +200,7 @@ func (x *subject) inKeyring(opened bool, lacking error) {
 	if lacking != nil && x.resolve != nil {
 		x.resolve = func(context.Context) (secretref.Secret, error) { return secretref.Secret{}, lacking }
 	}
-	if x.loose && opened {
+	if x.loose && given {
 		x.note(own)
 	} else {
 		x.doubt(own)

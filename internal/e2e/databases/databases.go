@@ -23,8 +23,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A Database is an empty database and a user with all rights in it, and none
-// elsewhere. Both are dropped when the test ends.
+// A Database is an empty database of MariaDB, or an empty schema of PostgreSQL,
+// and a user with all rights in it, and none elsewhere. Both are dropped when
+// the test ends.
 type Database struct {
 	*Server
 	Name, User, Password string
@@ -133,13 +134,21 @@ func (d *Database) DSN(params ...string) string { return d.DSNAs(d.User, d.Passw
 
 // DSNAs is [Database.DSN] for another user.
 func (d *Database) DSNAs(user, password string, params ...string) string {
-	return d.kind.dsn(d.Addr, user, password, d.Name, params)
+	return d.kind.dsn(d.Addr, user, password, d.connect(), params)
 }
 
 // URL is postgres://user@address/name or mysql://user@address/name: without the
 // password.
 func (d *Database) URL() string {
-	return d.kind.scheme + "://" + d.User + "@" + d.Addr + "/" + d.Name
+	return d.kind.scheme + "://" + d.User + "@" + d.Addr + "/" + d.connect()
+}
+
+// connect is the name of the database that one connects to.
+func (d *Database) connect() string {
+	if d.kind.schemas {
+		return d.kind.system
+	}
+	return d.Name
 }
 
 // Open returns a new pool of connections, which is closed when the test ends.
@@ -160,17 +169,22 @@ func (d *Database) OpenAs(t testing.TB, user, password string, params ...string)
 // Admin is [Database.Open] for the server's administrator.
 func (d *Database) Admin(t testing.TB) *sql.DB {
 	t.Helper()
+	if d.kind.schemas {
+		return d.OpenAs(t, adminUser, d.password, "search_path="+d.Name)
+	}
 	return d.OpenAs(t, adminUser, d.password)
 }
 
-// CreateUser makes another user, who may connect to the database and do
-// nothing in it, and returns the password.
+// CreateUser makes another user, who may connect to the database and see, but
+// not use, what is in it, and returns the password.
 func (d *Database) CreateUser(t testing.TB, name string) (password string) {
 	t.Helper()
 	password = rand.Text()
 	admin := d.Admin(t)
-	_, err := admin.ExecContext(t.Context(), d.kind.createUser(name, password))
-	require.NoError(t, err)
+	for _, statement := range d.kind.createUser(d, name, password) {
+		_, err := admin.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

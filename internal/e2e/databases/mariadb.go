@@ -31,7 +31,8 @@ func newMariaDB() (*Server, error) {
 		args: func(s *Server) []string {
 			host, port, _ := net.SplitHostPort(s.Addr)
 			return []string{
-				"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"),
+				// A server that starts empties its temporary directory.
+				"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--tmpdir=" + s.dir,
 				"--bind-address=" + host, "--port=" + port, "--skip-name-resolve",
 				"--socket=" + filepath.Join(s.dir, "socket"), "--pid-file=" + filepath.Join(s.dir, "pid"),
 				"--init-file=" + filepath.Join(s.dir, "init.sql"),
@@ -65,8 +66,8 @@ func newMariaDB() (*Server, error) {
 				fmt.Sprintf("DROP USER IF EXISTS %s@'%%'", d.User),
 			}
 		},
-		createUser: func(name, password string) string {
-			return fmt.Sprintf("CREATE USER %s@'%%' IDENTIFIED BY '%s'", name, password)
+		createUser: func(_ *Database, name, password string) []string {
+			return []string{fmt.Sprintf("CREATE USER %s@'%%' IDENTIFIED BY '%s'", name, password)}
 		},
 		dropUser: func(name string) []string {
 			return []string{fmt.Sprintf("DROP USER %s@'%%'", name)}

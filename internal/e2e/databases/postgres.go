@@ -24,7 +24,7 @@ func newPostgres() (*Server, error) {
 		return nil, err
 	}
 	k := kind{
-		driver: "pgx", scheme: "postgres", system: "postgres",
+		driver: "pgx", scheme: "postgres", system: "postgres", schemas: true,
 		accounts:  []string{"postgres"},
 		interrupt: syscall.SIGINT,
 		program:   filepath.Join(bin, "postgres"),
@@ -45,17 +45,23 @@ func newPostgres() (*Server, error) {
 		create: func(d *Database) []string {
 			return []string{
 				fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", d.User, d.Password),
-				fmt.Sprintf("CREATE DATABASE %s OWNER %s", d.Name, d.User),
+				// The search path begins with the schema that has the user's name.
+				fmt.Sprintf("CREATE SCHEMA %s AUTHORIZATION %s", d.Name, d.User),
 			}
 		},
 		drop: func(d *Database) []string {
 			return []string{
-				fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", d.Name),
+				fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '%s'", d.User),
+				fmt.Sprintf("DROP SCHEMA IF EXISTS %s CASCADE", d.Name),
 				fmt.Sprintf("DROP ROLE IF EXISTS %s", d.User),
 			}
 		},
-		createUser: func(name, password string) string {
-			return fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, password)
+		createUser: func(d *Database, name, password string) []string {
+			return []string{
+				fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, password),
+				fmt.Sprintf("ALTER ROLE %s SET search_path = %s", name, d.Name),
+				fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", d.Name, name),
+			}
 		},
 		dropUser: func(name string) []string {
 			return []string{"DROP OWNED BY " + name, "DROP ROLE " + name}

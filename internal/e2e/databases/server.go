@@ -27,13 +27,14 @@ const adminUser = "admin"
 type kind struct {
 	driver, scheme string
 	system         string         // a database that is always there
+	schemas        bool           // a Database is a schema in it
 	accounts       []string       // who runs it when the tests run as root
 	interrupt      syscall.Signal // ends it in good order without waiting for clients
 	program        string         // the server
 	args           func(s *Server) []string
 	dsn            func(addr, user, password, database string, params []string) string
 	create, drop   func(d *Database) []string
-	createUser     func(name, password string) string
+	createUser     func(d *Database, name, password string) []string
 	dropUser       func(name string) []string
 }
 

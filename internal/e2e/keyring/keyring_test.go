@@ -171,12 +171,16 @@ func (s stored) whole(t testing.TB, k *secretref.Keyring) {
 // newRoot returns a new root key, which nobody may hear of.
 func newRoot() secretref.Secret {
 	root := secretref.NewRootKey()
-	raw, err := base64.StdEncoding.DecodeString(root.Reveal())
-	if err != nil {
-		panic("a root key is not base64")
-	}
-	heard.forbid(raw)
+	heard.forbid(rawRoot(root))
 	return root
+}
+
+func rawRoot(root secretref.Secret) []byte {
+	raw, err := base64.StdEncoding.DecodeString(root.Reveal())
+	if err != nil || len(raw) != 32 {
+		panic("a root key is not base64 of 32 bytes")
+	}
+	return raw
 }
 
 // record is a text in which secrets are looked for.

@@ -214,6 +214,7 @@ func (k *killer) kill(round int, op string, nth int) (underWay []string) {
 		switch {
 		case what == "change-root" && begins:
 			k.next = secretref.NewSecret(mark)
+			heard.forbid(rawRoot(k.next))
 		case what == "change-root":
 			k.root, k.next = k.next, secretref.Secret{}
 		case what == "put" && begins:

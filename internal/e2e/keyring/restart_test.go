@@ -112,4 +112,3 @@ func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
 		assert.Equal(t, started, ended, "each rotation was finished")
 	})
 }
-

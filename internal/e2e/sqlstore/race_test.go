@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed74218947/secretref/internal/e2e/databases"
 	"github.com/seed74218947/secretref/internal/keystore"
 )
 
@@ -30,7 +31,7 @@ func later(f func() error) (result func() error) {
 func TestActivateWaitsForAPutThatHasClaimedTheKey(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
-		db := d.Open(t)
+		db := d.Open(t, s.weakest...)
 		st := created(t, s, db, "a")
 		l := acquire(t, st)
 
@@ -54,7 +55,7 @@ func TestActivateWaitsForAPutThatHasClaimedTheKey(t *testing.T) {
 func TestAPutThatComesTooLateForActivateIsRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
-		db := d.Open(t)
+		db := d.Open(t, s.weakest...)
 		st := created(t, s, db, "a")
 		l := acquire(t, st)
 
@@ -89,9 +90,14 @@ func TestAPutThatComesTooLateForActivateIsRefused(t *testing.T) {
 
 func TestActivateIsNotKeptWaitingByPutsForEver(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		st := created(t, s, s.shared(t).Open(t))
+		// Each Put takes its time, as with a replica far away, and begins before
+		// another one ends.
+		d := s.shared(t)
+		db := d.Open(t, s.weakest...)
+		st := created(t, s, db)
+		slow(t, s, d)
 		l := acquire(t, st)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		var wg sync.WaitGroup
 		for i := range 16 {
@@ -104,13 +110,24 @@ func TestActivateIsNotKeptWaitingByPutsForEver(t *testing.T) {
 				}
 			})
 		}
-		require.Eventually(t, func() bool { return len(under(t, st, key1)) == 16 }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(under(t, st, key1)) == 16 }, 10*time.Second, time.Millisecond)
 		start := time.Now()
 		assert.NoError(t, l.Activate(ctx, root, key1, newKey(key2), event("activate")))
 		t.Log("Activate took", time.Since(start))
 		wg.Wait()
 		assert.NoError(t, ctx.Err(), "a Put under the old key went on")
 	})
+}
+
+// slow makes each box that is written take 50 ms.
+func slow(t *testing.T, s server, d *databases.Database) {
+	admin := d.Admin(t)
+	if s.name == postgres.name {
+		exec(t, admin, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.05); RETURN new; END'`)
+		exec(t, admin, `CREATE TRIGGER slow BEFORE INSERT ON secretref_boxes FOR EACH ROW EXECUTE FUNCTION slow()`)
+	} else {
+		exec(t, admin, `CREATE TRIGGER `+d.Name+`.slow BEFORE INSERT ON `+d.Name+`.secretref_boxes FOR EACH ROW SET @slept = SLEEP(0.05)`)
+	}
 }
 
 func TestPutsOfOneNewNameAllSucceed(t *testing.T) {
@@ -132,7 +149,7 @@ func TestPutsOfOneNewNameAllSucceed(t *testing.T) {
 func TestDeleteInactiveWaitsForWhoeverPutsABoxUnderTheKey(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
-		db := d.Open(t)
+		db := d.Open(t, s.weakest...)
 		st := created(t, s, db, "a")
 		l := acquire(t, st)
 		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
@@ -159,7 +176,7 @@ func TestDeleteInactiveWaitsForWhoeverPutsABoxUnderTheKey(t *testing.T) {
 func TestAPutUnderAKeyThatIsBeingDeletedIsRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
-		db := d.Open(t)
+		db := d.Open(t, s.weakest...)
 		st := created(t, s, db)
 		l := acquire(t, st)
 		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
@@ -182,7 +199,7 @@ func TestAPutUnderAKeyThatIsBeingDeletedIsRefused(t *testing.T) {
 func TestATransactionThatTheDatabaseGivesUpIsRepeated(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
-		db := d.Open(t)
+		db := d.Open(t, s.weakest...)
 		st := created(t, s, db, "a", "b")
 		l := acquire(t, st)
 		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))

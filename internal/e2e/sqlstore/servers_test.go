@@ -27,17 +27,23 @@ type server struct {
 
 	// busy counts the connections to the database whose statement takes its time.
 	busy string
+
+	// weakest are the parameters of a connection whose statements take the
+	// fewest locks.
+	weakest []string
 }
 
 var (
 	postgres = server{
 		"PostgreSQL", sqlstore.PostgreSQL, databases.PostgreSQL, databases.OwnPostgreSQL,
-		`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+		`SELECT count(*) FROM pg_stat_activity WHERE usename = current_schema() AND wait_event_type = 'Lock'`,
+		nil,
 	}
 	mariadb = server{
 		"MariaDB", sqlstore.MySQL, databases.MariaDB, databases.OwnMariaDB,
 		`SELECT count(*) FROM information_schema.processlist
 			WHERE db = DATABASE() AND id <> CONNECTION_ID() AND command <> 'Sleep' AND time_ms > 100`,
+		[]string{"tx_isolation=%27READ-COMMITTED%27"},
 	}
 )
 

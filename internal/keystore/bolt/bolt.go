@@ -17,8 +17,8 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
@@ -68,23 +68,18 @@ func (s *Store) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
 // state in which this Store last read or wrote it: then it proves the whole
 // file, so that damage is never taken for absence.
 func (s *Store) Get(ctx context.Context, name string) (box []byte, err error) {
-	missing := fault.New(fault.NotFound, "nothing is stored under %q", name)
 	whole := true
-	get := func(k *keyring) error {
+	err = s.glance(ctx, func(k *keyring, prove func() error) error {
 		e, err := k.get(boxesBucket, []byte(name))
 		if err != nil {
 			return err
 		}
 		if e == nil {
-			return missing
+			return cmp.Or(prove(), error(fault.New(fault.NotFound, "nothing is stored under %q", name)))
 		}
 		_, box, whole, err = parseBox(*e)
 		return err
-	}
-	err = s.glance(ctx, get)
-	if errors.Is(err, fault.NotFound) {
-		err = s.read(ctx, get)
-	}
+	})
 	if err == nil && !whole {
 		err = fault.New(fault.Corrupt, "%q: what is stored under %q is damaged: store it again, or restore a backup", s.path, name)
 	}

@@ -17,7 +17,7 @@ import (
 // complete and on the disk.
 func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first keystore.Key, e keystore.Event) (bool, error) {
 	for {
-		err := s.glance(ctx, func(*keyring) error { return nil })
+		err := s.glance(ctx, func(*keyring, func() error) error { return nil })
 		if !errors.Is(err, keystore.ErrEmpty) {
 			return false, err
 		}
@@ -34,11 +34,11 @@ func (s *Store) create(ctx context.Context, initialize func(*change) error) (cre
 	if err != nil {
 		return false, unopened(s.path, err)
 	}
-	lock, err := openLock(ctx, path+".new.lock", func(f *os.File) error { return s.lock(ctx, f, true) })
+	mine, err := openLock(ctx, path+".new.lock", func(f *os.File) error { return lock(ctx, f, true) })
 	if err != nil {
 		return false, err
 	}
-	defer lock.remove()
+	defer mine.remove()
 	if _, err := os.Lstat(path); err == nil {
 		return false, nil
 	}

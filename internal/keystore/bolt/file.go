@@ -34,14 +34,14 @@ func (s *Store) read(ctx context.Context, use func(*keyring) error) error {
 }
 
 // glance uses the keyring without a proof of the file: what is found is right,
-// what is not found may yet be there.
-func (s *Store) glance(ctx context.Context, use func(*keyring) error) error {
+// what is not found is missing only if prove finds the file in order.
+func (s *Store) glance(ctx context.Context, use func(k *keyring, prove func() error) error) error {
 	return s.reading(ctx, func(f *file) error {
 		k := f.keyring(ctx)
 		if _, err := k.root(); err != nil {
 			return err
 		}
-		return use(k)
+		return use(k, func() error { return s.prove(ctx, f) })
 	})
 }
 
@@ -124,7 +124,7 @@ func (s *Store) tryOpen(ctx context.Context, write bool) (f *file, current bool,
 		return nil, false, unopened(s.path, err)
 	}
 	f = &file{File: opened}
-	if err := s.lock(ctx, opened, write); err != nil {
+	if err := lock(ctx, opened, write); err != nil {
 		return f, false, err
 	}
 	if f.info, err = f.Stat(); err != nil {
@@ -151,30 +151,6 @@ func (s *Store) admit(info fs.FileInfo) error {
 		return fault.New(fault.Denied, "%q is open to every user of this machine (mode %04o): chmod o-rwx %s", s.path, mode, s.path)
 	}
 	return nil
-}
-
-// lock waits for the lock of a file. A writer that waits holds the gate, so that
-// readers who come later let it through.
-func (s *Store) lock(ctx context.Context, f *os.File, write bool) error {
-	through, start := false, time.Now()
-	err := poll(ctx, func() (bool, error) {
-		if write {
-			through = through || closeGate(f)
-		} else {
-			through = !gateClosed(f) || time.Since(start) > patience
-		}
-		if !through {
-			return false, nil
-		}
-		return tryLock(f, write)
-	})
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return fault.New(fault.Unavailable, "waited for the lock of %q, which another process holds", f.Name()).Because(ctx.Err())
-	}
-	return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
 }
 
 // prove checks the whole file, unless this Store has seen it in this state.

@@ -74,7 +74,7 @@ func mysql() *dialect {
 		put: `INSERT INTO secretref_boxes (name, key_id, box, length)
 			SELECT p.name, k.id, p.box, LENGTH(p.box)
 			FROM secretref_keys k, (SELECT {bytes} AS name, {bytes} AS box) p
-			WHERE k.id = ? AND k.state = 'active' LOCK IN SHARE MODE
+			WHERE k.id = ? AND k.state = 'active'
 			ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length), writes = (writes + 1) & 1023`,
 
 		page: mysqlPage,

@@ -61,7 +61,7 @@ func postgres() *dialect {
 		// The key's row is locked, in its latest version, before there is
 		// anything to insert; the lock ends with the statement's transaction.
 		put: `INSERT INTO secretref_boxes (name, key_id, box)
-			SELECT {bytes}, id, {bytes} FROM secretref_keys WHERE id = ? AND state = 'active' FOR SHARE
+			SELECT {bytes}, id, {bytes} FROM secretref_keys WHERE id = ? AND state = 'active'
 			ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`,
 
 		// An UPDATE waits for those who share a row, but further ones may join

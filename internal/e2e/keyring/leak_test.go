@@ -1,0 +1,197 @@
+package keyring_test
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/bolt"
+)
+
+// dataKeys returns the keys in the store, unwrapped by another implementation of
+// the format, and forbids them.
+func dataKeys(t *testing.T, store keystore.Store, root secretref.Secret) (raw [][]byte) {
+	t.Helper()
+	block, err := aes.NewCipher(rawRoot(root))
+	require.NoError(t, err)
+	gcm, err := cipher.NewGCM(block)
+	require.NoError(t, err)
+	keys, err := store.Load(t.Context())
+	require.NoError(t, err)
+	for _, k := range keys.Keys {
+		head, nonce, sealed := k.Wrapped[:9], k.Wrapped[9:21], k.Wrapped[21:]
+		label := append([]byte("secretref wrapped key v1\x00"), head...)
+		key, err := gcm.Open(nil, nonce, sealed, binary.BigEndian.AppendUint64(label, uint64(k.ID)))
+		require.NoError(t, err)
+		require.Len(t, key, 32)
+		heard.forbid(key)
+		raw = append(raw, key)
+	}
+	return raw
+}
+
+// busy does all that a keyring does, and returns the keys that nobody may find
+// and a box that must be found.
+func busy(t *testing.T, store keystore.Store, root secretref.Secret, open func(root, previous secretref.Secret) *secretref.Keyring) (keys [][]byte, box []byte) {
+	t.Helper()
+	k := open(root, secretref.Secret{})
+	note := func() { keys = append(append(keys, rawRoot(root)), dataKeys(t, store, root)...) }
+	note()
+	fill(t, k, 20)
+	put(t, k, "long", strings.Repeat("and a long story ", 10_000))
+	_, err := k.Rotate(t.Context())
+	require.NoError(t, heard.told(err))
+	note()
+	put(t, k, "secret-0", "another text")
+	require.NoError(t, heard.told(k.Delete(t.Context(), "secret-1")))
+	next := newRoot()
+	require.NoError(t, heard.told(k.ChangeRootKey(t.Context(), next)))
+	k, root = open(next, root), next
+	note()
+	_, err = k.Rotate(t.Context())
+	require.NoError(t, heard.told(err))
+	note()
+	_, err = k.DeleteInactive(t.Context())
+	require.NoError(t, heard.told(err))
+	require.NoError(t, heard.told(k.Verify(t.Context())))
+
+	// Errors that are about keys and secrets.
+	require.ErrorIs(t, heard.told(k.ChangeRootKey(t.Context(), secretref.NewSecret(canary+"is no root key"))), secretref.ErrRootKey)
+	require.ErrorIs(t, heard.told(k.Put(t.Context(), "", secretref.NewSecret(canary))), secretref.ErrSyntax)
+	require.ErrorIs(t, heard.told(k.Put(t.Context(), "huge", secretref.NewSecret(canary+strings.Repeat("huge", 1<<18)))), secretref.ErrSyntax)
+	_, err = k.Get(t.Context(), "secret-1")
+	require.ErrorIs(t, heard.told(err), secretref.ErrNotFound)
+	for e, err := range k.AuditLog(t.Context()) {
+		require.NoError(t, heard.told(err))
+		fmt.Fprintf(&heard, "%+v\n", e)
+	}
+	box, err = store.Get(t.Context(), "secret-2")
+	require.NoError(t, err)
+	return keys, box
+}
+
+// searched proves that text holds the box, and so would hold a secret if one had
+// been written there, and that it does not.
+func searched(t *testing.T, text []byte, keys [][]byte, box []byte) {
+	t.Helper()
+	require.True(t, bytes.Contains(text, box), "the box is not where it should be")
+	require.Empty(t, secretsIn(text, keys))
+}
+
+// tree returns the content of all files below a directory but those left out.
+func tree(t *testing.T, dir string, but ...string) (text []byte) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		for _, name := range but {
+			if entry.Name() == name {
+				return nil
+			}
+		}
+		content, err := os.ReadFile(path)
+		text = append(text, content...)
+		return err
+	}))
+	return text
+}
+
+func TestNoSecretIsInTheFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "secrets.db")
+	root := newRoot()
+	keys, box := busy(t, bolt.New(path), root, func(root, previous secretref.Secret) *secretref.Keyring {
+		opts := heard.by(secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
+		k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), opts)
+		require.NoError(t, heard.told(err))
+		t.Cleanup(func() { require.NoError(t, k.Close()) })
+		return k
+	})
+	searched(t, tree(t, dir), keys, box)
+}
+
+func TestTheRootKeyIsInItsFileOnly(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "secrets.db")
+	k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), heard.by(secretref.KeyringOptions{}))
+	require.NoError(t, heard.told(err))
+	fill(t, k, 3)
+	var keys [][]byte
+	note := func() {
+		text, err := os.ReadFile(path + ".key")
+		require.NoError(t, err)
+		root := secretref.NewSecret(strings.TrimSpace(string(text)))
+		heard.forbid(rawRoot(root))
+		keys = append(append(keys, rawRoot(root)), dataKeys(t, bolt.New(path), root)...)
+	}
+	note()
+	require.NoError(t, heard.told(k.ChangeRootKey(t.Context(), newRoot())))
+	note()
+	_, err = k.Rotate(t.Context())
+	require.NoError(t, heard.told(err))
+	note()
+	box, err := bolt.New(path).Get(t.Context(), "secret-2")
+	require.NoError(t, err)
+	require.NoError(t, k.Close())
+	searched(t, tree(t, dir, "secrets.db.key"), keys, box)
+	require.NotEmpty(t, secretsIn(tree(t, dir), keys), "the search finds what is there")
+}
+
+// tables returns all that is in the tables.
+func tables(t *testing.T, db *sql.DB) (text []byte) {
+	t.Helper()
+	for _, table := range []string{"boxes", "keys", "events", "lease", "meta"} {
+		rows, err := db.QueryContext(t.Context(), "SELECT * FROM secretref_"+table)
+		require.NoError(t, err)
+		columns, err := rows.Columns()
+		require.NoError(t, err)
+		for rows.Next() {
+			values := make([]sql.RawBytes, len(columns))
+			row := make([]any, len(columns))
+			for i := range row {
+				row[i] = &values[i]
+			}
+			require.NoError(t, rows.Scan(row...))
+			for _, v := range values {
+				text = append(append(text, v...), '\n')
+			}
+		}
+		require.NoError(t, rows.Err())
+		require.NoError(t, rows.Close())
+	}
+	return text
+}
+
+// The directory of a server also has its logs of changes and of messages.
+func TestNoSecretIsInTheDatabase(t *testing.T) {
+	directories := map[string]string{postgres.name: "SHOW data_directory", mariadb.name: "SELECT @@datadir"}
+	onEach(t, func(t *testing.T, s server) {
+		p := place{s.own(t), s, newRoot()}
+		keys, box := busy(t, p.store(t), p.root, func(root, previous secretref.Secret) *secretref.Keyring {
+			return p.nodeWith(t, secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
+		})
+		searched(t, tables(t, p.Open(t)), keys, box)
+
+		var dir string
+		require.NoError(t, p.Admin(t).QueryRowContext(t.Context(), directories[s.name]).Scan(&dir))
+		whole := func() []byte { return tree(t, filepath.Dir(filepath.Clean(dir))) }
+		p.Stop(t) // so that everything is in its files
+		searched(t, whole(), keys, box)
+		p.Start(t)
+	})
+}

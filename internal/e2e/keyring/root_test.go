@@ -1,0 +1,79 @@
+package keyring_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+)
+
+func TestNodesWithBothRootKeysGoOnWhileOneReplacesTheOther(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		p := newPlace(t, s)
+		late := p.node(t) // opened before anybody thought of a new root key
+		kept := fill(t, late, 10)
+		old, next := p.root, newRoot()
+		both := secretref.KeyringOptions{RootKey: next, PreviousRootKey: old}
+		first, second := p.nodeWith(t, both), p.nodeWith(t, both)
+
+		slots := newSlots(4)
+		done, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var nodes sync.WaitGroup
+		var writes atomic.Int64
+		for i, k := range []*secretref.Keyring{first, second} {
+			mine := slots[2*i:][:2]
+			nodes.Go(func() {
+				for done.Err() == nil && !t.Failed() {
+					assert.NoError(t, mine[rand.IntN(2)].next(t.Context(), k, nil))
+					assert.NoError(t, slots[rand.IntN(4)].read(t.Context(), k))
+					writes.Add(1)
+				}
+			})
+		}
+		more := func() {
+			t.Helper()
+			for until := writes.Load() + 20; writes.Load() < until && !t.Failed(); {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		more()
+		require.NoError(t, heard.told(first.ChangeRootKey(t.Context(), next)))
+		more()
+
+		// A node that has only the old root key reads and writes with the keys that
+		// it knows, and notices as soon as it has to load them.
+		kept.in(t, late)
+		_, err := late.Rotate(t.Context())
+		require.ErrorIs(t, heard.told(err), secretref.ErrRootKey)
+		require.ErrorIs(t, heard.told(late.Verify(t.Context())), secretref.ErrRootKey)
+		kept.in(t, late)
+
+		_, err = second.Rotate(t.Context()) // it has not loaded the keys since
+		require.NoError(t, heard.told(err))
+		for name := range kept {
+			_, err := late.Get(t.Context(), name)
+			require.ErrorIs(t, heard.told(err), secretref.ErrRootKey, "never a wrong value")
+		}
+		require.ErrorIs(t, heard.told(late.Put(t.Context(), "secret-0", secretref.NewSecret(canary+"late"))), secretref.ErrRootKey)
+		more()
+		cancel()
+		nodes.Wait()
+
+		_, err = secretref.OpenKeyring(t.Context(), secretref.SQLStore(p.Open(t), s.dialect), &secretref.KeyringOptions{RootKey: old})
+		require.ErrorIs(t, heard.told(err), secretref.ErrRootKey)
+		p.root = next
+		k := p.node(t)
+		for _, s := range slots {
+			require.NoError(t, s.read(t.Context(), k))
+		}
+		kept.whole(t, k)
+	})
+}

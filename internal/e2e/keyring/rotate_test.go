@@ -1,0 +1,185 @@
+package keyring_test
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+)
+
+func TestThreeNodesOnOneScheduleRotateOnce(t *testing.T) {
+	const nodes = 3
+	onEach(t, func(t *testing.T, s server) {
+		p := newPlace(t, s)
+		kept := fill(t, p.node(t), 20)
+		var all [nodes]*secretref.Keyring
+		for i := range all {
+			all[i] = p.node(t)
+		}
+		for round := range 10 {
+			const age = 300 * time.Millisecond
+			time.Sleep(age) // by the database's clock
+			rotated := make(chan bool)
+			for _, k := range all {
+				go func() {
+					_, did, err := k.RotateIfOlder(t.Context(), age)
+					assert.NoError(t, heard.told(err))
+					rotated <- did
+				}()
+			}
+			times := 0
+			for range nodes {
+				if <-rotated {
+					times++
+				}
+			}
+			require.Equal(t, 1, times, "round %d", round)
+		}
+		k := p.node(t)
+		actions := map[string]int{}
+		for e, err := range k.AuditLog(t.Context()) {
+			require.NoError(t, err)
+			actions[e.Action+" "+e.Outcome]++
+		}
+		require.Equal(t, map[string]int{"create done": 1, "rotate started": 10, "rotate done": 10}, actions)
+		kept.whole(t, k)
+	})
+}
+
+// damage is what somebody with a hand in the database can do to a row.
+type damage struct {
+	change func(t *testing.T, p place, db *sql.DB)
+	names  []string // of the secrets that do not open then
+}
+
+// rewrite replaces the box under a name.
+func rewrite(name string, change func(box []byte) []byte) damage {
+	return damage{func(t *testing.T, p place, db *sql.DB) {
+		box := boxOf(t, p, db, name)
+		set(t, p, db, name, change(box))
+	}, []string{name}}
+}
+
+func boxOf(t *testing.T, p place, db *sql.DB, name string) (box []byte) {
+	t.Helper()
+	query := "SELECT box FROM secretref_boxes WHERE name = " + p.server.argument(1)
+	require.NoError(t, db.QueryRowContext(t.Context(), query, []byte(name)).Scan(&box))
+	return box
+}
+
+func set(t *testing.T, p place, db *sql.DB, name string, box []byte) {
+	t.Helper()
+	update := fmt.Sprintf("UPDATE secretref_boxes SET box = %s WHERE name = %s", p.server.argument(1), p.server.argument(2))
+	_, err := db.ExecContext(t.Context(), update, box, []byte(name))
+	require.NoError(t, err)
+}
+
+func rename(t *testing.T, p place, db *sql.DB, from, to string) {
+	t.Helper()
+	update := fmt.Sprintf("UPDATE secretref_boxes SET name = %s WHERE name = %s", p.server.argument(1), p.server.argument(2))
+	_, err := db.ExecContext(t.Context(), update, []byte(to), []byte(from))
+	require.NoError(t, err)
+}
+
+var damages = map[string]damage{
+	"a flipped bit":     rewrite("secret-3", func(box []byte) []byte { box[len(box)-1] ^= 1; return box }),
+	"a cut off box":     rewrite("secret-3", func(box []byte) []byte { return box[:10] }),
+	"an empty box":      rewrite("secret-3", func(box []byte) []byte { return box[:0] }),
+	"something else":    rewrite("secret-3", func([]byte) []byte { return []byte("hunter2") }),
+	"a newer version":   rewrite("secret-3", func(box []byte) []byte { box[0]++; return box }),
+	"an unknown key":    rewrite("secret-3", func(box []byte) []byte { box[5] ^= 1; return box }),
+	"another nonce":     rewrite("secret-3", func(box []byte) []byte { box[12] ^= 1; return box }),
+	"a box with a tail": rewrite("secret-3", func(box []byte) []byte { return append(box, 0) }),
+	"two names swapped": {func(t *testing.T, p place, db *sql.DB) {
+		rename(t, p, db, "secret-3", "aside")
+		rename(t, p, db, "secret-4", "secret-3")
+		rename(t, p, db, "aside", "secret-4")
+	}, []string{"secret-3", "secret-4"}},
+	"a box copied to another name": {func(t *testing.T, p place, db *sql.DB) {
+		set(t, p, db, "secret-3", boxOf(t, p, db, "secret-4"))
+	}, []string{"secret-3"}},
+	"another name": {func(t *testing.T, p place, db *sql.DB) {
+		rename(t, p, db, "secret-3", "\x00\xff")
+	}, []string{"\x00\xff"}},
+}
+
+func TestADamagedRowIsNamedAndBlocksBeforeAnythingHasChanged(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		for what, damage := range damages {
+			t.Run(what, func(t *testing.T) {
+				p := newPlace(t, s)
+				k := p.node(t)
+				kept := fill(t, k, 6)
+				_, err := k.Rotate(t.Context())
+				require.NoError(t, heard.told(err))
+				damage.change(t, p, p.Open(t))
+				for _, name := range append(damage.names, "secret-3") {
+					delete(kept, name)
+				}
+				before, err := k.Keys(t.Context())
+				require.NoError(t, err)
+
+				for _, k := range []*secretref.Keyring{k, p.node(t)} {
+					err = k.Verify(t.Context())
+					require.ErrorIs(t, heard.told(err), secretref.ErrCorrupt)
+					for _, name := range damage.names {
+						require.ErrorContains(t, err, fmt.Sprintf("%q", name))
+					}
+					done, err := k.Rotate(t.Context())
+					require.ErrorIs(t, heard.told(err), secretref.ErrRotationBlocked)
+					require.ElementsMatch(t, damage.names, done.Blocked)
+					require.Empty(t, done.To)
+					_, err = k.Get(t.Context(), damage.names[0])
+					require.Error(t, heard.told(err))
+					kept.in(t, k)
+				}
+				after, err := k.Keys(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, before, after)
+
+				for _, name := range damage.names {
+					if err := k.Delete(t.Context(), name); errors.Is(heard.told(err), secretref.ErrSyntax) {
+						_, err := p.Open(t).ExecContext(t.Context(), "DELETE FROM secretref_boxes WHERE name = "+p.server.argument(1), []byte(name))
+						require.NoError(t, err, "what is no name can be deleted in the database")
+					} else {
+						require.NoError(t, err, "what is damaged can be deleted")
+					}
+				}
+				kept.whole(t, k)
+			})
+		}
+	})
+}
+
+// The column says that no box is under the inactive key, and the box says that
+// one is.
+func TestAnInactiveKeyThatARowNeedsIsKept(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		p := newPlace(t, s)
+		k := p.node(t)
+		kept := fill(t, k, 3)
+		db := p.Open(t)
+		old := boxOf(t, p, db, "secret-1")
+		rotation, err := k.Rotate(t.Context())
+		require.NoError(t, heard.told(err))
+		inactive, err := k.Inactive(t.Context())
+		require.NoError(t, err)
+		require.Len(t, inactive, 1)
+		require.Equal(t, rotation.From, inactive[0].ID)
+
+		set(t, p, db, "secret-1", old)
+		update := "UPDATE secretref_boxes SET key_id = (SELECT id FROM secretref_keys WHERE state = 'inactive') WHERE name = " + p.server.argument(1)
+		_, err = db.ExecContext(t.Context(), update, []byte("secret-1"))
+		require.NoError(t, err)
+		_, err = k.DeleteInactive(t.Context())
+		require.ErrorIs(t, heard.told(err), secretref.ErrRotationBlocked)
+		kept.in(t, k)
+		kept.whole(t, k)
+	})
+}
