@@ -162,7 +162,10 @@ func describeStore(l location) string {
 		if value, place := l.credential(); value != "" {
 			return text + place
 		}
-		return text + state(passwordVariable, "the driver looks for one itself")
+		if l.dialect == secretref.PostgreSQL {
+			return text + passwordVariable + " or PGPASSWORD (not set: .pgpass may have it)"
+		}
+		return text + state(passwordVariable, "")
 	}
 	info, err := os.Stat(l.name)
 	if err != nil {

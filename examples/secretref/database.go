@@ -39,7 +39,7 @@ func (l location) database(r *secretref.Resolver) (*sql.DB, error) {
 // stands. It is empty where the driver is to look for one itself.
 func (l location) credential() (value, place string) {
 	if l.password != "" {
-		return l.password, "the password in the URL"
+		return l.password, "the reference in the URL"
 	}
 	place = passwordVariable
 	value = os.Getenv(place)

@@ -35,7 +35,8 @@ const (
 	wikiSecret    = `{"mount":"secret","path":"wiki/db","key":"password","endpoint":"http://VAULT"}`
 )
 
-var goldens = slices.Concat(resolveGoldens, configGoldens, pointerGoldens, checkGoldens, checkFormGoldens, usageGoldens)
+var goldens = slices.Concat(resolveGoldens, configGoldens, pointerGoldens, checkGoldens, checkFormGoldens, usageGoldens,
+	secretsGoldens, keysGoldens, rootKeyGoldens, storeGoldens, keyringGoldens, serveGoldens)
 
 var resolveGoldens = []golden{
 	{name: "resolve-aws", args: []string{"resolve", "{ENC}" + trackerSecret}, reveals: true},
@@ -248,8 +249,8 @@ func keepsSecrets(t *testing.T, w *world, g golden, got outcome) {
 		assert.NotContains(t, got.out, canary)
 	}
 	for _, credential := range w.credentials() {
-		if credential != "" {
-			assert.NotContains(t, got.out+got.err, strings.TrimSpace(credential))
+		if credential = strings.TrimSpace(credential); credential != "" {
+			assert.NotContains(t, got.out+got.err, credential)
 		}
 	}
 }

@@ -168,6 +168,9 @@ func likeliest(names []string) string {
 // mend adds to an error of the library what it cannot know or leaves to the
 // reader.
 func mend(ref secretref.Reference, err error) string {
+	if _, ok := ref.(secretref.KeyringReference); ok {
+		return remedy(err)
+	}
 	_, network := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, secretref.ErrUnavailable) && network:
@@ -175,7 +178,7 @@ func mend(ref secretref.Reference, err error) string {
 	case errors.Is(err, secretref.ErrNotFound) && isAWS(ref):
 		return "; check secretId and region, and that the account above is the secret's"
 	}
-	return remedy(err)
+	return ""
 }
 
 func isAWS(ref secretref.Reference) bool {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net"
 	"strings"
 
 	"github.com/seed74218947/secretref"
@@ -36,13 +37,19 @@ func remedyText(err error) string {
 	}{
 		{secretref.ErrRotationInProgress, "wait until it is done and try again"},
 		{secretref.ErrRootKey, "-root-key-file names the file of the right one, and -previous-root-key-file that of the former one while it is being changed"},
-		{secretref.ErrCorrupt, "restore the store from a backup, or put the secrets that are named again"},
+		{secretref.ErrCorrupt, "restore a backup of the store, or put the named secrets anew"},
 	} {
 		if errors.Is(err, r.kind) && !strings.Contains(err.Error(), "restore") {
 			return r.text
 		}
 	}
+	_, network := errors.AsType[net.Error](err)
+	_, elsewhere := errors.AsType[*within](err) // it is about a store of passwords
 	switch {
+	case network && !elsewhere && errors.Is(err, secretref.ErrUnavailable):
+		return "check host and port in -store, and that this machine may reach them"
+	case !elsewhere && errors.Is(err, secretref.ErrUnauthenticated):
+		return passwordVariable + " is for the password, or a reference to it"
 	case named && errors.Is(err, secretref.ErrNotFound):
 		return "\"secretref keys names\" lists those there are"
 	case named && errors.Is(err, secretref.ErrUnsupported):

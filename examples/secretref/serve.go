@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -147,7 +148,6 @@ func (v *service) run(ctx context.Context) error {
 		return fmt.Errorf("the service ended: %w", err)
 	case <-ctx.Done():
 	}
-	v.log.Info("shutting down; a rotation under way ends between two of its transactions")
 	return v.shutDown(server, k)
 }
 
@@ -176,14 +176,15 @@ func (v *service) listen(ctx context.Context) (net.Listener, string, error) {
 func (v *service) shutDown(server *http.Server, k *opened) error {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	answered := make(chan error, 1)
+	closed, answered := make(chan error, 1), make(chan error, 1)
+	go func() { closed <- k.Keyring.Close() }()
 	go func() { answered <- server.Shutdown(ctx) }() // takes no more requests
-	closed := k.Keyring.Close()
-	err := <-answered
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = server.Close()
+	v.log.Info("shutting down; a rotation under way ends between two of its transactions")
+	failed, late := <-closed, <-answered
+	if errors.Is(late, context.DeadlineExceeded) {
+		late = server.Close()
 	}
-	return errors.Join(closed, err)
+	return errors.Join(failed, late)
 }
 
 // token is the file with the token that requests must have.
@@ -197,10 +198,12 @@ func (t token) read() (string, error) {
 	const shortest = 16
 	text, err := readPrivate(t.path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%w; make a token with (umask 077 && openssl rand -hex 32 > %s)", err, t.path)
 	case err != nil:
 		return "", err
 	case len(text) < shortest:
-		return "", fmt.Errorf("the token in %s has %d characters, and should have %d at least: openssl rand -hex 32 makes one", t.path, len(text), shortest)
+		return "", fmt.Errorf("the token in %s has %d characters, and needs %d; openssl rand -hex 32 makes a good one", t.path, len(text), shortest)
 	case strings.ContainsAny(text, " \t\r\n"):
 		return "", fmt.Errorf("there is white space in the token in %s", t.path)
 	}

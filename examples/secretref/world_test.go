@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,10 +29,11 @@ type world struct {
 	aws   *fakeaws.Server
 	vault *fakevault.Server
 	dir   string
+	ids   map[string]string // of keys, as they are named in golden files
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, aws: fakeaws.New(), vault: fakevault.New(), dir: t.TempDir()}
+	w := &world{t: t, aws: fakeaws.New(), vault: fakevault.New(), dir: t.TempDir(), ids: map[string]string{}}
 	t.Cleanup(w.aws.Close)
 	t.Cleanup(w.vault.Close)
 	require.NoError(t, os.CopyFS(w.dir, os.DirFS("testdata")))
@@ -48,7 +50,7 @@ func newWorld(t *testing.T) *world {
 
 	for _, set := range os.Environ() {
 		name, _, _ := strings.Cut(set, "=")
-		for _, prefix := range []string{"AWS_", "VAULT_", "SECRET_STORE_"} {
+		for _, prefix := range []string{"AWS_", "VAULT_", "SECRET_STORE_", "SECRETREF_", "PG"} {
 			if strings.HasPrefix(name, prefix) {
 				t.Setenv(name, "")
 			}
@@ -104,21 +106,43 @@ func (w *world) fill(arg string) string {
 	return strings.NewReplacer("DIR", w.dir, "http://VAULT", w.vault.URL()).Replace(arg)
 }
 
-var userLine = regexp.MustCompile(`(?m)^  user   .*$`)
+var (
+	userLine  = regexp.MustCompile(`(?m)^  user   .*$`)
+	ownerText = regexp.MustCompile(`\(owner [^,]*,`)
+	timestamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+	hexID     = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
+)
 
-// normal takes out of an output what differs from run to run.
+// normal takes out of an output what differs from run to run. What stands in
+// tables keeps its width.
 func (w *world) normal(output string) string {
 	output = strings.NewReplacer(
 		w.dir, "DIR",
 		strings.TrimPrefix(w.vault.URL(), "http://"), "VAULT",
 		strings.TrimPrefix(w.aws.URL(), "http://"), "AWS",
+		actor(), "USER@HOST",
 	).Replace(output)
+	output = hexID.ReplaceAllStringFunc(output, func(id string) string {
+		if w.ids[id] == "" {
+			w.ids[id] = fmt.Sprintf("id-%013d", len(w.ids)+1)
+		}
+		return w.ids[id]
+	})
+	output = timestamp.ReplaceAllString(output, "YYYY-MM-DDThh:mm:ssZ")
+	output = ownerText.ReplaceAllString(output, "(owner USER,")
 	return userLine.ReplaceAllString(output, "  user   USER (uid UID)")
 }
 
 // credentials are what must never be printed, besides canaries.
 func (w *world) credentials() []string {
-	return []string{w.vault.RootToken(), os.Getenv("SECRET_STORE_VAULT_TOKEN"), w.vault.UnsealKey()}
+	all := []string{w.vault.RootToken(), os.Getenv("SECRET_STORE_VAULT_TOKEN"), w.vault.UnsealKey()}
+	for _, file := range []string{"k.db.key", "root.key", "next.key"} {
+		text, _ := os.ReadFile(filepath.Join(w.dir, file))
+		if !bytes.HasPrefix(text, []byte("{")) { // a reference is no secret
+			all = append(all, string(text))
+		}
+	}
+	return all
 }
 
 // outcome is what a run of the command left behind.

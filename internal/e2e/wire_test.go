@@ -116,6 +116,14 @@ var remaining = regexp.MustCompile(`^(ttl|lease_duration)$`)
 // quoted is a duration in a warning; those tell how much time is left, too.
 var quoted = regexp.MustCompile(`"(\d+h)?(\d+m)?\d+(\.\d+)?s"|"\d+h(\d+m)?"|"\d+m"`)
 
+// ofAMoment reports whether a warning is only there if a second has passed since
+// a token was made: a wish for its whole time is above what is left of it then.
+func ofAMoment(warning any) bool {
+	text, _ := warning.(string)
+	times := quoted.FindAllString(text, -1)
+	return strings.HasPrefix(text, "TTL of ") && len(times) == 2 && times[0] == times[1]
+}
+
 // attribution, of KV version 2, says who wrote a version. Nobody reads it here.
 var attribution = regexp.MustCompile(`^(created_by|deleted_by|last_updated_by)$`)
 
@@ -132,7 +140,12 @@ func blur(name string, v any) any {
 	case []any:
 		blurred := []any{}
 		for _, value := range v {
-			blurred = append(blurred, blur("", value))
+			if value = blur("", value); name != "warnings" || !ofAMoment(value) {
+				blurred = append(blurred, value)
+			}
+		}
+		if name == "warnings" && len(blurred) == 0 {
+			return nil
 		}
 		return blurred
 	case string:

@@ -105,7 +105,7 @@ func (s *Server) create(t testing.TB) *Database {
 	t.Helper()
 	name := "t_" + strings.ToLower(rand.Text()[:12])
 	d := &Database{Server: s, Name: name, User: name, Password: rand.Text()}
-	admin, err := sql.Open(s.kind.driver, s.kind.dsn(s.Addr, adminUser, s.password, s.kind.system, nil))
+	admin, err := s.kind.open(s.kind.dsn(s.Addr, adminUser, s.password, s.kind.system, nil))
 	require.NoError(t, err)
 	defer admin.Close()
 	for _, statement := range s.kind.create(d) {
@@ -115,7 +115,7 @@ func (s *Server) create(t testing.TB) *Database {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		admin, err := sql.Open(s.kind.driver, s.kind.dsn(s.Addr, adminUser, s.password, s.kind.system, nil))
+		admin, err := s.kind.open(s.kind.dsn(s.Addr, adminUser, s.password, s.kind.system, nil))
 		require.NoError(t, err)
 		defer admin.Close()
 		for _, statement := range s.kind.drop(d) {
@@ -160,7 +160,7 @@ func (d *Database) Open(t testing.TB, params ...string) *sql.DB {
 // OpenAs is [Database.Open] for another user.
 func (d *Database) OpenAs(t testing.TB, user, password string, params ...string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open(d.kind.driver, d.DSNAs(user, password, params...))
+	db, err := d.kind.open(d.DSNAs(user, password, params...))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return db

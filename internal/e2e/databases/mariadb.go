@@ -1,6 +1,7 @@
 package databases
 
 import (
+	"database/sql"
 	"fmt"
 	"net"
 	"os"
@@ -25,6 +26,18 @@ func newMariaDB() (*Server, error) {
 	}
 	k := kind{
 		driver: "mysql", scheme: "mysql", system: "mysql",
+		open: func(dsn string) (*sql.DB, error) {
+			c, err := mysql.ParseDSN(dsn)
+			if err != nil {
+				return nil, err
+			}
+			c.Logger = &mysql.NopLogger{} // it says what the errors say
+			connector, err := mysql.NewConnector(c)
+			if err != nil {
+				return nil, err
+			}
+			return sql.OpenDB(connector), nil
+		},
 		accounts:  []string{"mysql"},
 		interrupt: syscall.SIGTERM,
 		program:   program,

@@ -2,6 +2,7 @@ package databases
 
 import (
 	"cmp"
+	"database/sql"
 	"fmt"
 	"net"
 	"net/url"
@@ -25,6 +26,7 @@ func newPostgres() (*Server, error) {
 	}
 	k := kind{
 		driver: "pgx", scheme: "postgres", system: "postgres", schemas: true,
+		open:      func(dsn string) (*sql.DB, error) { return sql.Open("pgx", dsn) },
 		accounts:  []string{"postgres"},
 		interrupt: syscall.SIGINT,
 		program:   filepath.Join(bin, "postgres"),

@@ -26,6 +26,7 @@ const adminUser = "admin"
 // kind is what differs from one database server to another.
 type kind struct {
 	driver, scheme string
+	open           func(dsn string) (*sql.DB, error)
 	system         string         // a database that is always there
 	schemas        bool           // a Database is a schema in it
 	accounts       []string       // who runs it when the tests run as root
@@ -174,7 +175,7 @@ func (s *Server) launch() error {
 	}()
 	s.process, s.ended = cmd.Process, ended
 
-	db, err := sql.Open(s.kind.driver, s.kind.dsn(s.Addr, adminUser, s.password, s.kind.system, nil))
+	db, err := s.kind.open(s.kind.dsn(s.Addr, adminUser, s.password, s.kind.system, nil))
 	if err != nil {
 		return err
 	}

@@ -12,10 +12,15 @@ import (
 
 // dialect is what databases say differently. Everything else is written once,
 // with ? for an argument, {bytes} for one that is a []byte, {now} for the database's clock in microseconds since
-// 1970, and {share} for a lock that others may share.
+// 1970, and {claim} and {change} for locks.
 type dialect struct {
-	numbered   bool // arguments are $1, $2, …, not ?
-	now, share string
+	numbered bool // arguments are $1, $2, …, not ?
+	now      string
+
+	// claim locks a key's row as long as it must stay as it is, except for what
+	// change allows: all but its state. The two do not wait for each other if the
+	// database can help it. FOR UPDATE waits for both.
+	claim, change string
 
 	// bytes stands for an argument that is a []byte. With inHex it is given as
 	// hexadecimal digits.
@@ -63,7 +68,7 @@ const (
 
 // text makes a statement of the database's out of one of ours.
 func (d *dialect) text(statement string) string {
-	statement = strings.NewReplacer("{bytes}", d.bytes, "{now}", d.now, "{share}", d.share, "{lapse}", lapse, "{silence}", silence, "{head}", strconv.Itoa(seal.HeadSize)).Replace(statement)
+	statement = strings.NewReplacer("{bytes}", d.bytes, "{now}", d.now, "{claim}", d.claim, "{change}", d.change, "{lapse}", lapse, "{silence}", silence, "{head}", strconv.Itoa(seal.HeadSize)).Replace(statement)
 	if !d.numbered {
 		return statement
 	}

@@ -147,7 +147,7 @@ func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []keystore.
 	err = l.within(ctx, func(q session) error {
 		moved = 0
 		var one int
-		err := q.row(ctx, `SELECT 1 FROM secretref_keys WHERE id = ? AND state = 'active' {share}`, int64(to)).Scan(&one)
+		err := q.row(ctx, `SELECT 1 FROM secretref_keys WHERE id = ? AND state = 'active' {claim}`, int64(to)).Scan(&one)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return keystore.ErrNotActive
@@ -245,10 +245,10 @@ func (q session) state(ctx context.Context, id seal.KeyID) (state keystore.State
 	return keystore.State(text), err
 }
 
-// lockKeys returns the ids of all keys, which nobody else can claim or delete
+// lockKeys returns the ids of all keys, which nobody else can change or delete
 // before the transaction ends.
 func (q session) lockKeys(ctx context.Context) (ids []seal.KeyID, err error) {
-	rows, err := q.query(ctx, `SELECT id FROM secretref_keys ORDER BY id FOR UPDATE`)
+	rows, err := q.query(ctx, `SELECT id FROM secretref_keys ORDER BY id {change}`)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 func mysql() *dialect {
 	return &dialect{
 		now:   `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`, // whatever the session's time zone is
-		share: `LOCK IN SHARE MODE`,
+		claim: `LOCK IN SHARE MODE`, change: `FOR UPDATE`,
 
 		// Outside of the simplest statements, an argument is text in the
 		// connection's character set, and what is not valid in it is replaced by
@@ -74,7 +74,7 @@ func mysql() *dialect {
 		put: `INSERT INTO secretref_boxes (name, key_id, box, length)
 			SELECT p.name, k.id, p.box, LENGTH(p.box)
 			FROM secretref_keys k, (SELECT {bytes} AS name, {bytes} AS box) p
-			WHERE k.id = ? AND k.state = 'active'
+			WHERE k.id = ? AND k.state = 'active' {claim}
 			ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length), writes = (writes + 1) & 1023`,
 
 		page: mysqlPage,

@@ -13,8 +13,8 @@ func postgres() *dialect {
 		numbered:  true,
 		returning: true,
 		now:       `(extract(epoch from clock_timestamp()) * 1000000)::bigint`, // now() is the beginning of the transaction
-		share:     `FOR SHARE`,
-		bytes:     `?::bytea`,
+		claim:     `FOR KEY SHARE`, change: `FOR NO KEY UPDATE`,
+		bytes: `?::bytea`,
 
 		atomic: true,
 		schema: []string{
@@ -61,11 +61,11 @@ func postgres() *dialect {
 		// The key's row is locked, in its latest version, before there is
 		// anything to insert; the lock ends with the statement's transaction.
 		put: `INSERT INTO secretref_boxes (name, key_id, box)
-			SELECT {bytes}, id, {bytes} FROM secretref_keys WHERE id = ? AND state = 'active'
+			SELECT {bytes}, id, {bytes} FROM secretref_keys WHERE id = ? AND state = 'active' {claim}
 			ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`,
 
-		// An UPDATE waits for those who share a row, but further ones may join
-		// them meanwhile, for ever. The queue of a table's lock is fair.
+		// Who waits for those who share a row may wait for ever, since others can
+		// join them meanwhile. The queue of a table's lock is fair.
 		gate: `LOCK TABLE secretref_keys IN EXCLUSIVE MODE`,
 
 		page: postgresPage,
