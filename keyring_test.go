@@ -389,6 +389,13 @@ func TestChangeRootKeyIsSeenByOtherNodes(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrRootKey, "the new key is wrapped with a root key that this node was not given")
 	require.ErrorIs(t, old.Put(t.Context(), "a", secretref.NewSecret("y")), secretref.ErrRootKey)
 	requireStored(t, both, "a", "x")
+
+	third := secretref.NewRootKey() // which no node was opened with
+	require.NoError(t, both.ChangeRootKey(t.Context(), third))
+	_, err = both.Rotate(t.Context())
+	require.NoError(t, err)
+	put(t, both, "a", "y")
+	requireStored(t, openKeyring(t, path, &secretref.KeyringOptions{RootKey: third}), "a", "y")
 	require.NoFileExists(t, path+".key")
 }
 

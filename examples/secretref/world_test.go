@@ -36,7 +36,9 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, aws: fakeaws.New(), vault: fakevault.New(), dir: t.TempDir(), ids: map[string]string{}}
 	t.Cleanup(w.aws.Close)
 	t.Cleanup(w.vault.Close)
-	require.NoError(t, os.CopyFS(w.dir, os.DirFS("testdata")))
+	for _, product := range []string{"jira", "confluence", "bitbucket"} {
+		require.NoError(t, os.CopyFS(filepath.Join(w.dir, product), os.DirFS("testdata/"+product)))
+	}
 	w.edit("confluence/confluence.cfg.xml", "https://vault.wiki.example:8200", w.vault.URL())
 
 	const region = "ap-southeast-2"

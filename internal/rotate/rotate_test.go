@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -185,6 +187,9 @@ func TestAFailureAtAnyStoreCallLosesNothing(t *testing.T) {
 					if failed != "Rewrap" || when == "before" { // which asks whether it has happened
 						require.Error(t, err, "call %d, %s", nth, failed)
 					}
+					if failed == "Rewrap" {
+						require.NoFileExists(t, p.path+".key.new", "whether it has happened could be asked")
+					}
 					calls[failed] = true
 					p.same(r, s)
 					p.whole(s)
@@ -252,6 +257,81 @@ func TestARecordedRotationIsFinishedAndNoOtherBegun(t *testing.T) {
 	assert.Equal(t, first.To, second.To)
 	assert.Zero(t, second.Moved)
 	assert.Equal(t, []string{" create done 1", " rotate started 2", " rotate failed 2", " rotate done 2"}, p.events(other))
+	p.whole(s)
+}
+
+// Whoever found an old key, and then waited for the lease, may find a young one.
+func TestTheAgeOfAKeyIsLookedAtAgainUnderTheLease(t *testing.T) {
+	p := newPlace(t)
+	f := &faulty{}
+	r := p.ring(f)
+	other := p.ring(nil)
+	time.Sleep(200 * time.Millisecond)
+	f.before = func(call string) error {
+		if call == "Acquire" {
+			_, err := (&rotate.Rotator{Ring: other}).Rotate(t.Context())
+			require.NoError(t, err)
+		}
+		return nil
+	}
+	_, rotated, err := (&rotate.Rotator{Ring: r}).IfOlder(t.Context(), 200*time.Millisecond)
+	require.NoError(t, err)
+	assert.False(t, rotated)
+}
+
+func TestARotationMakesNoMoreStoreCallsThanItNeeds(t *testing.T) {
+	p := newPlace(t)
+	f := &faulty{}
+	r := p.ring(f)
+	s := p.fill(r, 7)
+	var calls []string
+	f.before = func(call string) error {
+		calls = append(calls, call)
+		return nil
+	}
+	_, err := rotate.Rotator{Ring: r}.Paged(4).Rotate(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"Acquire", "Load", "Boxes", "Boxes", "Boxes", "Activate", "Load", "Count",
+		"Boxes", "Move", "Boxes", "Move", "Boxes", "Retire", "Load"}, calls)
+
+	calls = nil
+	for range 1000 { // the rotation has reserved seals for those, too
+		require.NoError(t, r.Put(t.Context(), "secret 1", []byte("text 1")))
+	}
+	assert.NotContains(t, calls, "Reserve")
+	for range 100 {
+		require.NoError(t, r.Put(t.Context(), "secret 1", []byte("text 1")))
+	}
+	assert.Len(t, slices.DeleteFunc(calls, func(call string) bool { return call != "Reserve" }), 1)
+	f.before = nil
+	p.whole(s)
+}
+
+// The lease ends after 15 seconds, and opening secrets may take longer.
+func TestARotatorKeepsItsLeaseWhileItOnlyReads(t *testing.T) {
+	p := newPlace(t)
+	s := p.fill(p.ring(nil), 7)
+	synctest.Test(t, func(t *testing.T) {
+		f := &faulty{}
+		r := p.ring(f)
+		var renewed []time.Duration
+		start := time.Now()
+		f.before = func(call string) error {
+			switch call {
+			case "Boxes":
+				time.Sleep(4 * time.Second)
+			case "Renew":
+				renewed = append(renewed, time.Since(start))
+			}
+			return nil
+		}
+		_, err := rotate.Rotator{Ring: r}.Paged(2).Rotate(t.Context())
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, len(renewed), 4, "every page of the preflight takes 4 seconds")
+		for i, at := range renewed[1:] {
+			assert.Less(t, at-renewed[i], 15*time.Second)
+		}
+	})
 	p.whole(s)
 }
 
@@ -383,6 +463,7 @@ func TestABoxThatGoesBadDuringARotationIsNamedAndKeepsItsKey(t *testing.T) {
 	}
 	done, err := (&rotate.Rotator{Ring: r}).Rotate(t.Context())
 	require.ErrorIs(t, err, fault.RotationBlocked)
+	require.ErrorContains(t, err, `"secret 2"`)
 	assert.Equal(t, []string{"secret 2"}, done.Blocked)
 	assert.Equal(t, 6, done.Moved)
 	keys, err := r.Store().Load(t.Context())
@@ -464,6 +545,76 @@ func TestARotatorThatLostItsLeaseStops(t *testing.T) {
 	}
 }
 
+// A secret that is deleted, or sealed with another key, while all are being
+// opened is not damaged.
+func TestVerifyGoesOnWhileOthersWrite(t *testing.T) {
+	p := newPlace(t)
+	f := &faulty{}
+	r := p.ring(f)
+	s := p.fill(r, 3)
+	require.NoError(t, r.Verify(t.Context()))
+	other := p.ring(nil)
+	f.after = func(call string) error {
+		if call != "Boxes" {
+			return nil
+		}
+		f.after = nil
+		to := rotate.Rotator{Ring: other}
+		_, err := to.Rotate(t.Context())
+		require.NoError(t, err)
+		_, err = to.DeleteInactive(t.Context())
+		require.NoError(t, err)
+		delete(s, "secret 2")
+		return other.Delete(t.Context(), "secret 2")
+	}
+	// The key that the page needs is gone from the store, and from this ring.
+	r = p.ring(f)
+	require.NoError(t, r.Verify(t.Context()))
+	p.whole(s)
+}
+
+// Between reading a box and looking for its key, a rotation and the deletion of
+// the old key may pass.
+func TestGetFindsABoxThatIsSealedAnewUnderItsHands(t *testing.T) {
+	p := newPlace(t)
+	f := &faulty{}
+	p.fill(p.ring(nil), 3)
+	first := rotate.Rotator{Ring: p.ring(nil)}
+	r := p.ring(f)
+	_, err := first.Rotate(t.Context()) // to a key that r does not know yet
+	require.NoError(t, err)
+	f.after = func(call string) error {
+		if call == "Get" {
+			f.after = nil
+			_, err := first.Rotate(t.Context())
+			require.NoError(t, err)
+			_, err = first.DeleteInactive(t.Context())
+			require.NoError(t, err)
+		}
+		return nil
+	}
+	text, err := r.Get(t.Context(), "secret 1")
+	require.NoError(t, err)
+	assert.Equal(t, "text 1", string(text))
+}
+
+func TestVerifyNamesADamagedKey(t *testing.T) {
+	p := newPlace(t)
+	r := p.ring(nil)
+	keys, err := r.Store().Load(t.Context())
+	require.NoError(t, err)
+	key := keys.Active()
+	key.Wrapped[30] ^= 1
+	lease, err := r.Store().Acquire(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, lease.Rewrap(t.Context(), keys.Root, keys.Root, map[seal.KeyID][]byte{key.ID: key.Wrapped}, keystore.Event{}))
+	lease.Release(t.Context())
+	err = r.Verify(t.Context())
+	require.ErrorIs(t, err, fault.Corrupt)
+	require.ErrorContains(t, err, key.ID.String())
+	require.ErrorIs(t, p.ring(nil).Put(t.Context(), "a", nil), fault.Corrupt)
+}
+
 func TestASpentKeySealsNoMoreAndIsRotated(t *testing.T) {
 	p := newPlace(t)
 	r := p.ring(nil)
@@ -532,6 +683,12 @@ func TestOpeningHealsAChangeOfTheRootKey(t *testing.T) {
 		require.FileExists(t, next.Path())
 		if strings.Contains(when, "half") {
 			require.NoError(t, rootfile.New(p.path+".key").WriteNext("QUFB"))
+		}
+		if when == "after" { // while somebody holds the lease, nothing can be healed: both root keys are tried
+			lease, err := r.Store().Acquire(t.Context())
+			require.NoError(t, err)
+			p.same(p.ring(nil), s)
+			lease.Release(t.Context())
 		}
 		p.whole(s)
 		require.NoFileExists(t, next.Path(), when)

@@ -18,7 +18,7 @@ const (
 
 // Get implements [keystore.Store] with one round trip.
 func (s *Store) Get(ctx context.Context, name string) (box []byte, err error) {
-	err = s.do(ctx, func(q session) error {
+	err = s.read(ctx, func(q session) error {
 		return q.row(ctx, `SELECT box FROM secretref_boxes WHERE name = {bytes}`, []byte(name)).Scan(&box)
 	})
 	switch {
@@ -62,7 +62,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 
 // Names implements [keystore.Store].
 func (s *Store) Names(ctx context.Context, after string, limit int) (names []string, err error) {
-	err = s.do(ctx, func(q session) error {
+	err = s.read(ctx, func(q session) error {
 		names = nil
 		rows, err := q.query(ctx, `SELECT name FROM secretref_boxes WHERE name > {bytes} ORDER BY name LIMIT ?`, []byte(after), int64(max(limit, 0)))
 		if err != nil {
@@ -90,7 +90,7 @@ func (s *Store) Boxes(ctx context.Context, r keystore.Range) (boxes []keystore.B
 		args = append(args, int64(r.Key))
 	}
 	args = append(args, int64(max(r.Bytes, 1)))
-	err = s.do(ctx, func(q session) error {
+	err = s.read(ctx, func(q session) error {
 		boxes = nil
 		rows, err := q.query(ctx, s.dialect.page(r.Key == 0, max(r.Limit, 0)), args...)
 		if err != nil {
@@ -115,7 +115,7 @@ func (s *Store) Boxes(ctx context.Context, r keystore.Range) (boxes []keystore.B
 
 // Count implements [keystore.Store].
 func (s *Store) Count(ctx context.Context) (count map[seal.KeyID]int, err error) {
-	err = s.do(ctx, func(q session) error {
+	err = s.read(ctx, func(q session) error {
 		count = make(map[seal.KeyID]int)
 		rows, err := q.query(ctx, `SELECT key_id, count(*) FROM secretref_boxes GROUP BY key_id`)
 		if err != nil {

@@ -29,12 +29,12 @@ func (s *Store) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
 		return keystore.ErrNotActive
 	case err != nil || reserved > 0:
 		return err
-	case keystore.State(state) != keystore.Active:
-		return keystore.ErrNotActive
-	case n == 0 && seals <= seal.MaxSeals:
-		return nil // changes no row, which some databases count and some do not
+	case keystore.State(state) == keystore.Active && (n > seal.MaxSeals || seals > seal.MaxSeals-n):
+		return keystore.ErrSpent
+	case keystore.State(state) == keystore.Active && n == 0:
+		return nil // it changes no row, which some databases count and some do not
 	}
-	return keystore.ErrSpent
+	return keystore.ErrNotActive
 }
 
 // DeleteInactive implements [keystore.Store].

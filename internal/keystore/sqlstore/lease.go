@@ -66,7 +66,8 @@ func (l *lease) within(ctx context.Context, f func(q session) error) error {
 			return err
 		}
 		if held == 0 { // or prolonged to the same microsecond
-			err := q.row(ctx, `SELECT token FROM secretref_lease WHERE id = 1 AND token = ? FOR UPDATE`, l.token).Scan(&l.token)
+			var token int64
+			err := q.row(ctx, `SELECT token FROM secretref_lease WHERE id = 1 AND token = ? FOR UPDATE`, l.token).Scan(&token)
 			switch {
 			case errors.Is(err, sql.ErrNoRows):
 				return lost()

@@ -4,12 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"math/rand/v2"
 	"time"
 )
 
-// session is a connection: of its own for each statement, or that of a
-// transaction.
+// session is a connection: one for each statement, or that of a transaction.
 type session struct {
 	*dialect
 	conn interface {
@@ -41,35 +41,42 @@ func (q session) row(ctx context.Context, statement string, args ...any) *sql.Ro
 	return q.conn.QueryRowContext(ctx, q.text(statement), q.arguments(args)...)
 }
 
-// do runs f, each of whose statements is a transaction. f may run again.
-func (s *Store) do(ctx context.Context, f func(q session) error) error {
-	return again(ctx, func() error { return f(session{s.dialect, s.db}) })
+// read runs f, which changes nothing, and may run again.
+func (s *Store) read(ctx context.Context, f func(q session) error) error {
+	return again(ctx, func() (vain bool, err error) { return true, f(session{s.dialect, s.db}) })
 }
 
-// within runs f in a transaction, which ends well if f does. f may run again.
+// do runs f, each of whose statements is a transaction. It runs again if the
+// database took the last of them back.
+func (s *Store) do(ctx context.Context, f func(q session) error) error {
+	return again(ctx, func() (vain bool, err error) { return false, f(session{s.dialect, s.db}) })
+}
+
+// within runs f in a transaction, which ends well if f does. It runs again if
+// the database took all of it back.
 func (s *Store) within(ctx context.Context, f func(q session) error) error {
-	return again(ctx, func() error {
+	return again(ctx, func() (vain bool, err error) {
 		conn, err := s.db.Conn(ctx)
 		if err != nil {
-			return err
+			return true, err
 		}
 		defer conn.Close()
-		if s.dialect.unguard != "" {
-			defer s.unguard(ctx, conn)
-		}
 		tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 		if err != nil {
-			return err
+			return true, err
+		}
+		if s.dialect.unguard != "" {
+			defer s.unguard(ctx, conn)
 		}
 		defer func() { _ = tx.Rollback() }()
 		q := session{s.dialect, tx}
 		if _, err := q.exec(ctx, s.dialect.guard); err != nil {
-			return err
+			return true, err
 		}
 		if err := f(q); err != nil {
-			return err
+			return false, err
 		}
-		return tx.Commit()
+		return false, tx.Commit()
 	})
 }
 
@@ -82,13 +89,24 @@ func (s *Store) unguard(ctx context.Context, conn *sql.Conn) {
 	}
 }
 
-// again repeats what the database rolled back in favour of others, and
-// explains the error in the end.
-func again(ctx context.Context, f func() error) error {
-	const attempts, longest = 12, 400 * time.Millisecond
+// again calls attempt until it succeeds or fails for good, and explains the
+// error. What the database took back in favour of others is tried for half a
+// minute. If an attempt was in vain, having changed nothing for certain, and
+// its connection turns out to have been lost, perhaps long ago, others are
+// tried, but not for long: the database may be down.
+func again(ctx context.Context, attempt func() (vain bool, err error)) error {
+	const longest, patience, connections = 400 * time.Millisecond, 30 * time.Second, 4
+	start := time.Now()
 	for i, pause := 1, 4*time.Millisecond; ; i, pause = i+1, min(2*pause, longest) {
-		err := f()
-		if err == nil || i == attempts || !gaveWay(err) || ctx.Err() != nil {
+		vain, err := attempt()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return explain(ctx, err)
+		case takenBack(err) && time.Since(start) < patience:
+		case vain && disconnected(err) && i < connections:
+		default:
 			return explain(ctx, err)
 		}
 		timer := time.NewTimer(pause/2 + rand.N(pause))
@@ -96,7 +114,7 @@ func again(ctx context.Context, f func() error) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return explain(ctx, err)
+			return explain(ctx, errors.Join(ctx.Err(), err))
 		}
 	}
 }

@@ -1,0 +1,158 @@
+package sqlstore_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
+	"github.com/seed74218947/secretref/internal/seal"
+)
+
+func TestALeaseIsHeldFor15SecondsOfTheDatabasesClock(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		db := s.shared(t).Open(t)
+		st := created(t, s, db)
+		l := acquire(t, st)
+		remaining := func() time.Duration {
+			now, err := st.Load(t.Context())
+			require.NoError(t, err)
+			var micros int64
+			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT expires FROM secretref_lease`).Scan(&micros))
+			return time.UnixMicro(micros).Sub(now.Now)
+		}
+		assert.InDelta(t, 15, remaining().Seconds(), 5)
+		exec(t, db, lapseNow)
+		require.NoError(t, l.Renew(t.Context()))
+		assert.InDelta(t, 15, remaining().Seconds(), 5)
+		_, err := st.Acquire(t.Context())
+		require.ErrorIs(t, err, fault.RotationInProgress)
+	})
+}
+
+func TestALeaseThatLapsedWorksUntilSomebodyElseTakesIt(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		d := s.shared(t)
+		db := d.Open(t)
+		st, other := created(t, s, db, "a", "b"), sqlstore.New(d.Open(t), s.dialect)
+		old := acquire(t, st)
+		exec(t, db, lapseNow)
+		require.NoError(t, old.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
+		exec(t, db, lapseNow)
+		moved, err := old.Move(t.Context(), key1, key2, []keystore.Swap{swap("a", key1, key2, "a")})
+		require.NoError(t, err)
+		require.Equal(t, 1, moved)
+
+		exec(t, db, lapseNow)
+		l := acquire(t, other)
+		ctx := t.Context()
+		for name, call := range map[string]func() error{
+			"Renew":    func() error { return old.Renew(ctx) },
+			"Activate": func() error { return old.Activate(ctx, root, key2, newKey(key3), event("x")) },
+			"Move": func() error {
+				_, err := old.Move(ctx, key1, key2, []keystore.Swap{swap("b", key1, key2, "b")})
+				return err
+			},
+			"Retire": func() error { return old.Retire(ctx, key1, event("x")) },
+			"Rewrap": func() error {
+				return old.Rewrap(ctx, root, seal.Fingerprint{9}, map[seal.KeyID][]byte{key1: nil, key2: nil}, event("x"))
+			},
+		} {
+			require.ErrorIs(t, call(), fault.RotationInProgress, name)
+		}
+		old.Release(ctx)
+		assert.Equal(t, []string{"b"}, under(t, st, key1), "an old holder changes nothing")
+		require.NoError(t, l.Renew(ctx), "nor does it give back what another one has")
+		_, err = st.Acquire(ctx)
+		require.ErrorIs(t, err, fault.RotationInProgress)
+
+		_, err = moveAll(ctx, other, l, key1, key2)
+		require.NoError(t, err)
+		require.NoError(t, l.Retire(ctx, key1, event("retire")))
+		events, err := st.Events(ctx, 0, 100)
+		require.NoError(t, err)
+		assert.Len(t, events, 3)
+	})
+}
+
+func TestNobodyTakesTheLeaseInTheMidstOfACall(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		d := s.shared(t)
+		db := d.Open(t)
+		st := created(t, s, db, "a")
+		l := acquire(t, st)
+		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
+		exec(t, db, lapseNow)
+
+		obstacle := begin(t, db)
+		exec(t, obstacle, `UPDATE secretref_boxes SET box = box`)
+		move := later(func() error {
+			_, err := l.Move(t.Context(), key1, key2, []keystore.Swap{swap("a", key1, key2, "a")})
+			return err
+		})
+		waiting(t, s, d, 1)
+		start := time.Now()
+		_, err := st.Acquire(t.Context())
+		require.ErrorIs(t, err, fault.RotationInProgress)
+		assert.Less(t, time.Since(start), 5*time.Second, "Acquire does not wait")
+		require.NoError(t, obstacle.Rollback())
+		require.NoError(t, move())
+	})
+}
+
+// A machine that loses its power says nothing, and its connections stay.
+func TestWhatASilentHolderHasLockedIsFreeAfter15Seconds(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		d := s.shared(t)
+		db := d.Open(t)
+		st := created(t, s, db, "a", "b")
+		line := newLine(t, d)
+		far := sqlstore.New(line.open(t, d), s.dialect)
+		l := acquire(t, far)
+		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
+
+		obstacle := begin(t, db)
+		exec(t, obstacle, `UPDATE secretref_boxes SET box = box WHERE name = 'b'`)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		move := later(func() error {
+			_, err := l.Move(ctx, key1, key2, []keystore.Swap{swap("a", key1, key2, "a"), swap("b", key1, key2, "b")})
+			return err
+		})
+		waiting(t, s, d, 1)
+		line.cut()
+		require.NoError(t, obstacle.Rollback())
+
+		start := time.Now()
+		require.Eventually(t, func() bool {
+			l, err := st.Acquire(t.Context())
+			if err != nil {
+				assert.ErrorIs(t, err, fault.RotationInProgress)
+				return false
+			}
+			defer l.Release(t.Context())
+			_, err = moveAll(t.Context(), st, l, key1, key2)
+			return assert.NoError(t, err) && assert.NoError(t, l.Retire(t.Context(), key1, event("retire")))
+		}, 40*time.Second, 100*time.Millisecond)
+		t.Log("free after", time.Since(start))
+		assert.Less(t, time.Since(start), 25*time.Second)
+		cancel()
+		require.ErrorIs(t, move(), context.Canceled)
+	})
+}
+
+func TestAConnectionIsGivenBackAsItWas(t *testing.T) {
+	t.Parallel()
+	db := mariadb.shared(t).Open(t, "wait_timeout=12345")
+	db.SetMaxOpenConns(1)
+	st := created(t, mariadb, db)
+	require.NoError(t, acquire(t, st).Renew(t.Context()))
+	var seconds int
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT @@SESSION.wait_timeout`).Scan(&seconds))
+	require.Equal(t, 12345, seconds)
+}

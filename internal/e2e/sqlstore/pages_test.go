@@ -1,0 +1,82 @@
+package sqlstore_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
+	"github.com/seed74218947/secretref/internal/seal"
+)
+
+// large returns the longest box there is.
+func large(id seal.KeyID, fill string) []byte {
+	return boxUnder(id, fill+string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\'}, (seal.MaxText+seal.Overhead)/4)))[:seal.MaxText+seal.Overhead]
+}
+
+func TestAPageOfLargeBoxesBringsNoMoreThanItHolds(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		d := s.shared(t)
+		st := created(t, s, d.Open(t))
+		for i := range 24 {
+			require.NoError(t, st.Put(t.Context(), key1, fmt.Sprintf("%02d", i), large(key1, fmt.Sprint(i))))
+		}
+		line := newLine(t, d)
+		received := &line.received
+		st = sqlstore.New(line.open(t, d), s.dialect)
+		for _, under := range []seal.KeyID{0, key1} {
+			before := received.Load()
+			page, err := st.Boxes(t.Context(), keystore.Range{Key: under, After: "01", Limit: 1000, Bytes: 4 << 20})
+			require.NoError(t, err)
+			assert.Len(t, page, 4)
+			// Hexadecimal digits, if the driver has the database send text.
+			assert.Less(t, received.Load()-before, int64(9<<20))
+		}
+		before := received.Load()
+		names, err := st.Names(t.Context(), "", 1000)
+		require.NoError(t, err)
+		assert.Len(t, names, 24)
+		_, err = st.Count(t.Context())
+		require.NoError(t, err)
+		assert.Less(t, received.Load()-before, int64(1<<20))
+	})
+}
+
+func TestABatchOfLargeBoxesIsMoved(t *testing.T) {
+	for _, row := range []struct {
+		server
+		params []string
+	}{
+		{postgres, nil},
+		{mariadb, nil},
+		{mariadb, []string{"interpolateParams=true"}},
+	} {
+		t.Run(row.name+strings.Join(row.params, ""), func(t *testing.T) {
+			t.Parallel()
+			st := created(t, row.server, row.shared(t).Open(t, row.params...))
+			const n = 8
+			var swaps []keystore.Swap
+			for i := range n {
+				name, box := fmt.Sprint(i), large(key1, fmt.Sprintf("%012d", i))
+				require.NoError(t, st.Put(t.Context(), key1, name, box))
+				swaps = append(swaps, keystore.Swap{Name: name, Head: box[:seal.HeadSize], Box: large(key2, fmt.Sprintf("%012d", i))})
+			}
+			l := acquire(t, st)
+			require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
+			moved, err := l.Move(t.Context(), key1, key2, swaps)
+			require.NoError(t, err)
+			assert.Equal(t, n, moved)
+			for i, swap := range swaps {
+				got, err := st.Get(t.Context(), fmt.Sprint(i))
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(swap.Box, got))
+			}
+			require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
+		})
+	}
+}
