@@ -689,7 +689,9 @@ func TestCloseEndsARotationBetweenTwoTransactions(t *testing.T) {
 	require.Eventually(t, func() bool { _, err := k.Get(t.Context(), "1"); return err != nil }, time.Minute, time.Millisecond)
 	close(letGo)
 	require.NoError(t, <-closed)
-	require.ErrorIs(t, <-result, secretref.ErrUnavailable)
+	err := <-result
+	require.ErrorIs(t, err, secretref.ErrUnavailable)
+	require.ErrorContains(t, err, "closed", "no transaction was broken off")
 
 	again := openKeyring(t, path, nil)
 	keys, err := again.Keys(t.Context())

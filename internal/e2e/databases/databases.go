@@ -162,6 +162,7 @@ func (d *Database) OpenAs(t testing.TB, user, password string, params ...string)
 	t.Helper()
 	db, err := d.kind.open(d.DSNAs(user, password, params...))
 	require.NoError(t, err)
+	db.SetMaxIdleConns(8) // to log in costs more than most of what tests do
 	t.Cleanup(func() { _ = db.Close() })
 	return db
 }

@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -235,7 +236,36 @@ func (s *Server) Stop(t testing.TB) {
 // Kill ends the server with SIGKILL.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
+	if s.process == nil {
+		return
+	}
+	started := children(s.process.Pid)
 	s.end(syscall.SIGKILL)
+	// PostgreSQL's processes serve their clients until they notice.
+	require.Eventually(t, func() bool {
+		for _, pid := range started {
+			if syscall.Kill(pid, 0) == nil {
+				return false
+			}
+		}
+		return true
+	}, 20*time.Second, 5*time.Millisecond)
+}
+
+// children lists the processes that a process has started, where the system has
+// a /proc.
+func children(parent int) (pids []int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		stat, _ := os.ReadFile(path)
+		_, behind, _ := strings.Cut(string(stat), ") ") // the name may hold anything
+		if fields := strings.Fields(behind); len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
 }
 
 // Start starts the server again, where it was, and waits until it answers.

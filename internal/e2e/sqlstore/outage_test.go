@@ -212,11 +212,14 @@ func TestAClientCanBeKilledAnywhere(t *testing.T) {
 		for round := range 24 {
 			kill(t, s, d.DSN())
 			exec(t, db, lapseNow)
-			found := versions(t, st)
-			for name, version := range before {
-				require.GreaterOrEqual(t, found[name], version, "%s went back", name)
+			newer := func() {
+				found := versions(t, st)
+				for name, version := range before {
+					require.GreaterOrEqual(t, found[name], version, "%s went back", name)
+				}
+				before = found
 			}
-			before = found
+			newer()
 			keys, err := st.Load(t.Context())
 			require.NoError(t, err)
 			if keys.Retiring() != nil {
@@ -231,7 +234,7 @@ func TestAClientCanBeKilledAnywhere(t *testing.T) {
 					}
 					return err == nil
 				}, 20*time.Second, 10*time.Millisecond)
-				require.Equal(t, before, versions(t, st))
+				newer() // the last statements of the client may have ended only now
 			}
 		}
 		require.Len(t, before, len(clientNames))

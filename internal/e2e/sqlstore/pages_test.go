@@ -23,7 +23,7 @@ func TestAPageOfLargeBoxesBringsNoMoreThanItHolds(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		st := created(t, s, d.Open(t))
-		for i := range 24 {
+		for i := range 12 {
 			require.NoError(t, st.Put(t.Context(), key1, fmt.Sprintf("%02d", i), large(key1, fmt.Sprint(i))))
 		}
 		line := newLine(t, d)
@@ -40,7 +40,7 @@ func TestAPageOfLargeBoxesBringsNoMoreThanItHolds(t *testing.T) {
 		before := received.Load()
 		names, err := st.Names(t.Context(), "", 1000)
 		require.NoError(t, err)
-		assert.Len(t, names, 24)
+		assert.Len(t, names, 12)
 		_, err = st.Count(t.Context())
 		require.NoError(t, err)
 		assert.Less(t, received.Load()-before, int64(1<<20))
@@ -59,7 +59,7 @@ func TestABatchOfLargeBoxesIsMoved(t *testing.T) {
 		t.Run(row.name+strings.Join(row.params, ""), func(t *testing.T) {
 			t.Parallel()
 			st := created(t, row.server, row.shared(t).Open(t, row.params...))
-			const n = 8
+			const n = 3
 			var swaps []keystore.Swap
 			for i := range n {
 				name, box := fmt.Sprint(i), large(key1, fmt.Sprintf("%012d", i))

@@ -31,3 +31,10 @@ func tryLock(f *os.File, exclusive bool) (bool, error) {
 		}
 	}
 }
+
+// unlock frees the lock although the file may stay mapped, which would keep it
+// locked even after it was closed.
+func unlock(f *os.File) {
+	leavePlaces(f)
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+}

@@ -24,6 +24,11 @@ func leavePlace(f *os.File, which int64) {
 	_ = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, place(unix.F_UNLCK, which))
 }
 
+func leavePlaces(f *os.File) {
+	leavePlace(f, placeNext)
+	leavePlace(f, placeInside)
+}
+
 func placeTaken(f *os.File, which int64) bool {
 	p := place(unix.F_RDLCK, which)
 	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, p) == nil && p.Type != unix.F_UNLCK

@@ -16,13 +16,13 @@ import (
 //
 // Also a file that was proved may be cut off by somebody while it is mapped, or
 // its disk fail: what bbolt then does to the goroutine ends here. After a panic
-// it is in no state to be closed. What it has mapped is lost, nothing else: the
-// lock ends with the file.
+// it is in no state to be closed: what it has mapped stays mapped.
 func transact(ctx context.Context, f *os.File, use func(*change) error) (state *proved, err error) {
 	defer func() { _ = f.Close() }()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil {
+			unlock(f)
 			state, err = nil, corrupt("a page could not be read while it was being written")
 		}
 	}()

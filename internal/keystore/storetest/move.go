@@ -94,15 +94,13 @@ var moveTests = []test{
 		stored(t, s, "a", boxUnder(key1, "a"))
 	}},
 
-	{"Move takes thousands of boxes at once", func(t *testing.T, open Place) {
+	{"Move takes thousands of swaps at once", func(t *testing.T, open Place) {
 		const n = 2500
 		s := created(t, open)
 		l := acquire(t, s)
-		// Boxes are put by Move, too: in one transaction instead of n.
-		var swaps []keystore.Swap
+		var swaps []keystore.Swap // most of them for boxes that are not there
 		for i := range n {
-			name := fmt.Sprintf("box %04d", i)
-			swaps = append(swaps, swap(name))
+			swaps = append(swaps, swap(fmt.Sprintf("box %04d", i)))
 		}
 		put(t, s, key1, swaps[0].Name, boxUnder(key1, swaps[0].Name))
 		put(t, s, key1, swaps[n-1].Name, boxUnder(key1, swaps[n-1].Name))

@@ -154,12 +154,12 @@ func (p *page) ordered(first, upper []byte) error {
 			return err
 		}
 		if i == 0 && first != nil && !bytes.Equal(first, key) || i > 0 && bytes.Compare(last, key) >= 0 {
-			return corrupt("page %d has a wrong key", p.id)
+			return corrupt("page %d is out of order", p.id)
 		}
 		last = key
 	}
 	if upper != nil && p.count > 0 && bytes.Compare(last, upper) >= 0 {
-		return corrupt("page %d has a key of another page", p.id)
+		return corrupt("page %d reaches into the next one", p.id)
 	}
 	return nil
 }
