@@ -111,11 +111,10 @@ func TestWhatCannotBeStoredIsRefused(t *testing.T) {
 
 func TestNamesAreInTheOrderOfTheirBytes(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
-	want := []string{"B", "a", "a ", "a\x00", "aa", "ä"}
 	for _, name := range []string{"ä", "aa", "B", "a\x00", "a ", "a"} {
 		put(t, k, name, "x")
 	}
-	want = []string{"B", "a", "a\x00", "a ", "aa", "ä"}
+	want := []string{"B", "a", "a\x00", "a ", "aa", "ä"}
 	var got []string
 	for name, err := range k.Names(t.Context()) {
 		require.NoError(t, err)

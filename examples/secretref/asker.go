@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (a *asker) ask(ctx context.Context) {
 		a.say("vault", "VAULT_NAMESPACE is set; the products' documentation does not mention it")
 	}
 	if l, err := a.store.location(); err == nil {
-		a.say("store", describeStore(l))
+		a.say("store", describeStore(l, a.store))
 	}
 }
 
@@ -155,23 +156,29 @@ func (a *asker) vault(auth secretref.VaultAuth) {
 	a.say("vault", "TOKEN: from "+state(vaultkv.TokenVariable, ""))
 }
 
-// describeStore tells who may read a file, or who asks the database.
-func describeStore(l location) string {
-	if l.dialect != 0 {
-		text := l.name + ", password from "
-		if value, place := l.credential(); value != "" {
-			return text + place
-		}
-		if l.dialect == secretref.PostgreSQL {
-			return text + passwordVariable + " or PGPASSWORD (not set: .pgpass may have it)"
-		}
-		return text + state(passwordVariable, "")
+// describeStore tells who may read the files, or who asks the database.
+func describeStore(l location, o storeFlags) string {
+	root := ", root key in " + describeFile(cmp.Or(o.rootKeyFile, l.name+".key"))
+	if l.dialect == 0 {
+		return describeFile(l.name) + root
 	}
-	info, err := os.Stat(l.name)
+	value, place := l.credential()
+	switch {
+	case value != "":
+	case l.dialect == secretref.PostgreSQL:
+		place = passwordVariable + " or PGPASSWORD (not set: .pgpass may have it)"
+	default:
+		place = state(passwordVariable, "")
+	}
+	return l.name + ", password from " + place + root
+}
+
+func describeFile(path string) string {
+	info, err := os.Stat(path)
 	if err != nil {
-		return l.name
+		return path + " (cannot be seen)"
 	}
-	return fmt.Sprintf("%s (owner %s, mode %04o)", l.name, owner(info), info.Mode().Perm())
+	return fmt.Sprintf("%s (owner %s, mode %04o)", path, owner(info), info.Mode().Perm())
 }
 
 // state tells whether a variable is set, and what holds if it is not.

@@ -63,7 +63,9 @@ func busy(w *world) {
 	w.t.Cleanup(func() { lease.Release(w.t.Context()) })
 }
 
-func on(command ...string) []string { return append([]string{"keys", "-store", "DIR/k.db"}, command...) }
+func on(command ...string) []string {
+	return append([]string{"keys", "-store", "DIR/k.db"}, command...)
+}
 
 var secretsGoldens = []golden{
 	{name: "keys-put-first", stdin: "canary", args: on("put", "db")},

@@ -110,24 +110,24 @@ func (f File) First(context.Context) (*seal.Root, error) {
 
 // Heal implements Roots.
 func (f File) Heal(ctx context.Context, store keystore.Store) error {
-	next, err := f.ReadNext()
-	if errors.Is(err, fault.NotFound) {
+	if _, err := f.ReadNext(); errors.Is(err, fault.NotFound) {
 		return nil
 	}
 	// Whoever changes the root key at the moment holds the lease, and tidies up
 	// himself.
-	lease, leaseErr := store.Acquire(ctx)
-	if leaseErr != nil {
+	lease, err := store.Acquire(ctx)
+	if err != nil {
 		return nil
 	}
 	defer lease.Release(ctx)
-	if next, err = f.ReadNext(); err != nil && !errors.Is(err, fault.RootKey) {
+	next, err := f.ReadNext()
+	if err != nil && !errors.Is(err, fault.RootKey) {
 		return nil
 	}
 	stored, err := store.Load(ctx)
 	switch {
 	case errors.Is(err, keystore.ErrEmpty):
-		return f.Drop()
+		return nil // the database may be put back
 	case err != nil:
 		return err
 	case next != nil && next.Fingerprint() == stored.Root:

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,27 @@ func TestThreeNodesOnOneScheduleRotateOnce(t *testing.T) {
 			actions[e.Action+" "+e.Outcome]++
 		}
 		require.Equal(t, map[string]int{"create done": 1, "rotate started": 10, "rotate done": 10}, actions)
+		kept.whole(t, k)
+	})
+}
+
+// Databases guess how long the columns of a statement's own tables are.
+func TestSecretsOfAllSizesMoveTogether(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		p := newPlace(t, s)
+		k := p.node(t)
+		kept := stored{}
+		longest := 1<<20 - len(canary)
+		for i, size := range []int{66_000, 0, 1, 250, 260, 67_000, longest, 255, 65_400, 65_536, 3, 131_072, longest, 20_000} {
+			name := fmt.Sprintf("secret-%02d", i)
+			kept[name] = strings.Repeat(string(rune('a'+i)), size)
+			put(t, k, name, kept[name])
+		}
+		for range 3 {
+			_, err := k.Rotate(t.Context())
+			require.NoError(t, heard.told(err))
+			kept.in(t, k)
+		}
 		kept.whole(t, k)
 	})
 }

@@ -80,3 +80,24 @@ func TestABatchOfLargeBoxesIsMoved(t *testing.T) {
 		})
 	}
 }
+
+func TestKeyIDsAreSignedToTheDatabaseOnly(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		for _, id := range []seal.KeyID{1, 1<<63 - 1, 1 << 63, 1<<64 - 1} {
+			st := sqlstore.New(s.shared(t).Open(t), s.dialect)
+			_, err := st.Create(t.Context(), root, newKey(id), keystore.Event{Keys: []seal.KeyID{id}})
+			require.NoError(t, err)
+			require.NoError(t, st.Put(t.Context(), id, "a", boxUnder(id, "a")))
+			count, err := st.Count(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, map[seal.KeyID]int{id: 1}, count)
+			assert.Equal(t, []string{"a"}, under(t, st, id))
+			keys, err := st.Load(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, id, keys.Active().ID)
+			events, err := st.Events(t.Context(), 0, 1)
+			require.NoError(t, err)
+			assert.Equal(t, []seal.KeyID{id}, events[0].Keys)
+		}
+	})
+}

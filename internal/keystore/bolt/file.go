@@ -2,13 +2,22 @@ package bolt
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keystore/bolt/flock"
+	"github.com/seed74218947/secretref/internal/keystore/bolt/netfs"
 	"github.com/seed74218947/secretref/internal/keystore/bolt/pages"
 )
+
+// unblocked has a pipe opened at once, and refused, instead of waited for.
+const unblocked = syscall.O_NONBLOCK
 
 // file is the keyring's file, open and locked until it is closed.
 type file struct {
@@ -112,6 +121,25 @@ func (s *Store) open(ctx context.Context, write bool) (*file, error) {
 	}
 }
 
+// use refuses network file systems, once: what is locked and written there by
+// one machine another may not see.
+func (s *Store) use(path string) error {
+	if s.usable.Load() {
+		return nil
+	}
+	network, err := netfs.At(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		network, err = netfs.At(filepath.Dir(path))
+	}
+	switch {
+	case network != "":
+		return fault.New(fault.Unsupported, "%q is on a network file system (%s), whose locks do not reach other machines reliably: put it on a disk of this machine, or use SQLStore", path, network)
+	case err == nil:
+		s.usable.Store(true)
+	}
+	return nil // whoever opens the file will see the error, too
+}
+
 // tryOpen also reports whether the file that is locked now is still the one at
 // the path: another may have been put there in the meantime.
 func (s *Store) tryOpen(ctx context.Context, write bool) (f *file, current bool, err error) {
@@ -119,7 +147,7 @@ func (s *Store) tryOpen(ctx context.Context, write bool) (f *file, current bool,
 	if write {
 		flags = os.O_RDWR
 	}
-	opened, err := os.OpenFile(s.path, flags|openFlags, 0)
+	opened, err := os.OpenFile(s.path, flags|unblocked, 0)
 	if err != nil {
 		return nil, false, unopened(s.path, err)
 	}
@@ -142,12 +170,24 @@ func (s *Store) tryOpen(ctx context.Context, write bool) (f *file, current bool,
 	return f, true, s.located(err)
 }
 
+// lock waits for the lock of a file.
+func lock(ctx context.Context, f *os.File, write bool) error {
+	err := flock.Wait(ctx, f, write)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fault.New(fault.Unavailable, "waited for the lock of %q, which another process holds", f.Name()).Because(ctx.Err())
+	}
+	return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
+}
+
 // admit looks at the file's type and mode.
 func (s *Store) admit(info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return fault.New(fault.Unsupported, "%q is not a file", s.path)
 	}
-	if mode := info.Mode().Perm(); modes && mode&0o007 != 0 {
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o007 != 0 {
 		return fault.New(fault.Denied, "%q is open to every user of this machine (mode %04o): chmod o-rwx %s", s.path, mode, s.path)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/bolt/flock"
 	"github.com/seed74218947/secretref/internal/seal"
 )
 
@@ -32,7 +33,7 @@ func (s *Store) Acquire(ctx context.Context) (keystore.Lease, error) {
 		return nil, unopened(s.path, err)
 	}
 	lock, err := openLock(ctx, path+".lock", func(f *os.File) error {
-		got, err := tryLock(f, true)
+		got, err := flock.Try(f, true)
 		switch {
 		case err != nil:
 			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
@@ -112,7 +113,7 @@ type lockFile struct{ *os.File }
 // the file that is at the path once it has been taken.
 func openLock(ctx context.Context, path string, lock func(*os.File) error) (lockFile, error) {
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR|openFlags, 0)
+		f, err := os.OpenFile(path, os.O_RDWR|unblocked, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			f, err = newFile(path)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed74218947/secretref/internal/keystore/bolt/flock"
 	"github.com/seed74218947/secretref/internal/keystore/bolt/pages"
 )
 
@@ -22,7 +23,7 @@ func transact(ctx context.Context, f *os.File, use func(*change) error) (state *
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil {
-			unlock(f)
+			flock.Free(f)
 			state, err = nil, corrupt("a page could not be read while it was being written")
 		}
 	}()

@@ -19,7 +19,7 @@ const (
 // Get implements [keystore.Store] with one round trip.
 func (s *Store) Get(ctx context.Context, name string) (box []byte, err error) {
 	err = s.read(ctx, func(q session) error {
-		return q.row(ctx, `SELECT box FROM secretref_boxes WHERE name = {bytes}`, []byte(name)).Scan(&box)
+		return q.row(ctx, `SELECT box FROM secretref_boxes WHERE name = ?`, []byte(name)).Scan(&box)
 	})
 	switch {
 	case errors.Is(err, sql.ErrNoRows), s.empty(ctx, &err):
@@ -51,7 +51,7 @@ func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, box []byte)
 func (s *Store) Delete(ctx context.Context, name string) error {
 	var deleted int64
 	err := s.do(ctx, func(q session) (err error) {
-		deleted, err = q.exec(ctx, `DELETE FROM secretref_boxes WHERE name = {bytes}`, []byte(name))
+		deleted, err = q.exec(ctx, `DELETE FROM secretref_boxes WHERE name = ?`, []byte(name))
 		return err
 	})
 	if s.empty(ctx, &err) || err == nil && deleted == 0 {
@@ -64,7 +64,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 func (s *Store) Names(ctx context.Context, after string, limit int) (names []string, err error) {
 	err = s.read(ctx, func(q session) error {
 		names = nil
-		rows, err := q.query(ctx, `SELECT name FROM secretref_boxes WHERE name > {bytes} ORDER BY name LIMIT ?`, []byte(after), int64(max(limit, 0)))
+		rows, err := q.query(ctx, `SELECT name FROM secretref_boxes WHERE name > ? ORDER BY name LIMIT ?`, []byte(after), int64(max(limit, 0)))
 		if err != nil {
 			return err
 		}

@@ -47,17 +47,17 @@ func complaintIn(err error) complaint {
 }
 
 // kind tells codes apart that callers branch on.
-func (c complaint) kind() (kind error, hint string) {
+func (c complaint) kind() (hint string, kind error) {
 	switch c.code {
 	case "28P01", "28000", "1045", "1698", "3118": // the last two: no password needed, account locked
-		return fault.Unauthenticated, ""
+		return "", fault.Unauthenticated
 	case "42501", "3F000", "1044", "1142", "1143", "1227", "1370":
-		return fault.Denied, "; its user needs SELECT, INSERT, UPDATE and DELETE on the secretref_ tables, " +
-			"and CREATE, with MySQL also REFERENCES, to be the first that uses them"
+		return "; its user needs SELECT, INSERT, UPDATE and DELETE on the secretref_ tables, " +
+			"and CREATE, with MySQL also REFERENCES, to be the first that uses them", fault.Denied
 	case "25006", "1290", "1836":
-		return fault.Unavailable, "; the keyring needs the primary server"
+		return "; the keyring needs the primary server", fault.Unavailable
 	}
-	return fault.Unavailable, ""
+	return "", fault.Unavailable
 }
 
 // String returns a line that holds nothing of what was to be stored but names.

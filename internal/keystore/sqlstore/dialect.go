@@ -1,8 +1,6 @@
 package sqlstore
 
 import (
-	"encoding/hex"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -11,21 +9,20 @@ import (
 )
 
 // dialect is what databases say differently. Everything else is written once,
-// with ? for an argument, {bytes} for one that is a []byte, {now} for the database's clock in microseconds since
+// with ? for an argument, {now} for the database's clock in microseconds since
 // 1970, and {claim} and {change} for locks.
 type dialect struct {
-	numbered bool // arguments are $1, $2, …, not ?
-	now      string
+	now string
 
 	// claim locks a key's row as long as it must stay as it is, except for what
 	// change allows: all but its state. The two do not wait for each other if the
 	// database can help it. FOR UPDATE waits for both.
 	claim, change string
 
-	// bytes stands for an argument that is a []byte. With inHex it is given as
-	// hexadecimal digits.
-	bytes string
-	inHex bool
+	// argument writes argument n, which is an int64, []byte or string, into a
+	// statement. With literal that is all of it, else it is given beside.
+	argument func(b *strings.Builder, n int, arg any)
+	literal  bool
 
 	// schema makes the tables. It can be run again after it was cut off, and
 	// the last statement is what shows that it was not. With atomic it is one
@@ -53,8 +50,8 @@ type dialect struct {
 	// unless all is set, and the bytes.
 	page func(all bool, limit int) string
 
-	// move replaces boxes. Its arguments are made of the keys and of as many of
-	// the swaps as fit into one statement, which is how many it returns.
+	// move replaces the boxes of as many of the swaps as fit into one statement,
+	// which is how many it returns.
 	move func(from, to int64, swaps []keystore.Swap) (statement string, args []any, n int)
 
 	// returning tells whether INSERT and UPDATE have a RETURNING clause.
@@ -66,33 +63,22 @@ const (
 	silence = "15"       // how long a client may be silent amid a transaction, in seconds
 )
 
-// text makes a statement of the database's out of one of ours.
-func (d *dialect) text(statement string) string {
-	statement = strings.NewReplacer("{bytes}", d.bytes, "{now}", d.now, "{claim}", d.claim, "{change}", d.change, "{lapse}", lapse, "{silence}", silence, "{head}", strconv.Itoa(seal.HeadSize)).Replace(statement)
-	if !d.numbered {
-		return statement
-	}
+// render makes a statement of the database's, and its arguments, out of ours.
+func (d *dialect) render(statement string, args []any) (string, []any) {
+	rest := strings.NewReplacer(
+		"{now}", d.now, "{claim}", d.claim, "{change}", d.change,
+		"{lapse}", lapse, "{silence}", silence, "{head}", strconv.Itoa(seal.HeadSize),
+	).Replace(statement)
 	var b strings.Builder
-	n := 0
-	for part := range strings.SplitSeq(statement, "?") {
-		if n > 0 {
-			b.WriteString("$" + strconv.Itoa(n))
-		}
-		b.WriteString(part)
-		n++
+	for i, arg := range args {
+		before, behind, _ := strings.Cut(rest, "?")
+		b.WriteString(before)
+		d.argument(&b, i+1, arg)
+		rest = behind
 	}
-	return b.String()
-}
-
-// arguments makes the database's out of ours.
-func (d *dialect) arguments(args []any) []any {
-	if d.inHex {
-		args = slices.Clone(args)
-		for i, arg := range args {
-			if b, ok := arg.([]byte); ok {
-				args[i] = hex.EncodeToString(b)
-			}
-		}
+	b.WriteString(rest)
+	if d.literal {
+		return b.String(), nil
 	}
-	return args
+	return b.String(), args
 }

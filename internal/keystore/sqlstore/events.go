@@ -29,7 +29,7 @@ func (s *Store) Record(ctx context.Context, e keystore.Event) (stored keystore.E
 // record appends e to the log. The number it gets is not that of its
 // transaction's end.
 func (q session) record(ctx context.Context, e keystore.Event) (keystore.Event, error) {
-	const insert = `INSERT INTO secretref_events (time, actor, action, outcome, key_ids, detail) VALUES (?, {bytes}, {bytes}, {bytes}, {bytes}, {bytes})`
+	const insert = `INSERT INTO secretref_events (time, actor, action, outcome, key_ids, detail) VALUES (?, ?, ?, ?, ?, ?)`
 	var now int64
 	if err := q.row(ctx, `SELECT {now}`).Scan(&now); err != nil {
 		return e, err

@@ -29,7 +29,7 @@ func explain(ctx context.Context, err error) error {
 	case foreignKey, rowIsReferenced:
 		return keystore.ErrInUse
 	}
-	kind, hint := c.kind()
+	hint, kind := c.kind()
 	return fault.New(kind, "the database says: %s%s", c, hint).Because(err)
 }
 

@@ -210,11 +210,11 @@ func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped m
 			if !ok {
 				return keystore.ErrChanged
 			}
-			if _, err := q.exec(ctx, `UPDATE secretref_keys SET wrapped = {bytes} WHERE id = ?`, some(w), int64(id)); err != nil {
+			if _, err := q.exec(ctx, `UPDATE secretref_keys SET wrapped = ? WHERE id = ?`, some(w), int64(id)); err != nil {
 				return err
 			}
 		}
-		if _, err := q.exec(ctx, `UPDATE secretref_meta SET root = {bytes} WHERE id = 1`, to[:]); err != nil {
+		if _, err := q.exec(ctx, `UPDATE secretref_meta SET root = ? WHERE id = 1`, to[:]); err != nil {
 			return err
 		}
 		_, err = q.record(ctx, e)

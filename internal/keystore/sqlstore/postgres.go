@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"encoding/hex"
 	"strconv"
+	"strings"
 
 	"github.com/seed74218947/secretref/internal/keystore"
 )
@@ -10,11 +11,15 @@ import (
 // postgres is PostgreSQL 12 or newer.
 func postgres() *dialect {
 	return &dialect{
-		numbered:  true,
 		returning: true,
-		now:       `(extract(epoch from clock_timestamp()) * 1000000)::bigint`, // now() is the beginning of the transaction
-		claim:     `FOR KEY SHARE`, change: `FOR NO KEY UPDATE`,
-		bytes: `?::bytea`,
+		argument: func(b *strings.Builder, n int, arg any) {
+			b.WriteString("$" + strconv.Itoa(n))
+			if _, ok := arg.([]byte); ok {
+				b.WriteString("::bytea")
+			}
+		},
+		now:   `(extract(epoch from clock_timestamp()) * 1000000)::bigint`, // now() is the beginning of the transaction
+		claim: `FOR KEY SHARE`, change: `FOR NO KEY UPDATE`,
 
 		atomic: true,
 		schema: []string{
@@ -61,7 +66,7 @@ func postgres() *dialect {
 		// The key's row is locked, in its latest version, before there is
 		// anything to insert; the lock ends with the statement's transaction.
 		put: `INSERT INTO secretref_boxes (name, key_id, box)
-			SELECT {bytes}, id, {bytes} FROM secretref_keys WHERE id = ? AND state = 'active' {claim}
+			SELECT ?, id, ? FROM secretref_keys WHERE id = ? AND state = 'active' {claim}
 			ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`,
 
 		// Who waits for those who share a row may wait for ever, since others can
@@ -84,7 +89,7 @@ func postgresPage(all bool, limit int) string {
 	}
 	return `SELECT name, key_id, box FROM (
 			SELECT name, key_id, box, sum(octet_length(box)) OVER (ORDER BY name) - octet_length(box) AS before FROM (
-				SELECT name, key_id, box FROM secretref_boxes WHERE name > {bytes} ` + under + ` ORDER BY name LIMIT ` + strconv.Itoa(limit) + `
+				SELECT name, key_id, box FROM secretref_boxes WHERE name > ? ` + under + ` ORDER BY name LIMIT ` + strconv.Itoa(limit) + `
 			) AS page
 		) AS summed WHERE before < ? ORDER BY name`
 }

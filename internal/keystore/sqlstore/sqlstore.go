@@ -86,7 +86,7 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first keystor
 		if err := q.insertKey(ctx, first, now); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE secretref_meta SET root = {bytes}, active = ? WHERE id = 1`, root[:], int64(first.ID)); err != nil {
+		if _, err := q.exec(ctx, `UPDATE secretref_meta SET root = ?, active = ? WHERE id = 1`, root[:], int64(first.ID)); err != nil {
 			return err
 		}
 		if _, err := q.record(ctx, e); err != nil {
@@ -101,7 +101,7 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first keystor
 // insertKey stores a key that becomes active now.
 func (q session) insertKey(ctx context.Context, k keystore.Key, now int64) error {
 	_, err := q.exec(ctx, `INSERT INTO secretref_keys (id, state, wrapped, seals, created, activated, deactivated)
-		VALUES (?, 'active', {bytes}, ?, ?, ?, 0)`, int64(k.ID), some(k.Wrapped), int64(k.Seals), now, now)
+		VALUES (?, 'active', ?, ?, ?, ?, 0)`, int64(k.ID), some(k.Wrapped), int64(k.Seals), now, now)
 	return err
 }
 

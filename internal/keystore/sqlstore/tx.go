@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"math/rand/v2"
 	"time"
 )
@@ -30,15 +29,18 @@ func (q session) exec(ctx context.Context, statement string, args ...any) (int64
 }
 
 func (q session) result(ctx context.Context, statement string, args ...any) (sql.Result, error) {
-	return q.conn.ExecContext(ctx, q.text(statement), q.arguments(args)...)
+	statement, args = q.render(statement, args)
+	return q.conn.ExecContext(ctx, statement, args...)
 }
 
 func (q session) query(ctx context.Context, statement string, args ...any) (*sql.Rows, error) {
-	return q.conn.QueryContext(ctx, q.text(statement), q.arguments(args)...)
+	statement, args = q.render(statement, args)
+	return q.conn.QueryContext(ctx, statement, args...)
 }
 
 func (q session) row(ctx context.Context, statement string, args ...any) *sql.Row {
-	return q.conn.QueryRowContext(ctx, q.text(statement), q.arguments(args)...)
+	statement, args = q.render(statement, args)
+	return q.conn.QueryRowContext(ctx, statement, args...)
 }
 
 // read runs f, which changes nothing, and may run again.
@@ -114,7 +116,7 @@ func again(ctx context.Context, attempt func() (vain bool, err error)) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return explain(ctx, errors.Join(ctx.Err(), err))
+			return explain(ctx, err)
 		}
 	}
 }

@@ -22,7 +22,7 @@ import (
 // shrinkage, deep trees, overflowing pages, commits, rollbacks and reopening.
 func TestFilesOfBboltAreInOrder(t *testing.T) {
 	rounds, _ := strconv.Atoi(os.Getenv("PAGES_ROUNDS"))
-	for seed := range uint64(max(rounds, 6)) {
+	for seed := range uint64(max(rounds, 4)) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { inOrder(t, rand.New(rand.NewPCG(seed, uint64(rounds)))) })
 	}
 }
@@ -48,7 +48,7 @@ func inOrder(t *testing.T, random *rand.Rand) {
 
 	space := 1 + random.IntN(2000) // how many different keys
 	longest := []int{0, 200, 1000}[random.IntN(3)]
-	for round := range 40 {
+	for round := range 30 {
 		tx, err := db.Begin(true)
 		require.NoError(t, err)
 		changed := map[string]map[string]string{}

@@ -1,4 +1,4 @@
-package bolt
+package flock
 
 import (
 	"errors"
@@ -7,17 +7,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-const (
-	modes     = false
-	openFlags = 0
-)
-
-// tryLock takes a lock that lasts until the file is closed, unless somebody
-// else has it. Locks are on ranges of bytes, and the same range cannot be locked
+// Try takes the lock of a file, unless somebody else has it. It lasts until the
+// file is closed. Locks are on ranges of bytes, and the same range cannot be locked
 // twice, not even through the same handle. So a writer takes the range beside
 // the one that bbolt then takes itself; a reader takes both, to keep other
 // programs that use bbolt from writing.
-func tryLock(f *os.File, exclusive bool) (bool, error) {
+func Try(f *os.File, exclusive bool) (bool, error) {
 	const high = 1<<32 - 1
 	ours, bbolts := uint32(high-1), uint32(high)
 	if exclusive {
@@ -42,5 +37,5 @@ func tryRange(f *os.File, offset, flags uint32) (bool, error) {
 	return err == nil, err
 }
 
-// unlock has nothing to do: closing the file is enough.
-func unlock(*os.File) {}
+// Free has nothing to do: closing the file is enough.
+func Free(*os.File) {}

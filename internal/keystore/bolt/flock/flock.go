@@ -1,12 +1,11 @@
-package bolt
+// Package flock locks files, as bbolt does, between processes and within one.
+package flock
 
 import (
 	"context"
 	"math/rand/v2"
 	"os"
 	"time"
-
-	"github.com/seed74218947/secretref/internal/fault"
 )
 
 const (
@@ -31,24 +30,16 @@ const (
 	placeInside
 )
 
-// lock waits for the lock of a file.
-func lock(ctx context.Context, f *os.File, write bool) error {
-	var err error
-	if write {
-		err = lockToWrite(ctx, f)
-	} else {
-		err = lockToRead(ctx, f)
+// Wait waits for the lock of a file, shared with others that read or
+// exclusively, until ctx ends. It lasts until the file is closed.
+func Wait(ctx context.Context, f *os.File, exclusive bool) error {
+	if exclusive {
+		return waitToWrite(ctx, f)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return fault.New(fault.Unavailable, "waited for the lock of %q, which another process holds", f.Name()).Because(ctx.Err())
-	}
-	return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
+	return waitToRead(ctx, f)
 }
 
-func lockToWrite(ctx context.Context, f *os.File) error {
+func waitToWrite(ctx context.Context, f *os.File) error {
 	if err := poll(ctx, func() (bool, error) { return takePlace(f, placeNext), nil }); err != nil {
 		return err
 	}
@@ -56,16 +47,16 @@ func lockToWrite(ctx context.Context, f *os.File) error {
 	if err := poll(ctx, func() (bool, error) { return takePlace(f, placeInside), nil }); err != nil {
 		return err
 	}
-	return poll(ctx, func() (bool, error) { return tryLock(f, true) })
+	return poll(ctx, func() (bool, error) { return Try(f, true) })
 }
 
-func lockToRead(ctx context.Context, f *os.File) error {
+func waitToRead(ctx context.Context, f *os.File) error {
 	start := time.Now()
 	return poll(ctx, func() (bool, error) {
 		if placeTaken(f, placeInside) && time.Since(start) < patience {
 			return false, nil
 		}
-		return tryLock(f, false)
+		return Try(f, false)
 	})
 }
 

@@ -1,10 +1,9 @@
 //go:build !linux
 
-package bolt
+package flock
 
 import "os"
 
 func takePlace(*os.File, int64) bool  { return true }
 func leavePlace(*os.File, int64)      {}
-func leavePlaces(*os.File)            {}
 func placeTaken(*os.File, int64) bool { return false }

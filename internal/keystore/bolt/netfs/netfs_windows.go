@@ -1,4 +1,4 @@
-package bolt
+package netfs
 
 import (
 	"path/filepath"
@@ -6,14 +6,14 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// networkAt reports whether path is on another machine.
-func networkAt(path string) (string, error) {
+// At returns what path is on if that is another machine, and otherwise "".
+func At(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
 	volume := filepath.VolumeName(abs)
-	if networkVolume(volume) {
+	if byVolume(volume) {
 		return "share", nil
 	}
 	root, err := windows.UTF16PtrFromString(volume + `\`)

@@ -1,4 +1,4 @@
-package bolt
+package netfs
 
 import (
 	"os"
@@ -6,18 +6,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// networkAt returns the name of the network file system that path is on.
-func networkAt(path string) (string, error) {
+// At returns the name of the network file system that path is on, or "" if it
+// is on another kind.
+func At(path string) (string, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return "", &os.PathError{Op: "statfs", Path: path, Err: err}
 	}
-	return networkMagic(uint32(st.Type)), nil
+	return byMagic(uint32(st.Type)), nil
 }
 
-// networkMagic knows the file systems by the numbers of statfs(2). File systems
+// byMagic knows the file systems by the numbers of statfs(2). File systems
 // that may or may not be local (FUSE, 9P, overlayfs) are not among them.
-func networkMagic(magic uint32) string {
+func byMagic(magic uint32) string {
 	switch magic {
 	case unix.NFS_SUPER_MAGIC:
 		return "NFS"

@@ -1,4 +1,4 @@
-package bolt
+package flock
 
 import (
 	"os"
@@ -22,11 +22,6 @@ func takePlace(f *os.File, which int64) bool {
 
 func leavePlace(f *os.File, which int64) {
 	_ = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, place(unix.F_UNLCK, which))
-}
-
-func leavePlaces(f *os.File) {
-	leavePlace(f, placeNext)
-	leavePlace(f, placeInside)
 }
 
 func placeTaken(f *os.File, which int64) bool {

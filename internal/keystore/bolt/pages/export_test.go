@@ -1,0 +1,4 @@
+package pages
+
+// Root returns the page that the tree begins with.
+func (b *Bucket) Root() uint64 { return b.root }
