@@ -542,7 +542,7 @@ func TestTheKeyManagementAPIAnswersAsTheProductsDo(t *testing.T) {
 		request
 		outcome
 	}{
-		"rotate":                      {none, good("POST", rotatePath), outcome{status: 200, message: "1 secrets are sealed anew", state: "ROTATED"}},
+		"rotate":                      {none, good("POST", rotatePath), outcome{status: 200, message: "secrets sealed anew: 1", state: "ROTATED"}},
 		"rotate with a query":         {none, good("POST", rotatePath+"?x=y"), outcome{status: 200, state: "ROTATED"}},
 		"rotate, nobody":              {none, request{"POST", rotatePath, "", nil}, refused},
 		"rotate, wrong token":         {none, request{"POST", rotatePath, wrong, nil}, refused},

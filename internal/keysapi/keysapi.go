@@ -123,7 +123,7 @@ func (a *api) rotate(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return state{fmt.Sprintf("%d secrets are sealed anew with the key %s", moved, to), rotated}, nil
+	return state{fmt.Sprintf("secrets sealed anew: %d, with the key %s", moved, to), rotated}, nil
 }
 
 func (a *api) inactive(ctx context.Context) (any, error) {

@@ -264,7 +264,7 @@ func (j *job) begin(ctx context.Context, keys *keystore.Keys) (to seal.KeyID, to
 	}
 	j.keys = []seal.KeyID{from, next.ID()}
 	reserved := uint64(total + spare)
-	e := j.event(ctx, ring.Rotate, ring.Started, "%d secrets", total)
+	e := j.event(ctx, ring.Rotate, ring.Started, "secrets: %d", total)
 	err = j.lease.Activate(ctx, root.Fingerprint(), from, keystore.Key{ID: next.ID(), Wrapped: root.Wrap(next), Seals: reserved}, e)
 	if errors.Is(err, keystore.ErrChanged) {
 		err = fault.New(fault.RotationInProgress, "the keys were changed by somebody else meanwhile")
@@ -336,7 +336,7 @@ func (j *job) move(ctx context.Context, done Rotation, total int, progress func(
 	if done.Blocked != nil {
 		return done, fault.New(fault.RotationBlocked, "all others were moved: %s; restore, replace or delete what is damaged, and rotate again", ring.Unopened(done.Blocked))
 	}
-	e := j.event(ctx, ring.Rotate, ring.Done, "%d secrets moved", done.Moved)
+	e := j.event(ctx, ring.Rotate, ring.Done, "secrets sealed anew: %d", done.Moved)
 	err = j.lease.Retire(ctx, done.From, e)
 	if errors.Is(err, keystore.ErrInUse) {
 		err = fault.New(fault.RotationBlocked, "secrets came under the key %s while it was retiring: rotate again", done.From)

@@ -44,8 +44,7 @@ func newMariaDB() (*Server, error) {
 		args: func(s *Server) []string {
 			host, port, _ := net.SplitHostPort(s.Addr)
 			return []string{
-				// A server that starts empties its temporary directory.
-				"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--tmpdir=" + s.dir,
+				"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"),
 				"--bind-address=" + host, "--port=" + port, "--skip-name-resolve",
 				"--socket=" + filepath.Join(s.dir, "socket"), "--pid-file=" + filepath.Join(s.dir, "pid"),
 				"--init-file=" + filepath.Join(s.dir, "init.sql"),

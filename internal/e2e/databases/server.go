@@ -117,7 +117,8 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = s.dir
 	// A time zone that nobody expects, for the sake of those who forget it.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "LC_ALL=C", "TZ=Asia/Kathmandu", "HOME=" + s.dir}
+	// A temporary directory of its own, since MariaDB empties it when it starts.
+	cmd.Env = []string{"TMPDIR=" + s.dir, "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "LC_ALL=C", "TZ=Asia/Kathmandu", "HOME=" + s.dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
 	return cmd
 }
