@@ -106,30 +106,41 @@ func mysqlPage(all bool, limit int) string {
 }
 
 // mysqlMove moves as many boxes as fit into a packet that any server takes
-// which can store the longest one.
+// which can store the longest one. The boxes are in CASE expressions and not in
+// a derived table: MariaDB makes a temporary table of that, and cuts boxes of 64
+// KiB and more off in it.
 func mysqlMove(from, to int64, swaps []keystore.Swap) (string, []any, int) {
 	const most, size = 250, 1 << 20
-	var table strings.Builder
-	n, bytes := 0, 0
-	for ; n < min(len(swaps), most) && (n == 0 || bytes+len(swaps[n].Box) <= size); n++ {
-		s := &swaps[n]
-		bytes += len(s.Box)
-		name, head, box := " AS name, ", " AS head, ", " AS box"
-		if n > 0 {
-			table.WriteString(" UNION ALL ")
-			name, head, box = ", ", ", ", ""
-		}
-		table.WriteString("SELECT ")
-		writeHex(&table, []byte(s.Name))
-		table.WriteString(name)
-		writeHex(&table, s.Head)
-		table.WriteString(head)
-		writeHex(&table, s.Box)
-		table.WriteString(box)
+	n := 0
+	for bytes := 0; n < min(len(swaps), most) && (n == 0 || bytes+len(swaps[n].Box) <= size); n++ {
+		bytes += len(swaps[n].Box)
 	}
-	return `UPDATE (` + table.String() + `) AS s STRAIGHT_JOIN secretref_boxes AS b ON b.name = s.name
-		SET b.box = s.box, b.length = LENGTH(s.box), b.key_id = ?, b.writes = (b.writes + 1) & 1023
-		WHERE b.key_id = ? AND SUBSTR(b.box, 1, {head}) = s.head`, []any{to, from}, n
+	swaps = swaps[:n]
+	var b strings.Builder
+	byName := func(value func(s *keystore.Swap)) {
+		b.WriteString("CASE name")
+		for i := range swaps {
+			b.WriteString(" WHEN ")
+			writeHex(&b, []byte(swaps[i].Name))
+			b.WriteString(" THEN ")
+			value(&swaps[i])
+		}
+		b.WriteString(" END")
+	}
+	b.WriteString("UPDATE secretref_boxes SET box = ")
+	byName(func(s *keystore.Swap) { writeHex(&b, s.Box) })
+	b.WriteString(", length = ")
+	byName(func(s *keystore.Swap) { b.WriteString(strconv.Itoa(len(s.Box))) })
+	b.WriteString(", key_id = ?, writes = (writes + 1) & 1023 WHERE key_id = ? AND name IN (")
+	for i := range swaps {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		writeHex(&b, []byte(swaps[i].Name))
+	}
+	b.WriteString(") AND SUBSTR(box, 1, {head}) = ")
+	byName(func(s *keystore.Swap) { writeHex(&b, s.Head) })
+	return b.String(), []any{to, from}, n
 }
 
 // writeHex writes a string of bytes as a literal.
