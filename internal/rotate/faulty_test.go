@@ -3,6 +3,8 @@ package rotate_test
 import (
 	"context"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
 	"github.com/seed74218947/secretref/internal/seal"
@@ -14,21 +16,33 @@ type faulty struct {
 	keystore.Store
 	before func(call string) error // not nil: the call is not made
 	after  func(call string) error // not nil: the call was made, and its answer is lost
+
+	one *semaphore.Weighted // a rotation reads while it moves; a hook may sleep
 }
+
+func newFaulty() *faulty { return &faulty{one: semaphore.NewWeighted(1)} }
 
 var errInjected = fault.New(fault.Unavailable, "injected")
 
 func (f *faulty) call(name string, do func() error) error {
-	if f.before != nil {
-		if err := f.before(name); err != nil {
-			return err
-		}
+	if err := f.hook(&f.before, name); err != nil {
+		return err
 	}
-	err := do()
-	if f.after != nil && err == nil {
-		err = f.after(name)
+	if err := do(); err != nil {
+		return err
 	}
-	return err
+	return f.hook(&f.after, name)
+}
+
+func (f *faulty) hook(h *func(string) error, call string) error {
+	if err := f.one.Acquire(context.Background(), 1); err != nil {
+		return err
+	}
+	defer f.one.Release(1)
+	if *h == nil {
+		return nil
+	}
+	return (*h)(call)
 }
 
 // answered is call for calls that return something.

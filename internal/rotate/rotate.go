@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
 	"github.com/seed74218947/secretref/internal/ring"
@@ -193,7 +195,7 @@ func (j *job) between(ctx context.Context) error {
 	case <-j.stop:
 		return fault.New(fault.Unavailable, "the keyring was closed; the next rotation goes on from here").Final()
 	case <-ctx.Done():
-		return fault.New(fault.Unavailable, "the context ended; the next rotation goes on from here").Because(ctx.Err())
+		return interrupted(ctx)
 	default:
 	}
 	if time.Since(j.renewed) < prolong {
@@ -201,6 +203,10 @@ func (j *job) between(ctx context.Context) error {
 	}
 	j.renewed = time.Now()
 	return j.lease.Renew(ctx)
+}
+
+func interrupted(ctx context.Context) error {
+	return fault.New(fault.Unavailable, "the context ended; the next rotation goes on from here").Because(ctx.Err())
 }
 
 func (j *job) event(ctx context.Context, action, outcome string, format string, args ...any) keystore.Event {
@@ -238,7 +244,10 @@ func (j *job) rotate(ctx context.Context, progress func(done, total int)) (Rotat
 func (j *job) begin(ctx context.Context, keys *keystore.Keys) (to seal.KeyID, total int, blocked []string, err error) {
 	from := keys.Active().ID
 	j.keys = []seal.KeyID{from}
-	err = j.each(ctx, 0, func(page []keystore.Box) error {
+	err = keystore.Pages(ctx, j.Store(), j.pages(0), func(page []keystore.Box) error {
+		if err := j.between(ctx); err != nil {
+			return err
+		}
 		for _, b := range page {
 			if _, err := j.OpenBox(ctx, b.Name, b.Box); errors.Is(err, fault.Corrupt) {
 				blocked = append(blocked, b.Name)
@@ -311,19 +320,18 @@ func (j *job) move(ctx context.Context, done Rotation, total int, progress func(
 		if id == done.To {
 			continue
 		}
-		err := j.each(ctx, id, func(page []keystore.Box) error {
-			swaps, blocked, err := j.reseal(ctx, done.To, page)
-			if err != nil {
+		err := j.ahead(ctx, id, done.To, func(page resealed) error {
+			if err := j.between(ctx); err != nil {
 				return err
 			}
-			done.Blocked = append(done.Blocked, blocked...)
-			moved, err := j.lease.Move(ctx, id, done.To, swaps)
+			done.Blocked = append(done.Blocked, page.blocked...)
+			moved, err := j.lease.Move(ctx, id, done.To, page.swaps)
 			if err != nil {
 				return err
 			}
 			j.renewed = time.Now()
 			done.Moved += moved
-			visited += len(page)
+			visited += page.boxes
 			if progress != nil {
 				progress(min(visited, total), total)
 			}
@@ -359,34 +367,67 @@ func stale(err error) error {
 	return err
 }
 
+// resealed is a page of boxes, ready to be moved.
+type resealed struct {
+	boxes   int
+	swaps   []keystore.Swap
+	blocked []string // the names of those that do not open
+}
+
+// ahead gives the boxes under the key from, resealed with the key to, to move,
+// page by page. It prepares the next page while one is being moved.
+func (j *job) ahead(ctx context.Context, from, to seal.KeyID, move func(resealed) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	pages := make(chan resealed)
+	g.Go(func() error {
+		defer close(pages)
+		return keystore.Pages(ctx, j.Store(), j.pages(from), func(page []keystore.Box) error {
+			next, err := j.reseal(ctx, to, page)
+			if err != nil {
+				return err
+			}
+			select {
+			case pages <- next:
+				return nil
+			case <-ctx.Done():
+				return interrupted(ctx)
+			}
+		})
+	})
+	g.Go(func() error {
+		for page := range pages {
+			if err := move(page); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
 // reseal opens the boxes of a page and seals their texts with the new key.
-func (j *job) reseal(ctx context.Context, to seal.KeyID, page []keystore.Box) (swaps []keystore.Swap, blocked []string, err error) {
+func (j *job) reseal(ctx context.Context, to seal.KeyID, page []keystore.Box) (resealed, error) {
+	done := resealed{boxes: len(page), swaps: make([]keystore.Swap, 0, len(page))}
 	sealer, err := j.Sealer(ctx, to, uint64(len(page)))
 	if err != nil {
-		return nil, nil, err
+		return done, err
 	}
 	for _, b := range page {
 		text, err := j.OpenBox(ctx, b.Name, b.Box)
 		if errors.Is(err, fault.Corrupt) {
-			blocked = append(blocked, b.Name)
+			done.blocked = append(done.blocked, b.Name)
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return done, err
 		}
-		swaps = append(swaps, keystore.Swap{Name: b.Name, Head: b.Box[:seal.HeadSize], Box: sealer.Seal(b.Name, text)})
+		done.swaps = append(done.swaps, keystore.Swap{Name: b.Name, Head: b.Box[:seal.HeadSize], Box: sealer.Seal(b.Name, text)})
 	}
-	return swaps, blocked, nil
+	return done, nil
 }
 
-// each gives the boxes under a key, or all for 0, to visit, page by page.
-func (j *job) each(ctx context.Context, id seal.KeyID, visit func([]keystore.Box) error) error {
-	return keystore.Pages(ctx, j.Store(), keystore.Range{Key: id, Limit: j.page, Bytes: pageBytes}, func(page []keystore.Box) error {
-		if err := j.between(ctx); err != nil {
-			return err
-		}
-		return visit(page)
-	})
+func (j *job) pages(id seal.KeyID) keystore.Range {
+	return keystore.Range{Key: id, Limit: j.page, Bytes: pageBytes}
 }
 
 // changeRoot writes the new root key down before the keys are wrapped with it,

@@ -160,7 +160,7 @@ func TestAFailureAtAnyStoreCallLosesNothing(t *testing.T) {
 				calls := map[string]bool{}
 				for nth := 1; ; nth++ {
 					p := newPlace(t)
-					f := &faulty{}
+					f := newFaulty()
 					r := p.ring(f)
 					s := p.fill(r, 7)
 					_, err := (&rotate.Rotator{Ring: r}).Rotate(t.Context()) // so that there is an inactive key
@@ -209,7 +209,7 @@ func TestAPutBetweenAnyTwoStoreCallsIsKept(t *testing.T) {
 	for _, name := range []string{"new", "secret 0", "secret 5"} {
 		for nth, more := 1, true; more; nth++ {
 			p := newPlace(t)
-			f := &faulty{}
+			f := newFaulty()
 			r := p.ring(f)
 			s := p.fill(r, 7)
 			other := p.ring(nil)
@@ -236,7 +236,7 @@ func TestAPutBetweenAnyTwoStoreCallsIsKept(t *testing.T) {
 // another.
 func TestARecordedRotationIsFinishedAndNoOtherBegun(t *testing.T) {
 	p := newPlace(t)
-	f := &faulty{}
+	f := newFaulty()
 	r := p.ring(f)
 	s := p.fill(r, 7)
 	f.before = func(call string) error {
@@ -263,7 +263,7 @@ func TestARecordedRotationIsFinishedAndNoOtherBegun(t *testing.T) {
 // Whoever found an old key, and then waited for the lease, may find a young one.
 func TestTheAgeOfAKeyIsLookedAtAgainUnderTheLease(t *testing.T) {
 	p := newPlace(t)
-	f := &faulty{}
+	f := newFaulty()
 	r := p.ring(f)
 	other := p.ring(nil)
 	time.Sleep(200 * time.Millisecond)
@@ -281,7 +281,7 @@ func TestTheAgeOfAKeyIsLookedAtAgainUnderTheLease(t *testing.T) {
 
 func TestARotationMakesNoMoreStoreCallsThanItNeeds(t *testing.T) {
 	p := newPlace(t)
-	f := &faulty{}
+	f := newFaulty()
 	r := p.ring(f)
 	s := p.fill(r, 7)
 	var calls []string
@@ -291,8 +291,9 @@ func TestARotationMakesNoMoreStoreCallsThanItNeeds(t *testing.T) {
 	}
 	_, err := rotate.Rotator{Ring: r}.Paged(4).Rotate(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, []string{"Acquire", "Load", "Boxes", "Boxes", "Boxes", "Activate", "Load", "Count",
-		"Boxes", "Move", "Boxes", "Move", "Boxes", "Retire", "Load"}, calls)
+	assert.Equal(t, []string{"Acquire", "Load", "Boxes", "Boxes", "Boxes", "Activate", "Load", "Count"}, calls[:8])
+	assert.ElementsMatch(t, []string{"Boxes", "Boxes", "Boxes", "Move", "Move"}, calls[8:len(calls)-2], "it reads ahead")
+	assert.Equal(t, []string{"Retire", "Load"}, calls[len(calls)-2:])
 
 	calls = nil
 	for range 1000 { // the rotation has reserved seals for those, too
@@ -312,7 +313,7 @@ func TestARotatorKeepsItsLeaseWhileItOnlyReads(t *testing.T) {
 	p := newPlace(t)
 	s := p.fill(p.ring(nil), 7)
 	synctest.Test(t, func(t *testing.T) {
-		f := &faulty{}
+		f := newFaulty()
 		r := p.ring(f)
 		var renewed []time.Duration
 		start := time.Now()
@@ -451,7 +452,7 @@ func TestABoxThatDoesNotOpenBlocksBeforeAnythingHasChanged(t *testing.T) {
 
 func TestABoxThatGoesBadDuringARotationIsNamedAndKeepsItsKey(t *testing.T) {
 	p := newPlace(t)
-	f := &faulty{}
+	f := newFaulty()
 	r := p.ring(f)
 	s := p.fill(r, 7)
 	other := p.ring(nil)
@@ -484,7 +485,7 @@ func TestABoxThatGoesBadDuringARotationIsNamedAndKeepsItsKey(t *testing.T) {
 
 func TestClosingEndsARotationBetweenTwoTransactions(t *testing.T) {
 	p := newPlace(t)
-	f := &faulty{}
+	f := newFaulty()
 	r := p.ring(f)
 	s := p.fill(r, 20)
 	stop := make(chan struct{})
@@ -507,7 +508,7 @@ func TestClosingEndsARotationBetweenTwoTransactions(t *testing.T) {
 
 func TestTheEndOfTheContextEndsARotation(t *testing.T) {
 	p := newPlace(t)
-	f := &faulty{}
+	f := newFaulty()
 	r := p.ring(f)
 	s := p.fill(r, 20)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -528,7 +529,7 @@ func TestTheEndOfTheContextEndsARotation(t *testing.T) {
 func TestARotatorThatLostItsLeaseStops(t *testing.T) {
 	for _, lose := range []string{"Renew", "Activate", "Move", "Retire"} {
 		p := newPlace(t)
-		f := &faulty{}
+		f := newFaulty()
 		r := p.ring(f)
 		s := p.fill(r, 7)
 		f.before = func(call string) error {
@@ -549,7 +550,7 @@ func TestARotatorThatLostItsLeaseStops(t *testing.T) {
 // opened is not damaged.
 func TestVerifyGoesOnWhileOthersWrite(t *testing.T) {
 	p := newPlace(t)
-	f := &faulty{}
+	f := newFaulty()
 	r := p.ring(f)
 	s := p.fill(r, 3)
 	require.NoError(t, r.Verify(t.Context()))
@@ -577,7 +578,7 @@ func TestVerifyGoesOnWhileOthersWrite(t *testing.T) {
 // the old key may pass.
 func TestGetFindsABoxThatIsSealedAnewUnderItsHands(t *testing.T) {
 	p := newPlace(t)
-	f := &faulty{}
+	f := newFaulty()
 	p.fill(p.ring(nil), 3)
 	first := rotate.Rotator{Ring: p.ring(nil)}
 	r := p.ring(f)
@@ -662,7 +663,7 @@ func TestTheRootKeyCanBeChanged(t *testing.T) {
 func TestOpeningHealsAChangeOfTheRootKey(t *testing.T) {
 	for _, when := range []string{"before the keys are wrapped", "after", "before, with half a file"} {
 		p := newPlace(t)
-		f := &faulty{}
+		f := newFaulty()
 		r := p.ring(f)
 		s := p.fill(r, 3)
 		killed := errors.New("killed")
