@@ -78,6 +78,9 @@ type KeyStore struct {
 // A path on a network file system is ErrUnsupported. Whoever makes a backup
 // keeps path.key elsewhere: without it the database is worthless.
 func FileStore(path string) KeyStore {
+	if path == "" {
+		return KeyStore{} // an unset variable must not become a file somewhere
+	}
 	return KeyStore{store: bolt.New(path), rootKey: path + ".key"}
 }
 
@@ -109,8 +112,8 @@ func NewRootKey() Secret { return NewSecret(seal.NewRootText()) }
 // KeyringOptions configure a Keyring.
 type KeyringOptions struct {
 	// RootKey wraps the keys. It may itself come from elsewhere: resolve a
-	// reference to Vault or AWS Secrets Manager. Zero: a FileStore makes a file
-	// for it; an SQLStore refuses (ErrRootKey).
+	// reference to Vault or AWS Secrets Manager. Zero, or empty: a FileStore makes
+	// a file for it, with a warning in the log; an SQLStore refuses (ErrRootKey).
 	RootKey Secret
 
 	// PreviousRootKey is tried where RootKey does not fit, for nodes that run
@@ -140,15 +143,15 @@ type KeyringOptions struct {
 func OpenKeyring(ctx context.Context, store KeyStore, opts *KeyringOptions) (*Keyring, error) {
 	opts = cmp.Or(opts, &KeyringOptions{})
 	if store.store == nil {
-		return nil, keyringError(fault.New(fault.Unsupported, "there is no store: give a FileStore, or an SQLStore with a database and a dialect"))
-	}
-	roots, err := rootsOf(store, opts)
-	if err != nil {
-		return nil, keyringError(err)
+		return nil, keyringError(fault.New(fault.Unsupported, "there is no store: give a FileStore with a path, or an SQLStore with a database and a dialect"))
 	}
 	logger := opts.Logger
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
+	}
+	roots, err := rootsOf(store, opts, logger)
+	if err != nil {
+		return nil, keyringError(err)
 	}
 	settings := ring.Settings{Store: store.store, Roots: roots, Log: logger}
 	if opts.Audit != nil {
@@ -165,19 +168,20 @@ func OpenKeyring(ctx context.Context, store KeyStore, opts *KeyringOptions) (*Ke
 }
 
 // rootsOf returns where the root key of the store is.
-func rootsOf(store KeyStore, opts *KeyringOptions) (ring.Roots, error) {
+func rootsOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (ring.Roots, error) {
 	var given []*seal.Root
-	for _, s := range []Secret{opts.RootKey, opts.PreviousRootKey} {
+	names := []string{"RootKey", "PreviousRootKey"}
+	for i, s := range []Secret{opts.RootKey, opts.PreviousRootKey} {
 		if s.IsZero() {
 			continue
 		}
 		text, unresolved := s.pending()
 		if unresolved {
-			return nil, fault.New(fault.RootKey, "the root key was unmarshalled and never resolved: call ResolveStruct first")
+			return nil, fault.New(fault.RootKey, "the %s was unmarshalled and never resolved: call ResolveStruct first", names[i])
 		}
 		root, err := seal.ParseRoot(text)
 		if err != nil {
-			return nil, err
+			return nil, fault.New(fault.RootKey, "the %s is not one: a root key is base64 of 32 random bytes, as NewRootKey makes them; passphrases are not accepted", names[i])
 		}
 		given = append(given, root)
 	}
@@ -189,7 +193,7 @@ func rootsOf(store KeyStore, opts *KeyringOptions) (ring.Roots, error) {
 	case store.rootKey == "":
 		return nil, fault.New(fault.RootKey, "an SQLStore needs a RootKey: make one with NewRootKey and keep it outside of the database")
 	}
-	return ring.File{File: rootfile.New(store.rootKey)}, nil
+	return ring.File{File: rootfile.New(store.rootKey), Log: log}, nil
 }
 
 // keyringError locates an error that is about no single secret.
@@ -197,7 +201,15 @@ func keyringError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Source: "keyring", Err: err}
+	return &Error{Source: "keyring", Err: present(err)}
+}
+
+// present says what it means that a keyring which was opened is not there.
+func present(err error) error {
+	if errors.Is(err, keystore.ErrEmpty) {
+		return fault.New(fault.Corrupt, "the keyring is no longer in its store: was the file or the database removed or replaced? Restore a backup")
+	}
+	return err
 }
 
 // namedError locates an error that is about the secret stored under name.
@@ -205,7 +217,7 @@ func namedError(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &Error{Source: "keyring", Err: err}
+	e := &Error{Source: "keyring", Err: present(err)}
 	if ring.CheckName(name) == nil {
 		e.Reference = KeyringReference{name}.String()
 	}
@@ -327,7 +339,7 @@ type KeyInfo struct {
 	Created, Activated, Deactivated time.Time
 
 	Boxes int    // how many secrets are sealed with it
-	Seals uint64 // how often it may have sealed, of 2^32 times; reserved in blocks
+	Seals uint64 // at most how often it has sealed, of 2^32 times; counted in blocks of 1024
 }
 
 // Keys returns all keys, the oldest first.
@@ -347,9 +359,6 @@ func (k *Keyring) keys(ctx context.Context, wanted func(keystore.Key) bool) ([]K
 	}
 	defer done()
 	stored, err := k.ring.Store().Load(ctx)
-	if errors.Is(err, keystore.ErrEmpty) {
-		err = fault.New(fault.Corrupt, "the keyring is no longer in its store: was the database replaced?")
-	}
 	if err != nil {
 		return nil, keyringError(err)
 	}
@@ -419,8 +428,9 @@ func (k *Keyring) RotateIfOlder(ctx context.Context, age time.Duration) (Rotatio
 	return publicRotation(r), rotated, keyringError(err)
 }
 
-// DeleteInactive deletes all inactive keys and returns them. What was sealed
-// with them, in an old backup say, cannot be opened any more. It is
+// DeleteInactive deletes all inactive keys and returns them. A backup made
+// earlier still has them, and opens as a whole with the root key of its time; a
+// single sealed secret copied out of it does not open any more. It is
 // ErrRotationBlocked if a secret is still sealed with one of them, which takes
 // a hand in the database.
 func (k *Keyring) DeleteInactive(ctx context.Context) ([]KeyInfo, error) {
@@ -532,7 +542,8 @@ func (k *Keyring) events(ctx context.Context, after int64, limit int) ([]keystor
 //	DELETE /rest/secrets/1.0/keys/inactive
 //
 // authorize returns who asks, for the audit log; if it is nil, returns an error
-// or an empty actor, the answer is 401. A rotation goes on when its client goes
+// or an empty actor, the answer is 401, and its error is not logged, since it may
+// quote what the client sent. A rotation goes on when its client goes
 // away, until Close. See the README for the answers.
 func (k *Keyring) Handler(authorize func(*http.Request) (actor string, err error)) http.Handler {
 	return keysapi.New(managed{k}, authorize, k.log)
@@ -592,5 +603,5 @@ type stored struct{ k *Keyring }
 // Fetch implements the pipeline's backend.
 func (s stored) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, error) {
 	text, err := s.k.get(ctx, g.Name)
-	return pipeline.Payload{Text: text}, err
+	return pipeline.Payload{Text: text}, present(err)
 }

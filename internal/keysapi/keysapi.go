@@ -59,33 +59,42 @@ type state struct {
 
 // ServeHTTP implements http.Handler.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	methods := map[string]func(context.Context) (any, error){}
-	switch r.URL.Path {
-	case RotatePath:
-		methods[http.MethodPost] = a.rotate
-	case InactivePath:
-		methods[http.MethodGet] = a.inactive
-		methods[http.MethodDelete] = a.deleteInactive
-	}
 	actor := a.actor(r)
-	do := methods[r.Method]
+	do, allowed := a.find(r.Method, r.URL.Path)
 	switch {
 	case actor == "":
 		a.log.WarnContext(r.Context(), "key management: not authorized", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="secretref"`)
 		answer(w, http.StatusUnauthorized, state{"not authorized", failed})
-	case len(methods) == 0:
+	case allowed == "":
 		answer(w, http.StatusNotFound, state{"there is nothing at this path", failed})
 	case do == nil:
-		for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodPost} {
-			if methods[method] != nil {
-				w.Header().Add("Allow", method)
-			}
-		}
+		w.Header().Set("Allow", allowed)
 		answer(w, http.StatusMethodNotAllowed, state{"the method " + r.Method + " is not allowed here", failed})
 	default:
 		a.serve(w, r, actor, do)
 	}
+}
+
+// find returns what a request asks for, or nil, and the methods that the path
+// has.
+func (a *api) find(method, path string) (do func(context.Context) (any, error), allowed string) {
+	switch path {
+	case RotatePath:
+		if method == http.MethodPost {
+			do = a.rotate
+		}
+		return do, "POST"
+	case InactivePath:
+		switch method {
+		case http.MethodGet, http.MethodHead:
+			do = a.inactive
+		case http.MethodDelete:
+			do = a.deleteInactive
+		}
+		return do, "DELETE, GET, HEAD"
+	}
+	return nil, ""
 }
 
 // actor returns who asks, or "" for nobody that is let in.
@@ -109,13 +118,21 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, actor string, do fun
 	case err == nil:
 		answer(w, http.StatusOK, body)
 	case errors.Is(err, fault.RotationInProgress):
-		answer(w, http.StatusNotAcceptable, state{err.Error(), inProgress})
+		answer(w, http.StatusNotAcceptable, state{"a rotation is in progress, or another change of the keys", inProgress})
 	case errors.Is(err, fault.RotationBlocked):
-		answer(w, http.StatusNotAcceptable, state{err.Error(), blocked})
+		answer(w, http.StatusNotAcceptable, state{reason(err), blocked})
 	default:
 		a.log.ErrorContext(r.Context(), "key management failed", "method", r.Method, "path", r.URL.Path, "actor", actor, "error", err.Error())
 		answer(w, http.StatusInternalServerError, state{"internal error", failed})
 	}
+}
+
+// reason returns what an error says, without where.
+func reason(err error) string {
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return e.Text
+	}
+	return "the rotation is blocked"
 }
 
 func (a *api) rotate(ctx context.Context) (any, error) {

@@ -3,6 +3,7 @@ package ring
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -75,7 +76,10 @@ func (g *Given) Adopt() error { return nil }
 func (g *Given) Drop() error { return nil }
 
 // File is a root key in a file beside the store.
-type File struct{ *rootfile.File }
+type File struct {
+	*rootfile.File
+	Log *slog.Logger
+}
 
 // Candidates implements Roots.
 func (f File) Candidates(context.Context) ([]*seal.Root, error) {
@@ -102,8 +106,12 @@ func (f File) Candidates(context.Context) ([]*seal.Root, error) {
 
 // First implements Roots.
 func (f File) First(context.Context) (*seal.Root, error) {
-	if err := f.Make(); err != nil {
+	made, err := f.Make()
+	if err != nil {
 		return nil, err
+	}
+	if made {
+		f.Log.Warn("keyring: no root key was given, and a new one is in a file: keep a copy of it, apart from backups of the keyring", "file", f.Path())
 	}
 	return f.Read()
 }

@@ -54,20 +54,21 @@ func read(path string) (*seal.Root, error) {
 }
 
 // Make writes a new root key, unless there is one. It never replaces one, and
-// one that others see is whole. Only one process may do so at a time.
-func (f *File) Make() error {
+// one that others see is whole. Only one process may do so at a time. It reports
+// whether it wrote one.
+func (f *File) Make() (made bool, err error) {
 	if _, err := os.Stat(f.path); err == nil {
-		return nil
+		return false, nil
 	}
 	temporary := f.path + ".tmp"
 	defer func() { _ = os.Remove(temporary) }()
 	if err := private.Write(temporary, seal.NewRootText()+"\n"); err != nil {
-		return failed(f.path, "written", err)
+		return false, failed(f.path, "written", err)
 	}
 	if err := os.Link(temporary, f.path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return failed(f.path, "written", err)
+		return false, failed(f.path, "written", err)
 	}
-	return synced(f.path)
+	return true, synced(f.path)
 }
 
 // WriteNext writes the text of the root key that is to replace the present one.

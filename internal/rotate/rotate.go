@@ -186,6 +186,7 @@ type job struct {
 
 	keys  []seal.KeyID // that it is about, for the audit log
 	began bool         // something was changed
+	note  string       // for the audit log
 }
 
 // between is called between two transactions: it ends the work if that is
@@ -226,6 +227,7 @@ func (j *job) rotate(ctx context.Context, progress func(done, total int)) (Rotat
 	if retiring := keys.Retiring(); retiring != nil {
 		done.From, done.To = retiring.ID, keys.Active().ID
 		j.keys, j.began = []seal.KeyID{done.From, done.To}, true
+		j.note = ", of a rotation that was begun earlier"
 		total, err = j.resume(ctx, done.To)
 	} else {
 		done.From = keys.Active().ID
@@ -344,7 +346,7 @@ func (j *job) move(ctx context.Context, done Rotation, total int, progress func(
 	if done.Blocked != nil {
 		return done, fault.New(fault.RotationBlocked, "all others were moved: %s; restore, replace or delete what is damaged, and rotate again", ring.Unopened(done.Blocked))
 	}
-	e := j.event(ctx, ring.Rotate, ring.Done, "secrets sealed anew: %d", done.Moved)
+	e := j.event(ctx, ring.Rotate, ring.Done, "secrets sealed anew: %d%s", done.Moved, j.note)
 	err = j.lease.Retire(ctx, done.From, e)
 	if errors.Is(err, keystore.ErrInUse) {
 		err = fault.New(fault.RotationBlocked, "secrets came under the key %s while it was retiring: rotate again", done.From)

@@ -45,7 +45,7 @@ func (p place) open(f *faulty) (*ring.Ring, error) {
 		f.Store = store
 		store = f
 	}
-	return ring.Open(p.t.Context(), ring.Settings{Store: store, Roots: ring.File{File: rootfile.New(p.path + ".key")}, Log: slog.New(slog.DiscardHandler)})
+	return ring.Open(p.t.Context(), ring.Settings{Store: store, Roots: ring.File{File: rootfile.New(p.path + ".key"), Log: slog.New(slog.DiscardHandler)}, Log: slog.New(slog.DiscardHandler)})
 }
 
 // stored are the secrets that must not be lost.
