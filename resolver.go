@@ -64,8 +64,9 @@
 // Restoring one brings keys back that were deleted after it was made, and the
 // secrets as they were; what was sealed with keys deleted before is gone.
 //
-// How to recover: after ErrRootKey give the root key of then as
-// PreviousRootKey, and [Keyring.ChangeRootKey]; after ErrCorrupt, Verify names
+// How to recover: after ErrRootKey put the path.key of then back, or give the
+// root key of then as RootKey, or as PreviousRootKey and call
+// [Keyring.ChangeRootKey]; after ErrCorrupt, Verify names
 // the secrets to be restored, stored again or deleted; a damaged file is not
 // written to and has to be restored.
 package secretref

@@ -20,10 +20,11 @@ func keysCommand() command {
 		help: `
 Keeps secrets in a keyring, sealed under keys that can be replaced. The commands:
 
-  put NAME          stores the secret on standard input, up to 1 MiB, byte for
+  put [-empty] NAME stores the secret on standard input, up to 1 MiB, byte for
                     byte, in the place of any other; at a terminal it is typed
-                    twice, unseen, and is one line without its newline. The first
-                    put makes the keyring
+                    twice, unseen, and is one line without its newline. Nothing on
+                    standard input is an error, unless -empty is given. The
+                    first put makes the keyring
   get NAME          prints the secret and nothing else
   delete NAME       removes the secret
   names             lists the names of all secrets
@@ -36,8 +37,8 @@ Keeps secrets in a keyring, sealed under keys that can be replaced. The commands
                     active key is that old and no other node does so already. A
                     rotation that was interrupted is finished by the next one
   inactive [-json]  lists the keys that no secret needs
-  delete-inactive   deletes them: what is in a backup from before they became
-                    inactive cannot be opened any more
+  delete-inactive   deletes them. A backup made earlier still has them, and opens
+                    with the root key of its time
   change-root [-new-root-key-file F]
                     wraps the keys with another root key. A store that is a file S
                     and has its root key in S.key gets a new one there. Keep the
@@ -56,6 +57,7 @@ with a dash stands behind "--". The audit log has USER@HOST as who did it.
 // keysFlags are the flags of the commands.
 type keysFlags struct {
 	json       bool
+	empty      bool
 	olderThan  time.Duration // 0: not given
 	newRootKey string
 }
@@ -68,6 +70,7 @@ type keysTask struct {
 
 	flags func(*flag.FlagSet, *keysFlags)        // nil: none
 	check func(o storeFlags, f keysFlags) error  // nil: they are right
+	read  func(context.Context, *keysCall) error // before the keyring is opened; nil: nothing
 	run   func(context.Context, *keysCall) error // on the keyring
 	alone func(args []string, s streams) error   // instead, without one
 }
@@ -78,6 +81,7 @@ type keysCall struct {
 	given    storeFlags
 	flags    keysFlags
 	args     []string
+	secret   secretref.Secret // to be stored
 	streams  streams
 	progress *progress
 }
@@ -90,7 +94,8 @@ func (c *keysCall) printf(format string, args ...any) error {
 func keysTasks() []keysTask {
 	asJSON := func(f *flag.FlagSet, o *keysFlags) { f.BoolVar(&o.json, "json", false, "") }
 	return []keysTask{
-		{name: "put", args: 1, create: true, run: putSecret},
+		{name: "put", args: 1, create: true, read: readSecret, run: putSecret,
+			flags: func(f *flag.FlagSet, o *keysFlags) { f.BoolVar(&o.empty, "empty", false, "") }},
 		{name: "get", args: 1, run: getSecret},
 		{name: "delete", args: 1, run: deleteSecret},
 		{name: "names", run: listNames},
@@ -108,11 +113,11 @@ func keysTasks() []keysTask {
 }
 
 func keys(ctx context.Context, args []string, s streams) error {
-	const any = 1 << 20
+	const anyNumber = 1 << 20
 	var store storeFlags
 	f := flags("keys")
 	store.register(f)
-	args, err := parse(f, args, 0, any)
+	args, err := parse(f, args, 0, anyNumber)
 	if err != nil {
 		return err
 	}
@@ -166,6 +171,11 @@ func findTask(args []string) (keysTask, error) {
 func (c *keysCall) do(ctx context.Context, task keysTask) error {
 	ctx = secretref.WithActor(ctx, actor())
 	defer c.progress.end()
+	if task.read != nil {
+		if err := task.read(ctx, c); err != nil {
+			return err
+		}
+	}
 	var err error
 	c.opened, err = openKeyring(ctx, c.given, task.create, secretref.KeyringOptions{
 		Progress: c.progress.show,
@@ -179,14 +189,11 @@ func (c *keysCall) do(ctx context.Context, task keysTask) error {
 	return task.run(ctx, c)
 }
 
-// tellOfCreation says what must be kept of a keyring that was just made.
+// tellOfCreation says what must be kept of a keyring that was just made. Where
+// the root key is a new one, too, the library says so.
 func (c *keysCall) tellOfCreation(_ context.Context, e secretref.AuditEvent) {
-	switch {
-	case e.Action != "create":
-	case c.given.rootKeyFile != "":
+	if e.Action == "create" && c.given.rootKeyFile != "" {
 		fmt.Fprintf(c.streams.err, "secretref: a new keyring: without the root key in %s its secrets are lost, so keep a copy of that\n", c.given.rootKeyFile)
-	default:
-		fmt.Fprintf(c.streams.err, "secretref: a new keyring: without the root key in %s.key its secrets are lost, so keep a copy of that, apart from backups of %[1]s\n", c.given.store)
 	}
 }
 

@@ -26,7 +26,7 @@ func TestSecretsAreKeptByteForByte(t *testing.T) {
 		"empty": "", "newline": "\n", "lines": "canary\r\ntwo\n\n", "spaces": "  canary\t", "binary": string(every),
 		"a reference": wikiSecret, "longest": strings.Repeat("\x00", maxSecret), "-dash": "canary", "--": "canary", "é\n": "canary",
 	} {
-		w.must(secret, on("put", "--", name)...)
+		w.must(secret, on("put", "-empty", "--", name)...)
 		got := w.do("", false, on("get", "--", name)...)
 		assert.Equal(t, outcome{out: secret}, got, name)
 	}

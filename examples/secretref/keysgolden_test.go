@@ -71,7 +71,7 @@ var secretsGoldens = []golden{
 	{name: "keys-put-first", stdin: "canary", args: on("put", "db")},
 	{name: "keys-put", stdin: "canary", args: on("put", "db"), given: keyring},
 	{name: "keys-put-newline", stdin: "canary\n", args: on("put", "db"), given: keyring},
-	{name: "keys-put-empty", args: on("put", "db"), given: keyring},
+	{name: "keys-put-empty", args: on("put", "db"), given: keyring, want: statusFailed},
 	{name: "keys-put-too-long", stdin: strings.Repeat("x", maxSecret+1), args: on("put", "db"), given: keyring, want: statusFailed},
 	{name: "keys-put-name-too-long", stdin: "canary", args: on("put", strings.Repeat("x", 1025)), given: keyring, want: statusFailed},
 	{name: "keys-put-no-directory", stdin: "canary", args: []string{"keys", "-store", "DIR/nowhere/k.db", "put", "db"}, want: statusFailed},

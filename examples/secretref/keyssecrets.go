@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"github.com/seed74218947/secretref"
 )
@@ -11,30 +12,28 @@ import (
 const maxSecret = 1 << 20
 
 func putSecret(ctx context.Context, c *keysCall) error {
-	secret, err := readSecret(ctx, c.streams)
-	if err != nil {
-		return err
-	}
-	return c.Put(ctx, c.args[0], secret)
+	return c.Put(ctx, c.args[0], c.secret)
 }
 
-// readSecret reads a secret that is to be stored: typed at a terminal, or else
-// byte for byte.
-func readSecret(ctx context.Context, s streams) (secretref.Secret, error) {
-	if f, ok := terminal(s.in); ok {
-		return typeSecret(ctx, f, s.err)
+// readSecret reads the secret that is to be stored: typed at a terminal, or else
+// byte for byte. It does so before the keyring is opened, so that a command that
+// failed before a pipe leaves neither an empty secret nor an empty keyring.
+func readSecret(ctx context.Context, c *keysCall) (err error) {
+	if f, ok := terminal(c.streams.in); ok {
+		c.secret, err = typeSecret(ctx, f, c.streams.err)
+		return err
 	}
-	text, err := readAll(ctx, s.in, maxSecret)
-	if err != nil {
-		return secretref.Secret{}, err
-	}
-	switch log := warnings(s.err); {
-	case len(text) == 0:
-		log.Warn("the secret is empty")
+	text, err := readAll(ctx, c.streams.in, maxSecret)
+	switch {
+	case err != nil:
+		return err
+	case len(text) == 0 && !c.flags.empty:
+		return errors.New("there is nothing on standard input: did the command before the pipe fail? -empty stores an empty secret")
 	case bytes.HasSuffix(text, []byte("\n")):
-		log.Warn("the secret ends in a newline, which is part of it: if it should not be, store it again without (printf, or echo -n)")
+		warnings(c.streams.err).Warn("the secret ends in a newline, which is part of it: if it should not be, store it again without (printf, or echo -n)")
 	}
-	return secretref.NewSecret(string(text)), nil
+	c.secret = secretref.NewSecret(string(text))
+	return nil
 }
 
 func getSecret(ctx context.Context, c *keysCall) error {

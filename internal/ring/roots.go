@@ -111,7 +111,7 @@ func (f File) First(context.Context) (*seal.Root, error) {
 		return nil, err
 	}
 	if made {
-		f.Log.Warn("keyring: no root key was given, and a new one is in a file: keep a copy of it, apart from backups of the keyring", "file", f.Path())
+		f.Log.Warn("a new root key was made: without it the secrets are lost, so keep a copy of it, apart from backups of the keyring", "file", f.Path())
 	}
 	return f.Read()
 }
