@@ -81,6 +81,35 @@ func TestABatchOfLargeBoxesIsMoved(t *testing.T) {
 	}
 }
 
+// A database that puts boxes into a table of its own on the way may cut them
+// off there.
+func TestBoxesOfAllSizesAreMovedTogether(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		st := created(t, s, s.shared(t).Open(t))
+		text := string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\', '?'}, 70_000))
+		var swaps []keystore.Swap
+		for i, size := range []int{0, 1, 100, 255, 256, 8191, 16_384, 65_000, 65_535, 65_536, 70_000, 131_072, 300_000, 10} {
+			name := fmt.Sprintf("%02d", i)
+			box := func(id seal.KeyID) []byte { return boxUnder(id, fmt.Sprintf("%012d", i)+text[:size]) }
+			require.NoError(t, st.Put(t.Context(), key1, name, box(key1)))
+			swaps = append(swaps, keystore.Swap{Name: name, Head: box(key1)[:seal.HeadSize], Box: box(key2)})
+		}
+		l := acquire(t, st)
+		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
+		moved, err := l.Move(t.Context(), key1, key2, swaps)
+		require.NoError(t, err)
+		assert.Equal(t, len(swaps), moved)
+		for _, swap := range swaps {
+			got, err := st.Get(t.Context(), swap.Name)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(swap.Box, got), "%d bytes have become %d", len(swap.Box), len(got))
+		}
+		page, err := st.Boxes(t.Context(), keystore.Range{Limit: 100, Bytes: len(swaps[0].Box) + 1})
+		require.NoError(t, err)
+		require.Len(t, page, 2)
+	})
+}
+
 func TestKeyIDsAreSignedToTheDatabaseOnly(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for _, id := range []seal.KeyID{1, 1<<63 - 1, 1 << 63, 1<<64 - 1} {

@@ -18,7 +18,7 @@ const (
 
 // Get implements [keystore.Store] with one round trip.
 func (s *Store) Get(ctx context.Context, name string) (box []byte, err error) {
-	err = s.read(ctx, func(q session) error {
+	err = s.do(ctx, func(q session) error {
 		return q.row(ctx, `SELECT box FROM secretref_boxes WHERE name = ?`, []byte(name)).Scan(&box)
 	})
 	switch {
@@ -37,8 +37,9 @@ func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, box []byte)
 		return fault.New(fault.Unsupported, "a name has 1 to %d bytes, and a box at most %d", maxName, maxBox)
 	}
 	var stored int64
+	statement, args := s.dialect.put([]byte(name), some(box), int64(id))
 	err := s.do(ctx, func(q session) (err error) {
-		stored, err = q.exec(ctx, s.dialect.put, []byte(name), some(box), int64(id))
+		stored, err = q.exec(ctx, statement, args...)
 		return err
 	})
 	if s.empty(ctx, &err) || err == nil && stored == 0 {
@@ -62,7 +63,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 
 // Names implements [keystore.Store].
 func (s *Store) Names(ctx context.Context, after string, limit int) (names []string, err error) {
-	err = s.read(ctx, func(q session) error {
+	err = s.do(ctx, func(q session) error {
 		names = nil
 		rows, err := q.query(ctx, `SELECT name FROM secretref_boxes WHERE name > ? ORDER BY name LIMIT ?`, []byte(after), int64(max(limit, 0)))
 		if err != nil {
@@ -90,7 +91,7 @@ func (s *Store) Boxes(ctx context.Context, r keystore.Range) (boxes []keystore.B
 		args = append(args, int64(r.Key))
 	}
 	args = append(args, int64(max(r.Bytes, 1)))
-	err = s.read(ctx, func(q session) error {
+	err = s.do(ctx, func(q session) error {
 		boxes = nil
 		rows, err := q.query(ctx, s.dialect.page(r.Key == 0, max(r.Limit, 0)), args...)
 		if err != nil {
@@ -115,7 +116,7 @@ func (s *Store) Boxes(ctx context.Context, r keystore.Range) (boxes []keystore.B
 
 // Count implements [keystore.Store].
 func (s *Store) Count(ctx context.Context) (count map[seal.KeyID]int, err error) {
-	err = s.read(ctx, func(q session) error {
+	err = s.do(ctx, func(q session) error {
 		count = make(map[seal.KeyID]int)
 		rows, err := q.query(ctx, `SELECT key_id, count(*) FROM secretref_boxes GROUP BY key_id`)
 		if err != nil {

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
@@ -31,9 +32,8 @@ type dialect struct {
 	atomic bool
 
 	// put stores a box if the key is active, and lets nobody change that before
-	// it is stored. Its arguments are name, key and box; it affects no row if
-	// the key is not active.
-	put string
+	// it is stored. It affects no row if the key is not active.
+	put func(name, box []byte, id int64) (statement string, args []any)
 
 	// guard makes the database end a transaction whose client has fallen silent
 	// without closing the connection, as a machine does that loses its power: its
@@ -50,9 +50,8 @@ type dialect struct {
 	// unless all is set, and the bytes.
 	page func(all bool, limit int) string
 
-	// move replaces the boxes of as many of the swaps as fit into one statement,
-	// which is how many it returns.
-	move func(from, to int64, swaps []keystore.Swap) (statement string, args []any, n int)
+	// move is what Move does once it is known that it may.
+	move func(ctx context.Context, q session, from, to int64, swaps []keystore.Swap) (moved int64, err error)
 
 	// returning tells whether INSERT and UPDATE have a RETURNING clause.
 	returning bool

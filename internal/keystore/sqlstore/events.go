@@ -54,7 +54,7 @@ func (q session) record(ctx context.Context, e keystore.Event) (keystore.Event, 
 // transaction ends, so that an event may appear behind one with a higher
 // number: whoever follows the log should read its last minute again.
 func (s *Store) Events(ctx context.Context, after int64, limit int) (events []keystore.Event, err error) {
-	err = s.read(ctx, func(q session) error {
+	err = s.do(ctx, func(q session) error {
 		events = nil
 		rows, err := q.query(ctx, `SELECT seq, time, actor, action, outcome, key_ids, detail
 			FROM secretref_events WHERE seq > ? ORDER BY seq LIMIT ?`, after, int64(max(limit, 0)))

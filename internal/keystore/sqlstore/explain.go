@@ -61,18 +61,6 @@ func takenBack(err error) bool {
 	return false
 }
 
-// disconnected reports whether the fault may be that of one connection.
-func disconnected(err error) bool {
-	if told(err) {
-		return false
-	}
-	switch complaintIn(err).code {
-	case "", "57P01", "57P02", "25P03", "57P05", "1053", "1927", "4031": // shut down, timed out, killed
-		return true
-	}
-	return false
-}
-
 // refusedStatement reports whether the database does not know something that a
 // statement of ours talks about.
 func refusedStatement(err error) bool {

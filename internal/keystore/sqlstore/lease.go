@@ -139,14 +139,14 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 }
 
 // Move implements [keystore.Lease].
-func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []keystore.Swap) (moved int, err error) {
+func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []keystore.Swap) (int, error) {
 	for i := range swaps {
 		if len(swaps[i].Box) > maxBox {
 			return 0, fault.New(fault.Unsupported, "a box has at most %d bytes", maxBox)
 		}
 	}
-	err = l.within(ctx, func(q session) error {
-		moved = 0
+	var moved int64
+	err := l.within(ctx, func(q session) error {
 		var one int
 		err := q.row(ctx, `SELECT 1 FROM secretref_keys WHERE id = ? AND state = 'active' {claim}`, int64(to)).Scan(&one)
 		switch {
@@ -155,21 +155,13 @@ func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []keystore.
 		case err != nil:
 			return err
 		}
-		for rest := swaps; len(rest) > 0; {
-			statement, args, n := q.move(int64(from), int64(to), rest)
-			replaced, err := q.exec(ctx, statement, args...)
-			if err != nil {
-				return err
-			}
-			moved += int(replaced)
-			rest = rest[n:]
-		}
-		return nil
+		moved, err = q.move(ctx, q, int64(from), int64(to), swaps)
+		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	return moved, nil
+	return int(moved), nil
 }
 
 // Retire implements [keystore.Lease].

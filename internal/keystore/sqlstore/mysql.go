@@ -1,6 +1,8 @@
 package sqlstore
 
 import (
+	"bytes"
+	"context"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -43,8 +45,8 @@ func mysql() *dialect {
 				deactivated BIGINT NOT NULL
 			) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
 			// The length is a column because reading it from the box reads all of
-			// the box. writes makes each statement that replaces a row change it:
-			// by what it affects, Put and Move know what they did.
+			// the box. writes makes each Put change the row: by the number of rows
+			// it affects, it knows whether it has stored the box.
 			`CREATE TABLE IF NOT EXISTS secretref_boxes (
 				name VARBINARY(1024) NOT NULL PRIMARY KEY,
 				key_id BIGINT NOT NULL,
@@ -81,18 +83,22 @@ func mysql() *dialect {
 		guard:   `SET @secretref_wait = @@SESSION.wait_timeout, SESSION wait_timeout = {silence}`,
 		unguard: `SET SESSION wait_timeout = @secretref_wait`,
 
-		// A locking read sees the latest version of the key's row, and the lock
-		// ends with the statement's transaction.
-		put: `INSERT INTO secretref_boxes (name, key_id, box, length)
-			SELECT n.name, k.id, n.box, LENGTH(n.box) FROM secretref_keys k, (SELECT ? AS name, ? AS box) n
-			WHERE k.id = ? AND k.state = 'active' {claim}
-			ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length), writes = (writes + 1) & 1023`,
-
+		put:  mysqlPut,
 		page: mysqlPage,
 		move: mysqlMove,
 	}
 }
 
+// mysqlPut reads the key's row with a lock, and so in its latest version. The
+// lock ends with the statement's transaction.
+func mysqlPut(name, box []byte, id int64) (string, []any) {
+	return `INSERT INTO secretref_boxes (name, key_id, box, length)
+		SELECT ?, id, ?, ? FROM secretref_keys WHERE id = ? AND state = 'active' {claim}
+		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length), writes = (writes + 1) & 1023`,
+		[]any{name, box, int64(len(box)), id}
+}
+
+// mysqlPage adds up lengths without reading boxes.
 func mysqlPage(all bool, limit int) string {
 	under := ""
 	if !all {
@@ -105,42 +111,62 @@ func mysqlPage(all bool, limit int) string {
 		) AS summed JOIN secretref_boxes b ON b.name = summed.name WHERE before_it < ? ORDER BY b.name`
 }
 
-// mysqlMove moves as many boxes as fit into a packet that any server takes
-// which can store the longest one. The boxes are in CASE expressions and not in
-// a derived table: MariaDB makes a temporary table of that, and cuts boxes of 64
-// KiB and more off in it.
-func mysqlMove(from, to int64, swaps []keystore.Swap) (string, []any, int) {
-	const most, size = 250, 1 << 20
-	n := 0
-	for bytes := 0; n < min(len(swaps), most) && (n == 0 || bytes+len(swaps[n].Box) <= size); n++ {
-		bytes += len(swaps[n].Box)
-	}
-	swaps = swaps[:n]
-	var b strings.Builder
-	byName := func(value func(s *keystore.Swap)) {
-		b.WriteString("CASE name")
-		for i := range swaps {
-			b.WriteString(" WHEN ")
-			writeHex(&b, []byte(swaps[i].Name))
-			b.WriteString(" THEN ")
-			value(&swaps[i])
+// mysqlMove moves as many boxes at a time as fit into a packet that any server
+// takes which can store the longest one. Boxes go from the statement into their
+// column directly: MariaDB cuts long ones off in the temporary tables that it
+// makes of derived ones.
+func mysqlMove(ctx context.Context, q session, from, to int64, swaps []keystore.Swap) (moved int64, err error) {
+	const most, size = 500, 1 << 20
+	for len(swaps) > 0 && err == nil {
+		n, bytes := 0, 0
+		for n < min(len(swaps), most) && (n == 0 || bytes+len(swaps[n].Box) <= size) {
+			bytes += len(swaps[n].Box)
+			n++
 		}
-		b.WriteString(" END")
+		var some int64
+		some, err = mysqlMoveSome(ctx, q, from, to, swaps[:n])
+		moved += some
+		swaps = swaps[n:]
 	}
-	b.WriteString("UPDATE secretref_boxes SET box = ")
-	byName(func(s *keystore.Swap) { writeHex(&b, s.Box) })
-	b.WriteString(", length = ")
-	byName(func(s *keystore.Swap) { b.WriteString(strconv.Itoa(len(s.Box))) })
-	b.WriteString(", key_id = ?, writes = (writes + 1) & 1023 WHERE key_id = ? AND name IN (")
+	return moved, err
+}
+
+// mysqlMoveSome locks the boxes that are still as they were, so that the INSERT
+// finds every one of them there.
+func mysqlMoveSome(ctx context.Context, q session, from, to int64, swaps []keystore.Swap) (moved int64, err error) {
+	boxes := make(map[string][]byte, len(swaps))
+	heads := make(map[string][]byte, len(swaps))
+	names := []any{from}
 	for i := range swaps {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		writeHex(&b, []byte(swaps[i].Name))
+		s := &swaps[i]
+		boxes[s.Name], heads[s.Name] = s.Box, s.Head
+		names = append(names, []byte(s.Name))
 	}
-	b.WriteString(") AND SUBSTR(box, 1, {head}) = ")
-	byName(func(s *keystore.Swap) { writeHex(&b, s.Head) })
-	return b.String(), []any{to, from}, n
+	rows, err := q.query(ctx, `SELECT name, SUBSTR(box, 1, {head}) FROM secretref_boxes FORCE INDEX (PRIMARY)
+		WHERE key_id = ? AND name IN (?`+strings.Repeat(", ?", len(swaps)-1)+`) FOR UPDATE`, names...)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var values []any
+	for rows.Next() {
+		var name string
+		var head []byte
+		if err := rows.Scan(&name, &head); err != nil {
+			return 0, err
+		}
+		if bytes.Equal(head, heads[name]) {
+			values = append(values, []byte(name), to, boxes[name], int64(len(boxes[name])))
+			moved++
+		}
+	}
+	if err := rows.Err(); err != nil || moved == 0 {
+		return 0, err
+	}
+	_, err = q.exec(ctx, `INSERT INTO secretref_boxes (name, key_id, box, length)
+		VALUES (?, ?, ?, ?)`+strings.Repeat(", (?, ?, ?, ?)", int(moved)-1)+`
+		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length)`, values...)
+	return moved, err
 }
 
 // writeHex writes a string of bytes as a literal.

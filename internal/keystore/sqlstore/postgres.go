@@ -1,7 +1,7 @@
 package sqlstore
 
 import (
-	"encoding/hex"
+	"context"
 	"strconv"
 	"strings"
 
@@ -63,19 +63,22 @@ func postgres() *dialect {
 
 		guard: `SET LOCAL idle_in_transaction_session_timeout = '{silence}s'`,
 
-		// The key's row is locked, in its latest version, before there is
-		// anything to insert; the lock ends with the statement's transaction.
-		put: `INSERT INTO secretref_boxes (name, key_id, box)
-			SELECT ?, id, ? FROM secretref_keys WHERE id = ? AND state = 'active' {claim}
-			ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`,
-
 		// Who waits for those who share a row may wait for ever, since others can
 		// join them meanwhile. The queue of a table's lock is fair.
 		gate: `LOCK TABLE secretref_keys IN EXCLUSIVE MODE`,
 
+		put:  postgresPut,
 		page: postgresPage,
 		move: postgresMove,
 	}
+}
+
+// postgresPut locks the key's row, in its latest version, before there is
+// anything to insert. The lock ends with the statement's transaction.
+func postgresPut(name, box []byte, id int64) (string, []any) {
+	return `INSERT INTO secretref_boxes (name, key_id, box)
+		SELECT ?, id, ? FROM secretref_keys WHERE id = ? AND state = 'active' {claim}
+		ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`, []any{name, box, id}
 }
 
 // postgresPage reads lengths without the boxes, and then no more boxes than are
@@ -94,32 +97,41 @@ func postgresPage(all bool, limit int) string {
 		) AS summed WHERE before < ? ORDER BY name`
 }
 
-// postgresMove moves all boxes at once. Arrays are given as text: how a driver
-// encodes them is not for a package without one to know.
-func postgresMove(from, to int64, swaps []keystore.Swap) (string, []any, int) {
-	const statement = `UPDATE secretref_boxes AS b SET box = s.box, key_id = ?
-		FROM unnest(?::text::bytea[], ?::text::bytea[], ?::text::bytea[]) AS s (name, head, box)
+// postgresMove moves all boxes at once. They are cut out of one long argument,
+// which no driver has to know how to encode and the server need not parse.
+func postgresMove(ctx context.Context, q session, from, to int64, swaps []keystore.Swap) (int64, error) {
+	const update = `UPDATE secretref_boxes AS b SET box = s.box, key_id = ?
+		FROM (
+			SELECT substr(packed.bytes, start, name) AS name, substr(packed.bytes, start + name, head) AS head, substr(packed.bytes, start + name + head, box) AS box
+			FROM (SELECT ?::bytea AS bytes) AS packed,
+				unnest(?::text::int[], ?::text::int[], ?::text::int[], ?::text::int[]) AS part (start, name, head, box)
+		) AS s
 		WHERE b.name = s.name AND b.key_id = ? AND substr(b.box, 1, {head}) = s.head`
-	names := array(swaps, func(s *keystore.Swap) []byte { return []byte(s.Name) })
-	heads := array(swaps, func(s *keystore.Swap) []byte { return s.Head })
-	boxes := array(swaps, func(s *keystore.Swap) []byte { return s.Box })
-	return statement, []any{to, names, heads, boxes, from}, len(swaps)
+	size := 0
+	for i := range swaps {
+		size += len(swaps[i].Name) + len(swaps[i].Head) + len(swaps[i].Box)
+	}
+	packed := make([]byte, 0, size)
+	var starts, names, heads, boxes numbers
+	for i := range swaps {
+		s := &swaps[i]
+		starts.add(len(packed) + 1) // substr counts from 1
+		names.add(len(s.Name))
+		heads.add(len(s.Head))
+		boxes.add(len(s.Box))
+		packed = append(append(append(packed, s.Name...), s.Head...), s.Box...)
+	}
+	return q.exec(ctx, update, to, packed, starts.text(), names.text(), heads.text(), boxes.text(), from)
 }
 
-// array is the text of an array of bytea: {"\\x00","\\xff"}.
-func array(swaps []keystore.Swap, column func(*keystore.Swap) []byte) string {
-	size := 2
-	for i := range swaps {
-		size += len(`"\\x",`) + 2*len(column(&swaps[i]))
+// numbers is the text of an array of integers: {1,2}.
+type numbers []byte
+
+func (n *numbers) add(i int) { *n = strconv.AppendInt(append(*n, ','), int64(i), 10) }
+
+func (n numbers) text() string {
+	if len(n) == 0 {
+		return "{}"
 	}
-	b := append(make([]byte, 0, size), '{')
-	for i := range swaps {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `"\\x`...)
-		b = hex.AppendEncode(b, column(&swaps[i]))
-		b = append(b, '"')
-	}
-	return string(append(b, '}'))
+	return "{" + string(n[1:]) + "}"
 }

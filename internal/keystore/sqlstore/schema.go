@@ -39,7 +39,7 @@ func (q session) version(ctx context.Context) error {
 // prepare makes the tables unless they are there. Whoever may not make tables
 // is only refused if it has to.
 func (s *Store) prepare(ctx context.Context) error {
-	err := s.read(ctx, func(q session) error { return q.version(ctx) })
+	err := s.do(ctx, func(q session) error { return q.version(ctx) })
 	if !errors.Is(err, keystore.ErrEmpty) {
 		return err
 	}
@@ -59,5 +59,5 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.read(ctx, func(q session) error { return q.version(ctx) })
+	return s.do(ctx, func(q session) error { return q.version(ctx) })
 }

@@ -51,7 +51,8 @@ type Store struct {
 var _ keystore.Store = (*Store)(nil)
 
 // New returns the store in a database. It does no I/O. The database remains the
-// caller's, who closes it after the store.
+// caller's, who closes it after the store. New panics unless d is one of the
+// constants.
 func New(db *sql.DB, d Dialect) *Store {
 	s := &Store{db: db}
 	switch d {
@@ -109,13 +110,13 @@ const keyColumns = `k.id, k.state, k.wrapped, k.seals, k.created, k.activated, k
 
 // Load implements [keystore.Store].
 func (s *Store) Load(ctx context.Context) (keys *keystore.Keys, err error) {
-	err = s.read(ctx, func(q session) error {
+	err = s.do(ctx, func(q session) error {
 		keys, err = q.load(ctx)
 		return err
 	})
 	if err != nil && refusedStatement(err) {
 		// The tables may be those of a newer version.
-		if v := s.read(ctx, func(q session) error { return q.version(ctx) }); v != nil {
+		if v := s.do(ctx, func(q session) error { return q.version(ctx) }); v != nil {
 			return nil, v
 		}
 	}

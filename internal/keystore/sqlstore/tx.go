@@ -43,42 +43,39 @@ func (q session) row(ctx context.Context, statement string, args ...any) *sql.Ro
 	return q.conn.QueryRowContext(ctx, statement, args...)
 }
 
-// read runs f, which changes nothing, and may run again.
-func (s *Store) read(ctx context.Context, f func(q session) error) error {
-	return again(ctx, func() (vain bool, err error) { return true, f(session{s.dialect, s.db}) })
-}
-
 // do runs f, each of whose statements is a transaction. It runs again if the
 // database took the last of them back.
 func (s *Store) do(ctx context.Context, f func(q session) error) error {
-	return again(ctx, func() (vain bool, err error) { return false, f(session{s.dialect, s.db}) })
+	return again(ctx, func() error { return f(session{s.dialect, s.db}) })
 }
 
 // within runs f in a transaction, which ends well if f does. It runs again if
 // the database took all of it back.
 func (s *Store) within(ctx context.Context, f func(q session) error) error {
-	return again(ctx, func() (vain bool, err error) {
-		conn, err := s.db.Conn(ctx)
-		if err != nil {
-			return true, err
-		}
-		defer conn.Close()
-		tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-		if err != nil {
-			return true, err
-		}
+	return again(ctx, func() error {
+		begin := s.db.BeginTx
 		if s.dialect.unguard != "" {
+			conn, err := s.db.Conn(ctx)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
 			defer s.unguard(ctx, conn)
+			begin = conn.BeginTx
+		}
+		tx, err := begin(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		if err != nil {
+			return err
 		}
 		defer func() { _ = tx.Rollback() }()
 		q := session{s.dialect, tx}
 		if _, err := q.exec(ctx, s.dialect.guard); err != nil {
-			return true, err
+			return err
 		}
 		if err := f(q); err != nil {
-			return false, err
+			return err
 		}
-		return false, tx.Commit()
+		return tx.Commit()
 	})
 }
 
@@ -93,22 +90,14 @@ func (s *Store) unguard(ctx context.Context, conn *sql.Conn) {
 
 // again calls attempt until it succeeds or fails for good, and explains the
 // error. What the database took back in favour of others is tried for half a
-// minute. If an attempt was in vain, having changed nothing for certain, and
-// its connection turns out to have been lost, perhaps long ago, others are
-// tried, but not for long: the database may be down.
-func again(ctx context.Context, attempt func() (vain bool, err error)) error {
-	const longest, patience, connections = 400 * time.Millisecond, 30 * time.Second, 4
+// minute. What was lost with its connection is not tried again: it may have
+// happened.
+func again(ctx context.Context, attempt func() error) error {
+	const longest, patience = 400 * time.Millisecond, 30 * time.Second
 	start := time.Now()
-	for i, pause := 1, 4*time.Millisecond; ; i, pause = i+1, min(2*pause, longest) {
-		vain, err := attempt()
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return explain(ctx, err)
-		case takenBack(err) && time.Since(start) < patience:
-		case vain && disconnected(err) && i < connections:
-		default:
+	for pause := 4 * time.Millisecond; ; pause = min(2*pause, longest) {
+		err := attempt()
+		if err == nil || !takenBack(err) || ctx.Err() != nil || time.Since(start) > patience {
 			return explain(ctx, err)
 		}
 		timer := time.NewTimer(pause/2 + rand.N(pause))
