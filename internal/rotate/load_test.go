@@ -134,7 +134,7 @@ func TestNodesReadAndWriteWhileOthersRotate(t *testing.T) {
 
 // openFile opens the keyring at path, in whatever process.
 func openFile(ctx context.Context, path string) (*ring.Ring, error) {
-	return ring.Open(ctx, ring.Settings{Store: bolt.New(path), Roots: ring.File{File: rootfile.New(path + ".key")}, Log: slog.New(slog.DiscardHandler)})
+	return ring.Open(ctx, ring.Settings{Store: bolt.New(path), Roots: ring.File{File: rootfile.New(path + ".key"), Log: slog.New(slog.DiscardHandler)}, Log: slog.New(slog.DiscardHandler)})
 }
 
 // A rotation takes the same memory however many secrets there are.
