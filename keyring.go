@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -64,10 +65,10 @@ type Keyring struct {
 }
 
 // A KeyStore is where a Keyring keeps its keys and secrets: [FileStore] or
-// [SQLStore]. It is for one OpenKeyring.
+// [SQLStore].
 type KeyStore struct {
-	store   keystore.Store
-	rootKey string // the path of the root key's file, or ""
+	path  string         // of a FileStore
+	store keystore.Store // an SQLStore's
 }
 
 // FileStore is one file, for one machine; several processes may use it at the
@@ -75,13 +76,30 @@ type KeyStore struct {
 // and, where no RootKey is given, path.key with the root key, made when it is
 // first needed. All are created with the mode 0600, and files that others than
 // owner and group can open are refused (ErrDenied); Windows has no such modes.
-// A path on a network file system is ErrUnsupported. Whoever makes a backup
+// A path on a network file system is ErrUnsupported. An empty path is no store:
+// ErrUnsupported, too. A link leads to its target, where the other files are
+// then. Whoever makes a backup
 // keeps path.key elsewhere: without it the database is worthless.
 func FileStore(path string) KeyStore {
-	if path == "" {
-		return KeyStore{} // an unset variable must not become a file somewhere
+	return KeyStore{path: path}
+}
+
+// resolved returns where path leads, so that file, root key and lock have one
+// name, also if the working directory changes or a link leads there.
+func resolved(path string) (string, error) {
+	dir, name := filepath.Split(path)
+	dir, err := filepath.EvalSymlinks(cmp.Or(dir, "."))
+	if err == nil {
+		dir, err = filepath.Abs(dir)
 	}
-	return KeyStore{store: bolt.New(path), rootKey: path + ".key"}
+	if err != nil {
+		return "", fault.New(fault.NotFound, "there is no directory for %q", path).Because(err)
+	}
+	path = filepath.Join(dir, name)
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target, nil
+	}
+	return path, nil
 }
 
 // A Dialect is the kind of an SQL database.
@@ -121,12 +139,15 @@ type KeyringOptions struct {
 	PreviousRootKey Secret
 
 	// Audit is told of every event of the audit log once it is written. It is
-	// called by the goroutine that caused the event. Time is that of this
+	// called by the goroutine that caused the event, and must not call the Keyring.
+	// Time is that of this
 	// process; AuditLog has the store's. Nil: nobody is told.
 	Audit func(context.Context, AuditEvent)
 
 	// Progress is told how many of the secrets a rotation has moved, after each
-	// of its transactions. Nil: nobody is told.
+	// of its transactions, by the goroutine that rotates. It must not call Close,
+	// and holds the rotation up: one that takes 15 seconds can lose its turn to
+	// another node. Nil: nobody is told.
 	Progress func(done, total int)
 
 	// Logger hears of events and failures; never a secret. Nil: nothing is
@@ -142,12 +163,19 @@ type KeyringOptions struct {
 // version), ErrNotFound (the directory of a FileStore), ErrUnavailable.
 func OpenKeyring(ctx context.Context, store KeyStore, opts *KeyringOptions) (*Keyring, error) {
 	opts = cmp.Or(opts, &KeyringOptions{})
-	if store.store == nil {
+	if store.store == nil && store.path == "" {
 		return nil, keyringError(fault.New(fault.Unsupported, "there is no store: give a FileStore with a path, or an SQLStore with a database and a dialect"))
 	}
 	logger := opts.Logger
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
+	}
+	if store.store == nil {
+		path, err := resolved(store.path)
+		if err != nil {
+			return nil, keyringError(err)
+		}
+		store = KeyStore{path, bolt.New(path)}
 	}
 	roots, err := rootsOf(store, opts, logger)
 	if err != nil {
@@ -190,10 +218,10 @@ func rootsOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (ring.Roots
 		return ring.NewGiven(given...), nil
 	case len(given) != 0:
 		return nil, fault.New(fault.RootKey, "a PreviousRootKey is given and no RootKey")
-	case store.rootKey == "":
+	case store.path == "":
 		return nil, fault.New(fault.RootKey, "an SQLStore needs a RootKey: make one with NewRootKey and keep it outside of the database")
 	}
-	return ring.File{File: rootfile.New(store.rootKey), Log: log}, nil
+	return ring.File{File: rootfile.New(store.path + ".key"), Log: log}, nil
 }
 
 // keyringError locates an error that is about no single secret.
@@ -224,15 +252,18 @@ func namedError(name string, err error) error {
 	return e
 }
 
-// use counts a call that Close waits for.
-func (k *Keyring) use() (done func(), err error) {
+// use counts a call that Close waits for, and ends its context when Close has
+// waited long enough.
+func (k *Keyring) use(ctx context.Context) (context.Context, func(), error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
-		return nil, fault.New(fault.Unavailable, "the keyring is closed").Final()
+		return nil, nil, fault.New(fault.Unavailable, "the keyring is closed").Final()
 	}
 	k.calls.Add(1)
-	return k.calls.Done, nil
+	ctx, cancel := context.WithCancel(ctx)
+	release := context.AfterFunc(k.ctx, cancel)
+	return ctx, func() { release(); cancel(); k.calls.Done() }, nil
 }
 
 // WithActor returns a context that says who acts, for the audit log.
@@ -242,7 +273,7 @@ func WithActor(ctx context.Context, actor string) context.Context { return ring.
 // that lasts. It is ErrUnavailable if the active key has sealed 2^32 times:
 // rotate.
 func (k *Keyring) Put(ctx context.Context, name string, s Secret) error {
-	done, err := k.use()
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return namedError(name, err)
 	}
@@ -265,7 +296,7 @@ func (k *Keyring) Get(ctx context.Context, name string) (Secret, error) {
 }
 
 func (k *Keyring) get(ctx context.Context, name string) (string, error) {
-	done, err := k.use()
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -277,7 +308,7 @@ func (k *Keyring) get(ctx context.Context, name string) (string, error) {
 // Delete removes the secret stored under name, also if it is damaged, or
 // returns ErrNotFound.
 func (k *Keyring) Delete(ctx context.Context, name string) error {
-	done, err := k.use()
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return namedError(name, err)
 	}
@@ -311,7 +342,7 @@ func (k *Keyring) Names(ctx context.Context) iter.Seq2[string, error] {
 }
 
 func (k *Keyring) names(ctx context.Context, after string, limit int) ([]string, error) {
-	done, err := k.use()
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -334,7 +365,7 @@ type KeyInfo struct {
 	ID    string // 16 hexadecimal digits
 	State KeyState
 
-	// When it was made, began to seal and became inactive, by the store's clock,
+	// When it was made, began to seal and ceased to, by the store's clock,
 	// in UTC; zero if it has not.
 	Created, Activated, Deactivated time.Time
 
@@ -353,7 +384,7 @@ func (k *Keyring) Inactive(ctx context.Context) ([]KeyInfo, error) {
 }
 
 func (k *Keyring) keys(ctx context.Context, wanted func(keystore.Key) bool) ([]KeyInfo, error) {
-	done, err := k.use()
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return nil, keyringError(err)
 	}
@@ -382,7 +413,7 @@ func publicKey(key keystore.Key, boxes int) KeyInfo {
 // Verify opens every stored secret and unwraps every key. The error is
 // ErrCorrupt and names those that are damaged.
 func (k *Keyring) Verify(ctx context.Context) error {
-	done, err := k.use()
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return keyringError(err)
 	}
@@ -405,7 +436,7 @@ type Rotation struct {
 // Blocked names it. A rotation that ends early, for whatever reason, is
 // recorded and loses nothing; the next Rotate finishes it, and does no more.
 func (k *Keyring) Rotate(ctx context.Context) (Rotation, error) {
-	ctx, done, err := k.work(ctx)
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return Rotation{}, keyringError(err)
 	}
@@ -419,7 +450,7 @@ func (k *Keyring) Rotate(ctx context.Context) (Rotation, error) {
 // also since another node is rotating, so that all nodes may call it on the
 // same schedule.
 func (k *Keyring) RotateIfOlder(ctx context.Context, age time.Duration) (Rotation, bool, error) {
-	ctx, done, err := k.work(ctx)
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return Rotation{}, false, keyringError(err)
 	}
@@ -434,7 +465,7 @@ func (k *Keyring) RotateIfOlder(ctx context.Context, age time.Duration) (Rotatio
 // ErrRotationBlocked if a secret is still sealed with one of them, which takes
 // a hand in the database.
 func (k *Keyring) DeleteInactive(ctx context.Context) ([]KeyInfo, error) {
-	ctx, done, err := k.work(ctx)
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return nil, keyringError(err)
 	}
@@ -453,7 +484,7 @@ func (k *Keyring) DeleteInactive(ctx context.Context) ([]KeyInfo, error) {
 // have been opened with it as RootKey and the old one as PreviousRootKey.
 // Errors: ErrRootKey, ErrRotationInProgress.
 func (k *Keyring) ChangeRootKey(ctx context.Context, newRoot Secret) error {
-	ctx, done, err := k.work(ctx)
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return keyringError(err)
 	}
@@ -463,17 +494,6 @@ func (k *Keyring) ChangeRootKey(ctx context.Context, newRoot Secret) error {
 		return keyringError(fault.New(fault.RootKey, "the new root key was unmarshalled and never resolved: call ResolveStruct first"))
 	}
 	return keyringError(k.rotator.ChangeRoot(ctx, text))
-}
-
-// work is use for what changes keys: it ends when Close has waited long enough.
-func (k *Keyring) work(ctx context.Context) (context.Context, func(), error) {
-	done, err := k.use()
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	release := context.AfterFunc(k.ctx, cancel)
-	return ctx, func() { release(); cancel(); done() }, nil
 }
 
 func publicRotation(r rotate.Rotation) Rotation {
@@ -527,7 +547,7 @@ func (k *Keyring) AuditLog(ctx context.Context) iter.Seq2[AuditEvent, error] {
 }
 
 func (k *Keyring) events(ctx context.Context, after int64, limit int) ([]keystore.Event, error) {
-	done, err := k.use()
+	ctx, done, err := k.use(ctx)
 	if err != nil {
 		return nil, err
 	}

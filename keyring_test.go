@@ -430,6 +430,36 @@ func TestAKeyringThatIsTakenAwayIsDamage(t *testing.T) {
 	}
 }
 
+func TestAFileStoreHasOneNameWhateverLeadsThere(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	k := openKeyring(t, "secrets.db", nil)
+	put(t, k, "a", "x")
+	if runtime.GOOS != "windows" {
+		require.NoError(t, os.Mkdir("elsewhere", 0o700))
+		require.NoError(t, os.Symlink(filepath.Join(dir, "secrets.db"), filepath.Join("elsewhere", "link.db")))
+		requireStored(t, openKeyring(t, filepath.Join("elsewhere", "link.db"), nil), "a", "x")
+	}
+	t.Chdir(t.TempDir())
+	requireStored(t, k, "a", "x")
+	_, err := k.Rotate(t.Context())
+	require.NoError(t, err)
+	left, err := os.ReadDir(".")
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+func TestAPanicInProgressIsTheCallers(t *testing.T) {
+	path := keyringPath(t)
+	k := openKeyring(t, path, &secretref.KeyringOptions{Progress: func(int, int) { panic(canary) }})
+	put(t, k, "a", "x")
+	require.PanicsWithValue(t, canary, func() { _, _ = k.Rotate(t.Context()) })
+	again := openKeyring(t, path, nil)
+	_, err := again.Rotate(t.Context())
+	require.NoError(t, err)
+	requireStored(t, again, "a", "x")
+}
+
 func TestAClosedKeyringSaysSo(t *testing.T) {
 	k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(keyringPath(t)), nil)
 	require.NoError(t, err)

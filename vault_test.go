@@ -867,7 +867,7 @@ func TestVaultInClearTextIsNeverProxied(t *testing.T) {
 	}
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
-	r := vaultResolver(t, &secretref.Options{Timeout: 100 * time.Millisecond})
+	r := vaultResolver(t, &secretref.Options{Timeout: time.Second})
 	// net/http takes no proxy to loopback, but 0.0.0.0 is none and leads there.
 	for _, endpoint := range []string{s.URL(), strings.Replace(s.URL(), "127.0.0.1", "0.0.0.0", 1)} {
 		_, err := r.Resolve(t.Context(), vaultValue(endpoint, "db", "k"))
@@ -881,7 +881,7 @@ func TestVaultInClearTextIsNeverProxied(t *testing.T) {
 // some that it then does not need), or just one where the server speaks HTTP/2.
 // They are kept until Close.
 func TestVaultConnectionsAreKeptUntilClose(t *testing.T) {
-	for name, most := range map[string]int32{"http/1.1": 100, "http/2": 1} {
+	for name, most := range map[string]int32{"http/1.1": 200, "http/2": 1} {
 		t.Run(name, func(t *testing.T) {
 			vaultEnv(t)
 			t.Setenv("VAULT_SKIP_VERIFY", "true")

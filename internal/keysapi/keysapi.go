@@ -109,11 +109,15 @@ func (a *api) actor(r *http.Request) string {
 	return actor
 }
 
-// serve does what was asked, to its end: also if the client goes away, and for
-// longer than the server would wait for an answer.
+// serve does what was asked. What changes keys goes on to its end, also if the
+// client goes away, and for longer than the server would wait for an answer.
 func (a *api) serve(w http.ResponseWriter, r *http.Request, actor string, do func(context.Context) (any, error)) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-	body, err := do(ring.WithActor(context.WithoutCancel(r.Context()), actor))
+	ctx := ring.WithActor(r.Context(), actor)
+	if r.Method == http.MethodPost || r.Method == http.MethodDelete {
+		ctx = context.WithoutCancel(ctx)
+	}
+	body, err := do(ctx)
 	switch {
 	case err == nil:
 		answer(w, http.StatusOK, body)

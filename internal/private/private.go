@@ -37,12 +37,18 @@ func Write(path, text string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
+	err = f.Chmod(Mode) // whatever the umask is
+	if err == nil || runtime.GOOS == "windows" {
+		_, err = f.WriteString(text)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if closed := f.Close(); err == nil {
 		err = closed
+	}
+	if err != nil {
+		_ = os.Remove(path)
 	}
 	return err
 }

@@ -87,9 +87,7 @@ type seals struct {
 func Open(ctx context.Context, s Settings) (*Ring, error) {
 	r := &Ring{store: s.Store, roots: s.Roots, audit: s.Audit, log: s.Log,
 		loading: semaphore.NewWeighted(1), reserving: semaphore.NewWeighted(1)}
-	if err := r.roots.Heal(ctx, r.store); err != nil {
-		return nil, err
-	}
+	r.roots.Heal(ctx, r.store)
 	known, err := r.load(ctx, nil)
 	if errors.Is(err, keystore.ErrEmpty) {
 		if err = r.create(ctx); err == nil {
@@ -364,6 +362,15 @@ func (r *Ring) OpenBox(ctx context.Context, name string, box []byte) ([]byte, er
 	return k.Open(name, box)
 }
 
+// OpenStored is OpenBox for a row of the store, which must be under the key that
+// its box names: what deletes keys goes by the row.
+func (r *Ring) OpenStored(ctx context.Context, b keystore.Box) ([]byte, error) {
+	if id, err := seal.BoxKey(b.Box); err == nil && id != b.Key {
+		return nil, fault.New(fault.Corrupt, "the box is stored under key %s and was sealed with %s", b.Key, id)
+	}
+	return r.OpenBox(ctx, b.Name, b.Box)
+}
+
 // Delete removes the secret stored under name, or returns fault.NotFound.
 func (r *Ring) Delete(ctx context.Context, name string) error {
 	if len(name) == 0 || len(name) > MaxName {
@@ -404,8 +411,8 @@ func (r *Ring) Verify(ctx context.Context) error {
 // opens tries to open a box. One that does not open is read again: a rotation
 // and a deletion of its key may have passed.
 func (r *Ring) opens(ctx context.Context, b keystore.Box) error {
-	_, err := r.OpenBox(ctx, b.Name, b.Box)
-	if !errors.Is(err, fault.Corrupt) {
+	_, err := r.OpenStored(ctx, b)
+	if id, headErr := seal.BoxKey(b.Box); !errors.Is(err, fault.Corrupt) || headErr == nil && id != b.Key {
 		return err
 	}
 	_, err = r.Get(ctx, b.Name)

@@ -23,17 +23,15 @@ type Roots interface {
 	First(ctx context.Context) (*seal.Root, error)
 
 	// Heal ends a change of the root key that was killed.
-	Heal(ctx context.Context, store keystore.Store) error
+	Heal(ctx context.Context, store keystore.Store)
 
-	// Stage keeps the text of the next root key, before the keys are wrapped
-	// with it.
+	// Settle makes the root key with the fingerprint, which the keys are wrapped
+	// with, the one that is kept. Only the holder of the lease may call it.
+	Settle(f seal.Fingerprint) error
+
+	// Stage keeps the text of the next root key beside the present one, before
+	// the keys are wrapped with it. Settle has to come first.
 	Stage(text string, root *seal.Root) error
-
-	// Adopt makes the next root key the root key, once they are.
-	Adopt() error
-
-	// Drop forgets the next root key, if they are not.
-	Drop() error
 }
 
 // Given are root keys that the caller keeps: the one, then the previous one.
@@ -59,7 +57,11 @@ func (g *Given) First(ctx context.Context) (*seal.Root, error) {
 }
 
 // Heal implements Roots: there is nothing to heal.
-func (g *Given) Heal(context.Context, keystore.Store) error { return nil }
+func (g *Given) Heal(context.Context, keystore.Store) {}
+
+// Settle implements Roots: the caller keeps the keys, and one too many does no
+// harm.
+func (g *Given) Settle(seal.Fingerprint) error { return nil }
 
 // Stage implements Roots.
 func (g *Given) Stage(_ string, root *seal.Root) error {
@@ -68,12 +70,6 @@ func (g *Given) Stage(_ string, root *seal.Root) error {
 	g.keys = append([]*seal.Root{root}, g.keys...)
 	return nil
 }
-
-// Adopt implements Roots: the caller keeps the key.
-func (g *Given) Adopt() error { return nil }
-
-// Drop implements Roots: a candidate too many does no harm.
-func (g *Given) Drop() error { return nil }
 
 // File is a root key in a file beside the store.
 type File struct {
@@ -116,35 +112,44 @@ func (f File) First(context.Context) (*seal.Root, error) {
 	return f.Read()
 }
 
-// Heal implements Roots.
-func (f File) Heal(ctx context.Context, store keystore.Store) error {
+// Heal implements Roots. What it cannot do is logged: with both root keys there
+// the keyring opens all the same.
+func (f File) Heal(ctx context.Context, store keystore.Store) {
 	if _, err := f.ReadNext(); errors.Is(err, fault.NotFound) {
-		return nil
+		return
 	}
 	// Whoever changes the root key at the moment holds the lease, and tidies up
 	// himself.
 	lease, err := store.Acquire(ctx)
 	if err != nil {
-		return nil
+		return
 	}
 	defer lease.Release(ctx)
-	next, err := f.ReadNext()
-	if err != nil && !errors.Is(err, fault.RootKey) {
-		return nil
-	}
 	stored, err := store.Load(ctx)
+	if err != nil {
+		return // the database may be put back, and opening says what else is wrong
+	}
+	if err := f.Settle(stored.Root); err != nil {
+		f.Log.Warn("a change of the root key could not be ended", "error", err.Error())
+	}
+}
+
+// Settle implements Roots. It removes a root key only if the other one is in
+// use.
+func (f File) Settle(stored seal.Fingerprint) error {
+	next, err := f.ReadNext()
 	switch {
-	case errors.Is(err, keystore.ErrEmpty):
-		return nil // the database may be put back
-	case err != nil:
+	case errors.Is(err, fault.NotFound):
+		return nil
+	case err != nil && !errors.Is(err, fault.RootKey): // it cannot be read, now
 		return err
-	case next != nil && next.Fingerprint() == stored.Root:
+	case err == nil && next.Fingerprint() == stored:
 		return f.Adopt()
 	}
-	if current, err := f.Read(); err == nil && current.Fingerprint() == stored.Root {
+	if current, err := f.Read(); err == nil && current.Fingerprint() == stored {
 		return f.Drop()
 	}
-	return nil // neither fits: opening says so
+	return fault.New(fault.RootKey, "neither %s nor the file beside it that ends in .new has the root key of fingerprint %s", f.Path(), stored)
 }
 
 // Stage implements Roots.

@@ -34,6 +34,9 @@ func (f *File) Read() (*seal.Root, error) { return read(f.path) }
 func (f *File) ReadNext() (*seal.Root, error) { return read(f.next()) }
 
 func read(path string) (*seal.Root, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // a pipe would block
+		return nil, fault.New(fault.Unsupported, "%s is not a file", path)
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, failed(path, "read", err)
@@ -65,15 +68,27 @@ func (f *File) Make() (made bool, err error) {
 	if err := private.Write(temporary, seal.NewRootText()+"\n"); err != nil {
 		return false, failed(f.path, "written", err)
 	}
-	if err := os.Link(temporary, f.path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return false, failed(f.path, "written", err)
+	switch err := os.Link(temporary, f.path); {
+	case errors.Is(err, fs.ErrExist):
+		return false, nil
+	case err != nil: // some file systems have no links
+		if err := os.Rename(temporary, f.path); err != nil {
+			return false, failed(f.path, "written", err)
+		}
 	}
 	return true, synced(f.path)
 }
 
-// WriteNext writes the text of the root key that is to replace the present one.
+// WriteNext writes the text of the root key that is to replace the present one,
+// in the place of any other that was to. Others see it whole or not at all.
 func (f *File) WriteNext(text string) error {
-	if err := private.Write(f.next(), text+"\n"); err != nil {
+	temporary := f.next() + ".tmp"
+	err := private.Write(temporary, text+"\n")
+	if err == nil {
+		err = os.Rename(temporary, f.next())
+	}
+	if err != nil {
+		_ = os.Remove(temporary)
 		return failed(f.next(), "written", err)
 	}
 	return synced(f.path)
@@ -81,10 +96,38 @@ func (f *File) WriteNext(text string) error {
 
 // Adopt replaces the root key by the next one.
 func (f *File) Adopt() error {
-	if err := os.Rename(f.next(), f.path); err != nil {
+	err := os.Rename(f.next(), f.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = f.overwrite()
+	}
+	if err != nil {
 		return failed(f.path, "replaced", err)
 	}
 	return synced(f.path)
+}
+
+// overwrite is for a file that cannot be renamed to, such as one that is mounted
+// by itself into a container. The next key stays until the file has it.
+func (f *File) overwrite() error {
+	text, err := os.ReadFile(f.next())
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_TRUNC, private.Mode)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err == nil {
+		err = file.Sync()
+	}
+	if closed := file.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(f.next())
 }
 
 // Drop removes the next root key.

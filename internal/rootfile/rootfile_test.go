@@ -70,7 +70,7 @@ func TestWhatCannotBeReadOrWrittenSaysWhy(t *testing.T) {
 	require.ErrorContains(t, err, f.Path())
 	require.NoError(t, os.Chmod(dir, 0o700))
 	_, err = rootfile.New(dir).Read() // a directory
-	require.ErrorIs(t, err, fault.Unavailable)
+	require.ErrorIs(t, err, fault.Unsupported)
 	if runtime.GOOS == "windows" {
 		return
 	}

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
 	"github.com/seed74218947/secretref/internal/ring"
@@ -32,6 +30,10 @@ const (
 	// prolong is how old a lease may get while nothing is written. It ends
 	// after 15 seconds.
 	prolong = 3 * time.Second
+
+	// wrongClock is how far in the future a key may have been activated. One
+	// from further ahead has no age that could be trusted, and is rotated.
+	wrongClock = time.Hour
 )
 
 // Rotation is what a rotation did.
@@ -100,7 +102,11 @@ func (r *Rotator) due(ctx context.Context, age time.Duration) (bool, error) {
 		return false, lost(err)
 	}
 	active := keys.Active()
-	return keys.Retiring() != nil || active == nil || keys.Now.Sub(active.Activated) >= age, nil
+	if active == nil {
+		return true, nil
+	}
+	passed := keys.Now.Sub(active.Activated)
+	return keys.Retiring() != nil || passed >= age || passed < -wrongClock, nil
 }
 
 // lost says that what was there is not.
@@ -251,7 +257,7 @@ func (j *job) begin(ctx context.Context, keys *keystore.Keys) (to seal.KeyID, to
 			return err
 		}
 		for _, b := range page {
-			if _, err := j.OpenBox(ctx, b.Name, b.Box); errors.Is(err, fault.Corrupt) {
+			if _, err := j.OpenStored(ctx, b); errors.Is(err, fault.Corrupt) {
 				blocked = append(blocked, b.Name)
 			} else if err != nil {
 				return err
@@ -379,11 +385,11 @@ type resealed struct {
 // ahead gives the boxes under the key from, resealed with the key to, to move,
 // page by page. It prepares the next page while one is being moved.
 func (j *job) ahead(ctx context.Context, from, to seal.KeyID, move func(resealed) error) error {
-	g, ctx := errgroup.WithContext(ctx)
-	pages := make(chan resealed)
-	g.Go(func() error {
+	ctx, cancel := context.WithCancel(ctx)
+	pages, ended := make(chan resealed), make(chan error, 1)
+	go func() {
 		defer close(pages)
-		return keystore.Pages(ctx, j.Store(), j.pages(from), func(page []keystore.Box) error {
+		ended <- keystore.Pages(ctx, j.Store(), j.pages(from), func(page []keystore.Box) error {
 			next, err := j.reseal(ctx, to, page)
 			if err != nil {
 				return err
@@ -395,16 +401,18 @@ func (j *job) ahead(ctx context.Context, from, to seal.KeyID, move func(resealed
 				return interrupted(ctx)
 			}
 		})
-	})
-	g.Go(func() error {
-		for page := range pages {
-			if err := move(page); err != nil {
-				return err
-			}
+	}()
+	defer func() { // also if move panics, which calls what is not ours
+		cancel()
+		for range pages {
 		}
-		return nil
-	})
-	return g.Wait()
+	}()
+	for page := range pages {
+		if err := move(page); err != nil {
+			return err
+		}
+	}
+	return <-ended
 }
 
 // reseal opens the boxes of a page and seals their texts with the new key.
@@ -455,6 +463,10 @@ func (j *job) changeRoot(ctx context.Context, text string, next *seal.Root) erro
 		wrapped[k.ID] = next.Wrap(key)
 		j.keys = append(j.keys, k.ID)
 	}
+	// A key that was staged earlier may be the one in use, and its only copy.
+	if err := j.Roots().Settle(root.Fingerprint()); err != nil {
+		return err
+	}
 	if err := j.Roots().Stage(text, next); err != nil {
 		return err
 	}
@@ -466,8 +478,8 @@ func (j *job) changeRoot(ctx context.Context, text string, next *seal.Root) erro
 	}
 	j.began = true
 	j.Told(ctx, e)
-	if err := j.Roots().Adopt(); err != nil {
-		return err
+	if err := j.Roots().Settle(next.Fingerprint()); err != nil {
+		return fault.New(fault.Unavailable, "the keys are wrapped with the new root key, but its file could not be put in its place: keep both files; opening the keyring tries again").Because(err)
 	}
 	return j.Reload(ctx)
 }
@@ -485,6 +497,6 @@ func (j *job) undo(ctx context.Context, root *seal.Root) (happened bool) {
 	if stored.Root != root.Fingerprint() {
 		return true
 	}
-	_ = j.Roots().Drop() // one that stays does no harm
+	_ = j.Roots().Settle(stored.Root) // a key that stays does no harm
 	return false
 }

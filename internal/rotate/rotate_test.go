@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -657,6 +658,99 @@ func TestTheRootKeyCanBeChanged(t *testing.T) {
 	require.NoError(t, err)
 	p.same(other, s)
 	p.whole(s)
+}
+
+// Until it is renamed the new root key is in a file of its own. That may be the
+// only copy of the key in use.
+func TestASecondChangeOfTheRootKeyKeepsTheFirstOnesKey(t *testing.T) {
+	for _, second := range []string{"succeeds", "fails", "is killed"} {
+		p := newPlace(t)
+		f := newFaulty()
+		r := p.ring(f) // stays open
+		s := p.fill(r, 3)
+		killed := errors.New("killed")
+		g := newFaulty()
+		other := p.ring(g)
+		g.after = func(call string) error {
+			if call == "Rewrap" {
+				panic(killed)
+			}
+			return nil
+		}
+		require.PanicsWithValue(t, killed, func() { _ = (&rotate.Rotator{Ring: other}).ChangeRoot(t.Context(), seal.NewRootText()) })
+		f.before = func(call string) error {
+			switch {
+			case call != "Rewrap":
+			case second == "fails":
+				return errInjected
+			case second == "is killed":
+				panic(killed)
+			}
+			return nil
+		}
+		func() {
+			defer func() { _ = recover() }()
+			_ = (&rotate.Rotator{Ring: r}).ChangeRoot(t.Context(), seal.NewRootText())
+		}()
+		f.before = nil
+		p.same(r, s)
+		p.whole(s)
+	}
+}
+
+// A file that is mounted by itself cannot be renamed to. A directory in its
+// place stands for one that cannot be written at all.
+func TestARootKeyThatCannotBePutInItsPlaceIsNotLost(t *testing.T) {
+	p := newPlace(t)
+	f := newFaulty()
+	r := p.ring(f)
+	s := p.fill(r, 3)
+	key := p.path + ".key"
+	f.after = func(call string) error {
+		if call == "Rewrap" {
+			require.NoError(t, os.Rename(key, key+".away"))
+			require.NoError(t, os.MkdirAll(filepath.Join(key, "not empty"), 0o700))
+		}
+		return nil
+	}
+	err := (&rotate.Rotator{Ring: r}).ChangeRoot(t.Context(), seal.NewRootText())
+	require.ErrorIs(t, err, fault.Unavailable)
+	require.ErrorContains(t, err, "keep both files")
+	f.after = nil
+	require.Error(t, (&rotate.Rotator{Ring: r}).ChangeRoot(t.Context(), seal.NewRootText()), "nothing is staged over it")
+	p.same(r, s)
+	require.FileExists(t, key+".new")
+
+	require.NoError(t, os.RemoveAll(key))
+	require.NoError(t, os.Rename(key+".away", key))
+	p.same(p.ring(nil), s)
+	p.whole(s)
+}
+
+func TestAKeyFromTheFutureIsRotated(t *testing.T) {
+	p := newPlace(t)
+	synctest.Test(t, func(t *testing.T) { // where it is the year 2000
+		time.Sleep(100 * 365 * 24 * time.Hour)
+		place{t, p.path}.ring(nil)
+	})
+	_, rotated, err := (&rotate.Rotator{Ring: p.ring(nil)}).IfOlder(t.Context(), 24*time.Hour)
+	require.NoError(t, err)
+	assert.True(t, rotated)
+}
+
+func TestARowThatNamesAnotherKeyThanItsBoxBlocks(t *testing.T) {
+	p := newPlace(t)
+	r := p.ring(nil)
+	p.fill(r, 3)
+	box, err := r.Store().Get(t.Context(), "secret 1")
+	require.NoError(t, err)
+	to := rotate.Rotator{Ring: r}
+	_, err = to.Rotate(t.Context())
+	require.NoError(t, err)
+	p.damage(r, "secret 1", func([]byte) []byte { return box }) // which the inactive key opens
+	require.ErrorIs(t, r.Verify(t.Context()), fault.Corrupt)
+	_, err = to.Rotate(t.Context())
+	require.ErrorIs(t, err, fault.RotationBlocked)
 }
 
 // A change of the root key that is killed leaves one of three states behind.

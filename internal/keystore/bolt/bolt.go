@@ -64,9 +64,11 @@ func (s *Store) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
 }
 
 // Get implements [keystore.Store]. It reads a handful of pages, however many
-// boxes there are, unless there is none of that name and the file is not in the
-// state in which this Store last read or wrote it: then it proves the whole
-// file, so that damage is never taken for absence.
+// boxes there are. Only if these cannot prove what is to be returned, and the
+// file is not in a state that this Store has read or written, it proves the
+// whole file first: if there is no such box, so that damage is never taken for
+// absence, and if the box begins on a page without a number, as one among
+// several long ones may.
 func (s *Store) Get(ctx context.Context, name string) (box []byte, err error) {
 	whole := true
 	err = s.glance(ctx, func(k *keyring, prove func() error) error {
@@ -76,6 +78,11 @@ func (s *Store) Get(ctx context.Context, name string) (box []byte, err error) {
 		}
 		if e == nil {
 			return cmp.Or(prove(), error(fault.New(fault.NotFound, "nothing is stored under %q", name)))
+		}
+		if !e.Anchored(boxHeadSize) {
+			if err := prove(); err != nil {
+				return err
+			}
 		}
 		_, box, whole, err = parseBox(*e)
 		return err
@@ -102,7 +109,7 @@ func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, box []byte)
 // Delete implements [keystore.Store].
 func (s *Store) Delete(ctx context.Context, name string) error {
 	return s.update(ctx, func(c *change) error {
-		removed, err := c.removed(boxesBucket, []byte(name))
+		removed, err := c.remove(boxesBucket, []byte(name))
 		if err == nil && !removed {
 			err = fault.New(fault.NotFound, "nothing is stored under %q", name)
 		}

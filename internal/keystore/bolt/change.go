@@ -15,7 +15,8 @@ import (
 // change is the keyring within a transaction that writes.
 type change struct {
 	keyring
-	tx *bbolt.Tx
+	tx    *bbolt.Tx
+	first metaRow // to be stored when all else has been
 }
 
 // txTree is a bucket within a transaction.
@@ -48,21 +49,64 @@ func (c *change) bucket(name string) (*bbolt.Bucket, error) {
 	return b, nil
 }
 
-func (c *change) putRow(bucket string, key []byte, row any) error {
+// put stores an entry.
+func (c *change) put(bucket string, key, value []byte) error {
 	b, err := c.bucket(bucket)
 	if err != nil {
 		return err
 	}
-	value, err := encodeRow(key, row)
-	if err != nil {
+	if err := c.account(bucket, key, b.Get(key), value); err != nil {
 		return err
 	}
 	return b.Put(key, value)
 }
 
-func (c *change) putRoot(root seal.Fingerprint) error {
-	return c.putRow(metaBucket, []byte(metaKey), metaRow{schema, root[:]})
+// remove deletes an entry, and reports whether there was one.
+func (c *change) remove(bucket string, key []byte) (bool, error) {
+	b, err := c.bucket(bucket)
+	if err != nil {
+		return false, err
+	}
+	old := b.Get(key)
+	if old == nil {
+		return false, nil
+	}
+	if err := c.account(bucket, key, old, nil); err != nil {
+		return false, err
+	}
+	return true, b.Delete(key)
 }
+
+// account keeps the sum of digests when an entry takes the place of another;
+// either may be nil.
+func (c *change) account(bucket string, key, old, value []byte) error {
+	if old != nil {
+		n, err := digest(bucket, pages.NewEntry(key, old))
+		if err != nil {
+			return err
+		}
+		c.first.Sum -= n
+	}
+	if value != nil {
+		n, err := digest(bucket, pages.NewEntry(key, value))
+		if err != nil {
+			return err
+		}
+		c.first.Sum += n
+	}
+	return nil
+}
+
+func (c *change) putRow(bucket string, key []byte, row any) error {
+	value, err := encodeRow(key, row)
+	if err != nil {
+		return err
+	}
+	return c.put(bucket, key, value)
+}
+
+// finish stores the first row.
+func (c *change) finish() error { return c.putRow(metaBucket, []byte(metaKey), c.first) }
 
 func (c *change) putKey(k keystore.Key) error {
 	return c.putRow(keysBucket, idKey(k.ID), keyRow{k.State, k.Wrapped, k.Seals, k.Created, k.Activated, k.Deactivated})
@@ -89,20 +133,7 @@ func (c *change) record(e keystore.Event) (keystore.Event, error) {
 }
 
 func (c *change) putBox(name []byte, id seal.KeyID, box []byte) error {
-	b, err := c.bucket(boxesBucket)
-	if err != nil {
-		return err
-	}
-	return b.Put(name, encodeBox(name, id, box))
-}
-
-// removed deletes an entry, and reports whether there was one.
-func (c *change) removed(bucket string, key []byte) (bool, error) {
-	b, err := c.bucket(bucket)
-	if err != nil || b.Get(key) == nil {
-		return false, err
-	}
-	return true, b.Delete(key)
+	return c.put(boxesBucket, name, encodeBox(name, id, box))
 }
 
 // initialize makes a keyring of an empty file.
@@ -112,9 +143,7 @@ func (c *change) initialize(root seal.Fingerprint, first keystore.Key, e keystor
 			return err
 		}
 	}
-	if err := c.putRoot(root); err != nil {
-		return err
-	}
+	c.first = metaRow{Schema: schema, Root: root[:]}
 	if err := c.putActive(first); err != nil {
 		return err
 	}
@@ -150,7 +179,7 @@ func (c *change) deleteInactive(e keystore.Event) (gone []keystore.Key, err erro
 		return nil, err
 	}
 	for _, id := range e.Keys {
-		if _, err := c.removed(keysBucket, idKey(id)); err != nil {
+		if _, err := c.remove(keysBucket, idKey(id)); err != nil {
 			return nil, err
 		}
 	}
@@ -249,9 +278,7 @@ func (c *change) rewrap(from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte
 			return err
 		}
 	}
-	if err := c.putRoot(to); err != nil {
-		return err
-	}
+	c.first.Root = to[:]
 	_, err = c.record(e)
 	return err
 }

@@ -52,7 +52,9 @@ func (s *Store) create(ctx context.Context, initialize func(*change) error) (cre
 		return false, unopened(half, err)
 	}
 	defer func() { _ = os.Remove(half) }()
-	if _, err := transact(ctx, f, initialize); err != nil {
+	_, err = transact(ctx, f, initialize)
+	_ = f.Close()
+	if err != nil {
 		return false, s.located(err)
 	}
 	switch err := publish(half, path); {

@@ -47,7 +47,7 @@ func (s *Store) read(ctx context.Context, use func(*keyring) error) error {
 func (s *Store) glance(ctx context.Context, use func(k *keyring, prove func() error) error) error {
 	return s.reading(ctx, func(f *file) error {
 		k := f.keyring(ctx)
-		if _, err := k.root(); err != nil {
+		if _, err := k.meta(); err != nil {
 			return err
 		}
 		return use(k, func() error { return s.prove(ctx, f) })
@@ -83,7 +83,12 @@ func (s *Store) update(ctx context.Context, use func(*change) error) error {
 	if err := s.prove(ctx, f); err != nil {
 		return s.located(err)
 	}
-	state, err := transact(ctx, f.File, use)
+	state, err := transact(ctx, f.File, func(c *change) (err error) {
+		if c.first, err = c.meta(); err != nil {
+			return err
+		}
+		return use(c)
+	})
 	if err != nil {
 		return s.located(err)
 	}
@@ -199,11 +204,20 @@ func (s *Store) prove(ctx context.Context, f *file) error {
 		return nil
 	}
 	k := f.keyring(ctx)
-	if _, err := k.root(); err != nil { // first: a newer program may have made a file that this one takes for damaged
+	meta, err := k.meta()
+	if err != nil { // first: a newer program may have made a file that this one takes for damaged
 		return err
 	}
-	if err := f.pages.Check(ctx, proveEntry); err != nil {
+	err = f.pages.Check(ctx, func(bucket string, e pages.Entry) error {
+		n, err := digest(bucket, e)
+		meta.Sum -= n
 		return err
+	})
+	if err != nil {
+		return err
+	}
+	if meta.Sum != 0 {
+		return corrupt("some of its pages are from an older state")
 	}
 	for _, bucket := range []string{keysBucket, boxesBucket, eventsBucket} {
 		if _, err := k.tree(bucket); err != nil {

@@ -75,12 +75,42 @@ func TestAFileThatIsNoKeyringIsLeftAlone(t *testing.T) {
 	}
 }
 
+func TestAKeyringHasExactlyItsBuckets(t *testing.T) {
+	for what, change := range map[string]func(tx *bbolt.Tx) error{
+		"another": func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("something else")); return err },
+		"another with an entry": func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucket([]byte("something else"))
+			require.NoError(t, err)
+			return b.Put([]byte("key"), []byte("value"))
+		},
+		"no " + metaBucket:   func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(metaBucket)) },
+		"no " + keysBucket:   func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(keysBucket)) },
+		"no " + boxesBucket:  func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(boxesBucket)) },
+		"no " + eventsBucket: func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(eventsBucket)) },
+		"no entry of a key":  func(tx *bbolt.Tx) error { return tx.Bucket([]byte(keysBucket)).Delete(idKey(seal.KeyID(1))) },
+		"no first row":       func(tx *bbolt.Tx) error { return tx.Bucket([]byte(metaBucket)).Delete([]byte(metaKey)) },
+	} {
+		path := filled(t, 0).path
+		db, err := bbolt.Open(path, 0o600, nil)
+		require.NoError(t, err)
+		require.NoError(t, db.Update(change))
+		require.NoError(t, db.Close())
+		_, err = New(path).Names(t.Context(), "", 1)
+		if what == "another" {
+			require.NoError(t, err, "it holds nothing")
+			continue
+		}
+		require.ErrorIs(t, err, fault.Corrupt, what)
+	}
+}
+
 func TestAFileOfANewerProgramIsLeftAlone(t *testing.T) {
 	s := filled(t, 1)
 	require.NoError(t, s.update(t.Context(), func(c *change) error {
 		_, err := c.tx.CreateBucket([]byte("something new"))
 		require.NoError(t, err)
-		return c.putRow(metaBucket, []byte(metaKey), metaRow{schema + 1, make([]byte, 8)})
+		c.first.Schema = schema + 1
+		return nil
 	}))
 	before, err := os.ReadFile(s.path)
 	require.NoError(t, err)
@@ -293,6 +323,19 @@ func TestACallGivesUpWithItsContext(t *testing.T) {
 	wg.Wait()
 	require.NoError(t, f.Close())
 	require.NoError(t, s.Put(t.Context(), 1, "name", nil))
+}
+
+func TestAContextThatEndsBeforeTheCommitEndsTheChange(t *testing.T) {
+	s := filled(t, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := s.update(ctx, func(c *change) error {
+		cancel()
+		return c.putBox([]byte("name"), 1, nil)
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, fault.Unavailable)
+	_, err = s.Get(t.Context(), "name")
+	require.ErrorIs(t, err, fault.NotFound)
 }
 
 // As long as readers overlap, the lock of the file is never free; yet a writer

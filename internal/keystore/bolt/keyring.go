@@ -51,25 +51,25 @@ func (k *keyring) ascend(bucket string, from []byte, visit func(pages.Entry) (mo
 	})
 }
 
-// root returns the fingerprint of the root key, and thereby knows that this is
-// a keyring, and of the version it should be.
-func (k *keyring) root() (seal.Fingerprint, error) {
+// meta returns the first row, and thereby knows that this is a keyring, and of
+// the version it should be.
+func (k *keyring) meta() (metaRow, error) {
 	e, err := k.get(metaBucket, []byte(metaKey))
 	if err != nil {
-		return seal.Fingerprint{}, err
+		return metaRow{}, err
 	}
 	if e == nil {
-		return seal.Fingerprint{}, corrupt("it is not a keyring")
+		return metaRow{}, corrupt("it is not a keyring")
 	}
 	return parseMeta(*e)
 }
 
 func (k *keyring) keys() (*keystore.Keys, error) {
-	root, err := k.root()
+	meta, err := k.meta()
 	if err != nil {
 		return nil, err
 	}
-	keys := &keystore.Keys{Root: root, Now: k.now}
+	keys := &keystore.Keys{Root: seal.Fingerprint(meta.Root), Now: k.now}
 	err = k.ascend(keysBucket, nil, func(e pages.Entry) (bool, error) {
 		key, err := parseKey(e)
 		keys.Keys = append(keys.Keys, key)

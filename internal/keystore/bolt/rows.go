@@ -29,6 +29,7 @@ type (
 	metaRow struct {
 		Schema int
 		Root   []byte
+		Sum    uint64 // of the digests of all entries but this one
 	}
 	keyRow struct {
 		State                           keystore.State
@@ -98,18 +99,17 @@ func parseRow(e pages.Entry, row any) error {
 	return nil
 }
 
-func parseMeta(e pages.Entry) (root seal.Fingerprint, err error) {
-	var row metaRow
+func parseMeta(e pages.Entry) (row metaRow, err error) {
 	if err := parseRow(e, &row); err != nil {
-		return root, err
+		return row, err
 	}
 	if row.Schema > schema {
-		return root, fault.New(fault.Unsupported, "the keyring was made by a newer program: its version is %d, and this program knows %d", row.Schema, schema)
+		return row, fault.New(fault.Unsupported, "the keyring was made by a newer program: its version is %d, and this program knows %d", row.Schema, schema)
 	}
-	if row.Schema < 1 || len(row.Root) != len(root) {
-		return root, corrupt("its first row is incomplete")
+	if row.Schema < 1 || len(row.Root) != len(seal.Fingerprint{}) {
+		return row, corrupt("its first row is incomplete")
 	}
-	return seal.Fingerprint(row.Root), nil
+	return row, nil
 }
 
 func parseKey(e pages.Entry) (k keystore.Key, err error) {
@@ -177,15 +177,39 @@ func parseBox(e pages.Entry) (id seal.KeyID, box []byte, whole bool, err error) 
 	return id, append([]byte{}, v[boxHeadSize:]...), true, nil
 }
 
-// proveEntry proves what pages.Check cannot know.
-func proveEntry(bucket string, e pages.Entry) (err error) {
+// digest proves what pages.Check cannot know of an entry, and returns a number
+// that stands for all of it. The sum of these numbers tells whether the entries
+// are the ones that were last committed: a page may be in order, and yet be from
+// an older state of the file.
+func digest(bucket string, e pages.Entry) (uint64, error) {
 	switch bucket {
-	case metaBucket, keysBucket, eventsBucket:
-		_, err = rowText(e)
+	case metaBucket:
+		_, err := rowText(e)
+		return 0, err
+	case keysBucket, eventsBucket:
+		text, err := rowText(e)
+		return mix(uint64(bucket[0]), sum(e.Key, text), uint32(len(text))), err
 	case boxesBucket:
-		_, err = boxKey(e)
-	default:
-		err = corrupt("it has a bucket that does not belong to a keyring")
+		if _, err := boxKey(e); err != nil {
+			return 0, err
+		}
+		head, err := e.Head(2 * sumSize)
+		if err != nil {
+			return 0, err
+		}
+		return mix(uint64(bucket[0]), binary.BigEndian.Uint32(head), binary.BigEndian.Uint32(head[sumSize:])), nil
 	}
-	return err
+	return 0, corrupt("it has a bucket that does not belong to a keyring")
+}
+
+// mix makes the bits of a number depend on all bits of all parts, as SplitMix64
+// does.
+func mix(x uint64, parts ...uint32) uint64 {
+	for _, p := range parts {
+		x += uint64(p) + 0x9e3779b97f4a7c15
+		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		x = (x ^ x>>27) * 0x94d049bb133111eb
+		x ^= x >> 31
+	}
+	return x
 }

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"runtime/debug"
@@ -11,15 +12,14 @@ import (
 	"github.com/seed74218947/secretref/internal/keystore/bolt/pages"
 )
 
-// transact lets bbolt make a change in a file that is locked and proved, and
-// closes the file. It returns the state that the file has then, or nil if that
-// cannot be told.
+// transact lets bbolt make a change in a file that is locked and proved. It
+// returns the state that the file has then, or nil if that cannot be told.
+// bbolt closes the file, unless it panics.
 //
 // Also a file that was proved may be cut off by somebody while it is mapped, or
 // its disk fail: what bbolt then does to the goroutine ends here. After a panic
 // it is in no state to be closed: what it has mapped stays mapped.
 func transact(ctx context.Context, f *os.File, use func(*change) error) (state *proved, err error) {
-	defer func() { _ = f.Close() }()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil {
@@ -56,8 +56,9 @@ func commit(ctx context.Context, db *bbolt.DB, use func(*change) error) error {
 		b, err := c.bucket(name)
 		return txTree{b}, err
 	}
-	if err = use(c); err == nil {
-		err = unfinished(ctx)
+	err = use(c)
+	if err == nil {
+		err = cmp.Or(c.finish(), unfinished(ctx))
 	}
 	if err != nil {
 		_ = tx.Rollback()

@@ -31,14 +31,16 @@ func lost() error {
 	return fault.New(fault.RotationInProgress, "the right to change keys was not prolonged in time, and somebody else has it now")
 }
 
-// Acquire implements [keystore.Store].
+// Acquire implements [keystore.Store]. A lease that ends later than any can is
+// from before the database's clock was put back.
 func (s *Store) Acquire(ctx context.Context) (keystore.Lease, error) {
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
 	l := &lease{store: s}
 	err := s.within(ctx, func(q session) error {
-		err := q.row(ctx, `SELECT token FROM secretref_lease WHERE id = 1 AND expires <= {now} FOR UPDATE SKIP LOCKED`).Scan(&l.token)
+		err := q.row(ctx, `SELECT token FROM secretref_lease WHERE id = 1
+			AND (expires <= {now} OR expires > {now} + {lapse}) FOR UPDATE SKIP LOCKED`).Scan(&l.token)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return taken()

@@ -69,6 +69,14 @@ func (m image) meta() []byte {
 	return b
 }
 
+// older returns the other meta page.
+func (m image) older() []byte {
+	if a := m[16:]; &a[0] != &m.meta()[0] {
+		return a
+	}
+	return m[size+16:]
+}
+
 // set changes a field of a meta page and its checksum.
 func set(meta []byte, at int, value uint64) {
 	order.PutUint64(meta[at:], value)
@@ -118,7 +126,7 @@ func (m image) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return f.Check(ctx, func(_ string, e pages.Entry) error { _, err := e.Value(); return err })
+	return f.Check(ctx, func(string, pages.Entry) error { return nil })
 }
 
 // compose writes a branch page.
@@ -193,6 +201,7 @@ func TestCheckNotices(t *testing.T) {
 		"an entry elsewhere":                    func(m image) { m.page(leafOf(1))[16+4]++ },
 		"an entry with its border moved":        func(m image) { e := m.page(leafOf(1))[16:]; e[8]--; e[12]++ },
 		"an entry without a key":                func(m image) { e := m.page(leafOf(1))[16:]; e[12] += e[8]; e[8] = 0 },
+		"a first entry without a key":           func(m image) { e := m.page(long)[16:]; e[12] += e[8]; e[8] = 0 },
 		"a last entry that is too long":         func(m image) { order.PutUint32(m.page(leafOf(1))[16+16*(count(m, leafOf(1))-1)+12:], 4000) },
 		"a last entry of gigabytes":             func(m image) { order.PutUint32(m.page(leafOf(1))[16+16*(count(m, leafOf(1))-1)+12:], 1<<32-1) },
 		"keys that are equal":                   func(m image) { copy(key(m, leafOf(1), 4, leaf), key(m, leafOf(1), 3, leaf)) },
@@ -204,6 +213,7 @@ func TestCheckNotices(t *testing.T) {
 		"a bucket that begins with meta":        func(m image) { order.PutUint64(m.page(top)[header:], 1) },
 		"a bucket that says it is inline":       func(m image) { order.PutUint64(m.page(top)[header:], 0) },
 		"an inline bucket that is elsewhere":    func(m image) { order.PutUint64(m.page(top)[inline:], leafOf(0)) },
+		"a bucket of no known kind":             func(m image) { m.page(top)[16+16*2+12]++ }, // the last one: a byte longer
 		"an inline page with a number":          func(m image) { m.page(top)[inline+16]++ },
 		"an inline page with a branch":          func(m image) { m.page(top)[inline+16+8] = branch },
 		"an inline page with one entry less":    func(m image) { m.page(top)[inline+16+10]-- },
@@ -212,11 +222,19 @@ func TestCheckNotices(t *testing.T) {
 		"an inline page that overflows":         func(m image) { m.page(top)[inline+16+12]++ },
 		"a list with a page that is in use":     func(m image) { order.PutUint64(m.page(first(freelist))[16:], leafOf(0)) },
 		"a list with a page twice":              func(m image) { copy(m.page(first(freelist))[24:32], free[16:24]) },
-		"a list that is out of order":           func(m image) { p := m.page(first(freelist)); copy(p[16:24], free[24:32]); copy(p[24:32], free[16:24]) },
 		"a list with one page less":             func(m image) { m.page(first(freelist))[10]-- },
 		"a list with one page more":             func(m image) { m.page(first(freelist))[10]++ },
 		"a list with a page outside":            func(m image) { order.PutUint64(m.page(first(freelist))[16+8*(count(m, first(freelist))-1):], m.high()) },
 		"a list that is longer than its page":   func(m image) { order.PutUint16(m.page(first(freelist))[10:], 0xfffe) },
+		"a list that overflows the file":        func(m image) { order.PutUint32(m.page(first(freelist))[12:], 1<<32-1) },
+		"a list with all pages": func(m image) {
+			p := m.page(first(freelist))
+			ids := m.high() - 2
+			order.PutUint16(p[10:], uint16(ids))
+			for i := range ids {
+				order.PutUint64(p[16+8*i:], i+2)
+			}
+		},
 		"a list of far too many pages": func(m image) {
 			order.PutUint16(m.page(first(freelist))[10:], 0xffff)
 			order.PutUint64(m.page(first(freelist))[16:], 1<<60)
@@ -231,6 +249,7 @@ func TestCheckNotices(t *testing.T) {
 		"far more pages than bytes":      func(m image) { set(m.meta(), 40, 1<<60) },
 		"another page size":              func(m image) { order.PutUint32(m.meta()[8:], size/2); set(m.meta(), 40, m.high()) },
 		"no page size":                   func(m image) { order.PutUint32(m.meta()[8:], 0); set(m.meta(), 40, m.high()) },
+		"page sizes that differ":         func(m image) { order.PutUint32(m.older()[8:], 2*size); set(m.older(), 40, m.high()) },
 		"an odd page size":               func(m image) { order.PutUint32(m.meta()[8:], size+1); set(m.meta(), 40, m.high()) },
 		"meta pages far apart":           func(m image) { set(m.meta(), 48, order.Uint64(m.meta()[48:])+2) },
 		"meta pages of the same time":    func(m image) { set(m.meta(), 48, order.Uint64(m.meta()[48:])-1) },
@@ -272,6 +291,47 @@ func TestCheckNotices(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestCheckNoticesPagesBehindTheEnd(t *testing.T) {
+	whole := newImage(t)
+	for high := range whole.high() {
+		m := slices.Clone(whole)
+		set(m.meta(), 40, high)
+		require.ErrorIs(t, m.check(t.Context()), fault.Corrupt, "%d pages", high)
+	}
+}
+
+// What an unfinished change has left behind the end is not part of the file.
+func TestCheckNoticesAPageBehindTheEnd(t *testing.T) {
+	m := newImage(t)
+	branch := m.find(t, 1)[0]
+	child := m.page(branch)[16+8:]
+	m = append(m, make([]byte, 300*size)...)
+	id := uint64(len(m)/size - 1)
+	copy(m.page(id), m.page(order.Uint64(child)))
+	order.PutUint64(m.page(id), id)
+	order.PutUint64(m.page(branch)[16+8:], id)
+	require.ErrorIs(t, m.check(t.Context()), fault.Corrupt)
+}
+
+func TestBucketsAreUsedSideBySide(t *testing.T) {
+	f := newImage(t).open(t)
+	small, err := f.Bucket("small")
+	require.NoError(t, err)
+	tree, err := f.Bucket("tree")
+	require.NoError(t, err)
+	for range 2 {
+		e, err := tree.Get([]byte("key002"))
+		require.NoError(t, err)
+		require.NotNil(t, e)
+		e, err = small.Get([]byte("key2"))
+		require.NoError(t, err)
+		require.NotNil(t, e)
+	}
+	none, err := f.Bucket("none")
+	require.NoError(t, err)
+	require.Nil(t, none)
 }
 
 func count(m image, id uint64) int { return int(order.Uint16(m.page(id)[10:])) }

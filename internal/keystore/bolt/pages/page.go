@@ -23,14 +23,15 @@ const (
 // page is a page of a tree with the pages it overflows into, proved to be in
 // itself as it should be.
 type page struct {
-	f      *File // nil: all of it is in buf
-	id     uint64
-	leaf   bool
-	count  int
-	offset int64 // in the file
-	size   int64 // with the overflow
-	used   int64
-	buf    []byte // its beginning, at least the table of elements
+	f        *File // nil: all of it is in buf
+	id       uint64
+	leaf     bool
+	count    int
+	offset   int64 // in the file
+	size     int64 // with the overflow
+	used     int64
+	numbered int64  // how much of it is on its first page
+	buf      []byte // its beginning, at least the table of elements
 }
 
 // page reads the page id into the buffer of depth. Its elements must have
@@ -50,21 +51,19 @@ func (f *File) page(id uint64, depth int, flags uint32, first, upper []byte) (*p
 	if err := p.prove(flags); err != nil {
 		return nil, err
 	}
-	// bbolt takes as many pages as it uses; old releases took one too many if
-	// the last one was full.
-	if need := (p.used + f.pageSize - 1) / f.pageSize; p.size/f.pageSize != need && p.size/f.pageSize != p.used/f.pageSize+1 {
-		return nil, corrupt("page %d is longer than what it holds", id)
-	}
 	return p, p.ordered(first, upper)
 }
 
 // read reads the first of the pages of a tree or freelist, and its flags.
 func (f *File) read(id uint64, depth int) (*page, uint16, error) {
+	if id >= f.high {
+		return nil, 0, corrupt("page %d is used and should not be", id)
+	}
 	if f.buffers[depth] == nil {
 		f.buffers[depth] = make([]byte, f.pageSize)
 	}
 	b := f.buffers[depth][:f.pageSize]
-	p := &page{f: f, id: id, offset: int64(id) * f.pageSize, buf: b}
+	p := &page{f: f, id: id, offset: int64(id) * f.pageSize, buf: b, numbered: f.pageSize}
 	if err := readAt(f.r, b, p.offset); err != nil {
 		return nil, 0, err
 	}
@@ -86,7 +85,7 @@ func newInline(b []byte) (*page, error) {
 	if len(b) < headerSize || order.Uint64(b) != 0 || order.Uint16(b[8:]) != flagLeaf || order.Uint32(b[12:]) != 0 {
 		return nil, corrupt("a bucket within a page is damaged")
 	}
-	p := &page{leaf: true, count: int(order.Uint16(b[10:])), size: int64(len(b)), buf: b}
+	p := &page{leaf: true, count: int(order.Uint16(b[10:])), size: int64(len(b)), buf: b, numbered: int64(len(b))}
 	if headerSize+elementSize*p.count > len(b) {
 		return nil, corrupt("a bucket within a page is cut off")
 	}
@@ -135,9 +134,6 @@ func (p *page) prove(flags uint32) error {
 			return corrupt("page %d has a damaged entry", p.id)
 		}
 		p.used += e.key + e.length
-		if !p.leaf && (!p.f.inUse(e.child) || e.child == p.id) {
-			return corrupt("page %d points outside", p.id)
-		}
 	}
 	if p.used > p.size {
 		return corrupt("page %d holds more than fits", p.id)
@@ -239,6 +235,13 @@ func (e Entry) Head(n int) ([]byte, error) {
 		return e.value[:n], nil
 	}
 	return e.p.bytes(e.start, int64(n))
+}
+
+// Anchored reports whether the key and the first n bytes of the value are on a
+// page that has a number, and was thus proved to be the right one. Pages that
+// others overflow into have none.
+func (e Entry) Anchored(n int) bool {
+	return e.p == nil || e.start+min(int64(n), e.length) <= e.p.numbered
 }
 
 // Value returns the value.

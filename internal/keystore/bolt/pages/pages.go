@@ -84,20 +84,14 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 		root: newer.root, freelist: newer.freelist, high: newer.high,
 		state: State{[2]uint64{first.sum, second.sum}},
 	}
-	switch {
-	case f.high > uint64(size/f.pageSize):
+	if f.high > uint64(size/f.pageSize) {
 		return nil, corrupt("it is cut off: it has %d bytes, and %d pages of %d", size, f.high, f.pageSize)
-	case !f.inUse(f.root), f.freelist != noFreelist && !f.inUse(f.freelist):
-		return nil, corrupt("its meta page points outside")
 	}
 	return f, nil
 }
 
 // State returns which state of the file this is.
 func (f *File) State() State { return f.state }
-
-// inUse reports whether a tree or the freelist may begin at the page id.
-func (f *File) inUse(id uint64) bool { return id >= 2 && id < f.high }
 
 type meta struct {
 	pageSize                        uint32
@@ -154,16 +148,17 @@ func (f *File) bucket(e Entry) (*Bucket, error) {
 		return nil, corrupt("a bucket is cut off")
 	}
 	b := &Bucket{f: f, root: order.Uint64(head)}
-	switch {
-	case b.root == 0:
-		value, err := e.Value()
-		if err != nil {
-			return nil, err
+	if b.root != 0 {
+		if e.Len() > bucketSize {
+			return nil, corrupt("a bucket is both within a page and elsewhere")
 		}
-		b.inline = append([]byte{}, value[bucketSize:]...) // the buffer it is in will be used again
-	case !f.inUse(b.root) || e.Len() != bucketSize:
-		return nil, corrupt("a bucket points outside")
+		return b, nil
 	}
+	value, err := e.Value()
+	if err != nil {
+		return nil, err
+	}
+	b.inline = append([]byte{}, value[bucketSize:]...) // the buffer it is in will be used again
 	return b, nil
 }
 
