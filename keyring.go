@@ -139,9 +139,9 @@ type KeyringOptions struct {
 	PreviousRootKey Secret
 
 	// Audit is told of every event of the audit log once it is written. It is
-	// called by the goroutine that caused the event, and must not call the Keyring.
-	// Time is that of this
-	// process; AuditLog has the store's. Nil: nobody is told.
+	// called by the goroutine that caused the event, and must not call the
+	// Keyring. Time is that of this process; AuditLog has the store's. Nil: nobody
+	// is told.
 	Audit func(context.Context, AuditEvent)
 
 	// Progress is told how many of the secrets a rotation has moved, after each

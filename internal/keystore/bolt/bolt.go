@@ -3,11 +3,13 @@
 //
 // The file is opened and locked for each call and closed again: shared by those
 // that read, exclusively by the one that writes. What is read is read by
-// package pages, which proves each page it uses; bbolt itself, which trusts the
-// file, only ever sees one that was proved as a whole, and only writes.
-// A file with a damaged structure is never written to: every call on it says
-// fault.Corrupt, except those that happen to need none of the damaged pages. A
-// damaged box alone hurts nothing else.
+// package pages, which proves each page it uses. bbolt itself, which trusts the
+// file, only writes, and only to a file that was proved as a whole: a state of
+// it that this Store has neither read nor written before is gone through once.
+//
+// On a file that is not in order every call says fault.Corrupt and changes
+// nothing; only Get may still find a box whose pages are. A box that is damaged
+// itself hurts no other: it can be replaced and deleted.
 //
 // Beside the file are, under its name after symbolic links have been followed,
 // a lock file NAME.lock, which is never removed, and, while the keyring is being
@@ -25,6 +27,7 @@ import (
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/bolt/netfs"
 	"github.com/seed74218947/secretref/internal/seal"
 )
 
@@ -36,17 +39,18 @@ const everybody = 1 << 30
 
 // Store is a keyring in a file. It is safe for concurrent use.
 type Store struct {
-	path   string
-	queue  *semaphore.Weighted    // first come, first served; saves our own calls from polling for each other
-	usable atomic.Bool            // the file system has been looked at
-	proved atomic.Pointer[proved] // the state that was last found in order, or committed
+	path    string
+	queue   *semaphore.Weighted               // first come, first served; saves our own calls from polling for each other
+	isLocal atomic.Bool                       // known not to be on a network file system
+	network func(path string) (string, error) // netfs.At
+	proved  atomic.Pointer[proved]            // the state that was last found in order, or committed
 }
 
 var _ keystore.Store = (*Store)(nil)
 
 // New returns the store in the file path, which need not exist. It does no I/O.
 func New(path string) *Store {
-	return &Store{path: path, queue: semaphore.NewWeighted(everybody)}
+	return &Store{path: path, queue: semaphore.NewWeighted(everybody), network: netfs.At}
 }
 
 // Close does nothing: the file is open only during a call.

@@ -34,7 +34,7 @@ func (s *Store) create(ctx context.Context, initialize func(*change) error) (cre
 	if err != nil {
 		return false, unopened(s.path, err)
 	}
-	mine, err := openLock(ctx, path+".new.lock", func(f *os.File) error { return lock(ctx, f, true) })
+	mine, err := openLock(path+".new.lock", func(f *os.File) error { return lock(ctx, f, true) })
 	if err != nil {
 		return false, err
 	}

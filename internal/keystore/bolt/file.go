@@ -12,7 +12,6 @@ import (
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore/bolt/flock"
-	"github.com/seed74218947/secretref/internal/keystore/bolt/netfs"
 	"github.com/seed74218947/secretref/internal/keystore/bolt/pages"
 )
 
@@ -109,7 +108,7 @@ func (s *Store) enter(ctx context.Context, weight int64) (leave func(), err erro
 
 // open opens the file, waits for its lock, and reads what it says of itself.
 func (s *Store) open(ctx context.Context, write bool) (*file, error) {
-	if err := s.use(s.path); err != nil {
+	if err := s.local(); err != nil {
 		return nil, err
 	}
 	for {
@@ -126,21 +125,24 @@ func (s *Store) open(ctx context.Context, write bool) (*file, error) {
 	}
 }
 
-// use refuses network file systems, once: what is locked and written there by
-// one machine another may not see.
-func (s *Store) use(path string) error {
-	if s.usable.Load() {
+// local refuses network file systems, once: what one machine locks and writes
+// there another may not see.
+func (s *Store) local() error {
+	if s.isLocal.Load() {
 		return nil
 	}
-	network, err := netfs.At(path)
+	network, err := s.network(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		network, err = netfs.At(filepath.Dir(path))
+		var path string
+		if path, err = target(s.path); err == nil {
+			network, err = s.network(filepath.Dir(path))
+		}
 	}
 	switch {
 	case network != "":
-		return fault.New(fault.Unsupported, "%q is on a network file system (%s), whose locks do not reach other machines reliably: put it on a disk of this machine, or use SQLStore", path, network)
+		return fault.New(fault.Unsupported, "%q is on a network file system (%s), where machines do not reliably see each other's locks: put it on a disk of this machine, or use SQLStore", s.path, network)
 	case err == nil:
-		s.usable.Store(true)
+		s.isLocal.Store(true)
 	}
 	return nil // whoever opens the file will see the error, too
 }

@@ -104,6 +104,22 @@ func TestAKeyringHasExactlyItsBuckets(t *testing.T) {
 	}
 }
 
+// Tools of bbolt may leave a file without a list of free pages.
+func TestAFileWithoutAListOfFreePagesIsUsed(t *testing.T) {
+	s := filled(t, 100)
+	db, err := bbolt.Open(s.path, 0o600, &bbolt.Options{NoFreelistSync: true})
+	require.NoError(t, err)
+	require.NoError(t, db.Update(func(tx *bbolt.Tx) error { return nil }))
+	require.NoError(t, db.Close())
+	require.NoError(t, s.Put(t.Context(), 1, name(7), box(1, 8)))
+	got, err := New(s.path).Get(t.Context(), name(7))
+	require.NoError(t, err)
+	assert.Equal(t, box(1, 8), got)
+	names, err := New(s.path).Names(t.Context(), "", 1000)
+	require.NoError(t, err)
+	assert.Len(t, names, 100)
+}
+
 func TestAFileOfANewerProgramIsLeftAlone(t *testing.T) {
 	s := filled(t, 1)
 	require.NoError(t, s.update(t.Context(), func(c *change) error {
@@ -191,6 +207,23 @@ func TestAnUnfinishedFileNeverHasItsName(t *testing.T) {
 	assert.Equal(t, "restored", string(content))
 }
 
+func TestWhoeverCreatesDoesSoAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keyring.db")
+	made, err := New(path).create(t.Context(), func(c *change) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
+		_, err := New(path).Create(ctx, seal.Fingerprint{}, keystore.Key{ID: 2}, keystore.Event{})
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.ErrorContains(t, err, path)
+		return c.initialize(seal.Fingerprint{}, keystore.Key{ID: 1}, keystore.Event{})
+	})
+	require.NoError(t, err)
+	assert.True(t, made)
+	made, err = create(t, path)
+	require.NoError(t, err)
+	assert.False(t, made)
+}
+
 func TestALinkLeadsToTheSameKeyring(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "data"), 0o700))
@@ -233,6 +266,48 @@ func TestALinkLeadsToTheSameKeyring(t *testing.T) {
 	require.ErrorIs(t, err, fault.NotFound)
 	_, err = create(t, astray)
 	require.ErrorIs(t, err, fault.NotFound)
+}
+
+func TestANetworkFileSystemIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keyring.db")
+	var asked []string
+	s := New(path)
+	s.network = func(path string) (string, error) {
+		asked = append(asked, path)
+		if len(asked)%2 == 1 {
+			return "", os.ErrNotExist
+		}
+		return "NFS", nil
+	}
+	_, err := s.Load(t.Context())
+	require.ErrorIs(t, err, fault.Unsupported)
+	require.ErrorContains(t, err, "SQLStore")
+	require.ErrorContains(t, err, "NFS")
+	require.Equal(t, []string{path, filepath.Dir(path)}, asked)
+	require.ErrorIs(t, s.Put(t.Context(), 1, "name", nil), fault.Unsupported)
+	_, err = s.Acquire(t.Context())
+	require.ErrorIs(t, err, fault.Unsupported)
+	_, err = s.Create(t.Context(), seal.Fingerprint{}, keystore.Key{}, keystore.Event{})
+	require.ErrorIs(t, err, fault.Unsupported)
+	assert.NoFileExists(t, path+".lock")
+
+	times := 0
+	s = New(path)
+	s.network = func(string) (string, error) { times++; return "", nil }
+	for range 3 {
+		_, err = s.Load(t.Context())
+		require.ErrorIs(t, err, keystore.ErrEmpty)
+	}
+	assert.Equal(t, 1, times, "asked once")
+}
+
+func TestALockThatCannotBeIsGivenUp(t *testing.T) {
+	s := filled(t, 0)
+	if err := os.Symlink("nowhere", s.path+".lock"); err != nil {
+		t.Skip(err)
+	}
+	_, err := s.Acquire(t.Context())
+	require.ErrorIs(t, err, fault.Unavailable)
 }
 
 func TestALeaseEndsWithItsLockFile(t *testing.T) {

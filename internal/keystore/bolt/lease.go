@@ -25,14 +25,14 @@ func (s *Store) Acquire(ctx context.Context) (keystore.Lease, error) {
 	if err := unfinished(ctx); err != nil {
 		return nil, s.located(err)
 	}
-	if err := s.use(s.path); err != nil {
+	if err := s.local(); err != nil {
 		return nil, err
 	}
 	path, err := target(s.path)
 	if err != nil {
 		return nil, unopened(s.path, err)
 	}
-	lock, err := openLock(ctx, path+".lock", func(f *os.File) error {
+	lock, err := openLock(path+".lock", func(f *os.File) error {
 		got, err := flock.Try(f, true)
 		switch {
 		case err != nil:
@@ -111,30 +111,28 @@ type lockFile struct{ *os.File }
 
 // openLock opens a lock file, makes it if need be, and locks it. The lock is on
 // the file that is at the path once it has been taken.
-func openLock(ctx context.Context, path string, lock func(*os.File) error) (lockFile, error) {
-	for {
+func openLock(path string, lock func(*os.File) error) (lockFile, error) {
+	for range 100 {
 		f, err := os.OpenFile(path, os.O_RDWR|unblocked, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			f, err = newFile(path)
 		}
-		switch {
-		case errors.Is(err, fs.ErrExist): // another made it in between
-		case err != nil:
-			return lockFile{}, unopened(path, err)
-		default:
-			l := lockFile{f}
-			if err = lock(f); err == nil && l.current() {
-				return l, nil
-			}
-			_ = f.Close()
-			if err != nil {
-				return lockFile{}, err
-			}
+		if errors.Is(err, fs.ErrExist) {
+			continue // another made it in between
 		}
-		if err := unfinished(ctx); err != nil {
+		if err != nil {
+			return lockFile{}, unopened(path, err)
+		}
+		l := lockFile{f}
+		if err = lock(f); err == nil && l.current() {
+			return l, nil
+		}
+		_ = f.Close()
+		if err != nil {
 			return lockFile{}, err
 		}
 	}
+	return lockFile{}, fault.New(fault.Unavailable, "the lock %q is being replaced all the time", path)
 }
 
 // current reports whether the file that is locked is the one at its path.

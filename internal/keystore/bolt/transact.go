@@ -24,7 +24,7 @@ func transact(ctx context.Context, f *os.File, use func(*change) error) (state *
 	defer func() {
 		if recover() != nil {
 			flock.Free(f)
-			state, err = nil, corrupt("a page could not be read while it was being written")
+			state, err = nil, corrupt("it was cut off, or could not be read, while it was in use")
 		}
 	}()
 

@@ -216,6 +216,7 @@ func boxNames(t *testing.T, s keystore.Store, r keystore.Range, most int) []stri
 		if len(page) == 0 {
 			return all
 		}
+		require.Greater(t, page[0].Name, r.After)
 		for _, b := range page {
 			all = append(all, b.Name)
 		}

@@ -183,6 +183,7 @@ func names(t *testing.T, s keystore.Store, limit int) []string {
 		if len(page) == 0 {
 			return all
 		}
+		require.Greater(t, page[0], after)
 		all = append(all, page...)
 	}
 }

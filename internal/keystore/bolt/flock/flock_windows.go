@@ -18,14 +18,12 @@ func Try(f *os.File, exclusive bool) (bool, error) {
 	if exclusive {
 		return tryRange(f, ours, windows.LOCKFILE_EXCLUSIVE_LOCK)
 	}
-	// Ours is first: whoever writes has it before bbolt asks for the other, and
-	// bbolt does not wait.
-	if got, err := tryRange(f, ours, 0); !got || err != nil {
+	if got, err := tryRange(f, bbolts, 0); !got || err != nil {
 		return false, err
 	}
-	got, err := tryRange(f, bbolts, 0)
+	got, err := tryRange(f, ours, 0)
 	if !got || err != nil {
-		_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &windows.Overlapped{Offset: ours, OffsetHigh: high})
+		_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &windows.Overlapped{Offset: bbolts, OffsetHigh: high})
 	}
 	return got, err
 }

@@ -88,7 +88,9 @@ func (c *check) free(claim func(*page) error) error {
 		if err != nil {
 			return err
 		}
-		at, n = at+8, int64(order.Uint64(b))
+		if at, n = at+8, int64(order.Uint64(b)); n < 0 {
+			return corrupt("the list of free pages is damaged")
+		}
 	}
 	const some = 512
 	for ; n > 0; n -= some {

@@ -45,7 +45,7 @@ func (f *File) page(id uint64, depth int, flags uint32, first, upper []byte) (*p
 	if is == flagFreelist || p.count == 0 { // bbolt keeps no empty pages, and an empty bucket within another's page
 		return nil, corrupt("page %d is not part of a tree", id)
 	}
-	if err := p.grow(headerSize + elementSize*int64(p.count)); err != nil {
+	if err := p.grow(p.table()); err != nil {
 		return nil, err
 	}
 	if err := p.prove(flags); err != nil {
@@ -86,7 +86,7 @@ func newInline(b []byte) (*page, error) {
 		return nil, corrupt("a bucket within a page is damaged")
 	}
 	p := &page{leaf: true, count: int(order.Uint16(b[10:])), size: int64(len(b)), buf: b, numbered: int64(len(b))}
-	if headerSize+elementSize*p.count > len(b) {
+	if p.table() > p.size {
 		return nil, corrupt("a bucket within a page is cut off")
 	}
 	if err := p.prove(0); err != nil {
@@ -125,9 +125,12 @@ func (p *page) element(i int) element {
 	return element{0, int64(at) + int64(order.Uint32(b)), int64(order.Uint32(b[4:])), 0, order.Uint64(b[8:])}
 }
 
+// table returns where the table of elements ends.
+func (p *page) table() int64 { return headerSize + elementSize*int64(p.count) }
+
 // prove goes through the table: each entry begins where the one before ends.
 func (p *page) prove(flags uint32) error {
-	p.used = headerSize + elementSize*int64(p.count)
+	p.used = p.table()
 	for i := range p.count {
 		e := p.element(i)
 		if e.start != p.used || e.key < 1 || e.key > maxKeySize || p.leaf && e.flags != flags {
@@ -217,6 +220,7 @@ type Entry struct {
 	Key           []byte
 	p             *page
 	value         []byte // if p is nil
+	loose         bool   // found through a page without a number
 	start, length int64
 }
 
@@ -237,11 +241,12 @@ func (e Entry) Head(n int) ([]byte, error) {
 	return e.p.bytes(e.start, int64(n))
 }
 
-// Anchored reports whether the key and the first n bytes of the value are on a
-// page that has a number, and was thus proved to be the right one. Pages that
-// others overflow into have none.
+// Anchored reports whether an entry that Get returned, as far as the first n
+// bytes of its value, and all that led to it are on pages that have a number.
+// Pages that others overflow into have none: they may be in order and yet be
+// others, which only Check and what is known of the entries can tell.
 func (e Entry) Anchored(n int) bool {
-	return e.p == nil || e.start+min(int64(n), e.length) <= e.p.numbered
+	return !e.loose && (e.p == nil || e.start+min(int64(n), e.length) <= e.p.numbered)
 }
 
 // Value returns the value.

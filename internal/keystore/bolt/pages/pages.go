@@ -126,6 +126,7 @@ type Bucket struct {
 	f      *File
 	root   uint64
 	inline []byte // the only page of a small bucket; it has no root then
+	loose  bool   // found on a page without a number
 }
 
 // Bucket returns the bucket of that name, or nil.
@@ -147,7 +148,7 @@ func (f *File) bucket(e Entry) (*Bucket, error) {
 	if len(head) < bucketSize {
 		return nil, corrupt("a bucket is cut off")
 	}
-	b := &Bucket{f: f, root: order.Uint64(head)}
+	b := &Bucket{f: f, root: order.Uint64(head), loose: !e.Anchored(e.Len())}
 	if b.root != 0 {
 		if e.Len() > bucketSize {
 			return nil, corrupt("a bucket is both within a page and elsewhere")
@@ -169,12 +170,13 @@ func (b *Bucket) Get(key []byte) (*Entry, error) { return b.find(key, 0) }
 
 func (b *Bucket) find(key []byte, flags uint32) (*Entry, error) {
 	var first, upper []byte
-	id := b.root
+	id, loose := b.root, b.loose
 	for depth := range maxDepth {
 		p, err := b.page(id, depth, flags, first, upper)
 		if err != nil {
 			return nil, err
 		}
+		loose = loose || p.table() > p.numbered
 		i, exact, err := p.search(key)
 		if err != nil {
 			return nil, err
@@ -184,6 +186,7 @@ func (b *Bucket) find(key []byte, flags uint32) (*Entry, error) {
 				return nil, nil
 			}
 			e, err := p.entry(i)
+			e.loose = loose
 			return &e, err
 		}
 		if !exact && i > 0 {
