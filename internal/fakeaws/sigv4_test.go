@@ -277,7 +277,7 @@ func TestSDKWithWrongKeys(t *testing.T) {
 	}
 	for _, tc := range []struct{ name, id, secret, token, want string }{
 		{"unknown key", "AKIAUNKNOWN", testSecret, "", "UnrecognizedClientException"},
-		{"wrong secret", testKey, "wrong", "", "InvalidSignatureException"},
+		{"wrong secret", testKey, "another secret", "", "InvalidSignatureException"},
 		{"token with a long-term key", testKey, testSecret, "t", "UnrecognizedClientException"},
 		{"temporary key without token", "ASIATEMP", "temp secret", "", "UnrecognizedClientException"},
 		{"temporary key with another token", "ASIATEMP", "temp secret", "another", "UnrecognizedClientException"},

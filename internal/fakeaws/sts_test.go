@@ -41,7 +41,7 @@ func TestGetCallerIdentity(t *testing.T) {
 	for _, tc := range []struct{ id, secret, token, want string }{
 		{"ASIATEMP", "temp secret", "expired", "ExpiredToken"},
 		{"AKIAUNKNOWN", testSecret, "", "InvalidClientTokenId"},
-		{testKey, "wrong", "", "SignatureDoesNotMatch"},
+		{testKey, "another secret", "", "SignatureDoesNotMatch"},
 		{testKey, testSecret, "t", "InvalidClientTokenId"},
 	} {
 		c := stsClient(t, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(tc.id, tc.secret, tc.token)))

@@ -34,6 +34,7 @@ const (
 	victimDialect = "SECRETREF_VICTIM_DIALECT"
 	victimRoot    = "SECRETREF_VICTIM_ROOT"
 	victimRound   = "SECRETREF_VICTIM_ROUND"
+	victimKeeps   = "SECRETREF_VICTIM_KEEPS_ROOT" // if it is "true"
 )
 
 // victim writes secrets and changes keys at the same time, and says on standard
@@ -104,12 +105,14 @@ func marked(mark string) string {
 
 func changeKeys(ctx context.Context, k *secretref.Keyring) error {
 	for {
-		root := secretref.NewRootKey()
 		err := errors.Join(
 			saying("rotate", "-", "", func() error { _, err := k.Rotate(ctx); return err }),
 			saying("delete-inactive", "-", "", func() error { _, err := k.DeleteInactive(ctx); return err }),
-			saying("change-root", "-", root.Reveal(), func() error { return k.ChangeRootKey(ctx, root) }),
 		)
+		if os.Getenv(victimKeeps) != "true" {
+			root := secretref.NewRootKey()
+			err = errors.Join(err, saying("change-root", "-", root.Reveal(), func() error { return k.ChangeRootKey(ctx, root) }))
+		}
 		if err != nil {
 			return fmt.Errorf("changing keys: %w", err)
 		}
@@ -147,6 +150,7 @@ type killer struct {
 	t *testing.T
 	place
 	admin *sql.DB // only victims use the database's own user
+	keeps bool    // victims leave the root key as it is
 	next  secretref.Secret
 	world world
 	takes map[string]time.Duration // how long victims need for what they do
@@ -188,7 +192,7 @@ func (k *killer) kill(round int, op string, nth int, after time.Duration) (under
 	k.t.Helper()
 	cmd := exec.CommandContext(k.t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), victimDriver+"="+k.Driver(), victimDSN+"="+k.DSN(), fmt.Sprintf("%s=%d", victimDialect, k.server.dialect),
-		victimRoot+"="+k.root.Reveal(), fmt.Sprintf("%s=%d", victimRound, round))
+		victimRoot+"="+k.root.Reveal(), fmt.Sprintf("%s=%d", victimRound, round), fmt.Sprintf("%s=%t", victimKeeps, k.keeps))
 	var stderr bytes.Buffer
 	cmd.Stderr = io.MultiWriter(&stderr, &heard)
 	out, err := cmd.StdoutPipe()
@@ -412,6 +416,7 @@ func TestTheLeaseOfADeadNodeEndsWithin15Seconds(t *testing.T) {
 	var all []*dead
 	for _, s := range []server{postgres, mariadb} {
 		d := &dead{killer: newKiller(t, s)}
+		d.keeps = true // d.node stays open
 		d.make()
 		d.node = d.killer.node()
 		for round := 0; ; round++ {

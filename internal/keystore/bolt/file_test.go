@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -416,6 +417,9 @@ func TestAContextThatEndsBeforeTheCommitEndsTheChange(t *testing.T) {
 // As long as readers overlap, the lock of the file is never free; yet a writer
 // gets it. Each has a Store of its own, so that only the file is between them.
 func TestReadersDoNotStarveAWriter(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("who gets the lock is left to chance on this operating system")
+	}
 	s := filled(t, 100)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -446,6 +450,9 @@ func TestReadersDoNotStarveAWriter(t *testing.T) {
 
 // Nor does a writer in a loop starve another one, or readers.
 func TestAWriterDoesNotStarveTheOthers(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("who gets the lock is left to chance on this operating system")
+	}
 	s := filled(t, 1)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

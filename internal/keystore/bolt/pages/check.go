@@ -88,9 +88,7 @@ func (c *check) free(claim func(*page) error) error {
 		if err != nil {
 			return err
 		}
-		if at, n = at+8, int64(order.Uint64(b)); n < 0 {
-			return corrupt("the list of free pages is damaged")
-		}
+		at, n = at+8, int64(min(order.Uint64(b), c.f.high))
 	}
 	const some = 512
 	for ; n > 0; n -= some {

@@ -23,15 +23,14 @@ const (
 // page is a page of a tree with the pages it overflows into, proved to be in
 // itself as it should be.
 type page struct {
-	f        *File // nil: all of it is in buf
-	id       uint64
-	leaf     bool
-	count    int
-	offset   int64 // in the file
-	size     int64 // with the overflow
-	used     int64
-	numbered int64  // how much of it is on its first page
-	buf      []byte // its beginning, at least the table of elements
+	f      *File // nil: all of it is in buf
+	id     uint64
+	leaf   bool
+	count  int
+	offset int64 // in the file
+	size   int64 // with the overflow
+	used   int64
+	buf    []byte // its first page, which is the one that has a number
 }
 
 // page reads the page id into the buffer of depth. Its elements must have
@@ -45,8 +44,8 @@ func (f *File) page(id uint64, depth int, flags uint32, first, upper []byte) (*p
 	if is == flagFreelist || p.count == 0 { // bbolt keeps no empty pages, and an empty bucket within another's page
 		return nil, corrupt("page %d is not part of a tree", id)
 	}
-	if err := p.grow(p.table()); err != nil {
-		return nil, err
+	if p.table() > f.pageSize { // only entries overflow
+		return nil, corrupt("page %d holds more than fits", id)
 	}
 	if err := p.prove(flags); err != nil {
 		return nil, err
@@ -63,7 +62,7 @@ func (f *File) read(id uint64, depth int) (*page, uint16, error) {
 		f.buffers[depth] = make([]byte, f.pageSize)
 	}
 	b := f.buffers[depth][:f.pageSize]
-	p := &page{f: f, id: id, offset: int64(id) * f.pageSize, buf: b, numbered: f.pageSize}
+	p := &page{f: f, id: id, offset: int64(id) * f.pageSize, buf: b}
 	if err := readAt(f.r, b, p.offset); err != nil {
 		return nil, 0, err
 	}
@@ -85,7 +84,7 @@ func newInline(b []byte) (*page, error) {
 	if len(b) < headerSize || order.Uint64(b) != 0 || order.Uint16(b[8:]) != flagLeaf || order.Uint32(b[12:]) != 0 {
 		return nil, corrupt("a bucket within a page is damaged")
 	}
-	p := &page{leaf: true, count: int(order.Uint16(b[10:])), size: int64(len(b)), buf: b, numbered: int64(len(b))}
+	p := &page{leaf: true, count: int(order.Uint16(b[10:])), size: int64(len(b)), buf: b}
 	if p.table() > p.size {
 		return nil, corrupt("a bucket within a page is cut off")
 	}
@@ -96,18 +95,6 @@ func newInline(b []byte) (*page, error) {
 		return nil, corrupt("a bucket within a page is longer than what it holds")
 	}
 	return p, p.ordered(nil, nil)
-}
-
-// grow reads on until n bytes are in buf.
-func (p *page) grow(n int64) error {
-	if n > p.size {
-		return corrupt("page %d holds more than fits", p.id)
-	}
-	if n <= int64(len(p.buf)) {
-		return nil
-	}
-	p.buf = make([]byte, n)
-	return readAt(p.f.r, p.buf, p.offset)
 }
 
 type element struct {
@@ -246,7 +233,7 @@ func (e Entry) Head(n int) ([]byte, error) {
 // Pages that others overflow into have none: they may be in order and yet be
 // others, which only Check and what is known of the entries can tell.
 func (e Entry) Anchored(n int) bool {
-	return !e.loose && (e.p == nil || e.start+min(int64(n), e.length) <= e.p.numbered)
+	return !e.loose && (e.p == nil || e.start+min(int64(n), e.length) <= int64(len(e.p.buf)))
 }
 
 // Value returns the value.

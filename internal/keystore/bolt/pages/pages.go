@@ -170,13 +170,12 @@ func (b *Bucket) Get(key []byte) (*Entry, error) { return b.find(key, 0) }
 
 func (b *Bucket) find(key []byte, flags uint32) (*Entry, error) {
 	var first, upper []byte
-	id, loose := b.root, b.loose
+	id := b.root
 	for depth := range maxDepth {
 		p, err := b.page(id, depth, flags, first, upper)
 		if err != nil {
 			return nil, err
 		}
-		loose = loose || p.table() > p.numbered
 		i, exact, err := p.search(key)
 		if err != nil {
 			return nil, err
@@ -186,7 +185,7 @@ func (b *Bucket) find(key []byte, flags uint32) (*Entry, error) {
 				return nil, nil
 			}
 			e, err := p.entry(i)
-			e.loose = loose
+			e.loose = b.loose
 			return &e, err
 		}
 		if !exact && i > 0 {
