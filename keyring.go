@@ -18,6 +18,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keystore"
 	"github.com/seed74218947/secretref/internal/keystore/bolt"
 	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
+	"github.com/seed74218947/secretref/internal/lastknown"
 	"github.com/seed74218947/secretref/internal/pipeline"
 	"github.com/seed74218947/secretref/internal/ring"
 	"github.com/seed74218947/secretref/internal/rootfile"
@@ -273,21 +274,31 @@ func WithActor(ctx context.Context, actor string) context.Context { return ring.
 // that lasts. It is ErrUnavailable if the active key has sealed 2^32 times:
 // rotate.
 func (k *Keyring) Put(ctx context.Context, name string, s Secret) error {
+	text, unresolved := s.pending()
+	switch {
+	case unresolved:
+		return namedError(name, fault.New(fault.Syntax, "the secret was unmarshalled and never resolved: call ResolveStruct first"))
+	case lastknown.Reserved(name):
+		return namedError(name, fault.New(fault.Syntax, "the name is reserved for what LastKnown stores"))
+	}
+	return namedError(name, k.put(ctx, name, text))
+}
+
+func (k *Keyring) put(ctx context.Context, name, text string) error {
 	ctx, done, err := k.use(ctx)
 	if err != nil {
-		return namedError(name, err)
+		return err
 	}
 	defer done()
-	text, unresolved := s.pending()
-	if unresolved {
-		return namedError(name, fault.New(fault.Syntax, "the secret was unmarshalled and never resolved: call ResolveStruct first"))
-	}
-	return namedError(name, k.ring.Put(ctx, name, []byte(text)))
+	return k.ring.Put(ctx, name, []byte(text))
 }
 
 // Get returns the secret stored under name, or ErrNotFound. It reads the store
 // each time.
 func (k *Keyring) Get(ctx context.Context, name string) (Secret, error) {
+	if lastknown.Reserved(name) {
+		return Secret{}, namedError(name, fault.New(fault.NotFound, "the name is reserved for what LastKnown stores"))
+	}
 	text, err := k.get(ctx, name)
 	if err != nil {
 		return Secret{}, namedError(name, err)
@@ -308,12 +319,16 @@ func (k *Keyring) get(ctx context.Context, name string) (string, error) {
 // Delete removes the secret stored under name, also if it is damaged, or
 // returns ErrNotFound.
 func (k *Keyring) Delete(ctx context.Context, name string) error {
+	return namedError(name, k.delete(ctx, name))
+}
+
+func (k *Keyring) delete(ctx context.Context, name string) error {
 	ctx, done, err := k.use(ctx)
 	if err != nil {
-		return namedError(name, err)
+		return err
 	}
 	defer done()
-	return namedError(name, k.ring.Delete(ctx, name))
+	return k.ring.Delete(ctx, name)
 }
 
 // Names yields the names of all stored secrets in the order of their bytes. It
@@ -329,7 +344,7 @@ func (k *Keyring) Names(ctx context.Context) iter.Seq2[string, error] {
 				return
 			}
 			for _, name := range names {
-				if !yield(name, nil) {
+				if !lastknown.Reserved(name) && !yield(name, nil) {
 					return
 				}
 			}
@@ -622,6 +637,16 @@ type stored struct{ k *Keyring }
 
 // Fetch implements the pipeline's backend.
 func (s stored) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, error) {
+	if lastknown.Reserved(g.Name) {
+		return pipeline.Payload{}, fault.New(fault.NotFound, "the name is reserved for what LastKnown stores")
+	}
 	text, err := s.k.get(ctx, g.Name)
 	return pipeline.Payload{Text: text}, present(err)
 }
+
+// reserved is a Keyring as LastKnown uses it.
+type reserved struct{ k *Keyring }
+
+func (r reserved) Get(ctx context.Context, name string) (string, error) { return r.k.get(ctx, name) }
+func (r reserved) Put(ctx context.Context, name, text string) error     { return r.k.put(ctx, name, text) }
+func (r reserved) Delete(ctx context.Context, name string) error        { return r.k.delete(ctx, name) }

@@ -75,9 +75,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/subtle"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/url"
 	"path/filepath"
@@ -85,12 +87,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed74218947/secretref/internal/awssm"
+	"github.com/seed74218947/secretref/internal/cache"
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/jdbc"
+	"github.com/seed74218947/secretref/internal/lastknown"
+	"github.com/seed74218947/secretref/internal/live"
 	"github.com/seed74218947/secretref/internal/pipeline"
 	"github.com/seed74218947/secretref/internal/product"
 	"github.com/seed74218947/secretref/internal/transport"
@@ -245,7 +251,11 @@ func (e *Error) GoString() string { return e.Error() }
 // MarshalText returns what Error returns.
 func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-const defaultTimeout = 30 * time.Second
+const (
+	defaultTimeout  = 30 * time.Second
+	defaultTTL      = 5 * time.Minute
+	defaultMaxStale = 24 * time.Hour
+)
 
 // Options configure a Resolver. The zero value is ready for production.
 type Options struct {
@@ -261,6 +271,24 @@ type Options struct {
 	// of another Provider or of a product's own store, with Fields that are empty
 	// or all belong to a built-in backend.
 	Providers []Provider
+
+	// TTL is how long a fetched secret is handed out from memory without asking
+	// again; up to a tenth of it, at random, is taken off. References to a
+	// Keyring are never kept. Zero: 5 minutes. Negative: nothing is kept.
+	TTL time.Duration
+
+	// MaxStale is how old a secret may be that is handed out because its backend
+	// is unavailable: not one that is denied or not found. With such a secret in
+	// hand a fetch is one attempt of at most 3 seconds, and the next one waits, up
+	// to a minute. Each time the log is warned. Zero: 24 hours. Negative: never.
+	MaxStale time.Duration
+
+	// LastKnown keeps the last good secrets, sealed, so that a program can start
+	// while a backend is unavailable: under names that [Keyring.Names] does not
+	// yield, written when a secret has changed and else once an hour, removed when
+	// it is denied or not found, and never used when older than MaxStale. The
+	// Resolver does not close it. Nil: nothing outlives the process.
+	LastKnown *Keyring
 
 	// Timeout bounds one fetch with all its attempts, from its turn on. Who asks
 	// for what is being fetched already shares that fetch, and the rest of its
@@ -304,7 +332,8 @@ func (o *Options) logger() *slog.Logger {
 	return o.Logger
 }
 
-// A FetchEvent tells about one fetch from a backend.
+// A FetchEvent tells about one fetch from a backend. What is handed out from
+// memory is none.
 type FetchEvent struct {
 	Backend   string        // "aws", "vault", "keyring" or a Provider's ClassName
 	Reference string        // the reference to all of what was fetched; empty for Providers
@@ -312,6 +341,34 @@ type FetchEvent struct {
 	Duration  time.Duration // of all attempts
 	Attempts  int           // at least 1
 	Err       error         // nil, or an error that wraps a sentinel or a Provider's error
+
+	// Outcome is the kind of Err for metrics: "ok", "not_found", "denied",
+	// "unauthenticated", "unavailable", or "failed" for any other.
+	Outcome string
+
+	// Cache is what was in memory: "miss" for nothing that may be used, "renew"
+	// for a secret whose time has come, "refresh" where [Handle.Refresh] asked.
+	Cache string
+
+	// Stale says that the last good secret is handed out in place of Err.
+	Stale bool
+}
+
+// outcome returns the kind of an error in one word.
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, ErrNotFound):
+		return "not_found"
+	case errors.Is(err, ErrDenied):
+		return "denied"
+	case errors.Is(err, ErrUnauthenticated):
+		return "unauthenticated"
+	case errors.Is(err, ErrUnavailable):
+		return "unavailable"
+	}
+	return "failed"
 }
 
 // A Provider is a store of the caller's own.
@@ -342,7 +399,20 @@ type Resolver struct {
 	providers map[string]Provider
 	strict    bool
 	log       *slog.Logger
+
+	live   *live.Refresher
+	warm   sync.Map // of values of one reference: what they resolve to
+	warmed atomic.Int32
 }
+
+// warm is what a value resolves to as long as its life lasts.
+type warm struct {
+	secret Secret
+	life   *cache.Life
+}
+
+// maxWarm is how many values are known by their text.
+const maxWarm = 8192
 
 // New returns a Resolver. It does no I/O: configuration and credentials are
 // looked for when the first reference needs them. Nil options are the zero
@@ -355,8 +425,23 @@ func New(opts *Options) *Resolver {
 	for _, p := range opts.Providers {
 		r.add(p)
 	}
-	r.pipeline = pipeline.New(r.backends(opts), opts.timeout(), r.log, forward(opts.OnFetch))
+	r.connect(opts, r.backends(opts))
 	return r
+}
+
+// connect puts the Resolver over backends.
+func (r *Resolver) connect(opts *Options, backends map[coord.Kind]pipeline.Backend) {
+	s := pipeline.Settings{Timeout: opts.timeout(), TTL: cmp.Or(opts.TTL, defaultTTL), MaxStale: cmp.Or(opts.MaxStale, defaultMaxStale),
+		Log: r.log, OnFetch: forward(opts.OnFetch)}
+	if opts.LastKnown != nil {
+		s.Known = lastknown.New(reserved{opts.LastKnown}, r.log)
+	}
+	r.pipeline = pipeline.New(backends, s)
+	every := s.TTL
+	if every < 0 {
+		every = defaultTTL
+	}
+	r.live = live.New(r.pipeline.Resolve, r.pipeline.Changed(), every)
 }
 
 // add makes a provider known; what is wrong with it is a mistake in the
@@ -387,7 +472,7 @@ func (r *Resolver) backends(opts *Options) map[coord.Kind]pipeline.Backend {
 	policy := &transport.Policy{Allow: opts.AllowEndpoint, Log: r.log}
 	v := opts.Vault
 	amazon := awssm.New(opts.AWS.Config, policy, r.log)
-	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
+	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, RenewToken: v.RenewToken, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
 		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.log)
 	r.closers = []interface{ Close() }{amazon, vault}
 	backends := map[coord.Kind]pipeline.Backend{
@@ -411,14 +496,22 @@ func forward(onFetch func(FetchEvent)) func(pipeline.Event) {
 		if e.Group.Kind == coord.Custom {
 			backend = e.Group.Class
 		}
-		onFetch(FetchEvent{backend, e.Group.Reference(), e.Start, e.Duration, e.Attempts, e.Err})
+		state := "miss"
+		if e.Ask.Refresh {
+			state = "refresh"
+		} else if e.Ask.Covered {
+			state = "renew"
+		}
+		onFetch(FetchEvent{Backend: backend, Reference: e.Group.Reference(), Start: e.Start, Duration: e.Duration, Attempts: e.Attempts, Err: e.Err,
+			Outcome: outcome(e.Err), Cache: state, Stale: e.Ask.Covered && errors.Is(e.Err, ErrUnavailable)})
 	}
 }
 
 // Close ends all fetches under way and waits for them; later ones fail with
-// ErrUnavailable. It must not be called from a Provider or OnFetch. It returns
-// nil.
+// ErrUnavailable. Handles keep their values, which no longer change. It must
+// not be called from a Provider or OnFetch. It returns nil.
 func (r *Resolver) Close() error {
+	r.live.Close()
 	r.pipeline.Close()
 	for _, backend := range r.closers {
 		backend.Close()
@@ -437,8 +530,13 @@ func (r *Resolver) Parse(value string) (Reference, error) {
 
 // Resolve returns the secret that value refers to, or value itself if it is
 // plaintext. Its errors wrap one of the sentinels of this package, but for
-// those of a Provider's own.
+// those of a Provider's own. What was fetched is kept for [Options].TTL.
 func (r *Resolver) Resolve(ctx context.Context, value string) (Secret, error) {
+	if known, ok := r.warm.Load(value); ok {
+		if known := known.(*warm); known.life.Fresh() {
+			return known.secret, nil
+		}
+	}
 	return r.one(ctx, r.want("", value))
 }
 
@@ -569,6 +667,187 @@ func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) 
 	return NewSecret(b.String()), nil
 }
 
+// A Handle is a live value: it is renewed in the background until its Resolver
+// is closed, and outlives that. It is safe for concurrent use. What Value
+// returns is shared by all who call it: do not change its elements.
+type Handle[T any] struct{ value *live.Value[T] }
+
+// Handle resolves value as [Resolver.Resolve] does and keeps it up to date. A
+// plaintext value stays what it is. The first Handle of a Resolver starts the
+// one goroutine that renews the secrets of all of them, before their TTL ends.
+func (r *Resolver) Handle(ctx context.Context, value string) (*Handle[Secret], error) {
+	return watch(ctx, r, []want{r.want("", value)}, func(secrets []Secret) Secret { return secrets[0] })
+}
+
+// HandleAll is [Resolver.Handle] for several values, in order. Where they are
+// parts of one secret, a user name and its password, they are always of the
+// same version of it. There is no Handle unless all can be resolved.
+func (r *Resolver) HandleAll(ctx context.Context, values ...string) (*Handle[[]Secret], error) {
+	wants := make([]want, len(values))
+	for i, value := range values {
+		wants[i] = r.want(fmt.Sprintf("value %d", i+1), value)
+	}
+	return watch(ctx, r, wants, func(secrets []Secret) []Secret { return secrets })
+}
+
+func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]Secret) T) (*Handle[T], error) {
+	p := r.plan(ctx, wants)
+	if err := errors.Join(p.errs...); err != nil {
+		return nil, err
+	}
+	background := context.WithoutCancel(ctx)
+	check := func(n int, got pipeline.Result) (usable bool, err error) {
+		w := wants[p.at[n]]
+		if _, err := r.outcome(background, w, got); err != nil {
+			return false, err
+		}
+		if got.Stale != nil {
+			return true, w.located(got.Stale)
+		}
+		return true, nil
+	}
+	value, err := live.Watch(ctx, r.live, p.refs, check, func(texts []string) T {
+		secrets := slices.Clone(p.secrets)
+		for n, text := range texts {
+			secrets[p.at[n]] = NewSecret(text)
+		}
+		return build(secrets)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Handle[T]{value}, nil
+}
+
+// Value returns the latest good value. It does no I/O, does not allocate and
+// never waits. The value may be older than MaxStale: Status tells.
+func (h *Handle[T]) Value() T { return h.value.State().Value }
+
+// Status returns when the value was fetched (the oldest of its secrets), and
+// why it is not newer: nil if it is as it should be.
+func (h *Handle[T]) Status() (fetched time.Time, err error) {
+	s := h.value.State()
+	return s.Fetched, s.Err
+}
+
+// Refresh fetches the secrets anew and returns the value after it; with an
+// error that is the last good one. The fetch begins after the call, and all
+// who call meanwhile share it.
+func (h *Handle[T]) Refresh(ctx context.Context) (T, error) {
+	s, err := h.value.Refresh(ctx)
+	return s.Value, err
+}
+
+// Updates yields the present value first, and then each change: another value,
+// or, with an error beside the last good value, that it cannot be renewed. Of
+// changes that come faster than they are taken only the latest is yielded. It
+// ends when ctx ends or the Resolver is closed.
+func (h *Handle[T]) Updates(ctx context.Context) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for s, ok := h.value.State(), true; ok && yield(s.Value, s.Err); {
+			s, ok = h.value.Next(ctx, s)
+		}
+	}
+}
+
+// Connector returns what [database/sql.OpenDB] takes to connect with the
+// current value of h. connect makes one connection. When refused says that its
+// error means that the login was not accepted, a newer value is used if there
+// is one; else h is refreshed, and if that brings another value, it is used.
+// While neither is accepted, as long as a rotated password is in one place and
+// not yet in the other, the last value that was accepted is tried once more. A
+// login that goes on being refused does not cause more than a fetch a second.
+//
+// A nil refused recognises errors with a method SQLState() string that returns
+// a code of class 28, as PostgreSQL drivers have.
+func Connector[T any](h *Handle[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool) driver.Connector {
+	if refused == nil {
+		refused = notAuthorized
+	}
+	return &connector[T]{h: h, connect: connect, refused: refused}
+}
+
+func notAuthorized(err error) bool {
+	var coded interface{ SQLState() string }
+	return errors.As(err, &coded) && strings.HasPrefix(coded.SQLState(), "28")
+}
+
+type connector[T any] struct {
+	h       *Handle[T]
+	connect func(context.Context, T) (driver.Conn, error)
+	refused func(error) bool
+
+	accepted atomic.Pointer[live.State[T]] // what the latest login was accepted with
+
+	mu   sync.Mutex
+	vain time.Time // when a refresh has last brought nothing new
+}
+
+// pauseAfterVain is how long a refused login asks for no newer value after a
+// refresh that brought none.
+const pauseAfterVain = time.Second
+
+// Connect implements driver.Connector.
+func (c *connector[T]) Connect(ctx context.Context) (driver.Conn, error) {
+	s := c.h.value.State()
+	for refreshed := false; ; {
+		conn, err := c.login(ctx, s)
+		if err == nil || !c.refused(err) {
+			return conn, err
+		}
+		next := c.h.value.State()
+		if next.Serial == s.Serial && !refreshed {
+			refreshed = true
+			next = c.newer(ctx, s)
+		}
+		if next.Serial != s.Serial {
+			s = next
+			continue
+		}
+		if before := c.accepted.Load(); before != nil && before.Serial != s.Serial {
+			if conn, again := c.login(ctx, before); again == nil {
+				return conn, nil
+			}
+		}
+		return nil, err
+	}
+}
+
+// Driver implements driver.Connector.
+func (c *connector[T]) Driver() driver.Driver { return noDriver{} }
+
+func (c *connector[T]) login(ctx context.Context, s *live.State[T]) (driver.Conn, error) {
+	conn, err := c.connect(ctx, s.Value)
+	if err == nil {
+		c.accepted.Store(s)
+	}
+	return conn, err
+}
+
+// newer returns what a refresh brings after s was refused, or s.
+func (c *connector[T]) newer(ctx context.Context, s *live.State[T]) *live.State[T] {
+	c.mu.Lock()
+	wait := !c.vain.IsZero() && time.Since(c.vain) < pauseAfterVain
+	c.mu.Unlock()
+	if wait {
+		return s
+	}
+	next, _ := c.h.value.Refresh(ctx)
+	if next.Serial == s.Serial {
+		c.mu.Lock()
+		c.vain = time.Now()
+		c.mu.Unlock()
+	}
+	return next
+}
+
+// noDriver stands where database/sql wants a driver.
+type noDriver struct{}
+
+func (noDriver) Open(string) (driver.Conn, error) {
+	return nil, fault.New(fault.Unsupported, "a Connector opens no other data source")
+}
+
 // want is one value on its way: where it stands, and the reference it is. An
 // err of ErrNotReference means that it is plaintext.
 type want struct {
@@ -583,41 +862,82 @@ func (r *Resolver) want(source, value string) want {
 }
 
 func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
-	secrets, errs := r.all(ctx, []want{w}, false)
-	return secrets[0], errs[0]
+	if w.err != nil {
+		secrets, errs := r.all(ctx, []want{w}, false)
+		return secrets[0], errs[0]
+	}
+	got := r.pipeline.Resolve(ctx, []coord.Reference{w.ref}, cache.Cached)[0]
+	secret, err := r.outcome(ctx, w, got)
+	if err == nil && got.Stale == nil && got.Text != "" && w.value != "" {
+		r.remember(w.value, warm{secret, got.Version.Life})
+	}
+	return secret, err
+}
+
+// remember makes a value known by its text.
+func (r *Resolver) remember(value string, w warm) {
+	if !w.life.Fresh() {
+		return
+	}
+	if _, known := r.warm.Swap(strings.Clone(value), &w); !known && r.warmed.Add(1) > maxWarm {
+		r.warm.Clear()
+		r.warmed.Store(0)
+	}
+}
+
+// plan tells what has to be fetched from what is settled: plaintext, and
+// values that are not references although they should be.
+type plan struct {
+	wants   []want
+	secrets []Secret
+	errs    []error
+	refs    []coord.Reference
+	at      []int // the index of each of refs in wants
+}
+
+func (r *Resolver) plan(ctx context.Context, wants []want) plan {
+	p := plan{wants: wants, secrets: make([]Secret, len(wants)), errs: make([]error, len(wants))}
+	for i, w := range wants {
+		var err error
+		switch {
+		case w.err == nil:
+			p.refs, p.at = append(p.refs, w.ref), append(p.at, i)
+			continue
+		case errors.Is(w.err, ErrNotReference):
+			p.secrets[i], err = r.plaintext(ctx, w)
+		default:
+			err = w.err
+		}
+		if err != nil {
+			p.errs[i] = w.located(err)
+		}
+	}
+	return p
 }
 
 // all resolves wants together. It fetches nothing if one of them is malformed,
 // or, where only all of them are of use, if one cannot be resolved.
 func (r *Resolver) all(ctx context.Context, wants []want, onlyAll bool) ([]Secret, []error) {
-	secrets := make([]Secret, len(wants))
-	errs := make([]error, len(wants))
-	var refs []coord.Reference
-	var at []int // the index of each of refs in wants
-	for i, w := range wants {
-		switch {
-		case w.err == nil:
-			refs, at = append(refs, w.ref), append(at, i)
-		case errors.Is(w.err, ErrNotReference):
-			secrets[i], errs[i] = r.plaintext(ctx, w)
-		default:
-			errs[i] = w.err
+	p := r.plan(ctx, wants)
+	if !malformed(wants) && !(onlyAll && errors.Join(p.errs...) != nil) {
+		for n, got := range r.pipeline.Resolve(ctx, p.refs, cache.Cached) {
+			i := p.at[n]
+			p.secrets[i], p.errs[i] = r.outcome(ctx, wants[i], got)
 		}
 	}
-	if !malformed(wants) && !(onlyAll && errors.Join(errs...) != nil) {
-		for n, got := range r.pipeline.Resolve(ctx, refs) {
-			i := at[n]
-			if errs[i] = got.Err; got.Err == nil {
-				secrets[i], errs[i] = r.fetched(ctx, wants[i], got.Text)
-			}
-		}
+	return p.secrets, p.errs
+}
+
+// outcome hands out what became of a want.
+func (r *Resolver) outcome(ctx context.Context, w want, got pipeline.Result) (Secret, error) {
+	secret, err := Secret{}, got.Err
+	if err == nil {
+		secret, err = r.fetched(ctx, w, got.Text)
 	}
-	for i, err := range errs {
-		if err != nil {
-			errs[i] = wants[i].located(err)
-		}
+	if err != nil {
+		return Secret{}, w.located(err)
 	}
-	return secrets, errs
+	return secret, nil
 }
 
 // malformed reports whether one of wants was meant as a reference and is none.
@@ -926,54 +1246,96 @@ func (d Database) MarshalBinary() ([]byte, error) { return []byte(d.String()), n
 // plaintext. It returns what could be resolved, never nil, beside the joined
 // errors, each naming file, line and key.
 func (r *Resolver) ResolveConfig(ctx context.Context, c *Config) (*Settings, error) {
+	p, err := r.planConfig(c)
+	if err != nil {
+		return p.settings(nil, nil), err
+	}
+	secrets, errs := r.all(ctx, p.wants, false)
+	settings := p.settings(secrets, errs)
+	return settings, errors.Join(append(errs, r.passwordMissing(ctx, c, p.layout))...)
+}
+
+// HandleConfig is [Resolver.ResolveConfig] for Settings that are kept up to
+// date: when a secret changes there are new Settings, and those handed out
+// before stay as they are. The file is not read again.
+func (r *Resolver) HandleConfig(ctx context.Context, c *Config) (*Handle[*Settings], error) {
+	p, err := r.planConfig(c)
+	if err == nil {
+		err = r.passwordMissing(ctx, c, p.layout)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return watch(ctx, r, p.wants, func(secrets []Secret) *Settings { return p.settings(secrets, make([]error, len(secrets))) })
+}
+
+// configPlan is what has to be resolved for a configuration file.
+type configPlan struct {
+	plain  Settings // without what is resolved
+	layout product.Layout
+	items  []product.Item
+	wants  []want // of each of items
+}
+
+func (r *Resolver) planConfig(c *Config) (configPlan, error) {
 	p, entries := product.Product(c.Product), c.entries()
 	layout := product.LayoutOf(p)
-	settings := &Settings{Product: c.Product, Secrets: map[string]Secret{}, Database: Database{
+	plan := configPlan{layout: layout, plain: Settings{Product: c.Product, Database: Database{
 		Driver:   product.Text(p, entries, layout.Driver),
 		URL:      product.Text(p, entries, layout.URL),
 		Username: product.Text(p, entries, layout.Username),
 		Schema:   product.Text(p, entries, layout.Schema),
-	}}
+	}}}
 	file := string(c.Product)
 	if c.Path != "" {
 		file = filepath.Base(c.Path)
 	}
-	items, err := product.Items(p, entries)
-	if err != nil {
-		return settings, &Error{Source: file, Err: err}
+	var err error
+	if plan.items, err = product.Items(p, entries); err != nil {
+		return plan, &Error{Source: file, Err: err}
 	}
-	wants := make([]want, len(items))
-	for i, item := range items {
-		wants[i] = r.wantItem(item)
-		wants[i].source = fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
+	plan.wants = make([]want, len(plan.items))
+	for i, item := range plan.items {
+		plan.wants[i] = r.wantItem(item)
+		plan.wants[i].source = fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
 	}
-	secrets, errs := r.all(ctx, wants, false)
-	fetched := !malformed(wants)
-	for i, item := range items {
+	return plan, nil
+}
+
+// settings puts together what became of the items.
+func (p configPlan) settings(secrets []Secret, errs []error) *Settings {
+	settings := p.plain
+	settings.Secrets = map[string]Secret{}
+	fetched := !malformed(p.wants)
+	for i := range secrets {
+		item := p.items[i]
 		var secret Secret
-		if resolved := errs[i] == nil && (fetched || wants[i].err != nil); resolved {
+		if resolved := errs[i] == nil && (fetched || p.wants[i].err != nil); resolved {
 			secret = secrets[i]
 			settings.Secrets[item.Key] = secret
 		}
 		// A URL or user name can be a reference too, which is none of either.
 		switch db := &settings.Database; item.Key {
-		case layout.Password:
+		case p.layout.Password:
 			db.Password = secret
-		case layout.URL:
+		case p.layout.URL:
 			db.URL = secret.Reveal()
-		case layout.Username:
+		case p.layout.Username:
 			db.Username = secret.Reveal()
-		case layout.Driver:
+		case p.layout.Driver:
 			db.Driver = secret.Reveal()
 		}
 	}
-	return settings, errors.Join(append(errs, r.passwordMissing(ctx, c, settings, layout))...)
+	return &settings
 }
 
 // passwordMissing tells of a database without a password, which some are
 // reached without.
-func (r *Resolver) passwordMissing(ctx context.Context, c *Config, s *Settings, layout product.Layout) error {
-	if _, ok := c.Get(layout.Password); ok || s.Database.URL == "" {
+func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout product.Layout) error {
+	if _, ok := c.Get(layout.Password); ok {
+		return nil
+	}
+	if url, _ := c.Get(layout.URL); url == "" {
 		return nil
 	}
 	if r.strict {

@@ -79,6 +79,16 @@ type VaultOptions struct {
 	// SECRET_STORE_VAULT_TOKEN.
 	Token func(ctx context.Context) (string, error)
 
+	// RenewToken keeps the token that is in use alive, whether from Token or the
+	// environment: from its first use on, a background task asks Vault when it
+	// ends (auth/token/lookup-self) and renews it (auth/token/renew-self) when
+	// two thirds of what is left have passed, up to its max TTL. False: somebody
+	// else renews it, or nobody; the end of a token that has been in use for a
+	// minute is looked up only to be announced. Either way the log is told when a
+	// token has a day left, an hour, and when it has ended. Logins of
+	// VaultKubernetes are replaced before they end and need no such care.
+	RenewToken bool
+
 	// Role is the role of the Kubernetes login. Empty:
 	// SECRET_STORE_VAULT_KUBE_AUTH_ROLE.
 	Role string

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -44,9 +45,10 @@ type session struct {
 type place struct{ region, override string }
 
 type client struct {
-	session  *session
-	api      *secretsmanager.Client
-	endpoint *url.URL
+	session     *session
+	api         *secretsmanager.Client
+	endpoint    *url.URL
+	singlyUntil time.Time // guarded by Backend.mu: batches were refused
 }
 
 // New returns a Backend that does no I/O yet.
@@ -83,17 +85,23 @@ func (b *Backend) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, e
 		return pipeline.Payload{}, err
 	}
 	out, err := c.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &g.Secret})
-	switch {
-	case err != nil:
+	if err != nil {
 		why := explain(err, g, c.endpoint.Host)
 		if useless(err, why) {
 			b.forget(c.session)
 		}
 		return pipeline.Payload{}, why
-	case out.SecretString != nil:
-		return pipeline.Payload{Text: *out.SecretString}, nil
-	case out.SecretBinary != nil:
-		return pipeline.Payload{Text: string(out.SecretBinary)}, nil
+	}
+	return payload(out.SecretString, out.SecretBinary, g)
+}
+
+// payload is the value of a secret, which has one of the two at most.
+func payload(text *string, binary []byte, g coord.Group) (pipeline.Payload, error) {
+	switch {
+	case text != nil:
+		return pipeline.Payload{Text: *text}, nil
+	case binary != nil:
+		return pipeline.Payload{Text: string(binary)}, nil
 	}
 	return pipeline.Payload{}, fault.New(fault.NotFound, "secret %q in region %q has no value", g.Secret, g.Region)
 }

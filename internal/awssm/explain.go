@@ -126,6 +126,8 @@ func explainCode(api smithy.APIError, g coord.Group, status int) *fault.Error {
 		return fault.New(fault.Unavailable, "AWS throttles the calls")
 	case refusesSignature(code):
 		return fault.New(fault.Unauthenticated, "AWS refuses the signature: the secret access key is wrong, or this machine's clock is off by more than 5 minutes")
+	case ofKey(code, message):
+		return keyDenied(g)
 	}
 	switch code {
 	case "ResourceNotFoundException":
@@ -143,8 +145,6 @@ func explainCode(api smithy.APIError, g coord.Group, status int) *fault.Error {
 		return fault.New(fault.Syntax, "AWS does not accept %q as secretId%s", g.Secret, otherRegion(g))
 	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation":
 		return denied(g, message)
-	case "DecryptionFailure", "KMSAccessDeniedException", "KMSInvalidStateException", "KMSNotFoundException", "KMSDisabledException":
-		return keyDenied(g)
 	case "ExpiredTokenException", "ExpiredToken":
 		return fault.New(fault.Unauthenticated, "the AWS session token has expired: renew the credentials")
 	case "UnrecognizedClientException", "InvalidClientTokenId", "MissingAuthenticationTokenException", "MissingAuthenticationToken",
@@ -184,12 +184,19 @@ func refusesSignature(code string) bool {
 	return false
 }
 
-// denied tells a missing permission on the secret from one on its key. The
-// message also names the secret, which may itself be called after a key.
-func denied(g coord.Group, message string) *fault.Error {
-	if strings.Contains(message, "Access to KMS") || strings.Contains(message, "perform: kms:") {
-		return keyDenied(g)
+// ofKey tells a missing permission on a secret's key from one on the secret.
+// The message also names the secret, which may itself be called after a key.
+func ofKey(code, message string) bool {
+	switch code {
+	case "DecryptionFailure", "KMSAccessDeniedException", "KMSInvalidStateException", "KMSNotFoundException", "KMSDisabledException":
+		return true
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation":
+		return strings.Contains(message, "Access to KMS") || strings.Contains(message, "perform: kms:")
 	}
+	return false
+}
+
+func denied(g coord.Group, message string) *fault.Error {
 	explicit := ""
 	if strings.Contains(message, "explicit deny") {
 		explicit = "; a policy denies it explicitly, which no permission outweighs"

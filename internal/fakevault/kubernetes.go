@@ -172,9 +172,9 @@ func (b *kubernetes) login(q *request) (*reply, *failure) {
 	}
 
 	// The cluster takes its time, and others must not wait for it.
-	config := *b.config
+	config, client := *b.config, b.config.client(b.server.cluster)
 	b.server.mu.Unlock()
-	reviewed := config.review(q.ctx, jwt, role.audience)
+	reviewed := config.review(q.ctx, client, jwt, role.audience)
 	b.server.mu.Lock()
 	if reviewed != account {
 		return nil, fail(http.StatusForbidden, "permission denied")

@@ -7,6 +7,8 @@
 // [New] starts one. Set it up over its HTTP API, as one would the real server,
 // or with [Server.Put]. [Server.Fail], [Server.Latency] and [Server.Intercept]
 // make it misbehave, [Server.Requests] tells what it was asked.
+//
+// [NewUnplugged] makes one without sockets, for simulations with testing/synctest.
 package fakevault
 
 import (
@@ -26,7 +28,8 @@ import (
 // A Server is a fake Vault, listening on loopback until it is closed. It is
 // safe for concurrent use.
 type Server struct {
-	web       *httptest.Server
+	handler   http.Handler
+	web       *httptest.Server // nil if it is unplugged
 	rootToken string
 	unsealKey string
 	closed    chan struct{}
@@ -41,20 +44,21 @@ type Server struct {
 	policies map[string]*policy
 	tokens   map[string]*token
 	entities map[string]string // entity id by mount accessor and alias
+	cluster  http.Handler      // nil: the one that a login's configuration names
 }
 
 // New starts a server over plain http: unsealed, with the KV engine version 2
 // at secret/.
 func New() *Server {
 	s := newServer()
-	s.web.Start()
+	s.web = httptest.NewServer(s.handler)
 	return s
 }
 
 // NewTLS is New over https. Clients have to trust [Server.CertPEM].
 func NewTLS() *Server {
 	s := newServer()
-	s.web.StartTLS()
+	s.web = httptest.NewTLSServer(s.handler)
 	return s
 }
 
@@ -80,17 +84,22 @@ func newServer() *Server {
 	// with a redirect to the clean one.
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/", s.serveAPI)
-	s.web = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if !s.control.interfere(w, r, s.closed) {
 			mux.ServeHTTP(w, r)
 		}
-	}))
+	})
 	return s
 }
 
 // URL returns the server's base URL, without a trailing slash.
-func (s *Server) URL() string { return s.web.URL }
+func (s *Server) URL() string {
+	if s.web == nil {
+		return "https://vault.example"
+	}
+	return s.web.URL
+}
 
 // RootToken returns a token that may do everything and never expires.
 func (s *Server) RootToken() string { return s.rootToken }
@@ -110,7 +119,9 @@ func (s *Server) Close() {
 	default:
 		close(s.closed)
 	}
-	s.web.Close()
+	if s.web != nil {
+		s.web.Close()
+	}
 }
 
 // SetClock makes now the server's clock, by which tokens expire and versions

@@ -92,7 +92,7 @@ func (a *audiences) UnmarshalJSON(text []byte) error {
 // review asks the cluster whose JWT it is, with the TokenReview of
 // https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/.
 // The answer is the zero account unless the cluster vouches for it.
-func (c kubeConfig) review(ctx context.Context, jwt, audience string) account {
+func (c kubeConfig) review(ctx context.Context, client *http.Client, jwt, audience string) account {
 	spec := map[string]any{"token": jwt}
 	if audience != "" {
 		spec["audiences"] = []string{audience}
@@ -116,7 +116,6 @@ func (c kubeConfig) review(ctx context.Context, jwt, audience string) account {
 	}
 	r.Header.Set("Authorization", "Bearer "+bearer)
 
-	client := c.client()
 	defer client.CloseIdleConnections()
 	answer, err := client.Do(r)
 	if err != nil {
@@ -151,8 +150,12 @@ func (c kubeConfig) review(ctx context.Context, jwt, audience string) account {
 	return account{namespace: parts[0], name: parts[1], uid: status.User.UID}
 }
 
-// client returns one that trusts the cluster's CA.
-func (c kubeConfig) client() *http.Client {
+// client returns one that asks cluster, or over the network and trusting the
+// configured CA if that is nil.
+func (c kubeConfig) client(cluster http.Handler) *http.Client {
+	if cluster != nil {
+		return &http.Client{Transport: unplugged{cluster}}
+	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.ca != "" {
 		config.RootCAs = x509.NewCertPool()

@@ -14,7 +14,8 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// Group runs at most one flight per key at a time. It is safe for concurrent
+// Group runs at most one flight per key at a time; one that nobody waits for
+// any more does not count. It is safe for concurrent
 // use.
 type Group[K comparable, V any] struct {
 	timeout time.Duration
@@ -30,6 +31,8 @@ type call[V any] struct {
 	cancel  context.CancelFunc
 	waiters int           // guarded by Group.mu
 	last    error         // guarded by Group.mu: the latest failed attempt
+	next    *call[V]      // guarded by Group.mu: begins when this one has ended
+	start   func()        // nil once it has begun
 	done    chan struct{} // closed when value and err are set
 	value   V
 	err     error
@@ -62,18 +65,57 @@ func (g *Group[K, V]) Join(ctx context.Context, key K, run Run[V]) Waiter[K, V] 
 	}
 	c := g.calls[key]
 	if c == nil {
-		c = &call[V]{done: make(chan struct{})}
+		c = g.prepare(ctx, key, run)
+		g.begin(key, c)
+	}
+	c.waiters++
+	return Waiter[K, V]{group: g, key: key, call: c}
+}
+
+// JoinNext is Join for a caller to whom what is already under way is too old:
+// the flight begins after the call. All who come while another is under way
+// share the one after it.
+func (g *Group[K, V]) JoinNext(ctx context.Context, key K, run Run[V]) Waiter[K, V] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return Waiter[K, V]{group: g}
+	}
+	c := g.calls[key]
+	switch {
+	case c == nil:
+		c = g.prepare(ctx, key, run)
+		g.begin(key, c)
+	case c.next == nil:
+		c.next = g.prepare(ctx, key, run)
+		c = c.next
+	default:
+		c = c.next
+	}
+	c.waiters++
+	return Waiter[K, V]{group: g, key: key, call: c}
+}
+
+// prepare makes a call that has not begun.
+func (g *Group[K, V]) prepare(ctx context.Context, key K, run Run[V]) *call[V] {
+	c := &call[V]{done: make(chan struct{}), cancel: func() {}}
+	c.start = func() {
 		var flight context.Context
 		if flight = context.WithoutCancel(ctx); g.timeout > 0 {
 			flight, c.cancel = context.WithTimeout(flight, g.timeout)
 		} else {
 			flight, c.cancel = context.WithCancel(flight)
 		}
-		g.calls[key] = c
 		g.flying.Go(func() { g.fly(flight, key, c, run) })
 	}
-	c.waiters++
-	return Waiter[K, V]{group: g, key: key, call: c}
+	return c
+}
+
+// begin starts a call; the caller holds the lock.
+func (g *Group[K, V]) begin(key K, c *call[V]) {
+	g.calls[key] = c
+	c.start()
+	c.start = nil
 }
 
 func (g *Group[K, V]) fly(ctx context.Context, key K, c *call[V], run Run[V]) {
@@ -116,19 +158,28 @@ func (w Waiter[K, V]) Wait(ctx context.Context) (V, error) {
 // leave gives the place up and returns the latest failed attempt. The last one
 // out ends the flight, and nobody joins it any more.
 func (w Waiter[K, V]) leave() error {
-	w.group.mu.Lock()
-	defer w.group.mu.Unlock()
-	if w.call.waiters--; w.call.waiters == 0 {
-		w.call.cancel()
-		w.group.forget(w.key, w.call)
+	g, c := w.group, w.call
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.waiters--; c.waiters == 0 {
+		if before := g.calls[w.key]; before != nil && before.next == c {
+			before.next = nil
+		}
+		c.cancel()
+		g.forget(w.key, c)
 	}
-	return w.call.last
+	return c.last
 }
 
-// forget takes c off the map; the caller holds the lock.
+// forget takes c off the map and starts the one after it; the caller holds the
+// lock.
 func (g *Group[K, V]) forget(key K, c *call[V]) {
-	if g.calls[key] == c {
-		delete(g.calls, key)
+	if g.calls[key] != c {
+		return
+	}
+	delete(g.calls, key)
+	if next := c.next; next != nil && !g.closed {
+		g.begin(key, next)
 	}
 }
 
@@ -138,6 +189,10 @@ func (g *Group[K, V]) Close() {
 	g.closed = true
 	for _, c := range g.calls {
 		c.cancel()
+		if next := c.next; next != nil {
+			next.err = closed()
+			close(next.done)
+		}
 	}
 	g.mu.Unlock()
 	g.flying.Wait()

@@ -130,3 +130,85 @@ func TestAPanicBecomesAnErrorThatQuotesNothing(t *testing.T) {
 	require.NotContains(t, err.Error()+log.String(), "hunter2")
 	require.Contains(t, log.String(), "flight_test.go", "the place is logged")
 }
+
+func TestTheNextFlightBeginsAfterTheCallAndIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		start := time.Now()
+		var runs atomic.Int32
+		run := func(context.Context, func(error)) (int, error) {
+			n := int(runs.Add(1))
+			time.Sleep(time.Second)
+			return n, nil
+		}
+		first := g.Join(t.Context(), "k", run)
+		time.Sleep(time.Second / 2)
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				got, err := g.JoinNext(t.Context(), "k", run).Wait(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, 2, got)
+				require.Equal(t, 2*time.Second, time.Since(start))
+			})
+		}
+		got, err := first.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, got)
+		callers.Wait()
+
+		got, err = g.JoinNext(t.Context(), "k", run).Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 3, got)
+	})
+}
+
+func TestTheNextFlightBeginsWhenNobodyWaitsForTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		hang := func(ctx context.Context, _ func(error)) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		first := g.Join(short, "k", hang)
+		next := g.JoinNext(t.Context(), "k", func(context.Context, func(error)) (int, error) { return 2, nil })
+		_, err := first.Wait(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		got, err := next.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 2, got)
+	})
+}
+
+func TestANextFlightThatNobodyWaitsForIsNotMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		var runs atomic.Int32
+		run := func(context.Context, func(error)) (int, error) {
+			time.Sleep(time.Second)
+			return int(runs.Add(1)), nil
+		}
+		first := g.Join(t.Context(), "k", run)
+		short, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		_, err := g.JoinNext(short, "k", run).Wait(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		_, err = first.Wait(t.Context())
+		require.NoError(t, err)
+		synctest.Wait()
+		require.EqualValues(t, 1, runs.Load())
+	})
+}
+
+func TestCloseEndsTheNextFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		hang := func(ctx context.Context, _ func(error)) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
+		first := g.Join(t.Context(), "k", hang)
+		next := g.JoinNext(t.Context(), "k", hang)
+		g.Close()
+		_, err := first.Wait(t.Context())
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = next.Wait(t.Context())
+		require.ErrorIs(t, err, fault.Unavailable)
+	})
+}

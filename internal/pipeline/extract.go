@@ -65,8 +65,8 @@ func lookup(doc, pointer, what string) (string, error) {
 func (p *Pipeline) warnWhole(r coord.Reference, text string) {
 	switch {
 	case strings.HasPrefix(strings.TrimSpace(text), "{") && jsonscan.Valid([]byte(text)) == nil:
-		p.log.Warn("the whole secret is a JSON object: is the secretPointer missing?", "reference", r.String())
+		p.Log.Warn("the whole secret is a JSON object: is the secretPointer missing?", "reference", r.String())
 	case strings.HasSuffix(text, "\n"):
-		p.log.Warn("the secret ends in a newline, which is part of the password", "reference", r.String())
+		p.Log.Warn("the secret ends in a newline, which is part of the password", "reference", r.String())
 	}
 }

@@ -5,13 +5,14 @@ package pipeline
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/seed74218947/secretref/internal/cache"
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/flight"
 	"github.com/seed74218947/secretref/internal/retry"
 )
 
@@ -37,61 +38,85 @@ type Backend interface {
 // Event tells about one finished fetch.
 type Event struct {
 	Group    coord.Group
+	Ask      cache.Ask
 	Start    time.Time
 	Duration time.Duration
 	Attempts int
 	Err      error
 }
 
-// Pipeline is safe for concurrent use.
-type Pipeline struct {
-	backends map[coord.Kind]Backend
-	limits   map[coord.Kind]*semaphore.Weighted
-	flights  *flight.Group[coord.Group, Payload]
-	timeout  time.Duration
-	log      *slog.Logger
-	onFetch  func(Event)
+// Version is what one fetch brought.
+type Version = cache.Version[Payload]
+
+// Settings say how a Pipeline works.
+type Settings struct {
+	// Timeout is how long a fetch, with all its attempts, may take; the wait for
+	// its turn does not count.
+	Timeout time.Duration
+
+	// TTL and MaxStale say how long what was fetched is used; see package cache.
+	TTL, MaxStale time.Duration
+
+	Known   cache.Known[coord.Group, Payload] // may be nil
+	Log     *slog.Logger
+	OnFetch func(Event) // may be nil
 }
 
-// New returns a Pipeline over the backends. A fetch, with all its attempts,
-// ends after timeout; the wait for its turn does not count. onFetch may be nil.
-func New(backends map[coord.Kind]Backend, timeout time.Duration, log *slog.Logger, onFetch func(Event)) *Pipeline {
-	p := &Pipeline{
-		backends: backends,
-		limits:   make(map[coord.Kind]*semaphore.Weighted, len(backends)),
-		flights:  flight.New[coord.Group, Payload](0, log),
-		timeout:  timeout,
-		log:      log,
-		onFetch:  onFetch,
-	}
+// most is how many secrets are kept in memory.
+const most = 4096
+
+// Pipeline is safe for concurrent use.
+type Pipeline struct {
+	Settings
+	backends map[coord.Kind]Backend
+	limits   map[coord.Kind]*semaphore.Weighted
+	cache    *cache.Cache[coord.Group, Payload]
+}
+
+// New returns a Pipeline over the backends.
+func New(backends map[coord.Kind]Backend, s Settings) *Pipeline {
+	p := &Pipeline{Settings: s, backends: backends, limits: make(map[coord.Kind]*semaphore.Weighted, len(backends))}
 	for kind := range backends {
 		p.limits[kind] = semaphore.NewWeighted(perBackend)
 	}
+	p.cache = cache.New(cache.Settings[coord.Group, Payload]{
+		TTL: s.TTL, MaxStale: s.MaxStale, Most: most, Known: s.Known, Log: s.Log,
+		Keep:  func(g coord.Group) bool { return g.Kind != coord.Keyring }, // it is as near as memory
+		Equal: func(a, b Payload) bool { return a.Text == b.Text && maps.Equal(a.Values, b.Values) },
+		Name:  coord.Group.Reference,
+	}, p.fly)
 	return p
 }
 
 // Close ends all fetches and returns when they have ended.
-func (p *Pipeline) Close() { p.flights.Close() }
+func (p *Pipeline) Close() { p.cache.Close() }
+
+// Changed gets a token when what is in memory has changed.
+func (p *Pipeline) Changed() <-chan struct{} { return p.cache.Changed }
 
 // Result is the outcome for one reference.
 type Result struct {
 	Text string
 	Err  error
+
+	Version *Version // which the text was taken from; nil with an Err
+	Stale   error    // why the text is not newer; nil if it is as it should be
 }
 
 // Resolve returns a result for each reference, in order. References into one
 // group see one version of it.
-func (p *Pipeline) Resolve(ctx context.Context, refs []coord.Reference) []Result {
+func (p *Pipeline) Resolve(ctx context.Context, refs []coord.Reference, mode cache.Mode) []Result {
 	results := make([]Result, len(refs))
 	groups, members := plan(refs)
-	fetched := p.fetch(ctx, groups)
-	for g, got := range fetched {
+	for g, got := range p.fetch(ctx, groups, mode) {
 		for _, i := range members[g] {
-			if got.err != nil {
-				results[i].Err = got.err
+			if got.Version == nil {
+				results[i].Err = got.Err
 				continue
 			}
-			results[i].Text, results[i].Err = p.extract(got.payload, refs[i])
+			r := &results[i]
+			r.Version, r.Stale = got.Version, got.Err
+			r.Text, r.Err = p.extract(got.Version.Value, refs[i])
 		}
 	}
 	return results
@@ -114,29 +139,22 @@ func plan(refs []coord.Reference) (groups []coord.Group, members [][]int) {
 	return groups, members
 }
 
-type fetched struct {
-	payload Payload
-	err     error
-}
-
 // fetch gets all groups side by side; callers who ask for the same group at
 // the same time share its flight.
-func (p *Pipeline) fetch(ctx context.Context, groups []coord.Group) []fetched {
-	out := make([]fetched, len(groups))
-	waiters := make([]flight.Waiter[coord.Group, Payload], len(groups))
+func (p *Pipeline) fetch(ctx context.Context, groups []coord.Group, mode cache.Mode) []cache.Got[Payload] {
+	out := make([]cache.Got[Payload], len(groups))
+	waiters := make([]cache.Waiter[coord.Group, Payload], len(groups))
 	for i, g := range groups {
-		waiters[i] = p.flights.Join(ctx, g, func(ctx context.Context, failed func(error)) (Payload, error) {
-			return p.fly(ctx, g, failed)
-		})
+		waiters[i] = p.cache.Ask(ctx, g, mode)
 	}
 	for i, w := range waiters {
-		out[i].payload, out[i].err = w.Wait(ctx)
+		out[i] = w.Wait(ctx)
 	}
 	return out
 }
 
 // fly is one flight: all attempts to fetch one group.
-func (p *Pipeline) fly(ctx context.Context, g coord.Group, failed func(error)) (payload Payload, err error) {
+func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed func(error)) (payload Payload, err error) {
 	backend := p.backends[g.Kind]
 	if backend == nil {
 		return Payload{}, fault.New(fault.Unsupported, "no %s store is configured", g.Kind)
@@ -146,31 +164,36 @@ func (p *Pipeline) fly(ctx context.Context, g coord.Group, failed func(error)) (
 		return Payload{}, fault.New(fault.Unavailable, "nobody waited for its turn among the %d fetches at a time", perBackend).Because(err)
 	}
 	defer limit.Release(1)
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 
-	event := Event{Group: g, Start: time.Now()}
-	event.Attempts, err = retry.Do(ctx, func(ctx context.Context) error {
+	event := Event{Group: g, Ask: ask, Start: time.Now()}
+	attempt := func(ctx context.Context) error {
 		var err error
 		if payload, err = backend.Fetch(ctx, g); err != nil {
 			failed(err)
 		}
 		return err
-	})
+	}
+	if event.Attempts = 1; ask.Covered {
+		err = attempt(ctx)
+	} else {
+		event.Attempts, err = retry.Do(ctx, attempt)
+	}
 	event.Duration, event.Err = time.Since(event.Start), err
 	p.report(ctx, event)
 	return payload, err
 }
 
 func (p *Pipeline) report(ctx context.Context, e Event) {
-	if p.log.Enabled(ctx, slog.LevelDebug) {
+	if p.Log.Enabled(ctx, slog.LevelDebug) {
 		attrs := []any{"backend", e.Group.Kind.String(), "reference", e.Group.Reference(), "duration", e.Duration, "attempts", e.Attempts}
 		if e.Err != nil {
 			attrs = append(attrs, "error", e.Err.Error())
 		}
-		p.log.DebugContext(ctx, "fetch", attrs...)
+		p.Log.DebugContext(ctx, "fetch", attrs...)
 	}
-	if p.onFetch != nil {
-		p.onFetch(e)
+	if p.OnFetch != nil {
+		p.OnFetch(e)
 	}
 }

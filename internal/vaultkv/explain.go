@@ -29,9 +29,7 @@ func (c *client) payload(ctx context.Context, token string, g coord.Group, got a
 		return pipeline.Payload{}, c.unavailable(got)
 	case got.status == http.StatusNotFound:
 		return pipeline.Payload{}, c.missing(ctx, token, g, got.body)
-	case got.status == http.StatusForbidden && strings.Contains(said, "invalid token"),
-		got.status == http.StatusUnauthorized,
-		strings.Contains(said, "missing client token"):
+	case unknownToken(got.status, said):
 		return pipeline.Payload{}, invalidToken(g)
 	case got.status == http.StatusForbidden:
 		return pipeline.Payload{}, fault.New(fault.Denied, "the token's policies lack: path %q { capabilities = [\"read\"] } "+
@@ -40,6 +38,13 @@ func (c *client) payload(ctx context.Context, token string, g coord.Group, got a
 		return pipeline.Payload{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
 	}
 	return pipeline.Payload{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?", c.endpoint.Host, got.status)
+}
+
+// unknownToken tells a token that Vault does not know from one that may not do
+// what it was shown for.
+func unknownToken(status int, said string) bool {
+	return status == http.StatusForbidden && strings.Contains(said, "invalid token") ||
+		status == http.StatusUnauthorized || strings.Contains(said, "missing client token")
 }
 
 func invalidToken(g coord.Group) error {

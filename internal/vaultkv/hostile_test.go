@@ -19,7 +19,8 @@ import (
 
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/pipeline"
+	"github.com/seed74218947/secretref/internal/jsonscan"
+	"github.com/seed74218947/secretref/internal/retry"
 	"github.com/seed74218947/secretref/internal/transport"
 	"github.com/seed74218947/secretref/internal/vaultkv"
 )
@@ -30,9 +31,10 @@ const (
 	good   = `{"data":{"data":{"k":"v"},"metadata":{"version":1}}}`
 )
 
-// resolver is a pipeline with Vault behind it.
+// resolver is the backend, and the attempts that the pipeline would make.
 type resolver struct {
-	*pipeline.Pipeline
+	*vaultkv.Backend
+	timeout  time.Duration
 	attempts atomic.Int32 // of the last fetch
 }
 
@@ -42,26 +44,32 @@ func newResolver(t *testing.T, settings vaultkv.Settings, timeout time.Duration,
 	}
 	settings.Timeout = timeout
 	log := slog.New(slog.DiscardHandler)
-	backend := vaultkv.New(settings, &transport.Policy{Allow: allow, Log: log}, log)
-	r := &resolver{}
-	r.Pipeline = pipeline.New(map[coord.Kind]pipeline.Backend{coord.Vault: backend}, timeout, log, func(e pipeline.Event) {
-		r.attempts.Store(int32(e.Attempts))
-	})
-	t.Cleanup(func() {
-		r.Close()
-		backend.Close()
-	})
+	r := &resolver{Backend: vaultkv.New(settings, &transport.Policy{Allow: allow, Log: log}, log), timeout: timeout}
+	t.Cleanup(r.Close)
 	return r
 }
 
 // get resolves the key k of secret/db.
 func (r *resolver) get(t *testing.T, endpoint, auth string) (string, error) {
 	t.Helper()
-	got := r.Resolve(t.Context(), []coord.Reference{{Kind: coord.Vault, Mount: "secret", Path: "db", Key: "k", Endpoint: endpoint, Auth: auth}})
-	if got[0].Err != nil {
-		require.NotContains(t, got[0].Err.Error(), canary)
+	return r.read(t, coord.Group{Kind: coord.Vault, Mount: "secret", Path: "db", Endpoint: endpoint, Auth: auth})
+}
+
+func (r *resolver) read(t *testing.T, g coord.Group) (text string, err error) {
+	ctx, cancel := context.WithTimeout(t.Context(), r.timeout)
+	defer cancel()
+	attempts, err := retry.Do(ctx, func(ctx context.Context) error {
+		got, err := r.Fetch(ctx, g)
+		if err == nil {
+			text, err = jsonscan.LookupScalar([]byte(got.Text), "/k")
+		}
+		return err
+	})
+	r.attempts.Store(int32(attempts))
+	if err != nil {
+		require.NotContains(t, err.Error(), canary)
 	}
-	return got[0].Text, got[0].Err
+	return text, err
 }
 
 func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {

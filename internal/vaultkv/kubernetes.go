@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"strings"
@@ -32,8 +33,20 @@ const (
 	defaultJWTPath  = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 )
 
+const (
+	// earlyWait is how long one caller waits for a new token while the old one is
+	// still good. It leaves time for the read where a caller has 3 s for both.
+	earlyWait = 2 * time.Second
+	// margin is how long before its end a token is not used any more, so that a
+	// request arrives with it; for short ones it is a tenth.
+	margin = 10 * time.Second
+)
+
 // kubernetesLogin exchanges the pod's service account token for one of Vault,
-// once for all who ask.
+// once for all who ask. A token is replaced, not renewed: a login costs one call
+// as well, shows Vault the pod's present token, and knows no max TTL. Nothing
+// runs in the background: from two thirds of a token's life on, one of those who
+// ask for it makes the login, and the others go on with the old one.
 type kubernetesLogin struct {
 	settings Settings
 	server   *server
@@ -42,11 +55,13 @@ type kubernetesLogin struct {
 
 	mu      sync.Mutex
 	current lease
+	next    time.Time // when to try to replace current early; zero: never
 }
 
-// lease is a token with its end; a zero end is none.
+// lease is a token with its times; zero times never come.
 type lease struct {
 	token string
+	stale time.Time // it is better replaced from then on
 	ends  time.Time
 }
 
@@ -60,7 +75,16 @@ func newKubernetes(settings Settings, s *server, log *slog.Logger) *kubernetesLo
 
 func (k *kubernetesLogin) close() { k.logins.Close() }
 
-func (k *kubernetesLogin) token(ctx context.Context) (string, error) { return k.again(ctx, "") }
+func (k *kubernetesLogin) used(string) {}
+
+func (k *kubernetesLogin) token(ctx context.Context) (string, error) {
+	if old, due := k.claim(); due {
+		if _, err := k.replace(ctx, old.token, once); err != nil && ctx.Err() == nil {
+			k.postpone(ctx, old, err)
+		}
+	}
+	return k.again(ctx, "")
+}
 
 // again returns the present token unless it is the refused one or has ended.
 func (k *kubernetesLogin) again(ctx context.Context, refused string) (string, error) {
@@ -68,14 +92,50 @@ func (k *kubernetesLogin) again(ctx context.Context, refused string) (string, er
 	if present.good(refused) {
 		return present.token, nil
 	}
-	// One flight replaces one token, for all who were refused with it. It has
-	// the retries, too: those of all who wait would be as many logins.
-	got, err := k.logins.Join(ctx, present.token, func(ctx context.Context, failed func(error)) (lease, error) {
-		if l := k.present(); l.good(present.token) {
+	// The retries are in the flight: those of all who wait would be as many
+	// logins.
+	got, err := k.replace(ctx, present.token, retry.Do)
+	return got.token, err
+}
+
+// claim reports whether it is for the caller to replace the present token
+// before it ends. While one does, the others have no reason to wait.
+func (k *kubernetesLogin) claim() (lease, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	if !k.current.good("") || k.next.IsZero() || now.Before(k.next) {
+		return lease{}, false
+	}
+	k.next = now.Add(earlyWait)
+	return k.current, true
+}
+
+// postpone puts the next early login off after one that failed. The pauses
+// shorten with what is left, so that there are not many of them, nor none in
+// time.
+func (k *kubernetesLogin) postpone(ctx context.Context, old lease, err error) {
+	pause := max(time.Until(old.ends)/3, time.Second)
+	pause -= rand.N(pause / 4) // the pods of a cluster fail at one time
+	asked, _ := fault.Transient(err)
+	k.mu.Lock()
+	if k.current.token == old.token {
+		k.next = time.Now().Add(max(pause, asked))
+	}
+	k.mu.Unlock()
+	k.log.WarnContext(ctx, "no new vault login; the old one is used on until it ends", "host", k.server.endpoint.Host,
+		"ends", stamp(old.ends), "error", err.Error())
+}
+
+// replace makes a login in place of the old token. One flight replaces one
+// token, for all who were refused with it.
+func (k *kubernetesLogin) replace(ctx context.Context, old string, try func(context.Context, func(context.Context) error) (int, error)) (lease, error) {
+	return k.logins.Join(ctx, old, func(ctx context.Context, failed func(error)) (lease, error) {
+		if l := k.present(); l.good(old) {
 			return l, nil // another flight ended just before this one began
 		}
 		var made lease
-		_, err := retry.Do(ctx, func(ctx context.Context) (err error) {
+		_, err := try(ctx, func(ctx context.Context) (err error) {
 			if made, err = k.login(ctx); err != nil {
 				failed(err)
 			}
@@ -83,12 +143,18 @@ func (k *kubernetesLogin) again(ctx context.Context, refused string) (string, er
 		})
 		if err == nil {
 			k.mu.Lock()
-			k.current = made
+			k.current, k.next = made, made.stale
 			k.mu.Unlock()
 		}
 		return made, err
 	}).Wait(ctx)
-	return got.token, err
+}
+
+// once is retry.Do for a login that can wait.
+func once(ctx context.Context, attempt func(context.Context) error) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, earlyWait)
+	defer cancel()
+	return 1, attempt(ctx)
 }
 
 func (k *kubernetesLogin) present() lease {
@@ -132,12 +198,14 @@ func (k *kubernetesLogin) login(ctx context.Context) (lease, error) {
 	return k.leased(ctx, secret.Auth, start, path, role), nil
 }
 
-// leased ends a token's life early enough for a request to arrive with it.
+// leased returns the token of a login that began at start.
 func (k *kubernetesLogin) leased(ctx context.Context, auth *api.SecretAuth, start time.Time, path, role string) lease {
 	made := lease{token: auth.ClientToken}
 	d := time.Duration(auth.LeaseDuration) * time.Second
 	if d > 0 {
-		made.ends = start.Add(d - d/10)
+		// Pods that start together do not all log in again together.
+		made.stale = start.Add(d*2/3 - rand.N(d/20))
+		made.ends = start.Add(d - min(d/10, margin))
 	}
 	k.log.DebugContext(ctx, "vault login", "host", k.server.endpoint.Host, "auth", path, "role", role, "lease", d)
 	return made

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/coord"
@@ -163,12 +164,13 @@ func TestALoginThatPassesIsTriedOnceForAllWhoWait(t *testing.T) {
 		}
 	})
 	r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "x")}, 20*time.Second, nil)
-	refs := make([]coord.Reference, 100)
-	for i := range refs {
-		refs[i] = coord.Reference{Kind: coord.Vault, Mount: "secret", Path: fmt.Sprint(i), Key: "k", Endpoint: s.URL, Auth: coord.KubernetesAuth}
+	var readers sync.WaitGroup
+	for i := range 100 {
+		readers.Go(func() {
+			_, err := r.read(t, coord.Group{Kind: coord.Vault, Mount: "secret", Path: fmt.Sprint(i), Endpoint: s.URL, Auth: coord.KubernetesAuth})
+			assert.NoError(t, err)
+		})
 	}
-	for _, got := range r.Resolve(t.Context(), refs) {
-		require.NoError(t, got.Err)
-	}
+	readers.Wait()
 	require.EqualValues(t, 3, logins.Load())
 }

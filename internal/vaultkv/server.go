@@ -33,7 +33,7 @@ type server struct {
 // newServer takes of the environment what concerns TLS, the namespace and
 // additional headers; not an address, a proxy or a token, which would send the
 // request elsewhere than the reference says.
-func newServer(endpoint *url.URL, namespace string, policy *transport.Policy) (*server, error) {
+func newServer(endpoint *url.URL, settings Settings, policy *transport.Policy) (*server, error) {
 	config := api.DefaultConfig()
 	if config.Error != nil {
 		return nil, badEnvironment()
@@ -51,6 +51,9 @@ func newServer(endpoint *url.URL, namespace string, policy *transport.Policy) (*
 
 	// The guard goes around the transport only now that TLS is configured.
 	s := &server{endpoint: endpoint, guard: &transport.Guard{Base: transport.NewOpening(base), Approve: policy.Redirects(), MaxBody: maxBody}}
+	if settings.Transport != nil {
+		s.guard.Base = settings.Transport
+	}
 	config.HttpClient = &http.Client{
 		Transport: s.guard,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -68,8 +71,8 @@ func newServer(endpoint *url.URL, namespace string, policy *transport.Policy) (*
 		return nil, badEnvironment()
 	}
 	s.api.ClearToken()
-	if namespace != "" {
-		s.api.SetNamespace(namespace)
+	if settings.Namespace != "" {
+		s.api.SetNamespace(settings.Namespace)
 	}
 	return s, nil
 }

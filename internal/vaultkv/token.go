@@ -3,13 +3,16 @@ package vaultkv
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/hashicorp/vault/api"
 
 	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/transport"
 )
 
 // TokenVariable is where the products look for a token.
@@ -17,14 +20,67 @@ const TokenVariable = "SECRET_STORE_VAULT_TOKEN"
 
 const dropped = "container entrypoints often drop variables whose name contains SECRET or TOKEN"
 
-// staticToken is a token that somebody else looks after.
+// staticToken is a token that somebody else gives out. What is in use is
+// watched, in the background.
 type staticToken struct {
 	source func(context.Context) (string, error) // nil: the variable
+	watch  func(ctx context.Context, token string)
+
+	mu       sync.Mutex
+	given    string             // the last one
+	watched  string             // equal to given, or empty
+	stop     context.CancelFunc // of the watch
+	closed   bool
+	watching sync.WaitGroup
 }
 
-func (s staticToken) close() {}
+func newStatic(settings Settings, s *server, policy *transport.Policy, log *slog.Logger) *staticToken {
+	return &staticToken{source: settings.Token, stop: func() {}, watch: func(ctx context.Context, token string) {
+		w := &watcher{server: s, policy: policy, log: log, token: token, renews: settings.RenewToken}
+		w.run(ctx)
+	}}
+}
 
-func (s staticToken) token(ctx context.Context) (string, error) {
+func (s *staticToken) token(ctx context.Context) (string, error) {
+	token, err := s.read(ctx)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.given = token; s.watched != token {
+		s.stop() // it has been replaced
+		s.watched = ""
+	}
+	return token, nil
+}
+
+// used begins the watch over a token, unless there is one, or the token has
+// been replaced while it was used.
+func (s *staticToken) used(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if token != s.given || token == s.watched || s.closed {
+		return
+	}
+	// It goes on when the fetch, and whatever that belongs to, has ended.
+	ctx, cancel := context.WithCancel(context.Background())
+	s.watched, s.stop = token, cancel
+	s.watching.Go(func() {
+		defer cancel()
+		s.watch(ctx, token)
+	})
+}
+
+func (s *staticToken) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.stop()
+	s.mu.Unlock()
+	s.watching.Wait()
+}
+
+func (s *staticToken) read(ctx context.Context) (string, error) {
 	if s.source == nil {
 		return fromEnvironment()
 	}
@@ -67,7 +123,7 @@ func unprintable(token string) bool {
 }
 
 // again asks the source once more: a caller's function may know a newer one.
-func (s staticToken) again(ctx context.Context, refused string) (string, error) {
+func (s *staticToken) again(ctx context.Context, refused string) (string, error) {
 	if s.source == nil {
 		return "", nil
 	}

@@ -18,12 +18,14 @@ import (
 // Settings say who asks. An empty field is read from the environment when it
 // is needed.
 type Settings struct {
-	Token     func(context.Context) (string, error)
-	Role      string
-	AuthPath  string
-	JWTPath   string
-	Namespace string
-	Timeout   time.Duration // of one login, with all its attempts
+	Token      func(context.Context) (string, error)
+	RenewToken bool // keep alive what Token, or the variable, gives
+	Role       string
+	AuthPath   string
+	JWTPath    string
+	Namespace  string
+	Timeout    time.Duration     // of one login, with all its attempts
+	Transport  http.RoundTripper // nil: the one that the environment configures
 }
 
 // Backend asks Vault servers, with one client per endpoint and way of
@@ -52,6 +54,9 @@ type authenticator interface {
 	// again is asked for another token after refused was refused; "" if there
 	// is no other.
 	again(ctx context.Context, refused string) (string, error)
+	// used is told of a token that Vault has accepted.
+	used(token string)
+	// close ends what goes on in the background, and waits for it.
 	close()
 }
 
@@ -60,8 +65,8 @@ func New(settings Settings, policy *transport.Policy, log *slog.Logger) *Backend
 	return &Backend{settings: settings, policy: policy, log: log, clients: map[place]*client{}}
 }
 
-// Close ends the logins that are under way and closes idle connections. The
-// fetches must have ended before.
+// Close ends the logins that are under way and the watch over tokens, and closes
+// idle connections. The fetches must have ended before.
 func (b *Backend) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,6 +104,9 @@ func (b *Backend) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, e
 	if err != nil {
 		return pipeline.Payload{}, err
 	}
+	if got.status == http.StatusOK {
+		c.auth.used(token)
+	}
 	return c.payload(ctx, token, g, got)
 }
 
@@ -113,13 +121,15 @@ func (b *Backend) client(at place) (*client, error) {
 	if err != nil {
 		return nil, fault.New(fault.Syntax, "the endpoint is not a URL")
 	}
-	s, err := newServer(endpoint, b.settings.Namespace, b.policy)
+	s, err := newServer(endpoint, b.settings, b.policy)
 	if err != nil {
 		return nil, err
 	}
-	c := &client{server: s, auth: staticToken{b.settings.Token}}
+	c := &client{server: s}
 	if at.auth == coord.KubernetesAuth {
 		c.auth = newKubernetes(b.settings, s, b.log)
+	} else {
+		c.auth = newStatic(b.settings, s, b.policy, b.log)
 	}
 	b.clients[at] = c
 	return c, nil

@@ -1,0 +1,448 @@
+// Package cache keeps what was fetched: for a time without asking again, and
+// for longer where asking fails because a backend is unavailable.
+package cache
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/flight"
+)
+
+const (
+	// patience is how long a fetch may take while there is a good value in hand.
+	patience = 3 * time.Second
+
+	// After an attempt that failed the next one waits, longer each time.
+	firstPause = time.Second
+	mostPause  = time.Minute
+)
+
+// Settings say what is kept, and for how long.
+type Settings[K comparable, V any] struct {
+	// TTL is how long a value is handed out without being fetched again.
+	TTL time.Duration
+
+	// MaxStale is how old a value may be that is handed out because a fetch
+	// finds its backend unavailable. Zero or less: none is.
+	MaxStale time.Duration
+
+	// Most is how many values are kept.
+	Most int
+
+	// Keep says of which keys. Of others nothing is.
+	Keep func(K) bool
+
+	// Equal says whether two values are the same.
+	Equal func(a, b V) bool
+
+	// Known are values of an earlier process. It may be nil.
+	Known Known[K, V]
+
+	// Name is what the log calls a key.
+	Name func(K) string
+
+	Log *slog.Logger
+}
+
+// Fetch gets a value. With once it makes no second attempt. What it is told by
+// failed is for those who do not wait for its end.
+type Fetch[K comparable, V any] func(ctx context.Context, key K, ask Ask, failed func(error)) (V, error)
+
+// Ask is what a fetch is for.
+type Ask struct {
+	Refresh bool // somebody wants it now, whatever is in hand
+	Covered bool // there is a good value in hand, so that one attempt is enough
+}
+
+// Version is a value as it was fetched once.
+type Version[V any] struct {
+	Value   V
+	Fetched time.Time
+	Renew   time.Time // when to fetch it again so that nobody has to wait for it
+	*Life
+}
+
+// Life tells how long a version may be used. It does not hold the value.
+type Life struct {
+	fresh, used atomic.Bool
+}
+
+// Fresh reports whether the version is the latest and young enough to be used
+// without asking. It costs next to nothing.
+func (l *Life) Fresh() bool {
+	if !l.fresh.Load() {
+		return false
+	}
+	if !l.used.Load() { // whoever only reads does not take the line from other cores
+		l.used.Store(true)
+	}
+	return true
+}
+
+// Got is what a caller gets.
+type Got[V any] struct {
+	Version *Version[V] // nil: there is none
+	Err     error       // why there is none, or why it is not a newer one
+}
+
+// Cache is safe for concurrent use.
+type Cache[K comparable, V any] struct {
+	Settings[K, V]
+	fetch   Fetch[K, V]
+	flights *flight.Group[K, Got[V]]
+	outbox  outbox[K, V]
+
+	// Changed gets a token when a version has been replaced.
+	Changed chan struct{}
+
+	mu      sync.Mutex
+	closed  bool
+	entries map[K]*entry[K, V]
+	ring    []*entry[K, V] // of the entries, to evict in turn
+	hand    int
+}
+
+// entry is what is known of a key. Its fields are guarded by Cache.mu.
+type entry[K comparable, V any] struct {
+	key     K
+	version *Version[V] // the last good one
+	expiry  *time.Timer
+	saved   time.Time // when Known got it
+
+	pause time.Duration // zero: the latest attempt was good
+	again time.Time     // when the next one may be made
+	why   error         // what the latest one said
+}
+
+// New returns an empty Cache over fetch.
+func New[K comparable, V any](s Settings[K, V], fetch Fetch[K, V]) *Cache[K, V] {
+	c := &Cache[K, V]{Settings: s, fetch: fetch, flights: flight.New[K, Got[V]](0, s.Log),
+		entries: map[K]*entry[K, V]{}, Changed: make(chan struct{}, 1)}
+	c.outbox.known = s.Known
+	return c
+}
+
+// Close ends all fetches, and what is kept is handed out no more.
+func (c *Cache[K, V]) Close() {
+	c.mu.Lock()
+	c.closed = true
+	for _, e := range c.entries {
+		e.end()
+	}
+	clear(c.entries)
+	c.ring = nil
+	c.mu.Unlock()
+	c.flights.Close()
+	c.outbox.wg.Wait()
+}
+
+// Waiter is a caller's place where a value will be.
+type Waiter[K comparable, V any] struct {
+	cache  *Cache[K, V]
+	key    K
+	got    Got[V] // without a flight
+	flight flight.Waiter[K, Got[V]]
+	flies  bool
+	keeps  bool
+}
+
+// Mode is how new a value has to be.
+type Mode int
+
+const (
+	// Cached is one from memory if it is young enough.
+	Cached Mode = iota
+	// Renewed is one from memory only if its time to be renewed has not come.
+	Renewed
+	// Fresh is one that is fetched after the call.
+	Fresh
+	// Present is the one in memory, whatever its age; nothing is fetched.
+	Present
+)
+
+// Ask starts to get the value of key, unless it is there. Every Waiter must be
+// waited for.
+func (c *Cache[K, V]) Ask(ctx context.Context, key K, mode Mode) Waiter[K, V] {
+	w := Waiter[K, V]{cache: c, key: key, keeps: c.TTL > 0 && c.Keep(key)}
+	if w.keeps && mode != Fresh {
+		if got, ok := c.inHand(key, mode); ok || mode == Present {
+			w.got = got
+			return w
+		}
+	}
+	if mode == Present {
+		return w
+	}
+	w.flies = true
+	run := func(ctx context.Context, failed func(error)) (Got[V], error) {
+		if !w.keeps {
+			return c.direct(ctx, key, mode, failed)
+		}
+		return c.fly(ctx, key, mode, failed), nil
+	}
+	if mode == Fresh {
+		w.flight = c.flights.JoinNext(ctx, key, run)
+	} else {
+		w.flight = c.flights.Join(ctx, key, run)
+	}
+	return w
+}
+
+// Wait returns the value, or why there is none. A caller whose context ends
+// gets the one in hand, if it may be used.
+func (w Waiter[K, V]) Wait(ctx context.Context) Got[V] {
+	if !w.flies {
+		return w.got
+	}
+	got, err := w.flight.Wait(ctx)
+	if err == nil {
+		return got
+	}
+	if !w.keeps || ctx.Err() == nil {
+		return Got[V]{Err: err}
+	}
+	return w.cache.left(ctx, w.key, err)
+}
+
+// inHand returns what may be used without a fetch.
+func (c *Cache[K, V]) inHand(key K, mode Mode) (Got[V], bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[key]
+	if e == nil || e.version == nil {
+		return Got[V]{}, false
+	}
+	waits := e.pause > 0 && time.Now().Before(e.again)
+	switch {
+	case mode == Present:
+		return Got[V]{e.version, e.why}, true
+	case mode == Cached && e.version.Fresh(), mode == Renewed && e.version.Fresh() && time.Now().Before(e.version.Renew):
+		return Got[V]{e.version, nil}, true
+	case waits && (e.version.Fresh() || c.stale(e.version)):
+		return Got[V]{e.version, e.why}, true
+	}
+	return Got[V]{}, false
+}
+
+// stale reports whether a version that is no longer fresh may still be used
+// where there is no newer one.
+func (c *Cache[K, V]) stale(v *Version[V]) bool { return time.Since(v.Fetched) <= c.MaxStale }
+
+// direct is a flight for what is not kept.
+func (c *Cache[K, V]) direct(ctx context.Context, key K, mode Mode, failed func(error)) (Got[V], error) {
+	value, err := c.fetch(ctx, key, Ask{Refresh: mode == Fresh}, failed)
+	if err != nil {
+		return Got[V]{}, err
+	}
+	return Got[V]{Version: c.version(value, time.Now())}, nil
+}
+
+func (c *Cache[K, V]) version(value V, fetched time.Time) *Version[V] {
+	return &Version[V]{Value: value, Fetched: fetched, Life: &Life{}}
+}
+
+// fly is a flight for what is kept.
+func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(error)) Got[V] {
+	good := c.good(ctx, key)
+	attempt, cancel := ctx, func() {}
+	if good != nil {
+		attempt, cancel = context.WithTimeout(ctx, patience)
+	}
+	defer cancel()
+	start := time.Now()
+	value, err := c.fetch(attempt, key, Ask{Refresh: mode == Fresh, Covered: good != nil}, failed)
+	switch {
+	case err == nil:
+		return Got[V]{Version: c.put(ctx, key, value, start)}
+	case ctx.Err() != nil: // nobody waits for it any more
+		return Got[V]{Err: err}
+	case errors.Is(err, fault.Unavailable):
+		return c.cover(ctx, key, good, err)
+	case errors.Is(err, fault.NotFound), errors.Is(err, fault.Denied):
+		c.drop(ctx, key)
+	default:
+		c.fail(key, err)
+	}
+	return Got[V]{Err: err}
+}
+
+// good returns a version that may be used if the fetch finds its backend
+// unavailable, or nil.
+func (c *Cache[K, V]) good(ctx context.Context, key K) *Version[V] {
+	c.mu.Lock()
+	e := c.entries[key]
+	c.mu.Unlock()
+	if e != nil {
+		if e.version.fresh.Load() || c.stale(e.version) {
+			return e.version
+		}
+		return nil
+	}
+	if c.Known == nil || c.MaxStale <= 0 {
+		return nil
+	}
+	value, fetched, ok := c.Known.Load(ctx, key)
+	now := time.Now()
+	fetched = now.Add(-max(0, now.Sub(fetched))) // from here on the clock that only goes forward counts
+	if v := c.version(value, fetched); ok && c.stale(v) {
+		return v
+	}
+	return nil
+}
+
+// put keeps what was fetched.
+func (c *Cache[K, V]) put(ctx context.Context, key K, value V, start time.Time) *Version[V] {
+	v := c.version(value, start)
+	life := c.TTL - rand.N(c.TTL/10+1)
+	v.Renew = start.Add(life - rand.N(life/10+1))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return v
+	}
+	e := c.entries[key]
+	changed := e == nil || !c.Equal(e.version.Value, value)
+	if e == nil {
+		e = c.add(key)
+	} else if e.version.Fetched.After(start) {
+		return v // a flight that began later has landed before this one
+	}
+	e.end()
+	e.version, e.pause, e.why = v, 0, nil
+	v.fresh.Store(true)
+	v.used.Store(true)
+	e.expiry = time.AfterFunc(life-time.Since(start), func() { v.fresh.Store(false) })
+	if c.Known != nil && (changed || time.Since(e.saved) >= time.Hour) {
+		e.saved = start
+		c.outbox.put(ctx, key, note[V]{value: value, fetched: start})
+	}
+	if changed {
+		c.signal()
+	}
+	return v
+}
+
+// signal says that something has changed.
+func (c *Cache[K, V]) signal() {
+	select {
+	case c.Changed <- struct{}{}:
+	default:
+	}
+}
+
+// end stops handing out e's version as fresh.
+func (e *entry[K, V]) end() {
+	if e.expiry != nil {
+		e.expiry.Stop()
+	}
+	e.version.fresh.Store(false)
+}
+
+// cover answers a fetch whose backend is unavailable.
+func (c *Cache[K, V]) cover(ctx context.Context, key K, good *Version[V], err error) Got[V] {
+	got, pause := c.covered(key, good, err)
+	if got.Version != nil {
+		c.Log.WarnContext(ctx, "the last good value is used, since there is no newer one", "reference", c.Name(key),
+			"age", time.Since(got.Version.Fetched).Round(time.Second), "pause", pause, "error", err.Error())
+	}
+	return got
+}
+
+func (c *Cache[K, V]) covered(key K, good *Version[V], err error) (Got[V], time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || good == nil {
+		return Got[V]{Err: err}, 0
+	}
+	e := c.entries[key]
+	if e == nil {
+		e = c.add(key)
+		e.version = good
+	}
+	e.wait(err)
+	return Got[V]{e.version, err}, e.pause
+}
+
+// wait puts the next attempt off.
+func (e *entry[K, V]) wait(err error) {
+	asked, _ := fault.Transient(err)
+	e.pause = min(max(firstPause, 2*e.pause), mostPause)
+	e.again = time.Now().Add(max(e.pause/2+rand.N(e.pause/2), min(asked, mostPause)))
+	e.why = err
+}
+
+// left is for a caller whose context ended before the flight did.
+func (c *Cache[K, V]) left(ctx context.Context, key K, err error) Got[V] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[key]
+	usable := e != nil && (e.version.fresh.Load() || c.stale(e.version))
+	if c.closed || !usable || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return Got[V]{Err: err}
+	}
+	if !time.Now().Before(e.again) {
+		e.wait(err) // whoever comes next need not wait as long
+	}
+	return Got[V]{e.version, err}
+}
+
+// fail notes a failure that is not the backend's being unavailable. It is
+// handed on; what is in hand stays for when the backend is.
+func (c *Cache[K, V]) fail(key K, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil {
+		e.why = err
+	}
+}
+
+// drop forgets what nobody may have any more.
+func (c *Cache[K, V]) drop(ctx context.Context, key K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil {
+		c.remove(e)
+		c.signal()
+	}
+	if c.Known != nil && !c.closed {
+		c.outbox.put(ctx, key, note[V]{remove: true})
+	}
+}
+
+// add makes an entry, and room for it; the caller holds the lock.
+func (c *Cache[K, V]) add(key K) *entry[K, V] {
+	for len(c.ring) >= c.Most {
+		c.hand %= len(c.ring)
+		e := c.ring[c.hand]
+		if e.version.used.Swap(false) {
+			c.hand++
+			continue
+		}
+		c.remove(e)
+	}
+	e := &entry[K, V]{key: key, version: &Version[V]{Life: &Life{}}}
+	c.entries[key] = e
+	c.ring = append(c.ring, e)
+	return e
+}
+
+// remove takes an entry out; the caller holds the lock.
+func (c *Cache[K, V]) remove(e *entry[K, V]) {
+	e.end()
+	delete(c.entries, e.key)
+	for i, other := range c.ring {
+		if other == e {
+			last := len(c.ring) - 1
+			c.ring[i], c.ring[last] = c.ring[last], nil
+			c.ring = c.ring[:last]
+			return
+		}
+	}
+}
