@@ -2,6 +2,7 @@ package secretref_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -67,7 +68,8 @@ func awsFake(t testing.TB) *fakeaws.Server {
 }
 
 // awsResolver is a Resolver that ends with the test. events has what OnFetch
-// was told, once all fetches have ended.
+// was told, once all fetches have ended. Unless opts say otherwise it keeps
+// nothing in memory.
 func awsResolver(t testing.TB, opts secretref.Options) (r *secretref.Resolver, events func() []secretref.FetchEvent) {
 	var mu sync.Mutex
 	var seen []secretref.FetchEvent
@@ -76,6 +78,7 @@ func awsResolver(t testing.TB, opts secretref.Options) (r *secretref.Resolver, e
 		defer mu.Unlock()
 		seen = append(seen, e)
 	}
+	opts.TTL = cmp.Or(opts.TTL, -1)
 	r = secretref.New(&opts)
 	t.Cleanup(func() { r.Close() })
 	return r, func() []secretref.FetchEvent {

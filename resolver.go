@@ -1381,7 +1381,9 @@ func unknownClass(class string) error {
 }
 
 // A Fake stands in for all backends but Providers in tests of programs that use
-// this package: give it to Options.Fake. It is safe for concurrent use.
+// this package: give it to Options.Fake. What it is told anew shows as with a
+// real backend: when the TTL has passed or a [Handle] is refreshed, or at once
+// with a negative TTL. It is safe for concurrent use.
 type Fake struct {
 	mu     sync.Mutex
 	values map[coord.Reference]Secret
@@ -1456,5 +1458,15 @@ func (f fakeBackend) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, 
 	if len(values) == 0 {
 		return pipeline.Payload{}, fault.New(fault.NotFound, "the Fake was not told of it")
 	}
-	return pipeline.Payload{Values: values}, nil
+	later := func(key string) (string, bool) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for ref, text := range f.values {
+			if ref.Group() == g && ref.Pointer+ref.Key == key {
+				return text.Reveal(), true
+			}
+		}
+		return "", false
+	}
+	return pipeline.Payload{Values: values, Later: later}, nil
 }

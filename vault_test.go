@@ -2,6 +2,7 @@ package secretref_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -89,7 +90,13 @@ func vaultValue(endpoint, path, key string) string {
 	return secretref.VaultReference{Mount: "secret", Path: path, Key: key, Endpoint: endpoint}.String()
 }
 
+// vaultResolver is a Resolver that ends with the test. Unless opts say otherwise
+// it keeps nothing in memory.
 func vaultResolver(t testing.TB, opts *secretref.Options) *secretref.Resolver {
+	if opts == nil {
+		opts = &secretref.Options{}
+	}
+	opts.TTL = cmp.Or(opts.TTL, -1)
 	r := secretref.New(opts)
 	t.Cleanup(func() { _ = r.Close() })
 	return r

@@ -40,7 +40,7 @@ func openKeyring(ctx context.Context, o storeFlags, create bool, opts secretref.
 	if err != nil {
 		return nil, err
 	}
-	k := &opened{location: l, boot: secretref.New(&secretref.Options{Logger: opts.Logger})}
+	k := &opened{location: l, boot: secretref.New(&secretref.Options{Logger: opts.Logger, TTL: -1})}
 	if err := k.open(ctx, o, create, opts); err != nil {
 		_ = k.Close()
 		return nil, err

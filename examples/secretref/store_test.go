@@ -158,7 +158,7 @@ func TestPasswordIsResolvedForEachConnection(t *testing.T) {
 	t.Setenv(passwordVariable, w.fill(wikiSecret))
 	l, err := parseLocation("mysql://app@db/k")
 	require.NoError(t, err)
-	resolver := secretref.New(nil)
+	resolver := secretref.New(&secretref.Options{TTL: -1})
 	defer resolver.Close()
 	var password string
 	before := l.passwordFor(resolver, func(p string) { password = p })

@@ -45,8 +45,14 @@ func withToken(t *testing.T, token string) *secretref.Resolver {
 	}})
 }
 
+// newResolver is a Resolver that ends with the test. Unless opts say otherwise it
+// keeps nothing in memory.
 func newResolver(t *testing.T, opts *secretref.Options) *secretref.Resolver {
 	t.Helper()
+	if opts == nil {
+		opts = &secretref.Options{}
+	}
+	opts.TTL = cmp.Or(opts.TTL, -1)
 	r := secretref.New(opts)
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	return r

@@ -16,6 +16,9 @@ func (p *Pipeline) extract(payload Payload, r coord.Reference) (string, error) {
 		if text, ok := payload.Values[r.Pointer+r.Key]; ok {
 			return text, nil
 		}
+		if text, ok := payload.Later(r.Pointer + r.Key); ok {
+			return text, nil
+		}
 		whole, ok := payload.Values[""]
 		if !ok {
 			return "", fault.New(fault.Pointer, "the Fake was told of the secret, but not of this value in it")

@@ -25,9 +25,10 @@ type Payload struct {
 	// its keys.
 	Text string
 
-	// Values, unless nil, has the values by pointer or key instead, as a fake is
-	// told them.
+	// Values, unless nil, has the values by pointer or key instead, as a fake was
+	// told them, and Later finds one that it has been told since.
 	Values map[string]string
+	Later  func(key string) (string, bool)
 }
 
 // Backend makes one attempt to fetch a group.
