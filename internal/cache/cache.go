@@ -51,13 +51,14 @@ type Settings[K comparable, V any] struct {
 	Log *slog.Logger
 }
 
-// Fetch gets a value. With once it makes no second attempt. What it is told by
-// failed is for those who do not wait for its end.
+// Fetch gets a value, with as many attempts as are worth it for who asks. What
+// it tells failed is for those who do not wait for its end.
 type Fetch[K comparable, V any] func(ctx context.Context, key K, ask Ask, failed func(error)) (V, error)
 
 // Ask is what a fetch is for.
 type Ask struct {
 	Refresh bool // somebody wants it now, whatever is in hand
+	Renew   bool // nobody waits for it, so that one attempt is enough
 	Covered bool // there is a good value in hand, so that one attempt is enough
 }
 
@@ -90,6 +91,8 @@ func (l *Life) Fresh() bool {
 type Got[V any] struct {
 	Version *Version[V] // nil: there is none
 	Err     error       // why there is none, or why it is not a newer one
+
+	renewal bool // more attempts might have brought one
 }
 
 // Cache is safe for concurrent use.
@@ -147,6 +150,7 @@ func (c *Cache[K, V]) Close() {
 type Waiter[K comparable, V any] struct {
 	cache  *Cache[K, V]
 	key    K
+	mode   Mode
 	got    Got[V] // without a flight
 	flight flight.Waiter[K, Got[V]]
 	flies  bool
@@ -170,7 +174,7 @@ const (
 // Ask starts to get the value of key, unless it is there. Every Waiter must be
 // waited for.
 func (c *Cache[K, V]) Ask(ctx context.Context, key K, mode Mode) Waiter[K, V] {
-	w := Waiter[K, V]{cache: c, key: key, keeps: c.TTL > 0 && c.Keep(key)}
+	w := Waiter[K, V]{cache: c, key: key, mode: mode, keeps: c.TTL > 0 && c.Keep(key)}
 	if w.keeps && mode != Fresh {
 		if got, ok := c.inHand(key, mode); ok || mode == Present {
 			w.got = got
@@ -183,7 +187,7 @@ func (c *Cache[K, V]) Ask(ctx context.Context, key K, mode Mode) Waiter[K, V] {
 	w.flies = true
 	run := func(ctx context.Context, failed func(error)) (Got[V], error) {
 		if !w.keeps {
-			return c.direct(ctx, key, mode, failed)
+			return c.direct(ctx, key, mode, failed), nil
 		}
 		return c.fly(ctx, key, mode, failed), nil
 	}
@@ -202,6 +206,9 @@ func (w Waiter[K, V]) Wait(ctx context.Context) Got[V] {
 		return w.got
 	}
 	got, err := w.flight.Wait(ctx)
+	if err == nil && got.Version == nil && got.renewal && w.mode != Renewed && errors.Is(got.Err, fault.Unavailable) {
+		return w.cache.Ask(ctx, w.key, w.mode).Wait(ctx)
+	}
 	if err == nil {
 		return got
 	}
@@ -222,11 +229,11 @@ func (c *Cache[K, V]) inHand(key K, mode Mode) (Got[V], bool) {
 	waits := e.pause > 0 && time.Now().Before(e.again)
 	switch {
 	case mode == Present:
-		return Got[V]{e.version, e.why}, true
+		return Got[V]{Version: e.version, Err: e.why}, true
 	case mode == Cached && e.version.Fresh(), mode == Renewed && e.version.Fresh() && time.Now().Before(e.version.Renew):
-		return Got[V]{e.version, nil}, true
+		return Got[V]{Version: e.version}, true
 	case waits && (e.version.Fresh() || c.stale(e.version)):
-		return Got[V]{e.version, e.why}, true
+		return Got[V]{Version: e.version, Err: e.why}, true
 	}
 	return Got[V]{}, false
 }
@@ -236,12 +243,12 @@ func (c *Cache[K, V]) inHand(key K, mode Mode) (Got[V], bool) {
 func (c *Cache[K, V]) stale(v *Version[V]) bool { return time.Since(v.Fetched) <= c.MaxStale }
 
 // direct is a flight for what is not kept.
-func (c *Cache[K, V]) direct(ctx context.Context, key K, mode Mode, failed func(error)) (Got[V], error) {
-	value, err := c.fetch(ctx, key, Ask{Refresh: mode == Fresh}, failed)
+func (c *Cache[K, V]) direct(ctx context.Context, key K, mode Mode, failed func(error)) Got[V] {
+	value, err := c.fetch(ctx, key, Ask{Refresh: mode == Fresh, Renew: mode == Renewed}, failed)
 	if err != nil {
-		return Got[V]{}, err
+		return Got[V]{Err: err, renewal: mode == Renewed}
 	}
-	return Got[V]{Version: c.version(value, time.Now())}, nil
+	return Got[V]{Version: c.version(value, time.Now())}
 }
 
 func (c *Cache[K, V]) version(value V, fetched time.Time) *Version[V] {
@@ -257,20 +264,20 @@ func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(err
 	}
 	defer cancel()
 	start := time.Now()
-	value, err := c.fetch(attempt, key, Ask{Refresh: mode == Fresh, Covered: good != nil}, failed)
+	value, err := c.fetch(attempt, key, Ask{Refresh: mode == Fresh, Renew: mode == Renewed, Covered: good != nil}, failed)
 	switch {
 	case err == nil:
 		return Got[V]{Version: c.put(ctx, key, value, start)}
 	case ctx.Err() != nil: // nobody waits for it any more
 		return Got[V]{Err: err}
 	case errors.Is(err, fault.Unavailable):
-		return c.cover(ctx, key, good, err)
+		return c.cover(ctx, key, good, err, mode == Renewed)
 	case errors.Is(err, fault.NotFound), errors.Is(err, fault.Denied):
 		c.drop(ctx, key)
 	default:
 		c.fail(key, err)
 	}
-	return Got[V]{Err: err}
+	return Got[V]{Err: err, renewal: mode == Renewed}
 }
 
 // good returns a version that may be used if the fetch finds its backend
@@ -315,9 +322,9 @@ func (c *Cache[K, V]) put(ctx context.Context, key K, value V, start time.Time) 
 		return v // a flight that began later has landed before this one
 	}
 	e.end()
-	e.version, e.pause, e.why = v, 0, nil
 	v.fresh.Store(true)
-	v.used.Store(true)
+	v.used.Store(e.version.used.Load()) // what is used once and never again goes first
+	e.version, e.pause, e.why = v, 0, nil
 	e.expiry = time.AfterFunc(life-time.Since(start), func() { v.fresh.Store(false) })
 	if c.Known != nil && (changed || time.Since(e.saved) >= time.Hour) {
 		e.saved = start
@@ -346,8 +353,9 @@ func (e *entry[K, V]) end() {
 }
 
 // cover answers a fetch whose backend is unavailable.
-func (c *Cache[K, V]) cover(ctx context.Context, key K, good *Version[V], err error) Got[V] {
+func (c *Cache[K, V]) cover(ctx context.Context, key K, good *Version[V], err error, renewal bool) Got[V] {
 	got, pause := c.covered(key, good, err)
+	got.renewal = renewal
 	if got.Version != nil {
 		c.Log.WarnContext(ctx, "the last good value is used, since there is no newer one", "reference", c.Name(key),
 			"age", time.Since(got.Version.Fetched).Round(time.Second), "pause", pause, "error", err.Error())
@@ -367,7 +375,7 @@ func (c *Cache[K, V]) covered(key K, good *Version[V], err error) (Got[V], time.
 		e.version = good
 	}
 	e.wait(err)
-	return Got[V]{e.version, err}, e.pause
+	return Got[V]{Version: e.version, Err: err}, e.pause
 }
 
 // wait puts the next attempt off.
@@ -390,7 +398,7 @@ func (c *Cache[K, V]) left(ctx context.Context, key K, err error) Got[V] {
 	if !time.Now().Before(e.again) {
 		e.wait(err) // whoever comes next need not wait as long
 	}
-	return Got[V]{e.version, err}
+	return Got[V]{Version: e.version, Err: err}
 }
 
 // fail notes a failure that is not the backend's being unavailable. It is

@@ -176,7 +176,7 @@ func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed
 		}
 		return err
 	}
-	if event.Attempts = 1; ask.Covered {
+	if event.Attempts = 1; ask.Covered || ask.Renew {
 		err = attempt(ctx)
 	} else {
 		event.Attempts, err = retry.Do(ctx, attempt)
