@@ -20,6 +20,9 @@
 //     [Resolver.Expand].
 //   - The database password that Jira, Confluence or Bitbucket uses:
 //     [ReadConfig], then [Resolver.ResolveConfig].
+//   - A password that is rotated while the program runs: [Resolver.Handle];
+//     user name and password together: [Resolver.HandleAll]; for database/sql:
+//     [Connector].
 //   - To keep secrets without any cloud: [OpenKeyring], [Keyring.Put], and
 //     [Options].Keyring to resolve references to them.
 //   - To rotate keys: [Keyring.Rotate], [Keyring.RotateIfOlder]; over HTTP:
@@ -37,6 +40,15 @@
 // error that names the place, the reference, the cause and what mends it. A
 // [Secret] redacts itself wherever it is printed or encoded; only
 // [Secret.Reveal] returns its text.
+//
+// # In production
+//
+// A fetched secret is handed out from memory for [Options].TTL. When it cannot
+// be fetched again because its backend is unavailable, the last good one is
+// used up to MaxStale, with a warning; never one that is denied or not found.
+// With LastKnown that holds for the start of the program, too. A [Handle] is
+// renewed in the background, so that nobody waits for it and a rotated password
+// needs no restart.
 //
 // # The keyring
 //
@@ -433,6 +445,9 @@ func New(opts *Options) *Resolver {
 func (r *Resolver) connect(opts *Options, backends map[coord.Kind]pipeline.Backend) {
 	s := pipeline.Settings{Timeout: opts.timeout(), TTL: cmp.Or(opts.TTL, defaultTTL), MaxStale: cmp.Or(opts.MaxStale, defaultMaxStale),
 		Log: r.log, OnFetch: forward(opts.OnFetch)}
+	if amazon, ok := backends[coord.AWS].(pipeline.BatchBackend); ok && opts.AWS.Batch {
+		s.Batch = amazon
+	}
 	if opts.LastKnown != nil {
 		s.Known = lastknown.New(reserved{opts.LastKnown}, r.log)
 	}

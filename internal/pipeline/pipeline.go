@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/seed74218947/secretref/internal/batch"
 	"github.com/seed74218947/secretref/internal/cache"
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
@@ -36,6 +37,13 @@ type Backend interface {
 	Fetch(ctx context.Context, g coord.Group) (Payload, error)
 }
 
+// BatchBackend fetches several groups of one region and endpoint with one call,
+// and has a result for each, in order. It bounds by itself how many calls run
+// at a time.
+type BatchBackend interface {
+	FetchBatch(ctx context.Context, groups []coord.Group) []batch.Result[Payload]
+}
+
 // Event tells about one finished fetch.
 type Event struct {
 	Group    coord.Group
@@ -58,6 +66,9 @@ type Settings struct {
 	// TTL and MaxStale say how long what was fetched is used; see package cache.
 	TTL, MaxStale time.Duration
 
+	// Batch, unless nil, fetches the groups of AWS in place of their Backend.
+	Batch BatchBackend
+
 	Known   cache.Known[coord.Group, Payload] // may be nil
 	Log     *slog.Logger
 	OnFetch func(Event) // may be nil
@@ -71,12 +82,14 @@ type Pipeline struct {
 	Settings
 	backends map[coord.Kind]Backend
 	limits   map[coord.Kind]*semaphore.Weighted
+	batches  batches
 	cache    *cache.Cache[coord.Group, Payload]
 }
 
 // New returns a Pipeline over the backends.
 func New(backends map[coord.Kind]Backend, s Settings) *Pipeline {
-	p := &Pipeline{Settings: s, backends: backends, limits: make(map[coord.Kind]*semaphore.Weighted, len(backends))}
+	p := &Pipeline{Settings: s, backends: backends, limits: make(map[coord.Kind]*semaphore.Weighted, len(backends)),
+		batches: batches{backend: s.Batch, log: s.Log, open: map[lane]*batch.Batcher[coord.Group, tried]{}}}
 	for kind := range backends {
 		p.limits[kind] = semaphore.NewWeighted(perBackend)
 	}
@@ -90,7 +103,10 @@ func New(backends map[coord.Kind]Backend, s Settings) *Pipeline {
 }
 
 // Close ends all fetches and returns when they have ended.
-func (p *Pipeline) Close() { p.cache.Close() }
+func (p *Pipeline) Close() {
+	p.cache.Close()
+	p.batches.close()
+}
 
 // Changed gets a token when what is in memory has changed.
 func (p *Pipeline) Changed() <-chan struct{} { return p.cache.Changed }
@@ -155,35 +171,59 @@ func (p *Pipeline) fetch(ctx context.Context, groups []coord.Group, mode cache.M
 }
 
 // fly is one flight: all attempts to fetch one group.
-func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed func(error)) (payload Payload, err error) {
+func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed func(error)) (Payload, error) {
+	get, settle, err := p.way(ctx, g)
+	if err != nil {
+		return Payload{}, err
+	}
+	defer settle()
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	event := Event{Group: g, Ask: ask, Start: time.Now()}
+	got, err := get(ctx, ask.Covered || ask.Renew, failed)
+	event.Duration, event.Attempts, event.Err = time.Since(event.Start), max(1, got.attempts), err
+	p.report(ctx, event)
+	return got.payload, err
+}
+
+// tried is what came of one or more attempts.
+type tried struct {
+	payload  Payload
+	attempts int
+}
+
+// way returns how a group is fetched, once it is its turn.
+func (p *Pipeline) way(ctx context.Context, g coord.Group) (get func(ctx context.Context, once bool, failed func(error)) (tried, error), settle func(), err error) {
+	if g.Kind == coord.AWS && p.Batch != nil {
+		return func(ctx context.Context, once bool, _ func(error)) (tried, error) {
+			return p.batches.get(ctx, g, once)
+		}, func() {}, nil
+	}
 	backend := p.backends[g.Kind]
 	if backend == nil {
-		return Payload{}, fault.New(fault.Unsupported, "no %s store is configured", g.Kind)
+		return nil, nil, fault.New(fault.Unsupported, "no %s store is configured", g.Kind)
 	}
 	limit := p.limits[g.Kind]
 	if err := limit.Acquire(ctx, 1); err != nil {
-		return Payload{}, fault.New(fault.Unavailable, "nobody waited for its turn among the %d fetches at a time", perBackend).Because(err)
+		return nil, nil, fault.New(fault.Unavailable, "nobody waited for its turn among the %d fetches at a time", perBackend).Because(err)
 	}
-	defer limit.Release(1)
-	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
-	defer cancel()
+	return func(ctx context.Context, once bool, failed func(error)) (got tried, err error) {
+		got.attempts, err = attempts(ctx, once, func(ctx context.Context) (err error) {
+			if got.payload, err = backend.Fetch(ctx, g); err != nil {
+				failed(err)
+			}
+			return err
+		})
+		return got, err
+	}, func() { limit.Release(1) }, nil
+}
 
-	event := Event{Group: g, Ask: ask, Start: time.Now()}
-	attempt := func(ctx context.Context) error {
-		var err error
-		if payload, err = backend.Fetch(ctx, g); err != nil {
-			failed(err)
-		}
-		return err
+// attempts makes one attempt, or as many as are worth it.
+func attempts(ctx context.Context, once bool, attempt func(context.Context) error) (int, error) {
+	if once {
+		return 1, attempt(ctx)
 	}
-	if event.Attempts = 1; ask.Covered || ask.Renew {
-		err = attempt(ctx)
-	} else {
-		event.Attempts, err = retry.Do(ctx, attempt)
-	}
-	event.Duration, event.Err = time.Since(event.Start), err
-	p.report(ctx, event)
-	return payload, err
+	return retry.Do(ctx, attempt)
 }
 
 func (p *Pipeline) report(ctx context.Context, e Event) {
