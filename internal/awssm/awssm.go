@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	smithyendpoints "github.com/aws/smithy-go/endpoints"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
@@ -29,6 +30,7 @@ type Backend struct {
 	given  *aws.Config // nil: the default chain
 	policy *transport.Policy
 	log    *slog.Logger
+	turns  *semaphore.Weighted // of the calls of FetchBatch
 
 	mu      sync.Mutex
 	session *session // nil: to be loaded
@@ -53,7 +55,7 @@ type client struct {
 
 // New returns a Backend that does no I/O yet.
 func New(given *aws.Config, policy *transport.Policy, log *slog.Logger) *Backend {
-	return &Backend{given: given, policy: policy, log: log}
+	return &Backend{given: given, policy: policy, log: log, turns: semaphore.NewWeighted(atATime)}
 }
 
 // Close closes idle connections. The fetches must have ended before.

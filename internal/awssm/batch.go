@@ -34,7 +34,7 @@ const (
 // endpoint: one BatchGetSecretValue call, and a result for each group, in
 // order. What that call leaves open is fetched singly, side by side, and so is
 // everything where AWS refuses batches. One group needs no permission but
-// Fetch's.
+// Fetch's. At most 50 calls run at a time.
 func (b *Backend) FetchBatch(ctx context.Context, groups []coord.Group) []batch.Result[pipeline.Payload] {
 	settled := make(map[coord.Group]batch.Result[pipeline.Payload], len(groups))
 	open := distinct(groups)
@@ -64,7 +64,21 @@ func distinct(groups []coord.Group) (out []coord.Group) {
 }
 
 func (b *Backend) singly(ctx context.Context, groups []coord.Group) []batch.Result[pipeline.Payload] {
-	return batch.Each(b.log, groups, func(g coord.Group) (pipeline.Payload, error) { return b.Fetch(ctx, g) })
+	return batch.Each(b.log, groups, func(g coord.Group) (pipeline.Payload, error) {
+		if err := b.turn(ctx); err != nil {
+			return pipeline.Payload{}, err
+		}
+		defer b.turns.Release(1)
+		return b.Fetch(ctx, g)
+	})
+}
+
+// turn waits for one of the calls at a time; who makes it releases it.
+func (b *Backend) turn(ctx context.Context) error {
+	if err := b.turns.Acquire(ctx, 1); err != nil {
+		return fault.New(fault.Unavailable, "the context ended before its turn came among the %d calls at a time", atATime).Because(err)
+	}
+	return nil
 }
 
 // settle puts what a batch brings into settled and returns the other groups.
@@ -86,7 +100,7 @@ func (b *Backend) settle(ctx context.Context, groups []coord.Group, settled map[
 		fail(err)
 		return nil
 	}
-	a, err := c.ask(ctx, groups)
+	a, err := b.ask(ctx, c, groups)
 	ours := err != nil && b.failed(c, err, a)
 	for _, g := range groups {
 		if r, ok := a.about(g); ok {
@@ -156,8 +170,12 @@ type answer struct {
 }
 
 // ask makes the calls of a batch. What came before an error counts.
-func (c *client) ask(ctx context.Context, groups []coord.Group) (answer, error) {
+func (b *Backend) ask(ctx context.Context, c *client, groups []coord.Group) (answer, error) {
 	a := answer{asked: groups, host: c.endpoint.Host, errors: map[string]types.APIErrorType{}}
+	if err := b.turn(ctx); err != nil {
+		return a, err
+	}
+	defer b.turns.Release(1)
 	in := &secretsmanager.BatchGetSecretValueInput{}
 	for _, g := range groups {
 		in.SecretIdList = append(in.SecretIdList, g.Secret)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed74218947/secretref/internal/cache"
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fakeaws"
 	"github.com/seed74218947/secretref/internal/fault"
@@ -338,7 +339,7 @@ func TestACallerWhoLeavesDoesNotCostTheOthersTheirCredentials(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	var first, second sync.WaitGroup
 	first.Go(func() {
-		require.ErrorIs(t, w.line.Resolve(ctx, []coord.Reference{db("us-east-1")})[0].Err, context.Canceled)
+		require.ErrorIs(t, w.line.Resolve(ctx, []coord.Reference{db("us-east-1")}, cache.Cached)[0].Err, context.Canceled)
 	})
 	<-arrived
 	leave()

@@ -28,7 +28,8 @@ const (
 	// six times that, and a batch has 20 of them.
 	maxBody = 8 << 20
 
-	idlePerHost = 50
+	// atATime is how many calls run at a time; a connection is kept for each.
+	atATime = 50
 
 	// giverWait bounds one request to who gives the credentials out. The SDK
 	// lets it run on when its caller has left, and all later ones wait for it.
@@ -140,7 +141,7 @@ func pooled(t *http.Transport) *http.Transport {
 		}
 		return tunnel(req)
 	}
-	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, idlePerHost
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, atATime
 	return t
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/awssm"
+	"github.com/seed74218947/secretref/internal/cache"
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fakeaws"
 	"github.com/seed74218947/secretref/internal/pipeline"
@@ -87,13 +88,13 @@ func open(t *testing.T, given *aws.Config, allow func(*url.URL) error, timeout t
 	w := &world{t: t, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	backend := awssm.New(given, &transport.Policy{Allow: allow, Log: log}, log)
-	w.line = pipeline.New(map[coord.Kind]pipeline.Backend{coord.AWS: backend}, timeout, log, nil)
+	w.line = pipeline.New(map[coord.Kind]pipeline.Backend{coord.AWS: backend}, pipeline.Settings{Timeout: timeout, Log: log})
 	t.Cleanup(w.line.Close)
 	return w
 }
 
 func (w *world) get(refs ...coord.Reference) []pipeline.Result {
-	return w.line.Resolve(context.Background(), refs)
+	return w.line.Resolve(context.Background(), refs, cache.Cached)
 }
 
 // one gets the secret of the fake.

@@ -4,6 +4,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -12,6 +13,10 @@ import (
 
 	"github.com/seed74218947/secretref/internal/fault"
 )
+
+// grace is how much longer than its deadline a caller waits for a call that
+// has about the same one.
+const grace = 100 * time.Millisecond
 
 // Result is the outcome for one key.
 type Result[V any] struct {
@@ -55,8 +60,9 @@ func New[K comparable, V any](size int, linger time.Duration, log *slog.Logger, 
 }
 
 // Do returns what a call brings for key, or leaves it when ctx ends. The call
-// keeps the values of the context that began it; it ends when all of its
-// callers have left. Those who want the same key of one call share a result.
+// keeps the values of the context that began it and has the last deadline of
+// all; it ends when all of its callers have left. Those who want the same key
+// of one call share a result.
 func (b *Batcher[K, V]) Do(ctx context.Context, key K) (V, error) {
 	var none V
 	if err := ctx.Err(); err != nil {
@@ -69,8 +75,10 @@ func (b *Batcher[K, V]) Do(ctx context.Context, key K) (V, error) {
 	select {
 	case <-c.done:
 	case <-ctx.Done():
-		b.leave(c)
-		return none, gaveUp(ctx.Err())
+		if !b.ends(ctx, c) {
+			b.leave(c)
+			return none, gaveUp(ctx.Err())
+		}
 	}
 	if c.err != nil {
 		return none, c.err
@@ -145,8 +153,7 @@ func (b *Batcher[K, V]) run(ctx context.Context, c *call[K, V]) {
 	}
 }
 
-// depart ends the gathering. What the call then waits for sees the deadline
-// pass, where it is that which drives the callers away, and not a cancellation.
+// depart ends the gathering. The call has the last deadline of its callers.
 func (b *Batcher[K, V]) depart(ctx context.Context, c *call[K, V]) (context.Context, context.CancelFunc) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -157,17 +164,33 @@ func (b *Batcher[K, V]) depart(ctx context.Context, c *call[K, V]) (context.Cont
 	return context.WithDeadline(ctx, c.deadline)
 }
 
-// leave gives a place up. The last one out ends the call, unless its deadline
-// is doing so, and nobody joins it any more.
+// ends reports whether the call ends with its caller, at about one deadline: it
+// knows better why nothing came, so that the caller waits for it a moment.
+func (b *Batcher[K, V]) ends(ctx context.Context, c *call[K, V]) bool {
+	b.mu.Lock()
+	soon := !c.endless && time.Until(c.deadline) < grace
+	b.mu.Unlock()
+	if !soon || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return false
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// leave gives a place up. The last one out ends the call, and nobody joins it
+// any more.
 func (b *Batcher[K, V]) leave(c *call[K, V]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.waiters--; c.waiters > 0 {
-		return
-	}
-	b.forget(c)
-	if c.endless || time.Now().Before(c.deadline) {
+	if c.waiters--; c.waiters == 0 {
 		c.cancel()
+		b.forget(c)
 	}
 }
 
