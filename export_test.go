@@ -1,0 +1,23 @@
+package secretref
+
+import (
+	"net/http"
+
+	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/transport"
+	"github.com/seed74218947/secretref/internal/vaultkv"
+)
+
+// NewOver is New with a Vault that requests do not go to over a network, so
+// that it can be in the bubble of a test.
+func NewOver(vault http.RoundTripper, opts *Options) *Resolver {
+	r := New(opts)
+	backends := r.backends(opts)
+	v := opts.Vault
+	backend := vaultkv.New(vaultkv.Settings{Token: v.Token, Role: v.Role, JWTPath: v.JWTPath, Timeout: opts.timeout(), Transport: vault},
+		&transport.Policy{Allow: opts.AllowEndpoint, Log: r.log}, r.log)
+	r.closers = append(r.closers, backend)
+	backends[coord.Vault] = backend
+	r.connect(opts, backends)
+	return r
+}
