@@ -1956,7 +1956,7 @@ func BenchmarkParse(b *testing.B) {
 func BenchmarkResolveOverFake(b *testing.B) {
 	fake := secretref.NewFake()
 	fake.Set(awsRef, "x")
-	r := secretref.New(&secretref.Options{Fake: fake})
+	r := secretref.New(&secretref.Options{Fake: fake, TTL: -1})
 	defer r.Close()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/fakeaws"
 	"github.com/seed74218947/secretref/internal/fakevault"
 )
 
@@ -29,6 +30,7 @@ import (
 type days struct {
 	t     *testing.T
 	vault *fakevault.Server
+	aws   *fakeaws.Server
 	store *remote
 	start time.Time
 
@@ -42,7 +44,8 @@ type period struct{ from, to time.Time }
 const (
 	simulated     = 2 * 24 * time.Hour
 	simulatedTTL  = 5 * time.Minute
-	vaultSecrets  = 60
+	vaultSecrets  = 50
+	awsSecrets    = 30
 	remoteSecrets = 20
 )
 
@@ -59,6 +62,8 @@ func (d *days) put(name string) {
 	value := func(key string) string { return fmt.Sprintf("%s %s %d", name, key, version) }
 	if path, ok := strings.CutPrefix(name, "vault/"); ok {
 		d.vault.Put("secret", path, map[string]any{"user": value("user"), "password": value("password"), "more": value("more")})
+	} else if id, ok := strings.CutPrefix(name, "aws/"); ok {
+		d.aws.PutSecret("eu-west-1", id, value("all"))
 	} else {
 		d.store.set(fmt.Sprintf(`{"storeId":%q}`, name), value("all"))
 	}
@@ -96,9 +101,14 @@ func (d *days) outage(length time.Duration) {
 		_, _ = io.WriteString(w, `{"errors":["Vault is sealed"]}`)
 		return true
 	})
+	d.aws.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
 	d.store.fails(secretref.ErrUnavailable)
 	time.Sleep(length)
 	d.vault.Intercept(nil)
+	d.aws.Intercept(nil)
 	d.store.fails(nil)
 	d.mu.Lock()
 	d.down[len(d.down)-1].to = time.Now()
@@ -130,8 +140,8 @@ func (d *days) revoke() {
 	}
 }
 
-func simulate(t *testing.T) *days {
-	d := &days{t: t, vault: fakevault.NewUnplugged(), start: time.Now(), replaced: map[string][]time.Time{},
+func simulate(t *testing.T, aws *fakeaws.Server) *days {
+	d := &days{t: t, vault: fakevault.NewUnplugged(), aws: aws, start: time.Now(), replaced: map[string][]time.Time{},
 		store: &remote{texts: map[string]string{}, takes: 10 * time.Millisecond}}
 	d.vault.SetCluster(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusCreated)
@@ -150,11 +160,15 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 	jwt := filepath.Join(t.TempDir(), "jwt")
 	require.NoError(t, os.WriteFile(jwt, []byte(encode([]byte(`{"alg":"RS256"}`))+"."+
 		encode([]byte(`{"kubernetes.io":{"namespace":"prod","serviceaccount":{"name":"app","uid":"1"}}}`))+".x"), 0o600))
+	amazon := awsFake(t)
+	given := awsGiven(amazon)
+	given.HTTPClient = sender(amazon.RoundTrip)
 	synctest.Test(t, func(t *testing.T) {
-		d := simulate(t)
+		d := simulate(t, amazon)
 		d.vault.Latency(5 * time.Millisecond)
 		r := secretref.NewOver(d.vault, &secretref.Options{TTL: simulatedTTL,
 			Vault:     secretref.VaultOptions{Role: "app", JWTPath: jwt},
+			AWS:       secretref.AWSOptions{Config: given, Batch: true},
 			Providers: []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: d.store.fetch}}})
 		type wanted struct{ value, name, key string }
 		var refs []wanted
@@ -166,6 +180,11 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 			}
 			d.put(name)
 		}
+		for i := range awsSecrets {
+			name := fmt.Sprintf("aws/db-%d", i)
+			refs = append(refs, wanted{secretref.AWSReference{Region: "eu-west-1", SecretID: strings.TrimPrefix(name, "aws/")}.String(), name, "all"})
+			d.put(name)
+		}
 		for i := range remoteSecrets {
 			name := fmt.Sprintf("store-%d", i)
 			refs = append(refs, wanted{fmt.Sprintf(`{"storeId":%q}`, name), name, "all"})
@@ -173,6 +192,7 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 		}
 		require.Len(t, refs, 200)
 		d.vault.ResetCalls()
+		d.aws.ResetCalls()
 
 		ctx, end := context.WithTimeout(t.Context(), simulated)
 		defer end()
@@ -189,7 +209,7 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 					require.NoError(t, err)
 					d.check(w.name, w.key, s.Reveal())
 					resolved.Add(1)
-					sleep(ctx, rand.N(40*time.Minute))
+					sleep(ctx, rand.N(2*time.Hour))
 				}
 			})
 		}
@@ -238,11 +258,12 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 		for _, p := range d.down {
 			outages += p.to.Sub(p.from)
 		}
-		t.Logf("%d values resolved, %d reads of Vault, %d logins, %d fetches from the store, %v of outages, %d goroutines",
-			resolved.Load(), reads, logins, d.store.called(), outages, peak.Load())
+		t.Logf("%d values resolved, %d reads of Vault, %d logins, %d calls of AWS, %d fetches from the store, %v of outages, %d goroutines",
+			resolved.Load(), reads, logins, d.aws.Calls(), d.store.called(), outages, peak.Load())
 		periods := int(simulated / (simulatedTTL * 4 / 5))
 		tries := int(outages/(30*time.Second)) + 100*len(d.down)
 		require.Less(t, reads, vaultSecrets*(periods+tries))
+		require.Less(t, d.aws.Calls(), awsSecrets*(periods+tries))
 		require.Less(t, d.store.called(), remoteSecrets*(periods+tries))
 		require.Less(t, logins, int(simulated/(30*time.Minute))+20+vaultSecrets*tries) // an outage fails logins in the place of reads
 	})

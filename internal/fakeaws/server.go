@@ -28,6 +28,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed74218947/secretref/internal/unplugged"
 )
 
 // Account is the AWS account that owns everything in the fake.
@@ -106,6 +108,12 @@ func New() *Server {
 	s.imds = listen(s.serveIMDS)
 	s.ecs = listen(s.serveECS)
 	return s
+}
+
+// RoundTrip implements http.RoundTripper: Secrets Manager answers without a
+// connection, for whatever host.
+func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
+	return unplugged.Transport{Handler: s.api.server.Handler}.RoundTrip(r)
 }
 
 // URL returns the Secrets Manager endpoint.
