@@ -1,8 +1,9 @@
 // Command quickstart shows what secretref does, on one machine and in seconds:
 // it starts stand-ins for AWS Secrets Manager and Vault that speak their
 // protocols on loopback, writes the configuration files of three products into
-// temporary home directories, and resolves them. It also keeps a secret in a
-// keyring of its own, and rotates its key.
+// temporary home directories, and resolves them. It also keeps a value up to
+// date through a rotation and an outage, keeps a secret in a keyring of its own,
+// and rotates its key.
 //
 // Every password in it is invented. It needs nothing but Go.
 package main
@@ -41,6 +42,7 @@ func run(ctx context.Context, w io.Writer) (err error) {
 		{"Three products, from their own files", products},
 		{"A value, in three lines", value},
 		{"A configuration struct", structure},
+		{"A service that goes on: a rotated secret, an outage", live},
 		{"A keyring of your own, and a key rotation", keyring},
 		{"A mistake never becomes a password", mistake},
 	}

@@ -26,6 +26,8 @@ const (
 	searchPassword     = "maple_syrup\\42"
 	mailPassword       = "copper \"kettle\""
 	keyringPassword    = "willow | anvil"
+	livePassword       = "winter plum"
+	rotatedPassword    = "summer quince"
 )
 
 // stage is the world of the demo: two stores, the products' home directories
