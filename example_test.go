@@ -3,6 +3,7 @@ package secretref_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -286,4 +287,53 @@ func ExampleKeyring_Handler() {
 		return "operations", nil
 	}))
 	log.Fatal(http.ListenAndServeTLS("keys.example.com:8443", "cert.pem", "key.pem", mux))
+}
+
+// A password that is rotated while the program runs.
+func ExampleResolver_Handle() {
+	const reference = `{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
+	fake := secretref.NewFake() // in the place of AWS
+	fake.Set(reference, "hunter2")
+	resolver := secretref.New(&secretref.Options{Fake: fake})
+	defer resolver.Close()
+
+	ctx := context.Background()
+	password, err := resolver.Handle(ctx, reference)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(password.Value().Reveal())
+
+	fake.Set(reference, "hunter3")
+	if _, err := password.Refresh(ctx); err != nil { // what the background does in time
+		log.Fatal(err)
+	}
+	fmt.Println(password.Value().Reveal())
+	// Output:
+	// hunter2
+	// hunter3
+}
+
+// A *sql.DB that connects with the user name and password of the moment, which
+// are parts of one secret and never of two versions of it.
+func ExampleConnector() {
+	const user, password = `{"region":"eu-west-1","secretId":"db","secretPointer":"/username"}`, `{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
+	fake := secretref.NewFake() // in the place of AWS
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"app","password":"hunter2"}`)
+	resolver := secretref.New(&secretref.Options{Fake: fake})
+	defer resolver.Close()
+
+	login, err := resolver.HandleAll(context.Background(), user, password)
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(secretref.Connector(login, func(ctx context.Context, s []secretref.Secret) (driver.Conn, error) {
+		// With pgx: stdlib.GetConnector(config).Connect(ctx), config being a copy
+		// with this user and password.
+		return nil, fmt.Errorf("no database here for %s", s[0].Reveal())
+	}, nil))
+	defer db.Close()
+	fmt.Println(db.PingContext(context.Background()))
+	// Output:
+	// no database here for app
 }
