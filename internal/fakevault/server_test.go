@@ -1,12 +1,14 @@
 package fakevault_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -227,4 +229,35 @@ func TestTLSServerShowsItsCertificate(t *testing.T) {
 	health, err := c.Sys().Health()
 	require.NoError(t, err)
 	require.True(t, health.Initialized)
+}
+
+func TestUnpluggedServerLivesByTheBubblesClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fakevault.NewUnplugged()
+		defer s.Close()
+		get := func(ctx context.Context) (*http.Response, error) {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/v1/auth/token/lookup-self", nil)
+			require.NoError(t, err)
+			r.Header.Set("X-Vault-Token", s.RootToken())
+			return s.RoundTrip(r)
+		}
+		s.Latency(time.Hour)
+		start := time.Now()
+		resp, err := get(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.Equal(t, time.Hour, time.Since(start))
+
+		short, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err = get(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, time.Hour+time.Minute, time.Since(start))
+
+		s.Latency(0)
+		s.Intercept(func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
+		_, err = get(t.Context())
+		require.Error(t, err)
+	})
 }

@@ -29,6 +29,7 @@ type token struct {
 	explicitMax     time.Duration
 	period          time.Duration // a periodic token is renewed for this long, without end
 	renewable       bool
+	granted         int // uses at first; 0 for any number
 	uses            int // left; 0 for any number, -1 once the last is begun
 }
 
@@ -36,7 +37,7 @@ type token struct {
 // the warnings about those it does not get.
 func (s *Server) issue(t *token) []string {
 	t.id, t.accessor = "hvs."+rand.Text(), rand.Text()[:24]
-	t.issued = s.clock()
+	t.issued, t.granted = s.clock(), t.uses
 	for i, name := range t.policies {
 		t.policies[i] = strings.ToLower(strings.TrimSpace(name))
 	}
@@ -55,8 +56,12 @@ func (s *Server) issue(t *token) []string {
 		if t.period > 0 {
 			t.ttl = t.period
 		}
-		t.ttl, warnings = t.capped(t.ttl, t.issued)
+		wish := t.ttl
+		t.ttl, warnings = t.capped(wish, t.issued)
 		t.usual, t.expires = t.ttl, t.issued.Add(t.ttl)
+		if !t.own() {
+			t.usual = wish
+		}
 	} else {
 		t.renewable = false
 	}
@@ -84,8 +89,12 @@ func (t *token) capped(d time.Duration, now time.Time) (time.Duration, []string)
 	if d <= roundUp(left) {
 		return min(d, left), nil
 	}
-	return left, []string{fmt.Sprintf("TTL of %q exceeded the effective max_ttl of %q; TTL value is capped accordingly",
-		short(d), short(roundUp(left)))}
+	what := "TTL"
+	if t.period > 0 {
+		what = "period"
+	}
+	return left, []string{fmt.Sprintf("%s of %q exceeded the effective max_ttl of %q; %s value is capped accordingly",
+		what, short(d), short(roundUp(left)), what)}
 }
 
 // valid returns the token with that id if it has not ended.
@@ -139,12 +148,15 @@ func (s *Server) renew(t *token, d time.Duration) ([]string, *failure) {
 	now := s.clock()
 	d, warnings := t.capped(d, now)
 	t.expires, t.renewed = now.Add(d), now
-	if strings.HasPrefix(t.path, "auth/token/") {
-		// Other logins go back to the time their role says.
+	if t.own() {
 		t.usual = d
 	}
 	return warnings, nil
 }
+
+// own reports whether the token was made by another. One from a login is
+// renewed for the time its role says.
+func (t *token) own() bool { return strings.HasPrefix(t.path, "auth/token/") }
 
 // auth describes the token to the one it is for.
 func (t *token) auth(now time.Time) *auth {
@@ -158,7 +170,7 @@ func (t *token) auth(now time.Time) *auth {
 		EntityID:      t.entity,
 		TokenType:     "service",
 		Orphan:        t.parent == "",
-		NumUses:       t.uses,
+		NumUses:       t.granted,
 	}
 	if !t.expires.IsZero() {
 		a.LeaseDuration = int(roundUp(t.expires.Sub(now)) / time.Second)

@@ -70,14 +70,18 @@ func (b *batches) call(ctx context.Context, groups []coord.Group, once bool) []b
 			asked[n] = groups[i]
 		}
 		var again []int
+		longest := time.Duration(-1)
 		for n, got := range b.backend.FetchBatch(ctx, asked) {
 			i := missing[n]
 			if results[i].Err != nil && ctx.Err() != nil {
 				continue // the attempt before knows more than one that was cut off
 			}
 			results[i] = batch.Result[tried]{Value: tried{got.Value, attempt}, Err: got.Err}
-			if _, transient := fault.Transient(got.Err); transient {
-				again, err = append(again, i), got.Err
+			if wait, transient := fault.Transient(got.Err); transient {
+				again = append(again, i)
+				if wait > longest {
+					longest, err = wait, got.Err // whose wish to be left alone is the strongest
+				}
 			}
 		}
 		missing = again

@@ -8,10 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +36,7 @@ type simulation struct {
 	backend *vaultkv.Backend
 	log     bytes.Buffer
 	started time.Time
+	refuse  atomic.Bool // the endpoint
 
 	mu     sync.Mutex
 	tokens []string // that were given out
@@ -50,7 +53,7 @@ func simulate(t *testing.T, settings vaultkv.Settings, test func(t *testing.T, s
 		s := &simulation{Server: fakevault.NewUnplugged(), t: t, started: time.Now()}
 		settings.Transport = s.Server
 		log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		s.backend = vaultkv.New(settings, &transport.Policy{Log: log}, log)
+		s.backend = vaultkv.New(settings, &transport.Policy{Allow: s.allow, Log: log}, log)
 		s.Put("secret", "db", map[string]any{"k": "v"})
 		s.policy("reader", `path "secret/data/*" { capabilities = ["read"] }`)
 		s.SetCluster(http.HandlerFunc(s.review))
@@ -63,6 +66,13 @@ func simulate(t *testing.T, settings vaultkv.Settings, test func(t *testing.T, s
 			require.NotContains(t, s.log.String(), secret)
 		}
 	})
+}
+
+func (s *simulation) allow(*url.URL) error {
+	if s.refuse.Load() {
+		return io.ErrNoProgress
+	}
+	return nil
 }
 
 // review vouches for every JWT.

@@ -30,7 +30,6 @@ type staticToken struct {
 	given    string             // the last one
 	watched  string             // equal to given, or empty
 	stop     context.CancelFunc // of the watch
-	closed   bool
 	watching sync.WaitGroup
 }
 
@@ -60,7 +59,7 @@ func (s *staticToken) token(ctx context.Context) (string, error) {
 func (s *staticToken) used(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if token != s.given || token == s.watched || s.closed {
+	if token != s.given || token == s.watched {
 		return
 	}
 	// It goes on when the fetch, and whatever that belongs to, has ended.
@@ -74,7 +73,6 @@ func (s *staticToken) used(token string) {
 
 func (s *staticToken) close() {
 	s.mu.Lock()
-	s.closed = true
 	s.stop()
 	s.mu.Unlock()
 	s.watching.Wait()

@@ -86,6 +86,10 @@ func (b *Backend) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, e
 	if err := b.policy.Check(c.endpoint); err != nil {
 		return pipeline.Payload{}, err
 	}
+	// Each attempt has a context of its own, by which a Token function tells the
+	// second call of one, after a refusal, from the first of another.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	token, err := c.auth.token(ctx)
 	if err != nil {
 		return pipeline.Payload{}, err

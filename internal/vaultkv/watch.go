@@ -26,6 +26,8 @@ const (
 	// stubborn is how many renewals fail in a row before it is told that the
 	// token ends, although the next one may still come.
 	stubborn = 3
+
+	maxReached = "its max TTL is reached"
 )
 
 // watcher tells the log in good time that a token ends, and keeps it from
@@ -40,9 +42,10 @@ type watcher struct {
 	ends    time.Time
 	told    stage
 	renewal time.Time // the next one; zero: none, or none any more
+	capped  bool      // the last renewal could not give what it usually does
 	failed  int       // renewals in a row
 	pause   time.Duration
-	reason  string // why there was, or is, no renewal
+	reason  string // why the end moves no further
 }
 
 // stage is how near the end is.
@@ -103,7 +106,8 @@ func (w *watcher) find(ctx context.Context) (life, error) {
 }
 
 // check asks again before it is told that the token ends: somebody else may have
-// renewed it. Whoever does so each time within the last day need not be told.
+// renewed it. Then it is not told once more of the day or the hour that may be
+// left anew.
 func (w *watcher) check(ctx context.Context) {
 	found, err := w.ask(ctx, lookupSelf)
 	switch {
@@ -121,12 +125,16 @@ func (w *watcher) renew(ctx context.Context) {
 	switch {
 	case ctx.Err() != nil:
 	case err == nil:
-		moved := got.ends.Sub(w.ends)
-		w.ends, w.told, w.failed, w.reason = got.ends, far, 0, ""
-		if !got.renewable || moved < time.Second {
-			w.giveUp(ctx, "its max TTL is reached")
+		moved := got.ends.Sub(w.ends) >= time.Second
+		w.ends, w.capped, w.failed, w.reason = got.ends, got.capped, 0, ""
+		if got.capped {
+			w.reason = maxReached
+		}
+		if !moved || !got.renewable {
+			w.giveUp(ctx, maxReached)
 			return
 		}
+		w.told = far
 		w.plan()
 		w.log.DebugContext(ctx, "vault token renewed", "host", w.server.endpoint.Host, "ends", stamp(w.ends))
 	case errors.Is(err, fault.Unauthenticated):
@@ -166,7 +174,7 @@ func (w *watcher) postpone(err error) {
 }
 
 // final reports whether the token ends as things are.
-func (w *watcher) final() bool { return w.renewal.IsZero() || w.failed >= stubborn }
+func (w *watcher) final() bool { return w.renewal.IsZero() || w.capped || w.failed >= stubborn }
 
 func (w *watcher) stage() stage {
 	switch left := time.Until(w.ends); {
@@ -215,6 +223,7 @@ func (w *watcher) tell(ctx context.Context, at stage) {
 type life struct {
 	ends      time.Time
 	renewable bool
+	capped    bool // by the max TTL
 }
 
 // The calls that a token makes about itself.
@@ -254,18 +263,20 @@ func (w *watcher) ask(ctx context.Context, call string) (life, error) {
 			LeaseDuration int64 `json:"lease_duration"`
 			Renewable     bool
 		}
+		Warnings []string
 	}
 	bad := json.Unmarshal(got.body, &reply) != nil
 	switch {
 	case bad || call == renewSelf && reply.Auth == nil:
 		return life{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's", w.server.endpoint.Host).Final()
 	case call == renewSelf:
-		return life{start.Add(time.Duration(reply.Auth.LeaseDuration) * time.Second), reply.Auth.Renewable}, nil
+		return life{start.Add(time.Duration(reply.Auth.LeaseDuration) * time.Second), reply.Auth.Renewable,
+			strings.Contains(strings.Join(reply.Warnings, " "), "max_ttl")}, nil
 	case reply.Data.ExpireTime == nil:
 		return life{}, nil
 	}
 	// The time that is left does not depend on the clocks, as the end does.
-	return life{start.Add(time.Duration(reply.Data.TTL) * time.Second), reply.Data.Renewable}, nil
+	return life{ends: start.Add(time.Duration(reply.Data.TTL) * time.Second), renewable: reply.Data.Renewable}, nil
 }
 
 // refusedSelf says why a token learns nothing about itself.
