@@ -36,8 +36,21 @@ type batches struct {
 	open map[lane]*batch.Batcher[coord.Group, tried]
 }
 
-func (b *batches) get(ctx context.Context, g coord.Group, once bool) (tried, error) {
-	return b.lane(lane{g.Region, g.Endpoint, once}).Do(ctx, g)
+// get brings a group. Where a call brought others and not this one, it is tried
+// again with another call, so that they need not wait for it.
+func (b *batches) get(ctx context.Context, g coord.Group, once bool, failed func(error)) (got tried, err error) {
+	in, made := b.lane(lane{g.Region, g.Endpoint, once}), 0
+	_, _ = attempts(ctx, once, func(ctx context.Context) error {
+		if got, err = in.Do(ctx, g); err != nil {
+			failed(err)
+		}
+		if made += got.attempts; got.spent {
+			return nil
+		}
+		return err
+	})
+	got.attempts = made
+	return got, err
 }
 
 func (b *batches) lane(l lane) *batch.Batcher[coord.Group, tried] {
@@ -53,39 +66,37 @@ func (b *batches) lane(l lane) *batch.Batcher[coord.Group, tried] {
 	return open
 }
 
-// call is all attempts to get some groups. The next attempt is for all that
-// are still missing: were each to be tried again by itself, a backend that
-// throttles would get twenty calls for one.
+// call is all attempts to get some groups as long as none comes: were each to
+// be tried again by itself, a backend that throttles would get twenty calls for
+// one.
 func (b *batches) call(ctx context.Context, groups []coord.Group, once bool) []batch.Result[tried] {
-	results := make([]batch.Result[tried], len(groups))
-	missing := make([]int, len(groups))
-	for i := range groups {
-		missing[i] = i
-	}
+	var results []batch.Result[tried]
 	attempt := 0
-	_, _ = attempts(ctx, once, func(ctx context.Context) (err error) {
+	_, _ = attempts(ctx, once, func(ctx context.Context) error {
 		attempt++
-		asked := make([]coord.Group, len(missing))
-		for n, i := range missing {
-			asked[n] = groups[i]
+		got := b.backend.FetchBatch(ctx, groups)
+		if results != nil && ctx.Err() != nil {
+			return ctx.Err() // the attempt before knows more than one that was cut off
 		}
-		var again []int
-		longest := time.Duration(-1)
-		for n, got := range b.backend.FetchBatch(ctx, asked) {
-			i := missing[n]
-			if results[i].Err != nil && ctx.Err() != nil {
-				continue // the attempt before knows more than one that was cut off
-			}
-			results[i] = batch.Result[tried]{Value: tried{got.Value, attempt}, Err: got.Err}
-			if wait, transient := fault.Transient(got.Err); transient {
-				again = append(again, i)
-				if wait > longest {
-					longest, err = wait, got.Err // whose wish to be left alone is the strongest
+		results = make([]batch.Result[tried], len(got))
+		var longest error // of those who ask to be left alone, for the longest
+		passing := 0
+		for i, g := range got {
+			results[i] = batch.Result[tried]{Value: tried{payload: g.Value, attempts: attempt}, Err: g.Err}
+			if wait, transient := fault.Transient(g.Err); transient {
+				passing++
+				if before, _ := fault.Transient(longest); longest == nil || wait > before {
+					longest = g.Err
 				}
 			}
 		}
-		missing = again
-		return err
+		if passing < len(got) {
+			return nil
+		}
+		for i := range results {
+			results[i].Value.spent = true
+		}
+		return longest
 	})
 	return results
 }

@@ -190,13 +190,14 @@ func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed
 type tried struct {
 	payload  Payload
 	attempts int
+	spent    bool // on as many attempts as were worth it
 }
 
 // way returns how a group is fetched, once it is its turn.
 func (p *Pipeline) way(ctx context.Context, g coord.Group) (get func(ctx context.Context, once bool, failed func(error)) (tried, error), settle func(), err error) {
 	if g.Kind == coord.AWS && p.Batch != nil {
-		return func(ctx context.Context, once bool, _ func(error)) (tried, error) {
-			return p.batches.get(ctx, g, once)
+		return func(ctx context.Context, once bool, failed func(error)) (tried, error) {
+			return p.batches.get(ctx, g, once, failed)
 		}, func() {}, nil
 	}
 	backend := p.backends[g.Kind]
