@@ -696,7 +696,8 @@ func (r *Resolver) Handle(ctx context.Context, value string) (*Handle[Secret], e
 
 // HandleAll is [Resolver.Handle] for several values, in order. Where they are
 // parts of one secret, a user name and its password, they are always of the
-// same version of it. There is no Handle unless all can be resolved.
+// same version of it; name the secret in the same way in both, since a name and
+// an ARN are fetched apart. There is no Handle unless all can be resolved.
 func (r *Resolver) HandleAll(ctx context.Context, values ...string) (*Handle[[]Secret], error) {
 	wants := make([]want, len(values))
 	for i, value := range values {
@@ -767,11 +768,12 @@ func (h *Handle[T]) Updates(ctx context.Context) iter.Seq2[T, error] {
 
 // Connector returns what [database/sql.OpenDB] takes to connect with the
 // current value of h. connect makes one connection. When refused says that its
-// error means that the login was not accepted, a newer value is used if there
-// is one; else h is refreshed, and if that brings another value, it is used.
-// While neither is accepted, as long as a rotated password is in one place and
-// not yet in the other, the last value that was accepted is tried once more. A
-// login that goes on being refused does not cause more than a fetch a second.
+// error means that the login was not accepted, the last value that was accepted
+// is tried, and the current one again: a rotated password may be in the secret
+// and not yet in the database. If neither is accepted, h is refreshed, and
+// another value, if that brings one, is tried. Refreshes are shared and a second
+// apart, however many logins are refused; one that was accepted before waits for
+// the next, so that it does not fail once the password is in both places.
 //
 // A nil refused recognises errors with a method SQLState() string that returns
 // a code of class 28, as PostgreSQL drivers have.
@@ -779,12 +781,22 @@ func Connector[T any](h *Handle[T], connect func(context.Context, T) (driver.Con
 	if refused == nil {
 		refused = notAuthorized
 	}
-	return &connector[T]{h: h, connect: connect, refused: refused}
+	return &connector[T]{h: h, connect: connect, refused: refused, turn: make(chan struct{}, 1)}
 }
 
+// notAuthorized looks at every error in the tree: those of several hosts come
+// joined.
 func notAuthorized(err error) bool {
-	var coded interface{ SQLState() string }
-	return errors.As(err, &coded) && strings.HasPrefix(coded.SQLState(), "28")
+	if coded, ok := err.(interface{ SQLState() string }); ok && strings.HasPrefix(coded.SQLState(), "28") {
+		return true
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return notAuthorized(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), notAuthorized)
+	}
+	return false
 }
 
 type connector[T any] struct {
@@ -792,40 +804,37 @@ type connector[T any] struct {
 	connect func(context.Context, T) (driver.Conn, error)
 	refused func(error) bool
 
-	accepted atomic.Pointer[live.State[T]] // what the latest login was accepted with
+	accepted atomic.Pointer[live.State[T]] // the newest that a login was accepted with
 
-	mu   sync.Mutex
-	vain time.Time // when a refresh has last brought nothing new
+	turn  chan struct{} // its one place is held by who waits for a refresh
+	asked time.Time     // when the latest refresh began; guarded by turn
+	done  chan struct{} // closed when it has ended; guarded by turn
 }
 
-// pauseAfterVain is how long a refused login asks for no newer value after a
-// refresh that brought none.
-const pauseAfterVain = time.Second
+// refreshPause lies between the beginnings of two refreshes.
+const refreshPause = time.Second
 
 // Connect implements driver.Connector.
 func (c *connector[T]) Connect(ctx context.Context) (driver.Conn, error) {
-	s := c.h.value.State()
-	for refreshed := false; ; {
-		conn, err := c.login(ctx, s)
-		if err == nil || !c.refused(err) {
-			return conn, err
-		}
-		next := c.h.value.State()
-		if next.Serial == s.Serial && !refreshed {
-			refreshed = true
-			next = c.newer(ctx, s)
-		}
-		if next.Serial != s.Serial {
-			s = next
-			continue
-		}
-		if before := c.accepted.Load(); before != nil && before.Serial != s.Serial {
-			if conn, again := c.login(ctx, before); again == nil {
+	before, s := c.accepted.Load(), c.h.value.State()
+	conn, err := c.login(ctx, s)
+	if err == nil || !c.refused(err) {
+		return conn, err
+	}
+	// A new password may be in the secret and not yet in the database. It may
+	// get there between two attempts, so the new one has another after the old.
+	if before != nil && before.Serial != s.Serial {
+		for _, value := range []*live.State[T]{before, s} {
+			if conn, again := c.login(ctx, value); again == nil {
 				return conn, nil
 			}
 		}
+	}
+	next := c.newer(ctx, s)
+	if next.Serial == s.Serial {
 		return nil, err
 	}
+	return c.login(ctx, next)
 }
 
 // Driver implements driver.Connector.
@@ -833,27 +842,52 @@ func (c *connector[T]) Driver() driver.Driver { return noDriver{} }
 
 func (c *connector[T]) login(ctx context.Context, s *live.State[T]) (driver.Conn, error) {
 	conn, err := c.connect(ctx, s.Value)
-	if err == nil {
-		c.accepted.Store(s)
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	for {
+		// A login that took its time is no reason to go back to an older value.
+		if old := c.accepted.Load(); old != nil && old.Serial >= s.Serial || c.accepted.CompareAndSwap(old, s) {
+			return conn, nil
+		}
+	}
 }
 
-// newer returns what a refresh brings after s was refused, or s.
+// newer returns the value that there is after s was refused: a newer one, or
+// what a refresh brings that begins from now on. All whose logins are refused
+// before it begins share it.
 func (c *connector[T]) newer(ctx context.Context, s *live.State[T]) *live.State[T] {
-	c.mu.Lock()
-	wait := !c.vain.IsZero() && time.Since(c.vain) < pauseAfterVain
-	c.mu.Unlock()
-	if wait {
-		return s
+	start := time.Now()
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return c.h.value.State()
 	}
-	next, _ := c.h.value.Refresh(ctx)
-	if next.Serial == s.Serial {
-		c.mu.Lock()
-		c.vain = time.Now()
-		c.mu.Unlock()
+	if now := c.h.value.State(); now.Serial != s.Serial {
+		return now
 	}
-	return next
+	if c.asked.Before(start) {
+		pause := time.Until(c.asked.Add(refreshPause))
+		if pause > 0 && c.accepted.Load() == nil { // nothing is being rotated: it has been wrong from the start
+			return s
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return c.h.value.State()
+		}
+		c.asked, c.done = time.Now(), make(chan struct{})
+		go func(done chan struct{}) { // it goes on when ctx ends, whose time may always be too short for it
+			defer close(done)
+			_, _ = c.h.Refresh(context.WithoutCancel(ctx))
+		}(c.done)
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+	}
+	return c.h.value.State()
 }
 
 // noDriver stands where database/sql wants a driver.

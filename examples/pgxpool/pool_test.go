@@ -1,0 +1,290 @@
+package pgxpool_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/examples/pgxpool"
+)
+
+const username, password = `{"keyring":"db-username"}`, `{"keyring":"db-password"}`
+
+// A world is a database, and a store with the login that a program has for it.
+type world struct {
+	*database
+	store *secretref.Fake
+	login *secretref.Handle[[]secretref.Secret]
+	pool  *pgxpool.Pool
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{database: startDatabase(t), store: secretref.NewFake()}
+	w.alter("app", "old")
+	w.write("app", "old")
+	r := secretref.New(&secretref.Options{Fake: w.store})
+	t.Cleanup(func() { assert.NoError(t, r.Close()) })
+	var err error
+	w.login, err = r.HandleAll(t.Context(), username, password)
+	require.NoError(t, err)
+	w.pool, err = pgxpool.Open(t.Context(), "postgres://"+w.addr+"/db?sslmode=disable&pool_max_conns=100", w.login)
+	require.NoError(t, err)
+	t.Cleanup(w.pool.Close)
+	require.NoError(t, w.query(t.Context()))
+	return w
+}
+
+// write puts a login into the store.
+func (w *world) write(user, pass string) {
+	w.store.Set(username, user)
+	w.store.Set(password, pass)
+}
+
+// query logs in, since it leaves no connection in the pool.
+func (w *world) query(ctx context.Context) error {
+	conn, err := w.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return errors.Join(conn.Ping(ctx), conn.Conn().Close(ctx))
+}
+
+func TestANewPasswordIsFetchedWhenTheOldOneIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.write("app", "new")
+	require.NoError(t, w.query(t.Context()))
+	require.Equal(t, 2, w.store.Calls(), "nobody has asked again yet")
+	w.alter("app", "new")
+	require.NoError(t, w.query(t.Context()))
+	require.Equal(t, 4, w.store.Calls())
+	require.Equal(t, []string{"app:old", "app:old", "app:old", "app:new"}, w.tried())
+}
+
+func TestTheOldPasswordIsUsedUntilTheDatabaseKnowsTheNew(t *testing.T) {
+	w := newWorld(t)
+	w.write("app", "new")
+	_, err := w.login.Refresh(t.Context())
+	require.NoError(t, err)
+	calls := w.store.Calls()
+	require.NoError(t, w.query(t.Context()))
+	w.alter("app", "new")
+	require.NoError(t, w.query(t.Context()))
+	require.Equal(t, []string{"app:old", "app:new", "app:old", "app:new"}, w.tried())
+	require.Equal(t, calls, w.store.Calls())
+}
+
+func TestTheDatabaseMayChangeBetweenTwoAttempts(t *testing.T) {
+	w := newWorld(t)
+	w.write("app", "new")
+	_, err := w.login.Refresh(t.Context())
+	require.NoError(t, err)
+	w.afterRefusal(func() { w.alter("app", "new") })
+	require.NoError(t, w.query(t.Context()))
+	require.Equal(t, []string{"app:old", "app:new", "app:old", "app:new"}, w.tried())
+}
+
+func TestTheUserNameMayChangeToo(t *testing.T) {
+	w := newWorld(t)
+	w.alter("app_clone", "other")
+	w.write("app_clone", "other")
+	w.alter("app", "gone")
+	require.NoError(t, w.query(t.Context()))
+	require.Equal(t, []string{"app:old", "app:old", "app_clone:other"}, w.tried())
+}
+
+func TestALoginThatGoesOnBeingRefusedCausesFewFetches(t *testing.T) {
+	w := newWorld(t)
+	w.alter("app", "unknown")
+	start, before := time.Now(), w.store.Calls()
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			err := w.query(t.Context())
+			refusal, ok := errors.AsType[*pgconn.PgError](err)
+			assert.True(t, ok && refusal.Code == "28P01", "%v", err)
+			assert.NotContains(t, fmt.Sprintf("%+v", err), "old")
+		})
+	}
+	wg.Wait()
+	fetches := (w.store.Calls() - before) / 2 // of two secrets each
+	require.LessOrEqual(t, fetches, 2+int(time.Since(start)/time.Second))
+}
+
+func TestOtherErrorsAreNotTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	before := w.store.Calls()
+	w.fail("53300") // too_many_connections
+	refusal, ok := errors.AsType[*pgconn.PgError](w.query(t.Context()))
+	require.True(t, ok && refusal.Code == "53300")
+	require.Equal(t, before, w.store.Calls())
+	require.Len(t, w.tried(), 2)
+}
+
+func TestACancelledContextEndsTheWait(t *testing.T) {
+	w := newWorld(t)
+	w.alter("app", "unknown")
+	require.Error(t, w.query(t.Context())) // the next refresh may begin in a second
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	require.Error(t, w.query(ctx))
+	require.Less(t, time.Since(start), 500*time.Millisecond)
+}
+
+// A store that answers more slowly than the program waits for a connection has
+// answered when the next one is made.
+func TestShortTimeoutsGetTheNewPasswordToo(t *testing.T) {
+	d := startDatabase(t)
+	var current atomic.Pointer[string]
+	store := func(password string) { current.Store(&password) }
+	store("old")
+	r := secretref.New(&secretref.Options{Providers: []secretref.Provider{{
+		Fields: []string{"slow"},
+		Fetch: func(ctx context.Context, _ []byte) ([]byte, error) {
+			select {
+			case <-time.After(200 * time.Millisecond):
+				return []byte(*current.Load()), nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		},
+	}}})
+	t.Cleanup(func() { assert.NoError(t, r.Close()) })
+	login, err := r.HandleAll(t.Context(), "app", `{ENC}{"slow":"db"}`)
+	require.NoError(t, err)
+	pool, err := pgxpool.Open(t.Context(), "postgres://"+d.addr+"/db?sslmode=disable", login)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	w := &world{database: d, login: login, pool: pool}
+
+	store("new")
+	d.alter("app", "new")
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		return w.query(ctx) == nil
+	}, 5*time.Second, 10*time.Millisecond)
+}
+
+// A database speaks enough of PostgreSQL's protocol for a login and a ping.
+type database struct {
+	addr string
+
+	mu      sync.Mutex
+	roles   map[string]string // user name to password
+	logins  []string          // user:password, as they were tried
+	code    string            // SQLSTATE that every login is answered with
+	refusal func()
+}
+
+func startDatabase(t *testing.T) *database {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	d := &database{addr: l.Addr().String(), roles: map[string]string{}}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer func() { _ = conn.Close() }()
+				d.serve(pgproto3.NewBackend(conn, conn))
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); serving.Wait() })
+	return d
+}
+
+func (d *database) serve(b *pgproto3.Backend) {
+	first, err := b.ReceiveStartupMessage()
+	startup, ok := first.(*pgproto3.StartupMessage)
+	if err != nil || !ok {
+		return
+	}
+	b.Send(&pgproto3.AuthenticationCleartextPassword{})
+	_ = b.SetAuthType(pgproto3.AuthTypeCleartextPassword)
+	_ = b.Flush()
+	answer, err := b.Receive()
+	given, ok := answer.(*pgproto3.PasswordMessage)
+	if err != nil || !ok {
+		return
+	}
+	if code := d.check(startup.Parameters["user"], given.Password); code != "" {
+		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: "no"})
+		_ = b.Flush()
+		return
+	}
+	b.Send(&pgproto3.AuthenticationOk{})
+	b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+	_ = b.Flush()
+	for {
+		m, err := b.Receive()
+		if _, ok := m.(*pgproto3.Query); err != nil || !ok {
+			return
+		}
+		b.Send(&pgproto3.EmptyQueryResponse{})
+		b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		_ = b.Flush()
+	}
+}
+
+// check returns the SQLSTATE that a login is answered with; empty: it is
+// accepted.
+func (d *database) check(user, pass string) string {
+	d.mu.Lock()
+	d.logins = append(d.logins, user+":"+pass)
+	code, then := d.code, func() {}
+	if want, ok := d.roles[user]; code == "" && (!ok || want != pass) {
+		code = "28P01"
+		if d.refusal != nil {
+			then, d.refusal = d.refusal, nil
+		}
+	}
+	d.mu.Unlock()
+	then()
+	return code
+}
+
+// alter gives a role a password.
+func (d *database) alter(user, pass string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.roles[user] = pass
+}
+
+// fail has all logins answered with a SQLSTATE.
+func (d *database) fail(code string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.code = code
+}
+
+// afterRefusal calls f when the next login has been refused.
+func (d *database) afterRefusal(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refusal = f
+}
+
+func (d *database) tried() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.logins
+}

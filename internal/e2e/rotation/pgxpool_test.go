@@ -1,0 +1,42 @@
+//go:build pgxpool
+
+// The tag goes when go.mod requires github.com/seed74218947/secretref/examples.
+
+package rotation_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/examples/pgxpool"
+	"github.com/seed74218947/secretref/internal/e2e/databases"
+)
+
+func TestThePgxpoolExampleGoesOnWhileThePasswordIsRotated(t *testing.T) {
+	t.Parallel()
+	rotate(t, databases.PostgreSQL(t), pgxpoolClient)
+}
+
+// pgxpoolClient has the example's pool, and leaves no connection in it.
+func pgxpoolClient(t *testing.T, d *databases.Database, h *secretref.Handle[[]secretref.Secret]) client {
+	pool, err := pgxpool.Open(t.Context(), d.DSN("pool_max_conns=8"), h)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return client{
+		query: func(ctx context.Context) error {
+			conn, err := pool.Acquire(ctx)
+			if err != nil {
+				return err
+			}
+			defer conn.Release()
+			defer func() { _ = conn.Conn().Close(ctx) }()
+			var one int
+			return conn.QueryRow(ctx, "SELECT 1").Scan(&one)
+		},
+		alter:   alterer(d.Admin(t), "ALTER ROLE %s PASSWORD '%s'"),
+		refused: refusedByPostgres,
+	}
+}
