@@ -52,7 +52,7 @@ func Explain(err error, host string) *fault.Error {
 		}
 	}
 	switch said := err.Error(); {
-	case strings.Contains(said, "malformed HTTP"):
+	case strings.Contains(said, "malformed HTTP") && !cutOff(said):
 		return unavailable("%s does not answer in HTTP: is it an https endpoint?", host).Final()
 	case strings.Contains(said, "headers exceeded"), strings.Contains(said, "header list larger"):
 		return unavailable("the headers of the answer of %s are too large", host).Final()
@@ -64,12 +64,23 @@ func Explain(err error, host string) *fault.Error {
 		return unavailable("%s refuses connections", host)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return unavailable("%s cannot be reached", host)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case strings.Contains(said, "malformed HTTP"), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return unavailable("%s broke the connection off", host)
 	case strings.Contains(said, "tls: "):
 		return unavailable("the TLS handshake with %s failed", host)
 	}
 	return unavailable("no answer from %s", host)
+}
+
+// cutOff reports whether what net/http took for a status line is the beginning
+// of one: the connection was broken off in the middle of it.
+func cutOff(said string) bool {
+	if _, line, ok := strings.Cut(said, `malformed HTTP response "`); ok {
+		line = strings.TrimSuffix(line, `"`)
+		return strings.HasPrefix("HTTP/1.1", line) || strings.HasPrefix("HTTP/1.0", line)
+	}
+	_, code, ok := strings.Cut(said, `malformed HTTP status code "`)
+	return ok && len(strings.TrimRight(strings.TrimSuffix(code, `"`), "0123456789")) == 0
 }
 
 // lasting tells the TLS alerts about how the two sides are set up from those

@@ -1,7 +1,3 @@
-//go:build pgxpool
-
-// The tag goes when go.mod requires github.com/seed74218947/secretref/examples.
-
 package rotation_test
 
 import (

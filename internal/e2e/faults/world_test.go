@@ -1,0 +1,383 @@
+package faults
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/fakeaws"
+)
+
+// What all tests share: the network that the process sees.
+var (
+	directory *names
+	trusted   tls.Certificate // by VAULT_CACERT and AWS_CA_BUNDLE
+	stranger  tls.Certificate // by nobody
+	toxics    = toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "40") // most of the time they wait
+	dir, err := os.MkdirTemp("", "faults")
+	if err == nil {
+		err = prepare(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+func prepare(dir string) (err error) {
+	if directory, err = serveNames(); err != nil {
+		return err
+	}
+	if trusted, err = selfSigned(); err != nil {
+		return err
+	}
+	if stranger, err = selfSigned(); err != nil {
+		return err
+	}
+	ca := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: trusted.Certificate[0]}), 0o600); err != nil {
+		return err
+	}
+	for _, pair := range os.Environ() {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "VAULT_") {
+			_ = os.Unsetenv(name)
+		}
+	}
+	for name, value := range map[string]string{
+		"VAULT_CACERT": ca, "AWS_CA_BUNDLE": ca, "AWS_ACCESS_KEY_ID": keyID, "AWS_SECRET_ACCESS_KEY": key,
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": filepath.Join(dir, "none"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"),
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// selfSigned returns a certificate for 127.0.0.1 that is its own CA.
+func selfSigned() (tls.Certificate, error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{{127, 0, 0, 1}}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, err
+}
+
+// A gate stands before a server: it counts who comes, and can answer itself.
+type gate struct {
+	web         *httptest.Server
+	calls       atomic.Int64
+	connections atomic.Int64
+	strange     atomic.Bool // it shows a certificate that nobody trusts
+
+	mu     sync.Mutex
+	meddle func(http.ResponseWriter, *http.Request) bool // true: the call is answered
+}
+
+func newGate(t *testing.T, server string, secure bool) *gate {
+	t.Helper()
+	g, forward := &gate{}, forwarder(t, server)
+	g.web = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.calls.Add(1)
+		g.mu.Lock()
+		meddle := g.meddle
+		g.mu.Unlock()
+		if meddle == nil || !meddle(w, r) {
+			forward.ServeHTTP(w, r)
+		}
+	}))
+	g.web.Config.ErrorLog = quiet
+	g.web.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			g.connections.Add(1)
+		}
+	}
+	g.web.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if g.strange.Load() {
+			return &tls.Config{Certificates: []tls.Certificate{stranger}}, nil
+		}
+		return &tls.Config{Certificates: []tls.Certificate{trusted}}, nil
+	}}
+	if secure {
+		g.web.StartTLS()
+	} else {
+		g.web.Start()
+	}
+	t.Cleanup(func() {
+		g.web.CloseClientConnections()
+		g.web.Close()
+	})
+	return g
+}
+
+// quiet is for those who would tell of every connection that ends early.
+var quiet = log.New(io.Discard, "", 0)
+
+// forwarder hands calls on to a server.
+func forwarder(t *testing.T, server string) http.Handler {
+	t.Helper()
+	target, err := url.Parse(server)
+	require.NoError(t, err)
+	connections := &http.Transport{MaxIdleConnsPerHost: 100}
+	t.Cleanup(connections.CloseIdleConnections)
+	return &httputil.ReverseProxy{Transport: connections, ErrorLog: quiet, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host // which AWS signatures cover
+	}}
+}
+
+// intercept gives every call to meddle first; nil ends it.
+func (g *gate) intercept(meddle func(http.ResponseWriter, *http.Request) bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.meddle = meddle
+}
+
+// A world is a secret in a server, and the way to it: toxiproxy, then a gate.
+type world struct {
+	setup
+	t       *testing.T
+	vault   *vaultServer // or
+	aws     *fakeaws.Server
+	standby *node // of vault, if it is one of a pair
+
+	name  string // of the secret, of its policy in Vault, and of the host where there is one
+	ref   string
+	gate  *gate
+	proxy *toxiproxy.Proxy
+
+	mu       sync.Mutex
+	token    string
+	attempts int       // that the library has made
+	ended    time.Time // when the last of them did
+}
+
+// setup says how a secret is asked for.
+type setup struct {
+	named  bool                 // the host has a name
+	secure bool                 // over TLS
+	allow  func(*url.URL) error // AllowEndpoint
+}
+
+var worlds atomic.Int64
+
+func newVaultWorld(t *testing.T, server *vaultServer, s setup) *world {
+	t.Helper()
+	w := &world{setup: s, t: t, vault: server}
+	endpoint := w.connect(server.url)
+	server.allow(w.name, "read")
+	w.token = server.mint(w.name)
+	w.reference(map[string]string{"mount": "secret", "path": w.name, "key": "password", "endpoint": endpoint})
+	return w
+}
+
+func newAWSWorld(t *testing.T, server *fakeaws.Server, s setup) *world {
+	t.Helper()
+	w := &world{setup: s, t: t, aws: server}
+	endpoint := w.connect(server.URL())
+	w.reference(map[string]string{"region": region, "secretId": w.name, "secretPointer": "/password", "endpointOverride": endpoint})
+	return w
+}
+
+func (w *world) reference(fields map[string]string) {
+	w.t.Helper()
+	text, err := json.Marshal(fields)
+	require.NoError(w.t, err)
+	w.ref = "{ENC}" + string(text)
+	w.put(first)
+}
+
+// connect makes the way to a server and returns where it begins.
+func (w *world) connect(server string) string {
+	w.t.Helper()
+	w.name = fmt.Sprintf("w%d.faults.test", worlds.Add(1))
+	w.gate = newGate(w.t, server, w.secure)
+	w.proxy = w.open("127.0.0.1:0")
+	w.t.Cleanup(func() { w.proxy.Stop() })
+	host, port, err := net.SplitHostPort(w.proxy.Listen)
+	require.NoError(w.t, err)
+	if w.named {
+		directory.know(w.name, true)
+		host = w.name
+	}
+	scheme, _, _ := strings.Cut(w.gate.web.URL, ":")
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// open makes the proxy, with toxics in their JSON.
+func (w *world) open(listen string, toxic ...string) *toxiproxy.Proxy {
+	w.t.Helper()
+	p := toxiproxy.NewProxy(toxics, w.name, listen, w.gate.web.Listener.Addr().String())
+	for _, text := range toxic {
+		_, err := p.Toxics.AddToxicJson(strings.NewReader(text))
+		require.NoError(w.t, err)
+	}
+	require.Eventually(w.t, func() bool { return p.Start() == nil }, 10*time.Second, 10*time.Millisecond, "the port is taken")
+	return p
+}
+
+// poison ends all connections; those that come later suffer from the toxics.
+// The proxy is made anew, for toxiproxy may wait for ever when a toxic is taken
+// off a connection that has ended.
+func (w *world) poison(toxic ...string) {
+	w.t.Helper()
+	w.proxy.Stop()
+	w.proxy = w.open(w.proxy.Listen, toxic...)
+}
+
+// put writes a new version of the secret, around the way to it.
+func (w *world) put(value string) {
+	w.t.Helper()
+	if w.vault != nil {
+		w.vault.put(w.name, secret(value))
+		return
+	}
+	text, err := json.Marshal(secret(value))
+	require.NoError(w.t, err)
+	w.aws.PutSecret(region, w.name, string(text))
+}
+
+// answers makes the gate answer every call, as an overloaded server does.
+func (w *world) answers(status int, code string, header http.Header) {
+	body := `{"errors":["` + code + `"]}`
+	if w.aws != nil {
+		body = `{"__type":"` + code + `","Message":"` + code + `"}`
+	}
+	w.gate.intercept(func(rw http.ResponseWriter, _ *http.Request) bool {
+		for name := range header {
+			rw.Header().Set(name, header.Get(name))
+		}
+		rw.WriteHeader(status)
+		_, _ = io.WriteString(rw, body)
+		return true
+	})
+}
+
+// resolver returns one that ends with the test, and whose attempts are counted.
+func (w *world) resolver(opts secretref.Options) *secretref.Resolver {
+	opts.Vault.Token = func(context.Context) (string, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.token, nil
+	}
+	opts.AllowEndpoint = w.allow
+	opts.OnFetch = func(e secretref.FetchEvent) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.attempts += e.Attempts
+		w.ended = e.Start.Add(e.Duration)
+	}
+	r := secretref.New(&opts)
+	w.t.Cleanup(func() { assert.NoError(w.t, r.Close()) })
+	return r
+}
+
+// An outcome is what a caller got, and when.
+type outcome struct {
+	value  string
+	err    error
+	waited time.Duration
+}
+
+func (w *world) ask(r *secretref.Resolver) outcome { return w.askWith(w.t.Context(), r) }
+
+func (w *world) askWith(ctx context.Context, r *secretref.Resolver) outcome {
+	start := time.Now()
+	got, err := r.Resolve(ctx, w.ref)
+	return outcome{got.Reveal(), err, time.Since(start)}
+}
+
+// A tally is what has been counted: by the library, by the gate, and by the name
+// server.
+type tally struct {
+	attempts, calls, connections, lookups int
+	ended                                 time.Time
+}
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d attempts, %d calls, %d connections, %d lookups", t.attempts, t.calls, t.connections, t.lookups)
+}
+
+func (w *world) tally() tally {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return tally{w.attempts, int(w.gate.calls.Load()), int(w.gate.connections.Load()), directory.lookups(w.name), w.ended}
+}
+
+// since returns what has come to before.
+func (w *world) since(before tally) tally {
+	now := w.tally()
+	return tally{now.attempts - before.attempts, now.calls - before.calls, now.connections - before.connections, now.lookups - before.lookups, now.ended}
+}
+
+// bounded checks that there were no more attempts than most since before, and
+// that they are all there was. An attempt can be two calls: when nothing is
+// found Vault is asked what the mount is, and net/http repeats a GET when a
+// connection that has been used turns out to be broken.
+func (w *world) bounded(before tally, most int) tally {
+	w.t.Helper()
+	got := w.since(before)
+	require.LessOrEqual(w.t, got.attempts, most, "%v", got)
+	require.LessOrEqual(w.t, got.calls, 2*got.attempts, "%v", got)
+	require.LessOrEqual(w.t, got.connections, 2*got.attempts, "%v", got)
+	require.LessOrEqual(w.t, got.lookups, 2*got.attempts, "%v", got)
+	return got
+}
+
+// fails checks that an error is of a kind and tells nothing.
+func (w *world) fails(err, kind error) {
+	w.t.Helper()
+	require.ErrorIs(w.t, err, kind)
+	for _, secret := range []string{canary, w.token, key} {
+		if secret != "" {
+			require.NotContains(w.t, err.Error(), secret)
+		}
+	}
+	for _, other := range []error{secretref.ErrUnavailable, secretref.ErrDenied, secretref.ErrNotFound, secretref.ErrUnauthenticated} {
+		if other != kind {
+			require.NotErrorIs(w.t, err, other)
+		}
+	}
+}
