@@ -74,8 +74,8 @@ func (a VaultAuth) String() string {
 // NO_PROXY count for https; plain http never goes through a proxy.
 type VaultOptions struct {
 	// Token returns the token for TOKEN authentication. It is called for every
-	// fetch, and once more when its token was refused, so that it can hand out
-	// a newer one. An error that wraps ErrUnavailable is tried again. Nil:
+	// fetch, and once more with the same context when its token was refused, so
+	// that it can hand out a newer one. An error that wraps ErrUnavailable is tried again. Nil:
 	// SECRET_STORE_VAULT_TOKEN.
 	Token func(ctx context.Context) (string, error)
 

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed74218947/secretref/internal/unplugged"
 )
 
 // An account is a service account as a JWT or the cluster names it.
@@ -154,7 +156,7 @@ func (c kubeConfig) review(ctx context.Context, client *http.Client, jwt, audien
 // configured CA if that is nil.
 func (c kubeConfig) client(cluster http.Handler) *http.Client {
 	if cluster != nil {
-		return &http.Client{Transport: unplugged{cluster}}
+		return &http.Client{Transport: unplugged.Transport{Handler: cluster}}
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.ca != "" {
