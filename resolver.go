@@ -366,23 +366,6 @@ type FetchEvent struct {
 	Stale bool
 }
 
-// outcome returns the kind of an error in one word.
-func outcome(err error) string {
-	switch {
-	case err == nil:
-		return "ok"
-	case errors.Is(err, ErrNotFound):
-		return "not_found"
-	case errors.Is(err, ErrDenied):
-		return "denied"
-	case errors.Is(err, ErrUnauthenticated):
-		return "unauthenticated"
-	case errors.Is(err, ErrUnavailable):
-		return "unavailable"
-	}
-	return "failed"
-}
-
 // A Provider is a store of the caller's own.
 type Provider struct {
 	// ClassName is the cipher class that names the store in configuration files,
@@ -511,14 +494,8 @@ func forward(onFetch func(FetchEvent)) func(pipeline.Event) {
 		if e.Group.Kind == coord.Custom {
 			backend = e.Group.Class
 		}
-		state := "miss"
-		if e.Ask.Refresh {
-			state = "refresh"
-		} else if e.Ask.Covered {
-			state = "renew"
-		}
 		onFetch(FetchEvent{Backend: backend, Reference: e.Group.Reference(), Start: e.Start, Duration: e.Duration, Attempts: e.Attempts, Err: e.Err,
-			Outcome: outcome(e.Err), Cache: state, Stale: e.Ask.Covered && errors.Is(e.Err, ErrUnavailable)})
+			Outcome: e.Outcome(), Cache: e.Cache(), Stale: e.Stale()})
 	}
 }
 

@@ -44,16 +44,6 @@ type BatchBackend interface {
 	FetchBatch(ctx context.Context, groups []coord.Group) []batch.Result[Payload]
 }
 
-// Event tells about one finished fetch.
-type Event struct {
-	Group    coord.Group
-	Ask      cache.Ask
-	Start    time.Time
-	Duration time.Duration
-	Attempts int
-	Err      error
-}
-
 // Version is what one fetch brought.
 type Version = cache.Version[Payload]
 
@@ -229,7 +219,8 @@ func attempts(ctx context.Context, once bool, attempt func(context.Context) erro
 
 func (p *Pipeline) report(ctx context.Context, e Event) {
 	if p.Log.Enabled(ctx, slog.LevelDebug) {
-		attrs := []any{"backend", e.Group.Kind.String(), "reference", e.Group.Reference(), "duration", e.Duration, "attempts", e.Attempts}
+		attrs := []any{"backend", e.Group.Kind.String(), "reference", e.Group.Reference(), "outcome", e.Outcome(), "cache", e.Cache(), "stale", e.Stale(),
+			"duration", e.Duration, "attempts", e.Attempts}
 		if e.Err != nil {
 			attrs = append(attrs, "error", e.Err.Error())
 		}

@@ -1,0 +1,55 @@
+package pipeline
+
+import (
+	"errors"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/cache"
+	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// Event tells about one finished fetch.
+type Event struct {
+	Group    coord.Group
+	Ask      cache.Ask
+	Start    time.Time
+	Duration time.Duration
+	Attempts int
+	Err      error
+}
+
+// Outcome returns the kind of Err in one word.
+func (e Event) Outcome() string {
+	if e.Err == nil {
+		return "ok"
+	}
+	for _, known := range []struct {
+		kind error
+		word string
+	}{
+		{fault.NotFound, "not_found"},
+		{fault.Denied, "denied"},
+		{fault.Unauthenticated, "unauthenticated"},
+		{fault.Unavailable, "unavailable"},
+	} {
+		if errors.Is(e.Err, known.kind) {
+			return known.word
+		}
+	}
+	return "failed"
+}
+
+// Cache returns in one word why there was a fetch.
+func (e Event) Cache() string {
+	switch {
+	case e.Ask.Refresh:
+		return "refresh"
+	case e.Ask.Covered:
+		return "renew"
+	}
+	return "miss"
+}
+
+// Stale reports whether the last good value is handed out in place of Err.
+func (e Event) Stale() bool { return e.Ask.Covered && errors.Is(e.Err, fault.Unavailable) }
