@@ -688,3 +688,30 @@ func BenchmarkHandleValue(b *testing.B) {
 		_ = h.Value()
 	}
 }
+
+func TestNothingThatKeepsSecretsShowsThem(t *testing.T) {
+	fake := secretref.NewFake()
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"password":"`+canary+`"}`)
+	store := &remote{texts: map[string]string{remoteA: canary}}
+	for _, opts := range []*secretref.Options{
+		{Fake: fake}, {Providers: []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch}}},
+	} {
+		value := awsRef
+		if opts.Fake == nil {
+			value = remoteA
+		}
+		r := secretref.New(opts)
+		defer r.Close()
+		require.Equal(t, canary, resolved(t, r, value))
+		h, err := r.HandleAll(t.Context(), value)
+		require.NoError(t, err)
+		c := secretref.Connector(h, (&database{}).connectAll, nil)
+		for _, kept := range []any{r, h, c} {
+			requireSilent(t, kept)
+		}
+	}
+}
+
+func (d *database) connectAll(ctx context.Context, s []secretref.Secret) (driver.Conn, error) {
+	return d.connect(ctx, s[0])
+}

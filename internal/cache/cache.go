@@ -64,11 +64,14 @@ type Ask struct {
 
 // Version is a value as it was fetched once.
 type Version[V any] struct {
-	Value   V
+	open    func() V // into which printers that follow pointers cannot look
 	Fetched time.Time
 	Renew   time.Time // when to fetch it again so that nobody has to wait for it
 	*Life
 }
+
+// Value returns the value.
+func (v *Version[V]) Value() V { return v.open() }
 
 // Life tells how long a version may be used. It does not hold the value.
 type Life struct {
@@ -252,7 +255,7 @@ func (c *Cache[K, V]) direct(ctx context.Context, key K, mode Mode, failed func(
 }
 
 func (c *Cache[K, V]) version(value V, fetched time.Time) *Version[V] {
-	return &Version[V]{Value: value, Fetched: fetched, Life: &Life{}}
+	return &Version[V]{open: func() V { return value }, Fetched: fetched, Life: &Life{}}
 }
 
 // fly is a flight for what is kept.
@@ -315,7 +318,7 @@ func (c *Cache[K, V]) put(ctx context.Context, key K, value V, start time.Time) 
 		return v
 	}
 	e := c.entries[key]
-	changed := e == nil || !c.Equal(e.version.Value, value)
+	changed := e == nil || !c.Equal(e.version.Value(), value)
 	if e == nil {
 		e = c.add(key)
 	} else if e.version.Fetched.After(start) {

@@ -89,7 +89,7 @@ func (w *world) has(value, calls int, within time.Duration) cache.Got[int] {
 	start := time.Now()
 	got := w.ask("k", cache.Cached)
 	require.NotNil(w.t, got.Version, "%v", got.Err)
-	require.Equal(w.t, value, got.Version.Value)
+	require.Equal(w.t, value, got.Version.Value())
 	require.EqualValues(w.t, calls, w.calls.Load())
 	require.LessOrEqual(w.t, time.Since(start), within)
 	return got
@@ -166,7 +166,7 @@ func TestAnOutageIsCoveredWithTheLastGoodValue(t *testing.T) {
 		w.has(1, 2, 0) // the next attempt waits
 		calls, start := w.calls.Load(), time.Now()
 		for time.Since(start) < 23*time.Hour {
-			require.Equal(w.t, 1, w.ask("k", cache.Cached).Version.Value)
+			require.Equal(w.t, 1, w.ask("k", cache.Cached).Version.Value())
 			time.Sleep(time.Second)
 		}
 		require.InDelta(w.t, 23*60, int(w.calls.Load()-calls), 23*60, "not more than about one attempt in half a minute")
@@ -199,7 +199,7 @@ func TestACallerWithLessTimeGetsTheLastGoodValueWhenItsTimeIsUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
 		defer cancel()
 		got := w.cache.Ask(ctx, "k", cache.Cached).Wait(ctx)
-		require.Equal(w.t, 1, got.Version.Value)
+		require.Equal(w.t, 1, got.Version.Value())
 		require.ErrorIs(w.t, got.Err, context.DeadlineExceeded)
 		w.has(1, 2, 0)
 
@@ -277,17 +277,17 @@ func TestFailuresAreNotCached(t *testing.T) {
 func TestAFreshValueIsFetchedAfterTheCall(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		old := w.has(1, 1, time.Second).Version
-		require.Equal(w.t, 2, w.ask("k", cache.Fresh).Version.Value)
+		require.Equal(w.t, 2, w.ask("k", cache.Fresh).Version.Value())
 		require.False(w.t, old.Fresh(), "what was known of the old one is void")
 		w.has(2, 2, 0)
 		require.True(w.t, w.asked[1].Refresh)
 
 		w.takes = time.Second
 		var callers sync.WaitGroup
-		callers.Go(func() { require.Equal(w.t, 3, w.ask("k", cache.Fresh).Version.Value) })
+		callers.Go(func() { require.Equal(w.t, 3, w.ask("k", cache.Fresh).Version.Value()) })
 		time.Sleep(time.Second / 2)
 		for range 100 {
-			callers.Go(func() { require.Equal(w.t, 4, w.ask("k", cache.Fresh).Version.Value) })
+			callers.Go(func() { require.Equal(w.t, 4, w.ask("k", cache.Fresh).Version.Value()) })
 		}
 		callers.Wait()
 		w.has(4, 4, 0)
@@ -301,7 +301,7 @@ func TestAValueIsRenewedBeforeItsTTLEnds(t *testing.T) {
 		time.Sleep(time.Until(v.Renew))
 		require.True(w.t, v.Fresh())
 		w.has(1, 1, 0)
-		require.Equal(w.t, 2, w.ask("k", cache.Renewed).Version.Value)
+		require.Equal(w.t, 2, w.ask("k", cache.Renewed).Version.Value())
 
 		w.fails(errDown)
 		v = w.ask("k", cache.Present).Version
@@ -473,7 +473,7 @@ func TestWhoWaitsGetsMoreThanARenewalsOneAttempt(t *testing.T) {
 		var callers sync.WaitGroup
 		callers.Go(func() { require.ErrorIs(w.t, w.ask("k", cache.Renewed).Err, fault.Unavailable) })
 		time.Sleep(time.Second / 2)
-		callers.Go(func() { require.Equal(w.t, 2, w.ask("k", cache.Cached).Version.Value) })
+		callers.Go(func() { require.Equal(w.t, 2, w.ask("k", cache.Cached).Version.Value()) })
 		synctest.Wait()
 		w.fails(nil)
 		callers.Wait()

@@ -164,7 +164,14 @@ type Value[T any] struct {
 	state atomic.Pointer[State[T]]
 
 	mu   sync.Mutex // held by whoever replaces state
-	last []pipeline.Result
+	last []held
+}
+
+// held is what a Value has of a ref. Its text is where printers that follow
+// pointers cannot look.
+type held struct {
+	version *pipeline.Version // nil: nothing yet
+	text    func() string
 }
 
 // State is what there is to say of a Value at one time.
@@ -179,7 +186,7 @@ type State[T any] struct {
 // Watch resolves refs and returns the Value that build makes of their texts,
 // which is kept up to date until the Refresher is closed.
 func Watch[T any](ctx context.Context, r *Refresher, refs []coord.Reference, check Check, build func([]string) T) (*Value[T], error) {
-	v := &Value[T]{r: r, refs: refs, check: check, build: build, last: make([]pipeline.Result, len(refs))}
+	v := &Value[T]{r: r, refs: refs, check: check, build: build, last: make([]held, len(refs))}
 	for i := range refs {
 		v.groups = append(v.groups, slices.IndexFunc(refs, func(o coord.Reference) bool { return o.Group() == refs[i].Group() }))
 	}
@@ -235,12 +242,12 @@ func (v *Value[T]) update(results []pipeline.Result) error {
 	defer v.mu.Unlock()
 	changed := false
 	for i, r := range results {
-		held := &v.last[i]
-		if bad[v.groups[i]] || held.Version != nil && r.Version.Fetched.Before(held.Version.Fetched) {
+		last := &v.last[i]
+		if bad[v.groups[i]] || last.version != nil && r.Version.Fetched.Before(last.version.Fetched) {
 			continue
 		}
-		changed = changed || held.Version == nil || held.Text != r.Text
-		*held = r
+		changed = changed || last.version == nil || last.text() != r.Text
+		*last = held{r.Version, func() string { return r.Text }}
 	}
 	v.replace(changed, err)
 	return err
@@ -250,13 +257,13 @@ func (v *Value[T]) update(results []pipeline.Result) error {
 func (v *Value[T]) replace(changed bool, err error) {
 	now := &State[T]{Fetched: time.Now(), Err: err, next: make(chan struct{})}
 	texts := make([]string, len(v.last))
-	for i, held := range v.last {
-		if held.Version == nil {
+	for i, last := range v.last {
+		if last.version == nil {
 			return // it is not all there yet
 		}
-		texts[i] = held.Text
-		if held.Version.Fetched.Before(now.Fetched) {
-			now.Fetched = held.Version.Fetched
+		texts[i] = last.text()
+		if last.version.Fetched.Before(now.Fetched) {
+			now.Fetched = last.version.Fetched
 		}
 	}
 	old := v.state.Load()

@@ -123,7 +123,7 @@ func (p *Pipeline) Resolve(ctx context.Context, refs []coord.Reference, mode cac
 			}
 			r := &results[i]
 			r.Version, r.Stale = got.Version, got.Err
-			r.Text, r.Err = p.extract(got.Version.Value, refs[i])
+			r.Text, r.Err = p.extract(got.Version.Value(), refs[i])
 		}
 	}
 	return results
