@@ -623,12 +623,12 @@ func TestAStartDuringAnOutageUsesTheLastKnownSecret(t *testing.T) {
 
 func TestNamesOfLastKnownSecretsAreReserved(t *testing.T) {
 	k := makeKeyring(t)
-	const name = "\x00secretref/last-known/x"
+	const name = ".secretref/last-known/x"
 	require.ErrorIs(t, k.Put(t.Context(), name, secretref.NewSecret("x")), secretref.ErrSyntax)
 	_, err := k.Get(t.Context(), name)
 	require.ErrorIs(t, err, secretref.ErrNotFound)
 	require.ErrorIs(t, k.Delete(t.Context(), name), secretref.ErrNotFound)
-	require.NoError(t, k.Put(t.Context(), "\x00secretref", secretref.NewSecret("x")), "no other name is")
+	require.NoError(t, k.Put(t.Context(), ".secretref", secretref.NewSecret("x")), "no other name is")
 }
 
 func TestAKeyringThatFailsCostsNoSecret(t *testing.T) {

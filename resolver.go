@@ -94,6 +94,7 @@ import (
 	"iter"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -286,20 +287,27 @@ type Options struct {
 
 	// TTL is how long a fetched secret is handed out from memory without asking
 	// again; up to a tenth of it, at random, is taken off. References to a
-	// Keyring are never kept. Zero: 5 minutes. Negative: nothing is kept.
+	// Keyring are never kept. Zero: 5 minutes. Negative: nothing is kept, so that
+	// MaxStale and LastKnown have nothing to give either; Handles are then renewed
+	// every 5 minutes.
 	TTL time.Duration
 
 	// MaxStale is how old a secret may be that is handed out because its backend
 	// is unavailable: not one that is denied or not found. With such a secret in
-	// hand a fetch is one attempt of at most 3 seconds, and the next one waits, up
-	// to a minute. Each time the log is warned. Zero: 24 hours. Negative: never.
+	// hand a fetch is one attempt of at most 3 seconds from its turn on, and the
+	// next one waits, up to a minute; a caller with less time gets the secret when
+	// that is up. Each time the log is warned. Zero: 24 hours. Negative: never.
 	MaxStale time.Duration
 
 	// LastKnown keeps the last good secrets, sealed, so that a program can start
 	// while a backend is unavailable: under names that [Keyring.Names] does not
 	// yield, written when a secret has changed and else once an hour, removed when
-	// it is denied or not found, and never used when older than MaxStale. The
-	// Resolver does not close it. Nil: nothing outlives the process.
+	// it is denied or not found, and never used when older than MaxStale. Use one
+	// for each service and environment: references are told apart by Vault's
+	// namespace, role and auth path and by AWS_PROFILE and AWS_ROLE_ARN, but not by
+	// token or account. Its first use in a process costs each secret a read of it.
+	// The Resolver does not close it, and Close waits up to some seconds for what
+	// is being written. Nil: nothing outlives the process.
 	LastKnown *Keyring
 
 	// Timeout bounds one fetch with all its attempts, from its turn on. Who asks
@@ -344,6 +352,22 @@ func (o *Options) logger() *slog.Logger {
 	return o.Logger
 }
 
+// scope tells the last known secrets of those apart who may see different ones
+// under the same reference.
+func (o *Options) scope(k coord.Kind) string {
+	switch k {
+	case coord.AWS:
+		return strings.Join([]string{os.Getenv("AWS_PROFILE"), os.Getenv("AWS_ROLE_ARN")}, "\n")
+	case coord.Vault:
+		return strings.Join([]string{
+			cmp.Or(o.Vault.Namespace, os.Getenv("VAULT_NAMESPACE")),
+			cmp.Or(o.Vault.Role, os.Getenv(vaultkv.RoleVariable)),
+			cmp.Or(o.Vault.AuthPath, os.Getenv(vaultkv.AuthPathVariable)),
+		}, "\n")
+	}
+	return ""
+}
+
 // A FetchEvent tells about one fetch from a backend. What is handed out from
 // memory is none.
 type FetchEvent struct {
@@ -355,7 +379,8 @@ type FetchEvent struct {
 	Err       error         // nil, or an error that wraps a sentinel or a Provider's error
 
 	// Outcome is the kind of Err for metrics: "ok", "not_found", "denied",
-	// "unauthenticated", "unavailable", or "failed" for any other.
+	// "unauthenticated", "unavailable", "canceled" if those who asked have left,
+	// or "failed" for any other.
 	Outcome string
 
 	// Cache is what was in memory: "miss" for nothing that may be used, "renew"
@@ -432,7 +457,7 @@ func (r *Resolver) connect(opts *Options, backends map[coord.Kind]pipeline.Backe
 		s.Batch = amazon
 	}
 	if opts.LastKnown != nil {
-		s.Known = lastknown.New(reserved{opts.LastKnown}, r.log)
+		s.Known = lastknown.New(reserved{opts.LastKnown}, opts.scope, r.log)
 	}
 	r.pipeline = pipeline.New(backends, s)
 	every := s.TTL
@@ -660,8 +685,9 @@ func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) 
 }
 
 // A Handle is a live value: it is renewed in the background until its Resolver
-// is closed, and outlives that. It is safe for concurrent use. What Value
-// returns is shared by all who call it: do not change its elements.
+// is closed, and outlives that: make one and keep it. It is safe for concurrent
+// use. What Value returns is shared by all who call it: do not change its
+// elements.
 type Handle[T any] struct{ value *live.Value[T] }
 
 // Handle resolves value as [Resolver.Resolve] does and keeps it up to date. A
@@ -689,10 +715,12 @@ func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]S
 		return nil, err
 	}
 	background := context.WithoutCancel(ctx)
-	check := func(n int, got pipeline.Result) (usable bool, err error) {
+	check := func(n int, got pipeline.Result, seen bool) (usable bool, err error) {
 		w := wants[p.at[n]]
-		if _, err := r.outcome(background, w, got); err != nil {
-			return false, err
+		if !seen || got.Err != nil {
+			if _, err := r.outcome(background, w, got); err != nil {
+				return false, err
+			}
 		}
 		if got.Stale != nil {
 			return true, w.located(got.Stale)

@@ -5,9 +5,7 @@ package batch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -231,9 +229,7 @@ func Each[K, V any](log *slog.Logger, keys []K, one func(K) (V, error)) []Result
 func guarded[V any](log *slog.Logger, f func() (V, error)) (v V, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			// The value of a panic may quote a secret; its type and the place do not.
-			log.Error("a fetch panicked", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			err = fault.New(fault.Unavailable, "the fetch panicked (%T); the log has the place", p).Final()
+			err = fault.Panicked(log, p)
 		}
 	}()
 	return f()

@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	// patience is how long a fetch may take while there is a good value in hand.
-	patience = 3 * time.Second
+	// loading is how long Known may take to say what it has.
+	loading = time.Second
+
+	// ahead is how far the clock of an earlier process may have been ahead.
+	ahead = 5 * time.Minute
 
 	// After an attempt that failed the next one waits, longer each time.
 	firstPause = time.Second
@@ -59,8 +62,15 @@ type Fetch[K comparable, V any] func(ctx context.Context, key K, ask Ask, failed
 type Ask struct {
 	Refresh bool // somebody wants it now, whatever is in hand
 	Renew   bool // nobody waits for it, so that one attempt is enough
-	Covered bool // there is a good value in hand, so that one attempt is enough
+	Covered bool // there is a good value in hand
+	Known   bool // which is of an earlier process
 }
+
+// Once reports whether one attempt is enough.
+func (a Ask) Once() bool { return a.Renew || a.Covered && !a.Known }
+
+// Brief reports whether the fetch is not worth waiting for long.
+func (a Ask) Brief() bool { return a.Renew || a.Covered }
 
 // Version is a value as it was fetched once.
 type Version[V any] struct {
@@ -103,7 +113,7 @@ type Cache[K comparable, V any] struct {
 	Settings[K, V]
 	fetch   Fetch[K, V]
 	flights *flight.Group[K, Got[V]]
-	outbox  outbox[K, V]
+	outbox  *outbox[K, V]
 
 	// Changed gets a token when a version has been replaced.
 	Changed chan struct{}
@@ -121,6 +131,9 @@ type entry[K comparable, V any] struct {
 	version *Version[V] // the last good one
 	expiry  *time.Timer
 	saved   time.Time // when Known got it
+	known   bool      // the version is from there
+	flying  int       // flights that are under way
+	hurried bool      // a caller could not wait for them
 
 	pause time.Duration // zero: the latest attempt was good
 	again time.Time     // when the next one may be made
@@ -131,7 +144,7 @@ type entry[K comparable, V any] struct {
 func New[K comparable, V any](s Settings[K, V], fetch Fetch[K, V]) *Cache[K, V] {
 	c := &Cache[K, V]{Settings: s, fetch: fetch, flights: flight.New[K, Got[V]](0, s.Log),
 		entries: map[K]*entry[K, V]{}, Changed: make(chan struct{}, 1)}
-	c.outbox.known = s.Known
+	c.outbox = newOutbox(s.Known, s.Log)
 	return c
 }
 
@@ -146,7 +159,7 @@ func (c *Cache[K, V]) Close() {
 	c.ring = nil
 	c.mu.Unlock()
 	c.flights.Close()
-	c.outbox.wg.Wait()
+	c.outbox.close()
 }
 
 // Waiter is a caller's place where a value will be.
@@ -229,7 +242,7 @@ func (c *Cache[K, V]) inHand(key K, mode Mode) (Got[V], bool) {
 	if e == nil || e.version == nil {
 		return Got[V]{}, false
 	}
-	waits := e.pause > 0 && time.Now().Before(e.again)
+	waits := e.flying > 0 && e.hurried || e.pause > 0 && time.Now().Before(e.again)
 	switch {
 	case mode == Present:
 		return Got[V]{Version: e.version, Err: e.why}, true
@@ -260,14 +273,14 @@ func (c *Cache[K, V]) version(value V, fetched time.Time) *Version[V] {
 
 // fly is a flight for what is kept.
 func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(error)) Got[V] {
-	good := c.good(ctx, key)
-	attempt, cancel := ctx, func() {}
+	good, known := c.good(ctx, key)
+	defer c.depart(key)()
 	if good != nil {
-		attempt, cancel = context.WithTimeout(ctx, patience)
+		// It brings something for those to come, also when nobody can wait for it.
+		c.flights.Hold(ctx)
 	}
-	defer cancel()
 	start := time.Now()
-	value, err := c.fetch(attempt, key, Ask{Refresh: mode == Fresh, Renew: mode == Renewed, Covered: good != nil}, failed)
+	value, err := c.fetch(ctx, key, Ask{Refresh: mode == Fresh, Renew: mode == Renewed, Covered: good != nil, Known: known}, failed)
 	switch {
 	case err == nil:
 		return Got[V]{Version: c.put(ctx, key, value, start)}
@@ -283,28 +296,53 @@ func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(err
 	return Got[V]{Err: err, renewal: mode == Renewed}
 }
 
-// good returns a version that may be used if the fetch finds its backend
-// unavailable, or nil.
-func (c *Cache[K, V]) good(ctx context.Context, key K) *Version[V] {
+// depart notes that a flight is under way, until what it returns is called.
+func (c *Cache[K, V]) depart(key K) (land func()) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	e := c.entries[key]
-	c.mu.Unlock()
-	if e != nil {
-		if e.version.fresh.Load() || c.stale(e.version) {
-			return e.version
+	if e == nil {
+		return func() {}
+	}
+	e.flying++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if e.flying--; e.flying == 0 {
+			e.hurried = false
 		}
-		return nil
 	}
+}
+
+// good returns a version that may be used if the fetch finds its backend
+// unavailable, or nil, and whether it is of an earlier process.
+func (c *Cache[K, V]) good(ctx context.Context, key K) (v *Version[V], known bool) {
+	c.mu.Lock()
+	if e := c.entries[key]; e != nil {
+		defer c.mu.Unlock()
+		if e.version.fresh.Load() || c.stale(e.version) {
+			return e.version, e.known
+		}
+		return nil, false
+	}
+	c.mu.Unlock()
 	if c.Known == nil || c.MaxStale <= 0 {
-		return nil
+		return nil, false
 	}
-	value, fetched, ok := c.Known.Load(ctx, key)
-	now := time.Now()
-	fetched = now.Add(-max(0, now.Sub(fetched))) // from here on the clock that only goes forward counts
-	if v := c.version(value, fetched); ok && c.stale(v) {
-		return v
+	value, fetched, ok := c.outbox.load(ctx, key)
+	age := time.Since(fetched)
+	if !ok || age > c.MaxStale || age < -ahead {
+		return nil, false
 	}
-	return nil
+	v = c.version(value, time.Now().Add(-max(0, age))) // from here on the clock that only goes forward counts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.entries[key] != nil {
+		return v, true
+	}
+	e := c.add(key)
+	e.version, e.known = v, true
+	return v, true
 }
 
 // put keeps what was fetched.
@@ -314,7 +352,7 @@ func (c *Cache[K, V]) put(ctx context.Context, key K, value V, start time.Time) 
 	v.Renew = start.Add(life - rand.N(life/10+1))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || ctx.Err() != nil { // who left may have been followed by one who was told otherwise
 		return v
 	}
 	e := c.entries[key]
@@ -327,11 +365,11 @@ func (c *Cache[K, V]) put(ctx context.Context, key K, value V, start time.Time) 
 	e.end()
 	v.fresh.Store(true)
 	v.used.Store(e.version.used.Load()) // what is used once and never again goes first
-	e.version, e.pause, e.why = v, 0, nil
+	e.version, e.known, e.pause, e.why = v, false, 0, nil
 	e.expiry = time.AfterFunc(life-time.Since(start), func() { v.fresh.Store(false) })
-	if c.Known != nil && (changed || time.Since(e.saved) >= time.Hour) {
+	if c.Known != nil && (changed || time.Since(e.saved) >= min(time.Hour, c.MaxStale/2)) {
 		e.saved = start
-		c.outbox.put(ctx, key, note[V]{value: value, fetched: start})
+		c.outbox.put(key, note[V]{value: value, fetched: start})
 	}
 	if changed {
 		c.signal()
@@ -373,7 +411,7 @@ func (c *Cache[K, V]) covered(key K, good *Version[V], err error) (Got[V], time.
 		return Got[V]{Err: err}, 0
 	}
 	e := c.entries[key]
-	if e == nil {
+	if e == nil { // it was evicted meanwhile
 		e = c.add(key)
 		e.version = good
 	}
@@ -389,19 +427,30 @@ func (e *entry[K, V]) wait(err error) {
 	e.why = err
 }
 
-// left is for a caller whose context ended before the flight did.
+// left is for a caller whose time was up before the flight ended: the value in
+// hand has to do, for all who come until the flight has ended.
 func (c *Cache[K, V]) left(ctx context.Context, key K, err error) Got[V] {
+	got, first := c.hurry(ctx, key, err)
+	if first {
+		c.Log.WarnContext(ctx, "the last good value is used, since a newer one takes too long", "reference", c.Name(key),
+			"age", time.Since(got.Version.Fetched).Round(time.Second), "error", err.Error())
+	}
+	return got
+}
+
+func (c *Cache[K, V]) hurry(ctx context.Context, key K, err error) (got Got[V], first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[key]
 	usable := e != nil && (e.version.fresh.Load() || c.stale(e.version))
 	if c.closed || !usable || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return Got[V]{Err: err}
+		return Got[V]{Err: err}, false
 	}
-	if !time.Now().Before(e.again) {
-		e.wait(err) // whoever comes next need not wait as long
+	if e.flying > 0 {
+		first = !e.hurried
+		e.hurried, e.why = true, err
 	}
-	return Got[V]{Version: e.version, Err: err}
+	return Got[V]{Version: e.version, Err: err}, first
 }
 
 // fail notes a failure that is not the backend's being unavailable. It is
@@ -423,7 +472,7 @@ func (c *Cache[K, V]) drop(ctx context.Context, key K) {
 		c.signal()
 	}
 	if c.Known != nil && !c.closed {
-		c.outbox.put(ctx, key, note[V]{remove: true})
+		c.outbox.put(key, note[V]{remove: true})
 	}
 }
 

@@ -33,6 +33,11 @@ func (b *backend) fetch(ctx context.Context, _ string, ask cache.Ask, failed fun
 	err := b.err
 	b.asked = append(b.asked, ask)
 	b.mu.Unlock()
+	if ask.Brief() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+	}
 	select {
 	case <-time.After(b.takes):
 	case <-ctx.Done():
@@ -195,20 +200,38 @@ func TestACallerWithLessTimeGetsTheLastGoodValueWhenItsTimeIsUp(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		w.has(1, 1, time.Second)
 		time.Sleep(5 * time.Minute)
-		w.takes = time.Hour
+		w.takes = 2 * time.Second
 		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
 		defer cancel()
 		got := w.cache.Ask(ctx, "k", cache.Cached).Wait(ctx)
 		require.Equal(w.t, 1, got.Version.Value())
 		require.ErrorIs(w.t, got.Err, context.DeadlineExceeded)
-		w.has(1, 2, 0)
+		require.Contains(w.t, w.log.String(), "level=WARN")
+		w.has(1, 2, 0) // nobody else waits for the same
+		time.Sleep(time.Second + time.Millisecond)
+		w.has(2, 2, 0) // the flight went on without them
 
+		time.Sleep(5 * time.Minute)
 		gone, leave := context.WithCancel(w.t.Context())
 		leave()
-		time.Sleep(time.Minute)
 		got = w.cache.Ask(gone, "k", cache.Cached).Wait(gone)
 		require.Nil(w.t, got.Version)
 		require.ErrorIs(w.t, got.Err, context.Canceled, "who does not want it any more does not get it")
+	})
+}
+
+func TestManyCallersInAHurryGetTheNewValueAllTheSame(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		w.has(1, 1, time.Second)
+		w.takes = 50 * time.Millisecond
+		for range 1000 {
+			ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Millisecond)
+			got := w.cache.Ask(ctx, "k", cache.Cached).Wait(ctx)
+			cancel()
+			require.NotNil(w.t, got.Version)
+			require.Less(w.t, time.Since(got.Version.Fetched), 6*time.Minute)
+			time.Sleep(30 * time.Second)
+		}
 	})
 }
 
@@ -378,25 +401,47 @@ type known struct {
 	value int
 	at    time.Time
 	saves int
+
+	takes  time.Duration
+	broken bool
 }
 
-func (k *known) Load(context.Context, string) (int, time.Time, bool) {
+func (k *known) Load(ctx context.Context, _ string) (int, time.Time, bool) {
+	select {
+	case <-time.After(k.takes):
+	case <-ctx.Done():
+		return 0, time.Time{}, false
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.value, k.at, k.value != 0
 }
 
-func (k *known) Save(_ context.Context, _ string, value int, fetched time.Time) {
+func (k *known) Save(ctx context.Context, _ string, value int, fetched time.Time) {
+	select {
+	case <-time.After(k.takes):
+	case <-ctx.Done():
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.value, k.at = value, fetched
 	k.saves++
 }
 
-func (k *known) Remove(context.Context, string) {
+func (k *known) Remove(ctx context.Context, _ string) bool {
+	select {
+	case <-time.After(k.takes):
+	case <-ctx.Done():
+		return false
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.broken {
+		return false
+	}
 	k.value = 0
+	return true
 }
 
 func TestAStartDuringAnOutageUsesWhatWasKnown(t *testing.T) {
@@ -440,10 +485,15 @@ func TestWhatWasKnownIsNotUsedWhenTooOldOrDeniedOrGone(t *testing.T) {
 		synctest.Wait()
 		require.Equal(w.t, 7, k.value)
 	})
-	bubble(t, adjust, func(w *world) { // a clock that was set back
-		k.value, k.at = 7, time.Now().Add(time.Hour)
+	bubble(t, adjust, func(w *world) { // a clock that was a little ahead
+		k.value, k.at = 7, time.Now().Add(time.Minute)
 		w.fails(errDown)
 		require.False(w.t, w.has(7, 1, time.Second).Version.Fetched.After(time.Now()))
+	})
+	bubble(t, adjust, func(w *world) { // or far ahead: who knows how old it is
+		k.value, k.at = 7, time.Now().Add(time.Hour)
+		w.fails(errDown)
+		require.Nil(w.t, w.ask("k", cache.Cached).Version)
 	})
 }
 
@@ -478,5 +528,85 @@ func TestWhoWaitsGetsMoreThanARenewalsOneAttempt(t *testing.T) {
 		w.fails(nil)
 		callers.Wait()
 		require.Equal(w.t, []cache.Ask{{Renew: true}, {}}, w.asked)
+	})
+}
+
+func TestAFetchThatOutlivesItsCallersBringsNothingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proceed := make(chan struct{})
+		var n atomic.Int32
+		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, Most: 10, Keep: func(string) bool { return true },
+			Equal: func(a, b int) bool { return a == b }, Name: func(string) string { return "" }, Log: slog.New(slog.DiscardHandler)},
+			func(context.Context, string, cache.Ask, func(error)) (int, error) {
+				if n.Add(1) == 1 {
+					<-proceed // deaf to its context
+					return 1, nil
+				}
+				return 0, fault.New(fault.NotFound, "gone")
+			})
+		defer c.Close()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Error(t, c.Ask(short, "k", cache.Cached).Wait(short).Err)
+		require.ErrorIs(t, c.Ask(t.Context(), "k", cache.Cached).Wait(t.Context()).Err, fault.NotFound)
+		close(proceed)
+		synctest.Wait()
+		require.Equal(t, cache.Got[int]{}, c.Ask(t.Context(), "k", cache.Present).Wait(t.Context()))
+	})
+}
+
+func TestWhatIsGoneIsNotUsedAlthoughItCannotBeRemoved(t *testing.T) {
+	for _, k := range []*known{{broken: true}, {takes: time.Hour}, {takes: time.Second / 2}} {
+		bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+			k.value, k.at = 7, time.Now()
+			w.fails(fault.New(fault.NotFound, "no"))
+			require.ErrorIs(w.t, w.ask("k", cache.Cached).Err, fault.NotFound)
+			w.fails(errDown)
+			for range 10 {
+				require.Nil(w.t, w.ask("k", cache.Cached).Version)
+				time.Sleep(time.Minute)
+			}
+			if k.broken {
+				k.mu.Lock()
+				k.broken = false
+				k.mu.Unlock()
+				w.ask("k", cache.Cached)
+				synctest.Wait()
+				require.Zero(w.t, k.value, "it is tried again")
+			}
+		})
+	}
+}
+
+func TestAKnownThatHangsHoldsNobodyUpForLong(t *testing.T) {
+	k := &known{takes: 24 * time.Hour}
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, Most: 1000, Keep: func(string) bool { return true }, Known: k,
+			Equal: func(a, b int) bool { return a == b }, Name: func(string) string { return "" }, Log: slog.New(slog.DiscardHandler)},
+			func(context.Context, string, cache.Ask, func(error)) (int, error) { return 1, nil })
+		for i := range 200 {
+			require.Equal(t, 1, c.Ask(t.Context(), fmt.Sprint(i), cache.Cached).Wait(t.Context()).Version.Value())
+		}
+		require.LessOrEqual(t, time.Since(start), 200*time.Second)
+		start = time.Now()
+		c.Close()
+		require.LessOrEqual(t, time.Since(start), 16*time.Second)
+	})
+}
+
+func TestAHurriedStartUsesWhatWasKnown(t *testing.T) {
+	k := &known{value: 7}
+	bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+		k.at = time.Now()
+		w.takes = time.Hour
+		ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Second)
+		defer cancel()
+		got := w.cache.Ask(ctx, "k", cache.Cached).Wait(ctx)
+		require.Equal(w.t, 7, got.Version.Value())
+		require.Error(w.t, got.Err)
+		synctest.Wait()
+		require.True(w.t, w.asked[0].Known)
+		require.False(w.t, w.asked[0].Once(), "a start is worth more than one attempt")
 	})
 }

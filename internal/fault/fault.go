@@ -6,6 +6,8 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"time"
 )
 
@@ -83,6 +85,13 @@ func (e *Error) Because(cause error) *Error {
 func (e *Error) Final() *Error {
 	e.Permanent = true
 	return e
+}
+
+// Panicked is the error of a fetch that panicked with p, which the log is told
+// of. The value of a panic may quote a secret; its type and the place do not.
+func Panicked(log *slog.Logger, p any) *Error {
+	log.Error("a fetch panicked", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	return New(Unavailable, "the fetch panicked (%T); the log has the place", p).Final()
 }
 
 // Transient reports whether another attempt may succeed, and how long the

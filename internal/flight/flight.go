@@ -5,9 +5,7 @@ package flight
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -15,8 +13,7 @@ import (
 )
 
 // Group runs at most one flight per key at a time; one that nobody waits for
-// any more does not count. It is safe for concurrent
-// use.
+// any more does not count. It is safe for concurrent use.
 type Group[K comparable, V any] struct {
 	timeout time.Duration
 	log     *slog.Logger
@@ -106,9 +103,27 @@ func (g *Group[K, V]) prepare(ctx context.Context, key K, run Run[V]) *call[V] {
 		} else {
 			flight, c.cancel = context.WithCancel(flight)
 		}
+		flight = context.WithValue(flight, callKey{}, c)
 		g.flying.Go(func() { g.fly(flight, key, c, run) })
 	}
 	return c
+}
+
+// callKey is the key of a flight's context for its call.
+type callKey struct{}
+
+// Hold lets the flight whose context this is go on when nobody waits for it any
+// more.
+func (g *Group[K, V]) Hold(ctx context.Context) {
+	c, ok := ctx.Value(callKey{}).(*call[V])
+	if !ok {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.waiters > 0 {
+		c.waiters++ // and nobody leaves for it
+	}
 }
 
 // begin starts a call; the caller holds the lock.
@@ -121,9 +136,7 @@ func (g *Group[K, V]) begin(key K, c *call[V]) {
 func (g *Group[K, V]) fly(ctx context.Context, key K, c *call[V], run Run[V]) {
 	defer func() {
 		if p := recover(); p != nil {
-			// The value of a panic may quote a secret; its type and the place do not.
-			g.log.Error("a fetch panicked", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			c.err = fault.New(fault.Unavailable, "the fetch panicked (%T); the log has the place", p).Final()
+			c.err = fault.Panicked(g.log, p)
 		}
 		c.cancel()
 		g.mu.Lock()
@@ -185,17 +198,22 @@ func (g *Group[K, V]) forget(key K, c *call[V]) {
 
 // Close ends all flights and returns when they have landed.
 func (g *Group[K, V]) Close() {
+	g.end()
+	g.flying.Wait()
+}
+
+func (g *Group[K, V]) end() {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.closed = true
 	for _, c := range g.calls {
 		c.cancel()
 		if next := c.next; next != nil {
+			c.next = nil
 			next.err = closed()
 			close(next.done)
 		}
 	}
-	g.mu.Unlock()
-	g.flying.Wait()
 }
 
 func closed() error {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed74218947/secretref/internal/coord"
@@ -19,7 +20,7 @@ import (
 )
 
 // prefix begins the names that this package has to itself.
-const prefix = "\x00secretref/last-known/"
+const prefix = ".secretref/last-known/"
 
 // Reserved reports whether a name in a keyring is one of this package's.
 func Reserved(name string) bool { return strings.HasPrefix(name, prefix) }
@@ -35,16 +36,26 @@ type Keyring interface {
 // log, and nothing else.
 type Store struct {
 	keyring Keyring
+	scope   func(coord.Kind) string
 	log     *slog.Logger
+
+	mu     sync.Mutex
+	notYet time.Time // a read of the keyring failed, and the next one waits
 }
 
-// New returns a Store over a keyring.
-func New(k Keyring, log *slog.Logger) *Store { return &Store{k, log} }
+// pause is how long a keyring is left alone that could not be read.
+const pause = time.Minute
+
+// New returns a Store over a keyring. scope is what else a kind's groups are
+// told apart by, such as who asks.
+func New(k Keyring, scope func(coord.Kind) string, log *slog.Logger) *Store {
+	return &Store{keyring: k, scope: scope, log: log}
+}
 
 // name returns where a group is kept: nobody who reads the names learns what
 // they stand for.
-func name(g coord.Group) string {
-	text, _ := json.Marshal(g) // strings only
+func (s *Store) name(g coord.Group) string {
+	text, _ := json.Marshal([]any{g, s.scope(g.Kind)}) // strings only
 	sum := sha256.Sum256(text)
 	return prefix + hex.EncodeToString(sum[:])
 }
@@ -55,10 +66,16 @@ const format = "1"
 
 // Load returns what was stored for a group, and when it was fetched.
 func (s *Store) Load(ctx context.Context, g coord.Group) (pipeline.Payload, time.Time, bool) {
-	stored, err := s.keyring.Get(ctx, name(g))
+	if s.waits() {
+		return pipeline.Payload{}, time.Time{}, false
+	}
+	stored, err := s.keyring.Get(ctx, s.name(g))
 	if err != nil {
 		if !errors.Is(err, fault.NotFound) {
 			s.warn(ctx, "the last known secret cannot be read", g, err)
+		}
+		if errors.Is(err, fault.Unavailable) {
+			s.wait()
 		}
 		return pipeline.Payload{}, time.Time{}, false
 	}
@@ -78,16 +95,31 @@ func (s *Store) Save(ctx context.Context, g coord.Group, p pipeline.Payload, fet
 		return // of a fake
 	}
 	text := format + "\n" + strconv.FormatInt(fetched.Unix(), 10) + "\n" + p.Text
-	if err := s.keyring.Put(ctx, name(g), text); err != nil {
+	if err := s.keyring.Put(ctx, s.name(g), text); err != nil {
 		s.warn(ctx, "the last known secret cannot be stored", g, err)
 	}
 }
 
-// Remove forgets what was stored.
-func (s *Store) Remove(ctx context.Context, g coord.Group) {
-	if err := s.keyring.Delete(ctx, name(g)); err != nil && !errors.Is(err, fault.NotFound) {
-		s.warn(ctx, "the last known secret cannot be removed", g, err)
+// Remove forgets what was stored, and reports whether it is gone.
+func (s *Store) Remove(ctx context.Context, g coord.Group) bool {
+	err := s.keyring.Delete(ctx, s.name(g))
+	if err == nil || errors.Is(err, fault.NotFound) {
+		return true
 	}
+	s.warn(ctx, "the last known secret cannot be removed", g, err)
+	return false
+}
+
+func (s *Store) waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.notYet)
+}
+
+func (s *Store) wait() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notYet = time.Now().Add(pause)
 }
 
 func (s *Store) warn(ctx context.Context, what string, g coord.Group, err error) {

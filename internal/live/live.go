@@ -16,6 +16,12 @@ import (
 )
 
 const (
+	// leastEvery is between two renewals of a value, however short its TTL.
+	leastEvery = 100 * time.Millisecond
+
+	// passing is how long some values may hold the others up.
+	passing = 10 * time.Second
+
 	// After a renewal that failed the next one waits, longer each time.
 	firstPause = time.Second
 	mostPause  = time.Minute
@@ -86,7 +92,8 @@ func (r *Refresher) run() {
 		select {
 		case <-r.ctx.Done():
 			return
-		case <-r.added:
+		case <-r.added: // what has changed since it was resolved it has not heard of
+			r.pass(r.all(), cache.Present)
 		case <-r.changed:
 			r.pass(r.all(), cache.Present)
 		case <-timer.C:
@@ -119,7 +126,9 @@ func (r *Refresher) pass(some []*watched, mode cache.Mode) {
 	for _, w := range some {
 		refs = append(refs, w.refs...)
 	}
-	results := r.resolve(r.ctx, refs, mode)
+	ctx, cancel := context.WithTimeout(r.ctx, passing)
+	defer cancel()
+	results := r.resolve(ctx, refs, mode)
 	if r.ctx.Err() != nil {
 		return
 	}
@@ -137,7 +146,7 @@ func (r *Refresher) pass(some []*watched, mode cache.Mode) {
 func (w *watched) schedule(results []pipeline.Result, every time.Duration) {
 	failed := func(r pipeline.Result) bool { return cmp.Or(r.Err, r.Stale) != nil }
 	if slices.ContainsFunc(results, failed) {
-		w.pause = min(max(firstPause, 2*w.pause), mostPause, every)
+		w.pause = min(max(firstPause, 2*w.pause), mostPause, max(every, leastEvery))
 		w.due = time.Now().Add(w.pause)
 		return
 	}
@@ -147,11 +156,15 @@ func (w *watched) schedule(results []pipeline.Result, every time.Duration) {
 			w.due = renew
 		}
 	}
+	if soonest := time.Now().Add(leastEvery); w.due.Before(soonest) {
+		w.due = soonest
+	}
 }
 
 // Check looks at the result for the ref of an index: whether its text may be
-// used, and what there is to say about it.
-type Check func(i int, r pipeline.Result) (usable bool, err error)
+// used, and what there is to say about it. If it was seen before there is
+// nothing new to warn of.
+type Check func(i int, r pipeline.Result, seen bool) (usable bool, err error)
 
 // Value is a value that is built from secrets and kept up to date.
 type Value[T any] struct {
@@ -165,6 +178,7 @@ type Value[T any] struct {
 
 	mu   sync.Mutex // held by whoever replaces state
 	last []held
+	errs []error // of each of refs, what was last wrong with it
 }
 
 // held is what a Value has of a ref. Its text is where printers that follow
@@ -186,7 +200,7 @@ type State[T any] struct {
 // Watch resolves refs and returns the Value that build makes of their texts,
 // which is kept up to date until the Refresher is closed.
 func Watch[T any](ctx context.Context, r *Refresher, refs []coord.Reference, check Check, build func([]string) T) (*Value[T], error) {
-	v := &Value[T]{r: r, refs: refs, check: check, build: build, last: make([]held, len(refs))}
+	v := &Value[T]{r: r, refs: refs, check: check, build: build, last: make([]held, len(refs)), errs: make([]error, len(refs))}
 	for i := range refs {
 		v.groups = append(v.groups, slices.IndexFunc(refs, func(o coord.Reference) bool { return o.Group() == refs[i].Group() }))
 	}
@@ -232,16 +246,18 @@ func (v *Value[T]) update(results []pipeline.Result) error {
 	for i, r := range results {
 		usable := false
 		if r.Version != nil || r.Err != nil { // else nothing is known of it at the moment
-			usable, errs[i] = v.check(i, r)
+			usable, errs[i] = v.check(i, r, v.holds(i, r.Version))
 		}
 		bad[v.groups[i]] = bad[v.groups[i]] || !usable
 	}
-	err := errors.Join(errs...)
 
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	changed := false
 	for i, r := range results {
+		if r.Version != nil || r.Err != nil {
+			v.errs[i] = errs[i]
+		}
 		last := &v.last[i]
 		if bad[v.groups[i]] || last.version != nil && r.Version.Fetched.Before(last.version.Fetched) {
 			continue
@@ -249,8 +265,15 @@ func (v *Value[T]) update(results []pipeline.Result) error {
 		changed = changed || last.version == nil || last.text() != r.Text
 		*last = held{r.Version, func() string { return r.Text }}
 	}
-	v.replace(changed, err)
-	return err
+	v.replace(changed, errors.Join(v.errs...))
+	return errors.Join(errs...)
+}
+
+// holds reports whether a version is the one that is held of a ref.
+func (v *Value[T]) holds(i int, version *pipeline.Version) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return version != nil && v.last[i].version == version
 }
 
 // replace makes the state that follows from last; the caller holds the lock.

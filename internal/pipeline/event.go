@@ -17,12 +17,16 @@ type Event struct {
 	Duration time.Duration
 	Attempts int
 	Err      error
+	Left     bool // those who wanted it left before it was there
 }
 
 // Outcome returns the kind of Err in one word.
 func (e Event) Outcome() string {
-	if e.Err == nil {
+	switch {
+	case e.Err == nil:
 		return "ok"
+	case e.Left:
+		return "canceled"
 	}
 	for _, known := range []struct {
 		kind error
@@ -52,4 +56,6 @@ func (e Event) Cache() string {
 }
 
 // Stale reports whether the last good value is handed out in place of Err.
-func (e Event) Stale() bool { return e.Ask.Covered && errors.Is(e.Err, fault.Unavailable) }
+func (e Event) Stale() bool {
+	return e.Ask.Covered && !e.Left && errors.Is(e.Err, fault.Unavailable)
+}

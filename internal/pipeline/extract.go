@@ -10,8 +10,9 @@ import (
 	"github.com/seed74218947/secretref/internal/jsonscan"
 )
 
-// extract takes the value that r names out of what its group brought.
-func (p *Pipeline) extract(payload Payload, r coord.Reference) (string, error) {
+// extract takes the value that r names out of what its group brought. What was
+// looked at before is not warned about once more.
+func (p *Pipeline) extract(payload Payload, r coord.Reference, before bool) (string, error) {
 	if payload.Values != nil {
 		if text, ok := payload.Values[r.Pointer+r.Key]; ok {
 			return text, nil
@@ -28,7 +29,9 @@ func (p *Pipeline) extract(payload Payload, r coord.Reference) (string, error) {
 	switch r.Kind {
 	case coord.AWS:
 		if r.Pointer == "" {
-			p.warnWhole(r, payload.Text)
+			if !before {
+				p.warnWhole(r, payload.Text)
+			}
 			return payload.Text, nil
 		}
 		return lookup(payload.Text, r.Pointer, fieldPointer)

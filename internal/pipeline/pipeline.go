@@ -4,8 +4,10 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -17,8 +19,14 @@ import (
 	"github.com/seed74218947/secretref/internal/retry"
 )
 
-// perBackend is how many fetches of one backend run at a time.
-const perBackend = 50
+const (
+	// perBackend is how many fetches of one backend run at a time.
+	perBackend = 50
+
+	// patience is how long a fetch may take that is not worth waiting for long:
+	// there is a good value in hand, or nobody waits.
+	patience = 3 * time.Second
+)
 
 // Payload is what one fetch brings.
 type Payload struct {
@@ -123,7 +131,7 @@ func (p *Pipeline) Resolve(ctx context.Context, refs []coord.Reference, mode cac
 			}
 			r := &results[i]
 			r.Version, r.Stale = got.Version, got.Err
-			r.Text, r.Err = p.extract(got.Version.Value(), refs[i])
+			r.Text, r.Err = p.extract(got.Version.Value(), refs[i], mode == cache.Present)
 		}
 	}
 	return results
@@ -167,13 +175,28 @@ func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed
 		return Payload{}, err
 	}
 	defer settle()
-	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	timeout := p.Timeout
+	if ask.Brief() {
+		timeout = min(timeout, patience)
+	}
+	attempt, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	event := Event{Group: g, Ask: ask, Start: time.Now()}
-	got, err := get(ctx, ask.Covered || ask.Renew, failed)
+	got, err := p.guarded(func() (tried, error) { return get(attempt, ask.Once(), failed) })
 	event.Duration, event.Attempts, event.Err = time.Since(event.Start), max(1, got.attempts), err
+	event.Left = err != nil && ctx.Err() != nil
 	p.report(ctx, event)
 	return got.payload, err
+}
+
+// guarded makes an error of a panic in a caller's own store.
+func (p *Pipeline) guarded(get func() (tried, error)) (got tried, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fault.Panicked(p.Log, v)
+		}
+	}()
+	return get()
 }
 
 // tried is what came of one or more attempts.
@@ -226,7 +249,13 @@ func (p *Pipeline) report(ctx context.Context, e Event) {
 		}
 		p.Log.DebugContext(ctx, "fetch", attrs...)
 	}
-	if p.OnFetch != nil {
-		p.OnFetch(e)
+	if p.OnFetch == nil {
+		return
 	}
+	defer func() { // who only looks on must not cost the secret
+		if v := recover(); v != nil {
+			p.Log.Error("OnFetch panicked", "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+		}
+	}()
+	p.OnFetch(e)
 }
