@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -713,4 +715,169 @@ func TestNothingThatKeepsSecretsShowsThem(t *testing.T) {
 
 func (d *database) connectAll(ctx context.Context, s []secretref.Secret) (driver.Conn, error) {
 	return d.connect(ctx, s[0])
+}
+
+func TestStatusGoesOnSayingWhyAValueIsOld(t *testing.T) {
+	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
+		h, err := r.Handle(t.Context(), remoteA)
+		require.NoError(t, err)
+		other, err := r.Handle(t.Context(), remoteB)
+		require.NoError(t, err)
+		store.fails(secretref.ErrDenied)
+		_, err = h.Refresh(t.Context())
+		require.ErrorIs(t, err, secretref.ErrDenied)
+		store.fails(nil)
+		store.set(remoteB, "b2")
+		for range 30 { // others change meanwhile, and of this one nothing is in memory
+			store.set(remoteB, store.texts[remoteB]+"+")
+			_, err = other.Refresh(t.Context())
+			require.NoError(t, err)
+			_, err = h.Status()
+			if err == nil { // renewed, when the pause was over
+				break
+			}
+			require.ErrorIs(t, err, secretref.ErrDenied)
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+func TestAHandleHearsOfAChangeWhileItIsMade(t *testing.T) {
+	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
+		var all sync.WaitGroup
+		for range 20 {
+			first, err := r.Handle(t.Context(), remoteA)
+			require.NoError(t, err)
+			var second *secretref.Handle[[]secretref.Secret]
+			all.Go(func() { second, _ = r.HandleAll(t.Context(), remoteA, `{"storeId":"slow"}`) })
+			all.Go(func() {
+				store.set(remoteA, first.Value().Reveal()+"+")
+				_, err := first.Refresh(t.Context())
+				assert.NoError(t, err)
+			})
+			all.Wait()
+			synctest.Wait()
+			require.Equal(t, first.Value().Reveal(), second.Value()[0].Reveal())
+		}
+	})
+}
+
+func TestAShortTTLIsNoStorm(t *testing.T) {
+	inBubble(t, secretref.Options{TTL: 5}, func(t *testing.T, r *secretref.Resolver, store *remote) {
+		_, err := r.Handle(t.Context(), remoteA)
+		require.NoError(t, err)
+		time.Sleep(10 * time.Second)
+		require.LessOrEqual(t, store.called(), 110)
+		store.fails(secretref.ErrDenied)
+		time.Sleep(10 * time.Second)
+		require.LessOrEqual(t, store.called(), 220)
+	})
+}
+
+func TestAStoreThatHangsDoesNotHoldTheOthersBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good, deaf := &remote{texts: map[string]string{remoteA: "a1"}}, make(chan struct{})
+		var hangs atomic.Bool
+		r := secretref.New(&secretref.Options{Providers: []secretref.Provider{
+			{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: good.fetch},
+			{ClassName: "com.example.Deaf", Fields: []string{"deafId"}, Fetch: func(context.Context, []byte) ([]byte, error) {
+				if hangs.Load() {
+					<-deaf // and does not heed its context
+				}
+				return []byte("x"), nil
+			}},
+		}})
+		defer r.Close()
+		defer close(deaf)
+		h, err := r.Handle(t.Context(), remoteA)
+		require.NoError(t, err)
+		_, err = r.Handle(t.Context(), `{"deafId":"1"}`)
+		require.NoError(t, err)
+		hangs.Store(true)
+		for i := range 10 {
+			good.set(remoteA, fmt.Sprint("a", i))
+			time.Sleep(6 * time.Minute)
+			require.Equal(t, fmt.Sprint("a", i), h.Value().Reveal())
+		}
+	})
+}
+
+func TestWhoOnlyLooksOnCostsNoSecret(t *testing.T) {
+	var log bytes.Buffer
+	inBubble(t, secretref.Options{OnFetch: func(secretref.FetchEvent) { panic(canary) }, Logger: slog.New(slog.NewTextHandler(&log, nil))},
+		func(t *testing.T, r *secretref.Resolver, store *remote) {
+			require.Equal(t, "a1", resolved(t, r, remoteA))
+			require.Equal(t, "a1", resolved(t, r, remoteA))
+			require.Equal(t, 1, store.called())
+		})
+	require.Contains(t, log.String(), "OnFetch panicked")
+	require.NotContains(t, log.String(), canary)
+}
+
+func TestAStoreThatPanicsIsCovered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+			if broken.Load() {
+				panic(canary)
+			}
+			return []byte("x"), nil
+		})})
+		defer r.Close()
+		require.Equal(t, "x", resolved(t, r, remoteA))
+		broken.Store(true)
+		time.Sleep(5 * time.Minute)
+		require.Equal(t, "x", resolved(t, r, remoteA))
+	})
+}
+
+func TestCloseFromManyGoroutinesWhileAllIsInUse(t *testing.T) {
+	for range 20 {
+		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
+			h, err := r.Handle(t.Context(), remoteA)
+			require.NoError(t, err)
+			db := &database{}
+			db.accepts("a2")
+			c := secretref.Connector(h, db.connect, nil)
+			var all sync.WaitGroup
+			for range 20 {
+				all.Go(func() { _, _ = h.Refresh(t.Context()) })
+				all.Go(func() { _, _ = r.Resolve(t.Context(), remoteB) })
+				all.Go(func() { _, _ = c.Connect(t.Context()) })
+				all.Go(func() {
+					for range h.Updates(t.Context()) {
+					}
+				})
+			}
+			time.Sleep(15 * time.Millisecond)
+			for range 10 {
+				all.Go(func() { assert.NoError(t, r.Close()) })
+			}
+			all.Wait()
+			require.Equal(t, "a1", h.Value().Reveal())
+		})
+	}
+}
+
+func TestLastKnownSecretsOfOneNamespaceAreNotAnothers(t *testing.T) {
+	k := makeKeyring(t)
+	s := vaultFake(t)
+	s.Put("secret", "db", map[string]any{"k": "of team a"})
+	start := func(namespace string) *secretref.Resolver {
+		return secretref.New(&secretref.Options{LastKnown: k, Timeout: time.Second, Vault: secretref.VaultOptions{Namespace: namespace,
+			Token: func(context.Context) (string, error) { return s.RootToken(), nil }}})
+	}
+	value := vaultValue(s.URL(), "db", "k")
+	r := start("team-a")
+	require.Equal(t, "of team a", resolved(t, r, value))
+	require.NoError(t, r.Close())
+
+	s.Fail(100, http.StatusServiceUnavailable, nil)
+	r = start("team-a")
+	require.Equal(t, "of team a", resolved(t, r, value))
+	require.NoError(t, r.Close())
+	r = start("team-b")
+	defer r.Close()
+	_, err := r.Resolve(t.Context(), value)
+	require.ErrorIs(t, err, secretref.ErrUnavailable)
 }

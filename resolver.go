@@ -515,11 +515,7 @@ func forward(onFetch func(FetchEvent)) func(pipeline.Event) {
 		return nil
 	}
 	return func(e pipeline.Event) {
-		backend := e.Group.Kind.String()
-		if e.Group.Kind == coord.Custom {
-			backend = e.Group.Class
-		}
-		onFetch(FetchEvent{Backend: backend, Reference: e.Group.Reference(), Start: e.Start, Duration: e.Duration, Attempts: e.Attempts, Err: e.Err,
+		onFetch(FetchEvent{Backend: e.Backend(), Reference: e.Group.Reference(), Start: e.Start, Duration: e.Duration, Attempts: e.Attempts, Err: e.Err,
 			Outcome: e.Outcome(), Cache: e.Cache(), Stale: e.Stale()})
 	}
 }
@@ -868,6 +864,12 @@ func (c *connector[T]) newer(ctx context.Context, s *live.State[T]) *live.State[
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
 		return c.h.value.State()
+	}
+	if c.done != nil { // what is under way may bring it, and has to end before the next
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+		}
 	}
 	if now := c.h.value.State(); now.Serial != s.Serial {
 		return now

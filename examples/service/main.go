@@ -4,6 +4,7 @@
 //
 //	DATABASE_URL       postgres://app@db/app, without a password
 //	DATABASE_PASSWORD  a reference to it, or to be tried out, the password
+//	VAULT_HOST         the only host that the Vault token may go to; optional
 //	LAST_KNOWN         the file of a keyring for a start during an outage; optional
 //	LISTEN             the address to serve at; :8080
 //
@@ -19,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -46,6 +48,9 @@ func main() {
 func run(ctx context.Context, log *slog.Logger) error {
 	registry := prometheus.NewRegistry()
 	opts := &secretref.Options{Strict: true, Logger: log, OnFetch: count(registry)}
+	if host := os.Getenv("VAULT_HOST"); host != "" {
+		opts.AllowEndpoint = only(host)
+	}
 	if path := os.Getenv("LAST_KNOWN"); path != "" {
 		keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(path), &secretref.KeyringOptions{Logger: log})
 		if err != nil {
@@ -68,6 +73,16 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}
 	defer db.Close()
 	return serve(ctx, cmp.Or(os.Getenv("LISTEN"), ":8080"), handler(db, registry))
+}
+
+// only allows one host, over https.
+func only(host string) func(*url.URL) error {
+	return func(u *url.URL) error {
+		if u.Scheme != "https" || u.Host != host {
+			return errors.New("not the Vault that VAULT_HOST names")
+		}
+		return nil
+	}
 }
 
 // open returns the database, each of whose connections is made with the

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -84,4 +85,14 @@ func TestTheManifestsReferenceIsOne(t *testing.T) {
 	ref, err := secretref.Parse(string(value[1]))
 	require.NoError(t, err)
 	assert.Equal(t, secretref.VaultKubernetes, ref.(secretref.VaultReference).AuthenticationType)
+}
+
+func TestTheTokenGoesToOneHostOnly(t *testing.T) {
+	for endpoint, allowed := range map[string]bool{
+		"https://vault.example.com:8200": true, "http://vault.example.com:8200": false, "https://vault.example.com": false, "https://evil.example:8200": false,
+	} {
+		u, err := url.Parse(endpoint)
+		require.NoError(t, err)
+		assert.Equal(t, allowed, only("vault.example.com:8200")(u) == nil, endpoint)
+	}
 }

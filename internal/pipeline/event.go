@@ -20,6 +20,14 @@ type Event struct {
 	Left     bool // those who wanted it left before it was there
 }
 
+// Backend returns "aws", "vault", "keyring" or the class of a caller's own store.
+func (e Event) Backend() string {
+	if e.Group.Kind == coord.Custom {
+		return e.Group.Class
+	}
+	return e.Group.Kind.String()
+}
+
 // Outcome returns the kind of Err in one word.
 func (e Event) Outcome() string {
 	switch {

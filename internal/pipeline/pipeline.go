@@ -242,7 +242,7 @@ func attempts(ctx context.Context, once bool, attempt func(context.Context) erro
 
 func (p *Pipeline) report(ctx context.Context, e Event) {
 	if p.Log.Enabled(ctx, slog.LevelDebug) {
-		attrs := []any{"backend", e.Group.Kind.String(), "reference", e.Group.Reference(), "outcome", e.Outcome(), "cache", e.Cache(), "stale", e.Stale(),
+		attrs := []any{"backend", e.Backend(), "reference", e.Group.Reference(), "outcome", e.Outcome(), "cache", e.Cache(), "stale", e.Stale(),
 			"duration", e.Duration, "attempts", e.Attempts}
 		if e.Err != nil {
 			attrs = append(attrs, "error", e.Err.Error())
