@@ -23,6 +23,7 @@ import (
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/fakeaws"
 	"github.com/seed74218947/secretref/internal/fakevault"
+	"github.com/seed74218947/secretref/internal/unplugged"
 )
 
 // days is some days in the life of a service: secrets are rotated, tokens end
@@ -163,6 +164,7 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 	amazon := awsFake(t)
 	given := awsGiven(amazon)
 	given.HTTPClient = sender(amazon.RoundTrip)
+	unplugged.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := simulate(t, amazon)
 		d.vault.Latency(5 * time.Millisecond)

@@ -27,6 +27,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/pipeline"
 	"github.com/seed74218947/secretref/internal/transport"
+	"github.com/seed74218947/secretref/internal/unplugged"
 )
 
 const (
@@ -285,6 +286,7 @@ func (o over) Do(req *http.Request) (*http.Response, error) {
 
 func TestARefusalIsRememberedForFiveMinutes(t *testing.T) {
 	bare(t)
+	unplugged.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		batches := 0
 		d := openDesk(t, over(func(_ context.Context, action string) (int, string) {
@@ -307,6 +309,7 @@ func TestARefusalIsRememberedForFiveMinutes(t *testing.T) {
 
 func TestFiftyCallsRunAtATime(t *testing.T) {
 	bare(t)
+	unplugged.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		known := true // are batches
 		d := openDesk(t, over(func(ctx context.Context, action string) (int, string) {

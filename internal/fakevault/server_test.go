@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/fakevault"
+	"github.com/seed74218947/secretref/internal/unplugged"
 )
 
 // start returns a running server and Vault's own client, with the root token.
@@ -232,6 +233,7 @@ func TestTLSServerShowsItsCertificate(t *testing.T) {
 }
 
 func TestUnpluggedServerLivesByTheBubblesClock(t *testing.T) {
+	unplugged.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := fakevault.NewUnplugged()
 		defer s.Close()

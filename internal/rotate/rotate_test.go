@@ -23,6 +23,7 @@ import (
 	"github.com/seed74218947/secretref/internal/rootfile"
 	"github.com/seed74218947/secretref/internal/rotate"
 	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/unplugged"
 )
 
 // place is a keyring in a file, with its root key in another.
@@ -313,6 +314,7 @@ func TestARotationMakesNoMoreStoreCallsThanItNeeds(t *testing.T) {
 func TestARotatorKeepsItsLeaseWhileItOnlyReads(t *testing.T) {
 	p := newPlace(t)
 	s := p.fill(p.ring(nil), 7)
+	unplugged.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		f := newFaulty()
 		r := p.ring(f)
@@ -729,6 +731,7 @@ func TestARootKeyThatCannotBePutInItsPlaceIsNotLost(t *testing.T) {
 
 func TestAKeyFromTheFutureIsRotated(t *testing.T) {
 	p := newPlace(t)
+	unplugged.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) { // where it is the year 2000
 		time.Sleep(100 * 365 * 24 * time.Hour)
 		place{t, p.path}.ring(nil)

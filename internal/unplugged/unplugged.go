@@ -5,6 +5,7 @@ package unplugged
 
 import (
 	"cmp"
+	"crypto/fips140"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -41,4 +42,16 @@ func (t Transport) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	resp = w.Result()
 	resp.Request = r
 	return resp, nil
+}
+
+// NeedsRandom skips a test in a bubble that needs random numbers, where there
+// are none: in FIPS 140-3 mode Go makes them with a clock that runs.
+func NeedsRandom(t interface {
+	Helper()
+	Skip(args ...any)
+}) {
+	t.Helper()
+	if fips140.Enabled() {
+		t.Skip("in FIPS mode there are no random numbers in a bubble")
+	}
 }

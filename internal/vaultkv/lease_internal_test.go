@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/transport"
+	"github.com/seed74218947/secretref/internal/unplugged"
 )
 
 type answers func(*http.Request) string
@@ -27,6 +28,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestOneFlightReplacesOneToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte("jwt"), 0o600))
+	unplugged.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		logins := 0
 		settings := Settings{Role: "app", JWTPath: file, Timeout: 30 * time.Second, Transport: answers(func(*http.Request) string {

@@ -25,6 +25,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fakevault"
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/transport"
+	"github.com/seed74218947/secretref/internal/unplugged"
 	"github.com/seed74218947/secretref/internal/vaultkv"
 )
 
@@ -49,6 +50,7 @@ type simulation struct {
 func simulate(t *testing.T, settings vaultkv.Settings, test func(t *testing.T, s *simulation)) {
 	t.Helper()
 	settings.Timeout = 30 * time.Second
+	unplugged.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := &simulation{Server: fakevault.NewUnplugged(), t: t, started: time.Now()}
 		settings.Transport = s.Server
