@@ -239,7 +239,7 @@ func (c *Cache[K, V]) inHand(key K, mode Mode) (Got[V], bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[key]
-	if e == nil || e.version == nil {
+	if e == nil {
 		return Got[V]{}, false
 	}
 	waits := e.flying > 0 && e.hurried || e.pause > 0 && time.Now().Before(e.again)
@@ -289,7 +289,7 @@ func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(err
 	case errors.Is(err, fault.Unavailable):
 		return c.cover(ctx, key, good, err, mode == Renewed)
 	case errors.Is(err, fault.NotFound), errors.Is(err, fault.Denied):
-		c.drop(ctx, key)
+		c.drop(key)
 	default:
 		c.fail(key, err)
 	}
@@ -367,7 +367,7 @@ func (c *Cache[K, V]) put(ctx context.Context, key K, value V, start time.Time) 
 	v.used.Store(e.version.used.Load()) // what is used once and never again goes first
 	e.version, e.known, e.pause, e.why = v, false, 0, nil
 	e.expiry = time.AfterFunc(life-time.Since(start), func() { v.fresh.Store(false) })
-	if c.Known != nil && (changed || time.Since(e.saved) >= min(time.Hour, c.MaxStale/2)) {
+	if c.Known != nil && c.MaxStale > 0 && (changed || time.Since(e.saved) >= min(time.Hour, c.MaxStale/2)) {
 		e.saved = start
 		c.outbox.put(key, note[V]{value: value, fetched: start})
 	}
@@ -464,7 +464,7 @@ func (c *Cache[K, V]) fail(key K, err error) {
 }
 
 // drop forgets what nobody may have any more.
-func (c *Cache[K, V]) drop(ctx context.Context, key K) {
+func (c *Cache[K, V]) drop(key K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[key]; e != nil {

@@ -610,3 +610,12 @@ func TestAHurriedStartUsesWhatWasKnown(t *testing.T) {
 		require.False(w.t, w.asked[0].Once(), "a start is worth more than one attempt")
 	})
 }
+
+func TestWhatMayNeverBeUsedIsNotSaved(t *testing.T) {
+	k := &known{}
+	bubble(t, func(s *cache.Settings[string, int]) { s.Known, s.MaxStale = k, -1 }, func(w *world) {
+		w.ask("k", cache.Fresh)
+		synctest.Wait()
+		require.Zero(w.t, k.saves)
+	})
+}
