@@ -18,8 +18,9 @@
 //   - All [Secret] fields of a configuration struct: [Resolver.ResolveStruct].
 //   - References inside other text, such as a connection string:
 //     [Resolver.Expand].
-//   - The database password that Jira, Confluence or Bitbucket uses:
-//     [ReadConfig], then [Resolver.ResolveConfig].
+//   - The database password that Jira, Confluence, Bitbucket, Bamboo or Crowd
+//     uses: [ReadConfig], then [Resolver.ResolveConfig]; to open that database:
+//     [Database.DSN].
 //   - A password that is rotated while the program runs: [Resolver.Handle];
 //     user name and password together: [Resolver.HandleAll]; for database/sql:
 //     [Connector].
@@ -109,6 +110,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/jdbc"
 	"github.com/seed74218947/secretref/internal/lastknown"
+	"github.com/seed74218947/secretref/internal/legacy"
 	"github.com/seed74218947/secretref/internal/live"
 	"github.com/seed74218947/secretref/internal/pipeline"
 	"github.com/seed74218947/secretref/internal/product"
@@ -418,6 +420,7 @@ type Resolver struct {
 	closers   []interface{ Close() } // of backends that keep connections
 	providers map[string]Provider
 	strict    bool
+	getenv    func(string) string
 	log       *slog.Logger
 
 	live   *live.Refresher
@@ -441,7 +444,10 @@ func New(opts *Options) *Resolver {
 	if opts == nil {
 		opts = &Options{}
 	}
-	r := &Resolver{strict: opts.Strict, log: opts.logger(), providers: map[string]Provider{}}
+	r := &Resolver{strict: opts.Strict, getenv: os.Getenv, log: opts.logger(), providers: map[string]Provider{}}
+	if opts.Fake != nil {
+		r.getenv = func(string) string { return "" }
+	}
 	for _, p := range opts.Providers {
 		r.add(p)
 	}
@@ -788,11 +794,15 @@ type want struct {
 	source, value string
 	ref           coord.Reference
 	err           error
+	found         *string // what a file itself holds, decoded or opened: nothing is fetched
 }
+
+// settled reports whether nothing has to be fetched for w.
+func (w want) settled() bool { return w.err != nil || w.found != nil }
 
 func (r *Resolver) want(source, value string) want {
 	ref, err := r.grammar.Parse(value)
-	return want{source, value, ref, err}
+	return want{source: source, value: value, ref: ref, err: err}
 }
 
 func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
@@ -834,9 +844,11 @@ func (r *Resolver) plan(ctx context.Context, wants []want) plan {
 	for i, w := range wants {
 		var err error
 		switch {
-		case w.err == nil:
+		case !w.settled():
 			p.refs, p.at = append(p.refs, w.ref), append(p.at, i)
 			continue
+		case w.err == nil:
+			p.secrets[i], err = r.fetched(ctx, w, *w.found)
 		case errors.Is(w.err, ErrNotReference):
 			p.secrets[i], err = r.plaintext(ctx, w)
 		default:
@@ -1040,6 +1052,8 @@ const (
 	Jira       Product = "jira"       // dbconfig.xml
 	Confluence Product = "confluence" // confluence.cfg.xml
 	Bitbucket  Product = "bitbucket"  // bitbucket.properties
+	Bamboo     Product = "bamboo"     // bamboo.cfg.xml
+	Crowd      Product = "crowd"      // crowd.cfg.xml
 )
 
 // A Config is what a product's configuration file says. Nothing in it is
@@ -1080,8 +1094,8 @@ func ReadConfig(path string) (*Config, error) {
 }
 
 // Get returns the value of key as the product sees it, not resolved: of several
-// entries the last one in bitbucket.properties and confluence.cfg.xml, the
-// first one in dbconfig.xml.
+// entries the last one in bitbucket.properties and *.cfg.xml, the first one in
+// dbconfig.xml.
 func (c *Config) Get(key string) (string, bool) {
 	e, ok := product.Find(product.Product(c.Product), c.entries(), key)
 	return e.Value, ok
@@ -1172,12 +1186,41 @@ func (d Database) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // MarshalBinary returns what String returns.
 func (d Database) MarshalBinary() ([]byte, error) { return []byte(d.String()), nil }
 
+// DSN returns the name of a Go driver and the data source that opens the
+// database as the product opens it: "pgx" (github.com/jackc/pgx/v5/stdlib;
+// github.com/lib/pq understands it too), "mysql" (github.com/go-sql-driver/mysql,
+// also for MariaDB) or "sqlserver" (github.com/microsoft/go-mssqldb). The caller
+// imports the driver. Nothing is taken from the environment or from defaults
+// of the driver that differ from those of the JDBC driver.
+//
+// The data source leads to the same database, as the same user, at least as
+// securely as the JDBC URL, or there is none: Oracle, H2 and other databases, and
+// options that say where, as whom or how securely to connect and have no equal,
+// are ErrUnsupported, and dsn is zero. Where only other options have no equal,
+// such as those that tune the JDBC driver, dsn is complete, and err, which is
+// ErrUnsupported as well, names them. So a caller fails if dsn is zero, and else
+// logs err. A URL that is malformed, or that contradicts Driver, Username or
+// Password, is ErrSyntax.
+func (d Database) DSN() (driver string, dsn Secret, err error) {
+	driver, source, err := jdbc.Source(jdbc.Database{
+		Driver: d.Driver, URL: d.URL, Username: d.Username, Password: d.Password.Reveal(), Schema: d.Schema,
+	})
+	if err != nil {
+		err = &Error{Source: "database", Err: err}
+	}
+	if source != "" {
+		dsn = NewSecret(source)
+	}
+	return driver, dsn, err
+}
+
 // ResolveConfig resolves the password of a configuration file, and in
 // bitbucket.properties every value with the prefix {ENC}. The cipher class in
 // the file decides how, wherever it stands: with an AWS or Vault class the
-// value must be coordinates of that backend, a Provider's class gets the text
-// verbatim, and without a class a reference is resolved and anything else is
-// plaintext. It returns what could be resolved, never nil, beside the joined
+// value must be coordinates of that backend, with a Base64 or Algorithm class
+// the file holds the password itself, or leads to the files that do, a
+// Provider's class gets the text verbatim, and without a class a reference is
+// resolved and anything else is plaintext. It returns what could be resolved, never nil, beside the joined
 // errors, each naming file, line and key.
 func (r *Resolver) ResolveConfig(ctx context.Context, c *Config) (*Settings, error) {
 	p, err := r.planConfig(c)
@@ -1230,7 +1273,7 @@ func (r *Resolver) planConfig(c *Config) (configPlan, error) {
 	}
 	plan.wants = make([]want, len(plan.items))
 	for i, item := range plan.items {
-		plan.wants[i] = r.wantItem(item)
+		plan.wants[i] = r.wantItem(c.Path, item)
 		plan.wants[i].source = fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
 	}
 	return plan, nil
@@ -1244,7 +1287,7 @@ func (p configPlan) settings(secrets []Secret, errs []error) *Settings {
 	for i := range secrets {
 		item := p.items[i]
 		var secret Secret
-		if resolved := errs[i] == nil && (fetched || p.wants[i].err != nil); resolved {
+		if resolved := errs[i] == nil && (fetched || p.wants[i].settled()); resolved {
 			secret = secrets[i]
 			settings.Secrets[item.Key] = secret
 		}
@@ -1279,9 +1322,14 @@ func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout produc
 	return nil
 }
 
-// wantItem parses a value of a configuration file as its class says.
-func (r *Resolver) wantItem(item product.Item) want {
+// wantItem parses a value of a configuration file as its class says. What needs
+// no backend it finds at once.
+func (r *Resolver) wantItem(path string, item product.Item) want {
 	w := want{value: item.Text}
+	if coord.IsPlaceholder(item.Text) {
+		w.err = coord.PlaceholderFault()
+		return w
+	}
 	switch store := product.StoreOf(item.Class); store {
 	case product.NoStore:
 		return r.want("", item.Text)
@@ -1296,13 +1344,19 @@ func (r *Resolver) wantItem(item product.Item) want {
 		if _, ok := r.providers[item.Class]; !ok {
 			w.err = unknownClass(item.Class)
 		}
-	default:
-		w.err = fault.New(fault.Unsupported, "values of the class %s are not read", item.Class)
-	}
-	if coord.IsPlaceholder(item.Text) {
-		w.ref, w.err = coord.Reference{}, coord.PlaceholderFault()
+	case product.Base64Store:
+		w.find(legacy.Base64(item.Text))
+	case product.AlgorithmStore:
+		w.find(legacy.Algorithm{Dir: filepath.Dir(path), Getenv: r.getenv, OnlyAES: item.Class == product.OnlyAESClass}.Open(item.Text))
 	}
 	return w
+}
+
+// find takes what a value was decoded to.
+func (w *want) find(text string, err error) {
+	if w.err = err; err == nil {
+		w.found = &text
+	}
 }
 
 // unknownClass repeats only what looks like a class: where class and password

@@ -3,6 +3,7 @@ package secretref_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/gob"
 	"encoding/json"
@@ -703,6 +704,12 @@ func TestTheReadmesTenLinesAreTheOnesThatCompile(t *testing.T) {
 const (
 	awsClass   = "com.atlassian.secrets.store.aws.AwsSecretsManagerStore"
 	vaultClass = "com.atlassian.secrets.store.vault.VaultSecretStore"
+
+	base64Class    = "com.atlassian.secrets.store.base64.Base64SecretStore"
+	oldBase64      = "com.atlassian.db.config.password.ciphers.base64.Base64Cipher"
+	algorithmClass = "com.atlassian.secrets.store.algorithm.AlgorithmSecretStore"
+	oldAlgorithm   = "com.atlassian.db.config.password.ciphers.algorithm.AlgorithmCipher"
+	crowdsCipher   = "com.atlassian.db.config.password.ciphers.algorithm.AesOnlyAlgorithmCipher"
 )
 
 const jiraPassword, jiraClass = "jdbc-datasource/password", "jdbc-datasource/atlassian-password-cipher-provider"
@@ -817,6 +824,39 @@ func TestAProductsFileIsReadFromItsPathOrItsHome(t *testing.T) {
 			{Key: "plugin.search.config.username", Value: "bitbucket", Line: 10},
 			{Key: "plugin.search.config.password", Value: `{ENC}{"region":"ap-southeast-2","secretId":"search"}`, Line: 11},
 		}},
+		"testdata/bamboo": {secretref.Bamboo, "bamboo.cfg.xml", []secretref.Entry{
+			{Key: "setupStep", Value: "complete", Line: 4},
+			{Key: "setupType", Value: "custom", Line: 5},
+			{Key: "buildNumber", Value: "90413", Line: 6},
+			{Key: "bamboo.artifacts.directory", Value: "${bambooHome}/artifacts", Line: 8},
+			{Key: "bamboo.config.directory", Value: "${bambooHome}/xml-data/configuration", Line: 9},
+			{Key: "bamboo.jms.broker.uri", Value: "nio://0.0.0.0:54663", Line: 10},
+			{Key: "daily.backup.dir", Value: "${bambooHome}/backups", Line: 11},
+			{Key: "hibernate.c3p0.max_size", Value: "100", Line: 12},
+			{Key: "hibernate.connection.driver_class", Value: "org.postgresql.Driver", Line: 13},
+			{Key: "hibernate.connection.password", Value: "YmFtYm9vJ3Mgb3du", Line: 14},
+			{Key: "hibernate.connection.url", Value: "jdbc:postgresql://dbserver:5432/bamboo", Line: 15},
+			{Key: "hibernate.connection.username", Value: "bamboouser", Line: 16},
+			{Key: "hibernate.dialect", Value: "com.atlassian.bamboo.hibernate.PostgreSQLDialect", Line: 17},
+			{Key: "jdbc.password.decrypter.classname", Value: base64Class, Line: 18},
+			{Key: "license.string", Value: "AAAB", Line: 19},
+			{Key: "serverKey", Value: "287", Line: 20},
+		}},
+		"testdata/crowd": {secretref.Crowd, "shared/crowd.cfg.xml", []secretref.Entry{
+			{Key: "setupStep", Value: "complete", Line: 4},
+			{Key: "setupType", Value: "install.new", Line: 5},
+			{Key: "buildNumber", Value: "1900", Line: 6},
+			{Key: "crowd.server.id", Value: "BXSW-7Z33-9PLP-6Q5T", Line: 8},
+			{Key: "hibernate.c3p0.max_size", Value: "30", Line: 9},
+			{Key: "hibernate.connection.driver_class", Value: "org.postgresql.Driver", Line: 10},
+			{Key: "hibernate.connection.password", Value: `{"sealedObjectFilePath":"keys/db/javax.crypto.SealedObject_1629979543",` +
+				`"keyFilePath":"keys/db/javax.crypto.spec.SecretKeySpec_1629979543"}`, Line: 11},
+			{Key: "hibernate.connection.url", Value: "jdbc:postgresql://dbserver:5432/crowd?reWriteBatchedInserts=true", Line: 12},
+			{Key: "hibernate.connection.username", Value: "crowduser", Line: 13},
+			{Key: "hibernate.dialect", Value: "org.hibernate.dialect.PostgreSQLDialect", Line: 14},
+			{Key: "jdbc.password.decrypter.classname", Value: crowdsCipher, Line: 15},
+			{Key: "license", Value: "AAAB", Line: 16},
+		}},
 	} {
 		file := filepath.Join(home, filepath.FromSlash(want.file))
 		for _, path := range []string{home, home + "/", file} {
@@ -846,6 +886,10 @@ func TestTheSampleFilesResolve(t *testing.T) {
 			"from Vault", map[string]string{"hibernate.connection.password": "from Vault"}},
 		"testdata/bitbucket": {secretref.Database{Driver: driver, URL: "jdbc:postgresql://primary:5432/bitbucket?ssl=require&targetServerType=master", Username: "bitbucket"},
 			"from AWS", map[string]string{"jdbc.password": "from AWS", "plugin.search.config.password": "for search"}},
+		"testdata/bamboo": {secretref.Database{Driver: driver, URL: "jdbc:postgresql://dbserver:5432/bamboo", Username: "bamboouser"},
+			"bamboo's own", map[string]string{"hibernate.connection.password": "bamboo's own"}},
+		"testdata/crowd": {secretref.Database{Driver: driver, URL: "jdbc:postgresql://dbserver:5432/crowd?reWriteBatchedInserts=true", Username: "crowduser"},
+			"päßwörd-密码", map[string]string{"hibernate.connection.password": "päßwörd-密码"}},
 	} {
 		c, err := secretref.ReadConfig(home)
 		require.NoError(t, err)
@@ -975,19 +1019,66 @@ func utf16Text(s string, order binary.AppendByteOrder) string {
 }
 
 func TestAFileIsFoundWhereTheProductKeepsIt(t *testing.T) {
-	home := t.TempDir()
-	put := func(name string) {
-		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(home, name)), 0o700))
-		require.NoError(t, os.WriteFile(filepath.Join(home, name), []byte("jdbc.url=x"), 0o600))
+	text := map[string]string{
+		"dbconfig.xml":         "<jira-database-config/>",
+		"confluence.cfg.xml":   "<confluence-configuration/>",
+		"bitbucket.properties": "jdbc.url=x",
+		"bamboo.cfg.xml":       "<application-configuration/>",
+		"crowd.cfg.xml":        "<application-configuration/>",
 	}
-	put("bitbucket.properties")
-	c, err := secretref.ReadConfig(home)
-	require.NoError(t, err, "the shared directory itself")
-	require.Equal(t, filepath.Join(home, "bitbucket.properties"), c.Path)
-	put("shared/bitbucket.properties")
-	c, err = secretref.ReadConfig(home)
-	require.NoError(t, err)
-	require.Equal(t, filepath.Join(home, "shared", "bitbucket.properties"), c.Path, "the product's own place comes first")
+	for name, row := range map[string]struct {
+		files []string // the first is the one that is found
+		want  secretref.Product
+	}{
+		"Jira's home":                             {[]string{"dbconfig.xml"}, secretref.Jira},
+		"Confluence's home":                       {[]string{"confluence.cfg.xml", "shared-home/confluence.cfg.xml"}, secretref.Confluence},
+		"Confluence's shared home":                {[]string{"confluence.cfg.xml"}, secretref.Confluence},
+		"above Confluence's shared home":          {[]string{"shared-home/confluence.cfg.xml"}, secretref.Confluence},
+		"Bitbucket's home":                        {[]string{"shared/bitbucket.properties", "bitbucket.properties"}, secretref.Bitbucket},
+		"Bitbucket's shared home":                 {[]string{"bitbucket.properties"}, secretref.Bitbucket},
+		"Bamboo's home":                           {[]string{"bamboo.cfg.xml", "shared/bamboo.cfg.xml"}, secretref.Bamboo},
+		"Crowd's home":                            {[]string{"shared/crowd.cfg.xml", "crowd.cfg.xml"}, secretref.Crowd},
+		"Crowd's shared home, and an older home":  {[]string{"crowd.cfg.xml"}, secretref.Crowd},
+		"Jira's and Confluence's":                 {[]string{"dbconfig.xml", "confluence.cfg.xml"}, ""},
+		"Bamboo's and Crowd's, in different ways": {[]string{"bamboo.cfg.xml", "shared/crowd.cfg.xml"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			for _, file := range row.files {
+				path := filepath.Join(home, filepath.FromSlash(file))
+				require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+				require.NoError(t, os.WriteFile(path, []byte(text[filepath.Base(path)]), 0o600))
+			}
+			c, err := secretref.ReadConfig(home)
+			if row.want == "" {
+				require.ErrorIs(t, err, secretref.ErrUnsupported)
+				for _, file := range row.files {
+					require.ErrorContains(t, err, filepath.Join(home, filepath.FromSlash(file)), "both are named")
+				}
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, row.want, c.Product)
+			require.Equal(t, filepath.Join(home, filepath.FromSlash(row.files[0])), c.Path)
+		})
+	}
+}
+
+func TestBamboosAndCrowdsFilesAreToldApart(t *testing.T) {
+	file := func(key string) string {
+		return "<application-configuration><properties><property name=\"" + key + "\">x</property></properties></application-configuration>"
+	}
+	for name, row := range map[string]struct {
+		file, text string
+		want       secretref.Product
+	}{
+		"by the name":             {"crowd.cfg.xml", file("bamboo.x"), secretref.Crowd},
+		"by the other name":       {"bamboo.cfg.xml", file("crowd.x"), secretref.Bamboo},
+		"else by what is in it":   {"copy.xml", file("bamboo.jms.broker.uri"), secretref.Bamboo},
+		"else by what is in it, ": {"crowd.cfg.xml.bak", file("crowd.server.id"), secretref.Crowd},
+	} {
+		require.Equal(t, row.want, readConfig(t, row.file, row.text).Product, name)
+	}
 }
 
 func TestALinkedFileIsRead(t *testing.T) {
@@ -1027,8 +1118,7 @@ func TestWhatIsNoConfigurationFileIsRefused(t *testing.T) {
 		"external DTD":              {"dbconfig.xml", entity(`<!DOCTYPE r SYSTEM "http://127.0.0.1:1/x.dtd">`, "amp"), secretref.ErrUnsupported, nil},
 		"public DTD":                {"dbconfig.xml", entity(`<!DOCTYPE r PUBLIC "x" "http://127.0.0.1:1/x.dtd">`, "amp"), secretref.ErrUnsupported, nil},
 		"too large":                 {"bitbucket.properties", "jdbc.url=" + strings.Repeat("x", 5<<20), secretref.ErrUnsupported, []string{"4 MiB"}},
-		"Bamboo":                    {"bamboo.cfg.xml", "<application-configuration/>", secretref.ErrUnsupported, []string{"Bamboo and Crowd"}},
-		"Crowd":                     {"crowd.cfg.xml", "<application-configuration/>", secretref.ErrUnsupported, nil},
+		"Bamboo's or Crowd's":       {"db.xml", "<application-configuration/>", secretref.ErrUnsupported, []string{"bamboo.cfg.xml or crowd.cfg.xml"}},
 		"other XML":                 {"server.xml", "<Server/>", secretref.ErrUnsupported, []string{"root element"}},
 		"other properties":          {"log4j.properties", "log4j.rootLogger=WARN", secretref.ErrUnsupported, []string{"bitbucket.properties"}},
 		"empty, of no known name":   {"x", "", secretref.ErrUnsupported, nil},
@@ -1113,16 +1203,111 @@ func configFake() *secretref.Fake {
 	return fake
 }
 
+func TestAConfigWithAProductsOwnCipherNeedsNoBackend(t *testing.T) {
+	fake := secretref.NewFake()
+	r := secretref.New(&secretref.Options{Fake: fake, Strict: true})
+	defer r.Close()
+	testdata, err := filepath.Abs("testdata")
+	require.NoError(t, err)
+	t.Chdir(t.TempDir()) // relative paths start at the file
+	for home, want := range map[string]string{"bamboo": "bamboo's own", "crowd": "päßwörd-密码"} {
+		c, err := secretref.ReadConfig(filepath.Join(testdata, home))
+		require.NoError(t, err)
+		h, err := r.HandleConfig(t.Context(), c)
+		require.NoError(t, err)
+		require.Equal(t, want, h.Value().Database.Password.Reveal())
+		_, err = h.Refresh(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, h.Value().Database.Password.Reveal())
+	}
+	require.Zero(t, fake.Calls())
+}
+
+func TestPathsThatAValueLeavesOutComeFromTheEnvironment(t *testing.T) {
+	dir, err := filepath.Abs("testdata/vectors/sealed")
+	require.NoError(t, err)
+	const prefix = "com_atlassian_db_config_password_ciphers_algorithm_javax_crypto_"
+	t.Setenv(prefix+"SealedObject", filepath.Join(dir, "00-AES-128-ascii.SealedObject"))
+	t.Setenv(prefix+"spec_SecretKeySpec", filepath.Join(dir, "00-AES-128-ascii.SecretKeySpec"))
+	c := readConfig(t, "confluence.cfg.xml", confluenceFile("jdbc.password.decrypter.classname", algorithmClass, "hibernate.connection.password", "{}"))
+
+	r := secretref.New(nil)
+	defer r.Close()
+	got, err := r.ResolveConfig(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, "secret", got.Database.Password.Reveal())
+
+	faked := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
+	defer faked.Close()
+	_, err = faked.ResolveConfig(t.Context(), c)
+	require.ErrorIs(t, err, secretref.ErrSyntax, "a Fake has no environment")
+	require.ErrorContains(t, err, prefix+"SealedObject")
+}
+
+func TestAnEmptyPasswordInBase64IsNoticed(t *testing.T) {
+	c := readConfig(t, "dbconfig.xml", jiraFile("password", "", "atlassian-password-cipher-provider", base64Class))
+	var log bytes.Buffer
+	for strict, kind := range map[bool]error{false: nil, true: secretref.ErrPointer} {
+		r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), Strict: strict, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		defer r.Close()
+		_, err := r.ResolveConfig(t.Context(), c)
+		require.ErrorIs(t, err, kind)
+	}
+	require.Contains(t, log.String(), "is empty")
+}
+
+func TestADatabaseIsOpenedByADataSourceThatIsASecret(t *testing.T) {
+	db := secretref.Database{Driver: "org.postgresql.Driver", URL: "jdbc:postgresql://db:5433/jira", Username: "app", Schema: "public", Password: secretref.NewSecret(canary)}
+	driver, dsn, err := db.DSN()
+	require.NoError(t, err)
+	require.Equal(t, "pgx", driver)
+	for _, part := range []string{"db", "5433", "jira", "app", canary} {
+		require.Contains(t, dsn.Reveal(), part)
+	}
+	requireSilent(t, dsn)
+
+	db.URL += "?reWriteBatchedInserts=true"
+	driver, dsn, err = db.DSN()
+	require.ErrorIs(t, err, secretref.ErrUnsupported, "what has no equal is told of")
+	require.ErrorContains(t, err, "reWriteBatchedInserts")
+	require.Equal(t, "pgx", driver)
+	require.False(t, dsn.IsZero(), "and is no reason not to open it")
+
+	for url, kind := range map[string]error{
+		"jdbc:oracle:thin:@//db:1521/jira":                           secretref.ErrUnsupported,
+		"jdbc:h2:/var/jira/h2db":                                     secretref.ErrUnsupported,
+		"jdbc:postgresql://db/jira?socketFactory=com.example.Tunnel": secretref.ErrUnsupported,
+		"jdbc:postgresql://db/jira?password=another-" + canary:       secretref.ErrSyntax,
+		"postgresql://db/jira":                                       secretref.ErrSyntax,
+		"":                                                           secretref.ErrSyntax,
+	} {
+		_, dsn, err := secretref.Database{URL: url, Username: "app", Password: secretref.NewSecret(canary)}.DSN()
+		require.ErrorIs(t, err, kind, url)
+		require.True(t, dsn.IsZero(), url)
+		require.NotContains(t, err.Error(), canary)
+	}
+}
+
+// inline returns a value of the Algorithm class whose sealed object stands in
+// it, and whose key is that of another vector if one is given.
+func inline(t *testing.T, vector string, key ...string) string {
+	t.Helper()
+	dir, err := filepath.Abs("testdata/vectors/sealed")
+	require.NoError(t, err)
+	object, err := os.ReadFile(filepath.Join(dir, vector+".SealedObject"))
+	require.NoError(t, err)
+	text, err := json.Marshal(map[string]string{
+		"serializedSealedObject": base64.StdEncoding.EncodeToString(object),
+		"keyFilePath":            filepath.Join(dir, append(key, vector)[0]+".SecretKeySpec"),
+	})
+	require.NoError(t, err)
+	return string(text)
+}
+
 func TestTheClassDecidesHowAPasswordIsRead(t *testing.T) {
 	aws, vault := strings.TrimPrefix(awsRef, "{ENC}"), strings.TrimPrefix(vaultRef, "{ENC}")
-	const (
-		base64Class  = "com.atlassian.secrets.store.base64.Base64SecretStore"
-		oldBase64    = "com.atlassian.db.config.password.ciphers.base64.Base64Cipher"
-		algorithm    = "com.atlassian.secrets.store.algorithm.AlgorithmSecretStore"
-		oldAlgorithm = "com.atlassian.db.config.password.ciphers.algorithm.AlgorithmCipher"
-		crowdsCipher = "com.atlassian.db.config.password.ciphers.algorithm.AesOnlyAlgorithmCipher"
-		custom       = "com.example.Store"
-	)
+	const custom = "com.example.Store"
+	sealed := inline(t, "00-AES-128-ascii")
 	type row struct {
 		class, value string
 		want         string // or
@@ -1151,12 +1336,22 @@ func TestTheClassDecidesHowAPasswordIsRead(t *testing.T) {
 		"Vault with AWS' coordinates": {class: vaultClass, value: aws, kind: secretref.ErrSyntax, says: vaultClass},
 		"Vault with the placeholder":  {class: vaultClass, value: " {ATL_SECURED} ", kind: secretref.ErrUnsupported, says: "internal store"},
 
-		"Base64":                           {class: base64Class, value: canary, kind: secretref.ErrUnsupported, says: base64Class},
-		"Base64, older":                    {class: oldBase64, value: canary, kind: secretref.ErrUnsupported, says: oldBase64},
+		"Base64":                           {class: base64Class, value: "c2VjcmV0", want: "secret"},
+		"Base64, older, in white space":    {class: oldBase64, value: "\n\tc2VjcmV0\n", want: "secret"},
+		"Base64 of text":                   {class: base64Class, value: "w6nwn5iA", want: "é😀"},
+		"Base64 of no text":                {class: base64Class, value: "/w==", kind: secretref.ErrSyntax},
+		"Base64 of nothing":                {class: base64Class, value: "", want: ""},
+		"Base64 with plaintext":            {class: base64Class, value: canary, kind: secretref.ErrSyntax},
+		"Base64 with coordinates":          {class: base64Class, value: aws, kind: secretref.ErrSyntax},
 		"Base64 with the placeholder":      {class: base64Class, value: "{ATL_SECURED}", kind: secretref.ErrUnsupported, says: "internal store"},
-		"Algorithm":                        {class: algorithm, value: canary, kind: secretref.ErrUnsupported, says: algorithm},
-		"Algorithm, older":                 {class: oldAlgorithm, value: canary, kind: secretref.ErrUnsupported, says: oldAlgorithm},
-		"Algorithm, Crowd's":               {class: crowdsCipher, value: strings.TrimPrefix(awsRef, "{ENC}"), kind: secretref.ErrUnsupported, says: crowdsCipher},
+		"Algorithm, inline":                {class: algorithmClass, value: sealed, want: "secret"},
+		"Algorithm, older":                 {class: oldAlgorithm, value: " " + sealed + "\n", want: "secret"},
+		"Algorithm, Crowd's":               {class: crowdsCipher, value: sealed, want: "secret"},
+		"Algorithm, Crowd's with DES":      {class: crowdsCipher, value: inline(t, "20-DES-56-ascii"), kind: secretref.ErrUnsupported, says: "AES"},
+		"Algorithm with plaintext":         {class: algorithmClass, value: canary, kind: secretref.ErrSyntax},
+		"Algorithm with AWS' coordinates":  {class: algorithmClass, value: aws, kind: secretref.ErrSyntax},
+		"Algorithm, no such file":          {class: algorithmClass, value: `{"sealedObjectFilePath":"a","keyFilePath":"b"}`, kind: secretref.ErrNotFound},
+		"Algorithm, the wrong key":         {class: algorithmClass, value: inline(t, "00-AES-128-ascii", "02-AES-128-unicode"), kind: secretref.ErrCorrupt},
 		"unknown":                          {class: "com.example.Other", value: canary, kind: secretref.ErrUnsupported, says: "com.example.Other"},
 		"unknown by letter case":           {class: strings.ToLower(awsClass), value: aws, kind: secretref.ErrUnsupported, says: strings.ToLower(awsClass)},
 		"unknown with the placeholder":     {class: "com.example.Other", value: "{ATL_SECURED}", kind: secretref.ErrUnsupported, says: "internal store"},
@@ -1482,7 +1677,7 @@ func TestAConfigMadeByHandIsResolvedOrRefusedTheSameWay(t *testing.T) {
 	require.Equal(t, secretBehind, got.Database.Password.Reveal())
 	for _, c := range []*secretref.Config{
 		{},
-		{Product: "bamboo", Entries: []secretref.Entry{{Key: "hibernate.connection.password", Value: canary}}},
+		{Product: "fisheye", Entries: []secretref.Entry{{Key: "hibernate.connection.password", Value: canary}}},
 		{Product: secretref.Jira, Entries: []secretref.Entry{{Key: "jndi-datasource"}}},
 	} {
 		got, err := r.ResolveConfig(t.Context(), c)

@@ -20,7 +20,8 @@ func TestDemoShowsWhatWasStoredAndLeavesNothing(t *testing.T) {
 	var told strings.Builder
 	require.NoError(t, run(t.Context(), &told))
 	for _, shown := range []string{jiraPassword, confluencePassword, "ninety=nine: pears", `maple_syrup\\42`, `copper \"kettle\"`,
-		"[redacted]", livePassword, rotatedPassword, "Vault is sealed", keyringPassword, `{"inactiveKeys":["`, `{"deletedKeys":["`, "delete-inactive", `did you mean "secretId"?`, "dbconfig.xml", "confluence.cfg.xml", "bitbucket.properties"} {
+		"[redacted]", livePassword, rotatedPassword, "Vault is sealed", keyringPassword, `{"inactiveKeys":["`, `{"deletedKeys":["`, "delete-inactive", `did you mean "secretId"?`, "dbconfig.xml", "confluence.cfg.xml", "bitbucket.properties",
+		`sql.Open("pgx", dsn.Reveal())`} {
 		assert.Contains(t, told.String(), shown)
 	}
 	assert.Regexp(t, regexp.MustCompile(`(?m)^6\. `), told.String())

@@ -32,6 +32,11 @@ func products(ctx context.Context, s *stage, w io.Writer) error {
 		}
 		fmt.Fprintln(w, config.Path)
 		fmt.Fprintf(w, "    %v\n", settings.Database)
+		driver, dsn, err := settings.Database.DSN()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "    sql.Open(%q, dsn.Reveal()) opens it; dsn prints as %v\n", driver, dsn)
 		if len(settings.Secrets) != len(product.stored) {
 			return fmt.Errorf("%s: %d values were resolved, not %d", config.Path, len(settings.Secrets), len(product.stored))
 		}

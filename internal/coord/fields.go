@@ -239,7 +239,7 @@ func checkAuth(name, value string) error {
 		return nil
 	}
 	for _, want := range []string{TokenAuth, KubernetesAuth} {
-		if near(strings.ToUpper(strings.TrimSpace(value)), want, 2) {
+		if Near(strings.ToUpper(strings.TrimSpace(value)), want, 2) {
 			return fault.New(fault.Syntax, "field %q must be %q or %q (did you mean %q?)", name, TokenAuth, KubernetesAuth, want)
 		}
 	}

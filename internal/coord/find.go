@@ -60,7 +60,7 @@ func nextPrefix(text string) (start, end int, exact bool) {
 		for at < len(text) && asciiLetter(text[at]) {
 			at++
 		}
-		if at-word < 2 || at-word > 4 || !near(strings.ToUpper(text[word:at]), "ENC", 1) {
+		if at-word < 2 || at-word > 4 || !Near(strings.ToUpper(text[word:at]), "ENC", 1) {
 			continue
 		}
 		before := strings.TrimRight(text[:word], " ")

@@ -76,13 +76,13 @@ func (g *Grammar) tellsQuoted(lower string) bool {
 // error away from it.
 func (g *Grammar) tells(word string) bool {
 	for _, name := range tellingNames {
-		if near(word, strings.ToLower(name), 1) {
+		if Near(word, strings.ToLower(name), 1) {
 			return true
 		}
 	}
 	for _, c := range g.Customs {
 		for _, name := range c.Fields {
-			if near(word, strings.ToLower(name), 1) {
+			if Near(word, strings.ToLower(name), 1) {
 				return true
 			}
 		}

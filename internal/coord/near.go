@@ -2,10 +2,10 @@ package coord
 
 import "strings"
 
-// near reports whether x becomes y by at most limit typing errors: a character
+// Near reports whether x becomes y by at most limit typing errors: a character
 // left out, one too many, a wrong one, or two neighbours swapped (optimal
 // string alignment).
-func near(x, y string, limit int) bool {
+func Near(x, y string, limit int) bool {
 	const most = 40 // longer than any field name and its typing errors
 	if len(x) > 4*most || len(y) > 4*most {
 		return x == y
@@ -42,7 +42,7 @@ func near(x, y string, limit int) bool {
 // suggest returns the field that name is most likely meant to be, or "". The
 // fields of the preferred backend come first.
 func suggest(name string, prefer Kind) string {
-	folded := fold(name)
+	folded := Fold(name)
 	order := [...]Kind{prefer, AWS, Vault, Keyring}
 	for limit := range 3 {
 		for _, kind := range order {
@@ -52,7 +52,7 @@ func suggest(name string, prefer Kind) string {
 			for i := range schemas[kind] {
 				want := schemas[kind][i].name
 				// Two errors in a short word make any other word.
-				if (limit < 2 || len(want) > 5) && near(folded, strings.ToLower(want), limit) {
+				if (limit < 2 || len(want) > 5) && Near(folded, strings.ToLower(want), limit) {
 					return want
 				}
 			}
@@ -71,8 +71,8 @@ func suggest(name string, prefer Kind) string {
 	return ""
 }
 
-// fold removes what people vary without meaning another name.
-func fold(name string) string {
+// Fold removes what people vary without meaning another name.
+func Fold(name string) string {
 	return strings.Map(func(c rune) rune {
 		switch c {
 		case '_', '-', ' ', '.':

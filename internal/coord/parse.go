@@ -299,7 +299,7 @@ func (g *Grammar) customMistake(members []member) error {
 			}
 			missing = f
 			for _, m := range members {
-				if near(fold(m.name), fold(f), 1) && quotable(m.name) {
+				if Near(Fold(m.name), Fold(f), 1) && quotable(m.name) {
 					wrong = fmt.Sprintf("unknown field %q (did you mean %q?)", m.name, f)
 				}
 			}
@@ -417,7 +417,7 @@ func unknownFields(err error) error {
 // strangerText names an unknown field and what was likely meant.
 func strangerText(m member, prefer Kind) string {
 	if better := suggest(m.name, prefer); better != "" && better != m.name {
-		if quotable(m.name) || near(fold(m.name), strings.ToLower(better), 2) {
+		if quotable(m.name) || Near(Fold(m.name), strings.ToLower(better), 2) {
 			return fmt.Sprintf("unknown field %q (did you mean %q?)", m.name, better)
 		}
 	}

@@ -18,6 +18,17 @@ type Layout struct {
 	JNDI                          string // its presence means that the file holds no password
 }
 
+// hibernate is the layout of a *.cfg.xml.
+var hibernate = Layout{
+	Driver:   "hibernate.connection.driver_class",
+	URL:      "hibernate.connection.url",
+	Username: "hibernate.connection.username",
+	Schema:   "hibernate.default_schema",
+	Password: "hibernate.connection.password",
+	Class:    "jdbc.password.decrypter.classname",
+	JNDI:     "hibernate.connection.datasource",
+}
+
 var layouts = map[Product]Layout{
 	Jira: {
 		Driver:   "jdbc-datasource/driver-class",
@@ -28,15 +39,9 @@ var layouts = map[Product]Layout{
 		Class:    "jdbc-datasource/atlassian-password-cipher-provider",
 		JNDI:     "jndi-datasource",
 	},
-	Confluence: {
-		Driver:   "hibernate.connection.driver_class",
-		URL:      "hibernate.connection.url",
-		Username: "hibernate.connection.username",
-		Schema:   "hibernate.default_schema",
-		Password: "hibernate.connection.password",
-		Class:    "jdbc.password.decrypter.classname",
-		JNDI:     "hibernate.connection.datasource",
-	},
+	Confluence: hibernate,
+	Bamboo:     hibernate,
+	Crowd:      hibernate,
 	Bitbucket: {
 		Driver:   "jdbc.driver",
 		URL:      "jdbc.url",
@@ -51,8 +56,8 @@ var layouts = map[Product]Layout{
 func LayoutOf(p Product) Layout { return layouts[p] }
 
 // Find returns the entry that the product uses for key: in .properties files
-// and in confluence.cfg.xml, which is read into a map, the last one, in
-// dbconfig.xml the first.
+// and in a *.cfg.xml, which is read into a map, the last one, in dbconfig.xml
+// the first.
 func Find(p Product, entries []Entry, key string) (Entry, bool) {
 	var found Entry
 	ok := false
@@ -98,14 +103,17 @@ const (
 	CustomStore
 )
 
+// OnlyAESClass is Crowd's algorithm class, which takes no other cipher than AES.
+const OnlyAESClass = "com.atlassian.db.config.password.ciphers.algorithm.AesOnlyAlgorithmCipher"
+
 var stores = map[string]Store{
-	"com.atlassian.secrets.store.aws.AwsSecretsManagerStore":                    AWSStore,
-	"com.atlassian.secrets.store.vault.VaultSecretStore":                        VaultStore,
-	"com.atlassian.secrets.store.base64.Base64SecretStore":                      Base64Store,
-	"com.atlassian.db.config.password.ciphers.base64.Base64Cipher":              Base64Store,
-	"com.atlassian.secrets.store.algorithm.AlgorithmSecretStore":                AlgorithmStore,
-	"com.atlassian.db.config.password.ciphers.algorithm.AlgorithmCipher":        AlgorithmStore,
-	"com.atlassian.db.config.password.ciphers.algorithm.AesOnlyAlgorithmCipher": AlgorithmStore,
+	"com.atlassian.secrets.store.aws.AwsSecretsManagerStore":             AWSStore,
+	"com.atlassian.secrets.store.vault.VaultSecretStore":                 VaultStore,
+	"com.atlassian.secrets.store.base64.Base64SecretStore":               Base64Store,
+	"com.atlassian.db.config.password.ciphers.base64.Base64Cipher":       Base64Store,
+	"com.atlassian.secrets.store.algorithm.AlgorithmSecretStore":         AlgorithmStore,
+	"com.atlassian.db.config.password.ciphers.algorithm.AlgorithmCipher": AlgorithmStore,
+	OnlyAESClass: AlgorithmStore,
 }
 
 // StoreOf returns the store that a class names.

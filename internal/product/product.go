@@ -4,18 +4,15 @@ package product
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/properties"
+	"github.com/seed74218947/secretref/internal/smallfile"
 	"github.com/seed74218947/secretref/internal/xmltext"
 )
 
@@ -30,6 +27,8 @@ const (
 	Jira       Product = "jira"
 	Confluence Product = "confluence"
 	Bitbucket  Product = "bitbucket"
+	Bamboo     Product = "bamboo"
+	Crowd      Product = "crowd"
 )
 
 // Entry is one setting as the product reads it.
@@ -51,10 +50,14 @@ type place struct {
 	names   []string
 }
 
+// The home of a node has the file, or its folder shared; where that folder is
+// mounted from elsewhere it can be what is named.
 var places = []place{
 	{Jira, []string{"dbconfig.xml"}},
-	{Confluence, []string{"confluence.cfg.xml"}},
+	{Confluence, []string{"confluence.cfg.xml", "shared/confluence.cfg.xml", "shared-home/confluence.cfg.xml"}},
 	{Bitbucket, []string{"shared/bitbucket.properties", "bitbucket.properties"}},
+	{Bamboo, []string{"bamboo.cfg.xml", "shared/bamboo.cfg.xml"}},
+	{Crowd, []string{"shared/crowd.cfg.xml", "crowd.cfg.xml"}},
 }
 
 // Read reads a file, or the file in a product's home directory. With an error
@@ -62,14 +65,14 @@ var places = []place{
 func Read(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, unreadable(err)
+		return nil, smallfile.Unreadable(err)
 	}
 	if info.IsDir() {
 		if path, err = find(path); err != nil {
 			return nil, err
 		}
 	}
-	text, err := slurp(path)
+	text, err := smallfile.Read(path, maxFile)
 	if err != nil {
 		return &File{Path: path}, err
 	}
@@ -90,8 +93,8 @@ func find(home string) (string, error) {
 			if _, err := os.Stat(path); err == nil {
 				found = append(found, path)
 				break
-			} else if !absent(err) {
-				return "", unreadable(err)
+			} else if !smallfile.Absent(err) {
+				return "", smallfile.Unreadable(err)
 			}
 		}
 	}
@@ -100,59 +103,9 @@ func find(home string) (string, error) {
 		return found[0], nil
 	case 0:
 		return "", fault.New(fault.NotFound, "the directory holds no configuration file of a known product "+
-			"(dbconfig.xml, confluence.cfg.xml, shared/bitbucket.properties)").Because(fs.ErrNotExist)
+			"(dbconfig.xml, confluence.cfg.xml, shared/bitbucket.properties, bamboo.cfg.xml, shared/crowd.cfg.xml)").Because(fs.ErrNotExist)
 	}
 	return "", fault.New(fault.Unsupported, "the directory holds the files of more than one product: name one of %s", strings.Join(found, " and "))
-}
-
-// absent reports whether err says that a file is not there, also because what
-// should be its directory is a file.
-func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
-
-// slurp reads a regular file of bounded size.
-func slurp(path string) ([]byte, error) {
-	f, err := openRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	if len(text) > maxFile {
-		return nil, fault.New(fault.Unsupported, "the file is larger than %d MiB", maxFile>>20)
-	}
-	return text, nil
-}
-
-func openRegular(path string) (*os.File, error) {
-	// Asked before opening: to open a named pipe waits for its writer.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	if info.IsDir() {
-		return nil, fault.New(fault.Unsupported, "it is a directory, not a file")
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fault.New(fault.Unsupported, "it is not a regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	return f, nil
-}
-
-func unreadable(err error) error {
-	switch {
-	case absent(err):
-		return fault.New(fault.NotFound, "the file does not exist").Because(fmt.Errorf("%w (%w)", fs.ErrNotExist, err))
-	case errors.Is(err, fs.ErrPermission):
-		return fault.New(fault.Denied, "the file cannot be read by this user: run as the user of the product's service").Because(err)
-	}
-	return fault.New(fault.Unavailable, "the file cannot be read").Because(err)
 }
 
 // decode recognises a file by its content, and where that says nothing by its
@@ -160,7 +113,7 @@ func unreadable(err error) error {
 func decode(name string, text []byte) (*File, error) {
 	switch {
 	case strings.EqualFold(filepath.Ext(name), ".xml"), looksLikeXML(text):
-		return decodeXML(text)
+		return decodeXML(name, text)
 	default:
 		return decodeProperties(name, text)
 	}
@@ -187,12 +140,12 @@ func decodeProperties(name string, text []byte) (*File, error) {
 		return strings.HasPrefix(e.Key, "jdbc.") || strings.HasPrefix(e.Key, "encrypted-property.")
 	}) {
 		return nil, fault.New(fault.Unsupported, "it is not a configuration file of a known product: "+
-			"expected dbconfig.xml, confluence.cfg.xml or bitbucket.properties")
+			"expected dbconfig.xml, confluence.cfg.xml, bitbucket.properties, bamboo.cfg.xml or crowd.cfg.xml")
 	}
 	return f, nil
 }
 
-func decodeXML(text []byte) (*File, error) {
+func decodeXML(name string, text []byte) (*File, error) {
 	root, err := xmltext.Parse(text)
 	if err != nil {
 		return nil, err
@@ -205,12 +158,29 @@ func decodeXML(text []byte) (*File, error) {
 		}
 		return &File{Product: Jira, Entries: entries}, nil
 	case "confluence-configuration":
-		return &File{Product: Confluence, Entries: confluence(root)}, nil
+		return &File{Product: Confluence, Entries: propertiesOf(root)}, nil
 	case "application-configuration":
-		return nil, fault.New(fault.Unsupported, "files of Bamboo and Crowd are not read")
+		entries := propertiesOf(root)
+		p, err := bambooOrCrowd(name, entries)
+		return &File{Product: p, Entries: entries}, err
 	}
 	return nil, fault.New(fault.Unsupported, "its root element is not that of a known product "+
-		"(jira-database-config, confluence-configuration)")
+		"(jira-database-config, confluence-configuration, application-configuration)")
+}
+
+// bambooOrCrowd tells the two products apart whose files have the same root
+// element: by the name of the file, else by that of its properties.
+func bambooOrCrowd(name string, entries []Entry) (Product, error) {
+	has := func(prefix string) bool {
+		return slices.ContainsFunc(entries, func(e Entry) bool { return strings.HasPrefix(e.Key, prefix) })
+	}
+	switch bamboo, crowd := has("bamboo."), has("crowd."); {
+	case name == "bamboo.cfg.xml", name != "crowd.cfg.xml" && bamboo && !crowd:
+		return Bamboo, nil
+	case name == "crowd.cfg.xml", crowd && !bamboo:
+		return Crowd, nil
+	}
+	return "", fault.New(fault.Unsupported, "it may be Bamboo's or Crowd's: name it bamboo.cfg.xml or crowd.cfg.xml")
 }
 
 // jira lists the elements of dbconfig.xml. It refuses a second data source: the
@@ -255,9 +225,9 @@ func (l *lister) list(path string, parent *xmltext.Element) {
 	}
 }
 
-// confluence lists the properties by their names and the other elements by
-// their paths.
-func confluence(root *xmltext.Element) []Entry {
+// propertiesOf lists the properties of a *.cfg.xml by their names and the other
+// elements by their paths.
+func propertiesOf(root *xmltext.Element) []Entry {
 	var entries []Entry
 	for _, e := range root.Children {
 		if e.Name != "properties" {

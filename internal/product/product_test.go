@@ -2,13 +2,11 @@ package product
 
 import (
 	"bytes"
-	"errors"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,20 +14,6 @@ import (
 
 	"github.com/seed74218947/secretref/internal/fault"
 )
-
-func TestWhyAFileCannotBeReadDecidesTheKind(t *testing.T) {
-	for _, row := range []struct{ cause, kind error }{
-		{fs.ErrNotExist, fault.NotFound},
-		{syscall.ENOTDIR, fault.NotFound},
-		{fs.ErrPermission, fault.Denied},
-		{syscall.EIO, fault.Unavailable},
-	} {
-		err := unreadable(&fs.PathError{Op: "open", Path: "/x", Err: row.cause})
-		require.ErrorIs(t, err, row.kind)
-		require.ErrorIs(t, err, row.cause)
-		require.Equal(t, row.kind == fault.NotFound, errors.Is(err, fs.ErrNotExist))
-	}
-}
 
 func TestAFileWithAFileForItsDirectoryDoesNotExist(t *testing.T) {
 	home := t.TempDir()
@@ -125,7 +109,7 @@ func TestNothingIsReadByAnEmptyKey(t *testing.T) {
 }
 
 func TestAnUnknownProductHasNoItems(t *testing.T) {
-	_, err := Items("bamboo", []Entry{{"", "x", 1}})
+	_, err := Items("fisheye", []Entry{{"", "x", 1}})
 	require.ErrorIs(t, err, fault.Unsupported)
 }
 

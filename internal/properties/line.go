@@ -7,7 +7,13 @@ type lineReader struct {
 	off  int
 	line int    // the physical line of in[off]
 	buf  []byte // the logical line, reused
+
+	pieces *[]piece // of the logical line, if somebody wants to know
+	end    int      // of the text of the last natural line, its backslash included
 }
+
+// A piece of a logical line: buf[at:] comes from in[from:].
+type piece struct{ at, from int }
 
 // next returns a logical line, still escaped and valid until the next call,
 // and the physical line it begins on. It never ends in a lone backslash.
@@ -26,6 +32,9 @@ func (r *lineReader) next() (logical []byte, line int, ok bool) {
 		if c := r.in[r.off]; len(r.buf) == 0 && (c == '#' || c == '!' || isEOL(c)) {
 			r.skipNatural()
 			begun = false
+			if r.pieces != nil {
+				*r.pieces = (*r.pieces)[:0]
+			}
 			continue
 		}
 		if !begun {
@@ -49,6 +58,10 @@ func (r *lineReader) appendNatural() (continued bool) {
 	end := r.off
 	if backslash {
 		end--
+	}
+	if r.pieces != nil {
+		*r.pieces = append(*r.pieces, piece{len(r.buf), start})
+		r.end = r.off
 	}
 	r.buf = append(r.buf, r.in[start:end]...)
 	// Java looks one character past the first of the line end: if the file is

@@ -27,12 +27,15 @@ func (p *parser) content() error {
 		}
 		top.text = append(top.text, text...)
 		p.pos += n
+		p.sawText(top.element, start)
 	}
 	rest := p.s[p.pos:]
 	switch {
 	case rest[0] == '&':
+		start := p.pos
 		text, err := p.reference(top.text)
 		top.text = text
+		p.sawText(top.element, start)
 		return err
 	case strings.HasPrefix(rest, "</"):
 		return p.endTag()
@@ -57,6 +60,7 @@ func (p *parser) cdata(top *frame) error {
 	}
 	top.text = append(top.text, p.s[p.pos:p.pos+n]...)
 	p.pos += n + len("]]>")
+	p.sawText(top.element, start)
 	return nil
 }
 
@@ -108,10 +112,13 @@ func (p *parser) startTag() error {
 		parent.Children = append(parent.Children, e)
 	}
 	if strings.HasPrefix(p.s[p.pos:], "/>") {
+		p.sawTag(e, tag, start, len("/>"))
 		p.pos += len("/>")
+		p.sawEnd(e, p.pos)
 		p.unbind(undo)
 		return nil
 	}
+	p.sawTag(e, tag, start, len(">"))
 	p.pos++
 	p.push(e, tag, undo)
 	return nil
@@ -130,6 +137,7 @@ func (p *parser) push(e *Element, tag string, undo int) {
 
 func (p *parser) endTag() error {
 	top := &p.open[len(p.open)-1]
+	start := p.pos
 	rest, ok := strings.CutPrefix(p.s[p.pos+len("</"):], top.tag)
 	if !ok {
 		return p.fail("the end tag does not match the start tag of line %d", top.element.Line)
@@ -140,6 +148,7 @@ func (p *parser) endTag() error {
 		return p.fail("the end tag is malformed or does not match the start tag of line %d", top.element.Line)
 	}
 	p.pos++
+	p.sawEnd(top.element, start)
 	top.element.Text = string(top.text)
 	p.unbind(top.undo)
 	p.open = p.open[:len(p.open)-1]

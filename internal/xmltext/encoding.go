@@ -55,12 +55,17 @@ type decoded struct {
 	text  string
 	line  int // where text begins
 	xml11 bool
+
+	charset charset
+	start   int // where text begins in the bytes
 }
 
 // decode finds the encoding of b from its first bytes and its declaration, in
 // that order, and decodes it.
 func decode(b []byte) (decoded, error) {
+	size := len(b)
 	found, b := sniff(b)
+	start := size - len(b)
 	if found != utf8Charset {
 		text, bad := fromUTF16(b, found)
 		if bad >= 0 {
@@ -101,7 +106,11 @@ func decode(b []byte) (decoded, error) {
 		return decoded{}, fault.New(fault.Syntax, "line %d: a character that XML does not allow",
 			line+strings.Count(text, "\n"))
 	}
-	return decoded{text: text, line: line, xml11: decl.xml11}, nil
+	if found != utf8Charset {
+		declared = found
+		start += utf8.RuneCount(head) // each is two bytes
+	}
+	return decoded{text: text, line: line, xml11: decl.xml11, charset: declared, start: start + len(head)}, nil
 }
 
 // sniff tells UTF-16 from what can be read as ASCII, by the byte order mark or

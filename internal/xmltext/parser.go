@@ -21,6 +21,8 @@ type parser struct {
 
 	bound map[string]string // prefix ("" for none) → namespace, as of pos
 	undo  []binding         // what the open elements have hidden in bound
+
+	places map[*Element]*Place // in the decoded document; nil if nobody wants to know
 }
 
 // document reads the prolog, the root element and what may follow it.

@@ -51,6 +51,9 @@ func Parse(b []byte) (*Element, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{s: d.text, xml11: d.xml11, markLine: d.line, bound: map[string]string{"xml": xmlNamespace}}
-	return p.document()
+	return newParser(d).document()
+}
+
+func newParser(d decoded) *parser {
+	return &parser{s: d.text, xml11: d.xml11, markLine: d.line, bound: map[string]string{"xml": xmlNamespace}}
 }

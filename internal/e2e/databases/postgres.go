@@ -17,8 +17,9 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
-// newPostgres starts a PostgreSQL server. Its passwords are SCRAM-SHA-256, and
-// fsync is off: it must survive the death of its process, not of the machine.
+// newPostgres starts a PostgreSQL server. Its passwords are SCRAM-SHA-256, who
+// wants TLS gets it, and fsync is off: it must survive the death of its process,
+// not of the machine.
 func newPostgres() (*Server, error) {
 	bin, err := postgresBin()
 	if err != nil {
@@ -35,6 +36,7 @@ func newPostgres() (*Server, error) {
 			return []string{
 				"-D", filepath.Join(s.dir, "data"), "-p", port, "-h", host,
 				"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=200",
+				"-c", "ssl=on", "-c", "ssl_cert_file=" + s.Certificate(), "-c", "ssl_key_file=" + s.certificateKey(),
 			}
 		},
 		dsn: func(addr, user, password, database string, params []string) string {
@@ -70,6 +72,9 @@ func newPostgres() (*Server, error) {
 		},
 	}
 	return newServer(k, func(s *Server) error {
+		if err := s.certify(); err != nil {
+			return err
+		}
 		pwfile := filepath.Join(s.dir, "password")
 		if err := s.write(pwfile, s.password); err != nil {
 			return err

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/seed74218947/secretref"
+)
+
+// database is the database of a product.
+type database struct {
+	*sql.DB
+	product secretref.Product
+	driver  string
+}
+
+// open opens the database of the product whose configuration file or home
+// directory is at path. Each connection is made with the password of that
+// moment; none is made yet.
+func open(ctx context.Context, resolver *secretref.Resolver, path string, log *slog.Logger) (*database, error) {
+	config, err := secretref.ReadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := resolver.HandleConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	name, dsn, err := settings.Value().Database.DSN()
+	if dsn.IsZero() {
+		return nil, err
+	}
+	if err != nil {
+		log.WarnContext(ctx, "not everything in the JDBC URL has an equal", "reason", err.Error())
+	}
+	pool, err := sql.Open(name, dsn.Reveal()) // for its driver only
+	if err != nil {
+		return nil, fmt.Errorf("no driver %q is linked into this program", name) // err may quote the data source
+	}
+	opener, ok := pool.Driver().(driver.DriverContext)
+	if err := pool.Close(); err != nil || !ok {
+		return nil, fmt.Errorf("the driver %q cannot be used", name)
+	}
+	connect := func(ctx context.Context, s *secretref.Settings) (driver.Conn, error) {
+		_, dsn, err := s.Database.DSN()
+		if dsn.IsZero() {
+			return nil, err
+		}
+		connector, err := opener.OpenConnector(dsn.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("the driver %q does not understand the data source", name)
+		}
+		return connector.Connect(ctx)
+	}
+	db := &database{sql.OpenDB(secretref.Connector(settings, connect, refused)), config.Product, name}
+	db.SetConnMaxLifetime(30 * time.Minute) // so that an old password is out of use after that
+	return db, nil
+}
+
+// refused reports whether a login was not accepted.
+func refused(err error) bool {
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return e.Number == 1045 || e.Number == 1698
+	}
+	e, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err)
+	return ok && strings.HasPrefix(e.SQLState(), "28")
+}
+
+// whoAmI is a query that any such database answers.
+func (db *database) whoAmI() string {
+	if db.driver == "mysql" {
+		return "SELECT current_user() AS user, database() AS name, version() AS version"
+	}
+	return "SELECT current_user AS user, current_database() AS name, current_schema() AS schema, version() AS version"
+}

@@ -1,0 +1,82 @@
+package jdbc_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// keywords reads name='value' name='value' by the rules of libpq's documentation
+// (34.1.1.1), independently of what writes it.
+func keywords(t testing.TB, dsn string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for rest := dsn; rest != ""; rest = strings.TrimPrefix(rest, " ") {
+		name, behind, ok := strings.Cut(rest, "='")
+		require.True(t, ok, "no quoted value")
+		require.NotContains(t, all, name)
+		var value []byte
+		i := 0
+		for ; ; i++ {
+			if i >= len(behind) {
+				require.Fail(t, "no closing quote")
+			}
+			if behind[i] == '\'' {
+				break
+			}
+			if behind[i] == '\\' {
+				i++
+			}
+			value = append(value, behind[i])
+		}
+		all[name], rest = string(value), behind[i+1:]
+	}
+	return all
+}
+
+// mysqlSource reads go-sql-driver's [user[:password]@][net[(addr)]]/dbname[?param=value]
+// by its documentation, from the end to the beginning.
+func mysqlSource(t testing.TB, dsn string) map[string]string {
+	t.Helper()
+	login, tail, ok := cutLast(dsn, "/")
+	require.True(t, ok)
+	database, query, _ := strings.Cut(tail, "?")
+	account, network, ok := cutLast(login, "@")
+	require.True(t, ok)
+	user, password, _ := strings.Cut(account, ":")
+	database, err := url.PathUnescape(database)
+	require.NoError(t, err)
+	all := map[string]string{"user": user, "password": password, "network": network, "database": database}
+	for p := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(p, "=")
+		require.NotContains(t, all, name)
+		all[name], err = url.QueryUnescape(value)
+		require.NoError(t, err)
+	}
+	return all
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+// sqlServerSource reads sqlserver://user:password@host:port/instance?name=value.
+func sqlServerSource(t testing.TB, dsn string) map[string]string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	require.NoError(t, err)
+	require.Equal(t, "sqlserver", u.Scheme)
+	password, _ := u.User.Password()
+	all := map[string]string{"user": u.User.Username(), "password": password, "host": u.Hostname(), "port": u.Port(), "instance": strings.TrimPrefix(u.Path, "/")}
+	for name, values := range u.Query() {
+		require.Len(t, values, 1)
+		all[strings.ToLower(name)] = values[0]
+	}
+	return all
+}

@@ -1,0 +1,138 @@
+package jdbc
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// maxURL is more than any driver's own limit; what is longer is not a URL.
+const maxURL = 64 << 10
+
+// Database is what a product's file says of its database.
+type Database struct{ Driver, URL, Username, Password, Schema string }
+
+// Source returns the name of the Go driver and the data source for it: "pgx"
+// (github.com/jackc/pgx/v5/stdlib, understood by github.com/lib/pq as well),
+// "mysql" (github.com/go-sql-driver/mysql, MySQL and MariaDB) or "sqlserver"
+// (github.com/microsoft/go-mssqldb). The data source holds the password.
+//
+// It leads to the same database, as the same user and at least as securely as
+// the JDBC URL, or there is none: an option that says where, as whom or how
+// securely to connect and has no equal in Go is [fault.Unsupported] and source
+// is empty. Other options without an equal leave source complete, and the error,
+// fault.Unsupported too, names them. A URL that contradicts the rest of the
+// file, or that Java's driver would not accept either, is [fault.Syntax]. No
+// error quotes a value.
+func Source(d Database) (driver, source string, err error) {
+	scheme, err := check(d)
+	if err != nil {
+		return "", "", err
+	}
+	switch scheme {
+	case "postgresql":
+		return result("pgx", d, postgres)
+	case "mysql":
+		return result("mysql", d, mysql)
+	case "mariadb":
+		return result("mysql", d, mariadb)
+	case "sqlserver":
+		return result("sqlserver", d, sqlServer)
+	case "jtds":
+		return result("sqlserver", d, jtds)
+	}
+	return "", "", fault.New(fault.Unsupported, "the database's URL begins with jdbc:%s: %s", scheme, noDriver[scheme])
+}
+
+// noDriver says why there is no data source for what else products run on.
+var noDriver = map[string]string{
+	"oracle":      "Go has no driver that reads what Oracle's reads (TNS names, wallets); github.com/sijms/go-ora takes host, port and service name, with the user name and the password apart",
+	"h2":          "H2 keeps its tables in a file that only Java reads; the product has to be moved to another database first",
+	"hsqldb":      "HSQLDB keeps its tables in files that only Java reads; the product has to be moved to another database first",
+	"derby":       "Derby keeps its tables in files that only Java reads; the product has to be moved to another database first",
+	"db2":         "the Go driver for DB2 needs IBM's C library and a data source of its own",
+	"pgsql":       "this is pgjdbc-ng, which has other options than PostgreSQL's own driver; write jdbc:postgresql:",
+	"redshift":    "Amazon's driver has options and a login of its own",
+	"aws-wrapper": "Amazon's wrapper chooses the server and the login itself; write the URL of the driver that it wraps",
+	"mysql+srv":   "the Go driver does not look up servers in DNS SRV records; write the host",
+	"mysqlx":      "the Go driver does not speak the X protocol; write jdbc:mysql: and the port of the classic protocol",
+	"sybase":      "jTDS speaks to Sybase here, and the Go driver to SQL Server only",
+}
+
+// A class is a JDBC driver and the URLs that it accepts.
+var classes = map[string][]string{
+	"org.postgresql.Driver":                        {"postgresql"},
+	"com.mysql.jdbc.Driver":                        {"mysql", "mysql+srv"},
+	"com.mysql.cj.jdbc.Driver":                     {"mysql", "mysql+srv", "mysqlx"},
+	"org.mariadb.jdbc.Driver":                      {"mariadb", "mysql"},
+	"com.microsoft.sqlserver.jdbc.SQLServerDriver": {"sqlserver"},
+	"net.sourceforge.jtds.jdbc.Driver":             {"jtds", "sybase"},
+	"oracle.jdbc.OracleDriver":                     {"oracle"},
+	"oracle.jdbc.driver.OracleDriver":              {"oracle"},
+	"org.h2.Driver":                                {"h2"},
+	"org.hsqldb.jdbcDriver":                        {"hsqldb"},
+	"org.hsqldb.jdbc.JDBCDriver":                   {"hsqldb"},
+	"org.apache.derby.jdbc.EmbeddedDriver":         {"derby"},
+	"org.apache.derby.jdbc.ClientDriver":           {"derby"},
+	"com.ibm.db2.jcc.DB2Driver":                    {"db2"},
+}
+
+// check refuses what no driver could do anything with, and returns the name
+// behind jdbc:.
+func check(d Database) (scheme string, err error) {
+	switch {
+	case d.URL == "":
+		return "", fault.New(fault.Syntax, "the database has no URL")
+	case len(d.URL) > maxURL:
+		return "", fault.New(fault.Syntax, "the database's URL is longer than %d bytes", maxURL)
+	case strings.ContainsFunc(d.URL, unicode.IsControl):
+		return "", fault.New(fault.Syntax, "the database's URL holds a line break or another control character")
+	}
+	for _, v := range []struct{ what, text string }{
+		{"URL", d.URL}, {"user name", d.Username}, {"password", d.Password}, {"schema", d.Schema},
+	} {
+		if !utf8.ValidString(v.text) || strings.ContainsRune(v.text, 0) {
+			return "", fault.New(fault.Syntax, "the database's %s holds a NUL or is not UTF-8", v.what)
+		}
+	}
+	rest, ok := strings.CutPrefix(d.URL, "jdbc:")
+	name, _, colon := strings.Cut(rest, ":")
+	if !ok || !colon {
+		return "", fault.New(fault.Syntax, "the database's URL does not begin with jdbc: and the name of a driver")
+	}
+	if name == "jtds" && strings.HasPrefix(rest, "jtds:sybase:") {
+		name = "sybase"
+	}
+	if scheme = name; !known(scheme) {
+		return "", fault.New(fault.Unsupported, "the database's URL is for a driver that is not known here")
+	}
+	accepted, ok := classes[d.Driver]
+	switch {
+	case d.Driver == "":
+	case !ok:
+		return "", fault.New(fault.Unsupported, "the JDBC driver class is not known here, and may understand the URL in its own way")
+	case !slices.Contains(accepted, scheme):
+		return "", fault.New(fault.Syntax, "the JDBC driver %s does not accept a URL that begins with jdbc:%s", d.Driver, scheme)
+	case d.Driver == "org.mariadb.jdbc.Driver":
+		scheme = "mariadb" // it reads jdbc:mysql: by its own rules
+	}
+	return scheme, nil
+}
+
+func known(scheme string) bool {
+	_, unsupported := noDriver[scheme]
+	return unsupported || slices.Contains([]string{"postgresql", "mysql", "mariadb", "sqlserver", "jtds"}, scheme)
+}
+
+// result runs a translation.
+func result(driver string, d Database, translate func(d Database, t *translation) string) (string, string, error) {
+	var t translation
+	source := translate(d, &t)
+	if t.refused() {
+		return "", "", t.refusal()
+	}
+	return driver, source, t.remarks()
+}

@@ -1,0 +1,339 @@
+package jdbc
+
+import (
+	"math"
+	"net"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// sqlServer reads a URL as Microsoft's driver 12 does (com.microsoft.sqlserver.jdbc.Util.parseUrl).
+func sqlServer(d Database, t *translation) string {
+	o := &options{t: t, fold: true}
+	server, properties, _ := strings.Cut(d.URL, ";")
+	braces(properties, o)
+	s := newSQLServerURL(d, o)
+	authority, ok := strings.CutPrefix(server, "jdbc:sqlserver://")
+	if !ok {
+		t.mistake("there is no // before the host")
+	}
+	s.address(authority)
+	s.login(t.login(d, o, []string{"user", "userName"}, []string{"password"}))
+	s.encryption()
+	s.direction()
+	s.limits(time.Millisecond)
+	s.text("app name", "applicationName")
+	s.text("workstation id", "workstationID")
+	s.packetSize()
+	sqlServerAuth(o)
+	o.refuse("Go opens the connection itself", "socketFactoryClass", "socketFactoryConstructorArg")
+	o.fulfilled([]string{"false"}, "columnEncryptionSetting", "useBulkCopyForBatchInsert")
+	o.fulfilled([]string{"disabled"}, "columnEncryptionSetting")
+	o.rest()
+	return s.String()
+}
+
+// jtds reads a URL as jTDS 1.3 does: jdbc:jtds:sqlserver://host:port/database;name=value.
+func jtds(d Database, t *translation) string {
+	o := &options{t: t, fold: true}
+	server, properties, _ := strings.Cut(d.URL, ";")
+	for p := range strings.SplitSeq(properties, ";") {
+		name, value, _ := strings.Cut(p, "=")
+		o.add(name, value)
+	}
+	s := newSQLServerURL(d, o)
+	authority, ok := strings.CutPrefix(server, "jdbc:jtds:sqlserver://")
+	if !ok {
+		t.mistake("it does not begin with jdbc:jtds:sqlserver://")
+	}
+	authority, database, _ := strings.Cut(authority, "/")
+	if database != "" {
+		o.add("databaseName", database)
+	}
+	s.address(authority)
+	if s.instance != "" {
+		s.port = "" // jTDS asks the server's browser for the port, whatever the URL says
+	}
+	s.login(t.login(d, o, []string{"user"}, []string{"password"}))
+	// Unlike Microsoft's driver it takes no encryption for granted.
+	ssl, _ := o.take("ssl")
+	switch strings.ToLower(ssl) {
+	case "", "off":
+		s.encrypt("false", true)
+	case "request":
+		s.encrypt("true", true)
+		t.drop("ssl=request (the Go driver needs a server that encrypts)")
+	case "require":
+		s.encrypt("true", true)
+	case "authenticate":
+		s.encrypt("true", false)
+	default:
+		t.mistake("ssl has a value that jTDS does not know")
+	}
+	s.limits(time.Second)
+	s.text("app name", "appName")
+	s.text("workstation id", "wsid")
+	s.packetSize()
+	o.fulfilled([]string{"false"}, "useNTLMv2", "useKerberos", "namedPipe")
+	o.refuse("the Go driver does not log in to a Windows domain as jTDS does", "domain", "useNTLMv2", "useKerberos")
+	o.refuse("the Go driver speaks TCP", "namedPipe")
+	o.fulfilled(nil, "socketKeepAlive", "tcpNoDelay", "TDS")
+	o.rest()
+	return s.String()
+}
+
+// braces adds name=value;name={value;}. In braces }} stands for }.
+func braces(s string, o *options) {
+	for s != "" {
+		name, rest, ok := strings.Cut(s, "=")
+		if before, after, semicolon := strings.Cut(s, ";"); semicolon && (!ok || len(before) < len(name)) {
+			if strings.TrimSpace(before) != "" {
+				o.t.mistake("a property has no value")
+			}
+			s = after
+			continue
+		}
+		if name = strings.TrimSpace(name); !ok || name == "" {
+			if strings.TrimSpace(s) != "" {
+				o.t.mistake("a property has no name or no value")
+			}
+			return
+		}
+		quoted, open := strings.CutPrefix(strings.TrimLeft(rest, " "), "{")
+		var value string
+		if open {
+			if value, s, ok = closing(quoted); !ok {
+				o.t.quoted = true
+				o.t.mistake("a brace is not closed, or something follows it: in braces } is written }}")
+				return
+			}
+		} else {
+			value, s, _ = strings.Cut(rest, ";")
+			if value = strings.TrimSpace(value); strings.Contains(value, "{") {
+				o.t.mistake(o.show(name) + " holds a brace: a value with braces stands in braces")
+			}
+		}
+		o.add(name, value)
+	}
+}
+
+// closing reads up to the brace that closes a value and past the semicolon.
+func closing(s string) (value, rest string, ok bool) {
+	var b strings.Builder
+	for {
+		part, behind, found := strings.Cut(s, "}")
+		b.WriteString(part)
+		if !found {
+			return "", "", false
+		}
+		if s, found = strings.CutPrefix(behind, "}"); found {
+			b.WriteByte('}')
+			continue
+		}
+		blank, rest, _ := strings.Cut(behind, ";")
+		return b.String(), rest, strings.TrimSpace(blank) == ""
+	}
+}
+
+// sqlServerURL is the form sqlserver://user:password@host:port/instance?name=value.
+type sqlServerURL struct {
+	o                        *options
+	host, port, instance     string
+	user, password, database string
+	query                    url.Values
+}
+
+func newSQLServerURL(d Database, o *options) *sqlServerURL {
+	if d.Schema != "" && !strings.EqualFold(d.Schema, "dbo") {
+		o.t.drop("the schema's name (in SQL Server a user has a schema, a connection has none: name it before its tables)")
+	}
+	return &sqlServerURL{o: o, query: url.Values{}}
+}
+
+// address settles host\instance:port and the properties that say the same.
+func (s *sqlServerURL) address(authority string) {
+	authority, port, hasPort := cutPort(authority)
+	host, instance, _ := strings.Cut(authority, `\`)
+	host = s.property("host", host, "serverName", "server")
+	if strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
+		host = "[" + host + "]" // a property needs no brackets
+	}
+	if s.host = s.o.t.host(host); s.host == "." {
+		s.host = "localhost"
+	}
+	s.instance = s.property("instance", instance, "instanceName", "instance")
+	if strings.Trim(s.instance, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$#-") != "" {
+		s.o.t.mistake("the instance's name holds characters that no such name has")
+	}
+	if port = s.property("port", port, "portNumber", "port"); port != "" || hasPort {
+		port = s.o.t.port(port)
+	} else if s.instance == "" {
+		port = "1433"
+	}
+	s.port = port
+	s.database, _ = s.o.take("databaseName", "database")
+}
+
+func cutPort(s string) (rest, port string, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || strings.LastIndexByte(s, ']') > i {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+func (s *sqlServerURL) property(what, before string, names ...string) string {
+	v, ok := s.o.take(names...)
+	switch {
+	case !ok || v == "":
+		return before
+	case before != "" && !strings.EqualFold(before, v):
+		s.o.t.mistake("the property " + names[0] + " names another " + what + " than the URL before it: remove one")
+	}
+	return v
+}
+
+func (s *sqlServerURL) login(user, password string) { s.user, s.password = user, password }
+
+func (s *sqlServerURL) encrypt(how string, trust bool) {
+	s.query.Set("encrypt", how)
+	s.query.Set("TrustServerCertificate", strconv.FormatBool(trust))
+}
+
+// encryption translates Microsoft's properties. Since version 10.2 of its
+// driver encrypt is true unless the URL says otherwise.
+func (s *sqlServerURL) encryption() {
+	how, ok := s.o.take("encrypt")
+	trust, hasTrust := s.o.boolean("trustServerCertificate")
+	switch how = strings.ToLower(how); how {
+	case "true", "mandatory", "yes":
+		how = "true"
+	case "false", "optional", "no":
+		// Only the login is encrypted, and Java verifies nothing then.
+		how = "false"
+		trust = trust || !hasTrust
+	case "strict":
+		trust = false
+	case "":
+		if how = "true"; !ok {
+			break
+		}
+		fallthrough
+	default:
+		s.o.t.mistake("encrypt has a value that Microsoft's driver does not know")
+	}
+	s.encrypt(how, trust)
+	if trust {
+		s.o.fulfilled(nil, "trustStore", "trustStorePassword", "trustStoreType", "hostNameInCertificate", "serverCertificate")
+	}
+	s.text("hostNameInCertificate", "hostNameInCertificate")
+	if file, ok := s.o.take("serverCertificate"); ok && file != "" {
+		if ext := strings.ToLower(path.Ext(file)); ext != ".pem" && ext != ".der" {
+			s.o.t.refuse("serverCertificate: the Go driver reads a file whose name ends in .pem or .der")
+		}
+		if s.query.Has("hostNameInCertificate") {
+			s.o.t.refuse("serverCertificate: the Go driver does not take hostNameInCertificate beside it")
+		}
+		s.query.Set("servercertificate", file)
+	}
+	s.o.refuse("Go does not read a Java key store; the Go driver trusts the system's certificates",
+		"trustStore", "trustStorePassword", "trustStoreType")
+	s.o.refuse("a Java class decides whom to trust", "trustManagerClass", "trustManagerConstructorArg")
+	s.o.refuse("the Go driver does not log in with a certificate", "clientCertificate", "clientKey", "clientKeyPassword")
+	s.o.fulfilled([]string{"false", ""}, "fips")
+	s.o.refuse("in Go this is a setting of the program (GODEBUG=fips140)", "fips", "fipsProvider")
+	if v, ok := lookup(s.o, "sslProtocol"); ok {
+		switch strings.ToLower(v) {
+		case "tlsv1.3":
+			s.query.Set("tlsmin", "1.3")
+			s.o.fulfilled(nil, "sslProtocol")
+		case "tls", "tlsv1.2", "":
+			s.query.Set("tlsmin", "1.2")
+			s.o.fulfilled(nil, "sslProtocol")
+		}
+	}
+}
+
+// direction translates what chooses between several servers.
+func (s *sqlServerURL) direction() {
+	if intent, ok := s.o.take("applicationIntent"); ok {
+		switch strings.ToLower(intent) {
+		case "readonly":
+			s.query.Set("ApplicationIntent", "ReadOnly")
+			if s.database == "" {
+				s.o.t.refuse("applicationIntent: the Go driver wants a databaseName beside ReadOnly")
+			}
+		case "readwrite", "":
+		default:
+			s.o.t.mistake("applicationIntent is neither ReadOnly nor ReadWrite")
+		}
+	}
+	multi, _ := s.o.boolean("multiSubnetFailover")
+	s.query.Set("multiSubnetFailover", strconv.FormatBool(multi)) // true by default in Go
+	if partner, ok := s.o.take("failoverPartner"); ok && partner != "" {
+		if strings.ContainsFunc(partner, notInHost) || strings.Contains(partner, ":") {
+			s.o.t.refuse("failoverPartner: the Go driver takes a host name only")
+		}
+		s.query.Set("failoverpartner", partner)
+	}
+}
+
+// limits translates timeouts. The Go driver's "connection timeout" is one for
+// each read, not for the login.
+func (s *sqlServerURL) limits(socketUnit time.Duration) {
+	seconds := func(d time.Duration) string { return strconv.FormatInt(int64(math.Ceil(d.Seconds())), 10) }
+	if d, _ := s.o.duration(time.Second, "loginTimeout"); d > 0 {
+		s.query.Set("dial timeout", seconds(d))
+	}
+	if d, _ := s.o.duration(socketUnit, "socketTimeout"); d > 0 {
+		s.query.Set("connection timeout", seconds(d))
+	}
+}
+
+// text carries an option over as it is.
+func (s *sqlServerURL) text(goName, javaName string) {
+	if v, ok := s.o.take(javaName); ok && v != "" {
+		s.query.Set(goName, v)
+	}
+}
+
+func (s *sqlServerURL) packetSize() {
+	if v, ok := s.o.take("packetSize"); ok {
+		if n, err := strconv.ParseUint(v, 10, 15); err == nil {
+			s.query.Set("packet size", strconv.FormatUint(n, 10))
+		} else if v != "-1" {
+			s.o.t.mistake("packetSize is not a number that makes sense")
+		}
+	}
+}
+
+func (s *sqlServerURL) String() string {
+	if s.database != "" {
+		s.query.Set("database", s.database)
+	}
+	u := url.URL{Scheme: "sqlserver", User: url.UserPassword(s.user, s.password), Host: s.host, RawQuery: s.query.Encode()}
+	if s.port != "" {
+		u.Host = net.JoinHostPort(s.host, s.port)
+	} else if strings.Contains(s.host, ":") {
+		u.Host = "[" + s.host + "]"
+	}
+	if s.instance != "" {
+		u.Path = "/" + s.instance
+	}
+	return u.String()
+}
+
+// sqlServerAuth deals with ways to log in other than with a password.
+func sqlServerAuth(o *options) {
+	o.fulfilled([]string{"SqlPassword", "NotSpecified", ""}, "authentication")
+	o.fulfilled([]string{"false", ""}, "integratedSecurity")
+	o.fulfilled([]string{"NativeAuthentication"}, "authenticationScheme")
+	o.fulfilled([]string{""}, "accessToken", "domain", "realm", "serverSpn")
+	o.refuse("the Go driver's data source logs in with user name and password",
+		"integratedSecurity", "authentication", "authenticationScheme", "accessToken", "accessTokenCallbackClass", "domain", "realm",
+		"serverSpn", "jaasConfigurationName", "useDefaultJaasConfig", "useDefaultGSSCredential", "gsscredential", "msiClientId",
+		"AADSecurePrincipalId", "AADSecurePrincipalSecret", "keyStoreAuthentication", "keyStorePrincipalId", "keyStoreSecret", "keyStoreLocation")
+}

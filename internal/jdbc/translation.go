@@ -1,0 +1,68 @@
+package jdbc
+
+import (
+	"strings"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// A translation collects what stands in the way, so that all of it is told at
+// once.
+type translation struct {
+	wrong   []string // what Java's driver would not understand, or what contradicts itself
+	cannot  []string // where, as whom or how securely: no data source
+	without []string // options that the data source lacks
+	quoted  bool     // a password stands in the URL: the next "name" may be its end
+}
+
+// mistake records that the URL is mistaken.
+func (t *translation) mistake(why string) { t.wrong = append(t.wrong, why) }
+
+// refuse records an option or a form of URL without which the data source
+// might lead elsewhere.
+func (t *translation) refuse(why string) { t.cannot = append(t.cannot, why) }
+
+// drop records an option that the data source does without.
+func (t *translation) drop(why string) { t.without = append(t.without, why) }
+
+func (t *translation) refused() bool { return len(t.wrong) > 0 || len(t.cannot) > 0 }
+
+func (t *translation) refusal() error {
+	if len(t.wrong) > 0 {
+		return fault.New(fault.Syntax, "the database's URL: %s", strings.Join(append(t.wrong, t.cannot...), "; "))
+	}
+	return fault.New(fault.Unsupported, "no data source for Go leads to the same database in the same way: %s", strings.Join(t.cannot, "; "))
+}
+
+func (t *translation) remarks() error {
+	if len(t.without) == 0 {
+		return nil
+	}
+	return fault.New(fault.Unsupported, "the data source is complete but for options that have no equal in Go: %s", strings.Join(t.without, ", "))
+}
+
+// login settles user and password, which the file may say twice.
+func (t *translation) login(d Database, o *options, userNames, passwordNames []string) (user, password string) {
+	user = t.once("user name", d.Username, o, userNames)
+	password = t.once("password", d.Password, o, passwordNames)
+	if user == "" {
+		t.mistake("there is no user name")
+	}
+	return user, password
+}
+
+// once returns what the file and the URL agree on. JDBC drivers differ in whom
+// they believe, and a wrong password may lock the account.
+func (t *translation) once(what, fromFile string, o *options, names []string) string {
+	for _, name := range names {
+		if v, ok := o.take(name); ok && v != fromFile {
+			if fromFile != "" && v != "" {
+				t.mistake("there are two different values for the " + what + ", one in the URL: remove one")
+			}
+			if v != "" {
+				fromFile = v
+			}
+		}
+	}
+	return fromFile
+}
