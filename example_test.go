@@ -95,6 +95,86 @@ func ExampleResolver_ResolveStruct() {
 	// invented
 }
 
+// Secrets are found wherever they are in a configuration; ten references into
+// one secret are one fetch.
+func ExampleResolver_ResolveStruct_nested() {
+	type Database struct {
+		Host     string
+		Password secretref.Secret
+	}
+	type Config struct {
+		Database Database                    // a struct
+		Replicas []Database                  // a slice
+		Mail     *Database                   // a pointer; nil if it is absent
+		Tokens   map[string]secretref.Secret // a map
+		License  string                      `secretref:"resolve"` // for a library that wants a string
+	}
+	file := `{
+	  "Database": {"Host": "db",  "Password": "{ENC}{\"region\":\"eu-west-1\",\"secretId\":\"app\",\"secretPointer\":\"/db\"}"},
+	  "Replicas": [{"Host": "db2", "Password": "{ENC}{\"region\":\"eu-west-1\",\"secretId\":\"app\",\"secretPointer\":\"/db\"}"},
+	               {"Host": "db3", "Password": "in plain"}],
+	  "Tokens":   {"search": "{ENC}{\"region\":\"eu-west-1\",\"secretId\":\"app\",\"secretPointer\":\"/tokens/search\"}"},
+	  "License":  "{ENC}{\"region\":\"eu-west-1\",\"secretId\":\"app\",\"secretPointer\":\"/license\"}"
+	}`
+	var config Config
+	if err := json.Unmarshal([]byte(file), &config); err != nil {
+		log.Fatal(err)
+	}
+
+	fake := secretref.NewFake() // in the place of AWS
+	fake.Set(`{"region":"eu-west-1","secretId":"app"}`, `{"db":"invented","tokens":{"search":"made up"},"license":"L-1"}`)
+	resolver := secretref.New(&secretref.Options{Fake: fake})
+	defer resolver.Close()
+	if err := resolver.ResolveStruct(context.Background(), &config); err != nil {
+		log.Fatal(err)
+	}
+
+	search := config.Tokens["search"]
+	fmt.Println(config.Database.Password.Reveal(), config.Replicas[0].Password.Reveal(), config.Replicas[1].Password.Reveal())
+	fmt.Println(search.Reveal(), config.License)
+	fmt.Println("printed:", config.Replicas, config.Tokens)
+	fmt.Println("fetches:", fake.Calls())
+	// Output:
+	// invented invented in plain
+	// made up L-1
+	// printed: [{db2 [redacted]} {db3 [redacted]}] map[search:[redacted]]
+	// fetches: 1
+}
+
+// Either all are resolved or none is changed. The error has a line for each
+// field that failed. To resolve what is resolved does nothing.
+func ExampleResolver_ResolveStruct_allOrNothing() {
+	fake := secretref.NewFake()
+	fake.Set(`{"keyring":"db"}`, "invented")
+	fake.Fail(`{"keyring":"mail"}`, secretref.ErrDenied)
+	resolver := secretref.New(&secretref.Options{Fake: fake})
+	defer resolver.Close()
+
+	var config struct {
+		Database string `secretref:"resolve"`
+		Mail     struct{ Password secretref.Secret }
+		Tokens   []secretref.Secret
+	}
+	file := `{"Database":"{\"keyring\":\"db\"}","Mail":{"Password":"{\"keyring\":\"mail\"}"},"Tokens":["{\"keyring\":\"db\"}","{\"keyring\":\"token\"}"]}`
+	if err := json.Unmarshal([]byte(file), &config); err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	fmt.Println(resolver.ResolveStruct(ctx, &config))
+	fmt.Println("unchanged:", config.Database)
+
+	fake.Set(`{"keyring":"mail"}`, "made up")
+	fake.Set(`{"keyring":"token"}`, "also made up")
+	fmt.Println(resolver.ResolveStruct(ctx, &config), config.Database, config.Mail.Password.Reveal())
+	fmt.Println(resolver.ResolveStruct(ctx, &config), config.Database, config.Mail.Password.Reveal())
+	// Output:
+	// secretref: Mail.Password: {ENC}{"keyring":"mail"}: access denied
+	// secretref: Tokens[1]: {ENC}{"keyring":"token"}: not found: the Fake was not told of it
+	// unchanged: {"keyring":"db"}
+	// <nil> invented made up
+	// <nil> invented made up
+}
+
 func ExampleResolver_ResolveAll() {
 	fake := secretref.NewFake()
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"app","password":"invented"}`)

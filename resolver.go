@@ -407,7 +407,8 @@ type Provider struct {
 
 	// Fetch returns the secret. Its errors are permanent unless they wrap
 	// ErrUnavailable; what they say is kept out of messages, and reachable with
-	// errors.As. It is called from several goroutines, and must return when ctx
+	// errors.As. An error with a method RetryAfter() time.Duration says how long
+	// the store wants to be left alone before the next attempt. It is called from several goroutines, and must return when ctx
 	// ends: Resolver.Close waits for it.
 	Fetch func(ctx context.Context, coordinates []byte) ([]byte, error)
 }
@@ -956,7 +957,17 @@ func (c custom) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, err
 			break
 		}
 	}
-	return pipeline.Payload{}, fault.New(kind, "from the Provider for %q", g.Class).Because(err)
+	failed := fault.New(kind, "from the Provider for %q", g.Class).Because(err)
+	if asked, ok := errors.AsType[retryAfter](err); ok {
+		failed.RetryAfter = asked.RetryAfter()
+	}
+	return pipeline.Payload{}, failed
+}
+
+// retryAfter is what a Provider's error can be besides.
+type retryAfter interface {
+	error
+	RetryAfter() time.Duration
 }
 
 // A Secret holds a password or another secret text. However it is printed,
@@ -1027,6 +1038,17 @@ func (s *Secret) UnmarshalText(b []byte) error {
 	text := string(b)
 	s.v = &sealed{open: func() string { return text }, unresolved: true}
 	return nil
+}
+
+// UnmarshalYAML is [Secret.UnmarshalText] for YAML libraries that know this
+// method. A reference without quotes is a mapping in YAML; it is ErrSyntax, where
+// some of them would leave s empty.
+func (s *Secret) UnmarshalYAML(unmarshal func(any) error) error {
+	var text string
+	if err := unmarshal(&text); err != nil { // it may quote the value
+		return &Error{Err: fault.New(fault.Syntax, "a secret is a text in YAML: put a reference in single quotes")}
+	}
+	return s.UnmarshalText([]byte(text))
 }
 
 // Format writes "[redacted]" for every verb.

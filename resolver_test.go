@@ -1203,6 +1203,48 @@ func configFake() *secretref.Fake {
 	return fake
 }
 
+func TestAReferenceWithoutQuotesIsNoSecretInYAML(t *testing.T) {
+	var s secretref.Secret
+	err := s.UnmarshalYAML(func(any) error { return errors.New("cannot unmarshal " + canary) })
+	require.ErrorIs(t, err, secretref.ErrSyntax)
+	require.NotContains(t, err.Error(), canary)
+	require.True(t, s.IsZero())
+
+	text := func(v any) error { *v.(*string) = awsRef; return nil }
+	var c struct{ Password secretref.Secret }
+	require.NoError(t, c.Password.UnmarshalYAML(text))
+	require.Panics(t, func() { c.Password.Reveal() }, "it waits for ResolveStruct")
+	r := secretref.New(&secretref.Options{Fake: configFake()})
+	defer r.Close()
+	require.NoError(t, r.ResolveStruct(t.Context(), &c))
+	require.Equal(t, secretBehind, c.Password.Reveal())
+}
+
+// asksToWait is an error of a Provider.
+type asksToWait time.Duration
+
+func (e asksToWait) Error() string             { return "busy" }
+func (e asksToWait) Unwrap() error             { return secretref.ErrUnavailable }
+func (e asksToWait) RetryAfter() time.Duration { return time.Duration(e) }
+
+func TestAProviderSaysWhenToTryAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+			if calls++; calls < 3 {
+				return nil, fmt.Errorf("at the moment: %w", asksToWait(7*time.Second))
+			}
+			return []byte("x"), nil
+		})})
+		defer r.Close()
+		start := time.Now()
+		s, err := r.Resolve(t.Context(), `{"storeId":"x"}`)
+		require.NoError(t, err)
+		require.Equal(t, "x", s.Reveal())
+		require.Equal(t, 14*time.Second, time.Since(start))
+	})
+}
+
 func TestAConfigWithAProductsOwnCipherNeedsNoBackend(t *testing.T) {
 	fake := secretref.NewFake()
 	r := secretref.New(&secretref.Options{Fake: fake, Strict: true})

@@ -36,7 +36,7 @@ const (
 )
 
 var goldens = slices.Concat(resolveGoldens, configGoldens, pointerGoldens, checkGoldens, checkFormGoldens, usageGoldens,
-	secretsGoldens, keysGoldens, rootKeyGoldens, storeGoldens, keyringGoldens, serveGoldens)
+	secretsGoldens, keysGoldens, rootKeyGoldens, storeGoldens, keyringGoldens, serveGoldens, setGoldens, execGoldens, cipherGoldens)
 
 var resolveGoldens = []golden{
 	{name: "resolve-aws", args: []string{"resolve", "{ENC}" + trackerSecret}, reveals: true},

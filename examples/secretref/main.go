@@ -4,6 +4,8 @@
 //	secretref resolve [-strict] VALUE | -       the secret, nothing else
 //	secretref config  [-json] [-reveal] PATH    what a product's file says
 //	secretref check   [-timeout D] PATH | VALUE …
+//	secretref set     -backup-dir D PATH REFERENCE   the last step, safely
+//	secretref exec    [-only N,…] -- COMMAND …  a command with the secrets in its environment
 //	secretref pointer POINTER < doc.json        the value's JSON text
 //	secretref keys    -store S COMMAND          a keyring: its secrets and keys
 //	secretref serve   -store S -addr HOST:PORT -token-file F
@@ -13,7 +15,7 @@
 // PATH is a configuration file or a product's home directory, S a file or the
 // URL of a database. Results go to standard output, errors and warnings to
 // standard error. The exit status is 0, 1 when something failed, 2 when the
-// command line is wrong.
+// command line is wrong, and with exec that of the command.
 package main
 
 import (
@@ -77,7 +79,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{resolveCommand(), configCommand(), checkCommand(), pointerCommand(), keysCommand(), serveCommand(), versionCommand()}
+	return []command{resolveCommand(), configCommand(), checkCommand(), setCommand(), execCommand(), pointerCommand(), keysCommand(), serveCommand(), versionCommand()}
 }
 
 // errReported is a failure that standard error or the output tells of already.
@@ -107,6 +109,9 @@ func run(ctx context.Context, args []string, s streams) int {
 		return statusUsage
 	case !errors.Is(err, errReported):
 		complain(s.err, err)
+	}
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		return exit.status
 	}
 	return statusFailed
 }

@@ -9,12 +9,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/jdbc"
+	"github.com/seed74218947/secretref/internal/legacy"
 	"github.com/seed74218947/secretref/internal/product"
 	"github.com/seed74218947/secretref/internal/transport"
 	"github.com/seed74218947/secretref/internal/vaultkv"
@@ -114,6 +116,7 @@ func readItem(r *secretref.Resolver, c *secretref.Config, item product.Item) *su
 			return x
 		}
 	}
+	x.ownCipher(c, item, store)
 	x.resolve = func(ctx context.Context) (secretref.Secret, error) {
 		alone := only(c, layout, item)
 		settings, err := r.ResolveConfig(ctx, alone)
@@ -211,6 +214,28 @@ func (x *subject) inKeyring(given bool, lacking error) {
 func (x *subject) clearText(endpoint string) {
 	if u, err := url.Parse(endpoint); err == nil && strings.EqualFold(u.Scheme, "http") && !transport.Loopback(u.Hostname()) {
 		x.note("the token and the secret travel in clear text: use https")
+	}
+}
+
+// ownCipher finds what is to be said about a password that the file itself
+// holds, or files that it leads to.
+func (x *subject) ownCipher(c *secretref.Config, item product.Item, store product.Store) {
+	switch store {
+	case product.Base64Store:
+		x.note("Base64 hides the password from a glance, and from nobody who means to read it")
+	case product.AlgorithmStore:
+		files, err := legacy.Algorithm{Dir: filepath.Dir(c.Path)}.Files(item.Text)
+		if err != nil {
+			return // resolving it says so
+		}
+		for _, f := range files {
+			if f.Relative {
+				x.doubt("%s is named by a path that is not absolute: the product may look for it elsewhere than beside its configuration file", f.Path)
+			}
+			if info, err := os.Stat(f.Path); err == nil && runtime.GOOS != "windows" && info.Mode()&0o007 != 0 {
+				x.note("%s can be opened by everybody on this machine: chmod o-rwx %[1]s", f.Path)
+			}
+		}
 	}
 }
 

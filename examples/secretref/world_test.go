@@ -111,7 +111,7 @@ func (w *world) fill(arg string) string {
 var (
 	userLine  = regexp.MustCompile(`(?m)^  user   .*$`)
 	ownerText = regexp.MustCompile(`\(owner [^,]*,`)
-	timestamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+	timestamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\d{8}T\d{6}\.\d{3}Z`)
 	hexID     = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
 )
 

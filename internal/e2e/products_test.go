@@ -95,7 +95,7 @@ func TestEveryProductsHomeLeadsToAnOpenDatabase(t *testing.T) {
 				require.ErrorContains(t, err, row.reported)
 			}
 			require.Equal(t, "pgx", driver)
-			db, err := sql.Open("pgx/v5", dsn.Reveal()) // Vault brings an older driver of the name pgx
+			db, err := sql.Open(driver, dsn.Reveal())
 			require.NoError(t, err)
 			defer db.Close()
 			var user, name, schema string

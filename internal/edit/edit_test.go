@@ -13,7 +13,6 @@ import (
 
 	"github.com/seed74218947/secretref/internal/edit"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/product"
 )
 
 const (
@@ -97,18 +96,10 @@ func TestOnlyTheValueAndItsClassChangeInXML(t *testing.T) {
 		if strings.HasPrefix(r.was, "<?xml") || strings.HasPrefix(r.was, "\ufeff") {
 			continue
 		}
-		for declaration, encode := range map[string]func(string) string{
-			"":                               func(s string) string { return utf16Text(s, false) },
-			"<?xml version='1.1'?>":          func(s string) string { return utf16Text(s, true) },
-			"<?xml version=\"1.0\"?>\r\n \t": func(s string) string { return utf16Text("<!--😀-->"+s, true) },
-		} {
+		for before, bigEndian := range map[string]bool{"": false, "<?xml version='1.0'?>\r\n<!--😀-->": true} {
 			t.Run(r.name+" in UTF-16", func(t *testing.T) {
 				r := r
-				r.was, r.is = encode(declaration+r.was), encode(declaration+r.is)
-				if strings.HasSuffix(declaration, "\t") {
-					r.was, r.is = utf16Text(declaration+r.name, false), utf16Text(declaration+r.name, false)
-					t.Skip()
-				}
+				r.was, r.is = utf16Text(before+r.was, bigEndian), utf16Text(before+r.is, bigEndian)
 				r.run(t, "file.xml")
 			})
 		}
@@ -150,6 +141,7 @@ const (
 var propertiesRows = []row{
 	{name: "class before it", was: "# a\njdbc.password=old\nb=c\n", is: "# a\n" + anyClass + awsClass + "\njdbc.password={ENC}" + ref + "\nb=c\n"},
 	{name: "CRLF", was: "a=b\r\njdbc.password=old\r\n", is: "a=b\r\n" + anyClass + awsClass + "\r\njdbc.password={ENC}" + ref + "\r\n"},
+	{name: "the line end of its own line", was: "a=b\njdbc.password=old\r\nc=d\n", is: "a=b\n" + anyClass + awsClass + "\r\njdbc.password={ENC}" + ref + "\r\nc=d\n"},
 	{name: "CR", was: "a=b\rjdbc.password=old", is: "a=b\r" + anyClass + awsClass + "\rjdbc.password={ENC}" + ref},
 	{name: "no line end at all", was: "jdbc.password=old", is: anyClass + awsClass + "\njdbc.password={ENC}" + ref},
 	{name: "blanks stay", was: " \tjdbc.password \t: \fold  \n", is: " \t" + anyClass + awsClass + "\n \tjdbc.password \t: \f{ENC}" + ref + "\n"},
@@ -191,13 +183,8 @@ func TestOnlyTheValueAndItsClassChangeInProperties(t *testing.T) {
 func TestTheProductsOwnFilesComeBack(t *testing.T) {
 	for _, path := range []string{"jira/dbconfig.xml", "confluence/confluence.cfg.xml", "bitbucket/shared/bitbucket.properties", "bamboo/bamboo.cfg.xml", "crowd/shared/crowd.cfg.xml"} {
 		text, err := os.ReadFile(filepath.Join("../../testdata", filepath.FromSlash(path)))
-		if os.IsNotExist(err) {
-			continue
-		}
 		require.NoError(t, err)
 		name := filepath.Base(path)
-		key := product.LayoutOf(product.Bitbucket).Password
-		_ = key
 		if strings.Contains(path, "bitbucket") { // its other value keeps the class
 			text = []byte(strings.Replace(string(text), "plugin.search.config.password={ENC}", "#", 1))
 		}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -62,7 +61,7 @@ func FuzzApply(f *testing.F) {
 				known, ok := err.(*fault.Error)
 				require.True(t, ok)
 				require.Contains(t, []error{fault.Syntax, fault.Unsupported, fault.NotFound}, known.Kind)
-				if len(password) > 12 && utf8.ValidString(password) {
+				if len(password) > 12 && !strings.Contains(string(text), strings.TrimSpace(password)) { // which may be a key
 					require.NotContains(t, err.Error(), password)
 				}
 				t.Skip()

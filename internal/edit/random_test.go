@@ -15,9 +15,9 @@ import (
 // TestLegalFilesCanBeChangedAndChangedBack makes files of all that they may
 // have in them. Other than with FuzzApply none may be refused.
 func TestLegalFilesCanBeChangedAndChangedBack(t *testing.T) {
-	rounds := 4000
+	rounds := 1500
 	if testing.Short() {
-		rounds = 400
+		rounds = 200
 	}
 	for seed := range uint64(rounds) {
 		g := generator{rand.New(rand.NewPCG(seed, 1)), ""}

@@ -3,6 +3,7 @@ package jdbc_test
 import (
 	"errors"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode"
@@ -68,7 +69,13 @@ var forms = []func(t testing.TB, p parts) (jdbc.Database, parts, func(source str
 
 func postgresParts(t testing.TB, source string) parts {
 	m := keywords(t, source)
-	schema := strings.TrimSuffix(strings.TrimPrefix(m["search_path"], `"`), `"`)
+	// Where SQL would read the name in lower case that name comes first.
+	folded, schema, both := strings.Cut(m["search_path"], `", "`)
+	if name := strings.TrimSuffix(schema, `"`); both && `"`+asciiLower(name) == folded && regexp.MustCompile(`^[A-Za-z_\x{80}-\x{10ffff}][\w$\x{80}-\x{10ffff}]*$`).MatchString(name) {
+		schema = name
+	} else {
+		schema = strings.TrimSuffix(strings.TrimPrefix(m["search_path"], `"`), `"`)
+	}
 	return parts{m["host"], m["port"], m["dbname"], m["user"], m["password"], strings.ReplaceAll(schema, `""`, `"`)}
 }
 
@@ -173,4 +180,14 @@ func FuzzSource(f *testing.F) {
 			require.Equal(t, err.Error(), other.Error())
 		}
 	})
+}
+
+func asciiLower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c | 0x20
+		}
+	}
+	return string(b)
 }

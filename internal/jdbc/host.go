@@ -60,6 +60,10 @@ func (t *translation) port(s string) string {
 // hostPort splits host:port and [address]:port.
 func (t *translation) hostPort(s, defaultHost, defaultPort string) (host, port string) {
 	port = defaultPort
+	if strings.Contains(s, "@") {
+		t.mistake("there is a @ before the host: here user name and password are options of their own")
+		return "", ""
+	}
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && strings.LastIndexByte(s, ']') < i {
 		port = t.port(s[i+1:])
 		if s = s[:i]; s == "" {

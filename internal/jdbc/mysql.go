@@ -14,18 +14,19 @@ func mysql(d Database, t *translation) string {
 		t.mistake("there is a #, behind which Connector/J reads nothing: in a value it is written %23")
 		t.quoted = true
 	}
-	authority, database := mysqlParts(d.URL, o, func(s string) (string, error) { return unescape(strings.TrimSpace(s)) })
+	decode := func(s string) (string, error) { return unescape(strings.TrimSpace(s)) }
+	authority, database := mysqlParts(d.URL, o, decode)
 	if name, err := unescape(database); err != nil {
 		t.mistake("the name of the database is not percent-encoded well: write %25 for %")
 	} else {
 		database = strings.TrimSpace(name)
 	}
-	if info, host, ok := strings.Cut(authority, "@"); ok && !strings.HasPrefix(authority, "(") {
+	if info, host, ok := strings.Cut(authority, "@"); ok && !strings.Contains(info, "(") {
 		authority = host
 		t.quoted = true
 		name, password, _ := strings.Cut(info, ":")
 		for _, p := range []option{{"user", name}, {"password", password}} {
-			plain, err := unescape(strings.TrimSpace(p.value))
+			plain, err := decode(p.value)
 			if err != nil {
 				t.mistake("what stands before the @ is not percent-encoded well: write %25 for %")
 			} else if plain != "" {
@@ -35,31 +36,22 @@ func mysql(d Database, t *translation) string {
 	}
 	o.refuse("the Go driver logs in with one password", "password1", "password2", "password3")
 	tls := connectorTLS(o)
-	dsn := goMySQL(d, o, authority, database, tls)
-	return dsn
+	return goMySQL(d, o, hostParameters(authority, o, decode), database, tls)
 }
 
 // mariadb reads a URL as MariaDB's Connector/J 3 does (org.mariadb.jdbc.Configuration):
 // it decodes nothing.
 func mariadb(d Database, t *translation) string {
 	o := &options{t: t, fold: true}
-	authority, database := mysqlParts(d.URL, o, func(s string) (string, error) { return s, nil })
+	decode := func(s string) (string, error) { return s, nil }
+	authority, database := mysqlParts(d.URL, o, decode)
 	o.fulfilled(nil, "permitMysqlScheme")
 	o.refuse("the Go driver logs in with user name and password", "credentialType", "restrictedAuth")
-	if _, ok := lookup(o, "connectTimeout"); !ok {
+	if _, ok := o.lookup("connectTimeout"); !ok {
 		o.add("connectTimeout", "30000") // MariaDB's own
 	}
 	tls := mariadbTLS(o)
-	return goMySQL(d, o, authority, database, tls)
-}
-
-func lookup(o *options, name string) (string, bool) {
-	for _, p := range o.list {
-		if o.same(p.name, name) {
-			return p.value, true
-		}
-	}
-	return "", false
+	return goMySQL(d, o, hostParameters(authority, o, decode), database, tls)
 }
 
 // mysqlParts takes a URL apart: jdbc:mysql://authority/database?options.
@@ -122,9 +114,6 @@ func mysqlAddress(authority string, o *options) (network, address string) {
 		return "unix", socket
 	}
 	switch {
-	case strings.Contains(authority, "("):
-		o.t.refuse("the host: the form with parentheses is not translated; write host:port")
-		return "", ""
 	case strings.Contains(authority, ","):
 		o.t.refuse("the hosts: the Go driver speaks to one server, and which of several is the right one it cannot say; write one")
 		return "", ""

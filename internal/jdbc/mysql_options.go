@@ -26,7 +26,7 @@ func mysqlOptions(o *options, q *mysqlParams) {
 	if affected, ok := o.boolean("useAffectedRows"); ok && !affected {
 		q.add("clientFoundRows", "true")
 	}
-	if v, ok := lookup(o, "maxAllowedPacket"); ok {
+	if v, ok := o.lookup("maxAllowedPacket"); ok {
 		if n, err := strconv.Atoi(v); err == nil && 0 < n && n <= 1<<30 {
 			o.fulfilled(nil, "maxAllowedPacket")
 			q.add("maxAllowedPacket", strconv.Itoa(n))
@@ -35,7 +35,7 @@ func mysqlOptions(o *options, q *mysqlParams) {
 	if v, ok := o.take("connectionAttributes"); ok && v != "" && v != "none" {
 		q.add("connectionAttributes", v)
 	}
-	if v, ok := lookup(o, "connectionCollation"); ok && collation(v) {
+	if v, ok := o.lookup("connectionCollation"); ok && collation(v) {
 		o.fulfilled(nil, "connectionCollation")
 		q.add("charset", "utf8mb4")
 		q.add("collation", v)

@@ -112,7 +112,7 @@ func mariadbTLS(o *options) string {
 // TLS the Go driver encrypts a caching_sha2_password login with whatever key the
 // server shows.
 func plainKey(o *options) {
-	if v, ok := lookup(o, "allowPublicKeyRetrieval"); ok && !strings.EqualFold(v, "true") {
+	if v, ok := o.lookup("allowPublicKeyRetrieval"); ok && !strings.EqualFold(v, "true") {
 		o.fulfilled(nil, "allowPublicKeyRetrieval")
 		o.t.drop("allowPublicKeyRetrieval=false")
 	}

@@ -65,6 +65,16 @@ func (o *options) take(names ...string) (value string, ok bool) {
 	return value, ok
 }
 
+// lookup returns the value of an option and leaves it there.
+func (o *options) lookup(name string) (value string, ok bool) {
+	for _, p := range o.list {
+		if o.same(p.name, name) {
+			return p.value, true
+		}
+	}
+	return "", false
+}
+
 // fulfilled removes options whose meaning the Go driver fulfils, if the value
 // is one of those for which it does; any value for none.
 func (o *options) fulfilled(values []string, names ...string) {

@@ -112,6 +112,8 @@ func TestPostgreSQLOptions(t *testing.T) {
 
 		// What the session is like.
 		{url: "//db/x", schema: `a"B`, want: map[string]string{"search_path": `"a""B"`}},
+		{url: "//db/x", schema: "JIRA", want: map[string]string{"search_path": `"jira", "JIRA"`}},
+		{url: "//db/x", schema: "2B", want: map[string]string{"search_path": `"2B"`}},
 		{url: "//db/x?currentSchema=Jira,%22$user%22", want: map[string]string{"search_path": `Jira,"$user"`}},
 		{url: "//db/x?currentSchema=JIRA", schema: "jira", want: map[string]string{"search_path": `"jira"`}},
 		{url: "//db/x?currentSchema=%22JIRA%22,Public", schema: "jira", want: map[string]string{"search_path": `"jira", "JIRA", "public"`}},
@@ -132,6 +134,11 @@ func TestMySQLOptions(t *testing.T) {
 	check(t, "jdbc:mysql:", mysqlSource, []row{
 		// Where.
 		{url: "//db/jira", want: map[string]string{"network": "tcp(db:3306)", "database": "jira", "parseTime": "true", "loc": "Local"}},
+		{url: "//address=(protocol=tcp)(host=dbserver)(port=3307)/jiradb?sessionVariables=default_storage_engine=InnoDB", // Jira's own
+			want: map[string]string{"network": "tcp(dbserver:3307)", "database": "jiradb", "default_storage_engine": "InnoDB"}},
+		{url: "//(host=db,port=3307)/x", want: map[string]string{"network": "tcp(db:3307)"}},
+		{url: "//address=(host=::1)/x", want: map[string]string{"network": "tcp([::1]:3306)"}},
+		{url: "//address=(host=[::1])/x", want: map[string]string{"network": "tcp([::1]:3306)"}},
 		{url: "///jira", want: map[string]string{"network": "tcp(localhost:3306)"}},
 		{url: "//[::1]:3307/x", want: map[string]string{"network": "tcp([::1]:3307)"}},
 		{url: "//db", want: map[string]string{"network": "tcp(db:3306)", "database": ""}},

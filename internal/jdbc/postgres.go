@@ -13,7 +13,10 @@ import (
 //
 // What they would otherwise take from PG* variables, and what says where, as
 // whom or how securely, is written even where it is the default: a PGSSLMODE or
-// PGTARGETSESSIONATTRS meant for another program must not change anything.
+// PGTARGETSESSIONATTRS meant for another program must not change anything. What
+// is left to the environment names the program (PGAPPNAME), sets its time zone
+// (PGTZ) or can only make the driver refuse a connection (PGREQUIREAUTH, a
+// PGSERVICE that is nowhere). Without a password ~/.pgpass is read, as by pgjdbc.
 func postgres(d Database, t *translation) string {
 	o := &options{t: t}
 	host, port, database := postgresAddress(d.URL, o)

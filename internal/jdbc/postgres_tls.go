@@ -47,13 +47,15 @@ func postgresTLS(o *options, dsn *keywords) {
 	dsn.add("sslmode", mode)
 	dsn.add("sslrootcert", root)
 	clientCertificate(o, dsn)
-	negotiation := "postgres"
+	// Only if it is said: drivers that do not know it hand it to the server, which
+	// refuses it.
 	if v, ok := o.take("sslNegotiation"); ok {
-		if negotiation = strings.ToLower(v); negotiation != "postgres" && negotiation != "direct" {
+		negotiation := strings.ToLower(v)
+		if negotiation != "postgres" && negotiation != "direct" {
 			o.t.mistake("sslNegotiation is neither postgres nor direct")
 		}
+		dsn.add("sslnegotiation", negotiation)
 	}
-	dsn.add("sslnegotiation", negotiation)
 	dsn.add("sslsni", "1")
 }
 

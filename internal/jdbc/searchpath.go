@@ -1,28 +1,51 @@
 package jdbc
 
-import "strings"
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
 
 // searchPath returns the search path, with the schema of the product's file
-// first. What pgjdbc calls currentSchema is a search path already: a list of
+// first. The product puts its name before those of tables without quotes, where
+// the server reads it in lower case; if there is no such schema, which the
+// server passes over, the name as it is written is meant. What pgjdbc calls currentSchema is a search path already: a list of
 // identifiers, which the server reads in lower case unless they are quoted.
 func searchPath(schema string, o *options) string {
 	list, _ := o.take("currentSchema")
 	if schema == "" {
 		return list
 	}
-	path := []string{quoteIdentifier(schema)}
+	names := []string{schema}
+	if folded := lower(schema); folded != schema && plainIdentifier(schema) {
+		names = []string{folded, schema}
+	}
 	for list = strings.TrimSpace(list); list != ""; {
 		name, rest, ok := identifier(list)
 		if !ok {
 			o.t.mistake("currentSchema is not a list of schemas")
 			break
 		}
-		if name != schema {
-			path = append(path, quoteIdentifier(name))
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 		list = rest
 	}
-	return strings.Join(path, ", ")
+	for i, name := range names {
+		names[i] = quoteIdentifier(name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// plainIdentifier reports whether a name can stand in SQL without quotes.
+func plainIdentifier(s string) bool {
+	for i, c := range s {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c >= utf8.RuneSelf
+		if !letter && (i == 0 || c != '$' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // identifier reads the first of a list, as the server does, and what stands
@@ -51,7 +74,7 @@ func identifier(list string) (name, rest string, ok bool) {
 			end = len(list)
 		}
 		name, rest = lower(strings.TrimSpace(list[:end])), list[end:]
-		if strings.ContainsAny(name, "\" ") {
+		if strings.ContainsAny(name, "\" \t") {
 			return "", "", false
 		}
 	}

@@ -245,7 +245,7 @@ func (s *sqlServerURL) encryption() {
 	s.o.refuse("the Go driver does not log in with a certificate", "clientCertificate", "clientKey", "clientKeyPassword")
 	s.o.fulfilled([]string{"false", ""}, "fips")
 	s.o.refuse("in Go this is a setting of the program (GODEBUG=fips140)", "fips", "fipsProvider")
-	if v, ok := lookup(s.o, "sslProtocol"); ok {
+	if v, ok := s.o.lookup("sslProtocol"); ok {
 		switch strings.ToLower(v) {
 		case "tlsv1.3":
 			s.query.Set("tlsmin", "1.3")

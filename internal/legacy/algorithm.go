@@ -1,6 +1,7 @@
 package legacy
 
 import (
+	"cmp"
 	"errors"
 	"os"
 
@@ -82,10 +83,34 @@ func (a Algorithm) Open(value string) (string, error) {
 	return password, nil
 }
 
+// A File is one that [Algorithm.Open] reads.
+type File struct {
+	Path     string // as it is opened
+	Relative bool   // the value, or the variable, names it relative to Dir
+}
+
+// Files lists the files that Open would read for a value. The sealed object is
+// not among them when it stands in the value.
+func (a Algorithm) Files(value string) ([]File, error) {
+	v, err := parse(value)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err1 := a.source(fieldSealedPath, v.sealedPath, variableSealed, v.sealed)
+	key, err2 := a.source(fieldKeyPath, v.keyPath, variableKey, "")
+	if err := cmp.Or(err1, err2); err != nil {
+		return nil, err
+	}
+	if sealed.inline != "" {
+		return []File{key.file}, nil
+	}
+	return []File{sealed.file, key.file}, nil
+}
+
 // source is where one of the two streams comes from: a file or the value.
 type source struct {
 	name   string // for messages
-	path   string
+	file   File
 	inline string // Base64, in the place of a file
 }
 
@@ -108,8 +133,8 @@ func (a Algorithm) source(field, path, variable, inline string) (source, error) 
 	if err := checkPath(origin, path); err != nil {
 		return source{}, err
 	}
-	full := absolute(a.Dir, path)
-	return source{name: origin + " " + shown(path, full), path: full}, nil
+	file := fileAt(a.Dir, path)
+	return source{name: origin + " " + shown(path, file.Path), file: file}, nil
 }
 
 // read reads a stream of one class.
@@ -128,7 +153,7 @@ func read[T any](from source, parse func([]byte) (T, error)) (T, error) {
 
 func (s source) load() ([]byte, error) {
 	if s.inline == "" {
-		stream, err := smallfile.Read(s.path, maxFile)
+		stream, err := smallfile.Read(s.file.Path, maxFile)
 		if err != nil {
 			return nil, located(s.name, err)
 		}

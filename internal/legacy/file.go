@@ -23,11 +23,12 @@ func checkPath(origin, path string) error {
 	return nil
 }
 
-func absolute(dir, path string) string {
+// fileAt is where a path leads that stands in a file in dir.
+func fileAt(dir, path string) File {
 	if filepath.IsAbs(path) {
-		return path
+		return File{Path: path}
 	}
-	return filepath.Join(dir, path)
+	return File{Path: filepath.Join(dir, path), Relative: true}
 }
 
 // shown returns a path as a message may have it. Who mistakes the member for

@@ -2,9 +2,12 @@ package walk_test
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/walk"
 )
 
 func TestPointersInMapsAndSlicesLeadOn(t *testing.T) {
@@ -98,4 +101,20 @@ func TestWalkingAgainFindsTheSamePlaces(t *testing.T) {
 	}{Map: map[string]inner{"k": {}}, List: []leaf{{}}}
 	require.Equal(t, fill(t, &c), fill(t, &c))
 	require.Len(t, c.Map, 1)
+}
+
+func TestWhatCanHoldNothingIsNotVisited(t *testing.T) {
+	c := struct {
+		Blob  []byte
+		Grid  [][]float64
+		Names []string
+		Ports map[string]int
+		Leaf  leaf
+	}{Blob: make([]byte, 1<<20), Grid: [][]float64{make([]float64, 1<<16)}, Names: make([]string, 1<<16), Ports: map[string]int{"a": 1}}
+	allocs := testing.AllocsPerRun(1, func() {
+		_, _, err := walk.Walk(&c, reflect.TypeFor[leaf]())
+		require.NoError(t, err)
+	})
+	require.Less(t, allocs, 100.0)
+	require.Equal(t, []string{"Leaf"}, fill(t, &c))
 }

@@ -83,6 +83,12 @@ func (w *walker) walk(v reflect.Value, path string, tagged bool) {
 		return
 	}
 	switch v.Kind() {
+	case reflect.Slice, reflect.Array, reflect.Map:
+		if barren(v.Type().Elem(), tagged) {
+			return
+		}
+	}
+	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() && w.first(v, tagged) {
 			w.walk(v.Elem(), path, tagged)
@@ -103,6 +109,16 @@ func (w *walker) walk(v reflect.Value, path string, tagged bool) {
 			w.entries(v, path, tagged)
 		}
 	}
+}
+
+// barren reports whether values of type t can hold no slot, so that a long
+// []byte is not visited byte by byte.
+func barren(t reflect.Type, tagged bool) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Struct, reflect.Slice, reflect.Array, reflect.Map:
+		return false
+	}
+	return !tagged || t.Kind() != reflect.String
 }
 
 func (w *walker) fields(v reflect.Value, path string) {

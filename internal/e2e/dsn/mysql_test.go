@@ -77,3 +77,30 @@ func TestMariaDBReadsTimesInTheZoneOfTheURL(t *testing.T) {
 		require.Equal(t, want, at.Format(time.RFC3339))
 	}
 }
+
+// The server has no TLS: who asks for it in whatever way gets no connection.
+func TestMariaDBWithoutTLS(t *testing.T) {
+	d := databases.MariaDB(t)
+	var tls string
+	require.NoError(t, d.Open(t).QueryRow("SELECT @@have_ssl").Scan(&tls))
+	if tls == "YES" {
+		t.Skip("this MariaDB makes a certificate by itself")
+	}
+	host, port, _ := strings.Cut(d.Addr, ":")
+	address := "address=(protocol=tcp)(host=" + host + ")(port=" + port + ")"
+	for url, connects := range map[string]bool{
+		"jdbc:mysql://" + address + "/" + d.Name + "?sessionVariables=default_storage_engine=InnoDB": true, // Jira's own
+		"jdbc:mysql://" + d.Addr + "/" + d.Name:                                                      true,
+		"jdbc:mysql://" + d.Addr + "/" + d.Name + "?useSSL=false":                                    true,
+		"jdbc:mysql://" + d.Addr + "/" + d.Name + "?useSSL=true":                                     false,
+		"jdbc:mysql://" + d.Addr + "/" + d.Name + "?sslMode=REQUIRED":                                false,
+		"jdbc:mysql://" + d.Addr + "/" + d.Name + "?sslMode=VERIFY_IDENTITY":                         false,
+		"jdbc:mariadb://" + d.Addr + "/" + d.Name:                                                    true,
+		"jdbc:mariadb://" + d.Addr + "/" + d.Name + "?sslMode=trust":                                 false,
+		"jdbc:mariadb://" + d.Addr + "/" + d.Name + "?useSsl=true":                                   false,
+	} {
+		driver, dsn := source(t, jdbc.Database{URL: url, Username: d.User, Password: d.Password})
+		_, err := login(t, driver, dsn, "SELECT 1")
+		require.Equal(t, connects, err == nil, "%s: %v", url, err)
+	}
+}

@@ -161,7 +161,7 @@ func TestTheEnvironmentChangesNothing(t *testing.T) {
 			for k, v := range map[string]string{
 				"PGHOST": "evil", "PGPORT": "1", "PGDATABASE": "evil", "PGUSER": "evil", "PGPASSWORD": "evil", "PGPASSFILE": passfile,
 				"PGSSLMODE": "disable", "PGSSLKEY": services, "PGSSLCERT": services, "PGSSLROOTCERT": services, "PGSSLPASSWORD": "evil",
-				"PGSSLNEGOTIATION": "direct", "PGSSLSNI": "0", "PGTARGETSESSIONATTRS": "standby", "PGSERVICE": "s", "PGSERVICEFILE": services,
+				"PGSSLSNI": "0", "PGTARGETSESSIONATTRS": "standby", "PGSERVICE": "s", "PGSERVICEFILE": services,
 				"PGOPTIONS": "-c search_path=evil", "PGCONNECT_TIMEOUT": "1",
 			} {
 				t.Setenv(k, v)

@@ -1,0 +1,36 @@
+package azurekeyvault_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/examples/azurekeyvault"
+)
+
+// The example compiles and is not run: it would ask Azure.
+func Example() {
+	resolver := secretref.New(&secretref.Options{
+		Providers: []secretref.Provider{azurekeyvault.Provider(azurekeyvault.Options{})}, // as AZURE_… say
+	})
+	defer resolver.Close()
+
+	config, err := secretref.ReadConfig("/var/atlassian/application-data/jira")
+	if err != nil {
+		log.Fatal(err)
+	}
+	settings, err := resolver.ResolveConfig(context.Background(), config)
+	if refused, ok := errors.AsType[*azurekeyvault.Error](err); ok {
+		log.Print(refused) // access denied: corp.vault.azure.net: 403 SecretDisabled
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(settings.Database)
+
+	token, err := resolver.Resolve(context.Background(), os.Getenv("API_TOKEN")) // {ENC}{"vaultUri":…,"secretName":…}
+	fmt.Println(token, err)
+}

@@ -1,0 +1,349 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// program is the command as it is installed, and the world that it runs in.
+type program struct {
+	*world
+	path string
+}
+
+// TestExec runs real processes: the command replaces this one.
+func TestExec(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secretref")
+	built, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	require.NoError(t, err, "%s", built)
+	for name, test := range map[string]func(p *program){
+		"variables are resolved and the others are the same bytes": variablesAreResolved,
+		"only the chosen variables are looked at":                  onlyTheChosen,
+		"warnings name variables":                                  warningsNameVariables,
+		"the first of two variables with one name counts":          firstOfTwo,
+		"the status is the command's":                              statusIsTheCommands,
+		"a signal reaches the command":                             signalReaches,
+		"an ignored interrupt stays ignored":                       ignoredStaysIgnored,
+		"input and output are the command's":                       inputAndOutput,
+		"nothing starts when one reference fails":                  nothingStarts,
+		"a signal before the command starts ends the wait":         signalWhileResolving,
+		"the command has no file of ours and the keyring is free":  nothingIsLeftOpen,
+		"a script without an interpreter is not executable":        noInterpreter,
+	} {
+		t.Run(name, func(t *testing.T) { test(&program{newWorld(t), path}) })
+	}
+}
+
+// environment is what the command is started with, in order.
+func (p *program) environment(more ...string) (env []string) {
+	for _, entry := range os.Environ() {
+		for _, prefix := range []string{"AWS_", "SECRET_STORE_", "PATH=", "GODEBUG="} {
+			if strings.HasPrefix(entry, prefix) && !strings.HasSuffix(entry, "=") {
+				env = append(env, entry)
+			}
+		}
+	}
+	for _, entry := range more {
+		env = append(env, p.fill(entry))
+	}
+	return env
+}
+
+// start starts the command with exactly this environment.
+func (p *program) start(env []string, in, out, errs *os.File, args ...string) *os.Process {
+	p.t.Helper()
+	started, err := os.StartProcess(p.path, append([]string{"secretref", "exec"}, args...),
+		&os.ProcAttr{Dir: p.dir, Env: env, Files: []*os.File{in, out, errs}})
+	require.NoError(p.t, err)
+	return started
+}
+
+// exec runs the command to its end and fails if standard error has a secret.
+func (p *program) exec(env []string, stdin string, args ...string) outcome {
+	p.t.Helper()
+	var files [3]*os.File
+	for i, name := range []string{"in", "out", "err"} {
+		f, err := os.Create(filepath.Join(p.dir, "std"+name))
+		require.NoError(p.t, err)
+		defer f.Close()
+		files[i] = f
+	}
+	_, err := files[0].WriteAt([]byte(stdin), 0)
+	require.NoError(p.t, err)
+	state, err := p.start(env, files[0], files[1], files[2], args...).Wait()
+	require.NoError(p.t, err)
+	var texts [3]string
+	for i, f := range files {
+		text, err := os.ReadFile(f.Name())
+		require.NoError(p.t, err)
+		texts[i] = string(text)
+	}
+	assert.NotContains(p.t, texts[2], canary)
+	status := state.ExitCode()
+	if s := state.Sys().(syscall.WaitStatus); s.Signaled() {
+		status = -int(s.Signal())
+	}
+	return outcome{status, texts[1], texts[2]}
+}
+
+// entries returns the environment that "cat /proc/self/environ" printed.
+func entries(out string) []string { return strings.Split(strings.TrimSuffix(out, "\x00"), "\x00") }
+
+func variablesAreResolved(p *program) {
+	const plain = "canary:/?#[]@!$&'()*+,;=% é~"
+	p.vault.Put("secret", "url", map[string]any{"password": plain})
+	const inURL = `{ENC}{"mount":"secret","path":"url","key":"password","endpoint":"http://VAULT"}`
+	same := []string{
+		"PLAIN=canary plain ", "EMPTY=", "BLANK= \t", "BYTES=\xff\xfe{", "JSON={\"a\":1}", "BRACES=${x}{", "HTTP=http://a/{b}?c=%7B;",
+		"BASH_FUNC_f%%=() {  echo \"$1\";\n}", "LINES=a\nb=c\n", "1.odd-näme=x", "=odd", "no equals sign", "SECRETREF_STORE_PASSWORD={ENC}" + trackerSecret,
+		"ARN=arn:aws:secretsmanager:eu-west-1:1:secret:x", "VALS=ref+awsssm://x",
+	}
+	env := p.environment(append(same,
+		"PASSWORD={ENC}"+trackerSecret,
+		"BARE= "+trackerSecret+"\n",
+		`ANGLE=<ENC><"region":"ap-southeast-2","secretId":"tracker/db","secretPointer":"/port">`,
+		"odd.näme%%="+strings.Replace(trackerSecret, "/password", "/username", 1),
+		"WIKI="+wikiSecret,
+		"URL=postgres://app:"+inURL+"@db/app?application_name=x;y",
+		"JDBC=jdbc:postgresql://db/app?user=app&password="+inURL,
+		"QUERY=redis://h/0?password={ENC}"+trackerSecret+"&x={ENC}"+trackerSecret,
+		"SQLSERVER=jdbc:sqlserver://db;user=sa;password={ENC}"+trackerSecret+";encrypt=true",
+		"SQLSERVER_HOST=jdbc:sqlserver://{ENC}"+strings.Replace(trackerSecret, "/password", "/db/host", 1)+";password="+inURL,
+		"JAVA_OPTS=-Xmx1g -Durl=jdbc:postgresql://db/app?password="+inURL+" -Dother="+inURL,
+		"GO_MYSQL=app:{ENC}"+trackerSecret+"@tcp(db:3306)/app",
+		"DSN=host=db user={ENC}"+strings.Replace(trackerSecret, "/password", "/username", 1)+" password={ENC}"+trackerSecret,
+	)...)
+	got := p.exec(env, "", "--", "cat", "/proc/self/environ")
+	require.Equal(p.t, statusOK, got.status, got.err)
+
+	const encoded = "canary%3A%2F%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D%25%20%C3%A9~"
+	assert.Equal(p.t, p.environment(append(same,
+		"PASSWORD=canary-tracker",
+		"BARE=canary-tracker",
+		"ANGLE=5432",
+		"odd.näme%%=tracker",
+		"WIKI=canary-wiki",
+		"URL=postgres://app:"+encoded+"@db/app?application_name=x;y",
+		"JDBC=jdbc:postgresql://db/app?user=app&password="+encoded,
+		"QUERY=redis://h/0?password=canary-tracker&x=canary-tracker",
+		"SQLSERVER=jdbc:sqlserver://db;user=sa;password=canary-tracker;encrypt=true",
+		"SQLSERVER_HOST=jdbc:sqlserver://canary-host;password="+plain,
+		"JAVA_OPTS=-Xmx1g -Durl=jdbc:postgresql://db/app?password="+encoded+" -Dother="+plain,
+		"GO_MYSQL=app:canary-tracker@tcp(db:3306)/app",
+		"DSN=host=db user=tracker password=canary-tracker",
+	)...), entries(got.out))
+	assert.Equal(p.t, 1, p.aws.Calls(), "one secret is one fetch")
+	assert.Equal(p.t, 2, p.vault.Calls(), "of two secrets")
+	assert.Equal(p.t, "secretref: warning: variable ARN is passed on as it is: unsupported: a bare ARN is not a secret reference; "+
+		"write the coordinates, for example {\"region\":\"eu-west-1\",\"secretId\":\"arn:…\"}\n"+
+		"secretref: warning: variable VALS is passed on as it is: unsupported: this is a reference of vals (helmfile); "+
+		"write the coordinates, for example {\"region\":\"eu-west-1\",\"secretId\":\"name\"}\n"+
+		"secretref: warning: variable SQLSERVER_HOST: the secret stands in other text as it is, and a character in it may have a meaning there\n"+
+		"secretref: warning: variable JAVA_OPTS: the secret stands in other text as it is, and a character in it may have a meaning there\n", p.withoutPlainHTTP(got.err))
+}
+
+// withoutPlainHTTP leaves out what a fake without TLS may make the library say.
+func (p *program) withoutPlainHTTP(errs string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(errs) {
+		if !strings.Contains(line, "http") || strings.Contains(line, "variable") {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
+
+func onlyTheChosen(p *program) {
+	env := p.environment("A="+trackerSecret, "B={ENC}"+trackerSecret, `MISTAKE={"region":"x"}`, "C="+trackerSecret)
+	for _, c := range []struct {
+		flags    []string
+		resolved string
+	}{
+		{[]string{"-skip", "MISTAKE"}, "ABC"},
+		{[]string{"-only", "A, C"}, "AC"},
+		{[]string{"-only", "A", "-only", "B", "-skip", "B,C"}, "A"},
+		{[]string{"-strict", "-only", "B,C"}, "BC"},
+		{[]string{"-only", "NOWHERE"}, ""},
+	} {
+		got := p.exec(env, "", append(c.flags, "--", "cat", "/proc/self/environ")...)
+		require.Equal(p.t, statusOK, got.status, got.err)
+		resolved := ""
+		for _, entry := range entries(got.out) {
+			if name, value, _ := strings.Cut(entry, "="); value == "canary-tracker" {
+				resolved += name
+			}
+		}
+		assert.Equal(p.t, c.resolved, resolved, "%v", c.flags)
+		assert.Equal(p.t, c.resolved == "", got.err == "secretref: warning: variable NOWHERE is not set\n", got.err)
+	}
+}
+
+func warningsNameVariables(p *program) {
+	p.aws.PutSecret("ap-southeast-2", "spaced", "canary with spaces")
+	env := p.environment(
+		`FIRST=`+trackerSecret,
+		`TEXT=password={ENC}{"region":"ap-southeast-2","secretId":"spaced"}`,
+		`WHOLE={"region":"ap-southeast-2","secretId":"spaced"}`,
+		`EMPTY={"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"}`,
+	)
+	got := p.exec(env, "", "--", "sh", "-c", `test -z "$EMPTY" && test "$TEXT" = "password=canary with spaces"`, "sh", "x={ENC}"+trackerSecret)
+	assert.Equal(p.t, outcome{err: `secretref: warning: the secret is empty (source variable EMPTY, reference {ENC}{"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"})
+secretref: warning: variable TEXT: the secret stands in other text as it is, and a character in it may have a meaning there
+secretref: warning: argument 4 of the command holds a reference and is passed on as it is: references are resolved in variables
+`}, got)
+}
+
+func firstOfTwo(p *program) {
+	got := p.exec(p.environment("TWICE="+trackerSecret, "TWICE=second"), "", "--", "cat", "/proc/self/environ")
+	require.Equal(p.t, statusOK, got.status)
+	assert.Equal(p.t, p.environment("TWICE=canary-tracker"), entries(got.out))
+}
+
+func statusIsTheCommands(p *program) {
+	env := p.environment("A=" + trackerSecret)
+	for script, want := range map[string]int{
+		"exit 0":        0,
+		"exit 7":        7,
+		"exit 127":      127,
+		"kill -KILL $$": -int(syscall.SIGKILL),
+		"kill -TERM $$": -int(syscall.SIGTERM),
+		"kill -INT $$":  -int(syscall.SIGINT),
+	} {
+		assert.Equal(p.t, outcome{status: want}, p.exec(env, "", "--", "sh", "-c", script), script)
+	}
+}
+
+func signalReaches(p *program) {
+	read, write, err := os.Pipe()
+	require.NoError(p.t, err)
+	defer read.Close()
+	const script = `trap 'echo "ended with $A"; exit 9' TERM; echo $$; while :; do sleep 0.01; done`
+	process := p.start(p.environment("A="+trackerSecret), nil, write, write, "--", "sh", "-c", script)
+	require.NoError(p.t, write.Close())
+	line := make([]byte, 64)
+	n, err := read.Read(line)
+	require.NoError(p.t, err)
+	assert.Equal(p.t, fmt.Sprintln(process.Pid), string(line[:n]), "the command is this very process")
+
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", process.Pid))
+	require.NoError(p.t, err)
+	assert.Equal(p.t, "sh\x00-c\x00"+script+"\x00", string(cmdline))
+
+	require.NoError(p.t, process.Signal(syscall.SIGTERM))
+	rest, err := io.ReadAll(read)
+	require.NoError(p.t, err)
+	assert.Equal(p.t, "ended with canary-tracker\n", string(rest))
+	state, err := process.Wait()
+	require.NoError(p.t, err)
+	assert.Equal(p.t, 9, state.ExitCode())
+}
+
+func ignoredStaysIgnored(p *program) {
+	var out bytes.Buffer
+	shell := exec.Command("sh", "-c", `trap '' INT; exec "$0" exec -- sh -c 'kill -INT $$; echo "alive with $A"'`, p.path)
+	shell.Env, shell.Stdout = p.environment("A="+trackerSecret), &out
+	require.NoError(p.t, shell.Run())
+	assert.Equal(p.t, "alive with canary-tracker\n", out.String())
+}
+
+func inputAndOutput(p *program) {
+	text := strings.Repeat("all of it\x00\n", 100_000)
+	got := p.exec(p.environment("A="+trackerSecret), text, "--", "sh", "-c", "cat; echo said >&2")
+	assert.Equal(p.t, statusOK, got.status)
+	assert.True(p.t, text == got.out)
+	assert.Equal(p.t, "said\n", got.err)
+}
+
+func nothingStarts(p *program) {
+	for _, bad := range []string{
+		`BAD={"region":"ap-southeast-2","secretId":"nowhere"}`,
+		`BAD={"region":"ap-southeast-2","secretID":"tracker/db"}`,
+		`BAD={ATL_SECURED}`,
+	} {
+		got := p.exec(p.environment("A="+trackerSecret, bad), "", "--", "touch", filepath.Join(p.dir, "started"))
+		assert.Equal(p.t, statusFailed, got.status)
+		assert.Contains(p.t, got.err, "secretref: variable BAD: ")
+		assert.Empty(p.t, got.out)
+		assert.NoFileExists(p.t, filepath.Join(p.dir, "started"))
+	}
+	assert.Equal(p.t, 2, p.aws.Calls(), "a mistake is told before anything is fetched")
+}
+
+func signalWhileResolving(p *program) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(p.t, err)
+	defer silent.Close()
+	env := append(p.environment("A="+trackerSecret), "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://"+silent.Addr().String())
+	for i, entry := range env { // the first of two counts
+		if strings.HasPrefix(entry, "AWS_ENDPOINT_URL_SECRETS_MANAGER=") {
+			env[i] = env[len(env)-1]
+		}
+	}
+	process := p.start(env, nil, nil, nil, "--", "touch", filepath.Join(p.dir, "started"))
+	asked, err := silent.Accept()
+	require.NoError(p.t, err)
+	defer asked.Close()
+	require.NoError(p.t, process.Signal(syscall.SIGTERM))
+	state, err := process.Wait()
+	require.NoError(p.t, err)
+	assert.Equal(p.t, syscall.SIGTERM, state.Sys().(syscall.WaitStatus).Signal())
+	assert.NoFileExists(p.t, filepath.Join(p.dir, "started"))
+}
+
+func nothingIsLeftOpen(p *program) {
+	store := filepath.Join(p.dir, "k.db")
+	require.Equal(p.t, statusOK, p.do("canary-kept", false, "keys", "-store", store, "put", "db").status)
+	const open = `for f in /proc/$$/fd/*; do echo "${f##*/}"; done`
+	directly, err := exec.Command("sh", "-c", open).Output() // with what this process has inherited
+	require.NoError(p.t, err)
+	got := p.exec(p.environment(`A={"keyring":"db"}`, "B="+wikiSecret, "C="+trackerSecret), "", "-store", store, "--",
+		"sh", "-c", open+`; printf %s "$A$B" | timeout 20 "$0" keys -store "$1" put both`, p.path, store)
+	require.Equal(p.t, statusOK, got.status, got.err)
+	assert.Equal(p.t, string(directly), got.out)
+	assert.Equal(p.t, "canary-keptcanary-wiki", p.do("", false, "keys", "-store", store, "get", "both").out)
+}
+
+func noInterpreter(p *program) {
+	for name, text := range map[string]string{"plain": "exit 0\n", "absent": "#!/no/such/interpreter\n"} {
+		script := filepath.Join(p.dir, name)
+		require.NoError(p.t, os.WriteFile(script, []byte(text), 0o755))
+		got := p.exec(p.environment(), "", "--", script)
+		assert.Equal(p.t, statusNotExecutable, got.status)
+		assert.Contains(p.t, got.err, "the command cannot be run: ")
+	}
+	big := p.exec(p.environment("A="+trackerSecret, "BIG="+strings.Repeat("x", 100_000)), "", "--", "true")
+	assert.Equal(p.t, statusOK, big.status)
+}
+
+func TestBecomeSaysWhyItCouldNot(t *testing.T) {
+	exit, ok := errors.AsType[*exitError](become("/no/such/command", []string{"command"}, nil))
+	require.True(t, ok)
+	assert.Equal(t, statusNotExecutable, exit.status)
+	assert.EqualError(t, exit, "command: the command cannot be run: no such file or directory")
+}
+
+func TestACommandIsNotLookedForInTheCurrentDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("here", []byte("#!/bin/sh\n"), 0o755))
+	t.Setenv("PATH", "."+string(os.PathListSeparator)+os.Getenv("PATH"))
+	_, err := lookUp("here")
+	exit, ok := errors.AsType[*exitError](err)
+	require.True(t, ok)
+	assert.Equal(t, statusNotExecutable, exit.status)
+	assert.EqualError(t, err, "here: the command was found in the current directory only: give it with a path, if it is meant")
+	path, err := lookUp("./here")
+	require.NoError(t, err)
+	assert.Equal(t, "./here", path)
+}

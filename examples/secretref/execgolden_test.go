@@ -1,0 +1,74 @@
+package main
+
+import "strings"
+
+// execGoldens are runs that do not get as far as the command. It is "false" in
+// each, since it would take the place of the tests, which then must not pass.
+var execGoldens = []golden{
+	{name: "help-exec", args: []string{"exec", "-h"}},
+	{name: "exec-nothing", args: []string{"exec"}, want: statusUsage},
+	{name: "exec-without-separator", args: []string{"exec", "-only", "A", "B", "--", "false"}, want: statusUsage},
+	{name: "exec-without-command", args: []string{"exec", "-only", "A", "--"}, want: statusUsage},
+	{name: "exec-strict-alone", args: []string{"exec", "-strict", "--", "false"}, want: statusUsage},
+	{name: "exec-only-nothing", args: []string{"exec", "-only", "A,,B", "--", "false"}, want: statusUsage},
+	{name: "exec-only-the-separator", args: []string{"exec", "-only", "--", "false"}, want: statusUsage},
+	{name: "exec-unknown-flag", args: []string{"exec", "-canary", "--", "false"}, want: statusUsage},
+	{name: "exec-no-such-command", args: []string{"exec", "--", "no such command"}, want: statusNoCommand},
+	{name: "exec-no-such-path", args: []string{"exec", "--", "DIR/nowhere"}, want: statusNoCommand},
+	{name: "exec-not-executable", args: []string{"exec", "--", "DIR/jira/dbconfig.xml"}, want: statusNotExecutable},
+	{name: "exec-directory", args: []string{"exec", "--", "DIR/jira"}, want: statusNotExecutable},
+	{name: "exec-mistakes", want: statusFailed,
+		args: []string{"exec", "-only", "GOOD,FIELD,BRACE,QUOTED,DOUBLED,TRAILING,COLON,LIST,IN_TEXT,IN_JSON,SMALL,PLACEHOLDER,MARKED,ARN,JASYPT,ODD\x1b", "--", "false"},
+		given: setting(
+			"GOOD="+trackerSecret,
+			`FIELD={"region":"ap-southeast-2","secretID":"canary"}`,
+			`BRACE="region":"ap-southeast-2","secretId":"canary"}`,
+			`QUOTED='{ENC}`+trackerSecret+`'`,
+			`DOUBLED={ENC}{`+trackerSecret+`}`,
+			`TRAILING={ENC}`+trackerSecret+`canary`,
+			`COLON=:{ENC}canary`,
+			`LIST=[{ENC}`+trackerSecret+`]`,
+			`IN_TEXT=postgres://canary:{ENC}canary@db/app`,
+			`IN_JSON={"password":"{ENC}{\"region\":\"canary\"}"}`,
+			`SMALL=password={enc}`+trackerSecret,
+			"PLACEHOLDER= {atl_secured}",
+			`MARKED=user={ATL_SECURED}`,
+			"ARN=arn:aws:secretsmanager:ap-southeast-2:1:secret:canary",
+			"JASYPT=ENC(canary)",
+			"ODD\x1b={ENC}canary",
+		)},
+	{name: "exec-failures", want: statusFailed,
+		args: []string{"exec", "-only", "GOOD,ABSENT,URL,TWICE,KEYRING", "--", "false"},
+		given: setting(
+			"GOOD="+trackerSecret,
+			`ABSENT={"region":"ap-southeast-2","secretId":"nowhere"}`,
+			`URL=amqps://app:{ENC}{"region":"ap-southeast-2","secretId":"tracker/db","secretPointer":"/passwort"}@mq/`,
+			`TWICE=a={ENC}{"region":"ap-southeast-2","secretId":"gone"} b={ENC}{"region":"ap-southeast-2","secretId":"gone"}`,
+			`KEYRING={"keyring":"db"}`,
+		)},
+	{name: "exec-strict", want: statusFailed,
+		args: []string{"exec", "-strict", "-only", "GOOD,PLAIN,BLANK,UNSET,ARN", "-only", "EMPTY", "--", "false"},
+		given: setting("GOOD="+trackerSecret, "PLAIN=canary", "BLANK= ", "ARN=op://canary",
+			`EMPTY={"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"}`)},
+	{name: "exec-strict-empty-secret", want: statusFailed,
+		args:  []string{"exec", "-strict", "-only", "EMPTY", "--", "false"},
+		given: setting(`EMPTY={"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"}`)},
+	{name: "exec-nul", want: statusFailed, args: []string{"exec", "-only", "NUL,TEXT", "--", "false"},
+		given: func(w *world) {
+			w.aws.PutBinary("ap-southeast-2", "nul", []byte("canary\x00"))
+			w.t.Setenv("NUL", `{"region":"ap-southeast-2","secretId":"nul"}`)
+			w.t.Setenv("TEXT", `text {ENC}{"region":"ap-southeast-2","secretId":"nul"}`)
+		}},
+	{name: "exec-no-keyring", args: []string{"exec", "-store", "DIR/nowhere.db", "-only", "A", "--", "false"}, want: statusFailed,
+		given: setting(`A={"keyring":"db"}`)},
+}
+
+// setting sets variables, in order.
+func setting(entries ...string) func(w *world) {
+	return func(w *world) {
+		for _, entry := range entries {
+			name, value, _ := strings.Cut(entry, "=")
+			w.t.Setenv(name, value)
+		}
+	}
+}

@@ -1,0 +1,221 @@
+//go:build linux || darwin
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestOwnerGroupAndModeStay(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	file, backups := openedFile(t)
+	require.NoError(t, os.Chown(file.path, 1234, 4321))
+	require.NoError(t, os.Chmod(file.path, 0o644|fs.ModeSetgid))
+	file.release()
+	file, err := openTarget(file.path, true)
+	require.NoError(t, err)
+	defer file.release()
+	copied, _, err := file.replace([]byte(newText), backups, time.Now())
+	require.NoError(t, err)
+	for path, want := range map[string]string{file.path: "1234 4321 " + (0o644 | fs.ModeSetgid).String(), copied: fmt.Sprintf("%d %d -rw-------", os.Geteuid(), os.Getegid())} {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		stat := info.Sys().(*syscall.Stat_t)
+		assert.Equal(t, want, fmt.Sprint(stat.Uid, " ", stat.Gid, " ", info.Mode()))
+	}
+}
+
+func TestAFileOfSomebodyElseIsRefusedBeforeAnythingChanges(t *testing.T) {
+	file, backups := openedFile(t)
+	denied := func(step string) error {
+		if step == "chown" {
+			return syscall.EPERM
+		}
+		return nil
+	}
+	file.before = denied
+	_, _, err := file.replace([]byte(newText), backups, time.Now())
+	require.ErrorIs(t, err, fs.ErrPermission)
+	assert.Equal(t, oldText, content(t, file.path))
+	assert.NoDirExists(t, backups)
+}
+
+func TestOtherNamesOfAFileAreTold(t *testing.T) {
+	w := newWorld(t)
+	plainWorld(w)
+	require.NoError(t, os.Link(w.path(jiraFile), w.path("jira/other.xml")))
+	got := w.do("", false, "set", "-backup-dir", "DIR/backup", "DIR/"+jiraFile, trackerSecret)
+	require.Equal(t, statusOK, got.status, got.err)
+	assert.Contains(t, got.out, "the file had 2 names")
+	assert.Contains(t, content(t, w.path("jira/other.xml")), "canary-tracker")
+}
+
+func TestAnInterruptBeforeTheFileIsWrittenLeavesIt(t *testing.T) {
+	w := newWorld(t)
+	plainWorld(w)
+	before := content(t, w.path(jiraFile))
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	var out, errs strings.Builder
+	args := []string{"set", "-force", "-class", "com.example.Store", "-backup-dir", w.path("backup"), w.path(jiraFile), "x"}
+	assert.Equal(t, statusFailed, run(ctx, args, streams{out: &out, err: &errs}))
+	assert.Equal(t, "secretref: context canceled; nothing was changed\n", errs.String())
+	assert.Equal(t, before, content(t, w.path(jiraFile)))
+	assert.NoDirExists(t, w.path("backup"))
+}
+
+// The variables of a process that is to be killed.
+const (
+	victimFile    = "SECRETREF_TEST_SET_FILE"
+	victimBackups = "SECRETREF_TEST_SET_BACKUPS"
+	victimStep    = "SECRETREF_TEST_SET_STEP"
+	victimArgs    = "SECRETREF_TEST_SET_ARGS"
+)
+
+// TestVictimOfSet is no test but what the tests below kill.
+func TestVictimOfSet(t *testing.T) {
+	if args := os.Getenv(victimArgs); args != "" {
+		var typed []string
+		require.NoError(t, json.Unmarshal([]byte(args), &typed))
+		fmt.Println("ready")
+		os.Exit(run(t.Context(), typed, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+	}
+	path := os.Getenv(victimFile)
+	if path == "" {
+		t.Skip("it is for other tests")
+	}
+	text := newText
+	for round := 0; ; round++ {
+		file, err := openTarget(path, true)
+		require.NoError(t, err)
+		file.before = func(step string) error {
+			if step == os.Getenv(victimStep) {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+			return nil
+		}
+		if round == 0 {
+			fmt.Println("ready")
+		}
+		_, _, err = file.replace([]byte(text), os.Getenv(victimBackups), time.Now())
+		require.NoError(t, err)
+		file.release()
+		if text = oldText; round%2 == 1 {
+			text = newText
+		}
+	}
+}
+
+// victim runs this test binary as such a process until it is killed: by itself,
+// or after a time from when it is ready.
+func victim(t *testing.T, after time.Duration, variables ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestVictimOfSet$")
+	c.Env = append(os.Environ(), variables...)
+	out, err := c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "ready" {
+	}
+	if after > 0 {
+		time.Sleep(after)
+		_ = c.Process.Kill()
+	}
+	for lines.Scan() {
+		assert.NotContains(t, lines.Text(), canary)
+	}
+	_ = c.Wait()
+	require.NoError(t, ctx.Err())
+}
+
+// requireWhole fails if a file or one of the backups is anything but all of a
+// text.
+func requireWhole(t *testing.T, path, backups string, texts ...string) {
+	t.Helper()
+	require.Contains(t, texts, content(t, path))
+	for _, name := range namesIn(t, backups) {
+		if !strings.HasPrefix(name, ".") {
+			require.Contains(t, texts, content(t, filepath.Join(backups, name)))
+		}
+	}
+}
+
+func TestAFileSurvivesAKillBeforeEveryStep(t *testing.T) {
+	renamed := false
+	for _, step := range steps(t) {
+		file, backups := openedFile(t)
+		file.release()
+		victim(t, 0, victimFile+"="+file.path, victimBackups+"="+backups, victimStep+"="+step)
+		requireWhole(t, file.path, backups, oldText, newText)
+		// Until the rename it is the old one, and when it is no more there is a copy.
+		if want := oldText; !renamed {
+			require.Equal(t, want, content(t, file.path), step)
+		} else {
+			require.Equal(t, newText, content(t, file.path), step)
+			require.NotEmpty(t, namesIn(t, backups))
+		}
+		renamed = renamed || step == "rename"
+
+		// What was left behind is in nobody's way.
+		again, err := openTarget(file.path, true)
+		require.NoError(t, err)
+		_, _, err = again.replace([]byte(newText), backups, time.Now())
+		require.NoError(t, err)
+		again.release()
+	}
+	require.True(t, renamed)
+}
+
+func TestAFileSurvivesAKillAtAnyTime(t *testing.T) {
+	rounds := 100
+	if testing.Short() {
+		rounds = 10
+	}
+	file, backups := openedFile(t)
+	file.release()
+	for range rounds {
+		victim(t, time.Duration(rand.Int64N(int64(20*time.Millisecond)))+1, victimFile+"="+file.path, victimBackups+"="+backups)
+		requireWhole(t, file.path, backups, oldText, newText)
+	}
+	require.NotEmpty(t, namesIn(t, backups))
+}
+
+func TestTheCommandSurvivesAKillAtAnyTime(t *testing.T) {
+	w := newWorld(t)
+	plainWorld(w)
+	path := w.path(jiraFile)
+	before := content(t, path)
+	args, err := json.Marshal([]string{"set", "-backup-dir", w.path("backup"), path, trackerSecret})
+	require.NoError(t, err)
+	begun := time.Now()
+	victim(t, 0, victimArgs+"="+string(args))
+	whole := time.Since(begun)
+	after := content(t, path)
+	require.NotEqual(t, before, after)
+	for range 20 {
+		require.NoError(t, os.WriteFile(path, []byte(before), 0o600))
+		victim(t, rand.N(whole)+1, victimArgs+"="+string(args))
+		requireWhole(t, path, w.path("backup"), before, after)
+	}
+}
