@@ -109,15 +109,15 @@ func TestEveryProductsHomeLeadsToAnOpenDatabase(t *testing.T) {
 	}
 }
 
-// jiradb builds the example and returns a command that runs it.
-func jiradb(t *testing.T) func(args ...string) *exec.Cmd {
+// program builds one of the examples and returns a command that runs it.
+func program(t *testing.T, name string) func(args ...string) *exec.Cmd {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "jiradb")
-	build := exec.Command("go", "build", "-o", program, "./jiradb")
+	path := filepath.Join(t.TempDir(), name)
+	build := exec.Command("go", "build", "-o", path, "./"+name)
 	build.Dir = "../../examples"
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	return func(args ...string) *exec.Cmd { return exec.Command(program, args...) }
+	return func(args ...string) *exec.Cmd { return exec.Command(path, args...) }
 }
 
 // output runs a command to its end.
@@ -152,7 +152,7 @@ func password(t *testing.T, text string) string {
 }
 
 func TestJirasDatabaseIsOpenedAsJiraWould(t *testing.T) {
-	s, server, run := startVault(t), databases.OwnPostgreSQL(t), jiradb(t)
+	s, server, run := startVault(t), databases.OwnPostgreSQL(t), program(t, "jiradb")
 	admin := server.Admin(t)
 	account(t, admin, "jiradbuser", "jiradb", awkward)
 	s.put(t, "products/jira", password(t, awkward))
@@ -203,7 +203,7 @@ func (l *transcript) String() string {
 }
 
 func TestARotatedPasswordOfJirasDatabaseIsFollowed(t *testing.T) {
-	s, server, run := startVault(t), databases.OwnPostgreSQL(t), jiradb(t)
+	s, server, run := startVault(t), databases.OwnPostgreSQL(t), program(t, "jiradb")
 	admin := server.Admin(t)
 	account(t, admin, "jiradbuser", "jiradb", "the first")
 	s.put(t, "products/jira", password(t, "the first"))
@@ -237,8 +237,53 @@ func TestARotatedPasswordOfJirasDatabaseIsFollowed(t *testing.T) {
 	require.NoError(t, cmd.Wait(), "it ends in good order")
 }
 
+// TestAPlaintextPasswordBecomesAReferenceAndBack is the administrator's walk.
+func TestAPlaintextPasswordBecomesAReferenceAndBack(t *testing.T) {
+	s, server := startVault(t), databases.OwnPostgreSQL(t)
+	run, secretref := program(t, "jiradb"), program(t, "secretref")
+	account(t, server.Admin(t), "jiradbuser", "jiradb", awkward)
+	s.put(t, "products/jira", password(t, awkward))
+	t.Setenv("SECRET_STORE_VAULT_TOKEN", s.mint(t, "products", readAll))
+	plain := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(awkward)
+	dir := home(t, "jira", "dbserver:5432", server.Addr,
+		`{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": "/password"}`, plain,
+		"    <atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>\n", "")
+	file := filepath.Join(dir, "dbconfig.xml")
+	before, err := os.ReadFile(file)
+	require.NoError(t, err)
+	opens := func() {
+		t.Helper()
+		out, failed, status := output(t, run("-check", dir))
+		require.Equal(t, []any{"jira: logged in\n", "", 0}, []any{out, failed, status})
+	}
+	opens()
+
+	backup := filepath.Join(t.TempDir(), "backup")
+	out, failed, status := output(t, secretref("set", "-backup-dir", backup, dir, vaultCoordinates(t, s, "products/jira")))
+	require.Zero(t, status, "%s%s", out, failed)
+	require.Contains(t, out, "the secret is the password that the file has now")
+	require.Contains(t, out, "restart Jira, on every node")
+	require.NotContains(t, out+failed, strings.TrimSpace(awkward))
+	kept, err := filepath.Glob(filepath.Join(backup, "dbconfig.xml.*"))
+	require.NoError(t, err)
+	require.Len(t, kept, 1)
+	saved, err := os.ReadFile(kept[0])
+	require.NoError(t, err)
+	require.Equal(t, before, saved)
+	opens()
+
+	back := secretref("set", "-backup-dir", backup, "-plaintext-from", "-", dir)
+	back.Stdin = strings.NewReader(awkward + "\n")
+	out, failed, status = output(t, back)
+	require.Zero(t, status, "%s%s", out, failed)
+	after, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(before), string(after))
+	opens()
+}
+
 func TestConfluencesDatabaseCanBeMariaDB(t *testing.T) {
-	s, server, run := startVault(t), databases.MariaDB(t), jiradb(t)
+	s, server, run := startVault(t), databases.MariaDB(t), program(t, "jiradb")
 	admin := server.Admin(t)
 	var quoted string
 	require.NoError(t, admin.QueryRowContext(t.Context(), "SELECT quote(?)", awkward).Scan(&quoted))
@@ -259,7 +304,7 @@ func TestConfluencesDatabaseCanBeMariaDB(t *testing.T) {
 }
 
 func TestBitbucketsPasswordsCanBeInAKeyring(t *testing.T) {
-	server, run := databases.OwnPostgreSQL(t), jiradb(t)
+	server, run := databases.OwnPostgreSQL(t), program(t, "jiradb")
 	account(t, server.Admin(t), "bitbucket", "bitbucket", awkward)
 	store := filepath.Join(t.TempDir(), "secrets.db")
 	keys, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(store), nil)
