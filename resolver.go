@@ -1186,6 +1186,8 @@ type Database struct {
 	Username string
 	Schema   string
 	Password Secret
+
+	properties string // what the file gives to the JDBC driver beside the URL
 }
 
 // masked returns d without what must not be printed, in a type without methods.
@@ -1222,10 +1224,12 @@ func (d Database) MarshalBinary() ([]byte, error) { return []byte(d.String()), n
 // such as those that tune the JDBC driver, dsn is complete, and err, which is
 // ErrUnsupported as well, names them. So a caller fails if dsn is zero, and else
 // logs err. A URL that is malformed, or that contradicts Driver, Username or
-// Password, is ErrSyntax.
+// Password, is ErrSyntax. Jira's connection-properties count as options of the
+// URL in a Database that [Resolver.ResolveConfig] returned.
 func (d Database) DSN() (driver string, dsn Secret, err error) {
 	driver, source, err := jdbc.Source(jdbc.Database{
 		Driver: d.Driver, URL: d.URL, Username: d.Username, Password: d.Password.Reveal(), Schema: d.Schema,
+		Properties: d.properties,
 	})
 	if err != nil {
 		err = &Error{Source: "database", Err: err}
@@ -1284,6 +1288,8 @@ func (r *Resolver) planConfig(c *Config) (configPlan, error) {
 		URL:      product.Text(p, entries, layout.URL),
 		Username: product.Text(p, entries, layout.Username),
 		Schema:   product.Text(p, entries, layout.Schema),
+
+		properties: jdbc.Properties(product.Text(p, entries, layout.Properties)),
 	}}}
 	file := string(c.Product)
 	if c.Path != "" {

@@ -1330,6 +1330,35 @@ func TestADatabaseIsOpenedByADataSourceThatIsASecret(t *testing.T) {
 	}
 }
 
+func TestJirasConnectionPropertiesAreOptionsOfItsDatabase(t *testing.T) {
+	r := secretref.New(&secretref.Options{Fake: configFake()})
+	defer r.Close()
+	open := func(url, properties string) (string, error) {
+		c := readConfig(t, "dbconfig.xml", jiraFile("url", url, "username", "app", "password", "x", "connection-properties", properties))
+		settings, err := r.ResolveConfig(t.Context(), c)
+		require.NoError(t, err)
+		_, dsn, err := settings.Database.DSN()
+		return dsn.Reveal(), err
+	}
+	const url = "jdbc:postgresql://db/jira"
+	plain, err := open(url, " tcpKeepAlive=true ; ")
+	require.NoError(t, err)
+
+	strict, err := open(url, "tcpKeepAlive=true;sslmode=verify-full; sslrootcert = /etc/ca.pem")
+	require.NoError(t, err)
+	same, err := open(url+"?sslmode=verify-full&sslrootcert=/etc/ca.pem", "")
+	require.NoError(t, err)
+	require.Equal(t, same, strict)
+	require.NotEqual(t, plain, strict)
+
+	_, err = open(url, "reWriteBatchedInserts=true")
+	require.ErrorIs(t, err, secretref.ErrUnsupported)
+	require.ErrorContains(t, err, "reWriteBatchedInserts")
+	none, err := open(url+"?sslmode=disable", "sslmode=verify-full")
+	require.ErrorIs(t, err, secretref.ErrSyntax, "they contradict each other")
+	require.Empty(t, none)
+}
+
 // inline returns a value of the Algorithm class whose sealed object stands in
 // it, and whose key is that of another vector if one is given.
 func inline(t *testing.T, vector string, key ...string) string {

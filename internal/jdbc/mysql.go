@@ -8,7 +8,7 @@ import (
 
 // mysql reads a URL as Connector/J 8 does (com.mysql.cj.conf.ConnectionUrlParser).
 func mysql(d Database, t *translation) string {
-	o := &options{t: t, fold: true}
+	o := newOptions(d, t, true)
 	if strings.Contains(d.URL, "#") {
 		// What follows would be lost, be it the end of a password.
 		t.mistake("there is a #, behind which Connector/J reads nothing: in a value it is written %23")
@@ -42,7 +42,7 @@ func mysql(d Database, t *translation) string {
 // mariadb reads a URL as MariaDB's Connector/J 3 does (org.mariadb.jdbc.Configuration):
 // it decodes nothing.
 func mariadb(d Database, t *translation) string {
-	o := &options{t: t, fold: true}
+	o := newOptions(d, t, true)
 	decode := func(s string) (string, error) { return s, nil }
 	authority, database := mysqlParts(d.URL, o, decode)
 	o.fulfilled(nil, "permitMysqlScheme")

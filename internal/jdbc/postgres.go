@@ -18,7 +18,7 @@ import (
 // (PGTZ) or can only make the driver refuse a connection (PGREQUIREAUTH, a
 // PGSERVICE that is nowhere). Without a password ~/.pgpass is read, as by pgjdbc.
 func postgres(d Database, t *translation) string {
-	o := &options{t: t}
+	o := newOptions(d, t, false)
 	host, port, database := postgresAddress(d.URL, o)
 	user, password := t.login(d, o, []string{"user"}, []string{"password"})
 	if database == "" {

@@ -12,8 +12,9 @@ import (
 // maxURL is more than any driver's own limit; what is longer is not a URL.
 const maxURL = 64 << 10
 
-// Database is what a product's file says of its database.
-type Database struct{ Driver, URL, Username, Password, Schema string }
+// Database is what a product's file says of its database. Properties are given
+// to the JDBC driver beside the URL: name=value, separated by semicolons.
+type Database struct{ Driver, URL, Username, Password, Schema, Properties string }
 
 // Source returns the name of the Go driver and the data source for it: "pgx"
 // (github.com/jackc/pgx/v5/stdlib, understood by github.com/lib/pq as well),
@@ -92,7 +93,7 @@ func check(d Database) (scheme string, err error) {
 		return "", fault.New(fault.Syntax, "the database's URL holds a line break or another control character")
 	}
 	for _, v := range []struct{ what, text string }{
-		{"URL", d.URL}, {"user name", d.Username}, {"password", d.Password}, {"schema", d.Schema},
+		{"URL", d.URL}, {"user name", d.Username}, {"password", d.Password}, {"schema", d.Schema}, {"properties", d.Properties},
 	} {
 		if !utf8.ValidString(v.text) || strings.ContainsRune(v.text, 0) {
 			return "", fault.New(fault.Syntax, "the database's %s holds a NUL or is not UTF-8", v.what)

@@ -12,7 +12,7 @@ import (
 
 // sqlServer reads a URL as Microsoft's driver 12 does (com.microsoft.sqlserver.jdbc.Util.parseUrl).
 func sqlServer(d Database, t *translation) string {
-	o := &options{t: t, fold: true}
+	o := newOptions(d, t, true)
 	server, properties, _ := strings.Cut(d.URL, ";")
 	braces(properties, o)
 	s := newSQLServerURL(d, o)
@@ -38,7 +38,7 @@ func sqlServer(d Database, t *translation) string {
 
 // jtds reads a URL as jTDS 1.3 does: jdbc:jtds:sqlserver://host:port/database;name=value.
 func jtds(d Database, t *translation) string {
-	o := &options{t: t, fold: true}
+	o := newOptions(d, t, true)
 	server, properties, _ := strings.Cut(d.URL, ";")
 	for p := range strings.SplitSeq(properties, ";") {
 		name, value, _ := strings.Cut(p, "=")

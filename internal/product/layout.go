@@ -12,6 +12,7 @@ import (
 // Layout is where a product keeps what is needed to reach its database.
 type Layout struct {
 	Driver, URL, Username, Schema string
+	Properties                    string // given to the driver beside the URL
 	Password                      string
 	Class                         string // of the password
 	AnyClass                      string // of every value with a prefix; "" if the product knows no such
@@ -38,6 +39,8 @@ var layouts = map[Product]Layout{
 		Password: "jdbc-datasource/password",
 		Class:    "jdbc-datasource/atlassian-password-cipher-provider",
 		JNDI:     "jndi-datasource",
+
+		Properties: "jdbc-datasource/connection-properties",
 	},
 	Confluence: hibernate,
 	Bamboo:     hibernate,
