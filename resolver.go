@@ -91,6 +91,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"iter"
 	"log/slog"
@@ -373,8 +374,8 @@ func (o *Options) scope(k coord.Kind) string {
 // A FetchEvent tells about one fetch from a backend. What is handed out from
 // memory is none.
 type FetchEvent struct {
-	Backend   string        // "aws", "vault", "keyring" or a Provider's ClassName
-	Reference string        // the reference to all of what was fetched; empty for Providers
+	Backend   string        // "aws", "vault", "keyring", "sealed" (files of an Algorithm class) or a Provider's ClassName
+	Reference string        // the reference to all of what was fetched; empty for Providers and sealed files
 	Start     time.Time     // of the first attempt
 	Duration  time.Duration // of all attempts
 	Attempts  int           // at least 1
@@ -421,12 +422,13 @@ type Resolver struct {
 	closers   []interface{ Close() } // of backends that keep connections
 	providers map[string]Provider
 	strict    bool
-	getenv    func(string) string
+	sealed    sealedFiles
 	log       *slog.Logger
 
-	live   *live.Refresher
-	warm   sync.Map // of values of one reference: what they resolve to
-	warmed atomic.Int32
+	live    *live.Refresher
+	written written
+	warm    sync.Map // of values of one reference: what they resolve to
+	warmed  atomic.Int32
 }
 
 // warm is what a value resolves to as long as its life lasts.
@@ -445,9 +447,9 @@ func New(opts *Options) *Resolver {
 	if opts == nil {
 		opts = &Options{}
 	}
-	r := &Resolver{strict: opts.Strict, getenv: os.Getenv, log: opts.logger(), providers: map[string]Provider{}}
+	r := &Resolver{strict: opts.Strict, written: written{seed: maphash.MakeSeed()}, sealed: sealedFiles{os.Getenv}, log: opts.logger(), providers: map[string]Provider{}}
 	if opts.Fake != nil {
-		r.getenv = func(string) string { return "" }
+		r.sealed.getenv = func(string) string { return "" }
 	}
 	for _, p := range opts.Providers {
 		r.add(p)
@@ -497,7 +499,7 @@ func (r *Resolver) add(p Provider) {
 func (r *Resolver) backends(opts *Options) map[coord.Kind]pipeline.Backend {
 	if opts.Fake != nil {
 		fake := fakeBackend{opts.Fake}
-		return map[coord.Kind]pipeline.Backend{coord.AWS: fake, coord.Vault: fake, coord.Keyring: fake, coord.Custom: custom(r.providers)}
+		return map[coord.Kind]pipeline.Backend{coord.AWS: fake, coord.Vault: fake, coord.Keyring: fake, coord.Custom: custom(r.providers), coord.Sealed: r.sealed}
 	}
 	policy := &transport.Policy{Allow: opts.AllowEndpoint, Log: r.log}
 	v := opts.Vault
@@ -509,6 +511,7 @@ func (r *Resolver) backends(opts *Options) map[coord.Kind]pipeline.Backend {
 		coord.AWS:    amazon,
 		coord.Vault:  vault,
 		coord.Custom: custom(r.providers),
+		coord.Sealed: r.sealed,
 	}
 	if opts.Keyring != nil {
 		backends[coord.Keyring] = stored{opts.Keyring}
@@ -604,8 +607,9 @@ func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, 
 // also in nested structs, slices, arrays, maps and behind pointers. Unexported
 // and interface fields are left alone. Either all are resolved or, with an
 // error that names every field that failed, none is changed. When it is called
-// again, resolved Secrets are left as they are; a tagged string cannot tell
-// that it is resolved, and is taken for a value once more.
+// again it leaves alone what it has resolved: Secrets, and of tagged strings the
+// last few thousand of this Resolver, as long as nobody has moved or changed
+// them. A struct that is nested deeper than 1000 steps is ErrUnsupported.
 func (r *Resolver) ResolveStruct(ctx context.Context, ptr any) error {
 	slots, done, err := walk.Walk(ptr, reflect.TypeFor[Secret]())
 	if err != nil {
@@ -614,9 +618,13 @@ func (r *Resolver) ResolveStruct(ctx context.Context, ptr any) error {
 	var wants []want
 	var places []walk.Slot
 	for _, slot := range slots {
-		value, pending := slot.Value.String(), true
+		var value string
+		var pending bool
 		if s, ok := slot.Value.Interface().(Secret); ok {
 			value, pending = s.pending()
+		} else {
+			value = slot.Value.String()
+			pending = !r.written.has(slot.Place, value)
 		}
 		if pending {
 			wants = append(wants, r.want(slot.Path, value))
@@ -630,12 +638,40 @@ func (r *Resolver) ResolveStruct(ctx context.Context, ptr any) error {
 	for i, slot := range places {
 		if slot.Value.Kind() == reflect.String {
 			slot.Value.SetString(secrets[i].Reveal())
+			r.written.add(slot.Place, secrets[i].Reveal())
 		} else {
 			slot.Value.Set(reflect.ValueOf(secrets[i]))
 		}
 	}
 	done()
 	return nil
+}
+
+// written remembers which strings hold what a ResolveStruct wrote: a secret can
+// look like a reference, and is not to be resolved again.
+type written struct {
+	mu    sync.Mutex
+	seed  maphash.Seed
+	texts map[walk.Place]uint64 // what was written, as a hash
+}
+
+// maxWritten is how many strings are remembered.
+const maxWritten = 8192
+
+func (w *written) has(at walk.Place, text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sum, ok := w.texts[at]
+	return ok && sum == maphash.String(w.seed, text)
+}
+
+func (w *written) add(at walk.Place, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.texts == nil || len(w.texts) >= maxWritten {
+		w.texts = map[walk.Place]uint64{}
+	}
+	w.texts[at] = maphash.String(w.seed, text)
 }
 
 // Expand replaces every reference in text, {ENC}{…} or <ENC><…>, by its secret
@@ -795,7 +831,7 @@ type want struct {
 	source, value string
 	ref           coord.Reference
 	err           error
-	found         *string // what a file itself holds, decoded or opened: nothing is fetched
+	found         *string // what the value itself holds, decoded: nothing is fetched
 }
 
 // settled reports whether nothing has to be fetched for w.
@@ -909,7 +945,11 @@ func (r *Resolver) plaintext(ctx context.Context, w want) (Secret, error) {
 func (r *Resolver) fetched(ctx context.Context, w want, text string) (Secret, error) {
 	if text == "" {
 		if r.strict {
-			return Secret{}, fault.New(fault.Pointer, "the secret is empty, which Strict forbids")
+			kind := fault.Pointer
+			if w.found != nil { // it stands in the file
+				kind = fault.NotReference
+			}
+			return Secret{}, fault.New(kind, "the secret is empty, which Strict forbids")
 		}
 		r.log.WarnContext(ctx, "the secret is empty", "source", w.source, "reference", w.printable())
 	}
@@ -924,7 +964,7 @@ func (w want) located(err error) error {
 // printable returns the reference for messages: nothing if the value did not
 // parse, or if it is for a Provider, since either may hold a password.
 func (w want) printable() string {
-	if w.ref.Kind == 0 || w.ref.Kind == coord.Custom {
+	if w.ref.Kind == 0 || w.ref.Kind == coord.Custom || w.ref.Kind == coord.Sealed {
 		return ""
 	}
 	return w.ref.String()
@@ -962,6 +1002,20 @@ func (c custom) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, err
 		failed.RetryAfter = asked.RetryAfter()
 	}
 	return pipeline.Payload{}, failed
+}
+
+// sealedFiles reads the files that a value of an Algorithm class leads to, each
+// time, so that a password that is sealed anew is seen.
+type sealedFiles struct{ getenv func(string) string }
+
+// Fetch implements the pipeline's backend.
+func (f sealedFiles) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, error) {
+	password, err := f.algorithm(g).Open(g.Text)
+	return pipeline.Payload{Text: password}, err
+}
+
+func (f sealedFiles) algorithm(g coord.Group) legacy.Algorithm {
+	return legacy.Algorithm{Dir: g.Dir, Getenv: f.getenv, OnlyAES: g.Class == product.OnlyAESClass}
 }
 
 // retryAfter is what a Provider's error can be besides.
@@ -1212,10 +1266,11 @@ func (d Database) MarshalBinary() ([]byte, error) { return []byte(d.String()), n
 
 // DSN returns the name of a Go driver and the data source that opens the
 // database as the product opens it: "pgx" (github.com/jackc/pgx/v5/stdlib;
-// github.com/lib/pq understands it too), "mysql" (github.com/go-sql-driver/mysql,
-// also for MariaDB) or "sqlserver" (github.com/microsoft/go-mssqldb). The caller
-// imports the driver. Nothing is taken from the environment or from defaults
-// of the driver that differ from those of the JDBC driver.
+// github.com/lib/pq understands it from 1.12 on), "mysql"
+// (github.com/go-sql-driver/mysql, also for MariaDB) or "sqlserver"
+// (github.com/microsoft/go-mssqldb). The caller imports the driver. Neither the
+// environment (PGHOST, PGPASSWORD, ~/.pgpass) nor the driver's defaults change
+// where, as whom or with which password one connects.
 //
 // The data source leads to the same database, as the same user, at least as
 // securely as the JDBC URL, or there is none: Oracle, H2 and other databases, and
@@ -1224,8 +1279,10 @@ func (d Database) MarshalBinary() ([]byte, error) { return []byte(d.String()), n
 // such as those that tune the JDBC driver, dsn is complete, and err, which is
 // ErrUnsupported as well, names them. So a caller fails if dsn is zero, and else
 // logs err. A URL that is malformed, or that contradicts Driver, Username or
-// Password, is ErrSyntax. Jira's connection-properties count as options of the
-// URL in a Database that [Resolver.ResolveConfig] returned.
+// Password, is ErrSyntax. Jira's connection-properties, and further properties
+// hibernate.connection.… of the others, count as options of the URL in a Database
+// that [Resolver.ResolveConfig] returned. DSN panics, as Reveal does, if Password
+// was unmarshalled and never resolved.
 func (d Database) DSN() (driver string, dsn Secret, err error) {
 	driver, source, err := jdbc.Source(jdbc.Database{
 		Driver: d.Driver, URL: d.URL, Username: d.Username, Password: d.Password.Reveal(), Schema: d.Schema,
@@ -1260,7 +1317,8 @@ func (r *Resolver) ResolveConfig(ctx context.Context, c *Config) (*Settings, err
 
 // HandleConfig is [Resolver.ResolveConfig] for Settings that are kept up to
 // date: when a secret changes there are new Settings, and those handed out
-// before stay as they are. The file is not read again.
+// before stay as they are. The configuration file is not read again; the files
+// that an Algorithm class leads to are.
 func (r *Resolver) HandleConfig(ctx context.Context, c *Config) (*Handle[*Settings], error) {
 	p, err := r.planConfig(c)
 	if err == nil {
@@ -1289,7 +1347,7 @@ func (r *Resolver) planConfig(c *Config) (configPlan, error) {
 		Username: product.Text(p, entries, layout.Username),
 		Schema:   product.Text(p, entries, layout.Schema),
 
-		properties: jdbc.Properties(product.Text(p, entries, layout.Properties)),
+		properties: product.Properties(p, entries),
 	}}}
 	file := string(c.Product)
 	if c.Path != "" {
@@ -1373,18 +1431,13 @@ func (r *Resolver) wantItem(path string, item product.Item) want {
 			w.err = unknownClass(item.Class)
 		}
 	case product.Base64Store:
-		w.find(legacy.Base64(item.Text))
+		text, err := legacy.Base64(item.Text)
+		w.found, w.err = &text, err
 	case product.AlgorithmStore:
-		w.find(legacy.Algorithm{Dir: filepath.Dir(path), Getenv: r.getenv, OnlyAES: item.Class == product.OnlyAESClass}.Open(item.Text))
+		w.ref = coord.Reference{Kind: coord.Sealed, Class: item.Class, Text: item.Text, Dir: filepath.Dir(path)}
+		_, w.err = r.sealed.algorithm(w.ref.Group()).Files(item.Text)
 	}
 	return w
-}
-
-// find takes what a value was decoded to.
-func (w *want) find(text string, err error) {
-	if w.err = err; err == nil {
-		w.found = &text
-	}
 }
 
 // unknownClass repeats only what looks like a class: where class and password

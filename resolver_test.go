@@ -1265,6 +1265,41 @@ func TestAConfigWithAProductsOwnCipherNeedsNoBackend(t *testing.T) {
 	require.Zero(t, fake.Calls())
 }
 
+func TestAPasswordThatIsSealedAnewIsSeen(t *testing.T) {
+	dir := t.TempDir()
+	vector := func(name string) {
+		for kind, file := range map[string]string{"SealedObject": "object", "SecretKeySpec": "key"} {
+			text, err := os.ReadFile(filepath.Join("testdata/vectors/sealed", name+"."+kind))
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, file), text, 0o600))
+		}
+	}
+	vector("00-AES-128-ascii")
+	path := filepath.Join(dir, "crowd.cfg.xml")
+	text := strings.Replace(confluenceFile("jdbc.password.decrypter.classname", crowdsCipher,
+		"hibernate.connection.password", `{"sealedObjectFilePath":"object","keyFilePath":"key"}`), "confluence-configuration", "application-configuration", 2)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	c, err := secretref.ReadConfig(dir)
+	require.NoError(t, err)
+	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
+	defer r.Close()
+	h, err := r.HandleConfig(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, "secret", h.Value().Database.Password.Reveal())
+
+	vector("10-AES-128-len16")
+	_, err = h.Refresh(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "0123456789abcdef", h.Value().Database.Password.Reveal())
+
+	require.NoError(t, os.Remove(filepath.Join(dir, "key")))
+	_, err = h.Refresh(t.Context())
+	require.ErrorIs(t, err, secretref.ErrNotFound)
+	_, err = h.Status()
+	require.ErrorIs(t, err, secretref.ErrNotFound)
+	require.Equal(t, "0123456789abcdef", h.Value().Database.Password.Reveal(), "the last good one stays")
+}
+
 func TestPathsThatAValueLeavesOutComeFromTheEnvironment(t *testing.T) {
 	dir, err := filepath.Abs("testdata/vectors/sealed")
 	require.NoError(t, err)
@@ -1289,7 +1324,7 @@ func TestPathsThatAValueLeavesOutComeFromTheEnvironment(t *testing.T) {
 func TestAnEmptyPasswordInBase64IsNoticed(t *testing.T) {
 	c := readConfig(t, "dbconfig.xml", jiraFile("password", "", "atlassian-password-cipher-provider", base64Class))
 	var log bytes.Buffer
-	for strict, kind := range map[bool]error{false: nil, true: secretref.ErrPointer} {
+	for strict, kind := range map[bool]error{false: nil, true: secretref.ErrNotReference} {
 		r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), Strict: strict, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		defer r.Close()
 		_, err := r.ResolveConfig(t.Context(), c)
@@ -1328,6 +1363,86 @@ func TestADatabaseIsOpenedByADataSourceThatIsASecret(t *testing.T) {
 		require.True(t, dsn.IsZero(), url)
 		require.NotContains(t, err.Error(), canary)
 	}
+}
+
+func TestHibernatesFurtherPropertiesAreOptionsOfItsDatabase(t *testing.T) {
+	r := secretref.New(&secretref.Options{Fake: configFake()})
+	defer r.Close()
+	open := func(properties ...string) (string, error) {
+		c := readConfig(t, "confluence.cfg.xml", confluenceFile(append([]string{"hibernate.connection.url", "jdbc:postgresql://db/confluence",
+			"hibernate.connection.driver_class", "org.postgresql.Driver", "hibernate.connection.username", "app", "hibernate.connection.password", "x",
+			"hibernate.connection.isolation", "2", "hibernate.connection.autocommit", "false"}, properties...)...))
+		settings, err := r.ResolveConfig(t.Context(), c)
+		require.NoError(t, err)
+		_, dsn, err := settings.Database.DSN()
+		return dsn.Reveal(), err
+	}
+	plain, err := open()
+	require.NoError(t, err)
+	strict, err := open("hibernate.connection.sslmode", "verify-full", "hibernate.connection.sslrootcert", "/etc/ca.pem")
+	require.NoError(t, err)
+	require.NotEqual(t, plain, strict)
+	require.Contains(t, strict, "sslmode=verify-full")
+	_, err = open("hibernate.connection.socketFactory", "com.example.Tunnel")
+	require.ErrorIs(t, err, secretref.ErrUnsupported)
+	require.ErrorContains(t, err, "socketFactory")
+}
+
+func TestTwoDatabasesInOneFileAreRefused(t *testing.T) {
+	r := secretref.New(&secretref.Options{Fake: configFake()})
+	defer r.Close()
+	for _, key := range []string{"url", "username", "driver-class"} {
+		c := readConfig(t, "dbconfig.xml", jiraFile("password", "x", key, "one", key, "two"))
+		_, err := r.ResolveConfig(t.Context(), c)
+		require.ErrorIs(t, err, secretref.ErrSyntax, key)
+		require.ErrorContains(t, err, key)
+	}
+	c := readConfig(t, "dbconfig.xml", jiraFile("password", "x", "url", "jdbc:postgresql://db/x", "url", "jdbc:postgresql://db/x"))
+	_, err := r.ResolveConfig(t.Context(), c)
+	require.NoError(t, err, "the same twice")
+}
+
+func TestATaggedStringIsResolvedOnce(t *testing.T) {
+	fake := secretref.NewFake()
+	fake.Set(`{"keyring":"outer"}`, `{"keyring":"inner"}`)
+	fake.Set(`{"keyring":"inner"}`, "never asked for")
+	fake.Set(`{"keyring":"odd"}`, "{ENC}what a password")
+	type part struct {
+		Text  string            `secretref:"resolve"`
+		Texts map[string]string `secretref:"resolve"`
+		Parts map[string]part2
+	}
+	for _, strict := range []bool{false, true} {
+		r := secretref.New(&secretref.Options{Fake: fake, Strict: strict})
+		defer r.Close()
+		c := &part{Text: `{"keyring":"outer"}`, Texts: map[string]string{"a": `{"keyring":"odd"}`}, Parts: map[string]part2{"b": {Text: `{"keyring":"outer"}`}}}
+		for range 3 {
+			require.NoError(t, r.ResolveStruct(t.Context(), c))
+			require.Equal(t, &part{Text: `{"keyring":"inner"}`, Texts: map[string]string{"a": "{ENC}what a password"},
+				Parts: map[string]part2{"b": {Text: `{"keyring":"inner"}`}}}, c)
+		}
+		c.Text = `{"keyring":"odd"}`
+		require.NoError(t, r.ResolveStruct(t.Context(), c))
+		require.Equal(t, "{ENC}what a password", c.Text, "what was set anew is resolved")
+	}
+}
+
+type part2 struct {
+	Text string `secretref:"resolve"`
+}
+
+func TestAListWithoutEndIsNoConfiguration(t *testing.T) {
+	type node struct {
+		Password secretref.Secret
+		Next     *node
+	}
+	r := secretref.New(&secretref.Options{Fake: configFake()})
+	defer r.Close()
+	var list *node
+	for range 20_000 {
+		list = &node{Next: list}
+	}
+	require.ErrorIs(t, r.ResolveStruct(t.Context(), list), secretref.ErrUnsupported)
 }
 
 func TestJirasConnectionPropertiesAreOptionsOfItsDatabase(t *testing.T) {
@@ -1432,23 +1547,29 @@ func TestTheClassDecidesHowAPasswordIsRead(t *testing.T) {
 		"a Provider's with nothing":        {class: custom, value: "", want: "got []"},
 		"a Provider's and the placeholder": {class: custom, value: "{ATL_SECURED}", kind: secretref.ErrUnsupported, says: "internal store"},
 
-		"none, AWS":               {value: aws, want: secretBehind},
-		"none, Vault":             {value: vaultRef, want: secretBehind},
-		"none, a Provider's":      {value: `{"storeId":"x"}`, want: `got [{"storeId":"x"}]`},
-		"none, plaintext":         {value: "hunter2", want: "hunter2"},
-		"none, in white space":    {value: " hunter2\n", want: " hunter2\n"},
-		"none, white space":       {value: "  ", want: "  "},
-		"none, a brace":           {value: `{x9!`, want: `{x9!`},
-		"none, another's JSON":    {value: `{"a":1}`, want: `{"a":1}`},
-		"none, broken":            {value: `{"region":"` + canary + `"`, kind: secretref.ErrSyntax},
-		"none, misspelt":          {value: `{"Region":"` + canary + `","secretID":"db"}`, kind: secretref.ErrSyntax},
-		"none, prefixed":          {value: "{ENC}" + canary, kind: secretref.ErrSyntax},
-		"none, prefix misspelt":   {value: "{enc}" + canary, kind: secretref.ErrSyntax},
-		"none, the placeholder":   {value: "{ATL_SECURED}", kind: secretref.ErrUnsupported, says: "internal store"},
-		"blank, so none":          {class: " \n", value: "hunter2", want: "hunter2"},
-		"none, another tool's":    {value: "op://vault/item/" + canary, kind: secretref.ErrUnsupported},
-		"none, found nowhere":     {value: `{"region":"eu-west-1","secretId":"other"}`, kind: secretref.ErrNotFound},
-		"AWS, pointing elsewhere": {class: awsClass, value: `{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}`, kind: secretref.ErrPointer},
+		"none, AWS":                 {value: aws, want: secretBehind},
+		"none, Vault":               {value: vaultRef, want: secretBehind},
+		"none, a Provider's":        {value: `{"storeId":"x"}`, want: `got [{"storeId":"x"}]`},
+		"none, plaintext":           {value: "hunter2", want: "hunter2"},
+		"none, in white space":      {value: " hunter2\n", want: " hunter2\n"},
+		"none, white space":         {value: "  ", want: "  "},
+		"none, a brace":             {value: `{x9!`, want: `{x9!`},
+		"none, another's JSON":      {value: `{"a":1}`, want: `{"a":1}`},
+		"none, broken":              {value: `{"region":"` + canary + `"`, kind: secretref.ErrSyntax},
+		"none, misspelt":            {value: `{"Region":"` + canary + `","secretID":"db"}`, kind: secretref.ErrSyntax},
+		"none, prefixed":            {value: "{ENC}" + canary, kind: secretref.ErrSyntax},
+		"none, prefix misspelt":     {value: "{enc}" + canary, kind: secretref.ErrSyntax},
+		"none, the placeholder":     {value: "{ATL_SECURED}", kind: secretref.ErrUnsupported, says: "internal store"},
+		"blank, so none":            {class: " \n", value: "hunter2", want: "hunter2"},
+		"none, a sealed object":     {value: sealed, kind: secretref.ErrSyntax, says: "AlgorithmSecretStore"},
+		"none, misspelt and sealed": {value: `{"SealedObjectFilepath":"` + canary + `","keyFilePath":"x"}`, kind: secretref.ErrSyntax},
+		"none, sealed and prefixed": {value: "{ENC}" + sealed, kind: secretref.ErrSyntax, says: "AlgorithmSecretStore"},
+		"none, serialized":          {value: "rO0ABXNyABlqYXZheC5jcnlwdG8", kind: secretref.ErrSyntax, says: "AlgorithmSecretStore"},
+		"none, half a prefix":       {value: "ENC}" + canary, kind: secretref.ErrSyntax},
+		"none, prefix and colon":    {value: "{ENC:" + canary, kind: secretref.ErrSyntax},
+		"none, another tool's":      {value: "op://vault/item/" + canary, kind: secretref.ErrUnsupported},
+		"none, found nowhere":       {value: `{"region":"eu-west-1","secretId":"other"}`, kind: secretref.ErrNotFound},
+		"AWS, pointing elsewhere":   {class: awsClass, value: `{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}`, kind: secretref.ErrPointer},
 	}
 	r := secretref.New(&secretref.Options{Fake: configFake(), Providers: store(func(_ context.Context, coordinates []byte) ([]byte, error) {
 		return fmt.Appendf(nil, "got [%s]", coordinates), nil

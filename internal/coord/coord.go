@@ -14,6 +14,7 @@ const (
 	Vault
 	Keyring
 	Custom
+	Sealed // files of a product's own cipher class; no value has this form
 )
 
 // String returns the name that events, logs and messages use.
@@ -27,6 +28,8 @@ func (k Kind) String() string {
 		return "keyring"
 	case Custom:
 		return "custom"
+	case Sealed:
+		return "sealed"
 	}
 	return "none"
 }
@@ -52,7 +55,8 @@ type Reference struct {
 
 	Name string // Keyring
 
-	Class, Text string // Custom
+	Class, Text string // Custom, Sealed
+	Dir         string // Sealed: where relative paths start
 }
 
 // Group is what one fetch brings: references with equal groups are answered
@@ -63,7 +67,8 @@ type Group struct {
 	Region, Secret    string // AWS
 	Auth, Mount, Path string // Vault
 	Name              string // Keyring
-	Class, Text       string // Custom
+	Class, Text       string // Custom, Sealed
+	Dir               string // Sealed
 }
 
 // Group returns what has to be fetched for r.
@@ -76,7 +81,7 @@ func (r Reference) Group() Group {
 	case Keyring:
 		return Group{Kind: Keyring, Name: r.Name}
 	default:
-		return Group{Kind: Custom, Class: r.Class, Text: r.Text}
+		return Group{Kind: r.Kind, Class: r.Class, Text: r.Text, Dir: r.Dir}
 	}
 }
 

@@ -11,7 +11,32 @@ import (
 
 // tellingNames are the field names that hardly any password contains.
 var tellingNames = [...]string{fieldRegion, fieldSecretID, fieldSecretPointer, fieldMount, fieldEndpoint, fieldKeyring,
-	fieldEndpointOverride, fieldAuthenticationType}
+	fieldEndpointOverride, fieldAuthenticationType, sealedNames[0], sealedNames[1], sealedNames[2]}
+
+// sealedNames are members of the values of AlgorithmSecretStore. Without that
+// class they are no password either.
+var sealedNames = [...]string{"sealedObjectFilePath", "keyFilePath", "serializedSealedObject"}
+
+// serialized is how a Java object in Base64 begins.
+const serialized = "rO0ABX"
+
+// sealedHint recognises the value of another cipher class, and "" else.
+func sealedHint(text string) string {
+	const hint = "it is a value of the class AlgorithmSecretStore (or AlgorithmCipher): the file has to name that class, or the prefix " +
+		prefixBrace + " is missing"
+	if strings.HasPrefix(text, serialized) {
+		return hint
+	}
+	if opensObject(text) || holdsQuotedName(text) {
+		lower := strings.ToLower(text)
+		for _, name := range sealedNames {
+			if strings.Contains(lower, strings.ToLower(name)) {
+				return hint
+			}
+		}
+	}
+	return ""
+}
 
 func telling(name string) bool {
 	switch name {
@@ -233,14 +258,18 @@ func misspeltPrefix(text string) string {
 	rest := strings.TrimLeftFunc(text, func(c rune) bool { return invisible(c) || strings.ContainsRune("\"'`\\“”‘’", c) })
 	quoted := rest != text
 	open := strings.TrimLeft(rest, "{<([")
-	if n := len(rest) - len(open); n == 0 || n > 2 {
+	n := len(rest) - len(open)
+	if n == 0 && len(open) > 4 && strings.EqualFold(open[:4], "ENC}") {
+		return "the prefix is written " + prefixBrace + ": is a brace lost?"
+	}
+	if n == 0 || n > 2 {
 		return ""
 	}
 	open = strings.TrimLeft(open, " ")
 	if len(open) < 4 || !strings.EqualFold(open[:3], "ENC") {
 		return ""
 	}
-	if c := strings.TrimLeft(open[3:], " "); c == "" || !strings.ContainsRune("}>)]", rune(c[0])) {
+	if c := strings.TrimLeft(open[3:], " "); c == "" || !strings.ContainsRune("}>)]:", rune(c[0])) {
 		return ""
 	}
 	if _, exact := CutPrefix(rest); quoted && exact {

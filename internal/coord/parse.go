@@ -41,6 +41,9 @@ func (g *Grammar) Parse(value string) (Reference, error) {
 	if body, ok := CutPrefix(text); ok {
 		return g.prefixed(body)
 	}
+	if hint := sealedHint(text); hint != "" && !g.customized(text) {
+		return Reference{}, fault.New(fault.Syntax, "%s", hint)
+	}
 	if strings.HasPrefix(text, "{") {
 		r, err := g.object(text)
 		switch {
@@ -84,9 +87,22 @@ func (g *Grammar) prefixed(body string) (Reference, error) {
 	}
 	r, err := g.object(body)
 	if errors.Is(err, fault.NotReference) {
+		if hint := sealedHint(body); hint != "" {
+			return Reference{}, fault.New(fault.Syntax, "%s", hint)
+		}
 		return Reference{}, unknownFields(err)
 	}
 	return r, err
+}
+
+// customized reports whether text is the coordinates of a caller's own store,
+// whatever its members are called.
+func (g *Grammar) customized(text string) bool {
+	if len(g.Customs) == 0 {
+		return false
+	}
+	r, err := g.object(text)
+	return err == nil && r.Kind == Custom
 }
 
 // Coordinates parses coordinates that stand where a cipher class says that

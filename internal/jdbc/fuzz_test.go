@@ -52,7 +52,7 @@ var forms = []func(t testing.TB, p parts) (jdbc.Database, parts, func(source str
 		return d, p, func(source string) parts { return mysqlParts(t, source) }
 	},
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
-		p.schema = ""
+		p.schema, p.user = "", strings.ReplaceAll(p.user, `\`, "/")
 		p.database = strings.Map(func(c rune) rune {
 			if unicode.IsControl(c) {
 				return '.'
@@ -68,7 +68,7 @@ var forms = []func(t testing.TB, p parts) (jdbc.Database, parts, func(source str
 }
 
 func postgresParts(t testing.TB, source string) parts {
-	m := keywords(t, source)
+	m := postgresSource(t, source)
 	// Where SQL would read the name in lower case that name comes first.
 	folded, schema, both := strings.Cut(m["search_path"], `", "`)
 	if name := strings.TrimSuffix(schema, `"`); both && `"`+asciiLower(name) == folded && regexp.MustCompile(`^[A-Za-z_\x{80}-\x{10ffff}][\w$\x{80}-\x{10ffff}]*$`).MatchString(name) {
@@ -165,7 +165,7 @@ func FuzzSource(f *testing.F) {
 		require.True(t, err != nil || source != "")
 		switch name {
 		case "pgx":
-			require.Contains(t, keywords(t, source), "sslmode")
+			require.Contains(t, postgresSource(t, source), "sslmode")
 		case "mysql":
 			require.Contains(t, mysqlSource(t, source), "tls")
 		case "sqlserver":

@@ -20,26 +20,13 @@ type options struct {
 
 type option struct{ name, value string }
 
-// Properties returns those of the properties beside a URL that a Go driver does
-// not fulfil by its nature: Jira's set-up writes tcpKeepAlive for PostgreSQL.
-func Properties(text string) string {
-	var kept []string
-	for p := range strings.SplitSeq(text, ";") {
-		name, _, _ := strings.Cut(p, "=")
-		if name = strings.TrimSpace(name); name != "" && name != "tcpKeepAlive" {
-			kept = append(kept, strings.TrimSpace(p))
-		}
-	}
-	return strings.Join(kept, ";")
-}
-
 // newOptions returns the options that stand in the file beside the URL. One
 // that the URL has as well must say the same.
 func newOptions(d Database, t *translation, fold bool) *options {
 	o := &options{t: t, fold: fold}
-	for p := range strings.SplitSeq(d.Properties, ";") {
-		name, value, _ := strings.Cut(p, "=")
-		o.add(strings.TrimSpace(name), strings.TrimSpace(value))
+	for p := range strings.Lines(d.Properties) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(p, "\n"), "=")
+		o.add(name, value)
 	}
 	return o
 }

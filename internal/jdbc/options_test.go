@@ -54,7 +54,7 @@ func TestPostgreSQLOptions(t *testing.T) {
 	home, err := os.UserHomeDir()
 	require.NoError(t, err)
 	root := filepath.Join(home, ".postgresql", "root.crt")
-	check(t, "jdbc:postgresql:", keywords, []row{
+	check(t, "jdbc:postgresql:", postgresSource, []row{
 		// Where.
 		{url: "", want: map[string]string{"host": "localhost", "port": "5432", "dbname": "u"}},
 		{url: "/", want: map[string]string{"host": "localhost", "port": "5432", "dbname": "u"}},

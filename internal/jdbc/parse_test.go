@@ -8,30 +8,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// keywords reads name='value' name='value' by the rules of libpq's documentation
-// (34.1.1.1), independently of what writes it.
-func keywords(t testing.TB, dsn string) map[string]string {
+// postgresSource reads postgres://user:password@host:port/database?name=value by
+// the rules of RFC 3986, with lists of hosts and ports as options.
+func postgresSource(t testing.TB, dsn string) map[string]string {
 	t.Helper()
-	all := map[string]string{}
-	for rest := dsn; rest != ""; rest = strings.TrimPrefix(rest, " ") {
-		name, behind, ok := strings.Cut(rest, "='")
-		require.True(t, ok, "no quoted value")
-		require.NotContains(t, all, name)
-		var value []byte
-		i := 0
-		for ; ; i++ {
-			if i >= len(behind) {
-				require.Fail(t, "no closing quote")
-			}
-			if behind[i] == '\'' {
-				break
-			}
-			if behind[i] == '\\' {
-				i++
-			}
-			value = append(value, behind[i])
-		}
-		all[name], rest = string(value), behind[i+1:]
+	u, err := url.Parse(dsn)
+	require.NoError(t, err)
+	require.Equal(t, "postgres", u.Scheme)
+	require.NotContains(t, dsn, "+", "not every driver takes it for a space")
+	password, _ := u.User.Password()
+	all := map[string]string{"user": u.User.Username(), "password": password, "host": u.Hostname(), "port": u.Port(), "dbname": strings.TrimPrefix(u.Path, "/")}
+	for name, values := range u.Query() {
+		require.Len(t, values, 1, name)
+		require.Empty(t, all[name], name)
+		all[name] = values[0]
 	}
 	return all
 }

@@ -2,21 +2,24 @@ package jdbc
 
 import (
 	"math"
+	"net"
+	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 )
 
 // postgres reads a URL as pgjdbc 42.7 does (org.postgresql.Driver.parseURL) and
-// writes libpq's keyword/value form: of the two that pgx and lib/pq read it is
-// the one whose quoting is the same for every value.
+// writes a URL: of the two forms that pgx and lib/pq read it is the one whose
+// passwords they recognise, and leave out, when an error of theirs repeats it.
 //
 // What they would otherwise take from PG* variables, and what says where, as
 // whom or how securely, is written even where it is the default: a PGSSLMODE or
 // PGTARGETSESSIONATTRS meant for another program must not change anything. What
 // is left to the environment names the program (PGAPPNAME), sets its time zone
 // (PGTZ) or can only make the driver refuse a connection (PGREQUIREAUTH, a
-// PGSERVICE that is nowhere). Without a password ~/.pgpass is read, as by pgjdbc.
+// PGSERVICE that is nowhere).
 func postgres(d Database, t *translation) string {
 	o := newOptions(d, t, false)
 	host, port, database := postgresAddress(d.URL, o)
@@ -24,12 +27,11 @@ func postgres(d Database, t *translation) string {
 	if database == "" {
 		database = user
 	}
-	dsn := keywords{}
-	dsn.add("host", host)
-	dsn.add("port", port)
-	dsn.add("dbname", database)
-	dsn.add("user", user)
-	dsn.add("password", password)
+	dsn := postgresURL{user: user, password: password, hosts: host, ports: port, database: database}
+	if password == "" { // and not that of PGPASSWORD or ~/.pgpass
+		dsn.add("password", "")
+		dsn.add("passfile", os.DevNull)
+	}
 	postgresTLS(o, &dsn)
 	dsn.add("target_session_attrs", sessionAttrs(o, strings.Contains(host, ",")))
 	dsn.add("connect_timeout", connectTimeout(o))
@@ -175,7 +177,7 @@ func connectTimeout(o *options) string {
 }
 
 // postgresAuth deals with the ways to log in.
-func postgresAuth(o *options, dsn *keywords) {
+func postgresAuth(o *options, dsn *postgresURL) {
 	if v, ok := o.take("channelBinding"); ok {
 		dsn.add("channel_binding", v)
 	}
@@ -207,17 +209,41 @@ func mattersToPostgres(name string) bool {
 	return false
 }
 
-// keywords is a data source of the form name='value' name='value'.
-type keywords struct{ b strings.Builder }
-
-func (k *keywords) add(name, value string) {
-	if k.b.Len() > 0 {
-		k.b.WriteByte(' ')
-	}
-	k.b.WriteString(name)
-	k.b.WriteString("='")
-	_, _ = strings.NewReplacer(`\`, `\\`, `'`, `\'`).WriteString(&k.b, value)
-	k.b.WriteByte('\'')
+// postgresURL is a data source of the form postgres://user:password@host:port/database?name=value.
+type postgresURL struct {
+	user, password string
+	hosts, ports   string // lists
+	database       string
+	options        strings.Builder
 }
 
-func (k *keywords) String() string { return k.b.String() }
+// add appends an option, also one that is empty: that there is nothing is said
+// as well.
+func (u *postgresURL) add(name, value string) {
+	u.options.WriteByte("?&"[min(u.options.Len(), 1)])
+	u.options.WriteString(name + "=" + percent(value))
+}
+
+// String writes what all drivers read alike: several hosts, IPv6, and names with
+// a slash are options, since Go's net/url, with which some of them read it, has
+// no place for them, or one of its own.
+func (u *postgresURL) String() string {
+	authority, path := net.JoinHostPort(u.hosts, u.ports), "/"+percent(u.database)
+	if strings.ContainsAny(u.hosts, ",:%") {
+		authority = ""
+		u.add("host", u.hosts)
+		u.add("port", u.ports)
+	}
+	if strings.Contains(u.database, "/") {
+		path = "/"
+		u.add("dbname", u.database)
+	}
+	login := percent(u.user)
+	if u.password != "" {
+		login += ":" + percent(u.password)
+	}
+	return "postgres://" + login + "@" + authority + path + u.options.String()
+}
+
+// percent escapes all that can have a meaning in a URL.
+func percent(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }

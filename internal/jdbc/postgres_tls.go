@@ -11,7 +11,7 @@ const sslPackage = "org.postgresql.ssl."
 
 // postgresTLS writes how the connection is encrypted, never in a weaker way
 // than the URL says.
-func postgresTLS(o *options, dsn *keywords) {
+func postgresTLS(o *options, dsn *postgresURL) {
 	factory, hasFactory := o.take("sslfactory")
 	mode := sslMode(o, factory == sslPackage+"NonValidatingFactory")
 	root, _ := o.take("sslrootcert")
@@ -120,7 +120,7 @@ func defaultRoot(o *options) string {
 
 // clientCertificate writes the certificate to log in with. None is written as
 // none: the drivers' default differs from pgjdbc's, whose key is in Java's form.
-func clientCertificate(o *options, dsn *keywords) {
+func clientCertificate(o *options, dsn *postgresURL) {
 	cert, hasCert := o.take("sslcert")
 	key, hasKey := o.take("sslkey")
 	password, hasPassword := o.take("sslpassword")

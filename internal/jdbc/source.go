@@ -13,11 +13,11 @@ import (
 const maxURL = 64 << 10
 
 // Database is what a product's file says of its database. Properties are given
-// to the JDBC driver beside the URL: name=value, separated by semicolons.
+// to the JDBC driver beside the URL: a line for each, name=value.
 type Database struct{ Driver, URL, Username, Password, Schema, Properties string }
 
 // Source returns the name of the Go driver and the data source for it: "pgx"
-// (github.com/jackc/pgx/v5/stdlib, understood by github.com/lib/pq as well),
+// (github.com/jackc/pgx/v5/stdlib, understood by github.com/lib/pq from 1.12 on),
 // "mysql" (github.com/go-sql-driver/mysql, MySQL and MariaDB) or "sqlserver"
 // (github.com/microsoft/go-mssqldb). The data source holds the password.
 //

@@ -16,8 +16,8 @@ import (
 func TestSourceIsWrittenInFull(t *testing.T) {
 	for url, want := range map[string][2]string{
 		"jdbc:postgresql://dbserver:5432/jiradb?ssl=require&targetServerType=master": {"pgx",
-			`host='dbserver' port='5432' dbname='jiradb' user='jira' password='it\'s \\ secret' sslmode='require' sslrootcert='' sslcert='' sslkey='' ` +
-				`sslsni='1' target_session_attrs='primary' connect_timeout='10' options=''`},
+			`postgres://jira:it%27s%20%5C%20secret@dbserver:5432/jiradb?sslmode=require&sslrootcert=&sslcert=&sslkey=&` +
+				`sslsni=1&target_session_attrs=primary&connect_timeout=10&options=`},
 		"jdbc:mysql://dbserver/jiradb?useSSL=true&characterEncoding=UTF8": {"mysql",
 			`jira:it's \ secret@tcp(dbserver:3306)/jiradb?tls=skip-verify&parseTime=true&loc=Local`},
 		"jdbc:mariadb://dbserver:3307/jiradb": {"mysql",

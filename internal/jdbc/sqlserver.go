@@ -196,7 +196,12 @@ func (s *sqlServerURL) property(what, before string, names ...string) string {
 	return v
 }
 
-func (s *sqlServerURL) login(user, password string) { s.user, s.password = user, password }
+func (s *sqlServerURL) login(user, password string) {
+	if strings.Contains(user, `\`) {
+		s.o.t.refuse("a user name with \\: the Go driver takes it for a Windows domain")
+	}
+	s.user, s.password = user, password
+}
 
 func (s *sqlServerURL) encrypt(how string, trust bool) {
 	s.query.Set("encrypt", how)

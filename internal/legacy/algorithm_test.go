@@ -25,21 +25,21 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		require.NoError(t, f.Truncate(size))
 		require.NoError(t, f.Close())
 	}
-	write("large", 1<<20+1)
-	write("just-right", 1<<20)
-	write("empty", 0)
-	write("denied", 1)
-	require.NoError(t, os.Chmod(filepath.Join(dir, "denied"), 0))
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "directory"), 0o700))
+	write("large.ser", 1<<20+1)
+	write("just-right.ser", 1<<20)
+	write("empty.ser", 0)
+	write("denied.ser", 1)
+	require.NoError(t, os.Chmod(filepath.Join(dir, "denied.ser"), 0))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "directory.ser"), 0o700))
 	for name, kind := range map[string]error{
-		"missing": fault.NotFound, "empty/missing": fault.NotFound, "directory": fault.Unsupported, "large": fault.Unsupported,
-		"just-right": fault.Corrupt, "empty": fault.Corrupt, "denied": fault.Denied,
+		"missing.ser": fault.NotFound, "empty.ser/missing": fault.NotFound, "directory.ser": fault.Unsupported, "large.ser": fault.Unsupported,
+		"just-right.ser": fault.Corrupt, "empty.ser": fault.Corrupt, "denied.ser": fault.Denied,
 	} {
-		if name == "denied" && (os.Getuid() == 0 || runtime.GOOS == "windows") || name == "empty/missing" && runtime.GOOS == "windows" {
+		if name == "denied.ser" && (os.Getuid() == 0 || runtime.GOOS == "windows") || name == "empty.ser/missing" && runtime.GOOS == "windows" {
 			continue
 		}
 		for _, value := range []string{
-			object(t, "sealedObjectFilePath", name, "keyFilePath", "missing"),
+			object(t, "sealedObjectFilePath", name, "keyFilePath", "missing.ser"),
 			object(t, "serializedSealedObject", inlineObject(t), "keyFilePath", name),
 			object(t, "serializedSealedObject", inlineObject(t), "keyFilePath", filepath.Join(dir, name)),
 		} {

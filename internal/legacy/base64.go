@@ -49,7 +49,7 @@ func misplaced(text string) error {
 	case object && (strings.Contains(body, fieldSealedPath) || strings.Contains(body, fieldKeyPath) || strings.Contains(body, fieldSealed)):
 		return fault.New(fault.Syntax, unfit+"is one of AlgorithmSecretStore (or AlgorithmCipher)")
 	case object:
-		return fault.New(fault.Syntax, unfit+"is a reference with coordinates: name the class of its store (AWS Secrets Manager, Vault)")
+		return fault.New(fault.Syntax, unfit+"begins like coordinates: if it is a reference, name the class of its store (AWS Secrets Manager, Vault)")
 	case prefixed:
 		return fault.New(fault.Syntax, unfit+"has a prefix, after which coordinates follow: if it is Base64, remove the prefix")
 	}

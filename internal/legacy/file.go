@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/seed74218947/secretref/internal/fault"
 )
@@ -31,12 +32,14 @@ func fileAt(dir, path string) File {
 	return File{Path: filepath.Join(dir, path), Relative: true}
 }
 
-// shown returns a path as a message may have it. Who mistakes the member for
-// the place of the key itself leaves hex or Base64 there, which has neither the
-// separators nor the dots of a path.
+// shown returns a path as a message may have it. Who mistakes the member for the
+// place of the password or the key itself leaves a word there, or hex or Base64,
+// in which there can be a slash, but not in front.
 func shown(path, full string) string {
-	if len(path) > 1024 || strings.HasSuffix(path, "=") || len(path) >= 16 && !strings.ContainsAny(path, `/\._-`) {
-		return "(not shown: it does not look like a path)"
+	stranger := func(c rune) bool { return c >= utf8.RuneSelf || !inAlphabet(byte(c)) }
+	encoded := len(path) >= 16 && path[0] != '/' && !strings.ContainsFunc(path, stranger) || strings.HasSuffix(path, "=")
+	if encoded || len(path) > 1024 || !strings.ContainsAny(path, `/\.`) {
+		return "(not shown: it may not be a path)"
 	}
 	return fmt.Sprintf("%q", full)
 }

@@ -20,7 +20,7 @@ type Event struct {
 	Left     bool // those who wanted it left before it was there
 }
 
-// Backend returns "aws", "vault", "keyring" or the class of a caller's own store.
+// Backend returns "aws", "vault", "keyring", "sealed" or the class of a caller's own store.
 func (e Event) Backend() string {
 	if e.Group.Kind == coord.Custom {
 		return e.Group.Class

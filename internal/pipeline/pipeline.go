@@ -93,7 +93,7 @@ func New(backends map[coord.Kind]Backend, s Settings) *Pipeline {
 	}
 	p.cache = cache.New(cache.Settings[coord.Group, Payload]{
 		TTL: s.TTL, MaxStale: s.MaxStale, Most: most, Known: s.Known, Log: s.Log,
-		Keep:  func(g coord.Group) bool { return g.Kind != coord.Keyring }, // it is as near as memory
+		Keep:  func(g coord.Group) bool { return g.Kind != coord.Keyring && g.Kind != coord.Sealed }, // they are as near as memory
 		Equal: func(a, b Payload) bool { return a.Text == b.Text && maps.Equal(a.Values, b.Values) },
 		Name:  coord.Group.Reference,
 	}, p.fly)

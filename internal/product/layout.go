@@ -12,7 +12,7 @@ import (
 // Layout is where a product keeps what is needed to reach its database.
 type Layout struct {
 	Driver, URL, Username, Schema string
-	Properties                    string // given to the driver beside the URL
+	Properties                    string // given to the driver beside the URL: an entry, or what entries begin with
 	Password                      string
 	Class                         string // of the password
 	AnyClass                      string // of every value with a prefix; "" if the product knows no such
@@ -28,7 +28,13 @@ var hibernate = Layout{
 	Password: "hibernate.connection.password",
 	Class:    "jdbc.password.decrypter.classname",
 	JNDI:     "hibernate.connection.datasource",
+
+	Properties: "hibernate.connection.",
 }
+
+// hibernatesOwn are the properties of a connection that Hibernate does not give
+// to the driver, as far as they are not in the layout.
+var hibernatesOwn = []string{"isolation", "autocommit", "pool_size", "provider_class", "release_mode", "handling_mode", "provider_disables_autocommit"}
 
 var layouts = map[Product]Layout{
 	Jira: {
@@ -80,6 +86,35 @@ func Text(p Product, entries []Entry, key string) string {
 	}
 	e, _ := Find(p, entries, key)
 	return strings.TrimSpace(e.Value)
+}
+
+// Properties returns what the file gives to the JDBC driver beside the URL, a line
+// for each, name=value. tcpKeepAlive is left out, which Jira's set-up writes and
+// Go does by itself.
+func Properties(p Product, entries []Entry) string {
+	l := layouts[p]
+	var lines []string
+	add := func(name, value string) {
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if name != "" && name != "tcpKeepAlive" {
+			lines = append(lines, name+"="+strings.ReplaceAll(value, "\n", " "))
+		}
+	}
+	switch {
+	case p == Jira:
+		for pair := range strings.SplitSeq(Text(p, entries, l.Properties), ";") {
+			name, value, _ := strings.Cut(pair, "=")
+			add(name, value)
+		}
+	case l.Properties != "":
+		for _, e := range entries {
+			name, ok := strings.CutPrefix(e.Key, l.Properties)
+			if ok && !slices.Contains(hibernatesOwn, name) && !slices.Contains([]string{l.Driver, l.URL, l.Username, l.Password, l.JNDI}, e.Key) {
+				add(name, e.Value)
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // CheckSource refuses a file whose data source lives in the application server.
@@ -177,7 +212,7 @@ func Items(p Product, entries []Entry) ([]Item, error) {
 	if err := CheckSource(p, entries); err != nil {
 		return nil, err
 	}
-	for _, key := range []string{l.Password, l.Class} {
+	for _, key := range []string{l.Password, l.Class, l.URL, l.Username, l.Driver, l.Schema} {
 		if err := ambiguous(p, entries, key); err != nil {
 			return nil, err
 		}
@@ -249,9 +284,10 @@ func cutMark(value string) (body string, m mark) {
 }
 
 // ambiguous refuses two different values for one key in an XML file: which of
-// them the product takes is not documented, and one is a wrong password.
+// them the product takes is not documented, and one is a wrong password, or
+// takes the password elsewhere.
 func ambiguous(p Product, entries []Entry, key string) error {
-	if p == Bitbucket {
+	if p == Bitbucket || key == "" {
 		return nil
 	}
 	first := -1

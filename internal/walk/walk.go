@@ -19,7 +19,19 @@ const (
 type Slot struct {
 	Path  string
 	Value reflect.Value
+	Place Place
 }
+
+// Place tells a slot from all others that there are at the same time, and is
+// the same for it in the next walk.
+type Place struct {
+	at   uintptr // of the slot; in a map of the map
+	path string  // in a map
+}
+
+// deepest is how many steps lead to a slot at most: what is linked to a list of
+// any length is not a configuration.
+const deepest = 1000
 
 // Walk lists the slots of type leaf, and the strings whose field is tagged
 // `secretref:"resolve"`, that are reached from the pointer root through
@@ -55,6 +67,8 @@ type walker struct {
 	slots  []Slot
 	stores []func()
 	errs   []error
+	depth  int
+	within uintptr // the outermost map that is being visited
 }
 
 // first reports whether v, which refers to other memory, is new.
@@ -78,10 +92,22 @@ func (w *walker) new(at visit) bool {
 func (w *walker) walk(v reflect.Value, path string, tagged bool) {
 	if v.Type() == w.leaf || tagged && v.Kind() == reflect.String {
 		if v.CanSet() && w.new(visit{at: v.Addr().Pointer(), typ: v.Type()}) {
-			w.slots = append(w.slots, Slot{path, v})
+			place := Place{at: v.Addr().Pointer()}
+			if w.within != 0 {
+				place = Place{w.within, path}
+			}
+			w.slots = append(w.slots, Slot{path, v, place})
 		}
 		return
 	}
+	if w.depth++; w.depth > deepest {
+		if w.depth == deepest+1 && len(w.errs) == 0 {
+			w.errs = append(w.errs, fault.New(fault.Unsupported, "the struct is nested deeper than %d steps", deepest))
+		}
+		w.depth--
+		return
+	}
+	defer func() { w.depth-- }()
 	switch v.Kind() {
 	case reflect.Slice, reflect.Array, reflect.Map:
 		if barren(v.Type().Elem(), tagged) {
@@ -165,6 +191,10 @@ func holdsStrings(t, leaf reflect.Type) bool {
 
 // entries visits copies of a map's values, which cannot be set in place.
 func (w *walker) entries(m reflect.Value, path string, tagged bool) {
+	if w.within == 0 {
+		w.within = m.Pointer()
+		defer func() { w.within = 0 }()
+	}
 	for it := m.MapRange(); it.Next(); {
 		key := it.Key()
 		value := reflect.New(m.Type().Elem()).Elem()

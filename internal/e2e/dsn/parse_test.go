@@ -24,7 +24,11 @@ func TestPgxReadsEveryValueAsItIs(t *testing.T) {
 		c, err := pgx.ParseConfig(dsn)
 		require.NoError(t, err, "%q", v)
 		require.Equal(t, []string{v, v, v, v}, []string{c.User, c.Password, c.Database, c.RuntimeParams["application_name"]})
-		require.Equal(t, `"`+strings.ReplaceAll(v, `"`, `""`)+`"`, c.RuntimeParams["search_path"])
+		path := c.RuntimeParams["search_path"]
+		quoted := `"` + strings.ReplaceAll(v, `"`, `""`) + `"`
+		if folded := strings.ToLower(quoted); path != folded+", "+quoted { // as SQL reads a name without quotes
+			require.Equal(t, quoted, path)
+		}
 		require.Equal(t, "db", c.Host)
 		require.EqualValues(t, 5432, c.Port)
 
@@ -62,13 +66,14 @@ func TestSQLServersDriverReadsEveryValueAsItIs(t *testing.T) {
 			continue // not in a URL that escapes nothing
 		}
 		braced := "{" + strings.ReplaceAll(v, "}", "}}") + "}"
-		_, dsn := source(t, jdbc.Database{URL: "jdbc:sqlserver://db;databaseName=" + braced + ";applicationName=" + braced, Username: v, Password: v})
+		user := strings.ReplaceAll(v, `\`, "/") // a login of SQL Server has none
+		_, dsn := source(t, jdbc.Database{URL: "jdbc:sqlserver://db;databaseName=" + braced + ";applicationName=" + braced, Username: user, Password: v})
 		c, err := msdsn.Parse(dsn)
 		require.NoError(t, err, "%q", v)
-		require.Equal(t, []string{v, v, v, v, "db"}, []string{c.User, c.Password, c.Database, c.AppName, c.Host})
+		require.Equal(t, []string{user, v, v, v, "db"}, []string{c.User, c.Password, c.Database, c.AppName, c.Host})
 		require.EqualValues(t, 1433, c.Port)
 
-		_, same := source(t, jdbc.Database{URL: "jdbc:sqlserver://db;databaseName=" + braced + ";applicationName=" + braced + ";user=" + braced + " ;password=" + braced})
+		_, same := source(t, jdbc.Database{URL: "jdbc:sqlserver://db;databaseName=" + braced + ";applicationName=" + braced + ";user=" + strings.ReplaceAll(braced, `\`, "/") + " ;password=" + braced})
 		require.Equal(t, dsn, same)
 	}
 }
@@ -132,6 +137,33 @@ func TestMySQLsOptionsReachItsDriver(t *testing.T) {
 		c, err := mysql.ParseDSN(dsn)
 		require.NoError(t, err, url)
 		require.Equal(t, want, c.TLSConfig, url)
+	}
+}
+
+// TestWhatCannotBeParsedShowsNoPassword: pgx repeats a data source that it
+// cannot use, without the password as far as it finds it.
+func TestWhatCannotBeParsedShowsNoPassword(t *testing.T) {
+	isolate(t)
+	for _, v := range values() {
+		for _, url := range []string{"jdbc:postgresql://db/x?ssl=true", "jdbc:postgresql://a,b/x?ssl=true", "jdbc:postgresql://[::1]/x%2Fy?ssl=true",
+			"jdbc:postgresql://db/x?sslmode=verify-ca&sslcert=/none.crt&sslkey=/none.key&sslpassword=" + escape("CANARY-0"+v+"CANARY-1 CANARY-2")} {
+			_, dsn := source(t, jdbc.Database{URL: url, Username: "u", Password: "CANARY-0" + v + "CANARY-1 CANARY-2"})
+			_, err := pgx.ParseConfig(dsn)
+			require.Error(t, err, "there is no such authority")
+			require.NotContains(t, err.Error(), "CANARY")
+		}
+	}
+}
+
+func TestAnEmptyPasswordIsNotLookedForElsewhere(t *testing.T) {
+	home := isolate(t)
+	require.NoError(t, os.WriteFile(filepath.Join(home, ".pgpass"), []byte("*:*:*:*:evil\n"), 0o600))
+	t.Setenv("PGPASSWORD", "evil")
+	for _, url := range []string{"jdbc:postgresql://db/x", "jdbc:postgresql://a,b/x"} {
+		_, dsn := source(t, jdbc.Database{URL: url, Username: "u"})
+		c, err := pgx.ParseConfig(dsn)
+		require.NoError(t, err)
+		require.Empty(t, c.Password)
 	}
 }
 

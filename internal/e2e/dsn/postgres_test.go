@@ -22,6 +22,7 @@ import (
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/lib/pq"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/e2e/databases"
@@ -324,4 +325,26 @@ func certificate(t *testing.T) (authority, cert, key string) {
 	keyDER, err := x509.MarshalPKCS8PrivateKey(leafKey)
 	require.NoError(t, err)
 	return encode("CERTIFICATE", caDER), encode("CERTIFICATE", leafDER), encode("PRIVATE KEY", keyDER)
+}
+
+// TestLibPQOpensTheSameDatabase: the other driver of PostgreSQL, from 1.12 on.
+func TestLibPQOpensTheSameDatabase(t *testing.T) {
+	isolate(t)
+	d := databases.PostgreSQL(t)
+	admin := d.Admin(t)
+	for _, password := range []string{d.Password, printable, "it's a \\ secret", "p@ss:w/rd?x=y&z#f %41", "日本語 🔑"} {
+		var quoted string
+		require.NoError(t, admin.QueryRowContext(t.Context(), "SELECT quote_literal($1)", password).Scan(&quoted))
+		exec(t, admin, "ALTER ROLE "+d.User+" PASSWORD "+quoted)
+		for _, url := range []string{"jdbc:postgresql://" + d.Addr + "/postgres", "jdbc:postgresql://127.0.0.1:1," + d.Addr + "/postgres?sslmode=require&targetServerType=master"} {
+			_, dsn := source(t, jdbc.Database{URL: url, Username: d.User, Password: password, Schema: d.Name})
+			connector, err := pq.NewConnector(dsn)
+			require.NoError(t, err)
+			db := sql.OpenDB(connector)
+			var user, name, schema string
+			require.NoError(t, db.QueryRowContext(t.Context(), whereAmI).Scan(&user, &name, &schema), "%q", password)
+			require.Equal(t, []string{d.User, "postgres", d.Name}, []string{user, name, schema})
+			require.NoError(t, db.Close())
+		}
+	}
 }
