@@ -13,7 +13,7 @@ e2e: ; @cd internal/e2e && go test $(RACE) ./...
 check: fmt vet lint tidy
 fips: ; @for m in $(CODE); do (cd $$m && GODEBUG=fips140=only go test ./...) || exit 1; done
 fuzz: ; @./internal/tools/fuzz.sh
-bench: ; @go test -run '^$$' -bench . -benchmem ./...
+bench: ; @cd internal/bench && go run ./report
 dist: ; @./internal/tools/dist.sh
 
 .PHONY: fmt vet lint tidy

@@ -1,0 +1,4 @@
+// Command empty does nothing: it costs what every Go program costs.
+package main
+
+func main() {}

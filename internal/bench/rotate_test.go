@@ -1,0 +1,238 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/seal"
+)
+
+// rotationSizes is how many secrets of 32 bytes there are.
+var rotationSizes = []int{1_000, 10_000, 100_000}
+
+// page is how many rows a transaction changes, as in a rotation.
+const page = 1000
+
+// place is a store with a keyring, and the way to change the same rows as fast
+// as the store does that.
+type place interface {
+	// grow stores more secrets until there are n.
+	grow(b *testing.B, n int)
+	keyring() *secretref.Keyring
+	// tidy clears what earlier writes have left, so that all begin alike.
+	tidy(b *testing.B)
+	// rewrite returns what writes random bytes into all rows, a page in a
+	// transaction, and what puts them back as they were.
+	rewrite(b *testing.B) (write, restore func())
+}
+
+// BenchmarkRotate rotates the key of a keyring: each secret is read, opened,
+// sealed with another key and written.
+func BenchmarkRotate(b *testing.B) {
+	b.Run("file", func(b *testing.B) { rotate(b, newFilePlace(b)) })
+	for _, s := range []sqlServer{postgresql, mariadb} {
+		b.Run(s.name, func(b *testing.B) {
+			defer func() {
+				if b.Skipped() { // for the report, which else misses the rows
+					fmt.Printf("absent-%s: not installed\n", s.name)
+				}
+			}()
+			rotate(b, newSQLPlace(b, s))
+		})
+	}
+	b.Run("memory", rotateTink)
+}
+
+func rotate(b *testing.B, p place) {
+	for _, n := range rotationSizes {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			p.grow(b, n)
+			b.Run("secretref", func(b *testing.B) {
+				k := p.keyring()
+				var grown uint64
+				for b.Loop() {
+					b.StopTimer()
+					p.tidy(b)
+					stop := watchHeap()
+					b.StartTimer()
+
+					done, err := k.Rotate(b.Context())
+					if err != nil || done.Moved != n {
+						b.Fatalf("%d secrets moved: %v", done.Moved, err)
+					}
+
+					b.StopTimer()
+					grown = max(grown, stop())
+					verify(b, k)
+					if _, err := k.DeleteInactive(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+				}
+				b.ReportMetric(float64(grown), "heap-B/op")
+			})
+			b.Run("limit-rewrite", func(b *testing.B) {
+				write, restore := p.rewrite(b)
+				for b.Loop() {
+					b.StopTimer()
+					p.tidy(b)
+					b.StartTimer()
+
+					write()
+
+					b.StopTimer()
+					restore()
+					verify(b, p.keyring())
+					b.StartTimer()
+				}
+			})
+		})
+	}
+}
+
+func secretName(i int) string { return fmt.Sprintf("service-%06d/password", i) }
+
+func secretText(i int) string { return fmt.Sprintf("the secret with the number %05d", i) }
+
+// verify opens every secret, and reads one.
+func verify(b *testing.B, k *secretref.Keyring) {
+	if err := k.Verify(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	s, err := k.Get(b.Context(), secretName(7))
+	if err != nil || s.Reveal() != secretText(7) {
+		b.Fatal("a secret is not what was stored", err)
+	}
+}
+
+// filePlace is a FileStore. It grows in memory, where nothing waits for the
+// disk, and is measured on the disk.
+type filePlace struct {
+	path    string
+	secrets int
+	opened  *secretref.Keyring
+}
+
+func newFilePlace(b *testing.B) *filePlace {
+	return &filePlace{path: filepath.Join(b.TempDir(), "keyring.db")}
+}
+
+func (p *filePlace) keyring() *secretref.Keyring { return p.opened }
+
+func (p *filePlace) tidy(*testing.B) {}
+
+func (p *filePlace) grow(b *testing.B, n int) {
+	dir := b.TempDir()
+	if memory, err := os.MkdirTemp("/dev/shm", "secretref-bench-"); err == nil {
+		defer func() { _ = os.RemoveAll(memory) }()
+		dir = memory
+	}
+	path := filepath.Join(dir, "keyring.db")
+	if p.opened != nil {
+		if err := p.opened.Close(); err != nil {
+			b.Fatal(err)
+		}
+		copyKeyring(b, path, p.path)
+	}
+	k := open(b, secretref.FileStore(path), nil)
+	for ; p.secrets < n; p.secrets++ {
+		if err := k.Put(b.Context(), secretName(p.secrets), secretref.NewSecret(secretText(p.secrets))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := k.Close(); err != nil {
+		b.Fatal(err)
+	}
+	copyKeyring(b, p.path, path)
+	p.opened = open(b, secretref.FileStore(p.path), nil)
+}
+
+// copyKeyring copies the database and its root key.
+func copyKeyring(b *testing.B, to, from string) {
+	for _, suffix := range []string{"", ".key"} {
+		text, err := os.ReadFile(from + suffix)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(to+suffix, text, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func open(b *testing.B, store secretref.KeyStore, opts *secretref.KeyringOptions) *secretref.Keyring {
+	k, err := secretref.OpenKeyring(context.Background(), store, opts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return k
+}
+
+// rewrite changes rows of the same names and sizes in a bbolt file that has
+// nothing else, stays open, and waits for the disk at each commit as well.
+func (p *filePlace) rewrite(b *testing.B) (write, restore func()) {
+	db, err := bbolt.Open(filepath.Join(b.TempDir(), "rows.db"), 0o600, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = db.Close() })
+	const head = 16 // what the store has before each box
+	write = func() {
+		for i := 0; i < p.secrets; i += page {
+			err := db.Update(func(tx *bbolt.Tx) error {
+				rows, err := tx.CreateBucketIfNotExists([]byte("boxes"))
+				for j := i; j < min(i+page, p.secrets) && err == nil; j++ {
+					row := make([]byte, head+len(secretText(j))+seal.Overhead)
+					_, _ = rand.Read(row)
+					err = rows.Put([]byte(secretName(j)), row)
+				}
+				return err
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	write()
+	return write, func() {}
+}
+
+// watchHeap returns what ends the watch and returns by how many bytes the heap
+// in use has grown at most since.
+func watchHeap() (stop func() uint64) {
+	heap := func() uint64 {
+		var now runtime.MemStats
+		runtime.ReadMemStats(&now)
+		return now.HeapInuse
+	}
+	runtime.GC()
+	start := heap()
+	peak := start
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for tick := time.Tick(10 * time.Millisecond); ; {
+			select {
+			case <-end:
+				return
+			case <-tick:
+				peak = max(peak, heap())
+			}
+		}
+	}()
+	return func() uint64 {
+		close(end)
+		<-ended
+		return max(peak, heap()) - start
+	}
+}

@@ -1,0 +1,78 @@
+package bench
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+)
+
+// rotateTink is what tink-go has for a rotation: a new primary key, and a loop
+// over what the caller keeps himself, here in memory.
+func rotateTink(b *testing.B) {
+	for _, n := range rotationSizes {
+		b.Run(strconv.Itoa(n)+"/other-tink", func(b *testing.B) {
+			ring := tinkRing{keyset.NewManager()}
+			before := ring.rotate(b)
+			boxes := make([][]byte, n)
+			for i := range boxes {
+				boxes[i] = tinkSeal(b, before, i, []byte(secretText(i)))
+			}
+			for b.Loop() {
+				after := ring.rotate(b)
+				for i, box := range boxes {
+					boxes[i] = tinkSeal(b, after, i, tinkOpen(b, after, i, box))
+				}
+			}
+			for i, box := range boxes {
+				if got := string(tinkOpen(b, ring.aead(b), i, box)); got != secretText(i) {
+					b.Fatalf("%q", got)
+				}
+			}
+		})
+	}
+}
+
+type tinkRing struct{ *keyset.Manager }
+
+// rotate adds a key and seals with it from now on.
+func (r tinkRing) rotate(b *testing.B) tink.AEAD {
+	id, err := r.Add(aead.AES256GCMKeyTemplate())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := r.SetPrimary(id); err != nil {
+		b.Fatal(err)
+	}
+	return r.aead(b)
+}
+
+func (r tinkRing) aead(b *testing.B) tink.AEAD {
+	handle, err := r.Handle()
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := aead.New(handle)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return a
+}
+
+func tinkSeal(b *testing.B, a tink.AEAD, i int, text []byte) []byte {
+	box, err := a.Encrypt(text, []byte(secretName(i)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return box
+}
+
+func tinkOpen(b *testing.B, a tink.AEAD, i int, box []byte) []byte {
+	text, err := a.Decrypt(box, []byte(secretName(i)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return text
+}
