@@ -49,9 +49,8 @@ const (
 	boxHeadSize = 2*sumSize + 8
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 func sum(parts ...[]byte) (s uint32) {
+	castagnoli := crc32.MakeTable(crc32.Castagnoli) // made once, at the first use
 	for _, p := range parts {
 		s = crc32.Update(s, castagnoli, p)
 	}
