@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,6 +33,7 @@ func TestExec(t *testing.T) {
 		"variables are resolved and the others are the same bytes": variablesAreResolved,
 		"only the chosen variables are looked at":                  onlyTheChosen,
 		"warnings name variables":                                  warningsNameVariables,
+		"warnings of the library name variables":                   warningsOfSecretsNameVariables,
 		"the first of two variables with one name counts":          firstOfTwo,
 		"the status is the command's":                              statusIsTheCommands,
 		"a signal reaches the command":                             signalReaches,
@@ -41,6 +43,11 @@ func TestExec(t *testing.T) {
 		"a signal before the command starts ends the wait":         signalWhileResolving,
 		"the command has no file of ours and the keyring is free":  nothingIsLeftOpen,
 		"a script without an interpreter is not executable":        noInterpreter,
+		"of ignored and blocked signals some stay so":              signalsAtTheStart,
+		"the longest is named where all are too long":              tooLongForACommand,
+		"no special character is verbatim without a warning":       verbatimWarns,
+		"a URL that may have ended is not written into":            endOfURL,
+		"a list of hosts or URLs is no end of a URL":               noEndOfURL,
 	} {
 		t.Run(name, func(t *testing.T) { test(&program{newWorld(t), path}) })
 	}
@@ -205,6 +212,22 @@ secretref: warning: argument 4 of the command holds a reference and is passed on
 `}, got)
 }
 
+func warningsOfSecretsNameVariables(p *program) {
+	env := p.environment(
+		`NEWLINE={"region":"ap-southeast-2","secretId":"newline"}`,
+		`AGAIN=a={ENC}{"region":"ap-southeast-2","secretId":"newline"}{ENC}{"region":"ap-southeast-2","secretId":"newline"}`,
+		`OBJECT={"region":"ap-southeast-2","secretId":"tracker/db"}`,
+	)
+	got := p.exec(env, "", "--", "true")
+	lines := strings.SplitAfter(got.err, "\n")
+	slices.Sort(lines)
+	assert.Equal(p.t, `
+secretref: warning: the secret ends in a newline, which is part of the password (source variable NEWLINE and variable AGAIN, reference {ENC}{"region":"ap-southeast-2","secretId":"newline"})
+secretref: warning: the whole secret is a JSON object: is the secretPointer missing? (source variable OBJECT, reference {ENC}{"region":"ap-southeast-2","secretId":"tracker/db"})
+secretref: warning: variable AGAIN: the secret stands in other text as it is, and a character in it may have a meaning there
+`, "\n"+strings.Join(lines, ""))
+}
+
 func firstOfTwo(p *program) {
 	got := p.exec(p.environment("TWICE="+trackerSecret, "TWICE=second"), "", "--", "cat", "/proc/self/environ")
 	require.Equal(p.t, statusOK, got.status)
@@ -313,6 +336,31 @@ func nothingIsLeftOpen(p *program) {
 	require.Equal(p.t, statusOK, got.status, got.err)
 	assert.Equal(p.t, string(directly), got.out)
 	assert.Equal(p.t, "canary-keptcanary-wiki", p.do("", false, "keys", "-store", store, "get", "both").out)
+}
+
+// The help says which: Go's runtime takes the others for itself before any code
+// of this program runs, and tells nobody what they were.
+func signalsAtTheStart(p *program) {
+	var out bytes.Buffer
+	shell := exec.Command("sh", "-c", `trap '' HUP INT QUIT PIPE TERM USR1; exec "$0" exec -- grep SigIgn /proc/self/status`, p.path)
+	shell.Env, shell.Stdout = p.environment(), &out
+	require.NoError(p.t, shell.Run())
+	assert.Equal(p.t, "SigIgn:\t0000000000000003\n", out.String(), "HUP and INT")
+
+	out.Reset()
+	shell = exec.Command(p.path, "exec", "--", "sh", "-c", `trap "" PIPE; exec grep SigIgn /proc/self/status`)
+	shell.Env, shell.Stdout = p.environment(), &out
+	require.NoError(p.t, shell.Run())
+	assert.Equal(p.t, "SigIgn:\t0000000000001000\n", out.String(), "what the help proposes")
+}
+
+func tooLongForACommand(p *program) {
+	long := strings.Repeat("canary", 12_000)
+	p.aws.PutSecret("ap-southeast-2", "long", long)
+	const ref = `{ENC}{"region":"ap-southeast-2","secretId":"long"}`
+	got := p.exec(p.environment("A="+trackerSecret, "LONG=x"+ref+ref, "B="+trackerSecret), "", "--", "true")
+	assert.Equal(p.t, outcome{status: statusNotExecutable,
+		err: "secretref: true: the command cannot be run: argument list too long; the longest of arguments and variables is variable LONG\n"}, got)
 }
 
 func noInterpreter(p *program) {

@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode"
+	"sync"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
@@ -23,16 +20,6 @@ type job struct {
 	owners []string // the variable of each of values
 	strict bool
 }
-
-// fill is one variable that gets another value.
-type fill struct {
-	at      int // its index in the environment
-	name    string
-	between []string // the text before each reference, and behind the last
-}
-
-// whole reports whether the value is one reference and nothing else.
-func (f fill) whole() bool { return len(f.between) == 2 && f.between[0]+f.between[1] == "" }
 
 // planEnvironment finds the references in an environment. All mistakes come back
 // in one error, none of which quotes a value.
@@ -71,7 +58,7 @@ func planEnvironment(env []string, c chosen, log *slog.Logger) (*job, error) {
 			j.owners = append(j.owners, name)
 		}
 		j.values = append(j.values, refs...)
-		j.fills = append(j.fills, fill{at: i, name: name, between: between})
+		j.fills = append(j.fills, fill{i, name, refs, between})
 	}
 	for _, name := range c.only {
 		switch {
@@ -111,73 +98,13 @@ func (s skippable) Error() string {
 
 func (s skippable) Unwrap() error { return s.error }
 
-// references returns the references in a value, and the text between them. The
-// error is that of [secretref.Parse] if there are none.
-//
-// References are only looked for inside other text when a letter or digit stands
-// before the first: in front of quotes or brackets that somebody forgot to
-// remove it is the whole value that is meant, and a password with quotes around
-// it is a wrong password.
-func references(value string) (refs, between []string, err error) {
-	_, whole := secretref.Parse(value)
-	if whole == nil {
-		return []string{value}, []string{"", ""}, nil
-	}
-	for rest := value; ; {
-		start, end, found, err := coord.Find(rest)
-		switch {
-		case !found && marked(value):
-			return nil, nil, coord.PlaceholderFault()
-		case !found && refs == nil:
-			return nil, nil, whole
-		case !found:
-			return refs, append(between, rest), nil
-		case refs == nil && errors.Is(whole, secretref.ErrSyntax) && !strings.ContainsFunc(rest[:start], letterOrDigit):
-			return nil, nil, whole
-		case err != nil:
-			return nil, nil, err
-		}
-		if _, err := secretref.Parse(rest[start:end]); err != nil {
-			return nil, nil, err
-		}
-		refs, between = append(refs, rest[start:end]), append(between, rest[:start])
-		rest = rest[end:]
-	}
-}
-
-// marked reports whether a value says that a product has moved the password
-// elsewhere: the command would take the mark for it.
-func marked(value string) bool { return strings.Contains(strings.ToUpper(value), coord.Placeholder) }
-
-func letterOrDigit(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
-
-// inURL matches a text whose last word is the beginning of a URL. Those with
-// semicolons (SQL Server, DB2) have parameters that are not percent-encoded.
-var inURL = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^;\s"']*$`)
-
-// percentEncode encodes all but the characters that no part of a URL gives a
-// meaning to (RFC 3986, section 2.3): the functions of net/url know one part
-// each.
-func percentEncode(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		c := s[i]
-		if c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
-}
-
 // resolve returns the environment with the secrets in it. Keyring and network
 // are out of use when it returns.
 func (j *job) resolve(ctx context.Context, store storeFlags, log *slog.Logger) ([]string, error) {
 	if len(j.values) == 0 {
 		return j.env, nil
 	}
-	log = slog.New(owned{log.Handler(), j})
+	log = slog.New(owned{log.Handler(), j, &sync.Map{}})
 	keyring, err := store.optional(ctx, log)
 	if err != nil {
 		return nil, err
@@ -195,75 +122,15 @@ func (j *job) resolve(ctx context.Context, store storeFlags, log *slog.Logger) (
 // filled writes the secrets in the places of their references.
 func (j *job) filled(secrets []secretref.Secret, log *slog.Logger) ([]string, error) {
 	env := slices.Clone(j.env)
-	var errs []error
-	n := 0
+	var all []error
 	for _, f := range j.fills {
-		var value, before strings.Builder // before is value without the secrets
-		last := len(f.between) - 1
-		for _, text := range f.between[:last] {
-			before.WriteString(text)
-			secret := secrets[n].Reveal()
-			switch {
-			case inURL.MatchString(before.String()):
-				secret = percentEncode(secret)
-			case strings.Contains(secret, "\x00"):
-				ref, _ := secretref.Parse(j.values[n])
-				errs = append(errs, &secretref.Error{Source: variable(f.name), Reference: ref.String(),
-					Err: fault.New(fault.Unsupported, "the secret has a NUL byte in it, which no variable can hold")})
-			case !f.whole() && strings.ContainsAny(secret, " \t\r\n'\"\\;,&"):
-				log.Warn(variable(f.name) + ": the secret stands in other text as it is, and a character in it may have a meaning there")
-			}
-			value.WriteString(text + secret)
-			n++
+		value, verbatim, errs := f.value(secrets[:len(f.refs)])
+		secrets = secrets[len(f.refs):]
+		if verbatim {
+			log.Warn(variable(f.name) + ": the secret stands in other text as it is, and a character in it may have a meaning there")
 		}
-		env[f.at] = f.name + "=" + value.String() + f.between[last]
+		env[f.at] = f.name + "=" + value
+		all = append(all, errs...)
 	}
-	return env, errors.Join(errs...)
-}
-
-// source returns the variable that "value 3" is about.
-func (j *job) source(value string) string {
-	var n int
-	if _, err := fmt.Sscanf(value, "value %d", &n); err != nil || n < 1 || n > len(j.owners) {
-		return value
-	}
-	return variable(j.owners[n-1])
-}
-
-// located names the variables in the errors of ResolveAll.
-func (j *job) located(err error) error {
-	var errs []error
-	for _, e := range parts(err) {
-		if located, ok := e.(*secretref.Error); ok {
-			e = &secretref.Error{Source: j.source(located.Source), Reference: located.Reference, Err: located.Err}
-		}
-		if !slices.ContainsFunc(errs, func(other error) bool { return other.Error() == e.Error() }) {
-			errs = append(errs, e)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// owned names the variables in warnings of ResolveAll.
-type owned struct {
-	slog.Handler
-	*job
-}
-
-// Handle implements slog.Handler.
-func (h owned) Handle(ctx context.Context, r slog.Record) error {
-	named := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "source" {
-			a.Value = slog.StringValue(h.source(a.Value.String()))
-		}
-		named.AddAttrs(a)
-		return true
-	})
-	return h.Handler.Handle(ctx, named)
-}
-
-// WithAttrs implements slog.Handler.
-func (h owned) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return owned{h.Handler.WithAttrs(attrs), h.job}
+	return env, errors.Join(all...)
 }

@@ -1,6 +1,14 @@
 package main
 
-import "strings"
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
 
 // execGoldens are runs that do not get as far as the command. It is "false" in
 // each, since it would take the place of the tests, which then must not pass.
@@ -12,6 +20,8 @@ var execGoldens = []golden{
 	{name: "exec-strict-alone", args: []string{"exec", "-strict", "--", "false"}, want: statusUsage},
 	{name: "exec-only-nothing", args: []string{"exec", "-only", "A,,B", "--", "false"}, want: statusUsage},
 	{name: "exec-only-the-separator", args: []string{"exec", "-only", "--", "false"}, want: statusUsage},
+	{name: "exec-store-is-the-separator", args: []string{"exec", "-store", "--", "false"}, want: statusUsage},
+	{name: "exec-root-key-file-is-the-separator", args: []string{"exec", "-store=DIR/k.db", "-root-key-file", "--", "false"}, want: statusUsage},
 	{name: "exec-unknown-flag", args: []string{"exec", "-canary", "--", "false"}, want: statusUsage},
 	{name: "exec-no-such-command", args: []string{"exec", "--", "no such command"}, want: statusNoCommand},
 	{name: "exec-no-such-path", args: []string{"exec", "--", "DIR/nowhere"}, want: statusNoCommand},
@@ -37,6 +47,16 @@ var execGoldens = []golden{
 			"JASYPT=ENC(canary)",
 			"ODD\x1b={ENC}canary",
 		)},
+	{name: "exec-text-beside", want: statusFailed,
+		args: []string{"exec", "-only", "LATER,BEFORE,BARE,BETWEEN,CONFIGURATION,GOOD", "--", "false"},
+		given: setting(
+			`LATER=a={ENC}`+trackerSecret+` b={"region":"canary","secretId":"db"}`,
+			`BEFORE=b={"region":"canary","secretId":"db"} a={ENC}`+trackerSecret,
+			`BARE=a={ENC}`+trackerSecret+` `+trackerSecret,
+			`BETWEEN=a={ENC}`+trackerSecret+` b={"regoin":"canary","secretId":"db"} c={ENC}`+trackerSecret,
+			`CONFIGURATION={"user":"canary","region":"x","password":"{ENC}`+trackerSecret+`"}`,
+			`GOOD=user=region password={ENC}`+trackerSecret,
+		)},
 	{name: "exec-failures", want: statusFailed,
 		args: []string{"exec", "-only", "GOOD,ABSENT,URL,TWICE,KEYRING", "--", "false"},
 		given: setting(
@@ -61,6 +81,16 @@ var execGoldens = []golden{
 		}},
 	{name: "exec-no-keyring", args: []string{"exec", "-store", "DIR/nowhere.db", "-only", "A", "--", "false"}, want: statusFailed,
 		given: setting(`A={"keyring":"db"}`)},
+}
+
+// The command is "false" for the same reason as above.
+func TestExecStartsNothingAfterASignal(t *testing.T) {
+	signal := errors.New("terminated signal received")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(signal)
+	err := execute(ctx, []string{"-only", "NOWHERE", "--", "false"}, streams{out: io.Discard, err: io.Discard})
+	assert.ErrorIs(t, err, signal)
+	assert.ErrorContains(t, err, "the command was not started: ")
 }
 
 // setting sets variables, in order.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/fault"
@@ -106,12 +107,18 @@ func (k *opened) Close() error {
 	return errors.Join(append(errs, k.boot.Close())...)
 }
 
+// openTimeout is how long opening a keyring may take, as resolving a reference
+// may by default. Another process may hold its lock.
+const openTimeout = 30 * time.Second
+
 // optional opens the keyring for references to what is stored in it, or returns
 // nil if the flags name none.
 func (o *storeFlags) optional(ctx context.Context, log *slog.Logger) (*opened, error) {
 	if *o == (storeFlags{}) {
 		return nil, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
 	return openKeyring(ctx, *o, false, secretref.KeyringOptions{Logger: log})
 }
 

@@ -194,7 +194,9 @@ func flags(name string) *flag.FlagSet {
 // parse parses a command's flags and returns the arguments after them, of which
 // there must be least to most.
 func parse(f *flag.FlagSet, args []string, least, most int) ([]string, error) {
-	switch err := f.Parse(args); {
+	err := f.Parse(args)
+	swallowed := takesSeparator(f)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return nil, err
 	case err != nil && (strings.HasPrefix(err.Error(), "invalid") || strings.HasPrefix(err.Error(), "flag needs")):
@@ -202,6 +204,8 @@ func parse(f *flag.FlagSet, args []string, least, most int) ([]string, error) {
 	case err != nil:
 		// The package would quote what may be a password that begins with a dash.
 		return nil, &usageError{"unknown flag; a VALUE or NAME that begins with a dash stands behind \"--\""}
+	case swallowed != "":
+		return nil, &usageError{"-" + swallowed + " has no value but \"--\": is a variable behind it empty?"}
 	case f.NArg() < least:
 		return nil, &usageError{"an argument is missing"}
 	case f.NArg() > most && slices.ContainsFunc(f.Args(), func(a string) bool { return len(a) > 1 && a[0] == '-' }):
@@ -210,6 +214,17 @@ func parse(f *flag.FlagSet, args []string, least, most int) ([]string, error) {
 		return nil, &usageError{"too many arguments: does one of them need quotes?"}
 	}
 	return f.Args(), nil
+}
+
+// takesSeparator returns the flag whose value is "--", or "". The package takes
+// what follows a flag for its value, whatever it is.
+func takesSeparator(f *flag.FlagSet) (name string) {
+	f.Visit(func(one *flag.Flag) {
+		if one.Value.String() == "--" {
+			name = one.Name
+		}
+	})
+	return name
 }
 
 // complain prints every error that err joins on a line of its own.

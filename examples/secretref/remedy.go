@@ -46,6 +46,8 @@ func remedyText(err error) string {
 	_, network := errors.AsType[net.Error](err)
 	_, elsewhere := errors.AsType[*within](err) // it is about a store of passwords
 	switch {
+	case strings.Contains(err.Error(), ": waited for "): // a file's lock; its deadline is a net.Error
+		return "try again when it is done"
 	case network && !elsewhere && errors.Is(err, secretref.ErrUnavailable):
 		return "check host and port in -store, and that this machine may reach them"
 	case !elsewhere && errors.Is(err, secretref.ErrUnauthenticated):

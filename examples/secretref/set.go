@@ -44,7 +44,9 @@ the change is what it was. Nothing is printed of any password.
   -force                      write a reference also if its secret is not the
                               password of now, if that cannot be known, or if the
                               product may refuse the reference; not one that the
-                              products' own classes cannot resolve
+                              products' own classes cannot resolve. With
+                              -plaintext-from: also if the password is not the one
+                              of now, or that cannot be known
   -class NAME                 the cipher class, if it is not the one that belongs
                               to the reference. One of your own cannot be asked
                               from here: it needs -force
@@ -52,7 +54,9 @@ the change is what it was. Nothing is printed of any password.
                               jdbc.password)
   -plaintext-from F           write the password that the file F holds, or with
                               "-" standard input, and no reference. A newline at
-                              its end is not part of it
+                              its end is not part of it. It is written without
+                              -force also while the store of the old one cannot be
+                              reached or lets nobody in, though unchecked then
   -timeout D                  how long one secret may take (default 10s)
 ` + storeFlagsHelp + `
 
@@ -109,6 +113,8 @@ func setReference(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := untilHangup(ctx)
+	defer stop()
 	log := slog.New(slog.DiscardHandler) // the library's warnings are findings here
 	keyring, lacking := openBriefly(ctx, o.store, o.timeout, log)
 	if lacking != nil {
@@ -154,6 +160,9 @@ type amendment struct {
 	config *secretref.Config // as it is
 	layout product.Layout
 	result *edit.Result
+
+	old   secretref.Secret // the password that the file has now
+	known bool             // old is
 }
 
 // want finds out from arguments and input what shall stand in the file.
@@ -292,7 +301,7 @@ func (j *amendment) item(c *secretref.Config) (product.Item, bool) {
 func (j *amendment) same(old product.Item) bool {
 	text := strings.TrimSpace(old.Text)
 	ref, err := j.resolver.Parse(text)
-	return err == nil && old.Class == j.change.Class && ref == j.ref && strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "{ENC}")
+	return err == nil && ref == j.ref && strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "{ENC}")
 }
 
 // askWho says who asks the stores.
@@ -327,7 +336,8 @@ func (j *amendment) announce() {
 	j.say("set", "line %d: %s to %s", line, j.change.Key, what)
 	if j.change.Class != "" {
 		j.say("class", "%s", j.change.Class)
-		j.say("version", "%s", needs(j.config.Product, product.StoreOf(j.change.Class)))
+		build, _ := j.config.Get("buildNumber")
+		j.say("version", "%s", needs(j.config.Product, product.StoreOf(j.change.Class), build))
 	}
 	for _, note := range j.notes {
 		j.say("note", "%s", note)
@@ -342,42 +352,69 @@ func (j *amendment) say(word, format string, args ...any) {
 	fmt.Fprintf(j.out, "  %-7s %s\n", word, printable(fmt.Sprintf(format, args...)))
 }
 
-// write replaces the file, or shows how.
+// write replaces the file, or says what it would have come to.
 func (j *amendment) write(ctx context.Context) error {
+	if j.target.unlocked {
+		j.say("warning", "the file could not be locked: make sure that nobody else changes it now")
+	}
 	if len(j.result.Lines) == 0 {
+		if !j.dryRun {
+			j.tidy()
+		}
+		j.remains()
 		fmt.Fprintln(j.out, "\nnothing to change: the file says so already")
+		j.end()
 		return nil
 	}
 	if j.dryRun {
 		if err := replaceable(j.target.path, filepath.Dir(j.target.path), j.target.info); err != nil {
-			return err
+			return &unchangedError{err}
 		}
-		fmt.Fprintln(j.out, "\nnothing was written: this was a dry run")
+		fmt.Fprintf(j.out, "\nnothing was written: this was a dry run\n\nnext: run this without -dry-run; %s\n", j.next())
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
 		return &unchangedError{context.Cause(ctx)}
 	}
+	j.tidy()
 	inside := inHome(j.backupDir, j.target.path) || inHome(j.backupDir, j.path)
-	copied, lost, err := j.target.replace(j.result.Text, j.backupDir, time.Now())
-	if err != nil {
+	done, err := j.target.replace(j.result.Text, j.backupDir, time.Now())
+	if done.copied == "" {
 		return err
 	}
-	j.say("backup", "%s", copied)
+	j.say("backup", "%s", done.copied)
 	j.say("warning", "%s", j.aboutBackup())
 	if inside {
 		j.say("warning", "the backup is in the product's home directory: move it to where the product and its own backups do not reach")
 	}
 	j.say("written", "%s", j.target.path)
-	if lost != nil {
-		j.say("warning", "these attributes of the file could not be kept: %s", strings.Join(lost, ", "))
+	if done.overtaken != "" {
+		j.say("warning", "somebody else wrote to the file while it was replaced: what they wrote is in %s, carry it over", done.overtaken)
+	}
+	if done.left != "" {
+		j.say("warning", "%s is what the file was, and could not be removed: remove it, it may hold a password", done.left)
+	}
+	if done.lost != nil {
+		j.say("warning", "these attributes of the file could not be kept: %s", strings.Join(done.lost, ", "))
 	}
 	if n := links(j.target.info); n > 1 {
 		j.say("warning", "the file had %d names (hard links): the others still lead to what it was", n)
 	}
-	fmt.Fprintln(j.out, "\nnext: "+j.next())
-	return nil
+	j.remains()
+	j.end()
+	return err
 }
+
+// tidy removes what killed runs have left behind.
+func (j *amendment) tidy() {
+	name := filepath.Base(j.target.path)
+	for _, path := range slices.Concat(sweep(filepath.Dir(j.target.path), name), sweep(j.backupDir, name)) {
+		j.say("warning", "%s is of another run: if that was killed remove it, it may hold a password", path)
+	}
+}
+
+// end says what to do now.
+func (j *amendment) end() { fmt.Fprintln(j.out, "\nnext: "+j.next()) }
 
 func (j *amendment) aboutBackup() string {
 	const remove = "delete it when the product has started with the new value, on every node"

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -8,15 +10,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keepAttributes gives f the extended attributes of the file at path, access
-// control lists among them, and returns the names of those it could not.
-func keepAttributes(f *os.File, path string) (lost []string) {
+// accessList is the attribute that says who besides owner and group may open a
+// file. Where there is one, the group's bits of the mode are only its mask.
+const accessList = "system.posix_acl_access"
+
+// keepAttributes gives f the extended attributes of the file at path, and
+// returns the names of those it could not. f gets the access control list of the
+// file, or none: a new file may have one from its directory. That must not fail.
+func keepAttributes(f *os.File, path string) (lost []string, err error) {
+	if err := keepAccessList(f, path); err != nil {
+		return nil, fmt.Errorf("who may open the file cannot be kept (%s): %w", accessList, err)
+	}
 	list := make([]byte, 64<<10)
 	n, err := unix.Listxattr(path, list)
-	if err != nil {
-		return nil // the file system has none
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil
 	}
-	names := slices.DeleteFunc(strings.Split(string(list[:n]), "\x00"), func(s string) bool { return s == "" })
+	if err != nil {
+		return []string{"all extended ones"}, nil
+	}
+	names := slices.DeleteFunc(strings.Split(string(list[:n]), "\x00"), func(s string) bool { return s == "" || s == accessList })
 	value := make([]byte, 64<<10)
 	for _, name := range names {
 		n, err := unix.Getxattr(path, name, value)
@@ -27,5 +40,22 @@ func keepAttributes(f *os.File, path string) (lost []string) {
 			lost = append(lost, name)
 		}
 	}
-	return lost
+	return lost, nil
+}
+
+func keepAccessList(f *os.File, path string) error {
+	value := make([]byte, 64<<10)
+	n, err := unix.Getxattr(path, accessList, value)
+	switch {
+	case err == nil:
+		return unix.Fsetxattr(int(f.Fd()), accessList, value[:n], 0)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return nil
+	case errors.Is(err, unix.ENODATA):
+		err = unix.Fremovexattr(int(f.Fd()), accessList)
+		if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) {
+			return nil
+		}
+	}
+	return err
 }

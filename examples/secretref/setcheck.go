@@ -15,6 +15,9 @@ import (
 // returns an error if the file is to be left alone.
 func (j *amendment) check(ctx context.Context) error {
 	secret, doubts, err := j.resolveNew(ctx)
+	if err == nil && secret != nil && j.change.Class != "" {
+		j.old, j.known = *secret, true // unless compare finds another one
+	}
 	if err == nil && secret != nil && len(j.result.Lines) > 0 {
 		if doubt := j.compare(ctx, *secret); doubt != "" {
 			doubts = append(doubts, doubt)
@@ -28,6 +31,9 @@ func (j *amendment) check(ctx context.Context) error {
 		err = errors.New(strings.Join(doubts, "; ") + "; -force writes it all the same")
 	}
 	if j.dryRun && len(j.result.Lines) > 0 {
+		if err == nil {
+			j.remains()
+		}
 		j.showDifference()
 	}
 	if err != nil {
@@ -101,9 +107,12 @@ func (j *amendment) compare(ctx context.Context, secret secretref.Secret) (doubt
 	if j.change.Class == "" {
 		what = "the plaintext"
 	}
-	old, unknown := j.resolveOld(ctx)
+	old, unknown, err := j.resolveOld(ctx)
+	if unknown == "" {
+		j.old, j.known = old, true
+	}
 	switch {
-	case unknown != "" && j.change.Class == "" && !j.placeholder():
+	case unknown != "" && j.change.Class == "" && closed(err):
 		// Without its store is when a password is needed.
 		j.say("warning", "%s: whether %s is right is not known", unknown, what)
 		return ""
@@ -123,6 +132,12 @@ func (j *amendment) compare(ctx context.Context, secret secretref.Secret) (doubt
 	return text
 }
 
+// closed reports whether an error means that a store cannot be reached, or lets
+// nobody in.
+func closed(err error) bool {
+	return errors.Is(err, secretref.ErrUnavailable) || errors.Is(err, secretref.ErrUnauthenticated) || errors.Is(err, secretref.ErrDenied)
+}
+
 // placeholder reports whether the product keeps the old password elsewhere.
 func (j *amendment) placeholder() bool {
 	entry, _ := j.config.Get(j.change.Key)
@@ -131,23 +146,23 @@ func (j *amendment) placeholder() bool {
 }
 
 // resolveOld gets the password that the file has now, or says why nobody knows
-// it.
-func (j *amendment) resolveOld(ctx context.Context) (old secretref.Secret, unknown string) {
+// it, and where a store was asked, its error.
+func (j *amendment) resolveOld(ctx context.Context) (old secretref.Secret, unknown string, err error) {
 	item, ok := j.item(j.config)
 	switch {
 	case j.placeholder():
 		return old, fmt.Sprintf("the file has %s: the product has moved the password into a store of its own, where it cannot be read from here. "+
-			"Compare the secret with what the database takes; coordinates stay in the file as they are", coord.Placeholder)
+			"Compare the secret with what the database takes; coordinates stay in the file as they are", coord.Placeholder), nil
 	case !ok:
 		entry, _ := j.config.Get(j.change.Key)
-		return secretref.NewSecret(entry), ""
+		return secretref.NewSecret(entry), "", nil
 	case product.StoreOf(item.Class) == product.CustomStore:
 		// It is not named: where class and password are swapped it is the password.
-		return old, "the password that the file has now cannot be had: the class that the file names is none of the products' own and cannot be asked from here"
+		return old, "the password that the file has now cannot be had: the class that the file names is none of the products' own and cannot be asked from here", nil
 	}
 	settings, err := j.resolver.ResolveConfig(ctx, only(j.config, j.layout, item))
 	if err != nil {
-		return old, "the password that the file has now cannot be had: " + why(err)
+		return old, "the password that the file has now cannot be had: " + why(err), err
 	}
-	return settings.Secrets[item.Key], ""
+	return settings.Secrets[item.Key], "", nil
 }

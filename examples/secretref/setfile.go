@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -21,7 +21,12 @@ type target struct {
 	info fs.FileInfo
 	text []byte
 
-	release func()
+	release  func()
+	unlocked bool // it was to be locked, and could not be
+
+	// exchange swaps two files. Its error is errors.ErrUnsupported where that
+	// cannot be done in one step.
+	exchange func(a, b string) error
 
 	// before is told of each step that changes something, and can make it fail.
 	// Nil: nobody is.
@@ -35,11 +40,13 @@ func openTarget(path string, write bool) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &target{path: path, release: func() {}}
+	t := &target{path: path, release: func() {}, exchange: exchange}
 	if write {
-		if t.release, err = lockFile(path); err != nil {
+		var locked bool
+		if t.release, locked, err = lockFile(path); err != nil {
 			return nil, err
 		}
+		t.unlocked = !locked
 	}
 	if t.text, t.info, err = readWhole(path); err != nil {
 		t.release()
@@ -72,43 +79,25 @@ func (t *target) step(name string, do func() error) error {
 	return do()
 }
 
-// temporaryMark is in the names of files that are not finished.
-const temporaryMark = ".secretref-"
-
-// temporary makes a file beside the one it will become. Only we can open it.
-func temporary(dir, name string) (*os.File, error) {
-	sweep(dir, name)
-	return os.CreateTemp(dir, "."+name+temporaryMark+"*")
-}
-
-// sweep removes what killed runs have left behind, for it may hold a password.
-func sweep(dir, name string) {
-	left, _ := filepath.Glob(filepath.Join(globQuoted(dir), globQuoted("."+name+temporaryMark)+"*"))
-	for _, path := range left {
-		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > time.Hour {
-			_ = os.Remove(path)
-		}
-	}
-}
-
-func globQuoted(path string) string {
-	if filepath.Separator == '\\' { // Windows quotes nothing, and forbids * and ?
-		return path
-	}
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
-}
-
 // unchangedError is a failure after which the file is what it was.
 type unchangedError struct{ err error }
 
 func (e *unchangedError) Error() string { return e.err.Error() + "; nothing was changed" }
 func (e *unchangedError) Unwrap() error { return e.err }
 
+// replacement tells how a file was replaced.
+type replacement struct {
+	copied    string   // where is what the file was
+	lost      []string // its attributes that could not be kept
+	overtaken string   // where is what somebody else wrote while it was replaced
+	left      string   // what the file was, and could not be removed
+}
+
 // replace puts text in the place of what the file holds, which it first copies
 // into a directory. Whenever it ends, even by being killed, the file is either
-// what it was or all of text, with its owner and mode. It returns the path of
-// the copy, and what of the file's attributes could not be kept.
-func (t *target) replace(text []byte, backupDir string, now time.Time) (copied string, lost []string, err error) {
+// what it was or all of text, with its owner and mode. If there is a copy after
+// an error, the file was replaced.
+func (t *target) replace(text []byte, backupDir string, now time.Time) (r replacement, err error) {
 	done := false
 	defer func() {
 		if err != nil && !done {
@@ -122,7 +111,7 @@ func (t *target) replace(text []byte, backupDir string, now time.Time) (copied s
 		return err
 	})
 	if err != nil {
-		return "", nil, whyNotIn(dir, err)
+		return r, whyNotIn(dir, err)
 	}
 	defer func() {
 		_ = tmp.Close()
@@ -132,128 +121,127 @@ func (t *target) replace(text []byte, backupDir string, now time.Time) (copied s
 	}()
 	// Who may not give the file its owner finds out before there is a copy.
 	if err := t.step("chown", func() error { return keepOwner(tmp, t.info) }); err != nil {
-		return "", nil, err
+		return r, err
 	}
-	made, err := t.backup(backupDir, name, now)
+	made, err := t.backup(backupDir, name, t.text, now)
 	if err != nil {
-		return "", nil, err
+		return r, err
 	}
 	defer func() {
 		switch {
 		case done:
-		case t.unchanged() == nil: // the copy has what the file has
+		case t.unchanged(t.path) == nil: // the copy has what the file has
 			_ = os.Remove(made)
 		default:
 			err = fmt.Errorf("%w; %s has what the file was", err, made)
 		}
 	}()
+	var lost []string
+	var theirs []byte
 	for _, s := range []struct {
 		name string
 		do   func() error
 	}{
 		{"write", func() error { _, err := tmp.Write(text); return err }},
+		// The mode comes last, for it opens what an access control list allows,
+		// which may be the one of the directory.
+		{"attributes", func() (err error) { lost, err = keepAttributes(tmp, t.path); return err }},
 		{"chmod", func() error { return keepMode(tmp, t.info) }},
-		{"attributes", func() error { lost = keepAttributes(tmp, t.path); return nil }},
 		{"sync", tmp.Sync},
 		{"close", tmp.Close},
-		{"compare", t.unchanged},
-		{"rename", func() error { return os.Rename(tmp.Name(), t.path) }},
+		{"compare", func() error { return t.unchanged(t.path) }},
+		{"rename", func() (err error) { theirs, err = t.swap(tmp.Name()); return err }},
 	} {
 		if err := t.step(s.name, s.do); err != nil {
-			return "", nil, whyNotReplaced(t.path, err)
+			if s.name == "rename" {
+				err = whyNotReplaced(t.path, err)
+			}
+			return r, err
 		}
 	}
 	done = true
-	if err := t.step("sync directory", func() error { return private.SyncDir(t.path) }); err != nil {
-		return made, lost, fmt.Errorf("%s has its new content, but may lose it if the machine fails now: %w", t.path, err)
+	r.copied, r.lost = made, lost
+	if theirs != nil {
+		if r.overtaken, err = t.backup(backupDir, name, theirs, now); err != nil {
+			err = fmt.Errorf("somebody else wrote to %s while it was replaced, and that is lost: %w", t.path, err)
+		}
 	}
-	return made, lost, nil
+	synced := t.step("sync directory", func() error { return private.SyncDir(t.path) })
+	if synced != nil {
+		synced = fmt.Errorf("%s has its new content, but may lose it if the machine fails now; what it was is in %s: %w", t.path, made, synced)
+	}
+	// Where files were exchanged it is what the file was.
+	if removed := t.step("remove", func() error { return os.Remove(tmp.Name()) }); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
+		r.left = tmp.Name()
+	}
+	_ = private.SyncDir(t.path)
+	return r, errors.Join(err, synced)
 }
 
-// unchanged makes sure that the file is still the one that was read.
-func (t *target) unchanged() error {
-	text, info, err := readWhole(t.path)
+// unchanged makes sure that what is at path is still the file that was read.
+func (t *target) unchanged(path string) error {
+	info, err := os.Lstat(path)
 	if err != nil {
 		return err
 	}
-	if !os.SameFile(info, t.info) || !bytes.Equal(text, t.text) {
-		return errors.New("somebody else has changed it meanwhile: run this again")
+	changed := errors.New("somebody else has changed it meanwhile: run this again")
+	if !os.SameFile(info, t.info) {
+		return changed
 	}
-	return nil
+	text, _, err := readWhole(path)
+	if err == nil && !bytes.Equal(text, t.text) {
+		err = changed
+	}
+	return err
 }
 
-// backup copies what was read into a file of its own, which is there as a whole
-// or not at all, and reads it back.
-func (t *target) backup(dir, name string, now time.Time) (path string, err error) {
-	failed := func(err error) (string, error) {
-		return "", fmt.Errorf("the backup cannot be made: %w", err)
+// swap puts a file in the place of the target, whose own it leaves in the place
+// of that one or removes. If what it replaced is not what was read it undoes
+// this, or where it cannot, returns what somebody else wrote.
+func (t *target) swap(tmp string) (theirs []byte, err error) {
+	if release, _, err := lockFile(tmp); err == nil {
+		defer release() // from the exchange on it is what others would lock
 	}
-	err = t.step("backup directory", func() error {
-		err := os.MkdirAll(dir, 0o700)
-		_ = private.SyncDir(dir)
-		return err
-	})
+	err = t.exchange(tmp, t.path)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return t.overwrite(tmp)
+	}
 	if err != nil {
-		return failed(err)
+		return nil, err
 	}
-	var tmp *os.File
-	err = t.step("backup create", func() (err error) {
-		tmp, err = temporary(dir, name)
-		return err
-	})
-	if err != nil {
-		return failed(err)
+	changed := t.unchanged(tmp)
+	if changed == nil {
+		return nil, nil
 	}
-	defer func() {
-		_ = tmp.Close()
-		_ = os.Remove(tmp.Name())
-	}()
-	for _, s := range []struct {
-		name string
-		do   func() error
-	}{
-		{"backup write", func() error { _, err := tmp.Write(t.text); return err }},
-		{"backup sync", tmp.Sync},
-		{"backup close", tmp.Close},
-		{"backup name", func() (err error) { path, err = nameUniquely(tmp.Name(), filepath.Join(dir, name), now); return err }},
-		{"backup sync directory", func() error { return private.SyncDir(path) }},
-		{"backup read", func() error {
-			text, _, err := readWhole(path)
-			if err == nil && !bytes.Equal(text, t.text) {
-				err = errors.New("it does not hold what was written")
-			}
-			return err
-		}},
-	} {
-		if err := t.step(s.name, s.do); err != nil {
-			if path != "" {
-				_ = os.Remove(path)
-			}
-			return failed(err)
-		}
+	if t.exchange(tmp, t.path) != nil && os.Rename(tmp, t.path) != nil {
+		theirs, _, err = readWhole(tmp)
+		return theirs, err
 	}
-	return path, nil
+	return nil, changed
 }
 
-// nameUniquely gives a file the name base with a time, which no other has.
-func nameUniquely(from, base string, now time.Time) (string, error) {
-	for {
-		path := base + "." + now.UTC().Format("20060102T150405.000Z")
-		err := os.Link(from, path)
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			// Not every file system has links.
-			if _, err = os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-				return path, os.Rename(from, path)
-			}
-			if err == nil {
-				err = fs.ErrExist
-			}
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return path, err
-		}
-		now = now.Add(time.Millisecond)
+// overwrite is swap where files cannot be exchanged: it keeps hold of the old
+// one and looks at it again.
+func (t *target) overwrite(tmp string) (theirs []byte, err error) {
+	if runtime.GOOS == "windows" { // which replaces no file that is open
+		return nil, os.Rename(tmp, t.path)
 	}
+	old, err := os.Open(t.path)
+	if err != nil {
+		return nil, err
+	}
+	defer old.Close()
+	if err := t.unchanged(t.path); err != nil {
+		return nil, err
+	}
+	if err := t.step("overwrite", func() error { return os.Rename(tmp, t.path) }); err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(old)
+	if err != nil || bytes.Equal(text, t.text) {
+		return nil, nil
+	}
+	return text, nil
 }
 
 // whyNotIn says why a directory takes no file.
@@ -269,35 +257,8 @@ func whyNotReplaced(path string, err error) error {
 	if errors.Is(err, syscall.EBUSY) {
 		return fmt.Errorf("%s cannot be replaced, as it seems because it is mounted by itself: change it where it comes from, or mount its directory: %w", path, err)
 	}
+	if errors.Is(err, syscall.EPERM) {
+		return fmt.Errorf("%s cannot be replaced: is it immutable or append-only (lsattr shows it, chattr -i or -a takes it away)? %w", path, err)
+	}
 	return err
-}
-
-// inHome reports whether a directory is in that of the product whose file it
-// is.
-func inHome(dir, file string) bool {
-	home := filepath.Dir(file)
-	if name := filepath.Base(home); name == "shared" || name == "shared-home" {
-		home = filepath.Dir(home)
-	}
-	rel, err := filepath.Rel(realPath(home), realPath(dir))
-	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
-}
-
-// realPath resolves the symbolic links in a path of which a part need not be
-// there yet.
-func realPath(path string) string {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return path
-	}
-	for there, rest := path, ""; ; {
-		if real, err := filepath.EvalSymlinks(there); err == nil {
-			return filepath.Join(real, rest)
-		}
-		up := filepath.Dir(there)
-		if up == there {
-			return path
-		}
-		there, rest = up, filepath.Join(filepath.Base(there), rest)
-	}
 }

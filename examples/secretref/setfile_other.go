@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"io/fs"
 	"os"
 )
@@ -10,7 +11,7 @@ import (
 // Windows has no such locks, owners and modes: what is created in a directory
 // gets the directory's permissions.
 
-func lockFile(string) (release func(), err error) { return func() {}, nil }
+func lockFile(string) (release func(), locked bool, err error) { return func() {}, true, nil }
 
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
 
@@ -19,3 +20,7 @@ func keepMode(*os.File, fs.FileInfo) error { return nil }
 func links(fs.FileInfo) uint64 { return 1 }
 
 func replaceable(_, _ string, _ fs.FileInfo) error { return nil }
+
+func untilHangup(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}

@@ -45,7 +45,7 @@ func steps(t *testing.T) []string {
 		names = append(names, step)
 		return nil
 	}
-	_, _, err := file.replace([]byte(newText), backups, time.Now())
+	_, err := file.replace([]byte(newText), backups, time.Now())
 	require.NoError(t, err)
 	require.Contains(t, names, "rename")
 	return names
@@ -75,10 +75,10 @@ func namesIn(t *testing.T, dir string) []string {
 func TestAFileIsReplacedAfterItWasCopied(t *testing.T) {
 	file, backups := openedFile(t)
 	now := time.Date(2026, 11, 21, 17, 4, 5, 678_900_000, time.FixedZone("", 3600))
-	copied, lost, err := file.replace([]byte(newText), backups, now)
+	done, err := file.replace([]byte(newText), backups, now)
 	require.NoError(t, err)
-	assert.Empty(t, lost)
-	assert.Equal(t, filepath.Join(backups, "bitbucket.properties.20261121T160405.678Z"), copied)
+	copied := filepath.Join(backups, "bitbucket.properties.20261121T160405.678Z")
+	assert.Equal(t, replacement{copied: copied}, done)
 	assert.Equal(t, newText, content(t, file.path))
 	assert.Equal(t, oldText, content(t, copied))
 	assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)))
@@ -100,7 +100,7 @@ func TestBackupsOfOneMomentHaveNamesOfTheirOwn(t *testing.T) {
 	now := time.Now()
 	seen := map[string]bool{}
 	for range 3 {
-		path, err := file.backup(backups, "x", now)
+		path, err := file.backup(backups, "x", file.text, now)
 		require.NoError(t, err)
 		seen[path] = true
 		assert.Equal(t, oldText, content(t, path))
@@ -120,16 +120,28 @@ func TestAStepThatFailsLeavesTheFileAsItWas(t *testing.T) {
 				}
 				return nil
 			}
-			copied, _, err := file.replace([]byte(newText), backups, time.Now())
-			require.ErrorIs(t, err, broken)
-			assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)), "nothing is left behind")
-			unchanged, ok := errors.AsType[*unchangedError](err)
-			if name == all[len(all)-1] { // the file is replaced, and perhaps not for good
-				assert.False(t, ok)
+			done, err := file.replace([]byte(newText), backups, time.Now())
+			if slices.Index(all, name) > slices.Index(all, "rename") {
 				assert.Equal(t, newText, content(t, file.path))
-				assert.Equal(t, oldText, content(t, copied))
+				assert.Equal(t, oldText, content(t, done.copied))
+			}
+			switch name {
+			case "remove":
+				require.NoError(t, err)
+				assert.Contains(t, done.left, temporaryMark)
+				return
+			case "sync directory": // the file is replaced, and perhaps not for good
+				require.ErrorIs(t, err, broken)
+				require.ErrorContains(t, err, done.copied)
+				_, ok := errors.AsType[*unchangedError](err)
+				assert.False(t, ok)
+				assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)), "nothing is left behind")
 				return
 			}
+			require.ErrorIs(t, err, broken)
+			assert.Empty(t, done.copied)
+			assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)), "nothing is left behind")
+			unchanged, ok := errors.AsType[*unchangedError](err)
 			require.True(t, ok)
 			assert.Contains(t, unchanged.Error(), "nothing was changed")
 			assert.Equal(t, oldText, content(t, file.path))
@@ -139,21 +151,23 @@ func TestAStepThatFailsLeavesTheFileAsItWas(t *testing.T) {
 }
 
 func TestWhatMendsAFailureIsSaid(t *testing.T) {
-	for step, row := range map[string]struct {
+	for _, row := range []struct {
+		step string
 		err  error
 		says string
 	}{
-		"create": {&fs.PathError{Op: "open", Path: "x", Err: syscall.EROFS}, "must be writable"},
-		"rename": {&os.LinkError{Op: "rename", Err: syscall.EBUSY}, "mounted by itself"},
+		{"create", &fs.PathError{Op: "open", Path: "x", Err: syscall.EROFS}, "must be writable"},
+		{"rename", &os.LinkError{Op: "rename", Err: syscall.EBUSY}, "mounted by itself"},
+		{"rename", &os.LinkError{Op: "rename", Err: syscall.EPERM}, "immutable"},
 	} {
 		file, backups := openedFile(t)
 		file.before = func(s string) error {
-			if s == step {
+			if s == row.step {
 				return row.err
 			}
 			return nil
 		}
-		_, _, err := file.replace([]byte(newText), backups, time.Now())
+		_, err := file.replace([]byte(newText), backups, time.Now())
 		require.ErrorIs(t, err, row.err)
 		assert.ErrorContains(t, err, row.says)
 	}
@@ -175,7 +189,7 @@ func TestAFileThatSomebodyElseChangesIsLeftToThem(t *testing.T) {
 				}
 				return nil
 			}
-			_, _, err := file.replace([]byte(newText), backups, time.Now())
+			_, err := file.replace([]byte(newText), backups, time.Now())
 			kept := namesIn(t, backups)
 			require.Len(t, kept, 1, "nobody else may have a copy")
 			require.ErrorContains(t, err, kept[0])
@@ -188,22 +202,29 @@ func TestAFileThatSomebodyElseChangesIsLeftToThem(t *testing.T) {
 }
 
 func TestWhatAKilledRunLeftIsSweptUpLater(t *testing.T) {
-	file, backups := openedFile(t)
-	require.NoError(t, os.MkdirAll(backups, 0o700))
-	age := func(path string, d time.Duration) string {
-		require.NoError(t, os.WriteFile(path, []byte("canary"), 0o600))
-		require.NoError(t, os.Chtimes(path, time.Now().Add(-d), time.Now().Add(-d)))
-		return path
+	for name, given := range map[string]func(*world){"while there is something to write": plainWorld, "also when there is not": func(*world) {}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			given(w)
+			require.NoError(t, os.MkdirAll(w.path("backup"), 0o700))
+			for _, dir := range []string{"jira", "backup"} {
+				for name, age := range map[string]time.Duration{".dbconfig.xml.secretref-1": 2 * time.Hour, ".dbconfig.xml.secretref-2": time.Minute, ".other.secretref-3": 2 * time.Hour} {
+					w.write(dir+"/"+name, "canary")
+					require.NoError(t, os.Chtimes(w.path(dir+"/"+name), time.Now().Add(-age), time.Now().Add(-age)))
+				}
+			}
+			args := []string{"set", "-backup-dir", "DIR/backup", "DIR/jira", trackerSecret}
+			require.Equal(t, statusOK, w.do("", false, append([]string{"set", "-dry-run"}, args[1:]...)...).status)
+			require.Contains(t, namesIn(t, w.path("jira")), ".dbconfig.xml.secretref-1", "a dry run removes nothing")
+			got := w.do("", false, args...)
+			require.Equal(t, statusOK, got.status, got.err)
+			assert.Equal(t, []string{".dbconfig.xml.secretref-2", ".other.secretref-3", "dbconfig.xml"}, namesIn(t, w.path("jira")))
+			assert.NotContains(t, namesIn(t, w.path("backup")), ".dbconfig.xml.secretref-1")
+			for _, dir := range []string{"jira", "backup"} {
+				assert.Contains(t, got.out, w.path(dir+"/.dbconfig.xml.secretref-2")+" is of another run")
+			}
+		})
 	}
-	for _, dir := range []string{filepath.Dir(file.path), backups} {
-		age(filepath.Join(dir, ".bitbucket.properties.secretref-1"), 2*time.Hour)
-		age(filepath.Join(dir, ".bitbucket.properties.secretref-2"), time.Minute)
-		age(filepath.Join(dir, ".other.secretref-3"), 2*time.Hour)
-	}
-	_, _, err := file.replace([]byte(newText), backups, time.Now())
-	require.NoError(t, err)
-	assert.Equal(t, []string{".bitbucket.properties.secretref-2", ".other.secretref-3", "bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)))
-	assert.Len(t, namesIn(t, backups), 3)
 }
 
 func TestASymbolicLinkStaysOne(t *testing.T) {
@@ -271,6 +292,25 @@ func TestABackupInTheHomeDirectoryIsNoticed(t *testing.T) {
 	}
 	assert.True(t, inHome(filepath.Join(dir, "link", "backup"), file))
 	assert.True(t, inHome(filepath.Join(dir, "home", "backup"), filepath.Join(dir, "link", "dbconfig.xml")))
+}
+
+func TestTheHomeIsAlsoWhereALinkToTheFileIs(t *testing.T) {
+	w := newWorld(t)
+	plainWorld(w)
+	require.NoError(t, os.Mkdir(w.path("elsewhere"), 0o755))
+	require.NoError(t, os.Rename(w.path(jiraFile), w.path("elsewhere/dbconfig.xml")))
+	if err := os.Symlink("../elsewhere/dbconfig.xml", w.path(jiraFile)); err != nil {
+		t.Skip(err)
+	}
+	got := w.do("", false, "set", "-backup-dir", "DIR/jira/backup", "DIR/jira", trackerSecret)
+	require.Equal(t, statusOK, got.status, got.err)
+	assert.Contains(t, got.out, "the backup is in the product's home directory")
+}
+
+func TestOnlyABuildNumberIsPrinted(t *testing.T) {
+	assert.Equal(t, " (the file is of build 9012)", ofBuild(" 9012\n"))
+	assert.Empty(t, ofBuild("canary"))
+	assert.Empty(t, ofBuild(""))
 }
 
 func TestADryRunWritesNothing(t *testing.T) {

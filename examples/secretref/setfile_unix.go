@@ -3,25 +3,29 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
+	"runtime"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // lockFile keeps other runs of the command from a file until release is called.
-// A file system that has no locks is not asked for one.
-func lockFile(path string) (release func(), err error) {
-	f, err := os.Open(path)
+// Not every file system has locks.
+func lockFile(path string) (release func(), locked bool, err error) {
+	f, err := openToLock(path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if err := tryLock(f); err != nil {
+	if locked, err = tryLock(f); err != nil {
 		_ = f.Close()
-		return nil, err
+		return nil, false, err
 	}
 	// Who came first may have put another file there.
 	held, err := f.Stat()
@@ -33,9 +37,17 @@ func lockFile(path string) (release func(), err error) {
 	}
 	if err != nil {
 		_ = f.Close()
-		return nil, err
+		return nil, false, err
 	}
-	return func() { _ = f.Close() }, nil
+	return func() { _ = f.Close() }, locked, nil
+}
+
+// openToLock opens a file for writing if it can, which NFS wants for a lock.
+func openToLock(path string) (*os.File, error) {
+	if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
+		return f, nil
+	}
+	return os.Open(path)
 }
 
 // keepOwner gives f the owner and group of another file.
@@ -52,9 +64,18 @@ func keepOwner(f *os.File, of fs.FileInfo) error {
 		return nil
 	}
 	if err := f.Chown(int(want.Uid), int(want.Gid)); err != nil {
-		return fmt.Errorf("the file belongs to %s and group %d, and only that user or root can leave it so: run as one of them: %w", owner(of), want.Gid, err)
+		return fmt.Errorf("%s: %w", whyNotKept(os.Geteuid(), of, want.Gid), err)
 	}
 	return nil
+}
+
+// whyNotKept says why a process of a user cannot leave a file its owner and
+// group.
+func whyNotKept(uid int, of fs.FileInfo, gid uint32) string {
+	if stat, ok := of.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != uid {
+		return fmt.Sprintf("the file belongs to %s, and only that user or root can leave it so: run as one of them", owner(of))
+	}
+	return fmt.Sprintf("the file's group is %d, and only its members or root can leave it so: run as root, or make %s a member", gid, owner(of))
 }
 
 func keepMode(f *os.File, of fs.FileInfo) error {
@@ -76,8 +97,47 @@ func replaceable(path, dir string, info fs.FileInfo) error {
 	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
 		return whyNotIn(dir, &fs.PathError{Op: "access", Path: dir, Err: err})
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() != 0 && int(stat.Uid) != os.Geteuid() {
-		return fmt.Errorf("the file belongs to %s, and only that user or root can leave it so: run as one of them", owner(info))
+	in, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	groups, err := os.Getgroups()
+	if err != nil {
+		return err
+	}
+	if err := keepable(os.Geteuid(), append(groups, os.Getegid()), info, in); err != nil {
+		return err
+	}
+	file, ok1 := info.Sys().(*syscall.Stat_t)
+	beside, ok2 := in.Sys().(*syscall.Stat_t)
+	if ok1 && ok2 && file.Dev != beside.Dev {
+		return whyNotReplaced(path, syscall.EBUSY)
+	}
+	return fixed(path, dir)
+}
+
+// keepable reports why a process of a user with these groups could not leave a
+// file in a directory its owner and group.
+func keepable(uid int, gids []int, file, dir fs.FileInfo) error {
+	want, ok1 := file.Sys().(*syscall.Stat_t)
+	in, ok2 := dir.Sys().(*syscall.Stat_t)
+	if !ok1 || !ok2 || uid == 0 {
+		return nil
+	}
+	// New files have the directory's group with its bit, and on BSD always.
+	inherits := in.Gid == want.Gid && (dir.Mode()&fs.ModeSetgid != 0 || runtime.GOOS != "linux")
+	if int(want.Uid) != uid || !inherits && !slices.Contains(gids, int(want.Gid)) {
+		return errors.New(whyNotKept(uid, file, want.Gid))
 	}
 	return nil
+}
+
+// untilHangup ends ctx also when the terminal goes away, unless that is ignored,
+// as with nohup. A second hangup, which often follows, does no more than the
+// first.
+func untilHangup(ctx context.Context) (context.Context, context.CancelFunc) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return context.WithCancel(ctx)
+	}
+	return signal.NotifyContext(ctx, syscall.SIGHUP)
 }

@@ -32,8 +32,9 @@ func TestOwnerGroupAndModeStay(t *testing.T) {
 	file, err := openTarget(file.path, true)
 	require.NoError(t, err)
 	defer file.release()
-	copied, _, err := file.replace([]byte(newText), backups, time.Now())
+	done, err := file.replace([]byte(newText), backups, time.Now())
 	require.NoError(t, err)
+	copied := done.copied
 	for path, want := range map[string]string{file.path: "1234 4321 " + (0o644 | fs.ModeSetgid).String(), copied: fmt.Sprintf("%d %d -rw-------", os.Geteuid(), os.Getegid())} {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
@@ -51,7 +52,7 @@ func TestAFileOfSomebodyElseIsRefusedBeforeAnythingChanges(t *testing.T) {
 		return nil
 	}
 	file.before = denied
-	_, _, err := file.replace([]byte(newText), backups, time.Now())
+	_, err := file.replace([]byte(newText), backups, time.Now())
 	require.ErrorIs(t, err, fs.ErrPermission)
 	assert.Equal(t, oldText, content(t, file.path))
 	assert.NoDirExists(t, backups)
@@ -115,7 +116,7 @@ func TestVictimOfSet(t *testing.T) {
 		if round == 0 {
 			fmt.Println("ready")
 		}
-		_, _, err = file.replace([]byte(text), os.Getenv(victimBackups), time.Now())
+		_, err = file.replace([]byte(text), os.Getenv(victimBackups), time.Now())
 		require.NoError(t, err)
 		file.release()
 		if text = oldText; round%2 == 1 {
@@ -175,14 +176,23 @@ func TestAFileSurvivesAKillBeforeEveryStep(t *testing.T) {
 			require.Equal(t, newText, content(t, file.path), step)
 			require.NotEmpty(t, namesIn(t, backups))
 		}
+		// What the file was may still be there, until a later run removes it.
+		for _, name := range namesIn(t, filepath.Dir(file.path)) {
+			if path := filepath.Join(filepath.Dir(file.path), name); path != file.path {
+				long := time.Now().Add(-2 * time.Hour)
+				require.NoError(t, os.Chtimes(path, long, long))
+			}
+		}
 		renamed = renamed || step == "rename"
 
 		// What was left behind is in nobody's way.
 		again, err := openTarget(file.path, true)
 		require.NoError(t, err)
-		_, _, err = again.replace([]byte(newText), backups, time.Now())
+		_, err = again.replace([]byte(newText), backups, time.Now())
 		require.NoError(t, err)
 		again.release()
+		require.Empty(t, sweep(filepath.Dir(file.path), filepath.Base(file.path)))
+		require.Len(t, namesIn(t, filepath.Dir(file.path)), 1)
 	}
 	require.True(t, renamed)
 }

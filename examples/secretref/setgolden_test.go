@@ -37,6 +37,13 @@ func plainWorld(w *world) {
 	w.edit(codeFile, `{ENC}{"region":"ap-southeast-2","secretId":"code/search"}`, "canary-search")
 }
 
+// oldPasswords writes the tracker's password where it is easily overlooked.
+func oldPasswords(w *world) {
+	plainWorld(w)
+	w.edit(jiraFile, "    <password>canary-tracker", "    <!-- <password>canary-tracker</password> -->\n    <password>canary-tracker")
+	w.edit(jiraFile, "5432/tracker<", "5432/tracker?user=x&amp;password=canary%2Dtracker<")
+}
+
 var setGoldens = []golden{
 	{name: "set-jira", given: plainWorld, args: []string{"set", "-backup-dir", "DIR/backup", "DIR/jira", trackerSecret}},
 	{name: "set-confluence", given: plainWorld, args: []string{"set", "-backup-dir", "DIR/backup", "DIR/confluence", wikiSecret}},
@@ -100,8 +107,32 @@ var setGoldens = []golden{
 	{name: "set-back", stdin: "canary-tracker\n", args: []string{"set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/jira"}},
 	{name: "set-back-dry-run", stdin: "canary-code\n", args: []string{"set", "-dry-run", "-plaintext-from", "-", "DIR/bitbucket"}},
 	{name: "set-back-other-password", stdin: "canary\n", args: []string{"set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/jira"}, want: statusFailed},
-	{name: "set-back-without-store", stdin: "canary-tracker\n", args: []string{"set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/jira"},
+	{name: "set-back-without-store", stdin: "canary-wiki\n", args: []string{"set", "-timeout", "300ms", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/confluence"},
+		given: func(w *world) { w.edit(wikiFile, w.vault.URL(), "http://127.0.0.1:1") }},
+	{name: "set-back-denied", stdin: "canary-tracker\n", args: []string{"set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/jira"},
+		given: func(w *world) { w.aws.Deny("secretsmanager:GetSecretValue", "tracker/db") }},
+	{name: "set-back-unauthenticated", stdin: "canary-wiki\n", args: []string{"set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/confluence"},
+		given: func(w *world) { w.t.Setenv("SECRET_STORE_VAULT_TOKEN", "") }},
+	{name: "set-back-not-found", stdin: "canary-tracker\n", args: []string{"set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/jira"}, want: statusFailed,
 		given: func(w *world) { w.aws.DeleteSecret("ap-southeast-2", "tracker/db") }},
+	{name: "set-back-not-found-forced", stdin: "canary-tracker\n", args: []string{"set", "-force", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/jira"},
+		given: func(w *world) { w.aws.DeleteSecret("ap-southeast-2", "tracker/db") }},
+	{name: "set-back-from-custom-class", stdin: "canary-tracker\n", args: []string{"set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/jira"}, want: statusFailed,
+		given: func(w *world) { w.edit(jiraFile, "aws.AwsSecretsManagerStore", "own.Store") }},
+	{name: "set-back-from-placeholder", stdin: "canary-tracker\n", args: []string{"set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/jira"}, want: statusFailed,
+		given: password("{ATL_SECURED}")},
+	{name: "set-prefix-in-xml", args: []string{"set", "-dry-run", "DIR/jira", trackerSecret},
+		given: func(w *world) { w.edit(jiraFile, `<password>{`, `<password>{ENC}{`) }},
+	{name: "set-angle-form", args: []string{"set", "-dry-run", "DIR/jira", trackerSecret},
+		given: func(w *world) {
+			w.edit(jiraFile, trackerSecret, "&lt;ENC&gt;&lt;"+strings.Trim(trackerSecret, "{}")+"&gt;")
+		}},
+	{name: "set-class-wrong", args: []string{"set", "-dry-run", "DIR/confluence", wikiSecret},
+		given: func(w *world) { w.edit(wikiFile, "vault.VaultSecretStore", "aws.AwsSecretsManagerStore") }, want: statusFailed},
+	{name: "set-old-password-stands", args: []string{"set", "-backup-dir", "DIR/backup", "DIR/jira", trackerSecret}, given: oldPasswords},
+	{name: "set-old-password-dry-run", args: []string{"set", "-dry-run", "DIR/jira", trackerSecret}, given: oldPasswords},
+	{name: "set-already-old-password", args: []string{"set", "-backup-dir", "DIR/backup", "DIR/jira", trackerSecret},
+		given: func(w *world) { w.edit(jiraFile, "<password>", "<!-- canary-tracker --><password>") }},
 	{name: "set-back-empty", stdin: "\n", args: []string{"set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/jira"}, want: statusFailed},
 	{name: "set-back-to-a-reference", stdin: `{ENC}{"region":"canary"`, want: statusFailed,
 		args: []string{"set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/bitbucket"}},

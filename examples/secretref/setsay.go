@@ -13,8 +13,9 @@ import (
 // title is a product's name in a sentence.
 func title(p secretref.Product) string { return strings.ToUpper(string(p[:1])) + string(p[1:]) }
 
-// needs says which version of a product knows the class of a store.
-func needs(p secretref.Product, s product.Store) string {
+// needs says which version of a product knows the class of a store. Some have
+// their build number in the file.
+func needs(p secretref.Product, s product.Store, build string) string {
 	type pair struct {
 		product secretref.Product
 		store   product.Store
@@ -26,12 +27,22 @@ func needs(p secretref.Product, s product.Store) string {
 		{secretref.Jira, product.VaultStore}:     "9.13",
 	}[pair{p, s}]
 	switch {
+	case ok && p == secretref.Confluence:
+		return fmt.Sprintf("%s knows this class from %s on: make sure that no node is older", title(p), least) + ofBuild(build)
 	case ok:
 		return fmt.Sprintf("%s knows this class from %s on, which the file does not tell: make sure that no node is older", title(p), least)
 	case s == product.CustomStore:
 		return fmt.Sprintf("%s must have the class on its class path, on every node", title(p))
 	}
 	return fmt.Sprintf("look up in the guides whether your version of %s knows this class: older ones do not", title(p))
+}
+
+// ofBuild tells of a build number, if it is one.
+func ofBuild(text string) string {
+	if text = strings.TrimSpace(text); text == "" || strings.Trim(text, "0123456789") != "" {
+		return ""
+	}
+	return " (the file is of build " + text + ")"
 }
 
 // afterwards tells what a product does with a password in plain text.
@@ -93,7 +104,7 @@ func (j *amendment) masked(key, value string) string {
 	switch {
 	case coord.IsPlaceholder(value):
 		return coord.Placeholder
-	case err != nil || j.change.Class == "" && value == j.change.Value:
+	case err != nil:
 		return mask
 	}
 	text := ref.String()

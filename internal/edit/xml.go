@@ -51,8 +51,6 @@ func spliceXML(text []byte, p *plan, tidy bool) ([]replacement, error) {
 // the element stays.
 func setText(doc *xmltext.Document, at xmltext.Place, value []byte) []replacement {
 	switch {
-	case at.Empty && len(value) == 0:
-		return nil
 	case at.Empty:
 		return []replacement{{at.Open, at.Content, slices.Concat(doc.Markup(">"), value, doc.Markup("</"+at.Tag+">"))}}
 	case at.Text == nil:

@@ -77,6 +77,10 @@ func (p *parser) sawEnd(e *Element, closing int) {
 	}
 }
 
+// Text returns the document without its declaration, markup included, in UTF-8
+// and with every line end a line feed, and the number of its first line.
+func (d *Document) Text() (line int, text string) { return d.decoded.line, d.decoded.text }
+
 // Place returns where an element of the document stands. It costs a pass over
 // the document.
 func (d *Document) Place(e *Element) Place {

@@ -44,8 +44,8 @@ const maxDepth = 1000
 //
 // The error is of kind [fault.Syntax], or [fault.Unsupported] for another
 // encoding or version and for a DOCTYPE that says more than a name. It holds
-// the line. Elements may be nested 1000 deep. Time and memory are linear in len(b); bounding that is up to the
-// caller.
+// the line. Elements may be nested 1000 deep. Time and memory are linear in
+// len(b); bounding that is up to the caller.
 func Parse(b []byte) (*Element, error) {
 	d, err := decode(b)
 	if err != nil {
