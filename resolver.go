@@ -409,8 +409,9 @@ type Provider struct {
 	// Fetch returns the secret. Its errors are permanent unless they wrap
 	// ErrUnavailable; what they say is kept out of messages, and reachable with
 	// errors.As. An error with a method RetryAfter() time.Duration says how long
-	// the store wants to be left alone before the next attempt. It is called from several goroutines, and must return when ctx
-	// ends: Resolver.Close waits for it.
+	// the store wants to be left alone before the next attempt. It is called from
+	// several goroutines, and must return when ctx ends: Resolver.Close waits for
+	// it.
 	Fetch func(ctx context.Context, coordinates []byte) ([]byte, error)
 }
 

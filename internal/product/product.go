@@ -76,7 +76,7 @@ func Read(path string) (*File, error) {
 	if err != nil {
 		return &File{Path: path}, err
 	}
-	f, err := decode(filepath.Base(path), text)
+	f, err := Decode(filepath.Base(path), text)
 	if err != nil {
 		return &File{Path: path}, err
 	}
@@ -108,9 +108,9 @@ func find(home string) (string, error) {
 	return "", fault.New(fault.Unsupported, "the directory holds the files of more than one product: name one of %s", strings.Join(found, " and "))
 }
 
-// decode recognises a file by its content, and where that says nothing by its
-// name.
-func decode(name string, text []byte) (*File, error) {
+// Decode recognises a file by its content, and where that says nothing by its
+// base name. It does not look for a JNDI data source.
+func Decode(name string, text []byte) (*File, error) {
 	switch {
 	case strings.EqualFold(filepath.Ext(name), ".xml"), looksLikeXML(text):
 		return decodeXML(name, text)

@@ -41,7 +41,7 @@ func TestPathsThatWouldFillTheMemoryAreRefused(t *testing.T) {
 	deep := strings.Repeat("<a>", 900) + strings.Repeat("<b/>", 10_000) + strings.Repeat("</a>", 900)
 	name := strings.Repeat("n", 1<<20)
 	for _, body := range []string{deep, "<" + name + ">" + strings.Repeat("<b/>", 500_000) + "</" + name + ">"} {
-		_, err := decode("dbconfig.xml", []byte("<jira-database-config>"+body+"</jira-database-config>"))
+		_, err := Decode("dbconfig.xml", []byte("<jira-database-config>"+body+"</jira-database-config>"))
 		require.ErrorIs(t, err, fault.Unsupported)
 	}
 }
@@ -131,7 +131,7 @@ func FuzzDecode(f *testing.F) {
 			most += bytes.Count(text, []byte{end})
 		}
 		for _, name := range []string{"dbconfig.xml", "bitbucket.properties", "other"} {
-			file, err := decode(name, text)
+			file, err := Decode(name, text)
 			if err != nil {
 				e, ok := err.(*fault.Error)
 				require.True(t, ok)
