@@ -904,7 +904,7 @@ func (r *Resolver) plan(ctx context.Context, wants []want) plan {
 func (r *Resolver) all(ctx context.Context, wants []want, onlyAll bool) ([]Secret, []error) {
 	p := r.plan(ctx, wants)
 	if !malformed(wants) && !(onlyAll && errors.Join(p.errs...) != nil) {
-		for n, got := range r.pipeline.Resolve(ctx, p.refs, cache.Cached) {
+		for n, got := range r.pipeline.ResolveAll(ctx, p.refs, cache.Cached) {
 			i := p.at[n]
 			p.secrets[i], p.errs[i] = r.outcome(ctx, wants[i], got)
 		}

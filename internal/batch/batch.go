@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,10 +26,10 @@ type Result[V any] struct {
 // Batcher gathers the keys of its callers into calls. It is safe for
 // concurrent use.
 type Batcher[K comparable, V any] struct {
-	size   int
-	linger time.Duration
-	log    *slog.Logger
-	ask    func(ctx context.Context, keys []K) []Result[V]
+	size          int
+	quiet, linger time.Duration
+	log           *slog.Logger
+	ask           func(ctx context.Context, keys []K) []Result[V]
 
 	mu      sync.Mutex
 	next    *call[K, V]              // still gathers; nil: the next key begins a call
@@ -44,17 +45,19 @@ type call[K comparable, V any] struct {
 	waiters  int           // guarded by Batcher.mu
 	deadline time.Time     // guarded by Batcher.mu: the latest of its callers
 	endless  bool          // guarded by Batcher.mu: one of them has none
-	full     chan struct{} // closed when it has enough keys
+	parties  []*Party      // guarded by Batcher.mu: some of whom have come
+	ready    chan struct{} // closed when nobody else has to be waited for
 	done     chan struct{} // closed when results and err are set
 	results  []Result[V]
 	err      error // of all keys
 }
 
-// New returns a Batcher. A call goes out when it has size keys, or linger
-// after its first one came; it returns a result for each key, in order. Calls
-// do not wait for each other.
-func New[K comparable, V any](size int, linger time.Duration, log *slog.Logger, ask func(ctx context.Context, keys []K) []Result[V]) *Batcher[K, V] {
-	return &Batcher[K, V]{size: size, linger: linger, log: log, ask: ask, calls: map[*call[K, V]]struct{}{}}
+// New returns a Batcher. A call goes out when it has size keys; when all of the
+// parties of which one has come are complete, for which it waits no longer than
+// linger; or, without any, when no key has come for the time of quiet. It
+// returns a result for each key, in order. Calls do not wait for each other.
+func New[K comparable, V any](size int, quiet, linger time.Duration, log *slog.Logger, ask func(ctx context.Context, keys []K) []Result[V]) *Batcher[K, V] {
+	return &Batcher[K, V]{size: size, quiet: quiet, linger: linger, log: log, ask: ask, calls: map[*call[K, V]]struct{}{}}
 }
 
 // Do returns what a call brings for key, or leaves it when ctx ends. The call
@@ -63,10 +66,13 @@ func New[K comparable, V any](size int, linger time.Duration, log *slog.Logger, 
 // of one call share a result.
 func (b *Batcher[K, V]) Do(ctx context.Context, key K) (V, error) {
 	var none V
+	seat := seatOf(ctx)
+	defer seat.Leave()
 	if err := ctx.Err(); err != nil {
 		return none, gaveUp(err)
 	}
-	c, place := b.join(ctx, key)
+	c, place := b.join(ctx, key, seat)
+	seat.Leave()
 	if c == nil {
 		return none, closed()
 	}
@@ -85,7 +91,7 @@ func (b *Batcher[K, V]) Do(ctx context.Context, key K) (V, error) {
 }
 
 // join puts key into the call that gathers; nil: the Batcher is closed.
-func (b *Batcher[K, V]) join(ctx context.Context, key K) (c *call[K, V], place int) {
+func (b *Batcher[K, V]) join(ctx context.Context, key K, seat *Seat) (c *call[K, V], place int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -107,16 +113,42 @@ func (b *Batcher[K, V]) join(ctx context.Context, key K) (c *call[K, V], place i
 		c.places[key] = place
 		c.keys = append(c.keys, key)
 	}
+	b.expect(c, seat)
 	if len(c.keys) >= b.size {
-		b.next = nil
-		close(c.full)
+		b.release(c)
 	}
 	return c, place
 }
 
+// expect lets c wait for the party of a seat; the caller holds the lock.
+func (b *Batcher[K, V]) expect(c *call[K, V], seat *Seat) {
+	party := seat.of()
+	if party == nil || slices.Contains(c.parties, party) {
+		return
+	}
+	waits := party.whenHere(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !slices.ContainsFunc(c.parties, (*Party).waits) {
+			b.release(c)
+		}
+	})
+	if waits {
+		c.parties = append(c.parties, party)
+	}
+}
+
+// release lets c go out; the caller holds the lock.
+func (b *Batcher[K, V]) release(c *call[K, V]) {
+	if b.next == c {
+		b.next = nil
+		close(c.ready)
+	}
+}
+
 // begin starts a call that gathers; the caller holds the lock.
 func (b *Batcher[K, V]) begin(ctx context.Context) {
-	c := &call[K, V]{places: map[K]int{}, full: make(chan struct{}), done: make(chan struct{})}
+	c := &call[K, V]{places: map[K]int{}, ready: make(chan struct{}), done: make(chan struct{})}
 	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	b.next = c
 	b.calls[c] = struct{}{}
@@ -131,13 +163,7 @@ func (b *Batcher[K, V]) run(ctx context.Context, c *call[K, V]) {
 		b.mu.Unlock()
 		close(c.done)
 	}()
-	timer := time.NewTimer(b.linger)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.full:
-	case <-ctx.Done():
-	}
+	b.gather(ctx, c)
 	ctx, cancel := b.depart(ctx, c)
 	defer cancel()
 	if ctx.Err() != nil {
@@ -149,6 +175,37 @@ func (b *Batcher[K, V]) run(ctx context.Context, c *call[K, V]) {
 	if c.err == nil && len(c.results) != len(c.keys) {
 		c.err = fault.New(fault.Unavailable, "the call brought %d results for %d keys", len(c.results), len(c.keys)).Final()
 	}
+}
+
+// gather waits for those who come along.
+func (b *Batcher[K, V]) gather(ctx context.Context, c *call[K, V]) {
+	tick, last := time.NewTicker(b.quiet), time.NewTimer(b.linger)
+	defer tick.Stop()
+	defer last.Stop()
+	for before := 1; ; {
+		select {
+		case <-c.ready:
+			return
+		case <-ctx.Done():
+			return
+		case <-last.C:
+			return
+		case <-tick.C:
+			keys, parties := b.came(c)
+			if keys == before && !parties {
+				return
+			}
+			before = keys
+		}
+	}
+}
+
+// came returns how many keys have come, and whether there are parties among
+// them.
+func (b *Batcher[K, V]) came(c *call[K, V]) (keys int, parties bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(c.keys), len(c.parties) > 0
 }
 
 // depart ends the gathering. The call has the last deadline of its callers.

@@ -20,7 +20,10 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-const linger = time.Millisecond
+const (
+	pause  = time.Millisecond // without a key
+	linger = 20 * pause
+)
 
 var quiet = slog.New(slog.DiscardHandler)
 
@@ -57,14 +60,16 @@ func (s *shop) sell(ctx context.Context, keys []string) []batch.Result[string] {
 // within runs f in a bubble, over a Batcher of 3.
 func within(t *testing.T, s *shop, f func(t *testing.T, b *batch.Batcher[string, string])) {
 	synctest.Test(t, func(t *testing.T) {
-		b := batch.New(3, linger, quiet, s.sell)
+		b := batch.New(3, pause, linger, quiet, s.sell)
 		t.Cleanup(b.Close)
 		f(t, b)
 	})
 }
 
-func buys(t *testing.T, b *batch.Batcher[string, string], key string) {
-	got, err := b.Do(t.Context(), key)
+func buys(t *testing.T, b *batch.Batcher[string, string], key string) { buysAs(t, t.Context(), b, key) }
+
+func buysAs(t *testing.T, ctx context.Context, b *batch.Batcher[string, string], key string) {
+	got, err := b.Do(ctx, key)
 	require.NoError(t, err)
 	require.Equal(t, strings.ToUpper(key), got)
 }
@@ -83,17 +88,109 @@ func TestAFullCallGoesOutAtOnce(t *testing.T) {
 	})
 }
 
-func TestACallWaitsForOthersFromItsFirstKeyOn(t *testing.T) {
+func TestACallWaitsUntilNobodyComesAlong(t *testing.T) {
 	s := &shop{}
 	within(t, s, func(t *testing.T, b *batch.Batcher[string, string]) {
 		start := time.Now()
 		var callers sync.WaitGroup
-		callers.Go(func() { buys(t, b, "a"); require.Equal(t, linger, time.Since(start)) })
-		time.Sleep(linger * 3 / 4)
-		callers.Go(func() { buys(t, b, "b"); require.Equal(t, linger, time.Since(start)) })
+		callers.Go(func() { buys(t, b, "a"); require.Equal(t, 2*pause, time.Since(start)) })
+		time.Sleep(pause * 3 / 4)
+		callers.Go(func() { buys(t, b, "b"); require.Equal(t, 2*pause, time.Since(start)) })
 		callers.Wait()
 		buys(t, b, "c")
+		require.Equal(t, 3*pause, time.Since(start))
 		require.Equal(t, [][]string{{"a", "b"}, {"c"}}, s.calls)
+	})
+}
+
+// seated is a context for each of a party of n.
+func seated(t *testing.T, n int) (seats []*batch.Seat, each []context.Context) {
+	var party batch.Party
+	for range n {
+		seat := party.Seat()
+		seats, each = append(seats, seat), append(each, batch.WithSeat(t.Context(), seat))
+	}
+	return seats, each
+}
+
+func TestACallWaitsForAPartyAndForNobodyElse(t *testing.T) {
+	for name, last := range map[string]func(context.Context, *batch.Batcher[string, string], *batch.Seat){
+		"who comes": func(ctx context.Context, b *batch.Batcher[string, string], _ *batch.Seat) {
+			_, _ = b.Do(ctx, "c")
+		},
+		"who does not come": func(_ context.Context, _ *batch.Batcher[string, string], seat *batch.Seat) {
+			seat.Leave()
+			seat.Leave()
+		},
+		"who comes too late": func(ctx context.Context, b *batch.Batcher[string, string], _ *batch.Seat) {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			_, _ = b.Do(ctx, "c")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &shop{}
+			synctest.Test(t, func(t *testing.T) {
+				b := batch.New(5, pause, linger, quiet, s.sell)
+				defer b.Close()
+				seats, each := seated(t, 3)
+				start := time.Now()
+				var callers sync.WaitGroup
+				callers.Go(func() { _, err := b.Do(t.Context(), "alone"); require.NoError(t, err) })
+				for i, key := range []string{"a", "b"} {
+					callers.Go(func() {
+						_, err := b.Do(each[i], key)
+						require.NoError(t, err)
+						require.Equal(t, 10*pause, time.Since(start))
+					})
+				}
+				time.Sleep(10 * pause)
+				last(each[2], b, seats[2])
+				callers.Wait()
+				require.Len(t, s.calls, 1)
+				require.Subset(t, s.calls[0], []string{"a", "b", "alone"})
+				require.Equal(t, 10*pause, time.Since(start))
+			})
+		})
+	}
+}
+
+func TestACallWaitsForAllPartiesButNotForEver(t *testing.T) {
+	s := &shop{}
+	synctest.Test(t, func(t *testing.T) {
+		b := batch.New(5, pause, linger, quiet, s.sell)
+		defer b.Close()
+		_, lost := seated(t, 2)
+		_, here := seated(t, 1)
+		start := time.Now()
+		var callers sync.WaitGroup
+		for i, ctx := range []context.Context{lost[0], here[0]} {
+			callers.Go(func() { buysAs(t, ctx, b, fmt.Sprint(i)); require.Equal(t, linger, time.Since(start)) })
+			synctest.Wait() // in this order
+		}
+		callers.Wait()
+		require.Equal(t, [][]string{{"0", "1"}}, s.calls)
+
+		buysAs(t, lost[0], b, "again")
+		require.Equal(t, linger+pause, time.Since(start), "who has been waited for comes alone")
+	})
+}
+
+func TestAFullCallWaitsForNoParty(t *testing.T) {
+	s := &shop{}
+	within(t, s, func(t *testing.T, b *batch.Batcher[string, string]) {
+		seats, each := seated(t, 8)
+		start := time.Now()
+		var callers sync.WaitGroup
+		for i, ctx := range each[:7] {
+			callers.Go(func() { buysAs(t, ctx, b, fmt.Sprint(i)) })
+		}
+		synctest.Wait()
+		require.Len(t, s.calls, 2, "of three, while the seventh waits for the eighth")
+		seats[7].Leave()
+		callers.Wait()
+		require.Zero(t, time.Since(start))
+		require.Len(t, s.calls, 3)
 	})
 }
 
@@ -106,7 +203,7 @@ func TestManyKeysAreManyCallsSideBySide(t *testing.T) {
 			callers.Go(func() { buys(t, b, fmt.Sprint("key", i)) })
 		}
 		callers.Wait()
-		require.Equal(t, time.Second+linger, time.Since(start))
+		require.Equal(t, time.Second+pause, time.Since(start))
 		require.Len(t, s.calls, 34)
 	})
 }
@@ -128,7 +225,7 @@ func TestACallAsksForAKeyOnce(t *testing.T) {
 func TestEachCallerHasTheResultOfItsKey(t *testing.T) {
 	bad := errors.New("bad")
 	synctest.Test(t, func(t *testing.T) {
-		b := batch.New(2, linger, quiet, func(_ context.Context, keys []string) []batch.Result[string] {
+		b := batch.New(2, pause, linger, quiet, func(_ context.Context, keys []string) []batch.Result[string] {
 			results := make([]batch.Result[string], len(keys))
 			for i, key := range keys {
 				if results[i].Value = key; key == "bad" {
@@ -170,7 +267,7 @@ func TestOneCallersEndDoesNotFailTheOthers(t *testing.T) {
 
 func TestACallEndsWhenAllHaveLeft(t *testing.T) {
 	for name, limit := range map[string]time.Duration{
-		"without deadlines": 0, "before their deadlines": time.Minute, "just before": time.Second + linger,
+		"without deadlines": 0, "before their deadlines": time.Minute, "just before": time.Second + pause,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &shop{takes: time.Hour}
@@ -204,7 +301,7 @@ func TestACallHasTheLastDeadlineOfItsCallersWhoLearnFromIt(t *testing.T) {
 	within(t, s, func(t *testing.T, b *batch.Batcher[string, string]) {
 		start := time.Now()
 		var callers sync.WaitGroup
-		for i, limit := range []time.Duration{time.Second, time.Second + linger, time.Second / 2} {
+		for i, limit := range []time.Duration{time.Second, time.Second + pause, time.Second / 2} {
 			callers.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), limit)
 				defer cancel()
@@ -215,7 +312,7 @@ func TestACallHasTheLastDeadlineOfItsCallersWhoLearnFromIt(t *testing.T) {
 					require.Equal(t, limit, time.Since(start), "nothing is known by then")
 				} else {
 					require.ErrorContains(t, err, "the shop is closed")
-					require.Equal(t, time.Second+linger, time.Since(start))
+					require.Equal(t, time.Second+pause, time.Since(start))
 				}
 			})
 			synctest.Wait() // in this order
@@ -228,7 +325,7 @@ func TestACallHasTheLastDeadlineOfItsCallersWhoLearnFromIt(t *testing.T) {
 func TestACallThatIgnoresItsEndHoldsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		b := batch.New(3, linger, quiet, func(context.Context, []string) []batch.Result[string] {
+		b := batch.New(3, pause, linger, quiet, func(context.Context, []string) []batch.Result[string] {
 			time.Sleep(time.Hour)
 			return nil
 		})
@@ -247,11 +344,11 @@ func TestACallThatAllHaveLeftIsNotMadeNorJoined(t *testing.T) {
 	within(t, s, func(t *testing.T, b *batch.Batcher[string, string]) {
 		for _, limit := range []func(context.Context) (context.Context, context.CancelFunc){
 			func(ctx context.Context) (context.Context, context.CancelFunc) {
-				return context.WithTimeout(ctx, linger/4)
+				return context.WithTimeout(ctx, pause/4)
 			},
 			func(ctx context.Context) (context.Context, context.CancelFunc) {
 				ctx, cancel := context.WithCancel(ctx)
-				time.AfterFunc(linger/4, cancel)
+				time.AfterFunc(pause/4, cancel)
 				return ctx, cancel
 			},
 		} {
@@ -279,7 +376,7 @@ type valueKey struct{}
 
 func TestACallKeepsTheValuesOfWhoBeganIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := batch.New(3, linger, quiet, func(ctx context.Context, _ []string) []batch.Result[any] {
+		b := batch.New(3, pause, linger, quiet, func(ctx context.Context, _ []string) []batch.Result[any] {
 			return []batch.Result[any]{{Value: ctx.Value(valueKey{})}}
 		})
 		defer b.Close()
@@ -295,7 +392,7 @@ func TestCloseEndsCallsAndRefusesNewOnes(t *testing.T) {
 		start := time.Now()
 		var callers sync.WaitGroup
 		callers.Go(func() { _, err := b.Do(t.Context(), "a"); require.ErrorIs(t, err, context.Canceled) })
-		time.Sleep(2 * linger)
+		time.Sleep(2 * pause)
 		callers.Go(func() {
 			_, err := b.Do(t.Context(), "b") // not asked for yet
 			require.ErrorIs(t, err, fault.Unavailable)
@@ -308,7 +405,7 @@ func TestCloseEndsCallsAndRefusesNewOnes(t *testing.T) {
 		require.ErrorIs(t, err, fault.Unavailable)
 		require.ErrorContains(t, err, "closed")
 		require.Equal(t, [][]string{{"a"}}, s.calls)
-		require.Equal(t, 2*linger, time.Since(start))
+		require.Equal(t, 2*pause, time.Since(start))
 		b.Close()
 	})
 }
@@ -316,7 +413,7 @@ func TestCloseEndsCallsAndRefusesNewOnes(t *testing.T) {
 func TestCloseWaitsForCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := false
-		b := batch.New(1, linger, quiet, func(ctx context.Context, _ []string) []batch.Result[string] {
+		b := batch.New(1, pause, linger, quiet, func(ctx context.Context, _ []string) []batch.Result[string] {
 			<-ctx.Done()
 			time.Sleep(time.Second)
 			ended = true
@@ -353,7 +450,7 @@ func TestAPanicBecomesAnErrorThatQuotesNothing(t *testing.T) {
 func failsForAll(t *testing.T, call func(context.Context, []string) []batch.Result[string]) string {
 	var said bytes.Buffer
 	synctest.Test(t, func(t *testing.T) {
-		b := batch.New(2, linger, slog.New(slog.NewTextHandler(&said, nil)), call)
+		b := batch.New(2, pause, linger, slog.New(slog.NewTextHandler(&said, nil)), call)
 		defer b.Close()
 		var callers sync.WaitGroup
 		errs := make([]error, 2)

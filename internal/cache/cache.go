@@ -173,6 +173,9 @@ type Waiter[K comparable, V any] struct {
 	keeps  bool
 }
 
+// Departs reports whether a fetch began with this Waiter.
+func (w Waiter[K, V]) Departs() bool { return w.flies && w.flight.Departs() }
+
 // Mode is how new a value has to be.
 type Mode int
 

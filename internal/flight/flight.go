@@ -49,7 +49,12 @@ type Waiter[K comparable, V any] struct {
 	group *Group[K, V]
 	key   K
 	call  *call[V] // nil: the group is closed
+
+	departs bool
 }
+
+// Departs reports whether the flight began with this Waiter.
+func (w Waiter[K, V]) Departs() bool { return w.departs }
 
 // Join gets on the flight for key, which starts if there is none. The flight
 // keeps the values of the context that started it, not its end. Every Waiter
@@ -61,12 +66,13 @@ func (g *Group[K, V]) Join(ctx context.Context, key K, run Run[V]) Waiter[K, V] 
 		return Waiter[K, V]{group: g}
 	}
 	c := g.calls[key]
-	if c == nil {
+	departs := c == nil
+	if departs {
 		c = g.prepare(ctx, key, run)
 		g.begin(key, c)
 	}
 	c.waiters++
-	return Waiter[K, V]{group: g, key: key, call: c}
+	return Waiter[K, V]{group: g, key: key, call: c, departs: departs}
 }
 
 // JoinNext is Join for a caller to whom what is already under way is too old:
@@ -79,8 +85,9 @@ func (g *Group[K, V]) JoinNext(ctx context.Context, key K, run Run[V]) Waiter[K,
 		return Waiter[K, V]{group: g}
 	}
 	c := g.calls[key]
+	departs := c == nil
 	switch {
-	case c == nil:
+	case departs:
 		c = g.prepare(ctx, key, run)
 		g.begin(key, c)
 	case c.next == nil:
@@ -90,7 +97,7 @@ func (g *Group[K, V]) JoinNext(ctx context.Context, key K, run Run[V]) Waiter[K,
 		c = c.next
 	}
 	c.waiters++
-	return Waiter[K, V]{group: g, key: key, call: c}
+	return Waiter[K, V]{group: g, key: key, call: c, departs: departs}
 }
 
 // prepare makes a call that has not begun.

@@ -15,10 +15,13 @@ const (
 	// perBatch is how many groups one call may bring.
 	perBatch = 20
 
-	// linger is how long a call that is not full waits for groups to come along:
-	// those of one ResolveAll come within microseconds, unless the machine is
-	// busy.
-	linger = 3 * time.Millisecond
+	// quiet is how long a call that is not full waits for groups of other callers
+	// to come along, after each that did.
+	quiet = time.Millisecond
+
+	// linger is how long a call waits for the others of one caller at most. They
+	// come within microseconds, unless the machine is busy.
+	linger = 50 * time.Millisecond
 )
 
 // lane is what the groups of one call have in common.
@@ -58,7 +61,7 @@ func (b *batches) lane(l lane) *batch.Batcher[coord.Group, tried] {
 	defer b.mu.Unlock()
 	open := b.open[l]
 	if open == nil {
-		open = batch.New(perBatch, linger, b.log, func(ctx context.Context, groups []coord.Group) []batch.Result[tried] {
+		open = batch.New(perBatch, quiet, linger, b.log, func(ctx context.Context, groups []coord.Group) []batch.Result[tried] {
 			return b.call(ctx, groups, l.once)
 		})
 		b.open[l] = open

@@ -18,6 +18,8 @@ import (
 	"github.com/seed74218947/secretref/internal/pipeline"
 )
 
+const takes = 5 * time.Millisecond
+
 // store answers batches with the names of the secrets, unless told otherwise.
 type store struct {
 	mu     sync.Mutex
@@ -41,7 +43,7 @@ func (s *store) FetchBatch(ctx context.Context, groups []coord.Group) []batch.Re
 	}
 	s.mu.Unlock()
 	select {
-	case <-time.After(5 * time.Millisecond):
+	case <-time.After(takes):
 	case <-ctx.Done():
 	}
 	return results
@@ -68,8 +70,58 @@ func TestBatchesAreOfTwentyAndOfOneRegion(t *testing.T) {
 			require.NoError(t, got.Err)
 			require.Equal(t, "value of "+refs[i].SecretID, got.Text)
 		}
-		require.Less(t, time.Since(start), 20*time.Millisecond)
+		require.Equal(t, takes, time.Since(start), "who knows how many come waits for nobody else")
 		require.Len(t, s.calls, 6)
+
+		start = time.Now()
+		p.ResolveAll(t.Context(), refs[:1], cache.Cached)
+		require.Equal(t, takes, time.Since(start))
+		p.Resolve(t.Context(), refs[:1], cache.Cached)
+		require.Equal(t, 2*takes+time.Millisecond, time.Since(start), "others may come along")
+	})
+}
+
+func TestThoseWhoComeAloneShareACall(t *testing.T) {
+	s := &store{}
+	inBatches(t, s, 21, func(t *testing.T, p *pipeline.Pipeline, refs []coord.Reference) {
+		start := time.Now()
+		var all sync.WaitGroup
+		for _, ref := range refs {
+			all.Go(func() { require.NoError(t, p.Resolve(t.Context(), []coord.Reference{ref}, cache.Cached)[0].Err) })
+		}
+		all.Wait()
+		require.Less(t, time.Since(start), takes+3*time.Millisecond)
+		require.Len(t, s.calls, 2)
+	})
+}
+
+// One has to be fetched, one is on its way, one is for another store and one
+// begins when what is on its way is there: nobody waits for more than those who
+// may come.
+func TestACallDoesNotWaitForWhatIsNotFetchedWithIt(t *testing.T) {
+	s := &store{}
+	inBatches(t, s, 3, func(t *testing.T, p *pipeline.Pipeline, refs []coord.Reference) {
+		start := time.Now()
+		var all sync.WaitGroup
+		all.Go(func() { p.Resolve(t.Context(), refs[:2], cache.Cached) })
+		time.Sleep(takes / 5)
+		elsewhere := coord.Reference{Kind: coord.Vault, Mount: "secret", Path: "p", Key: "k"}
+		all.Go(func() {
+			got := p.Resolve(t.Context(), []coord.Reference{refs[0], refs[2], elsewhere}, cache.Cached)
+			require.NoError(t, got[0].Err)
+			require.NoError(t, got[1].Err)
+			require.ErrorIs(t, got[2].Err, fault.Unsupported)
+			require.Equal(t, takes/5+takes, time.Since(start))
+		})
+		synctest.Wait()
+		require.Len(t, s.calls, 2)
+		all.Go(func() {
+			p.Resolve(t.Context(), refs[:2], cache.Fresh)
+			require.GreaterOrEqual(t, time.Since(start), 2*takes)
+			require.Less(t, time.Since(start), 2*takes+3*time.Millisecond)
+		})
+		all.Wait()
+		require.Len(t, s.calls, 3)
 	})
 }
 

@@ -119,11 +119,21 @@ type Result struct {
 }
 
 // Resolve returns a result for each reference, in order. References into one
-// group see one version of it.
+// group see one version of it. One that comes alone waits a moment for those of
+// other callers, where a call may bring several groups.
 func (p *Pipeline) Resolve(ctx context.Context, refs []coord.Reference, mode cache.Mode) []Result {
+	return p.resolve(ctx, refs, mode, len(refs) > 1)
+}
+
+// ResolveAll is Resolve for a caller who has all the references there are.
+func (p *Pipeline) ResolveAll(ctx context.Context, refs []coord.Reference, mode cache.Mode) []Result {
+	return p.resolve(ctx, refs, mode, true)
+}
+
+func (p *Pipeline) resolve(ctx context.Context, refs []coord.Reference, mode cache.Mode, together bool) []Result {
 	results := make([]Result, len(refs))
 	groups, members := plan(refs)
-	for g, got := range p.fetch(ctx, groups, mode) {
+	for g, got := range p.fetch(ctx, groups, mode, together) {
 		for _, i := range members[g] {
 			if got.Version == nil {
 				results[i].Err = got.Err
@@ -156,17 +166,37 @@ func plan(refs []coord.Reference) (groups []coord.Group, members [][]int) {
 
 // fetch gets all groups side by side; callers who ask for the same group at
 // the same time share its flight.
-func (p *Pipeline) fetch(ctx context.Context, groups []coord.Group, mode cache.Mode) []cache.Got[Payload] {
+func (p *Pipeline) fetch(ctx context.Context, groups []coord.Group, mode cache.Mode, together bool) []cache.Got[Payload] {
 	out := make([]cache.Got[Payload], len(groups))
-	waiters := make([]cache.Waiter[coord.Group, Payload], len(groups))
-	for i, g := range groups {
-		waiters[i] = p.cache.Ask(ctx, g, mode)
-	}
-	for i, w := range waiters {
+	for i, w := range p.ask(ctx, groups, mode, together) {
 		out[i] = w.Wait(ctx)
 	}
 	return out
 }
+
+// ask starts what has to be fetched. Those who come together are a party, so
+// that the call that brings them waits for them and for nobody else.
+func (p *Pipeline) ask(ctx context.Context, groups []coord.Group, mode cache.Mode, together bool) []cache.Waiter[coord.Group, Payload] {
+	waiters := make([]cache.Waiter[coord.Group, Payload], len(groups))
+	if p.Batch == nil || !together {
+		for i, g := range groups {
+			waiters[i] = p.cache.Ask(ctx, g, mode)
+		}
+		return waiters
+	}
+	var party batch.Party
+	defer party.Seat().Leave()
+	for i, g := range groups {
+		seat := party.Seat()
+		waiters[i] = p.cache.Ask(batch.WithSeat(ctx, seat), g, mode)
+		if !p.inBatches(g) || !waiters[i].Departs() {
+			seat.Leave()
+		}
+	}
+	return waiters
+}
+
+func (p *Pipeline) inBatches(g coord.Group) bool { return g.Kind == coord.AWS && p.Batch != nil }
 
 // fly is one flight: all attempts to fetch one group.
 func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed func(error)) (Payload, error) {
@@ -208,7 +238,7 @@ type tried struct {
 
 // way returns how a group is fetched, once it is its turn.
 func (p *Pipeline) way(ctx context.Context, g coord.Group) (get func(ctx context.Context, once bool, failed func(error)) (tried, error), settle func(), err error) {
-	if g.Kind == coord.AWS && p.Batch != nil {
+	if p.inBatches(g) {
 		return func(ctx context.Context, once bool, failed func(error)) (tried, error) {
 			return p.batches.get(ctx, g, once, failed)
 		}, func() {}, nil
