@@ -156,11 +156,17 @@ func simulate(t *testing.T, aws *fakeaws.Server) *days {
 	return d
 }
 
-func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
+// writeJWT writes the token of a service account, which nobody has signed.
+func writeJWT(t *testing.T) string {
 	encode := base64.RawURLEncoding.EncodeToString
-	jwt := filepath.Join(t.TempDir(), "jwt")
-	require.NoError(t, os.WriteFile(jwt, []byte(encode([]byte(`{"alg":"RS256"}`))+"."+
+	path := filepath.Join(t.TempDir(), "jwt")
+	require.NoError(t, os.WriteFile(path, []byte(encode([]byte(`{"alg":"RS256"}`))+"."+
 		encode([]byte(`{"kubernetes.io":{"namespace":"prod","serviceaccount":{"name":"app","uid":"1"}}}`))+".x"), 0o600))
+	return path
+}
+
+func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
+	jwt := writeJWT(t)
 	amazon := awsFake(t)
 	given := awsGiven(amazon)
 	given.HTTPClient = sender(amazon.RoundTrip)
@@ -273,6 +279,114 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 		require.Less(t, d.store.called(), remoteSecrets*(periods+tries))
 		require.Less(t, logins, int(simulated/(30*time.Minute))+20+vaultSecrets*tries) // an outage fails logins in the place of reads
 	})
+}
+
+// What resolving costs does not depend on the machine: calls, and how many
+// round trips they take, by a clock that only the servers' latency moves.
+func TestWhatResolvingCosts(t *testing.T) {
+	const latency = 5 * time.Millisecond
+	amazon := awsFake(t)
+	given := awsGiven(amazon)
+	given.HTTPClient = sender(func(r *http.Request) (*http.Response, error) {
+		time.Sleep(latency)
+		return amazon.RoundTrip(r)
+	})
+	jwt := writeJWT(t)
+	regions := []string{"eu-west-1", "us-east-1", "ap-southeast-2"}
+	references := func(d *days, secrets, share, places int, auth secretref.VaultAuth) (refs []string) {
+		for i := range secrets * share {
+			n := i / share // of the secret
+			name, place := fmt.Sprint("app-", n), n%places
+			if d == nil || place < len(regions) && places > 1 {
+				amazon.PutSecret(regions[place], name, `{"password":"hunter2"}`)
+				refs = append(refs, secretref.AWSReference{Region: regions[place], SecretID: name, SecretPointer: "/password"}.String())
+				continue
+			}
+			d.vault.Put("secret", name, map[string]any{"password": "hunter2"})
+			refs = append(refs, secretref.VaultReference{Mount: "secret", Path: name, Key: "password",
+				Endpoint: fmt.Sprintf("https://vault-%d.example", place), AuthenticationType: auth}.String())
+		}
+		return refs
+	}
+	unplugged.NeedsRandom(t)
+	for _, c := range []struct {
+		name                   string
+		vault                  bool
+		secrets, share, places int
+		auth                   secretref.VaultAuth
+		batch                  bool
+		calls, rounds          int
+	}{
+		{name: "AWS, one", secrets: 1, share: 1, places: 1, calls: 1, rounds: 1},
+		{name: "AWS, one in a batch", secrets: 1, share: 1, places: 1, batch: true, calls: 1, rounds: 1},
+		{name: "AWS, 100 into one", secrets: 1, share: 100, places: 1, calls: 1, rounds: 1},
+		{name: "AWS, 100", secrets: 100, share: 1, places: 1, calls: 100, rounds: 2},
+		{name: "AWS, 100 in batches", secrets: 100, share: 1, places: 1, batch: true, calls: 5, rounds: 1},
+		{name: "AWS, 101 in batches", secrets: 101, share: 1, places: 1, batch: true, calls: 6, rounds: 1},
+		{name: "AWS, 1000 in batches", secrets: 1000, share: 1, places: 1, batch: true, calls: 50, rounds: 1},
+		{name: "Vault, one", vault: true, secrets: 1, share: 1, places: 1, calls: 1, rounds: 1},
+		{name: "Vault, 100 into one", vault: true, secrets: 1, share: 100, places: 1, calls: 1, rounds: 1},
+		{name: "Vault, 100", vault: true, secrets: 100, share: 1, places: 1, calls: 100, rounds: 2},
+		{name: "Vault, 100 with a login", vault: true, secrets: 100, share: 1, places: 1, auth: secretref.VaultKubernetes, calls: 101, rounds: 3},
+		{name: "both, 1000 into 250", vault: true, secrets: 250, share: 4, places: 5, calls: 250, rounds: 3},
+		{name: "both, 1000 into 250 in batches", vault: true, secrets: 250, share: 4, places: 5, batch: true, calls: 109, rounds: 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var d *days
+				var vault http.RoundTripper
+				opts := &secretref.Options{AWS: secretref.AWSOptions{Config: given, Batch: c.batch}}
+				if c.vault {
+					d = simulate(t, amazon)
+					vault, opts.Vault = d.vault, secretref.VaultOptions{Role: "app", JWTPath: jwt,
+						Token: func(context.Context) (string, error) { return d.vault.RootToken(), nil }}
+					d.vault.Latency(latency)
+				}
+				refs := references(d, c.secrets, c.share, c.places, c.auth)
+				costs := func(resolve func(*secretref.Resolver)) (calls int, took time.Duration) {
+					r := secretref.NewOver(vault, opts)
+					defer r.Close()
+					amazon.ResetCalls()
+					if c.vault {
+						d.vault.ResetCalls()
+					}
+					start := time.Now()
+					resolve(r)
+					took = time.Since(start)
+					resolve(r) // what is there costs nothing
+					require.Equal(t, took, time.Since(start))
+					calls = amazon.Calls()
+					if c.vault {
+						calls += d.vault.Calls()
+					}
+					return calls, took
+				}
+				calls, took := costs(func(r *secretref.Resolver) {
+					all, err := r.ResolveAll(t.Context(), refs...)
+					require.NoError(t, err)
+					for _, s := range all {
+						require.Equal(t, "hunter2", s.Reveal())
+					}
+				})
+				require.Equal(t, c.calls, calls)
+				require.Equal(t, time.Duration(c.rounds)*latency, took)
+
+				calls, took = costs(func(r *secretref.Resolver) {
+					var all sync.WaitGroup
+					for _, ref := range refs {
+						all.Go(func() {
+							s, err := r.Resolve(t.Context(), ref)
+							require.NoError(t, err)
+							require.Equal(t, "hunter2", s.Reveal())
+						})
+					}
+					all.Wait()
+				})
+				require.Equal(t, c.calls, calls, "from as many goroutines")
+				require.LessOrEqual(t, took, time.Duration(c.rounds)*latency+2*time.Millisecond)
+			})
+		})
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) {
