@@ -653,6 +653,25 @@ func makeKeyring(t testing.TB) *secretref.Keyring {
 	return k
 }
 
+func TestWhatIsKnownCostsNoMemory(t *testing.T) {
+	fake := secretref.NewFake()
+	fake.Set(awsRef, "hunter2")
+	r := secretref.New(&secretref.Options{Fake: fake})
+	defer r.Close()
+	h, err := r.Handle(t.Context(), awsRef)
+	require.NoError(t, err)
+	require.Equal(t, "hunter2", resolved(t, r, awsRef))
+	ctx, value := t.Context(), strings.Clone(awsRef) // as text that is read anew
+	var s secretref.Secret
+	require.Zero(t, testing.AllocsPerRun(100, func() { s, err = r.Resolve(ctx, value) }))
+	require.NoError(t, err)
+	require.Equal(t, "hunter2", s.Reveal())
+	s = secretref.Secret{}
+	require.Zero(t, testing.AllocsPerRun(100, func() { s = h.Value() }))
+	require.Equal(t, "hunter2", s.Reveal())
+	require.Equal(t, 1, fake.Calls())
+}
+
 func BenchmarkWarmResolve(b *testing.B) {
 	fake := secretref.NewFake()
 	fake.Set(awsRef, "hunter2")
