@@ -12,12 +12,13 @@ import (
 // that it can be in the bubble of a test.
 func NewOver(vault http.RoundTripper, opts *Options) *Resolver {
 	r := New(opts)
-	backends := r.backends(opts)
-	v := opts.Vault
-	backend := vaultkv.New(vaultkv.Settings{Token: v.Token, Role: v.Role, JWTPath: v.JWTPath, Timeout: opts.timeout(), Transport: vault},
-		&transport.Policy{Allow: opts.AllowEndpoint, Log: r.log}, r.log)
-	r.closers = append(r.closers, backend)
-	backends[coord.Vault] = backend
-	r.connect(opts, backends)
+	r.starting.Do(func() {
+		backends, closers := r.backends()
+		v := opts.Vault
+		backend := vaultkv.New(vaultkv.Settings{Token: v.Token, Role: v.Role, JWTPath: v.JWTPath, Timeout: opts.timeout(), Transport: vault},
+			&transport.Policy{Allow: opts.AllowEndpoint, Log: r.log}, r.log)
+		backends[coord.Vault] = backend
+		r.started = r.connect(backends, append(closers, backend))
+	})
 	return r
 }

@@ -157,12 +157,22 @@ func (r CustomReference) coord() coord.Reference {
 // the value, which may be a password.
 func Parse(value string) (Reference, error) {
 	var g coord.Grammar
-	r, err := g.Parse(value)
-	if err != nil {
-		return nil, &Error{Err: err}
-	}
-	return public(r), nil
+	return exported(g.Parse(value))
 }
+
+// exported returns what was parsed in its exported form.
+func exported(r coord.Reference, err error) (Reference, error) {
+	switch err {
+	case nil:
+		return public(r), nil
+	case fault.NotReference:
+		return nil, errPlaintext // most values are
+	}
+	return nil, &Error{Err: err}
+}
+
+// errPlaintext is what parsing says of plaintext.
+var errPlaintext = &Error{Err: fault.NotReference}
 
 // public returns the exported form of a reference.
 func public(r coord.Reference) Reference {
@@ -418,18 +428,25 @@ type Provider struct {
 // A Resolver resolves references. It is safe for concurrent use; make one and
 // keep it.
 type Resolver struct {
+	opts      Options
 	grammar   coord.Grammar
-	pipeline  *pipeline.Pipeline
-	closers   []interface{ Close() } // of backends that keep connections
 	providers map[string]Provider
-	strict    bool
 	sealed    sealedFiles
 	log       *slog.Logger
 
-	live    *live.Refresher
+	starting sync.Once
+	started  *engine // by whoever needs it first
+
 	written written
 	warm    sync.Map // of values of one reference: what they resolve to
 	warmed  atomic.Int32
+}
+
+// engine is what fetches, and keeps what it has fetched.
+type engine struct {
+	pipeline *pipeline.Pipeline
+	live     *live.Refresher
+	closers  []interface{ Close() } // of backends that keep connections
 }
 
 // warm is what a value resolves to as long as its life lasts.
@@ -448,19 +465,26 @@ func New(opts *Options) *Resolver {
 	if opts == nil {
 		opts = &Options{}
 	}
-	r := &Resolver{strict: opts.Strict, written: written{seed: maphash.MakeSeed()}, sealed: sealedFiles{os.Getenv}, log: opts.logger(), providers: map[string]Provider{}}
+	r := &Resolver{opts: *opts, written: written{seed: maphash.MakeSeed()}, sealed: sealedFiles{os.Getenv}, log: opts.logger()}
 	if opts.Fake != nil {
 		r.sealed.getenv = func(string) string { return "" }
 	}
 	for _, p := range opts.Providers {
 		r.add(p)
 	}
-	r.connect(opts, r.backends(opts))
 	return r
 }
 
-// connect puts the Resolver over backends.
-func (r *Resolver) connect(opts *Options, backends map[coord.Kind]pipeline.Backend) {
+// engine returns what fetches. It is made when it is first needed: who only
+// parses does not pay for it.
+func (r *Resolver) engine() *engine {
+	r.starting.Do(func() { r.started = r.connect(r.backends()) })
+	return r.started
+}
+
+// connect puts an engine over backends.
+func (r *Resolver) connect(backends map[coord.Kind]pipeline.Backend, closers []interface{ Close() }) *engine {
+	opts := &r.opts
 	s := pipeline.Settings{Timeout: opts.timeout(), TTL: cmp.Or(opts.TTL, defaultTTL), MaxStale: cmp.Or(opts.MaxStale, defaultMaxStale),
 		Log: r.log, OnFetch: forward(opts.OnFetch)}
 	if amazon, ok := backends[coord.AWS].(pipeline.BatchBackend); ok && opts.AWS.Batch {
@@ -469,12 +493,12 @@ func (r *Resolver) connect(opts *Options, backends map[coord.Kind]pipeline.Backe
 	if opts.LastKnown != nil {
 		s.Known = lastknown.New(reserved{opts.LastKnown}, opts.scope, r.log)
 	}
-	r.pipeline = pipeline.New(backends, s)
+	p := pipeline.New(backends, s)
 	every := s.TTL
 	if every < 0 {
 		every = defaultTTL
 	}
-	r.live = live.New(r.pipeline.Resolve, r.pipeline.Changed(), every)
+	return &engine{pipeline: p, live: live.New(p.Resolve, p.Changed(), every), closers: closers}
 }
 
 // add makes a provider known; what is wrong with it is a mistake in the
@@ -493,22 +517,26 @@ func (r *Resolver) add(p Provider) {
 	case slices.Contains(p.Fields, ""), len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, coord.Foreign):
 		panic("secretref: the Fields of a Provider must have a name that no built-in backend uses")
 	}
+	if r.providers == nil {
+		r.providers = map[string]Provider{}
+	}
 	r.providers[class] = p
 	r.grammar.Customs = append(r.grammar.Customs, coord.CustomFields{Class: class, Fields: slices.Clone(p.Fields)})
 }
 
-func (r *Resolver) backends(opts *Options) map[coord.Kind]pipeline.Backend {
+// backends returns where secrets come from, and what of it has to be closed.
+func (r *Resolver) backends() (backends map[coord.Kind]pipeline.Backend, closers []interface{ Close() }) {
+	opts := &r.opts
 	if opts.Fake != nil {
 		fake := fakeBackend{opts.Fake}
-		return map[coord.Kind]pipeline.Backend{coord.AWS: fake, coord.Vault: fake, coord.Keyring: fake, coord.Custom: custom(r.providers), coord.Sealed: r.sealed}
+		return map[coord.Kind]pipeline.Backend{coord.AWS: fake, coord.Vault: fake, coord.Keyring: fake, coord.Custom: custom(r.providers), coord.Sealed: r.sealed}, nil
 	}
 	policy := &transport.Policy{Allow: opts.AllowEndpoint, Log: r.log}
 	v := opts.Vault
 	amazon := awssm.New(opts.AWS.Config, policy, r.log)
 	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, RenewToken: v.RenewToken, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
 		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.log)
-	r.closers = []interface{ Close() }{amazon, vault}
-	backends := map[coord.Kind]pipeline.Backend{
+	backends = map[coord.Kind]pipeline.Backend{
 		coord.AWS:    amazon,
 		coord.Vault:  vault,
 		coord.Custom: custom(r.providers),
@@ -517,7 +545,7 @@ func (r *Resolver) backends(opts *Options) map[coord.Kind]pipeline.Backend {
 	if opts.Keyring != nil {
 		backends[coord.Keyring] = stored{opts.Keyring}
 	}
-	return backends
+	return backends, []interface{ Close() }{amazon, vault}
 }
 
 // forward gives events out in their exported form.
@@ -535,9 +563,10 @@ func forward(onFetch func(FetchEvent)) func(pipeline.Event) {
 // ErrUnavailable. Handles keep their values, which no longer change. It must
 // not be called from a Provider or OnFetch. It returns nil.
 func (r *Resolver) Close() error {
-	r.live.Close()
-	r.pipeline.Close()
-	for _, backend := range r.closers {
+	e := r.engine()
+	e.live.Close()
+	e.pipeline.Close()
+	for _, backend := range e.closers {
 		backend.Close()
 	}
 	return nil
@@ -545,11 +574,7 @@ func (r *Resolver) Close() error {
 
 // Parse is like the function [Parse] and knows the Resolver's Providers too.
 func (r *Resolver) Parse(value string) (Reference, error) {
-	ref, err := r.grammar.Parse(value)
-	if err != nil {
-		return nil, &Error{Err: err}
-	}
-	return public(ref), nil
+	return exported(r.grammar.Parse(value))
 }
 
 // Resolve returns the secret that value refers to, or value itself if it is
@@ -767,7 +792,7 @@ func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]S
 		}
 		return true, nil
 	}
-	value, err := live.Watch(ctx, r.live, p.refs, check, func(texts []string) T {
+	value, err := live.Watch(ctx, r.engine().live, p.refs, check, func(texts []string) T {
 		secrets := slices.Clone(p.secrets)
 		for n, text := range texts {
 			secrets[p.at[n]] = NewSecret(text)
@@ -848,7 +873,7 @@ func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
 		secrets, errs := r.all(ctx, []want{w}, false)
 		return secrets[0], errs[0]
 	}
-	got := r.pipeline.Resolve(ctx, []coord.Reference{w.ref}, cache.Cached)[0]
+	got := r.engine().pipeline.Resolve(ctx, []coord.Reference{w.ref}, cache.Cached)[0]
 	secret, err := r.outcome(ctx, w, got)
 	if err == nil && got.Stale == nil && got.Text != "" && w.value != "" {
 		r.remember(w.value, warm{secret, got.Version.Life})
@@ -904,7 +929,7 @@ func (r *Resolver) plan(ctx context.Context, wants []want) plan {
 func (r *Resolver) all(ctx context.Context, wants []want, onlyAll bool) ([]Secret, []error) {
 	p := r.plan(ctx, wants)
 	if !malformed(wants) && !(onlyAll && errors.Join(p.errs...) != nil) {
-		for n, got := range r.pipeline.ResolveAll(ctx, p.refs, cache.Cached) {
+		for n, got := range r.engine().pipeline.ResolveAll(ctx, p.refs, cache.Cached) {
 			i := p.at[n]
 			p.secrets[i], p.errs[i] = r.outcome(ctx, wants[i], got)
 		}
@@ -932,9 +957,9 @@ func malformed(wants []want) bool {
 // plaintext hands a value out as it is, unless Strict forbids it.
 func (r *Resolver) plaintext(ctx context.Context, w want) (Secret, error) {
 	switch {
-	case r.strict && w.value == "":
+	case r.opts.Strict && w.value == "":
 		return Secret{}, fault.New(fault.NotReference, "the value is empty: is a variable not set?")
-	case r.strict:
+	case r.opts.Strict:
 		return Secret{}, fault.New(fault.NotReference, "the value is plaintext, which Strict forbids")
 	case strings.TrimSpace(w.value) == "":
 		r.log.WarnContext(ctx, "the value is empty or blank: is a variable not set?", "source", w.source)
@@ -945,7 +970,7 @@ func (r *Resolver) plaintext(ctx context.Context, w want) (Secret, error) {
 // fetched hands out what a backend brought.
 func (r *Resolver) fetched(ctx context.Context, w want, text string) (Secret, error) {
 	if text == "" {
-		if r.strict {
+		if r.opts.Strict {
 			kind := fault.Pointer
 			if w.found != nil { // it stands in the file
 				kind = fault.NotReference
@@ -1402,7 +1427,7 @@ func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout produc
 	if url, _ := c.Get(layout.URL); url == "" {
 		return nil
 	}
-	if r.strict {
+	if r.opts.Strict {
 		return &Error{Source: c.Path, Err: fault.New(fault.NotReference, "%s is missing, which Strict forbids", layout.Password)}
 	}
 	r.log.WarnContext(ctx, "the file names a database and no password", "source", c.Path, "missing", layout.Password)

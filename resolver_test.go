@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -405,6 +406,69 @@ func TestNothingPrintsTheCauseOfAnError(t *testing.T) {
 	for _, e := range events {
 		requireSilent(t, e)
 	}
+}
+
+func TestParsingAllocatesNothingButTheReference(t *testing.T) {
+	const boxed = 1 // a Reference is an interface, and what it holds is on the heap
+	for name, c := range map[string]struct {
+		value  string
+		allocs float64
+	}{
+		"plaintext":                     {"hunter2", 0},
+		"plaintext in capital letters":  {"Xy7$kQ-Wz!9", 0},
+		"plaintext with a colon":        {"Xy7:kQ=Wz!9", 0},
+		"plaintext with a brace":        {"{x9!", 0},
+		"plaintext that is JSON":        {`{"Key":"V","User":"Admin"}`, 0},
+		"plaintext that is a URL":       {"jdbc:postgresql://db.example.com/jira?user=x&password=Y", 0},
+		"nothing":                       {"", 0},
+		"AWS":                           {awsRef, boxed},
+		"AWS without a prefix":          {strings.TrimPrefix(awsRef, "{ENC}"), boxed},
+		"AWS with white space":          {" " + awsRef + "\n", boxed},
+		"Vault":                         {vaultRef, boxed},
+		"Vault with a port and a path":  {`{ENC}{"mount":"a","path":"b/c","key":"d","endpoint":"http://127.0.0.1:8200/base/","authenticationType":"KUBERNETES"}`, boxed},
+		"keyring":                       {`{ENC}{"keyring":"jdbc-password"}`, boxed},
+		"a name with an escape":         {`{ENC}{"keyring":"a\nb"}`, boxed + 1},                          // the name cannot be a part of the value
+		"an endpoint of another script": {strings.Replace(vaultRef, "vault.", "gewölbe.", 1), boxed + 1}, // net/url makes a URL to look at
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := testing.AllocsPerRun(100, func() { _, _ = secretref.Parse(c.value) })
+			require.Equal(t, c.allocs, got)
+		})
+	}
+}
+
+func TestAResolverThatIsNotUsedIsTwoObjects(t *testing.T) {
+	var r *secretref.Resolver
+	got := testing.AllocsPerRun(100, func() { r = secretref.New(nil) })
+	require.Equal(t, 2.0, got, "itself, and a log that discards")
+	require.NoError(t, r.Close())
+}
+
+// The testing package notes which variables and files a program looks at.
+func TestNewAndParsingAskNothingOfTheSystem(t *testing.T) {
+	const child, begin, end = "SECRETREF_TEST_CHILD", "SECRETREF_TEST_BEGIN", "SECRETREF_TEST_END"
+	if os.Getenv(child) == "" {
+		log := filepath.Join(t.TempDir(), "log")
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.testlogfile="+log)
+		cmd.Env = append(os.Environ(), child+"=1")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		asked, err := os.ReadFile(log)
+		require.NoError(t, err)
+		require.Contains(t, string(asked), "getenv "+begin+"\ngetenv "+end+"\n")
+		return
+	}
+	before := runtime.NumGoroutine()
+	os.Getenv(begin)
+	for _, opts := range []*secretref.Options{nil, {TTL: time.Hour, Strict: true, AWS: secretref.AWSOptions{Batch: true}}, {Fake: secretref.NewFake()}} {
+		r := secretref.New(opts)
+		for _, value := range []string{"hunter2", awsRef, vaultRef, `{ENC}{"keyring":"x"}`, `{"Region":"x"}`, ""} {
+			_, _ = r.Parse(value)
+			_, _ = secretref.Parse(value)
+		}
+	}
+	os.Getenv(end)
+	require.Equal(t, before, runtime.NumGoroutine())
 }
 
 func TestAReferenceMadeByHandThatIsRefusedIsNotPrinted(t *testing.T) {

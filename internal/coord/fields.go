@@ -27,27 +27,26 @@ const (
 type field struct {
 	name     string
 	required bool
-	of       func(*Reference) *string
 	check    func(name, value string) error
 }
 
 // schemas lists the fields of each backend in canonical order.
 var schemas = [...][]field{
 	AWS: {
-		{fieldRegion, true, func(r *Reference) *string { return &r.Region }, checkRegion},
-		{fieldSecretID, true, func(r *Reference) *string { return &r.SecretID }, checkText},
-		{fieldSecretPointer, false, func(r *Reference) *string { return &r.Pointer }, checkPointer},
-		{fieldEndpointOverride, false, func(r *Reference) *string { return &r.EndpointOverride }, checkURL},
+		{fieldRegion, true, checkRegion},
+		{fieldSecretID, true, checkText},
+		{fieldSecretPointer, false, checkPointer},
+		{fieldEndpointOverride, false, checkURL},
 	},
 	Vault: {
-		{fieldMount, true, func(r *Reference) *string { return &r.Mount }, checkSegments},
-		{fieldPath, true, func(r *Reference) *string { return &r.Path }, checkSegments},
-		{fieldKey, true, func(r *Reference) *string { return &r.Key }, checkText},
-		{fieldEndpoint, true, func(r *Reference) *string { return &r.Endpoint }, checkURL},
-		{fieldAuthenticationType, false, func(r *Reference) *string { return &r.Auth }, checkAuth},
+		{fieldMount, true, checkSegments},
+		{fieldPath, true, checkSegments},
+		{fieldKey, true, checkText},
+		{fieldEndpoint, true, checkURL},
+		{fieldAuthenticationType, false, checkAuth},
 	},
 	Keyring: {
-		{fieldKeyring, true, func(r *Reference) *string { return &r.Name }, checkName},
+		{fieldKeyring, true, checkName},
 	},
 }
 
@@ -85,6 +84,33 @@ func ownerOf(name string) (Kind, int) {
 	return 0, 0
 }
 
+// field returns where r keeps the field of that name.
+func (r *Reference) field(name string) *string {
+	switch name {
+	case fieldRegion:
+		return &r.Region
+	case fieldSecretID:
+		return &r.SecretID
+	case fieldSecretPointer:
+		return &r.Pointer
+	case fieldEndpointOverride:
+		return &r.EndpointOverride
+	case fieldMount:
+		return &r.Mount
+	case fieldPath:
+		return &r.Path
+	case fieldKey:
+		return &r.Key
+	case fieldEndpoint:
+		return &r.Endpoint
+	case fieldAuthenticationType:
+		return &r.Auth
+	case fieldKeyring:
+		return &r.Name
+	}
+	return nil
+}
+
 // Foreign reports whether no built-in backend has a field of that name.
 func Foreign(name string) bool {
 	kind, _ := ownerOf(name)
@@ -108,7 +134,7 @@ func (r Reference) Validate() error {
 	schema := schemas[r.Kind]
 	for i := range schema {
 		f := &schema[i]
-		switch value := *f.of(&r); {
+		switch value := *r.field(f.name); {
 		case value == "" && f.required:
 			return fault.New(fault.Syntax, "field %q is missing", f.name)
 		case value != "":
@@ -184,6 +210,9 @@ func checkURL(name, value string) error {
 	if err := checkText(name, value); err != nil {
 		return err
 	}
+	if rest, ok := plainURL(value); ok {
+		return checkURLPath(name, strings.TrimSuffix(rest, "/"))
+	}
 	u, err := url.Parse(value)
 	switch {
 	case err != nil:
@@ -201,6 +230,33 @@ func checkURL(name, value string) error {
 		return fault.New(fault.Syntax, "field %q holds a space or a backslash", name)
 	}
 	return checkURLPath(name, strings.TrimSuffix(u.Path, "/"))
+}
+
+// plainURL returns the path of a URL as most are written: scheme, host and
+// port, and no character in any of them that needs a closer look.
+func plainURL(value string) (path string, ok bool) {
+	rest, ok := strings.CutPrefix(value, "https://")
+	if !ok {
+		if rest, ok = strings.CutPrefix(value, "http://"); !ok {
+			return "", false
+		}
+	}
+	host := rest
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		host, path = rest[:i], rest[i:]
+	}
+	host, port, _ := strings.Cut(host, ":")
+	return path, host != "" && consists(host, "-.") && strings.Trim(port, "0123456789") == "" && consists(path, "/-._~")
+}
+
+// consists reports whether s is made of ASCII letters, digits and others.
+func consists(s, others string) bool {
+	for i := range len(s) {
+		if c := s[i]; !asciiLetter(c) && (c < '0' || c > '9') && strings.IndexByte(others, c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // checkURLPath refuses a base path that a client would silently rewrite.

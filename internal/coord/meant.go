@@ -11,11 +11,17 @@ import (
 
 // tellingNames are the field names that hardly any password contains.
 var tellingNames = [...]string{fieldRegion, fieldSecretID, fieldSecretPointer, fieldMount, fieldEndpoint, fieldKeyring,
-	fieldEndpointOverride, fieldAuthenticationType, sealedNames[0], sealedNames[1], sealedNames[2]}
+	fieldEndpointOverride, fieldAuthenticationType, fieldSealedObject, fieldKeyFile, fieldSerialized}
 
 // sealedNames are members of the values of AlgorithmSecretStore. Without that
 // class they are no password either.
-var sealedNames = [...]string{"sealedObjectFilePath", "keyFilePath", "serializedSealedObject"}
+var sealedNames = [...]string{fieldSealedObject, fieldKeyFile, fieldSerialized}
+
+const (
+	fieldSealedObject = "sealedObjectFilePath"
+	fieldKeyFile      = "keyFilePath"
+	fieldSerialized   = "serializedSealedObject"
+)
 
 // serialized is how a Java object in Base64 begins.
 const serialized = "rO0ABX"
@@ -27,13 +33,8 @@ func sealedHint(text string) string {
 	if strings.HasPrefix(text, serialized) {
 		return hint
 	}
-	if opensObject(text) || holdsQuotedName(text) {
-		lower := strings.ToLower(text)
-		for _, name := range sealedNames {
-			if strings.Contains(lower, strings.ToLower(name)) {
-				return hint
-			}
-		}
+	if (opensObject(text) || holdsQuotedName(text)) && holdsAny(text, sealedNames[:]...) {
+		return hint
 	}
 	return ""
 }
@@ -51,45 +52,68 @@ func telling(name string) bool {
 // broken it is. It decides that text is never handed out as a password, so in
 // doubt the answer is yes.
 func (g *Grammar) meant(text string) bool {
-	opens := opensObject(text)
-	if !opens && !holdsQuotedName(text) {
+	if !opensObject(text) && !holdsQuotedName(text) {
 		return g.holdsSeveral(text)
 	}
-	lower := strings.ToLower(text)
-	for _, name := range tellingNames {
-		if strings.Contains(lower, strings.ToLower(name)) {
-			return true
+	return holdsAny(text, tellingNames[:]...) || g.tellsSplit(text) || g.tellsQuoted(text) || g.tellsEscaped(text)
+}
+
+// holdsAny reports whether one of the names, which are ASCII and begin with no
+// capital letter, stands in text, in any letter case.
+func holdsAny(text string, names ...string) bool {
+	for i, c := range text {
+		c = unicode.ToLower(c)
+		for _, name := range names {
+			if c == rune(name[0]) && hasPrefixFold(text[i:], name) {
+				return true
+			}
 		}
 	}
-	return g.tellsSplit(lower) || g.tellsQuoted(lower) || g.tellsEscaped(text)
+	return false
+}
+
+// hasPrefixFold reports whether text begins with a prefix of ASCII characters,
+// in any letter case.
+func hasPrefixFold(text, prefix string) bool {
+	n := 0
+	for _, c := range text {
+		if n == len(prefix) || unicode.ToLower(c) != unicode.ToLower(rune(prefix[n])) {
+			break
+		}
+		n++
+	}
+	return n == len(prefix)
 }
 
 // tellsSplit looks at the words of text, and at every two that one other
 // character parts: it may be the typing error.
-func (g *Grammar) tellsSplit(lower string) bool {
-	before, gap := "", ""
-	for rest := lower; rest != ""; {
-		i := strings.IndexFunc(rest, func(c rune) bool { return !wordRune(c) })
-		if i < 0 {
-			i = len(rest)
+func (g *Grammar) tellsSplit(text string) bool {
+	before, start := 0, 0 // where the word before begins, if there is one, and this one
+	for start < len(text) {
+		end := len(text)
+		if i := strings.IndexFunc(text[start:], func(c rune) bool { return !wordRune(c) }); i >= 0 {
+			end = start + i
 		}
-		word := rest[:i]
-		if word != "" && (g.tells(word) || before != "" && g.tells(before+gap+word)) {
+		word := start < end
+		if word && (g.tells(text[start:end]) || before < start && g.tells(text[before:end])) {
 			return true
 		}
-		_, size := utf8.DecodeRuneInString(rest[i:])
-		before, gap, rest = word, rest[i:i+size], rest[i+size:]
+		_, gap := utf8.DecodeRuneInString(text[end:])
+		before, start = start, end+gap
+		if !word {
+			before = start
+		}
 	}
 	return false
 }
 
 // tellsQuoted looks at what stands between quotes, for names of the caller's
 // stores that are not made of words.
-func (g *Grammar) tellsQuoted(lower string) bool {
+func (g *Grammar) tellsQuoted(text string) bool {
 	if len(g.Customs) == 0 {
 		return false
 	}
-	for piece := range strings.SplitSeq(lower, `"`) {
+	for piece := range strings.SplitSeq(text, `"`) {
 		if g.tells(piece) {
 			return true
 		}
@@ -97,17 +121,17 @@ func (g *Grammar) tellsQuoted(lower string) bool {
 	return false
 }
 
-// tells reports whether a lower-case word is a telling name or one typing
-// error away from it.
+// tells reports whether a word is a telling name, in any letter case, or one
+// typing error away from it.
 func (g *Grammar) tells(word string) bool {
 	for _, name := range tellingNames {
-		if Near(word, strings.ToLower(name), 1) {
+		if nearFold(word, name, 1) {
 			return true
 		}
 	}
 	for _, c := range g.Customs {
 		for _, name := range c.Fields {
-			if Near(word, strings.ToLower(name), 1) {
+			if nearFold(word, name, 1) {
 				return true
 			}
 		}
@@ -120,21 +144,21 @@ func (g *Grammar) tellsEscaped(text string) bool {
 	if !strings.HasPrefix(text, "{") || !strings.Contains(text, `\`) || len(text) > maxText {
 		return false
 	}
-	members, _, _ := scanMembers(text, nil)
-	return slices.ContainsFunc(members, func(m member) bool { return g.tells(strings.ToLower(m.name)) })
+	var room [8]member // on the stack
+	members, _, _ := scanMembers(text, room[:0])
+	return slices.ContainsFunc(members, func(m member) bool { return g.tells(m.name) })
 }
 
 // holdsSeveral reports whether two different telling names stand in text, each
 // before a colon or an equals sign: coordinates that lost brace and quotes.
 func (g *Grammar) holdsSeveral(text string) bool {
 	seen := ""
-	lower := strings.ToLower(text)
-	for i, c := range lower {
+	for i, c := range text {
 		if c != ':' && c != '=' {
 			continue
 		}
-		word := lastWord(strings.TrimRight(lower[:i], " \t"))
-		if word != seen && word != "" && g.tells(word) {
+		word := lastWord(strings.TrimRight(text[:i], " \t"))
+		if word != "" && !strings.EqualFold(word, seen) && g.tells(word) {
 			if seen != "" {
 				return true
 			}
@@ -295,22 +319,21 @@ func foreign(text string) string {
 	const use = "; write the coordinates, for example "
 	const aws = `{"region":"eu-west-1","secretId":"name"}`
 	const vault = `{"mount":"secret","path":"name","key":"password","endpoint":"https://vault.example.com"}`
-	lower := strings.ToLower(text)
 	switch {
-	case strings.HasPrefix(lower, "arn:aws") && strings.Contains(lower, ":secretsmanager:"):
+	case hasPrefixFold(text, "arn:aws") && holdsAny(text, ":secretsmanager:"):
 		return "a bare ARN is not a secret reference" + use + `{"region":"eu-west-1","secretId":"arn:…"}`
-	case strings.HasPrefix(lower, "arn:aws") && strings.Contains(lower, ":ssm:"):
+	case hasPrefixFold(text, "arn:aws") && holdsAny(text, ":ssm:"):
 		return "SSM parameters are not read" + use + aws
-	case strings.HasPrefix(lower, "ref+") && strings.Contains(lower, "://"):
+	case hasPrefixFold(text, "ref+") && strings.Contains(text, "://"):
 		return "this is a reference of vals (helmfile)" + use + aws
-	case strings.HasPrefix(lower, "op://"):
+	case hasPrefixFold(text, "op://"):
 		return "this is a 1Password reference: add a Provider, or use the op command"
-	case strings.HasPrefix(lower, "vault://") || strings.HasPrefix(lower, "vault:secret/"):
+	case hasPrefixFold(text, "vault://") || hasPrefixFold(text, "vault:secret/"):
 		return "this is another tool's Vault reference" + use + vault
-	case strings.HasPrefix(lower, "awssm://") || strings.HasPrefix(lower, "awssecretsmanager://") || strings.HasPrefix(lower, "{{resolve:secretsmanager:"):
+	case hasPrefixFold(text, "awssm://") || hasPrefixFold(text, "awssecretsmanager://") || hasPrefixFold(text, "{{resolve:secretsmanager:"):
 		return "this is another tool's AWS reference" + use + aws
-	case strings.HasPrefix(lower, "gcpsm://") || strings.HasPrefix(lower, "gcpsecretmanager://") || strings.HasPrefix(lower, "azurekeyvault://") ||
-		strings.HasPrefix(lower, "@microsoft.keyvault("):
+	case hasPrefixFold(text, "gcpsm://") || hasPrefixFold(text, "gcpsecretmanager://") || hasPrefixFold(text, "azurekeyvault://") ||
+		hasPrefixFold(text, "@microsoft.keyvault("):
 		return "this is another tool's reference: add a Provider for that store"
 	case strings.HasPrefix(text, "ENC(") && strings.HasSuffix(text, ")"):
 		return "this is a value encrypted by Jasypt, not a secret reference"

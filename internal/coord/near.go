@@ -1,22 +1,36 @@
 package coord
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Near reports whether x becomes y by at most limit typing errors: a character
 // left out, one too many, a wrong one, or two neighbours swapped (optimal
 // string alignment).
 func Near(x, y string, limit int) bool {
-	const most = 40 // longer than any field name and its typing errors
-	if len(x) > 4*most || len(y) > 4*most {
-		return x == y
-	}
-	a, b := []rune(x), []rune(y)
-	if d := len(a) - len(b); d > limit || -d > limit {
+	return near(x, y, limit, func(c rune) rune { return c })
+}
+
+// nearFold is Near in any letter case.
+func nearFold(x, y string, limit int) bool {
+	return strings.EqualFold(x, y) || near(x, y, limit, unicode.ToLower)
+}
+
+// most is longer than any field name and its typing errors.
+const most = 40
+
+func near(x, y string, limit int, fold func(rune) rune) bool {
+	n, m := utf8.RuneCountInString(x), utf8.RuneCountInString(y)
+	if n-m > limit || m-n > limit {
 		return false
 	}
-	if len(a) > most || len(b) > most {
+	if n > most || m > most {
 		return x == y
 	}
+	var roomA, roomB [most]rune
+	a, b := letters(&roomA, x, fold), letters(&roomB, y, fold)
 	var rows [3][most + 1]int
 	before, above, row := &rows[0], &rows[1], &rows[2]
 	for j := range len(b) + 1 {
@@ -39,6 +53,16 @@ func Near(x, y string, limit int) bool {
 	return above[len(b)] <= limit
 }
 
+// letters puts the folded runes of s into room.
+func letters(room *[most]rune, s string, fold func(rune) rune) []rune {
+	n := 0
+	for _, c := range s {
+		room[n] = fold(c)
+		n++
+	}
+	return room[:n]
+}
+
 // suggest returns the field that name is most likely meant to be, or "". The
 // fields of the preferred backend come first.
 func suggest(name string, prefer Kind) string {
@@ -52,7 +76,7 @@ func suggest(name string, prefer Kind) string {
 			for i := range schemas[kind] {
 				want := schemas[kind][i].name
 				// Two errors in a short word make any other word.
-				if (limit < 2 || len(want) > 5) && Near(folded, strings.ToLower(want), limit) {
+				if (limit < 2 || len(want) > 5) && nearFold(folded, want, limit) {
 					return want
 				}
 			}

@@ -44,25 +44,23 @@ func (g *Grammar) Parse(value string) (Reference, error) {
 	if hint := sealedHint(text); hint != "" && !g.customized(text) {
 		return Reference{}, fault.New(fault.Syntax, "%s", hint)
 	}
-	if strings.HasPrefix(text, "{") {
-		r, err := g.object(text)
-		switch {
-		case err == nil:
-			return r, nil
-		case !g.meant(text):
-			return Reference{}, g.notReference(text)
-		case errors.Is(err, fault.NotReference):
-			return Reference{}, unknownFields(err)
-		}
+	// Coordinates that parse have a name that tells, and so are meant.
+	if !g.meant(text) {
+		return Reference{}, g.notReference(text)
+	}
+	if !strings.HasPrefix(text, "{") {
+		return Reference{}, fault.New(fault.Syntax, "%s", meantHint(text))
+	}
+	r, err := g.object(text)
+	if errors.Is(err, fault.NotReference) {
+		return Reference{}, unknownFields(err)
+	}
+	if err != nil {
 		if hint := misspeltPrefix(text); hint != "" {
 			return Reference{}, fault.New(fault.Syntax, "%s", hint)
 		}
-		return Reference{}, err
 	}
-	if g.meant(text) {
-		return Reference{}, fault.New(fault.Syntax, "%s", meantHint(text))
-	}
-	return Reference{}, g.notReference(text)
+	return r, err
 }
 
 // CutPrefix removes the prefix that says that what follows is a reference.
@@ -164,7 +162,10 @@ func (g *Grammar) object(text string) (Reference, error) {
 	if custom, err := g.custom(members); err != nil {
 		return Reference{}, err
 	} else if custom != nil {
-		return Reference{Kind: Custom, Class: custom.Class, Text: "{" + text[1:end-1] + "}"}, nil
+		if text[0] == '<' {
+			text = "{" + text[1:end-1] + "}"
+		}
+		return Reference{Kind: Custom, Class: custom.Class, Text: text}, nil
 	}
 	return builtIn(members)
 }
@@ -184,7 +185,7 @@ func scanMembers(text string, members []member) (_ []member, end int, err error)
 	}
 	for {
 		if i >= len(text) {
-			return members, i, errCutShort
+			return members, i, cutShort()
 		}
 		if text[i] != '"' {
 			return members, i, expected{"a field name in double quotes", i}
@@ -197,7 +198,7 @@ func scanMembers(text string, members []member) (_ []member, end int, err error)
 			return members, i, expected{"a colon after the field name", i}
 		}
 		if i = jsonscan.SkipSpace(text, i+1); i >= len(text) {
-			return members, i, errCutShort
+			return members, i, cutShort()
 		}
 		m.first, m.start = text[i], i
 		if m.first == '"' {
@@ -213,7 +214,7 @@ func scanMembers(text string, members []member) (_ []member, end int, err error)
 			return members, i, fault.New(fault.Syntax, "the coordinates have more than %d fields", maxMembers)
 		}
 		if i = jsonscan.SkipSpace(text, i); i >= len(text) {
-			return members, i, errCutShort
+			return members, i, cutShort()
 		}
 		switch text[i] {
 		case closing:
@@ -226,7 +227,9 @@ func scanMembers(text string, members []member) (_ []member, end int, err error)
 	}
 }
 
-var errCutShort = fault.New(fault.Syntax, "the coordinates are cut short: a closing brace or quote is missing")
+func cutShort() error {
+	return fault.New(fault.Syntax, "the coordinates are cut short: a closing brace or quote is missing")
+}
 
 // expected is a syntax error at a place in the coordinates.
 type expected struct {
@@ -361,14 +364,14 @@ func builtIn(members []member) (Reference, error) {
 		if err := f.check(f.name, m.value); err != nil {
 			return Reference{}, err
 		}
-		*f.of(&r) = m.value
+		*r.field(f.name) = m.value
 	}
 	if unknown != nil {
 		return Reference{}, fault.New(fault.Syntax, "%s", strings.Join(unknown, "; "))
 	}
 	schema := schemas[kind]
 	for i := range schema {
-		if schema[i].required && *schema[i].of(&r) == "" {
+		if schema[i].required && *r.field(schema[i].name) == "" {
 			return Reference{}, fault.New(fault.Syntax, "field %q is missing (%s)", schema[i].name, backendNames[kind])
 		}
 	}
@@ -402,7 +405,7 @@ func backend(members []member) (Kind, error) {
 			return kind, nil
 		}
 	}
-	return 0, &strangers{members}
+	return 0, &strangers{slices.Clone(members)} // which are on the stack
 }
 
 // strangers reports members that name no backend.

@@ -45,40 +45,67 @@ func Source(d Database) (driver, source string, err error) {
 	case "jtds":
 		return result("sqlserver", d, jtds)
 	}
-	return "", "", fault.New(fault.Unsupported, "the database's URL begins with jdbc:%s: %s", scheme, noDriver[scheme])
+	return "", "", fault.New(fault.Unsupported, "the database's URL begins with jdbc:%s: %s", scheme, noDriver(scheme))
 }
 
-// noDriver says why there is no data source for what else products run on.
-var noDriver = map[string]string{
-	"oracle":      "Go has no driver that reads what Oracle's reads (TNS names, wallets); github.com/sijms/go-ora takes host, port and service name, with the user name and the password apart",
-	"h2":          "H2 keeps its tables in a file that only Java reads; the product has to be moved to another database first",
-	"hsqldb":      "HSQLDB keeps its tables in files that only Java reads; the product has to be moved to another database first",
-	"derby":       "Derby keeps its tables in files that only Java reads; the product has to be moved to another database first",
-	"db2":         "the Go driver for DB2 needs IBM's C library and a data source of its own",
-	"pgsql":       "this is pgjdbc-ng, which has other options than PostgreSQL's own driver; write jdbc:postgresql:",
-	"redshift":    "Amazon's driver has options and a login of its own",
-	"aws-wrapper": "Amazon's wrapper chooses the server and the login itself; write the URL of the driver that it wraps",
-	"mysql+srv":   "the Go driver does not look up servers in DNS SRV records; write the host",
-	"mysqlx":      "the Go driver does not speak the X protocol; write jdbc:mysql: and the port of the classic protocol",
-	"sybase":      "jTDS speaks to Sybase here, and the Go driver to SQL Server only",
+// noDriver says why there is no data source for what else products run on, and
+// nothing of what it does not know.
+func noDriver(scheme string) string {
+	switch scheme {
+	case "oracle":
+		return "Go has no driver that reads what Oracle's reads (TNS names, wallets); github.com/sijms/go-ora takes host, port and service name, with the user name and the password apart"
+	case "h2":
+		return "H2 keeps its tables in a file that only Java reads; the product has to be moved to another database first"
+	case "hsqldb":
+		return "HSQLDB keeps its tables in files that only Java reads; the product has to be moved to another database first"
+	case "derby":
+		return "Derby keeps its tables in files that only Java reads; the product has to be moved to another database first"
+	case "db2":
+		return "the Go driver for DB2 needs IBM's C library and a data source of its own"
+	case "pgsql":
+		return "this is pgjdbc-ng, which has other options than PostgreSQL's own driver; write jdbc:postgresql:"
+	case "redshift":
+		return "Amazon's driver has options and a login of its own"
+	case "aws-wrapper":
+		return "Amazon's wrapper chooses the server and the login itself; write the URL of the driver that it wraps"
+	case "mysql+srv":
+		return "the Go driver does not look up servers in DNS SRV records; write the host"
+	case "mysqlx":
+		return "the Go driver does not speak the X protocol; write jdbc:mysql: and the port of the classic protocol"
+	case "sybase":
+		return "jTDS speaks to Sybase here, and the Go driver to SQL Server only"
+	}
+	return ""
 }
 
-// A class is a JDBC driver and the URLs that it accepts.
-var classes = map[string][]string{
-	"org.postgresql.Driver":                        {"postgresql"},
-	"com.mysql.jdbc.Driver":                        {"mysql", "mysql+srv"},
-	"com.mysql.cj.jdbc.Driver":                     {"mysql", "mysql+srv", "mysqlx"},
-	"org.mariadb.jdbc.Driver":                      {"mariadb", "mysql"},
-	"com.microsoft.sqlserver.jdbc.SQLServerDriver": {"sqlserver"},
-	"net.sourceforge.jtds.jdbc.Driver":             {"jtds", "sybase"},
-	"oracle.jdbc.OracleDriver":                     {"oracle"},
-	"oracle.jdbc.driver.OracleDriver":              {"oracle"},
-	"org.h2.Driver":                                {"h2"},
-	"org.hsqldb.jdbcDriver":                        {"hsqldb"},
-	"org.hsqldb.jdbc.JDBCDriver":                   {"hsqldb"},
-	"org.apache.derby.jdbc.EmbeddedDriver":         {"derby"},
-	"org.apache.derby.jdbc.ClientDriver":           {"derby"},
-	"com.ibm.db2.jcc.DB2Driver":                    {"db2"},
+// urlsOf returns which URLs a JDBC driver accepts, and none for a class that
+// is not known.
+func urlsOf(class string) []string {
+	switch class {
+	case "org.postgresql.Driver":
+		return []string{"postgresql"}
+	case "com.mysql.jdbc.Driver":
+		return []string{"mysql", "mysql+srv"}
+	case "com.mysql.cj.jdbc.Driver":
+		return []string{"mysql", "mysql+srv", "mysqlx"}
+	case "org.mariadb.jdbc.Driver":
+		return []string{"mariadb", "mysql"}
+	case "com.microsoft.sqlserver.jdbc.SQLServerDriver":
+		return []string{"sqlserver"}
+	case "net.sourceforge.jtds.jdbc.Driver":
+		return []string{"jtds", "sybase"}
+	case "oracle.jdbc.OracleDriver", "oracle.jdbc.driver.OracleDriver":
+		return []string{"oracle"}
+	case "org.h2.Driver":
+		return []string{"h2"}
+	case "org.hsqldb.jdbcDriver", "org.hsqldb.jdbc.JDBCDriver":
+		return []string{"hsqldb"}
+	case "org.apache.derby.jdbc.EmbeddedDriver", "org.apache.derby.jdbc.ClientDriver":
+		return []string{"derby"}
+	case "com.ibm.db2.jcc.DB2Driver":
+		return []string{"db2"}
+	}
+	return nil
 }
 
 // check refuses what no driver could do anything with, and returns the name
@@ -110,10 +137,10 @@ func check(d Database) (scheme string, err error) {
 	if scheme = name; !known(scheme) {
 		return "", fault.New(fault.Unsupported, "the database's URL is for a driver that is not known here")
 	}
-	accepted, ok := classes[d.Driver]
+	accepted := urlsOf(d.Driver)
 	switch {
 	case d.Driver == "":
-	case !ok:
+	case accepted == nil:
 		return "", fault.New(fault.Unsupported, "the JDBC driver class is not known here, and may understand the URL in its own way")
 	case !slices.Contains(accepted, scheme):
 		return "", fault.New(fault.Syntax, "the JDBC driver %s does not accept a URL that begins with jdbc:%s", d.Driver, scheme)
@@ -124,8 +151,7 @@ func check(d Database) (scheme string, err error) {
 }
 
 func known(scheme string) bool {
-	_, unsupported := noDriver[scheme]
-	return unsupported || slices.Contains([]string{"postgresql", "mysql", "mariadb", "sqlserver", "jtds"}, scheme)
+	return noDriver(scheme) != "" || slices.Contains([]string{"postgresql", "mysql", "mariadb", "sqlserver", "jtds"}, scheme)
 }
 
 // result runs a translation.

@@ -36,33 +36,41 @@ var hibernate = Layout{
 // to the driver, as far as they are not in the layout.
 var hibernatesOwn = []string{"isolation", "autocommit", "pool_size", "provider_class", "release_mode", "handling_mode", "provider_disables_autocommit"}
 
-var layouts = map[Product]Layout{
-	Jira: {
-		Driver:   "jdbc-datasource/driver-class",
-		URL:      "jdbc-datasource/url",
-		Username: "jdbc-datasource/username",
-		Schema:   "schema-name",
-		Password: "jdbc-datasource/password",
-		Class:    "jdbc-datasource/atlassian-password-cipher-provider",
-		JNDI:     "jndi-datasource",
+// dbconfig is the layout of a dbconfig.xml.
+var dbconfig = Layout{
+	Driver:   "jdbc-datasource/driver-class",
+	URL:      "jdbc-datasource/url",
+	Username: "jdbc-datasource/username",
+	Schema:   "schema-name",
+	Password: "jdbc-datasource/password",
+	Class:    "jdbc-datasource/atlassian-password-cipher-provider",
+	JNDI:     "jndi-datasource",
 
-		Properties: "jdbc-datasource/connection-properties",
-	},
-	Confluence: hibernate,
-	Bamboo:     hibernate,
-	Crowd:      hibernate,
-	Bitbucket: {
-		Driver:   "jdbc.driver",
-		URL:      "jdbc.url",
-		Username: "jdbc.user",
-		Password: "jdbc.password",
-		Class:    "jdbc.password.decrypter.classname",
-		AnyClass: "encrypted-property.cipher.classname",
-	},
+	Properties: "jdbc-datasource/connection-properties",
+}
+
+// dotProperties is the layout of a bitbucket.properties.
+var dotProperties = Layout{
+	Driver:   "jdbc.driver",
+	URL:      "jdbc.url",
+	Username: "jdbc.user",
+	Password: "jdbc.password",
+	Class:    "jdbc.password.decrypter.classname",
+	AnyClass: "encrypted-property.cipher.classname",
 }
 
 // LayoutOf returns the layout of a product's file.
-func LayoutOf(p Product) Layout { return layouts[p] }
+func LayoutOf(p Product) Layout {
+	switch p {
+	case Jira:
+		return dbconfig
+	case Confluence, Bamboo, Crowd:
+		return hibernate
+	case Bitbucket:
+		return dotProperties
+	}
+	return Layout{}
+}
 
 // Find returns the entry that the product uses for key: in .properties files
 // and in a *.cfg.xml, which is read into a map, the last one, in dbconfig.xml
@@ -92,7 +100,7 @@ func Text(p Product, entries []Entry, key string) string {
 // for each, name=value. tcpKeepAlive is left out, which Jira's set-up writes and
 // Go does by itself.
 func Properties(p Product, entries []Entry) string {
-	l := layouts[p]
+	l := LayoutOf(p)
 	var lines []string
 	add := func(name, value string) {
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
@@ -119,7 +127,7 @@ func Properties(p Product, entries []Entry) string {
 
 // CheckSource refuses a file whose data source lives in the application server.
 func CheckSource(p Product, entries []Entry) error {
-	jndi := layouts[p].JNDI
+	jndi := LayoutOf(p).JNDI
 	if jndi != "" && slices.ContainsFunc(entries, func(e Entry) bool {
 		return e.Key == jndi || strings.HasPrefix(e.Key, jndi+"/")
 	}) {
@@ -144,23 +152,21 @@ const (
 // OnlyAESClass is Crowd's algorithm class, which takes no other cipher than AES.
 const OnlyAESClass = "com.atlassian.db.config.password.ciphers.algorithm.AesOnlyAlgorithmCipher"
 
-var stores = map[string]Store{
-	"com.atlassian.secrets.store.aws.AwsSecretsManagerStore":             AWSStore,
-	"com.atlassian.secrets.store.vault.VaultSecretStore":                 VaultStore,
-	"com.atlassian.secrets.store.base64.Base64SecretStore":               Base64Store,
-	"com.atlassian.db.config.password.ciphers.base64.Base64Cipher":       Base64Store,
-	"com.atlassian.secrets.store.algorithm.AlgorithmSecretStore":         AlgorithmStore,
-	"com.atlassian.db.config.password.ciphers.algorithm.AlgorithmCipher": AlgorithmStore,
-	OnlyAESClass: AlgorithmStore,
-}
-
 // StoreOf returns the store that a class names.
 func StoreOf(class string) Store {
-	if class == "" {
+	switch class {
+	case "":
 		return NoStore
-	}
-	if s, ok := stores[class]; ok {
-		return s
+	case "com.atlassian.secrets.store.aws.AwsSecretsManagerStore":
+		return AWSStore
+	case "com.atlassian.secrets.store.vault.VaultSecretStore":
+		return VaultStore
+	case "com.atlassian.secrets.store.base64.Base64SecretStore",
+		"com.atlassian.db.config.password.ciphers.base64.Base64Cipher":
+		return Base64Store
+	case "com.atlassian.secrets.store.algorithm.AlgorithmSecretStore",
+		"com.atlassian.db.config.password.ciphers.algorithm.AlgorithmCipher", OnlyAESClass:
+		return AlgorithmStore
 	}
 	return CustomStore
 }
@@ -205,8 +211,8 @@ type Item struct {
 // Items lists the values of a file that have to be resolved: the password, and
 // in .properties every value with a prefix.
 func Items(p Product, entries []Entry) ([]Item, error) {
-	l, ok := layouts[p]
-	if !ok {
+	l := LayoutOf(p)
+	if l == (Layout{}) {
 		return nil, fault.New(fault.Unsupported, "the product %q is not known", p)
 	}
 	if err := CheckSource(p, entries); err != nil {

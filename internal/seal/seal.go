@@ -45,10 +45,6 @@ const (
 	// random nonces.
 	MaxSeals = 1 << 32
 
-	// large is from where on an allocation of its own costs less than a longer
-	// one.
-	large = 4 << 10
-
 	// MaxText is the longest text that a box holds, in bytes.
 	MaxText = 1 << 20
 )
@@ -120,10 +116,9 @@ func (k *Key) ID() KeyID { return k.id }
 
 // Seal returns the box that holds text under name.
 func (k *Key) Seal(name string, text []byte) []byte {
-	size := len(text) + Overhead
-	space := make([]byte, size, size+headSize+len(name)) // one allocation for box and associated data
-	box := append(space[:0:size], k.head[:]...)
-	return k.aead().Seal(box, nil, text, k.associated(space[size:], name))
+	box, associated := k.space(headSize, len(text)+Overhead, name)
+	*(*[headSize]byte)(box) = k.head
+	return k.aead().Seal(box, nil, text, associated)
 }
 
 // Open returns the text of a box that k sealed under name. Every error is
@@ -132,24 +127,22 @@ func (k *Key) Open(name string, box []byte) ([]byte, error) {
 	if len(box) < Overhead || [headSize]byte(box) != k.head {
 		return nil, fault.New(fault.Corrupt, "the box is damaged or was not sealed with key %s", k.id)
 	}
-	size := len(box) - Overhead
-	var space, associated []byte
-	if size < large {
-		space = make([]byte, size, size+headSize+len(name)) // one allocation for text and associated data
-		associated = space[size:]
-	} else {
-		space = make([]byte, size)
-	}
-	text, err := k.aead().Open(space[:0:size], nil, box[headSize:], k.associated(associated, name))
+	text, associated := k.space(0, len(box)-Overhead, name)
+	text, err := k.aead().Open(text, nil, box[headSize:], associated)
 	if err != nil {
 		return nil, fault.New(fault.Corrupt, "the box does not open: it is damaged, or was sealed under another name")
 	}
 	return text, nil
 }
 
-// associated appends what a box authenticates beside its text.
-func (k *Key) associated(space []byte, name string) []byte {
-	return append(append(space, k.head[:]...), name...)
+// space returns room for size bytes, of which the first n are in use, and what
+// a box authenticates beside its text: both in one allocation.
+func (k *Key) space(n, size int, name string) (room, associated []byte) {
+	all := make([]byte, size+headSize+len(name))
+	associated = all[size:]
+	*(*[headSize]byte)(associated) = k.head // an array, whose size is known: no call of memmove
+	copy(associated[headSize:], name)
+	return all[:n:size], associated
 }
 
 // BoxKey returns the id of the key that a box was sealed with. The error is

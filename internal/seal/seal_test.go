@@ -104,6 +104,16 @@ func TestEveryFlippedBitAndEveryTruncationFails(t *testing.T) {
 	}
 }
 
+func TestSealAndOpenAllocateOnlyTheirResult(t *testing.T) {
+	key := seal.NewKey()
+	for _, size := range []int{0, 32, 4 << 10, 64 << 10} {
+		text := make([]byte, size)
+		box := key.Seal("alice", text)
+		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { key.Seal("alice", text) }), size)
+		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { _, _ = key.Open("alice", box) }), size)
+	}
+}
+
 func TestABoxOpensUnderItsOwnNameAndKeyOnly(t *testing.T) {
 	key, other := seal.NewKey(), seal.NewKey()
 	box := key.Seal("alice", []byte("hunter2"))

@@ -25,28 +25,30 @@ const (
 	windows1252
 )
 
-// charsets has the names, in lower case, under which the JDK's Xerces knows
-// the supported encodings. The odd three without a byte order in their name
-// are big-endian to Java.
-var charsets = map[string]charset{
-	"utf-8": utf8Charset, "utf8": utf8Charset, "unicode-1-1-utf-8": utf8Charset,
-
-	"utf-16":   utf16Either,
-	"utf-16le": utf16LE, "utf_16le": utf16LE, "x-utf-16le": utf16LE, "x-utf-16le-bom": utf16LE,
-	"unicodelittle": utf16LE, "unicodelittleunmarked": utf16LE,
-	"utf-16be": utf16BE, "utf_16be": utf16BE, "x-utf-16be": utf16BE, "unicodebig": utf16BE,
-	"unicodebigunmarked": utf16BE, "utf16": utf16BE, "utf_16": utf16BE, "unicode": utf16BE,
-
-	"us-ascii": ascii, "ascii": ascii, "ascii7": ascii, "us": ascii, "csascii": ascii, "default": ascii,
-	"iso646-us": ascii, "iso-ir-6": ascii, "ansi_x3.4-1968": ascii, "ansi_x3.4-1986": ascii,
-	"cp367": ascii, "ibm367": ascii, "ibm-367": ascii,
-
-	"iso-8859-1": latin1, "iso8859-1": latin1, "iso8859_1": latin1, "iso_8859-1": latin1,
-	"iso_8859_1": latin1, "latin1": latin1, "l1": latin1, "csisolatin1": latin1, "iso-ir-100": latin1,
-	"cp819": latin1, "ibm819": latin1, "ibm-819": latin1,
-
-	"windows-1252": windows1252, "cp1252": windows1252, "ibm1252": windows1252, "ibm-1252": windows1252,
-	"cp5348": windows1252,
+// charsetOf returns the encoding that has a name, in any letter case, for the
+// JDK's Xerces, if it is supported. The odd three without a byte order in their
+// name are big-endian to Java.
+func charsetOf(name string) (c charset, known bool) {
+	switch strings.ToLower(name) {
+	case "utf-8", "utf8", "unicode-1-1-utf-8":
+		return utf8Charset, true
+	case "utf-16":
+		return utf16Either, true
+	case "utf-16le", "utf_16le", "x-utf-16le", "x-utf-16le-bom", "unicodelittle", "unicodelittleunmarked":
+		return utf16LE, true
+	case "utf-16be", "utf_16be", "x-utf-16be", "unicodebig", "unicodebigunmarked", "utf16", "utf_16",
+		"unicode":
+		return utf16BE, true
+	case "us-ascii", "ascii", "ascii7", "us", "csascii", "default", "iso646-us", "iso-ir-6",
+		"ansi_x3.4-1968", "ansi_x3.4-1986", "cp367", "ibm367", "ibm-367":
+		return ascii, true
+	case "iso-8859-1", "iso8859-1", "iso8859_1", "iso_8859-1", "iso_8859_1", "latin1", "l1", "csisolatin1",
+		"iso-ir-100", "cp819", "ibm819", "ibm-819":
+		return latin1, true
+	case "windows-1252", "cp1252", "ibm1252", "ibm-1252", "cp5348":
+		return windows1252, true
+	}
+	return 0, false
 }
 
 // decoded is a document without its XML declaration, in UTF-8, with every line
@@ -82,7 +84,7 @@ func decode(b []byte) (decoded, error) {
 
 	declared := found
 	if decl.encoding != "" {
-		name, known := charsets[strings.ToLower(decl.encoding)]
+		name, known := charsetOf(decl.encoding)
 		if !known {
 			return decoded{}, fault.New(fault.Unsupported, "line %d: encoding %.40q; save the file as UTF-8", line, decl.encoding)
 		}
