@@ -2,10 +2,12 @@
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),$(if $(shell command -v $$(go env CC)),-race))
 CODE := . examples
 MODULES := $(CODE) internal/e2e internal/tools
+# Of the peer with dozens of backends only those that are compared.
+PEERS := -tags custom_providers,aws,vault
 EACH = for m in $(MODULES); do echo "$$m: $(1)" && (cd $$m && $(1)) || exit 1; done
 CROSS = for m in $(CODE); do echo "$$m: $(1)" && (cd $$m && $(1)) || exit 1; done
 
-.PHONY: demo test e2e check fips fuzz bench dist
+.PHONY: demo test e2e check fips fuzz bench bench-once dist
 
 demo: ; @cd examples && go run ./quickstart
 test: ; @for m in $(CODE); do (cd $$m && go test $(RACE) ./...) || exit 1; done
@@ -14,10 +16,11 @@ check: fmt vet lint tidy
 fips: ; @for m in $(CODE); do (cd $$m && GODEBUG=fips140=only go test ./...) || exit 1; done
 fuzz: ; @./internal/tools/fuzz.sh
 bench: ; @cd internal/bench && go run ./report
+bench-once: ; @cd internal/bench && go test $(PEERS) ./... && go run ./report -quick
 dist: ; @./internal/tools/dist.sh
 
 .PHONY: fmt vet lint tidy
 fmt: ; @files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted:" $$files; exit 1; }
-vet: ; @$(call CROSS,go vet ./...) && $(call CROSS,GOOS=windows go vet ./...) && $(call CROSS,GOARCH=386 go vet ./...) && cd internal/e2e && go vet ./...
-lint: ; @tool=$$(cd internal/tools && go tool -n staticcheck) && for m in $(CODE) internal/e2e; do echo "$$m: staticcheck" && (cd $$m && $$tool ./...) || exit 1; done
+vet: ; @$(call CROSS,go vet ./...) && $(call CROSS,GOOS=windows go vet ./...) && $(call CROSS,GOARCH=386 go vet ./...) && (cd internal/e2e && go vet ./...) && cd internal/bench && go vet $(PEERS) ./...
+lint: ; @tool=$$(cd internal/tools && go tool -n staticcheck) && for m in $(CODE) internal/e2e; do echo "$$m: staticcheck" && (cd $$m && $$tool ./...) || exit 1; done && cd internal/bench && $$tool $(PEERS) ./...
 tidy: ; @$(call EACH,go mod tidy -diff)

@@ -21,10 +21,10 @@ import (
 func main() {
 	var o options
 	flag.IntVar(&o.count, "count", 10, "how often each benchmark is run; fewer than 6 give no spread")
-	flag.BoolVar(&o.quick, "quick", false, "run each benchmark once, and as short as possible, to see that all is there")
+	flag.BoolVar(&o.quick, "quick", false, "run each benchmark once, and as short as possible, to see that all is there; what takes minutes to build is left out")
 	flag.DurationVar(&o.latency, "latency", 5*time.Millisecond, "how long the fake servers take for each answer")
 	flag.StringVar(&o.from, "from", "", "write the report from this file, which an earlier run has left, and run nothing")
-	flag.StringVar(&o.out, "out", ".", "the directory of RESULTS.md, the plots and results.txt, the raw results")
+	flag.StringVar(&o.out, "out", "", "the directory of RESULTS.md, the plots and results.txt, the raw results; empty: the current one, and with -quick none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -44,6 +44,14 @@ type options struct {
 func (o options) run(ctx context.Context) error {
 	if flag.NArg() > 0 || o.count < 1 {
 		return errors.New("usage: report [-count N] [-quick] [-latency D] [-from FILE] [-out DIR]")
+	}
+	if o.out == "" && o.quick {
+		dir, err := os.MkdirTemp("", "secretref-report-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		o.out = dir
 	}
 	raw := o.from
 	if raw == "" {
@@ -65,10 +73,11 @@ func (o options) run(ctx context.Context) error {
 
 // write makes the report and the plots, and writes them if all could be made.
 func write(r *results, dir string) error {
-	if err := r.complete(sections()); err != nil {
+	sections := r.filled(sections())
+	if err := r.complete(sections); err != nil {
 		return err
 	}
-	files := map[string][]byte{"RESULTS.md": r.markdown(sections())}
+	files := map[string][]byte{"RESULTS.md": r.markdown(sections)}
 	for name, figure := range plots() {
 		svg, err := r.svg(figure)
 		if err != nil {

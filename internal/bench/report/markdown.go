@@ -169,7 +169,7 @@ func (r *results) table(b *bytes.Buffer, s section, t table) {
 	if limits {
 		add("× limit")
 	}
-	for _, c := range s.columns {
+	for _, c := range s.of(t) {
 		if r.has(t, c) {
 			add(c.title)
 		}
@@ -185,7 +185,7 @@ func (r *results) table(b *bytes.Buffer, s section, t table) {
 		if limits {
 			cells = append(cells, r.ratio(t, who, limit))
 		}
-		for _, c := range s.columns {
+		for _, c := range s.of(t) {
 			if !r.has(t, c) {
 				continue
 			}

@@ -26,7 +26,7 @@ type phase struct {
 var phases = []phase{
 	{bench: "^Benchmark(Resolve|Mixed)$", length: "200ms"},
 	{bench: "^Benchmark(Warm|Pointer|Seal|Open|Properties)$", length: "100ms"},
-	{bench: "^BenchmarkStartup$", length: "20x"},
+	{bench: "^Benchmark(Startup|Init|InitPackage)$", length: "20x"},
 	{bench: "^BenchmarkRotate$", length: "1x", repeat: true},
 }
 
@@ -41,7 +41,7 @@ func (o options) measure(ctx context.Context, raw string) (err error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary := filepath.Join(dir, "bench.test")
 	say("building the benchmarks")
-	if err := command(ctx, os.Stderr, "go", "test", "-c", "-trimpath", "-tags", tags, "-o", binary, "."); err != nil {
+	if err := command(ctx, os.Stderr, "go", "test", "-c", "-tags", tags, "-o", binary, "."); err != nil {
 		return err
 	}
 	out, err := os.Create(raw)
@@ -67,7 +67,7 @@ func (o options) measure(ctx context.Context, raw string) (err error) {
 			length = "1x"
 		}
 		return command(ctx, out, binary, "-test.run=^$", "-test.timeout=1h", "-test.bench="+p.bench, "-test.benchtime="+length,
-			fmt.Sprintf("-test.count=%d", count), "-latency="+o.latency.String(), "-programs="+dir)
+			fmt.Sprintf("-test.count=%d", count), fmt.Sprintf("-test.short=%t", o.quick), "-latency="+o.latency.String(), "-programs="+dir)
 	}
 	count := o.count
 	if o.quick {
@@ -152,6 +152,9 @@ func (o options) header(ctx context.Context) (string, error) {
 	kernel, err := ask("uname", "-sr")
 	if err != nil {
 		kernel = runtime.GOOS
+	}
+	if o.quick {
+		versions += "\nleft-out: Startup/vals Init/vals"
 	}
 	return fmt.Sprintf("date: %s\ngo: %s\ncommit: %s\nsystem: %s, %d processors\nlatency: %s\n%s\n",
 		time.Now().UTC().Format(time.DateOnly), goVersion, commit, kernel, runtime.NumCPU(), o.latency, versions), nil

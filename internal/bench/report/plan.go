@@ -13,6 +13,14 @@ type section struct {
 	tables      []table
 }
 
+// of returns the columns of one of its tables.
+func (s section) of(t table) []column {
+	if t.columns != nil {
+		return t.columns
+	}
+	return s.columns
+}
+
 // column is a further measurement beside the time.
 type column struct {
 	title, unit string
@@ -25,6 +33,9 @@ type table struct {
 	prefix string // of the benchmarks' names
 	who    []string
 	needs  string // what has to be installed
+
+	columns []column // nil: those of the section
+	slowest int      // how many are shown beside who, of any others there are
 }
 
 func (t table) name(who string) string { return t.prefix + "/" + who }
@@ -132,16 +143,26 @@ func sections() []section {
 		{
 			title: "Programs",
 			text: "A program that imports the library and has nothing to do: how long it runs, how large it is without symbols, and how many modules are in it. " +
-				"*secretref-parse* only calls Parse. *vals-aws-vault* is vals with build tags that leave its other backends out; setec's program has the AWS SDK behind it.",
+				"*secretref-parse* only calls Parse. *awssdk-vaultapi* has both in one program, as secretref has. *vals-aws-vault* is vals with build tags that leave its other " +
+				"backends out; setec's program has the AWS SDK behind it.\n\n" +
+				"What importing costs is what all packages do before main begins, as GODEBUG=inittrace=1 says. Of the program secretref it is shown by package, too: " +
+				"the slowest of those that allocate 4 KiB or more, and above them the sum of this library's own.",
 			limit: "an empty Go program",
 			columns: []column{
 				{"size", "size-B", true}, {"modules", "modules", true},
 			},
-			tables: []table{{title: "Start-up", prefix: "Startup", who: []string{
-				"secretref", "other-secretref-parse", "awssdk", "vaultapi", "vals", "vals-aws-vault", "setec", "gocloud", "limit-empty",
-			}}},
+			tables: []table{
+				{title: "Start-up", prefix: "Startup", who: programs},
+				{title: "What importing costs", prefix: "Init", who: programs, columns: []column{{"packages", "packages", true}, memory, allocs}},
+				{title: "What importing costs, by package", prefix: "InitPackage/secretref", who: []string{"other-secretref"}, slowest: 8,
+					columns: []column{memory, allocs}},
+			},
 		},
 	}
+}
+
+var programs = []string{
+	"secretref", "other-secretref-parse", "awssdk", "vaultapi", "other-awssdk-vaultapi", "vals", "vals-aws-vault", "setec", "gocloud", "limit-empty",
 }
 
 func each(names []string, make func(string) table) (tables []table) {

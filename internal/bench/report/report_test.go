@@ -23,6 +23,7 @@ func few() []section {
 			{title: "Small", prefix: "Read/small", who: []string{"secretref", "slow", "slower", "limit-scan"}},
 			{title: "Large", prefix: "Read/large", who: []string{"secretref", "slow"}},
 			{title: "In a database", prefix: "Read/database", who: []string{"secretref", "slow"}, needs: "adatabase"},
+			{title: "By package", prefix: "Package", who: []string{"other-secretref"}, slowest: 2, columns: []column{allocs}},
 		},
 	}}
 }
@@ -43,8 +44,9 @@ func parse(t *testing.T, text string) *results {
 
 func TestTheReportIsMadeOfTheOutputOfBenchmarks(t *testing.T) {
 	r := parse(t, canned(t))
-	require.NoError(t, r.complete(few()))
-	got := r.markdown(few())
+	sections := r.filled(few())
+	require.NoError(t, r.complete(sections))
+	got := r.markdown(sections)
 	golden := filepath.Join("testdata", "report.golden.md")
 	if *update {
 		require.NoError(t, os.WriteFile(golden, got, 0o644))
@@ -59,6 +61,23 @@ func TestTheMedianIsTakenOfAllRuns(t *testing.T) {
 	require.InDelta(t, 2000e-9, r.median("Read/small/secretref", seconds), 1e-12)
 	require.Equal(t, "2.00", r.ratio(few()[0].tables[0], "secretref", limit))
 	require.Equal(t, "0.50", r.ratio(few()[0].tables[0], "secretref", peer))
+}
+
+func TestTheSlowestThatWereAlwaysMeasuredAreShown(t *testing.T) {
+	r := parse(t, canned(t))
+	require.Len(t, r.rows["Package/other-example.com/seldom"][seconds], 5)
+	tables := r.filled(few())[0].tables
+	require.Equal(t, []string{"other-secretref", "other-example.com/a-2/slowest", "other-example.com/slow"}, tables[len(tables)-1].who)
+}
+
+func TestWhatWasLeftOutIsNotMissing(t *testing.T) {
+	without := strings.ReplaceAll(canned(t), "BenchmarkRead/small/slower-2", "ignored")
+	r := parse(t, without)
+	require.ErrorContains(t, r.complete(r.filled(few())), "Read/small/slower")
+	r = parse(t, "left-out: Read/small/slower\n"+without)
+	sections := r.filled(few())
+	require.NoError(t, r.complete(sections))
+	require.NotContains(t, string(r.markdown(sections)), "slower")
 }
 
 func TestAReportThatLacksSomethingIsNotMade(t *testing.T) {
@@ -111,7 +130,7 @@ func everything() string {
 			for _, t := range s.tables {
 				for i, who := range t.who {
 					fmt.Fprintf(&b, "Benchmark%s-2 10 %d ns/op", t.name(who), 1000+100*i)
-					for _, c := range s.columns {
+					for _, c := range s.of(t) {
 						fmt.Fprintf(&b, " 3 %s", c.unit)
 					}
 					b.WriteString("\n")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -63,14 +64,44 @@ func (r *results) add(result *benchfmt.Result) {
 // absent says that what a table needs was not installed.
 func (r *results) absent(t table) bool { return t.needs != "" && r.config["absent-"+t.needs] != "" }
 
+// filled takes out of the tables what was left out, and adds the slowest where
+// they are shown: of the rows that were run in each round.
+func (r *results) filled(sections []section) []section {
+	leftOut := strings.Fields(r.config["left-out"])
+	for _, s := range sections {
+		for i := range s.tables {
+			t := &s.tables[i]
+			t.who = slices.DeleteFunc(slices.Clone(t.who), func(who string) bool { return slices.Contains(leftOut, t.name(who)) })
+			if t.slowest == 0 {
+				continue
+			}
+			var others []string
+			for name, row := range r.rows {
+				if who, ok := strings.CutPrefix(name, t.prefix+"/"); ok && !slices.Contains(t.who, who) && len(row[seconds]) == r.count() {
+					others = append(others, who)
+				}
+			}
+			slices.SortFunc(others, func(a, b string) int {
+				return cmp.Or(cmp.Compare(r.median(t.name(b), seconds), r.median(t.name(a), seconds)), cmp.Compare(a, b))
+			})
+			t.who = join(t.who, others[:min(t.slowest, len(others))])
+		}
+	}
+	return sections
+}
+
 // complete is an error unless there is each row that is expected, no other, and
-// all were run equally often.
+// all were run equally often. Where the slowest are shown there may be others.
 func (r *results) complete(sections []section) error {
 	var errs []error
 	expected := map[string]bool{}
+	var open []string // prefixes
 	count := 0
 	for _, s := range sections {
 		for _, t := range s.tables {
+			if t.slowest > 0 {
+				open = append(open, t.prefix)
+			}
 			for _, who := range t.who {
 				name := t.name(who)
 				expected[name] = true
@@ -86,7 +117,7 @@ func (r *results) complete(sections []section) error {
 				case n != count:
 					errs = append(errs, fmt.Errorf("%s was run %d times, and others %d", name, n, count))
 				}
-				for _, c := range s.columns {
+				for _, c := range s.of(t) {
 					if c.always && len(r.rows[name][c.unit]) != n {
 						errs = append(errs, fmt.Errorf("%s has no %s", name, c.unit))
 					}
@@ -95,7 +126,7 @@ func (r *results) complete(sections []section) error {
 		}
 	}
 	for name := range r.rows {
-		if !expected[name] {
+		if !expected[name] && !slices.ContainsFunc(open, func(prefix string) bool { return strings.HasPrefix(name, prefix+"/") }) {
 			errs = append(errs, fmt.Errorf("no table has %s", name))
 		}
 	}
