@@ -70,6 +70,11 @@ func newSQLPlace(b *testing.B, s sqlServer) *sqlPlace {
 
 func (p *sqlPlace) keyring() *secretref.Keyring { return p.opened }
 
+func (p *sqlPlace) another(b *testing.B, opts secretref.KeyringOptions) *secretref.Keyring {
+	opts.RootKey = p.root
+	return open(b, secretref.SQLStore(p.db, p.server.dialect), &opts)
+}
+
 func (p *sqlPlace) tidy(b *testing.B) { p.exec(b, p.server.vacuum) }
 
 func (p *sqlPlace) exec(b *testing.B, statement string, args ...any) {
@@ -84,12 +89,8 @@ func (p *sqlPlace) grow(b *testing.B, n int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	root, err := seal.ParseRoot(p.root.Reveal())
-	if err != nil {
-		b.Fatal(err)
-	}
 	active := keys.Active()
-	key, err := root.Unwrap(active.ID, active.Wrapped)
+	key, err := p.rootKey(b).Unwrap(active.ID, active.Wrapped)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -106,6 +107,23 @@ func (p *sqlPlace) grow(b *testing.B, n int) {
 		statement, args := p.server.insert(rows)
 		p.exec(b, statement, args...)
 	}
+}
+
+func (p *sqlPlace) rootKey(b *testing.B) *seal.Root {
+	root, err := seal.ParseRoot(p.root.Reveal())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return root
+}
+
+// spare stores an inactive key, for random bytes to be under.
+func (p *sqlPlace) spare(b *testing.B) seal.KeyID {
+	key := seal.NewKey()
+	mark := p.server.mark
+	p.exec(b, fmt.Sprintf("INSERT INTO secretref_keys (id, state, wrapped, seals, created, activated, deactivated) VALUES (%s, 'inactive', %s, 0, 1, 1, 1)", mark(1), mark(2)),
+		int64(key.ID()), p.rootKey(b).Wrap(key))
+	return key.ID()
 }
 
 func (s sqlServer) insert(rows []keystore.Box) (statement string, args []any) {
@@ -125,13 +143,14 @@ func (s sqlServer) insert(rows []keystore.Box) (statement string, args []any) {
 func (s sqlServer) update(rows []keystore.Box) (statement string, args []any) {
 	if s.dialect == secretref.MySQL {
 		statement, args = s.insert(rows)
-		return statement + " ON DUPLICATE KEY UPDATE box = VALUES(box)", args
+		return statement + " ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box)", args
 	}
 	var names, texts [][]byte
 	for _, row := range rows {
 		names, texts = append(names, []byte(row.Name)), append(texts, row.Box)
 	}
-	return "UPDATE secretref_boxes AS b SET box = s.box FROM unnest($1::bytea[], $2::bytea[]) AS s (name, box) WHERE b.name = s.name", []any{names, texts}
+	return "UPDATE secretref_boxes AS b SET key_id = $3, box = s.box FROM unnest($1::bytea[], $2::bytea[]) AS s (name, box) WHERE b.name = s.name",
+		[]any{names, texts, int64(rows[0].Key)}
 }
 
 func (p *sqlPlace) rewrite(b *testing.B) (write, restore func()) {
@@ -143,8 +162,9 @@ func (p *sqlPlace) rewrite(b *testing.B) (write, restore func()) {
 	if err != nil || len(boxes) != p.secrets {
 		b.Fatalf("%d boxes: %v", len(boxes), err)
 	}
+	spare := p.spare(b)
 	for _, box := range boxes {
-		box.Box = make([]byte, len(box.Box))
+		box.Key, box.Box = spare, make([]byte, len(box.Box))
 		_, _ = rand.Read(box.Box)
 		noise = append(noise, box)
 	}

@@ -230,14 +230,15 @@ func (j *job) rotate(ctx context.Context, progress func(done, total int)) (Rotat
 	}
 	var done Rotation
 	var total int
+	under := map[seal.KeyID]int{} // how many boxes, as far as is known
 	if retiring := keys.Retiring(); retiring != nil {
 		done.From, done.To = retiring.ID, keys.Active().ID
 		j.keys, j.began = []seal.KeyID{done.From, done.To}, true
 		j.note = ", of a rotation that was begun earlier"
-		total, err = j.resume(ctx, done.To)
+		under, total, err = j.resume(ctx, done.To)
 	} else {
 		done.From = keys.Active().ID
-		done.To, total, done.Blocked, err = j.begin(ctx, keys)
+		done.To, total, done.Blocked, err = j.begin(ctx, keys, under)
 	}
 	if err != nil {
 		return done, err
@@ -245,18 +246,24 @@ func (j *job) rotate(ctx context.Context, progress func(done, total int)) (Rotat
 	if err := j.Reload(ctx); err != nil {
 		return done, err
 	}
-	return j.move(ctx, done, total, progress)
+	return j.move(ctx, done, under, total, progress)
 }
 
-// begin proves that every box opens, and then makes a new key the active one.
-func (j *job) begin(ctx context.Context, keys *keystore.Keys) (to seal.KeyID, total int, blocked []string, err error) {
+// begin proves that every box opens, and then makes a new key the active one. It
+// adds the key that was active, and those that it finds boxes under, to under.
+func (j *job) begin(ctx context.Context, keys *keystore.Keys, under map[seal.KeyID]int) (to seal.KeyID, total int, blocked []string, err error) {
 	from := keys.Active().ID
 	j.keys = []seal.KeyID{from}
-	err = keystore.Pages(ctx, j.Store(), j.pages(0), func(page []keystore.Box) error {
+	under[from] = 0
+	read := func(ctx context.Context, visit func([]keystore.Box) error) error {
+		return keystore.Pages(ctx, j.Store(), j.pages(0), visit)
+	}
+	err = ahead(ctx, read, func(page []keystore.Box) error {
 		if err := j.between(ctx); err != nil {
 			return err
 		}
 		for _, b := range page {
+			under[b.Key]++
 			if _, err := j.OpenStored(ctx, b); errors.Is(err, fault.Corrupt) {
 				blocked = append(blocked, b.Name)
 			} else if err != nil {
@@ -296,12 +303,11 @@ func (j *job) begin(ctx context.Context, keys *keystore.Keys) (to seal.KeyID, to
 }
 
 // resume counts what a recorded rotation has still to move.
-func (j *job) resume(ctx context.Context, to seal.KeyID) (total int, err error) {
-	boxes, err := j.Store().Count(ctx)
-	for id, n := range boxes {
-		if id != to {
-			total += n
-		}
+func (j *job) resume(ctx context.Context, to seal.KeyID) (under map[seal.KeyID]int, total int, err error) {
+	under, err = j.Store().Count(ctx)
+	delete(under, to)
+	for _, n := range under {
+		total += n
 	}
 	if err == nil && total > 0 {
 		err = j.Store().Reserve(ctx, to, uint64(total))
@@ -310,25 +316,26 @@ func (j *job) resume(ctx context.Context, to seal.KeyID) (total int, err error) 
 		err = fault.New(fault.Unavailable, "key %s has sealed as often as it may, and %d secrets still have to be moved to it", to, total).Final()
 	}
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	j.Reserved(to, uint64(total))
-	return total, nil
+	return under, total, nil
 }
 
-// move takes the boxes to the new key, page by page, and then ends the
-// rotation. No box can come under another key meanwhile.
-func (j *job) move(ctx context.Context, done Rotation, total int, progress func(done, total int)) (Rotation, error) {
-	boxes, err := j.Store().Count(ctx)
-	if err != nil {
-		return done, err
-	}
+// move takes the boxes under these keys to the new one, page by page, and then
+// ends the rotation. No box can come under another key meanwhile: since there is
+// a new one, none can come under the old, and before, none but under that.
+func (j *job) move(ctx context.Context, done Rotation, under map[seal.KeyID]int, total int, progress func(done, total int)) (Rotation, error) {
 	visited := 0
-	for id := range boxes {
-		if id == done.To {
-			continue
+	for id := range under {
+		read := func(ctx context.Context, visit func(resealed) error) error {
+			return j.reseal(ctx, id, done.To, visit)
 		}
-		err := j.ahead(ctx, id, done.To, func(page resealed) error {
+		each := ahead[resealed]
+		if total <= j.page { // what would be read ahead is not worth a second connection
+			each = inTurn
+		}
+		err := each(ctx, read, func(page resealed) error {
 			if err := j.between(ctx); err != nil {
 				return err
 			}
@@ -353,7 +360,7 @@ func (j *job) move(ctx context.Context, done Rotation, total int, progress func(
 		return done, fault.New(fault.RotationBlocked, "all others were moved: %s; restore, replace or delete what is damaged, and rotate again", ring.Unopened(done.Blocked))
 	}
 	e := j.event(ctx, ring.Rotate, ring.Done, "secrets sealed anew: %d%s", done.Moved, j.note)
-	err = j.lease.Retire(ctx, done.From, e)
+	err := j.lease.Retire(ctx, done.From, e)
 	if errors.Is(err, keystore.ErrInUse) {
 		err = fault.New(fault.RotationBlocked, "secrets came under the key %s while it was retiring: rotate again", done.From)
 	}
@@ -382,41 +389,20 @@ type resealed struct {
 	blocked []string // the names of those that do not open
 }
 
-// ahead gives the boxes under the key from, resealed with the key to, to move,
-// page by page. It prepares the next page while one is being moved.
-func (j *job) ahead(ctx context.Context, from, to seal.KeyID, move func(resealed) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	pages, ended := make(chan resealed), make(chan error, 1)
-	go func() {
-		defer close(pages)
-		ended <- keystore.Pages(ctx, j.Store(), j.pages(from), func(page []keystore.Box) error {
-			next, err := j.reseal(ctx, to, page)
-			if err != nil {
-				return err
-			}
-			select {
-			case pages <- next:
-				return nil
-			case <-ctx.Done():
-				return interrupted(ctx)
-			}
-		})
-	}()
-	defer func() { // also if move panics, which calls what is not ours
-		cancel()
-		for range pages {
-		}
-	}()
-	for page := range pages {
-		if err := move(page); err != nil {
+// reseal gives the boxes under the key from, resealed with the key to, to visit,
+// page by page.
+func (j *job) reseal(ctx context.Context, from, to seal.KeyID, visit func(resealed) error) error {
+	return keystore.Pages(ctx, j.Store(), j.pages(from), func(page []keystore.Box) error {
+		next, err := j.resealPage(ctx, to, page)
+		if err != nil {
 			return err
 		}
-	}
-	return <-ended
+		return visit(next)
+	})
 }
 
-// reseal opens the boxes of a page and seals their texts with the new key.
-func (j *job) reseal(ctx context.Context, to seal.KeyID, page []keystore.Box) (resealed, error) {
+// resealPage opens the boxes of a page and seals their texts with the new key.
+func (j *job) resealPage(ctx context.Context, to seal.KeyID, page []keystore.Box) (resealed, error) {
 	done := resealed{boxes: len(page), swaps: make([]keystore.Swap, 0, len(page))}
 	sealer, err := j.Sealer(ctx, to, uint64(len(page)))
 	if err != nil {
@@ -434,6 +420,41 @@ func (j *job) reseal(ctx context.Context, to seal.KeyID, page []keystore.Box) (r
 		done.swaps = append(done.swaps, keystore.Swap{Name: b.Name, Head: b.Box[:seal.HeadSize], Box: sealer.Seal(b.Name, text)})
 	}
 	return done, nil
+}
+
+// inTurn gives the pages that read reads to use.
+func inTurn[Page any](ctx context.Context, read func(context.Context, func(Page) error) error, use func(Page) error) error {
+	return read(ctx, use)
+}
+
+// ahead is inTurn that reads the next pages meanwhile: one is ready, and one is
+// being read. A FileStore, which lets nobody read while it writes, is read
+// between two transactions, and what was read is resealed during the next.
+func ahead[Page any](ctx context.Context, read func(context.Context, func(Page) error) error, use func(Page) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	pages, ended := make(chan Page, 1), make(chan error, 1)
+	go func() {
+		defer close(pages)
+		ended <- read(ctx, func(next Page) error {
+			select {
+			case pages <- next:
+				return nil
+			case <-ctx.Done():
+				return interrupted(ctx)
+			}
+		})
+	}()
+	defer func() { // also if use panics, which calls what is not ours
+		cancel()
+		for range pages {
+		}
+	}()
+	for page := range pages {
+		if err := use(page); err != nil {
+			return err
+		}
+	}
+	return <-ended
 }
 
 func (j *job) pages(id seal.KeyID) keystore.Range {

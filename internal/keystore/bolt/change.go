@@ -3,6 +3,8 @@ package bolt
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -55,7 +57,12 @@ func (c *change) put(bucket string, key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := c.account(bucket, key, b.Get(key), value); err != nil {
+	if old := b.Get(key); old != nil {
+		if err := c.account(bucket, pages.NewEntry(key, old), -1); err != nil {
+			return err
+		}
+	}
+	if err := c.account(bucket, pages.NewEntry(key, value), 1); err != nil {
 		return err
 	}
 	return b.Put(key, value)
@@ -71,30 +78,17 @@ func (c *change) remove(bucket string, key []byte) (bool, error) {
 	if old == nil {
 		return false, nil
 	}
-	if err := c.account(bucket, key, old, nil); err != nil {
+	if err := c.account(bucket, pages.NewEntry(key, old), -1); err != nil {
 		return false, err
 	}
 	return true, b.Delete(key)
 }
 
-// account keeps the sum of digests when an entry takes the place of another;
-// either may be nil.
-func (c *change) account(bucket string, key, old, value []byte) error {
-	if old != nil {
-		n, err := digest(bucket, pages.NewEntry(key, old))
-		if err != nil {
-			return err
-		}
-		c.first.Sum -= n
-	}
-	if value != nil {
-		n, err := digest(bucket, pages.NewEntry(key, value))
-		if err != nil {
-			return err
-		}
-		c.first.Sum += n
-	}
-	return nil
+// account keeps the sum of digests when an entry comes, 1, or goes, -1.
+func (c *change) account(bucket string, e pages.Entry, n int) error {
+	d, err := digest(bucket, e)
+	c.first.Sum += uint64(n) * d
+	return err
 }
 
 func (c *change) putRow(bucket string, key []byte, row any) error {
@@ -212,36 +206,64 @@ func (c *change) activate(root seal.Fingerprint, from seal.KeyID, next keystore.
 	return err
 }
 
+// move finds the boxes in one go through those from the first name to the last,
+// and then replaces them: nothing may change while it goes.
 func (c *change) move(from, to seal.KeyID, swaps []keystore.Swap) (moved int, err error) {
-	if _, err := c.key(to, keystore.Active, keystore.ErrNotActive); err != nil {
+	if _, err := c.key(to, keystore.Active, keystore.ErrNotActive); err != nil || len(swaps) == 0 {
 		return 0, err
 	}
-	for _, s := range swaps {
-		name := []byte(s.Name)
-		e, err := c.get(boxesBucket, name)
-		if err != nil {
-			return 0, err
+	swaps = slices.SortedFunc(slices.Values(swaps), func(a, b keystore.Swap) int { return strings.Compare(a.Name, b.Name) })
+	next, fit := 0, 0
+	err = c.ascend(boxesBucket, []byte(swaps[0].Name), func(e pages.Entry) (bool, error) {
+		for next < len(swaps) && swaps[next].Name < string(e.Key) {
+			next++
 		}
-		if e == nil {
-			continue
+		if next == len(swaps) {
+			return false, nil
 		}
-		id, err := boxKey(*e)
-		if err != nil {
-			return 0, err
+		if swaps[next].Name != string(e.Key) {
+			return true, nil
 		}
-		head, err := e.Head(boxHeadSize + seal.HeadSize)
-		if err != nil {
-			return 0, err
+		same, err := c.unchanged(e, from, swaps[next].Head)
+		if err == nil && same {
+			err = c.account(boxesBucket, e, -1)
+			swaps[fit] = swaps[next]
+			fit++
 		}
-		if id != from || !bytes.Equal(head[boxHeadSize:], s.Head) {
-			continue
-		}
-		if err := c.putBox(name, to, s.Box); err != nil {
-			return 0, err
-		}
-		moved++
+		next++
+		return next < len(swaps), err
+	})
+	if err != nil {
+		return 0, err
 	}
-	return moved, nil
+	b, err := c.bucket(boxesBucket)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range swaps[:fit] {
+		name := []byte(s.Name)
+		value := encodeBox(name, to, s.Box)
+		if err := c.account(boxesBucket, pages.NewEntry(name, value), 1); err != nil {
+			return 0, err
+		}
+		if err := b.Put(name, value); err != nil {
+			return 0, err
+		}
+	}
+	return fit, nil
+}
+
+// unchanged reports whether a box is under the key and begins with head.
+func (c *change) unchanged(e pages.Entry, from seal.KeyID, head []byte) (bool, error) {
+	id, err := boxKey(e)
+	if err != nil || id != from {
+		return false, err
+	}
+	begin, err := e.Head(boxHeadSize + seal.HeadSize)
+	if err != nil {
+		return false, err
+	}
+	return bytes.Equal(begin[boxHeadSize:], head), nil
 }
 
 func (c *change) retire(id seal.KeyID, e keystore.Event) error {

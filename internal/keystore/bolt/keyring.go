@@ -140,6 +140,9 @@ func (k *keyring) boxes(r keystore.Range) (boxes []keystore.Box, err error) {
 			}
 		}
 		id, box, _, err := parseBox(e)
+		if boxes == nil {
+			boxes = make([]keystore.Box, 0, min(r.Limit, 1000)) // most pages are full
+		}
 		boxes = append(boxes, keystore.Box{Name: string(e.Key), Key: id, Box: box})
 		size += e.Len() - boxHeadSize
 		return len(boxes) < r.Limit && size < r.Bytes, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strconv"
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
@@ -83,17 +84,22 @@ func (s *Store) Names(ctx context.Context, after string, limit int) (names []str
 	return names, err
 }
 
-// Boxes implements [keystore.Store]. The database sends hardly more than it
-// returns.
+// Boxes implements [keystore.Store]. The lengths come first, so that the
+// database sends hardly more than is returned, however long the boxes are.
 func (s *Store) Boxes(ctx context.Context, r keystore.Range) (boxes []keystore.Box, err error) {
 	args := []any{[]byte(r.After)}
+	where := `name > ?`
 	if r.Key != 0 {
 		args = append(args, int64(r.Key))
+		where += ` AND ` + s.dialect.under
 	}
-	args = append(args, int64(max(r.Bytes, 1)))
 	err = s.do(ctx, func(q session) error {
 		boxes = nil
-		rows, err := q.query(ctx, s.dialect.page(r.Key == 0, max(r.Limit, 0)), args...)
+		fit, err := q.fit(ctx, r, where, args)
+		if err != nil || fit == 0 {
+			return err
+		}
+		rows, err := q.page(ctx, `name, key_id, box`, where, fit, args)
 		if err != nil {
 			return err
 		}
@@ -112,6 +118,29 @@ func (s *Store) Boxes(ctx context.Context, r keystore.Range) (boxes []keystore.B
 	})
 	s.empty(ctx, &err)
 	return boxes, err
+}
+
+// fit returns how many boxes a page has.
+func (q session) fit(ctx context.Context, r keystore.Range, where string, args []any) (n int, err error) {
+	rows, err := q.page(ctx, q.length, where, max(r.Limit, 0), args)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for bytes := 0; rows.Next() && (n == 0 || bytes < r.Bytes); n++ {
+		var length int
+		if err := rows.Scan(&length); err != nil {
+			return 0, err
+		}
+		bytes += length
+	}
+	return n, rows.Err()
+}
+
+// page reads rows in the order of their names. The limit is not an argument:
+// plans are made for its value.
+func (q session) page(ctx context.Context, columns, where string, limit int, args []any) (*sql.Rows, error) {
+	return q.query(ctx, `SELECT `+columns+` FROM secretref_boxes `+q.byName+` WHERE `+where+` ORDER BY name LIMIT `+strconv.Itoa(limit), args...)
 }
 
 // Count implements [keystore.Store].

@@ -45,10 +45,12 @@ type dialect struct {
 	// to end, and makes those behind it wait.
 	gate string
 
-	// page reads boxes: those behind a name, up to limit, as long as those
-	// before hold fewer than so many bytes. Its arguments are the name, the key
-	// unless all is set, and the bytes.
-	page func(all bool, limit int) string
+	// length is how long a box is, without reading it.
+	length string
+
+	// under is the condition that a box is under a key. byName, unless empty,
+	// makes the database read boxes in the order of their names.
+	under, byName string
 
 	// move is what Move does once it is known that it may.
 	move func(ctx context.Context, q session, from, to int64, swaps []keystore.Swap) (moved int64, err error)

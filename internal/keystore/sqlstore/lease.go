@@ -166,6 +166,18 @@ func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []keystore.
 	return int(moved), nil
 }
 
+// span returns the first and the last of the names.
+func span(swaps []keystore.Swap) (first, last []byte) {
+	if len(swaps) == 0 {
+		return nil, nil
+	}
+	low, high := swaps[0].Name, swaps[0].Name
+	for i := range swaps {
+		low, high = min(low, swaps[i].Name), max(high, swaps[i].Name)
+	}
+	return []byte(low), []byte(high)
+}
+
 // Retire implements [keystore.Lease].
 func (l *lease) Retire(ctx context.Context, id seal.KeyID, e keystore.Event) error {
 	return l.within(ctx, func(q session) error {

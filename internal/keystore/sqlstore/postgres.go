@@ -67,9 +67,12 @@ func postgres() *dialect {
 		// join them meanwhile. The queue of a table's lock is fair.
 		gate: `LOCK TABLE secretref_keys IN EXCLUSIVE MODE`,
 
-		put:  postgresPut,
-		page: postgresPage,
-		move: postgresMove,
+		put:    postgresPut,
+		length: `octet_length(box)`,
+		// An equality would make the planner expect that hardly any row is under
+		// the key, and read the whole table for each page.
+		under: `coalesce(key_id = ?, false)`,
+		move:  postgresMove,
 	}
 }
 
@@ -81,24 +84,9 @@ func postgresPut(name, box []byte, id int64) (string, []any) {
 		ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`, []any{name, box, id}
 }
 
-// postgresPage reads lengths without the boxes, and then no more boxes than are
-// wanted. The limit is not an argument: plans are made for its value.
-func postgresPage(all bool, limit int) string {
-	under := ""
-	if !all {
-		// An equality would make the planner expect that hardly any row is
-		// under the key, and read the whole table for each page.
-		under = "AND coalesce(key_id = ?, false)"
-	}
-	return `SELECT name, key_id, box FROM (
-			SELECT name, key_id, box, sum(octet_length(box)) OVER (ORDER BY name) - octet_length(box) AS before FROM (
-				SELECT name, key_id, box FROM secretref_boxes WHERE name > ? ` + under + ` ORDER BY name LIMIT ` + strconv.Itoa(limit) + `
-			) AS page
-		) AS summed WHERE before < ? ORDER BY name`
-}
-
 // postgresMove moves all boxes at once. They are cut out of one long argument,
-// which no driver has to know how to encode and the server need not parse.
+// which no driver has to know how to encode and the server need not parse. The
+// first and the last name keep the planner from reading the whole table.
 func postgresMove(ctx context.Context, q session, from, to int64, swaps []keystore.Swap) (int64, error) {
 	const update = `UPDATE secretref_boxes AS b SET box = s.box, key_id = ?
 		FROM (
@@ -106,7 +94,7 @@ func postgresMove(ctx context.Context, q session, from, to int64, swaps []keysto
 			FROM (SELECT ?::bytea AS bytes) AS packed,
 				unnest(?::text::int[], ?::text::int[], ?::text::int[], ?::text::int[]) AS part (start, name, head, box)
 		) AS s
-		WHERE b.name = s.name AND b.key_id = ? AND substr(b.box, 1, {head}) = s.head`
+		WHERE b.name = s.name AND b.key_id = ? AND substr(b.box, 1, {head}) = s.head AND b.name BETWEEN ? AND ?`
 	size := 0
 	for i := range swaps {
 		size += len(swaps[i].Name) + len(swaps[i].Head) + len(swaps[i].Box)
@@ -121,7 +109,8 @@ func postgresMove(ctx context.Context, q session, from, to int64, swaps []keysto
 		boxes.add(len(s.Box))
 		packed = append(append(append(packed, s.Name...), s.Head...), s.Box...)
 	}
-	return q.exec(ctx, update, to, packed, starts.text(), names.text(), heads.text(), boxes.text(), from)
+	first, last := span(swaps)
+	return q.exec(ctx, update, to, packed, starts.text(), names.text(), heads.text(), boxes.text(), from, first, last)
 }
 
 // numbers is the text of an array of integers: {1,2}.
