@@ -2,7 +2,7 @@
 // process, against the same fake servers, one after the other. All of it is in
 // the tests; the report tool runs them and writes RESULTS.md and two plots:
 //
-//	go run ./report             all of it, ten times, about a quarter of an hour
+//	go run ./report             all of it, eight times, about a quarter of an hour
 //	go run ./report -quick      all of it once, as short as possible
 //	go test -tags custom_providers,aws,vault -bench Pointer
 //

@@ -20,7 +20,7 @@ import (
 
 func main() {
 	var o options
-	flag.IntVar(&o.count, "count", 10, "how often each benchmark is run; fewer than 6 give no spread")
+	flag.IntVar(&o.count, "count", 8, "how often each benchmark is run; fewer than 6 give no spread")
 	flag.BoolVar(&o.quick, "quick", false, "run each benchmark once, and as short as possible, to see that all is there; what takes minutes to build is left out")
 	flag.DurationVar(&o.latency, "latency", 5*time.Millisecond, "how long the fake servers take for each answer")
 	flag.StringVar(&o.from, "from", "", "write the report from this file, which an earlier run has left, and run nothing")
