@@ -50,7 +50,7 @@ type AWSOptions struct {
 
 	// Batch fetches up to 20 secrets of a region with one BatchGetSecretValue
 	// call. What is asked for with one ResolveAll or ResolveConfig goes out at
-	// once; what is asked for alone waits about a millisecond for others to come
+	// once; what is asked for alone waits 1 to 3 milliseconds for others to come
 	// along. It needs the permission secretsmanager:BatchGetSecretValue beside
 	// GetSecretValue on each secret. Where that is denied, secrets are fetched
 	// one by one, with a warning, and batches are tried again after 5 minutes.

@@ -166,13 +166,28 @@ func exported(r coord.Reference, err error) (Reference, error) {
 	case nil:
 		return public(r), nil
 	case fault.NotReference:
-		return nil, errPlaintext // most values are
+		return nil, plaintextError{} // most values are
 	}
 	return nil, &Error{Err: err}
 }
 
-// errPlaintext is what parsing says of plaintext.
-var errPlaintext = &Error{Err: fault.NotReference}
+// plaintextError is the [*Error] that says of a value that it is plaintext, made
+// when somebody wants it.
+type plaintextError struct{}
+
+func (plaintextError) full() *Error { return &Error{Err: fault.NotReference} }
+
+func (e plaintextError) Error() string { return e.full().Error() }
+
+func (plaintextError) Unwrap() error { return fault.NotReference }
+
+func (e plaintextError) As(target any) bool {
+	to, ok := target.(**Error)
+	if ok {
+		*to = e.full()
+	}
+	return ok
+}
 
 // public returns the exported form of a reference.
 func public(r coord.Reference) Reference {

@@ -626,6 +626,33 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 	}) // the bubble fails if a goroutine is left
 }
 
+func TestCloseBeforeTheFirstUse(t *testing.T) {
+	asked := false
+	r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+		asked = true
+		return []byte("x"), nil
+	})})
+	require.NoError(t, r.Close())
+	_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
+	require.ErrorIs(t, err, secretref.ErrUnavailable)
+	_, err = r.Handle(t.Context(), `{"storeId":"a"}`)
+	require.ErrorIs(t, err, secretref.ErrUnavailable)
+	require.False(t, asked)
+}
+
+func TestTheErrorOfPlaintextIsAnErrorOfItsOwn(t *testing.T) {
+	_, err := secretref.Parse("hunter2")
+	require.ErrorIs(t, err, secretref.ErrNotReference)
+	var e, another *secretref.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, e.Error(), err.Error())
+	e.Source = "app.conf:3"
+	_, err = secretref.Parse("hunter3")
+	require.ErrorAs(t, err, &another)
+	require.Empty(t, another.Source)
+	require.NotContains(t, err.Error(), "app.conf")
+}
+
 func TestTheFakeAnswersLikeABackend(t *testing.T) {
 	fake := secretref.NewFake()
 	r := secretref.New(&secretref.Options{Fake: fake, TTL: -1, AllowEndpoint: func(*url.URL) error { return errors.New("never asked") }})

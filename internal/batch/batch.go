@@ -27,7 +27,7 @@ type Result[V any] struct {
 // concurrent use.
 type Batcher[K comparable, V any] struct {
 	size          int
-	quiet, linger time.Duration
+	quiet, linger time.Duration // how long a call gathers without a new key, and with a party on its way
 	log           *slog.Logger
 	ask           func(ctx context.Context, keys []K) []Result[V]
 
@@ -54,8 +54,9 @@ type call[K comparable, V any] struct {
 
 // New returns a Batcher. A call goes out when it has size keys; when all of the
 // parties of which one has come are complete, for which it waits no longer than
-// linger; or, without any, when no key has come for the time of quiet. It
-// returns a result for each key, in order. Calls do not wait for each other.
+// linger; or, without any, when no key has come for the time of quiet, of which
+// it waits three at most. It returns a result for each key, in order. Calls do
+// not wait for each other.
 func New[K comparable, V any](size int, quiet, linger time.Duration, log *slog.Logger, ask func(ctx context.Context, keys []K) []Result[V]) *Batcher[K, V] {
 	return &Batcher[K, V]{size: size, quiet: quiet, linger: linger, log: log, ask: ask, calls: map[*call[K, V]]struct{}{}}
 }
@@ -182,7 +183,7 @@ func (b *Batcher[K, V]) gather(ctx context.Context, c *call[K, V]) {
 	tick, last := time.NewTicker(b.quiet), time.NewTimer(b.linger)
 	defer tick.Stop()
 	defer last.Stop()
-	for before := 1; ; {
+	for before, ticks := 1, 1; ; ticks++ {
 		select {
 		case <-c.ready:
 			return
@@ -192,7 +193,7 @@ func (b *Batcher[K, V]) gather(ctx context.Context, c *call[K, V]) {
 			return
 		case <-tick.C:
 			keys, parties := b.came(c)
-			if keys == before && !parties {
+			if !parties && (keys == before || ticks >= 3) {
 				return
 			}
 			before = keys

@@ -103,6 +103,26 @@ func TestACallWaitsUntilNobodyComesAlong(t *testing.T) {
 	})
 }
 
+func TestACallDoesNotWaitAsLongAsSomebodyComes(t *testing.T) {
+	s := &shop{}
+	synctest.Test(t, func(t *testing.T) {
+		b := batch.New(100, pause, linger, quiet, s.sell)
+		defer b.Close()
+		start := time.Now()
+		var callers sync.WaitGroup
+		for i := range 10 {
+			callers.Go(func() {
+				buys(t, b, fmt.Sprint(i))
+				if i == 0 {
+					require.Equal(t, 3*pause, time.Since(start))
+				}
+			})
+			time.Sleep(pause * 9 / 10)
+		}
+		callers.Wait()
+	})
+}
+
 // seated is a context for each of a party of n.
 func seated(t *testing.T, n int) (seats []*batch.Seat, each []context.Context) {
 	var party batch.Party

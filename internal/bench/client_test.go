@@ -92,6 +92,7 @@ func (w *world) cold(b *testing.B, who contender, m mode, refs []reference) {
 			check(b, refs, got)
 			calls += w.calls()
 			c.close()
+			w.hangUp()
 			b.StartTimer()
 		}
 		b.ReportMetric(float64(calls)/float64(b.N), "calls/op")

@@ -19,7 +19,8 @@
 //	other-…      shown, but not the same work (it validates less, stores nothing, …)
 //	anything else: a peer
 //
-// Every answer is compared with the one that is right; a wrong one fails the
-// benchmark. Cold means that each iteration begins with a new client, so that
+// A wrong answer fails the benchmark: every one is compared with the right one
+// where secrets are resolved or pointed to, and elsewhere once, since comparing
+// would cost as much as what is measured. Cold means that each iteration begins with a new client, so that
 // configuration, connections and logins are part of the work.
 package bench

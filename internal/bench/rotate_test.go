@@ -204,14 +204,20 @@ func (p *filePlace) rewrite(b *testing.B) (write, restore func()) {
 	}
 	b.Cleanup(func() { _ = db.Close() })
 	const head = 16 // what the store has before each box
+	type row struct{ name, text []byte }
+	table := make([]row, p.secrets)
+	for i := range table {
+		table[i] = row{[]byte(secretName(i)), make([]byte, head+len(secretText(i))+seal.Overhead)}
+		_, _ = rand.Read(table[i].text)
+	}
 	write = func() {
 		for i := 0; i < p.secrets; i += page {
 			err := db.Update(func(tx *bbolt.Tx) error {
 				rows, err := tx.CreateBucketIfNotExists([]byte("boxes"))
-				for j := i; j < min(i+page, p.secrets) && err == nil; j++ {
-					row := make([]byte, head+len(secretText(j))+seal.Overhead)
-					_, _ = rand.Read(row)
-					err = rows.Put([]byte(secretName(j)), row)
+				for _, r := range table[i:min(i+page, len(table))] {
+					if err == nil {
+						err = rows.Put(r.name, r.text)
+					}
 				}
 				return err
 			})

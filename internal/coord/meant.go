@@ -158,7 +158,7 @@ func (g *Grammar) holdsSeveral(text string) bool {
 			continue
 		}
 		word := lastWord(strings.TrimRight(text[:i], " \t"))
-		if word != "" && !strings.EqualFold(word, seen) && g.tells(word) {
+		if word != "" && g.tells(word) && strings.ToLower(word) != strings.ToLower(seen) {
 			if seen != "" {
 				return true
 			}

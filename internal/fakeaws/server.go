@@ -128,6 +128,12 @@ func (s *Server) IMDSURL() string { return s.imds.url }
 // ECSURL returns the full URI of the container credentials.
 func (s *Server) ECSURL() string { return s.ecs.url + ecsPath }
 
+// HangUp closes the connections to Secrets Manager on which no request waits.
+func (s *Server) HangUp() {
+	s.api.server.SetKeepAlivesEnabled(false)
+	s.api.server.SetKeepAlivesEnabled(true)
+}
+
 // Close ends the server and every connection to it.
 func (s *Server) Close() {
 	s.stop()

@@ -112,6 +112,12 @@ func (s *Server) CertPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.web.Certificate().Raw})
 }
 
+// HangUp closes the connections on which no request waits.
+func (s *Server) HangUp() {
+	s.web.Config.SetKeepAlivesEnabled(false)
+	s.web.Config.SetKeepAlivesEnabled(true)
+}
+
 // Close stops the server, and ends the requests that wait for Latency.
 func (s *Server) Close() {
 	select {

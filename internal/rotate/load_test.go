@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -137,60 +135,33 @@ func openFile(ctx context.Context, path string) (*ring.Ring, error) {
 	return ring.Open(ctx, ring.Settings{Store: bolt.New(path), Roots: ring.File{File: rootfile.New(path + ".key"), Log: slog.New(slog.DiscardHandler)}, Log: slog.New(slog.DiscardHandler)})
 }
 
-// A rotation takes the same memory however many secrets there are.
-func BenchmarkRotateFileStore(b *testing.B) {
-	for _, n := range []int{1_000, 10_000, 100_000} {
-		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			r := filled(b, n)
-			to := rotate.Rotator{Ring: r}
-			for b.Loop() {
-				done, err := to.Rotate(b.Context())
-				b.StopTimer()
-				require.NoError(b, err)
-				require.Equal(b, n, done.Moved)
-				_, err = to.DeleteInactive(b.Context())
-				require.NoError(b, err)
-				b.StartTimer()
-			}
-			start := liveHeap()
-			peak := start
-			to.Progress = func(int, int) { peak = max(peak, liveHeap()) } // while the next page is read
-			_, err := to.Rotate(b.Context())
-			require.NoError(b, err)
-			b.ReportMetric((float64(peak)-float64(start))/(1<<20), "MiB-live")
-		})
+// What is in memory is some pages, and the names of the keys.
+func TestARotationTakesTheSameMemoryHoweverManySecretsThereAre(t *testing.T) {
+	const page = 200
+	p := newPlace(t)
+	r := p.ring(nil)
+	peaks := map[int]int64{}
+	for _, pages := range []int{5, 50} {
+		for i := range pages * page {
+			require.NoError(t, r.Put(t.Context(), fmt.Sprintf("application/%06d/password", i), make([]byte, 32)))
+		}
+		start := liveHeap()
+		to := rotate.Rotator{Ring: r, Progress: func(int, int) { // while the next page is read
+			peaks[pages] = max(peaks[pages], liveHeap()-start)
+		}}.Paged(page)
+		done, err := to.Rotate(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, pages*page, done.Moved)
 	}
-}
-
-// filled returns a keyring with n secrets of 32 bytes. They are stored where
-// nobody waits for a disk, and then copied to one.
-func filled(b *testing.B, n int) *ring.Ring {
-	fast, err := os.MkdirTemp("/dev/shm", "secretref")
-	if err != nil {
-		fast = b.TempDir()
-	}
-	defer func() { _ = os.RemoveAll(fast) }()
-	r, err := openFile(b.Context(), filepath.Join(fast, "secrets.db"))
-	require.NoError(b, err)
-	for i := range n {
-		require.NoError(b, r.Put(b.Context(), fmt.Sprintf("application/%06d/password", i), make([]byte, 32)))
-	}
-	dir := b.TempDir()
-	for _, file := range []string{"secrets.db", "secrets.db.key"} {
-		content, err := os.ReadFile(filepath.Join(fast, file))
-		require.NoError(b, err)
-		require.NoError(b, os.WriteFile(filepath.Join(dir, file), content, 0o600))
-	}
-	r, err = openFile(b.Context(), filepath.Join(dir, "secrets.db"))
-	require.NoError(b, err)
-	return r
+	t.Logf("bytes in use: %v", peaks)
+	require.Less(t, peaks[50], peaks[5]+256<<10, "45 pages more are about a MiB")
 }
 
 // liveHeap returns the size of the heap without its garbage.
-func liveHeap() uint64 {
+func liveHeap() int64 {
 	runtime.GC()
 	runtime.GC() // what was in a pool outlives the first
 	var now runtime.MemStats
 	runtime.ReadMemStats(&now)
-	return now.HeapAlloc
+	return int64(now.HeapAlloc)
 }

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// pageBoxes and pageBytes bound what a transaction moves, and so the memory
-	// that a rotation needs and the time that others wait for it.
+	// pageBoxes and pageBytes bound what a transaction moves, and so the time that
+	// others wait for it and, three pages at a time, the memory that a rotation
+	// needs.
 	pageBoxes = 1000
 	pageBytes = 4 << 20
 

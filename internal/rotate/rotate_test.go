@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -349,6 +350,84 @@ func TestASinglePageIsNotReadAhead(t *testing.T) {
 	_, err := rotate.Rotator{Ring: r}.Paged(4).Rotate(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"Acquire", "Load", "Boxes", "Boxes", "Activate", "Load", "Boxes", "Move", "Boxes", "Retire", "Load"}, calls)
+}
+
+// observed is a Store that tells of pages that were read, which it may change,
+// and of moves that begin.
+type observed struct {
+	keystore.Store
+	read func(r keystore.Range, page []keystore.Box)
+	move func()
+}
+
+func (o observed) Boxes(ctx context.Context, r keystore.Range) ([]keystore.Box, error) {
+	page, err := o.Store.Boxes(ctx, r)
+	o.read(r, page)
+	return page, err
+}
+
+func (o observed) Acquire(ctx context.Context) (keystore.Lease, error) {
+	l, err := o.Store.Acquire(ctx)
+	return observedLease{l, o}, err
+}
+
+type observedLease struct {
+	keystore.Lease
+	o observed
+}
+
+func (l observedLease) Move(ctx context.Context, from, to seal.KeyID, swaps []keystore.Swap) (int, error) {
+	l.o.move()
+	return l.Lease.Move(ctx, from, to, swaps)
+}
+
+func TestTheNextPageIsReadWhileOneIsMoved(t *testing.T) {
+	p := newPlace(t)
+	f := newFaulty()
+	r := p.ring(f)
+	s := p.fill(r, 12)
+	var read atomic.Int32
+	moves := 0
+	f.Store = observed{f.Store, func(of keystore.Range, _ []keystore.Box) {
+		if of.Key != 0 {
+			read.Add(1)
+		}
+	}, func() {
+		if moves++; moves == 1 {
+			require.Eventually(t, func() bool { return read.Load() > 1 }, 30*time.Second, time.Millisecond)
+		}
+	}}
+	_, err := rotate.Rotator{Ring: r}.Paged(4).Rotate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 3, moves)
+	p.whole(s)
+}
+
+// A row that was put back from a backup may be under a key that is inactive.
+func TestARotationLooksUnderAllKeysThatItHasSeen(t *testing.T) {
+	p := newPlace(t)
+	f := newFaulty()
+	r := p.ring(f)
+	p.fill(r, 3)
+	old, err := r.Store().Get(t.Context(), "secret 1")
+	require.NoError(t, err)
+	to := rotate.Rotator{Ring: r}
+	first, err := to.Rotate(t.Context())
+	require.NoError(t, err)
+	var asked []seal.KeyID
+	f.Store = observed{f.Store, func(of keystore.Range, page []keystore.Box) {
+		if of.Key != 0 {
+			asked = append(asked, of.Key)
+		}
+		for i := range page {
+			if of.Key == 0 && page[i].Name == "secret 1" {
+				page[i] = keystore.Box{Name: "secret 1", Key: first.From, Box: old}
+			}
+		}
+	}, func() {}}
+	_, err = to.Rotate(t.Context())
+	require.NoError(t, err)
+	require.Subset(t, asked, []seal.KeyID{first.From, first.To})
 }
 
 // The lease ends after 15 seconds, and opening secrets may take longer.

@@ -2,8 +2,9 @@
 // writes what they say to RESULTS.md, with two plots beside it. It runs in the
 // directory internal/bench.
 //
-// It fails, and writes nothing, if a benchmark fails, is missing or is not
-// expected: a table with a row less would look as if nothing were wrong.
+// It fails, and leaves what is there as it is, if a benchmark fails, is missing
+// or is not expected: a table with a row less would look as if nothing were
+// wrong. What has been measured by then stays in results.txt~.
 package main
 
 import (
@@ -55,7 +56,7 @@ func (o options) run(ctx context.Context) error {
 	}
 	raw := o.from
 	if raw == "" {
-		raw = filepath.Join(o.out, "results.txt")
+		raw = filepath.Join(o.out, "results.txt~")
 		if err := o.measure(ctx, raw); err != nil {
 			return err
 		}
@@ -64,31 +65,38 @@ func (o options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := read(bytes.NewReader(text), raw)
+	files, err := report(text)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", raw, err)
 	}
-	return write(r, o.out)
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(o.out, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	if o.from == "" {
+		return os.Rename(raw, filepath.Join(o.out, "results.txt"))
+	}
+	return nil
 }
 
-// write makes the report and the plots, and writes them if all could be made.
-func write(r *results, dir string) error {
+// report makes the files of the report of raw results, if all can be made.
+func report(raw []byte) (map[string][]byte, error) {
+	r, err := read(bytes.NewReader(raw), "results")
+	if err != nil {
+		return nil, err
+	}
 	sections := r.filled(sections())
 	if err := r.complete(sections); err != nil {
-		return err
+		return nil, err
 	}
 	files := map[string][]byte{"RESULTS.md": r.markdown(sections)}
 	for name, figure := range plots() {
 		svg, err := r.svg(figure)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		files[name] = svg
 	}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+	return files, nil
 }

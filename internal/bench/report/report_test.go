@@ -56,6 +56,20 @@ func TestTheReportIsMadeOfTheOutputOfBenchmarks(t *testing.T) {
 	require.Equal(t, string(want), string(got))
 }
 
+// What is checked in is what these results say.
+func TestTheReportInTheRepositoryIsThatOfItsResults(t *testing.T) {
+	raw, err := os.ReadFile("../results.txt")
+	require.NoError(t, err)
+	files, err := report(raw)
+	require.NoError(t, err)
+	require.Len(t, files, 3)
+	for name, text := range files {
+		there, err := os.ReadFile(filepath.Join("..", name))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(there, text), "%s is of other results: go run ./report -from results.txt", name)
+	}
+}
+
 func TestTheMedianIsTakenOfAllRuns(t *testing.T) {
 	r := parse(t, canned(t))
 	require.InDelta(t, 2000e-9, r.median("Read/small/secretref", seconds), 1e-12)
@@ -142,8 +156,9 @@ func everything() string {
 }
 
 func TestReportAndPlotsAreWrittenTogether(t *testing.T) {
-	dir := t.TempDir()
-	require.NoError(t, write(parse(t, everything()), dir))
+	raw, dir := filepath.Join(t.TempDir(), "raw"), t.TempDir()
+	require.NoError(t, os.WriteFile(raw, []byte(everything()), 0o600))
+	require.NoError(t, options{count: 1, from: raw, out: dir}.run(t.Context()))
 	for file, begin := range map[string]string{"RESULTS.md": "# secretref", "references.svg": "<?xml", "rotation.svg": "<?xml"} {
 		text, err := os.ReadFile(filepath.Join(dir, file))
 		require.NoError(t, err)
@@ -152,8 +167,10 @@ func TestReportAndPlotsAreWrittenTogether(t *testing.T) {
 }
 
 func TestNothingIsWrittenWhenARowIsMissing(t *testing.T) {
-	dir := t.TempDir()
-	require.Error(t, write(parse(t, strings.ReplaceAll(everything(), "BenchmarkRotate/file/1000/secretref-2", "ignored")), dir))
+	raw, dir := filepath.Join(t.TempDir(), "raw"), t.TempDir()
+	text := strings.ReplaceAll(everything(), "BenchmarkRotate/file/1000/secretref-2", "ignored")
+	require.NoError(t, os.WriteFile(raw, []byte(text), 0o600))
+	require.ErrorContains(t, options{count: 1, from: raw, out: dir}.run(t.Context()), "file/1000")
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Empty(t, entries)

@@ -205,3 +205,37 @@ func TestAnInactiveKeyThatARowNeedsIsKept(t *testing.T) {
 		kept.whole(t, k)
 	})
 }
+
+// Each page of a thousand is moved by one transaction; all else is the same for
+// any number.
+func TestTheTransactionsOfARotationGrowWithItsPagesOnly(t *testing.T) {
+	count := map[string]func(t *testing.T, db *sql.DB) (n int){
+		postgres.name: func(t *testing.T, db *sql.DB) (n int) { // those that write
+			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int`).Scan(&n))
+			return n
+		},
+		mariadb.name: func(t *testing.T, db *sql.DB) (n int) {
+			var name string
+			require.NoError(t, db.QueryRowContext(t.Context(), `SHOW GLOBAL STATUS LIKE 'Com_commit'`).Scan(&name, &n))
+			return n
+		},
+	}
+	onEach(t, func(t *testing.T, s server) {
+		took := map[int]int{} // by pages
+		for _, pages := range []int{1, 3, 6} {
+			p := place{s.own(t), s, newRoot()}
+			p.filled(t, 1000*pages)
+			admin, k := p.Admin(t), p.node(t)
+			before := count[s.name](t, admin)
+			done, err := k.Rotate(t.Context())
+			require.NoError(t, heard.told(err))
+			took[pages] = count[s.name](t, admin) - before
+			require.Equal(t, 1000*pages, done.Moved)
+		}
+		t.Log(took)
+		const others = 2 // the server's own, and renewals of the lease where it is slow
+		require.InDelta(t, took[1]+2, took[3], others)
+		require.InDelta(t, took[1]+5, took[6], others)
+		require.LessOrEqual(t, took[1], 6+others)
+	})
+}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,10 @@ func swap(name string) keystore.Swap {
 var moveTests = []test{
 	{"Move puts boxes under the other key", func(t *testing.T, open Place) {
 		s, l := rotating(t, open, "a", "b", "c")
-		moved, err := l.Move(t.Context(), key1, key2, []keystore.Swap{swap("c"), swap("a")})
+		swaps := []keystore.Swap{swap("c"), swap("a")}
+		given := slices.Clone(swaps)
+		moved, err := l.Move(t.Context(), key1, key2, swaps)
+		assert.Equal(t, given, swaps, "they are the caller's")
 		require.NoError(t, err)
 		assert.Equal(t, 2, moved)
 		stored(t, s, "a", boxUnder(key2, "a"))
