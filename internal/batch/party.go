@@ -93,9 +93,6 @@ func WithSeat(ctx context.Context, s *Seat) context.Context {
 	return context.WithValue(ctx, seatKey{}, s)
 }
 
-// Leave leaves the seat of ctx, if it has one.
-func Leave(ctx context.Context) { seatOf(ctx).Leave() }
-
 func seatOf(ctx context.Context) *Seat {
 	s, _ := ctx.Value(seatKey{}).(*Seat)
 	return s

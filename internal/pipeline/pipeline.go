@@ -200,7 +200,6 @@ func (p *Pipeline) inBatches(g coord.Group) bool { return g.Kind == coord.AWS &&
 
 // fly is one flight: all attempts to fetch one group.
 func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed func(error)) (Payload, error) {
-	defer batch.Leave(ctx) // if it ends before it has come to a call
 	get, settle, err := p.way(ctx, g)
 	if err != nil {
 		return Payload{}, err
