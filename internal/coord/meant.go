@@ -158,12 +158,13 @@ func (g *Grammar) holdsSeveral(text string) bool {
 			continue
 		}
 		word := lastWord(strings.TrimRight(text[:i], " \t"))
-		if word != "" && g.tells(word) && strings.ToLower(word) != strings.ToLower(seen) {
-			if seen != "" {
-				return true
-			}
-			seen = word
+		if word == "" || !g.tells(word) {
+			continue
 		}
+		if word = strings.ToLower(word); seen != "" && word != seen {
+			return true
+		}
+		seen = word
 	}
 	return false
 }
