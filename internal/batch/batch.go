@@ -68,8 +68,8 @@ func New[K comparable, V any](size int, quiet, linger time.Duration, log *slog.L
 func (b *Batcher[K, V]) Do(ctx context.Context, key K) (V, error) {
 	var none V
 	seat := seatOf(ctx)
-	defer seat.Leave()
 	if err := ctx.Err(); err != nil {
+		seat.Leave()
 		return none, gaveUp(err)
 	}
 	c, place := b.join(ctx, key, seat)
