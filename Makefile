@@ -7,12 +7,13 @@ PEERS := -tags custom_providers,aws,vault
 EACH = for m in $(MODULES); do echo "$$m: $(1)" && (cd $$m && $(1)) || exit 1; done
 CROSS = for m in $(CODE); do echo "$$m: $(1)" && (cd $$m && $(1)) || exit 1; done
 
-.PHONY: demo test e2e check fips fuzz bench bench-once dist
+.PHONY: demo test e2e check vuln fips fuzz bench bench-once dist
 
 demo: ; @cd examples && go run ./quickstart
 test: ; @for m in $(CODE); do (cd $$m && go test $(RACE) ./...) || exit 1; done
 e2e: ; @cd internal/e2e && go test $(RACE) ./...
-check: fmt vet lint tidy
+check: fmt vet lint tidy ; @./internal/tools/vuln.sh -if-reachable $(CODE)
+vuln: ; @./internal/tools/vuln.sh $(CODE)
 fips: ; @for m in $(CODE); do (cd $$m && GODEBUG=fips140=only go test ./...) || exit 1; done
 fuzz: ; @./internal/tools/fuzz.sh
 bench: ; @cd internal/bench && go run ./report
