@@ -32,10 +32,10 @@ type Error struct {
 	Kind error
 	Text string
 
-	// cause is reachable with errors.Is and errors.As but never printed or
-	// encoded: what others write into their errors may quote a secret, and an
-	// SDK's hold whole requests. A closure keeps it from printers that follow
-	// pointers, too.
+	// cause is reachable with errors.Is and errors.As, but is never printed or
+	// encoded and is not part of the chain that Unwrap returns: the texts of
+	// other packages' errors may quote a secret, and an SDK's errors hold whole
+	// requests. A closure keeps it from printers that follow pointers, too.
 	cause func() error
 
 	// Permanent marks a failure that trying again cannot change although its
@@ -46,9 +46,9 @@ type Error struct {
 	RetryAfter time.Duration
 }
 
-// New returns an Error of the given kind.
+// New returns an Error of the given kind. Its text is made [Printable].
 func New(kind error, format string, args ...any) *Error {
-	return &Error{Kind: kind, Text: fmt.Sprintf(format, args...)}
+	return &Error{Kind: kind, Text: Printable(fmt.Sprintf(format, args...))}
 }
 
 func (e *Error) Error() string {
@@ -58,13 +58,15 @@ func (e *Error) Error() string {
 	return e.Kind.Error() + ": " + e.Text
 }
 
-// Unwrap gives errors.Is the kind and the cause.
-func (e *Error) Unwrap() []error {
-	if e.cause == nil {
-		return []error{e.Kind}
-	}
-	return []error{e.Kind, e.cause()}
-}
+// Unwrap returns the kind. The cause is not part of the chain, since crash
+// reporters print every error that they find by unwrapping.
+func (e *Error) Unwrap() error { return e.Kind }
+
+// Is reports whether the cause is target.
+func (e *Error) Is(target error) bool { return e.cause != nil && errors.Is(e.cause(), target) }
+
+// As finds the first error in the cause's chain that matches target.
+func (e *Error) As(target any) bool { return e.cause != nil && errors.As(e.cause(), target) }
 
 // GoString is Error: %#v must not walk through the fields.
 func (e *Error) GoString() string { return e.Error() }

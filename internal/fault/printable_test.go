@@ -1,0 +1,76 @@
+package fault_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                          "",
+		"jdbc.password":             "jdbc.password",
+		`C:\new "é" 日本`:             `C:\new "é" 日本`,
+		"a\nb\r\tc":                 `a\nb\r\tc`,
+		"\x1b[2Jgone":               `\x1b[2Jgone`,
+		"\u009b2J":                  `\u009b2J`,
+		"user\u202egnp.exe":         `user\u202egnp.exe`,
+		"zero\u200bwidth\u2028line": `zero\u200bwidth\u2028line`,
+		"tag\U000e0041":             `tag\U000e0041`,
+		"bad\xff\xfe":               `bad\xff\xfe`,
+		"\ufffd":                    "\ufffd",
+		"\x7f":                      `\x7f`,
+	} {
+		require.Equal(t, want, fault.Printable(text))
+		require.Equal(t, want, fault.Printable(want))
+	}
+}
+
+func FuzzPrintable(f *testing.F) {
+	f.Add("a\u202e\x9b\xff\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		got := fault.Printable(text)
+		require.True(t, utf8.ValidString(got))
+		require.False(t, strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }))
+		require.Equal(t, got, fault.Printable(got))
+	})
+}
+
+func TestErrorTextIsPrintable(t *testing.T) {
+	err := fault.New(fault.Syntax, "cannot read %s, key %q", "a\x1b[2J\u202e", "b\n")
+	require.Equal(t, `syntax error: cannot read a\x1b[2J\u202e, key "b\n"`, err.Error())
+}
+
+type secretCause struct{ text string }
+
+func (e *secretCause) Error() string { return e.text }
+
+// Crash reporters walk Unwrap() error and Unwrap() []error, and print what they find.
+func TestCauseIsReachableButNotWalked(t *testing.T) {
+	cause := &secretCause{"hunter2"}
+	err := error(fault.New(fault.Unavailable, "no answer").Because(cause))
+	require.ErrorIs(t, err, fault.Unavailable)
+	require.ErrorIs(t, err, cause)
+	found, ok := errors.AsType[*secretCause](err)
+	require.True(t, ok)
+	require.Same(t, cause, found)
+	var walk func(error)
+	walk = func(e error) {
+		require.NotContains(t, e.Error(), "hunter2")
+		switch e := e.(type) {
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap())
+		case interface{ Unwrap() []error }:
+			for _, e := range e.Unwrap() {
+				walk(e)
+			}
+		}
+	}
+	walk(err)
+}
