@@ -12,13 +12,14 @@ import (
 // that it can be in the bubble of a test.
 func NewOver(vault http.RoundTripper, opts *Options) *Resolver {
 	r := New(opts)
-	r.starting.Do(func() {
+	s := r.open()
+	s.starting.Do(func() {
 		backends, closers := r.backends()
 		v := opts.Vault
 		backend := vaultkv.New(vaultkv.Settings{Token: v.Token, Role: v.Role, JWTPath: v.JWTPath, Timeout: opts.timeout(), Transport: vault},
-			&transport.Policy{Allow: opts.AllowEndpoint, Log: r.log}, r.log)
+			&transport.Policy{Allow: opts.AllowEndpoint, Log: s.log}, s.log)
 		backends[coord.Vault] = backend
-		r.started = r.connect(backends, append(closers, backend))
+		s.started = r.connect(backends, append(closers, backend))
 	})
 	return r
 }

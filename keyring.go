@@ -51,7 +51,11 @@ func (r KeyringReference) coord() coord.Reference {
 // until the context ends, or if the Keyring is closed; ErrDenied and
 // ErrUnauthenticated if it may not be used; ErrCorrupt for damage; ErrSyntax
 // for a bad name; and what a method names.
-type Keyring struct {
+//
+// The zero Keyring is not usable: its methods panic.
+type Keyring struct{ state hidden[*keyringState] }
+
+type keyringState struct {
 	ring    *ring.Ring
 	rotator *rotate.Rotator
 	log     *slog.Logger
@@ -85,9 +89,9 @@ func FileStore(path string) KeyStore {
 	return KeyStore{path: path}
 }
 
-// resolved returns where path leads, so that file, root key and lock have one
+// target returns where path leads, so that file, root key and lock have one
 // name, also if the working directory changes or a link leads there.
-func resolved(path string) (string, error) {
+func target(path string) (string, error) {
 	dir, name := filepath.Split(path)
 	dir, err := filepath.EvalSymlinks(cmp.Or(dir, "."))
 	if err == nil {
@@ -97,8 +101,8 @@ func resolved(path string) (string, error) {
 		return "", fault.New(fault.NotFound, "there is no directory for %q", path).Because(err)
 	}
 	path = filepath.Join(dir, name)
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		return target, nil
+	if leads, err := filepath.EvalSymlinks(path); err == nil {
+		return leads, nil
 	}
 	return path, nil
 }
@@ -126,7 +130,7 @@ func SQLStore(db *sql.DB, d Dialect) KeyStore {
 
 // NewRootKey returns a new root key: base64 of 32 random bytes, the only form
 // of one.
-func NewRootKey() Secret { return NewSecret(seal.NewRootText()) }
+func NewRootKey() Secret { return resolvedSecret(seal.NewRootText()) }
 
 // KeyringOptions configure a Keyring.
 type KeyringOptions struct {
@@ -151,8 +155,8 @@ type KeyringOptions struct {
 	// another node. Nil: nobody is told.
 	Progress func(done, total int)
 
-	// Logger hears of events and failures; never a secret. Nil: nothing is
-	// logged.
+	// Logger receives audit events and failures, never secrets. If nil, warnings go
+	// to slog.Default().
 	Logger *slog.Logger
 }
 
@@ -167,12 +171,9 @@ func OpenKeyring(ctx context.Context, store KeyStore, opts *KeyringOptions) (*Ke
 	if store.store == nil && store.path == "" {
 		return nil, keyringError(fault.New(fault.Unsupported, "there is no store: give a FileStore with a path, or an SQLStore with a database and a dialect"))
 	}
-	logger := opts.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
+	logger := cmp.Or(opts.Logger, defaultLogger())
 	if store.store == nil {
-		path, err := resolved(store.path)
+		path, err := target(store.path)
 		if err != nil {
 			return nil, keyringError(err)
 		}
@@ -190,10 +191,18 @@ func OpenKeyring(ctx context.Context, store KeyStore, opts *KeyringOptions) (*Ke
 	if err != nil {
 		return nil, keyringError(err)
 	}
-	k := &Keyring{ring: r, log: logger, stop: make(chan struct{})}
+	k := &keyringState{ring: r, log: logger, stop: make(chan struct{})}
 	k.ctx, k.abort = context.WithCancel(context.Background())
 	k.rotator = &rotate.Rotator{Ring: r, Progress: opts.Progress, Stop: k.stop}
-	return k, nil
+	return &Keyring{hide(k)}, nil
+}
+
+// open returns the state, which holds keys and is hidden from printers.
+func (k *Keyring) open() *keyringState {
+	if k == nil || k.state.open == nil {
+		panic("secretref: the Keyring was not made by OpenKeyring")
+	}
+	return k.state.open()
 }
 
 // rootsOf returns where the root key of the store is.
@@ -204,8 +213,8 @@ func rootsOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (ring.Roots
 		if s.IsZero() {
 			continue
 		}
-		text, unresolved := s.pending()
-		if unresolved {
+		text := s.text()
+		if s.state() == unmarshalled {
 			return nil, fault.New(fault.RootKey, "the %s was unmarshalled and never resolved: call ResolveStruct first", names[i])
 		}
 		root, err := seal.ParseRoot(text)
@@ -255,7 +264,7 @@ func namedError(name string, err error) error {
 
 // use counts a call that Close waits for, and ends its context when Close has
 // waited long enough.
-func (k *Keyring) use(ctx context.Context) (context.Context, func(), error) {
+func (k *keyringState) use(ctx context.Context) (context.Context, func(), error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
@@ -270,27 +279,28 @@ func (k *Keyring) use(ctx context.Context) (context.Context, func(), error) {
 // WithActor returns a context that says who acts, for the audit log.
 func WithActor(ctx context.Context, actor string) context.Context { return ring.WithActor(ctx, actor) }
 
-// Put stores s under name, in the place of any other secret, and returns once
-// that lasts. It is ErrUnavailable if the active key has sealed 2^32 times:
-// rotate.
+// Put stores s under name, overwriting any other secret, and returns once it is
+// durable. It is ErrSyntax if s was never set or is unresolved (it was
+// unmarshalled, or made by [NewSecret] from a reference), and ErrUnavailable if
+// the active key has sealed 2^32 times: rotate.
 func (k *Keyring) Put(ctx context.Context, name string, s Secret) error {
-	text, unresolved := s.pending()
-	switch {
-	case unresolved:
-		return namedError(name, fault.New(fault.Syntax, "the secret was unmarshalled and never resolved: call ResolveStruct first"))
-	case lastknown.Reserved(name):
+	text, err := s.usable()
+	if err != nil {
+		return namedError(name, err)
+	}
+	if lastknown.Reserved(name) {
 		return namedError(name, fault.New(fault.Syntax, "the name is reserved for what LastKnown stores"))
 	}
 	return namedError(name, k.put(ctx, name, text))
 }
 
 func (k *Keyring) put(ctx context.Context, name, text string) error {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	return k.ring.Put(ctx, name, []byte(text))
+	return k.open().ring.Put(ctx, name, []byte(text))
 }
 
 // Get returns the secret stored under name, or ErrNotFound. It reads the store
@@ -303,16 +313,16 @@ func (k *Keyring) Get(ctx context.Context, name string) (Secret, error) {
 	if err != nil {
 		return Secret{}, namedError(name, err)
 	}
-	return NewSecret(text), nil
+	return resolvedSecret(text), nil
 }
 
 func (k *Keyring) get(ctx context.Context, name string) (string, error) {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	text, err := k.ring.Get(ctx, name)
+	text, err := k.open().ring.Get(ctx, name)
 	return string(text), err
 }
 
@@ -323,12 +333,12 @@ func (k *Keyring) Delete(ctx context.Context, name string) error {
 }
 
 func (k *Keyring) delete(ctx context.Context, name string) error {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	return k.ring.Delete(ctx, name)
+	return k.open().ring.Delete(ctx, name)
 }
 
 // Names yields the names of all stored secrets in the order of their bytes. It
@@ -357,12 +367,12 @@ func (k *Keyring) Names(ctx context.Context) iter.Seq2[string, error] {
 }
 
 func (k *Keyring) names(ctx context.Context, after string, limit int) ([]string, error) {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return k.ring.Store().Names(ctx, after, limit)
+	return k.open().ring.Store().Names(ctx, after, limit)
 }
 
 // A KeyState is where a key is in its life.
@@ -399,16 +409,16 @@ func (k *Keyring) Inactive(ctx context.Context) ([]KeyInfo, error) {
 }
 
 func (k *Keyring) keys(ctx context.Context, wanted func(keystore.Key) bool) ([]KeyInfo, error) {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return nil, keyringError(err)
 	}
 	defer done()
-	stored, err := k.ring.Store().Load(ctx)
+	stored, err := k.open().ring.Store().Load(ctx)
 	if err != nil {
 		return nil, keyringError(err)
 	}
-	boxes, err := k.ring.Store().Count(ctx)
+	boxes, err := k.open().ring.Store().Count(ctx)
 	if err != nil {
 		return nil, keyringError(err)
 	}
@@ -428,12 +438,12 @@ func publicKey(key keystore.Key, boxes int) KeyInfo {
 // Verify opens every stored secret and unwraps every key. The error is
 // ErrCorrupt and names those that are damaged.
 func (k *Keyring) Verify(ctx context.Context) error {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return keyringError(err)
 	}
 	defer done()
-	return keyringError(k.ring.Verify(ctx))
+	return keyringError(k.open().ring.Verify(ctx))
 }
 
 // A Rotation tells what a rotation did.
@@ -451,12 +461,12 @@ type Rotation struct {
 // Blocked names it. A rotation that ends early, for whatever reason, is
 // recorded and loses nothing; the next Rotate finishes it, and does no more.
 func (k *Keyring) Rotate(ctx context.Context) (Rotation, error) {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return Rotation{}, keyringError(err)
 	}
 	defer done()
-	r, err := k.rotator.Rotate(ctx)
+	r, err := k.open().rotator.Rotate(ctx)
 	return publicRotation(r), keyringError(err)
 }
 
@@ -465,12 +475,12 @@ func (k *Keyring) Rotate(ctx context.Context) (Rotation, error) {
 // also since another node is rotating, so that all nodes may call it on the
 // same schedule.
 func (k *Keyring) RotateIfOlder(ctx context.Context, age time.Duration) (Rotation, bool, error) {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return Rotation{}, false, keyringError(err)
 	}
 	defer done()
-	r, rotated, err := k.rotator.IfOlder(ctx, age)
+	r, rotated, err := k.open().rotator.IfOlder(ctx, age)
 	return publicRotation(r), rotated, keyringError(err)
 }
 
@@ -480,12 +490,12 @@ func (k *Keyring) RotateIfOlder(ctx context.Context, age time.Duration) (Rotatio
 // ErrRotationBlocked if a secret is still sealed with one of them, which takes
 // a hand in the database.
 func (k *Keyring) DeleteInactive(ctx context.Context) ([]KeyInfo, error) {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return nil, keyringError(err)
 	}
 	defer done()
-	deleted, err := k.rotator.DeleteInactive(ctx)
+	deleted, err := k.open().rotator.DeleteInactive(ctx)
 	var infos []KeyInfo
 	for _, key := range deleted {
 		infos = append(infos, publicKey(key, 0))
@@ -499,16 +509,15 @@ func (k *Keyring) DeleteInactive(ctx context.Context) ([]KeyInfo, error) {
 // have been opened with it as RootKey and the old one as PreviousRootKey.
 // Errors: ErrRootKey, ErrRotationInProgress.
 func (k *Keyring) ChangeRootKey(ctx context.Context, newRoot Secret) error {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return keyringError(err)
 	}
 	defer done()
-	text, unresolved := newRoot.pending()
-	if unresolved {
+	if newRoot.state() == unmarshalled {
 		return keyringError(fault.New(fault.RootKey, "the new root key was unmarshalled and never resolved: call ResolveStruct first"))
 	}
-	return keyringError(k.rotator.ChangeRoot(ctx, text))
+	return keyringError(k.open().rotator.ChangeRoot(ctx, newRoot.text()))
 }
 
 func publicRotation(r rotate.Rotation) Rotation {
@@ -562,12 +571,12 @@ func (k *Keyring) AuditLog(ctx context.Context) iter.Seq2[AuditEvent, error] {
 }
 
 func (k *Keyring) events(ctx context.Context, after int64, limit int) ([]keystore.Event, error) {
-	ctx, done, err := k.use(ctx)
+	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return k.ring.Store().Events(ctx, after, limit)
+	return k.open().ring.Store().Events(ctx, after, limit)
 }
 
 // Handler serves the key management API that the products have:
@@ -581,7 +590,7 @@ func (k *Keyring) events(ctx context.Context, after int64, limit int) ([]keystor
 // quote what the client sent. A rotation goes on when its client goes
 // away, until Close. See the README for the answers.
 func (k *Keyring) Handler(authorize func(*http.Request) (actor string, err error)) http.Handler {
-	return keysapi.New(managed{k}, authorize, k.log)
+	return keysapi.New(managed{k}, authorize, k.open().log)
 }
 
 // managed is a Keyring as the API sees it.
@@ -616,20 +625,21 @@ const grace = 10 * time.Second
 // Close ends a rotation between two of its transactions, waits for calls under
 // way, and releases the store. Later calls are ErrUnavailable.
 func (k *Keyring) Close() error {
-	k.mu.Lock()
-	first := !k.closed
-	k.closed = true
-	k.mu.Unlock()
+	s := k.open()
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
 	if !first {
-		k.calls.Wait()
+		s.calls.Wait()
 		return nil
 	}
-	close(k.stop)
-	late := time.AfterFunc(grace, k.abort)
-	k.calls.Wait()
+	close(s.stop)
+	late := time.AfterFunc(grace, s.abort)
+	s.calls.Wait()
 	late.Stop()
-	k.abort()
-	return keyringError(k.ring.Store().Close())
+	s.abort()
+	return keyringError(s.ring.Store().Close())
 }
 
 // stored is a Keyring as the resolver's backend.

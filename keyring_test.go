@@ -403,6 +403,33 @@ func TestChangeRootKeyIsSeenByOtherNodes(t *testing.T) {
 	require.NoFileExists(t, path+".key")
 }
 
+func TestPutRefusesWhatIsNoSecret(t *testing.T) {
+	k := openKeyring(t, keyringPath(t), nil)
+	put(t, k, "a", "old")
+	for name, s := range map[string]secretref.Secret{
+		"never set":                   {},
+		"unmarshalled":                unresolved(t, "x"),
+		"a reference from NewSecret":  secretref.NewSecret(`{"keyring":"b"}`),
+		"a broken one with a prefix":  secretref.NewSecret("{ENC}" + canary),
+		"an unmarshalled empty value": unresolved(t, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := k.Put(t.Context(), "a", s)
+			require.ErrorIs(t, err, secretref.ErrSyntax)
+			require.NotContains(t, err.Error(), canary)
+			got, err := k.Get(t.Context(), "a")
+			require.NoError(t, err)
+			require.Equal(t, "old", got.Reveal())
+		})
+	}
+	for _, text := range []string{"", "x", `{"region":"eu-west-1"}`, `{"a":1}`} {
+		require.NoError(t, k.Put(t.Context(), "a", secretref.NewSecret(text)))
+		got, err := k.Get(t.Context(), "a")
+		require.NoError(t, err)
+		require.NoError(t, k.Put(t.Context(), "b", got), "what was read can be stored")
+	}
+}
+
 func TestAKeyringThatIsTakenAwayIsDamage(t *testing.T) {
 	path := keyringPath(t)
 	k := openKeyring(t, path, nil)
@@ -415,7 +442,7 @@ func TestAKeyringThatIsTakenAwayIsDamage(t *testing.T) {
 	_, _, olderErr := k.RotateIfOlder(ctx, 0)
 	_, deleteErr := k.DeleteInactive(ctx)
 	_, resolveErr := secretref.New(&secretref.Options{Keyring: k}).Resolve(ctx, `{"keyring":"a"}`)
-	errs := []error{getErr, keysErr, rotateErr, olderErr, deleteErr, resolveErr, k.Put(ctx, "a", secretref.Secret{}), k.Delete(ctx, "a"),
+	errs := []error{getErr, keysErr, rotateErr, olderErr, deleteErr, resolveErr, k.Put(ctx, "a", secretref.NewSecret("x")), k.Delete(ctx, "a"),
 		k.Verify(ctx), k.ChangeRootKey(ctx, secretref.NewRootKey())}
 	for _, err := range k.Names(ctx) {
 		errs = append(errs, err)
@@ -478,7 +505,7 @@ func TestAClosedKeyringSaysSo(t *testing.T) {
 	for _, err := range k.AuditLog(ctx) {
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
 	}
-	for _, err := range []error{getErr, keysErr, inactiveErr, rotateErr, olderErr, deleteErr, k.Put(ctx, "a", secretref.Secret{}), k.Delete(ctx, "a"),
+	for _, err := range []error{getErr, keysErr, inactiveErr, rotateErr, olderErr, deleteErr, k.Put(ctx, "a", secretref.NewSecret("x")), k.Delete(ctx, "a"),
 		k.Verify(ctx), k.ChangeRootKey(ctx, secretref.NewRootKey())} {
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
 		require.ErrorContains(t, err, "closed")

@@ -87,7 +87,6 @@ package secretref
 import (
 	"cmp"
 	"context"
-	"crypto/subtle"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -98,7 +97,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -117,7 +115,6 @@ import (
 	"github.com/seed74218947/secretref/internal/product"
 	"github.com/seed74218947/secretref/internal/transport"
 	"github.com/seed74218947/secretref/internal/vaultkv"
-	"github.com/seed74218947/secretref/internal/walk"
 )
 
 // A Reference names where a secret is. It is one of [AWSReference],
@@ -207,91 +204,6 @@ func public(r coord.Reference) Reference {
 	}
 }
 
-// The kinds of failure, for errors.Is.
-var (
-	// ErrSyntax: what was meant as a reference, a pointer or a configuration
-	// file has a mistake. Nothing was fetched.
-	ErrSyntax = fault.Syntax
-
-	// ErrNotReference: the value is plaintext, or empty, where a reference is
-	// wanted.
-	ErrNotReference = fault.NotReference
-
-	// ErrUnsupported: the value, file or backend is of a kind that this package
-	// does not read.
-	ErrUnsupported = fault.Unsupported
-
-	// ErrNotFound: the secret, version, mount or file does not exist.
-	ErrNotFound = fault.NotFound
-
-	// ErrDenied: who asks is known and lacks a permission, or the endpoint is
-	// not allowed.
-	ErrDenied = fault.Denied
-
-	// ErrUnauthenticated: there are no credentials, or they are not accepted.
-	ErrUnauthenticated = fault.Unauthenticated
-
-	// ErrUnavailable: the backend did not answer, or said that it cannot at the
-	// moment.
-	ErrUnavailable = fault.Unavailable
-
-	// ErrPointer: the secret is there, but the pointer or key does not lead to a
-	// string, number or boolean in it.
-	ErrPointer = fault.Pointer
-
-	// ErrRootKey: the root key of a keyring is missing, is not one, or is not the
-	// one that its keys are wrapped with.
-	ErrRootKey = fault.RootKey
-
-	// ErrCorrupt: the file of a keyring, a key or a stored secret is damaged.
-	ErrCorrupt = fault.Corrupt
-
-	// ErrRotationInProgress: somebody else is changing the keys at this moment.
-	ErrRotationInProgress = fault.RotationInProgress
-
-	// ErrRotationBlocked: a stored secret cannot be opened, or is still sealed
-	// with a key that was to be deleted.
-	ErrRotationBlocked = fault.RotationBlocked
-)
-
-// An Error tells where which reference failed, and why. It wraps one of the
-// sentinels above, or the error of a Provider. Like all errors of this package
-// it holds no secret, whatever prints or encodes it.
-type Error struct {
-	// Source is where the value stands: "dbconfig.xml:14:
-	// jdbc-datasource/password", "value 3", the path of a struct field. Empty
-	// where there is just one.
-	Source string
-
-	// Reference is the canonical reference; empty if the value could not be
-	// parsed, since its text may be a password.
-	Reference string
-
-	// Err is what went wrong and what mends it.
-	Err error
-}
-
-// Error returns "secretref: source: reference: what went wrong".
-func (e *Error) Error() string {
-	text := "secretref: "
-	if e.Source != "" {
-		text += e.Source + ": "
-	}
-	if e.Reference != "" {
-		text += e.Reference + ": "
-	}
-	return text + e.Err.Error()
-}
-
-// Unwrap returns Err.
-func (e *Error) Unwrap() error { return e.Err }
-
-// GoString returns what Error returns.
-func (e *Error) GoString() string { return e.Error() }
-
-// MarshalText returns what Error returns.
-func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
-
 const (
 	defaultTimeout  = 30 * time.Second
 	defaultTTL      = 5 * time.Minute
@@ -353,11 +265,19 @@ type Options struct {
 	// several goroutines.
 	AllowEndpoint func(*url.URL) error
 
-	// Strict makes plaintext and empty values errors (ErrNotReference).
+	// Strict makes plaintext values errors (ErrNotReference), and secrets that a
+	// backend has and that are empty (ErrPointer).
 	Strict bool
 
-	// Logger hears warnings, and with Debug every fetch; never a secret. Nil:
-	// nothing is logged.
+	// AllowEmpty makes empty and blank values secrets with that text. If false,
+	// they are ErrNotReference: an unset variable or a missing key is the
+	// commonest way to a wrong password. It does not concern a field that was never
+	// set, see [Resolver.ResolveStruct]. The empty password of a product's own
+	// file is what the product makes of it, with a warning.
+	AllowEmpty bool
+
+	// Logger receives warnings and, at debug level, every fetch. Secrets are never
+	// logged. If nil, warnings go to slog.Default().
 	Logger *slog.Logger
 
 	// OnFetch is told about every fetch when it ends. It is called from several
@@ -373,11 +293,36 @@ type Options struct {
 func (o *Options) timeout() time.Duration { return cmp.Or(max(0, o.Timeout), defaultTimeout) }
 
 // logger returns where warnings go.
-func (o *Options) logger() *slog.Logger {
-	if o.Logger == nil {
-		return slog.New(slog.DiscardHandler)
+func (o *Options) logger() *slog.Logger { return cmp.Or(o.Logger, defaultLogger()) }
+
+// defaultLogger returns a logger that passes warnings and errors on to
+// slog.Default(), whatever that is when they are logged.
+func defaultLogger() *slog.Logger { return slog.New(warningsOnly{}) }
+
+// warningsOnly is a handler over another one; nil is that of slog.Default().
+type warningsOnly struct{ under slog.Handler }
+
+func (h warningsOnly) handler() slog.Handler {
+	if h.under == nil {
+		return slog.Default().Handler()
 	}
-	return o.Logger
+	return h.under
+}
+
+func (h warningsOnly) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.handler().Enabled(ctx, level)
+}
+
+func (h warningsOnly) Handle(ctx context.Context, r slog.Record) error {
+	return h.handler().Handle(ctx, r)
+}
+
+func (h warningsOnly) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warningsOnly{h.handler().WithAttrs(attrs)}
+}
+
+func (h warningsOnly) WithGroup(name string) slog.Handler {
+	return warningsOnly{h.handler().WithGroup(name)}
 }
 
 // scope tells the last known secrets of those apart who may see different ones
@@ -419,30 +364,11 @@ type FetchEvent struct {
 	Stale bool
 }
 
-// A Provider is a store of the caller's own.
-type Provider struct {
-	// ClassName is the cipher class that names the store in configuration files,
-	// for example "com.example.AzureKeyVaultStore". Where it stands the value is
-	// given to Fetch verbatim.
-	ClassName string
+// A Resolver resolves references. It is safe for concurrent use. Create one with
+// [New] and reuse it; the zero Resolver is not usable: its methods panic.
+type Resolver struct{ state hidden[*resolverState] }
 
-	// Fields are the members that identify coordinates of this store in a value:
-	// all of them must be there; others may be. Empty: it is known by its class
-	// only.
-	Fields []string
-
-	// Fetch returns the secret. Its errors are permanent unless they wrap
-	// ErrUnavailable; what they say is kept out of messages, and reachable with
-	// errors.As. An error with a method RetryAfter() time.Duration says how long
-	// the store wants to be left alone before the next attempt. It is called from
-	// several goroutines, and must return when ctx ends: Resolver.Close waits for
-	// it.
-	Fetch func(ctx context.Context, coordinates []byte) ([]byte, error)
-}
-
-// A Resolver resolves references. It is safe for concurrent use; make one and
-// keep it.
-type Resolver struct {
+type resolverState struct {
 	opts      Options
 	grammar   coord.Grammar
 	providers map[string]Provider
@@ -480,33 +406,43 @@ func New(opts *Options) *Resolver {
 	if opts == nil {
 		opts = &Options{}
 	}
-	r := &Resolver{opts: *opts, written: written{seed: maphash.MakeSeed()}, sealed: sealedFiles{os.Getenv}, log: opts.logger()}
+	s := &resolverState{opts: *opts, written: written{seed: maphash.MakeSeed()}, sealed: sealedFiles{os.Getenv}, log: opts.logger()}
 	if opts.Fake != nil {
-		r.sealed.getenv = func(string) string { return "" }
+		s.sealed.getenv = func(string) string { return "" }
 	}
 	for _, p := range opts.Providers {
-		r.add(p)
+		s.add(p)
 	}
-	return r
+	return &Resolver{hide(s)}
+}
+
+// open returns the state, which holds tokens and secrets and is hidden from
+// printers.
+func (r *Resolver) open() *resolverState {
+	if r == nil || r.state.open == nil {
+		panic("secretref: the Resolver was not made by New")
+	}
+	return r.state.open()
 }
 
 // engine returns what fetches. It is made when it is first needed: who only
 // parses does not pay for it.
 func (r *Resolver) engine() *engine {
-	r.starting.Do(func() { r.started = r.connect(r.backends()) })
-	return r.started
+	s := r.open()
+	s.starting.Do(func() { s.started = r.connect(r.backends()) })
+	return s.started
 }
 
 // connect puts an engine over backends.
 func (r *Resolver) connect(backends map[coord.Kind]pipeline.Backend, closers []interface{ Close() }) *engine {
-	opts := &r.opts
+	opts := &r.open().opts
 	s := pipeline.Settings{Timeout: opts.timeout(), TTL: cmp.Or(opts.TTL, defaultTTL), MaxStale: cmp.Or(opts.MaxStale, defaultMaxStale),
-		Log: r.log, OnFetch: forward(opts.OnFetch)}
+		Log: r.open().log, OnFetch: forward(opts.OnFetch)}
 	if amazon, ok := backends[coord.AWS].(pipeline.BatchBackend); ok && opts.AWS.Batch {
 		s.Batch = amazon
 	}
 	if opts.LastKnown != nil {
-		s.Known = lastknown.New(reserved{opts.LastKnown}, opts.scope, r.log)
+		s.Known = lastknown.New(reserved{opts.LastKnown}, opts.scope, r.open().log)
 	}
 	p := pipeline.New(backends, s)
 	every := s.TTL
@@ -516,46 +452,23 @@ func (r *Resolver) connect(backends map[coord.Kind]pipeline.Backend, closers []i
 	return &engine{pipeline: p, live: live.New(p.Resolve, p.Changed(), every), closers: closers}
 }
 
-// add makes a provider known; what is wrong with it is a mistake in the
-// program.
-func (r *Resolver) add(p Provider) {
-	class := cmp.Or(p.ClassName, strings.Join(p.Fields, "+"))
-	switch _, known := r.providers[class]; {
-	case p.Fetch == nil:
-		panic("secretref: a Provider needs Fetch")
-	case class == "":
-		panic("secretref: a Provider needs ClassName or Fields")
-	case known:
-		panic("secretref: two Providers for " + class)
-	case product.StoreOf(class) != product.CustomStore:
-		panic("secretref: the class " + class + " is a product's own")
-	case slices.Contains(p.Fields, ""), len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, coord.Foreign):
-		panic("secretref: the Fields of a Provider must have a name that no built-in backend uses")
-	}
-	if r.providers == nil {
-		r.providers = map[string]Provider{}
-	}
-	r.providers[class] = p
-	r.grammar.Customs = append(r.grammar.Customs, coord.CustomFields{Class: class, Fields: slices.Clone(p.Fields)})
-}
-
 // backends returns where secrets come from, and what of it has to be closed.
 func (r *Resolver) backends() (backends map[coord.Kind]pipeline.Backend, closers []interface{ Close() }) {
-	opts := &r.opts
+	opts := &r.open().opts
 	if opts.Fake != nil {
 		fake := fakeBackend{opts.Fake}
-		return map[coord.Kind]pipeline.Backend{coord.AWS: fake, coord.Vault: fake, coord.Keyring: fake, coord.Custom: custom(r.providers), coord.Sealed: r.sealed}, nil
+		return map[coord.Kind]pipeline.Backend{coord.AWS: fake, coord.Vault: fake, coord.Keyring: fake, coord.Custom: custom(r.open().providers), coord.Sealed: r.open().sealed}, nil
 	}
-	policy := &transport.Policy{Allow: opts.AllowEndpoint, Log: r.log}
+	policy := &transport.Policy{Allow: opts.AllowEndpoint, Log: r.open().log}
 	v := opts.Vault
-	amazon := awssm.New(opts.AWS.Config, policy, r.log)
+	amazon := awssm.New(opts.AWS.Config, policy, r.open().log)
 	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, RenewToken: v.RenewToken, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
-		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.log)
+		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.open().log)
 	backends = map[coord.Kind]pipeline.Backend{
 		coord.AWS:    amazon,
 		coord.Vault:  vault,
-		coord.Custom: custom(r.providers),
-		coord.Sealed: r.sealed,
+		coord.Custom: custom(r.open().providers),
+		coord.Sealed: r.open().sealed,
 	}
 	if opts.Keyring != nil {
 		backends[coord.Keyring] = stored{opts.Keyring}
@@ -589,14 +502,14 @@ func (r *Resolver) Close() error {
 
 // Parse is like the function [Parse] and knows the Resolver's Providers too.
 func (r *Resolver) Parse(value string) (Reference, error) {
-	return exported(r.grammar.Parse(value))
+	return exported(r.open().grammar.Parse(value))
 }
 
 // Resolve returns the secret that value refers to, or value itself if it is
 // plaintext. Its errors wrap one of the sentinels of this package, but for
 // those of a Provider's own. What was fetched is kept for [Options].TTL.
 func (r *Resolver) Resolve(ctx context.Context, value string) (Secret, error) {
-	if known, ok := r.warm.Load(value); ok {
+	if known, ok := r.open().warm.Load(value); ok {
 		if known := known.(*warm); known.life.Fresh() {
 			return known.secret, nil
 		}
@@ -637,131 +550,6 @@ func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, 
 	}
 	secrets, errs := r.all(ctx, wants, false)
 	return secrets, errors.Join(errs...)
-}
-
-// ResolveStruct resolves, in the struct that ptr points to, every [Secret] that
-// holds text which was unmarshalled into it, and every string whose field has
-// the tag
-//
-//	`secretref:"resolve"`
-//
-// also in nested structs, slices, arrays, maps and behind pointers. Unexported
-// and interface fields are left alone. Either all are resolved or, with an
-// error that names every field that failed, none is changed. When it is called
-// again it leaves alone what it has resolved: Secrets, and of tagged strings the
-// last few thousand of this Resolver, as long as nobody has moved or changed
-// them. A struct that is nested deeper than 1000 steps is ErrUnsupported.
-func (r *Resolver) ResolveStruct(ctx context.Context, ptr any) error {
-	slots, done, err := walk.Walk(ptr, reflect.TypeFor[Secret]())
-	if err != nil {
-		return &Error{Err: err}
-	}
-	var wants []want
-	var places []walk.Slot
-	for _, slot := range slots {
-		var value string
-		var pending bool
-		if s, ok := slot.Value.Interface().(Secret); ok {
-			value, pending = s.pending()
-		} else {
-			value = slot.Value.String()
-			pending = !r.written.has(slot.Place, value)
-		}
-		if pending {
-			wants = append(wants, r.want(slot.Path, value))
-			places = append(places, slot)
-		}
-	}
-	secrets, errs := r.all(ctx, wants, true)
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	for i, slot := range places {
-		if slot.Value.Kind() == reflect.String {
-			slot.Value.SetString(secrets[i].Reveal())
-			r.written.add(slot.Place, secrets[i].Reveal())
-		} else {
-			slot.Value.Set(reflect.ValueOf(secrets[i]))
-		}
-	}
-	done()
-	return nil
-}
-
-// written remembers which strings hold what a ResolveStruct wrote: a secret can
-// look like a reference, and is not to be resolved again.
-type written struct {
-	mu    sync.Mutex
-	seed  maphash.Seed
-	texts map[walk.Place]uint64 // what was written, as a hash
-}
-
-// maxWritten is how many strings are remembered.
-const maxWritten = 8192
-
-func (w *written) has(at walk.Place, text string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	sum, ok := w.texts[at]
-	return ok && sum == maphash.String(w.seed, text)
-}
-
-func (w *written) add(at walk.Place, text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.texts == nil || len(w.texts) >= maxWritten {
-		w.texts = map[walk.Place]uint64{}
-	}
-	w.texts[at] = maphash.String(w.seed, text)
-}
-
-// Expand replaces every reference in text, {ENC}{…} or <ENC><…>, by its secret
-// and returns the whole as a Secret. escape is applied to each secret, so that
-// it fits its surroundings: url.QueryEscape, say; nil inserts it as it is. What
-// stands between references is kept as it is, also under Strict, but for a
-// prefix that is misspelt: that is ErrSyntax. Errors name the line; after 20
-// mistakes the rest is not looked at.
-func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) string) (Secret, error) {
-	var wants []want
-	var between []string
-	if before, _, found := strings.Cut(text, coord.Placeholder); found {
-		return Secret{}, &Error{Source: fmt.Sprintf("line %d", 1+strings.Count(before, "\n")), Err: coord.PlaceholderFault()}
-	}
-	line, rest := 1, text
-	const most = 20
-	for mistakes := 0; mistakes < most; {
-		start, end, ok, err := coord.Find(rest)
-		if !ok {
-			break
-		}
-		line += strings.Count(rest[:start], "\n")
-		w := want{source: fmt.Sprintf("line %d", line), err: err}
-		if err == nil {
-			w.ref, w.err = r.grammar.Coordinates(rest[start:end])
-		}
-		if w.err != nil {
-			mistakes++
-		}
-		wants = append(wants, w)
-		between = append(between, rest[:start])
-		line += strings.Count(rest[start:end], "\n")
-		rest = rest[end:]
-	}
-	secrets, errs := r.all(ctx, wants, true)
-	if err := errors.Join(errs...); err != nil {
-		return Secret{}, err
-	}
-	var b strings.Builder
-	for i, s := range secrets {
-		b.WriteString(between[i])
-		if escape == nil {
-			b.WriteString(s.Reveal())
-		} else {
-			b.WriteString(escape(s.Reveal()))
-		}
-	}
-	b.WriteString(rest)
-	return NewSecret(b.String()), nil
 }
 
 // A Handle is a live value: it is renewed in the background until its Resolver
@@ -810,7 +598,7 @@ func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]S
 	value, err := live.Watch(ctx, r.engine().live, p.refs, check, func(texts []string) T {
 		secrets := slices.Clone(p.secrets)
 		for n, text := range texts {
-			secrets[p.at[n]] = NewSecret(text)
+			secrets[p.at[n]] = resolvedSecret(text)
 		}
 		return build(secrets)
 	})
@@ -873,13 +661,18 @@ type want struct {
 	ref           coord.Reference
 	err           error
 	found         *string // what the value itself holds, decoded: nothing is fetched
+	fromFile      bool    // a product's file has it, so that an empty password is the product's
 }
 
 // settled reports whether nothing has to be fetched for w.
 func (w want) settled() bool { return w.err != nil || w.found != nil }
 
+// isPlaintext reports whether err is the sentinel that the grammar returns for
+// a value that is not meant as a reference, and nothing more.
+func isPlaintext(err error) bool { return err == fault.NotReference } //nolint:errorlint // not an error that wraps it
+
 func (r *Resolver) want(source, value string) want {
-	ref, err := r.grammar.Parse(value)
+	ref, err := r.open().grammar.Parse(value)
 	return want{source: source, value: value, ref: ref, err: err}
 }
 
@@ -901,9 +694,10 @@ func (r *Resolver) remember(value string, w warm) {
 	if !w.life.Fresh() {
 		return
 	}
-	if _, known := r.warm.Swap(strings.Clone(value), &w); !known && r.warmed.Add(1) > maxWarm {
-		r.warm.Clear()
-		r.warmed.Store(0)
+	s := r.open()
+	if _, known := s.warm.Swap(strings.Clone(value), &w); !known && s.warmed.Add(1) > maxWarm {
+		s.warm.Clear()
+		s.warmed.Store(0)
 	}
 }
 
@@ -927,7 +721,7 @@ func (r *Resolver) plan(ctx context.Context, wants []want) plan {
 			continue
 		case w.err == nil:
 			p.secrets[i], err = r.fetched(ctx, w, *w.found)
-		case errors.Is(w.err, ErrNotReference):
+		case isPlaintext(w.err):
 			p.secrets[i], err = r.plaintext(ctx, w)
 		default:
 			err = w.err
@@ -969,37 +763,39 @@ func malformed(wants []want) bool {
 	return slices.ContainsFunc(wants, func(w want) bool { return errors.Is(w.err, ErrSyntax) })
 }
 
-// plaintext hands a value out as it is, unless Strict forbids it.
+// plaintext returns a value as it is, unless it is empty or Strict forbids it.
 func (r *Resolver) plaintext(ctx context.Context, w want) (Secret, error) {
-	switch {
-	case r.opts.Strict && w.value == "":
-		return Secret{}, fault.New(fault.NotReference, "the value is empty: is a variable not set?")
-	case r.opts.Strict:
+	opts := &r.open().opts
+	switch empty := strings.TrimSpace(w.value) == ""; {
+	case empty && w.fromFile && !opts.Strict:
+		r.open().log.WarnContext(ctx, "the password in the file is empty or blank", "source", w.source)
+	case empty && !opts.AllowEmpty:
+		return Secret{}, fault.New(fault.NotReference, "the value is empty or blank: is a variable not set, or a key missing? "+
+			"If empty values are intended, set AllowEmpty")
+	case !empty && opts.Strict:
 		return Secret{}, fault.New(fault.NotReference, "the value is plaintext, which Strict forbids")
-	case strings.TrimSpace(w.value) == "":
-		r.log.WarnContext(ctx, "the value is empty or blank: is a variable not set?", "source", w.source)
 	}
-	return NewSecret(w.value), nil
+	return resolvedSecret(w.value), nil
 }
 
-// fetched hands out what a backend brought.
+// fetched returns what a backend brought.
 func (r *Resolver) fetched(ctx context.Context, w want, text string) (Secret, error) {
-	if text == "" {
-		if r.opts.Strict {
-			kind := fault.Pointer
-			if w.found != nil { // it stands in the file
-				kind = fault.NotReference
-			}
-			return Secret{}, fault.New(kind, "the secret is empty, which Strict forbids")
-		}
-		r.log.WarnContext(ctx, "the secret is empty", "source", w.source, "reference", w.printable())
+	opts := &r.open().opts
+	switch {
+	case text != "" || opts.AllowEmpty:
+	case opts.Strict && w.found != nil: // it stands in the file
+		return Secret{}, fault.New(fault.NotReference, "the secret is empty, which Strict forbids")
+	case opts.Strict:
+		return Secret{}, fault.New(fault.Pointer, "the secret is empty, which Strict forbids")
+	default:
+		r.open().log.WarnContext(ctx, "the secret is empty", "source", w.source, "reference", w.printable())
 	}
-	return NewSecret(text), nil
+	return resolvedSecret(text), nil
 }
 
 // located puts the place and the reference before an error.
 func (w want) located(err error) error {
-	return &Error{Source: w.source, Reference: w.printable(), Err: err}
+	return &Error{Source: fault.Printable(w.source), Reference: w.printable(), Err: err}
 }
 
 // printable returns the reference for messages: nothing if the value did not
@@ -1009,40 +805,6 @@ func (w want) printable() string {
 		return ""
 	}
 	return w.ref.String()
-}
-
-// custom asks the Providers.
-type custom map[string]Provider
-
-// errProvider is the kind of a Provider's own error, whose text is not
-// repeated.
-var errProvider = errors.New("the store failed")
-
-// Fetch implements the pipeline's backend.
-func (c custom) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, error) {
-	p, ok := c[g.Class]
-	if !ok {
-		return pipeline.Payload{}, fault.New(fault.Unsupported, "no Provider is given for the class %q", g.Class)
-	}
-	text, err := p.Fetch(ctx, []byte(g.Text))
-	if err == nil {
-		return pipeline.Payload{Text: string(text)}, nil
-	}
-	if ctx.Err() != nil {
-		return pipeline.Payload{}, fault.New(fault.Unavailable, "the Provider for %q did not answer in time", g.Class).Because(err)
-	}
-	kind := errProvider
-	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated, ErrPointer, ErrUnsupported, ErrSyntax} {
-		if errors.Is(err, known) {
-			kind = known
-			break
-		}
-	}
-	failed := fault.New(kind, "from the Provider for %q", g.Class).Because(err)
-	if asked, ok := errors.AsType[retryAfter](err); ok {
-		failed.RetryAfter = asked.RetryAfter()
-	}
-	return pipeline.Payload{}, failed
 }
 
 // sealedFiles reads the files that a value of an Algorithm class leads to, each
@@ -1058,108 +820,6 @@ func (f sealedFiles) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, 
 func (f sealedFiles) algorithm(g coord.Group) legacy.Algorithm {
 	return legacy.Algorithm{Dir: g.Dir, Getenv: f.getenv, OnlyAES: g.Class == product.OnlyAESClass}
 }
-
-// retryAfter is what a Provider's error can be besides.
-type retryAfter interface {
-	error
-	RetryAfter() time.Duration
-}
-
-// A Secret holds a password or another secret text. However it is printed,
-// logged or encoded, it writes "[redacted]"; only Reveal returns the text. The
-// zero Secret is empty. Secrets are compared with Equal; == does not compile.
-// A Secret is immutable and safe for concurrent use. Its memory is not wiped.
-type Secret struct {
-	_ [0]func()
-	v *sealed
-}
-
-// sealed hides the text in a closure, since printers of test libraries follow
-// pointers into unexported fields, but cannot look into a function.
-type sealed struct {
-	open       func() string
-	unresolved bool
-}
-
-const redacted = "[redacted]"
-
-// NewSecret returns a Secret that holds s.
-func NewSecret(s string) Secret {
-	if s == "" {
-		return Secret{}
-	}
-	return Secret{v: &sealed{open: func() string { return s }}}
-}
-
-// Reveal returns the text. It panics if the Secret was unmarshalled and never
-// resolved, see [Resolver.ResolveStruct]: its text is then a reference and not
-// a password.
-func (s Secret) Reveal() string {
-	if s.v == nil {
-		return ""
-	}
-	if s.v.unresolved {
-		panic("secretref: Reveal of a Secret that was unmarshalled and never resolved: call ResolveStruct first")
-	}
-	return s.v.open()
-}
-
-// IsZero reports whether s holds no text.
-func (s Secret) IsZero() bool { return s.v == nil || s.v.open() == "" }
-
-// Equal reports whether s and o hold the same text. The time it takes does not
-// depend on the texts, but for their lengths.
-func (s Secret) Equal(o Secret) bool {
-	a, aWaits := s.pending()
-	b, bWaits := o.pending()
-	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 && aWaits == bWaits
-}
-
-// pending returns the text and whether it still has to be resolved.
-func (s Secret) pending() (text string, unresolved bool) {
-	if s.v == nil {
-		return "", false
-	}
-	return s.v.open(), s.v.unresolved
-}
-
-// UnmarshalText holds the text of a value until [Resolver.ResolveStruct]
-// resolves it. It refuses "[redacted]", which is what a Secret was printed as.
-// The error is ErrSyntax.
-func (s *Secret) UnmarshalText(b []byte) error {
-	if string(b) == redacted {
-		return &Error{Err: fault.New(fault.Syntax, "the text %q is what a secret is printed as, not a secret", redacted)}
-	}
-	text := string(b)
-	s.v = &sealed{open: func() string { return text }, unresolved: true}
-	return nil
-}
-
-// UnmarshalYAML is [Secret.UnmarshalText] for YAML libraries that know this
-// method. A reference without quotes is a mapping in YAML; it is ErrSyntax, where
-// some of them would leave s empty.
-func (s *Secret) UnmarshalYAML(unmarshal func(any) error) error {
-	var text string
-	if err := unmarshal(&text); err != nil { // it may quote the value
-		return &Error{Err: fault.New(fault.Syntax, "a secret is a text in YAML: put a reference in single quotes")}
-	}
-	return s.UnmarshalText([]byte(text))
-}
-
-// Format writes "[redacted]" for every verb.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// String returns "[redacted]".
-func (s Secret) String() string { return redacted }
-
-// LogValue returns "[redacted]".
-func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalText returns "[redacted]".
-func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// MarshalBinary returns "[redacted]".
-func (s Secret) MarshalBinary() ([]byte, error) { return []byte(redacted), nil }
 
 // A Product is one of the products whose configuration files are read.
 type Product string
@@ -1333,7 +993,7 @@ func (d Database) DSN() (driver string, dsn Secret, err error) {
 		err = &Error{Source: "database", Err: err}
 	}
 	if source != "" {
-		dsn = NewSecret(source)
+		dsn = resolvedSecret(source)
 	}
 	return driver, dsn, err
 }
@@ -1442,10 +1102,10 @@ func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout produc
 	if url, _ := c.Get(layout.URL); url == "" {
 		return nil
 	}
-	if r.opts.Strict {
+	if r.open().opts.Strict {
 		return &Error{Source: c.Path, Err: fault.New(fault.NotReference, "%s is missing, which Strict forbids", layout.Password)}
 	}
-	r.log.WarnContext(ctx, "the file names a database and no password", "source", c.Path, "missing", layout.Password)
+	r.open().log.WarnContext(ctx, "the file names a database and no password", "source", c.Path, "missing", layout.Password)
 	return nil
 }
 
@@ -1459,16 +1119,18 @@ func (r *Resolver) wantItem(path string, item product.Item) want {
 	}
 	switch store := product.StoreOf(item.Class); store {
 	case product.NoStore:
-		return r.want("", item.Text)
+		w := r.want("", item.Text)
+		w.fromFile = true
+		return w
 	case product.AWSStore, product.VaultStore:
-		w.ref, w.err = r.grammar.Coordinates(item.Value) // with its prefix, which has two forms
+		w.ref, w.err = r.open().grammar.Coordinates(item.Value) // with its prefix, which has two forms
 		if w.err == nil && w.ref.Kind != store.Kind() {
 			w.err = fault.New(fault.Syntax, "the value has coordinates of %s, but the class %s reads those of %s",
 				coord.BackendName(w.ref.Kind), item.Class, coord.BackendName(store.Kind()))
 		}
 	case product.CustomStore:
 		w.ref = coord.Reference{Kind: coord.Custom, Class: item.Class, Text: item.Text}
-		if _, ok := r.providers[item.Class]; !ok {
+		if _, ok := r.open().providers[item.Class]; !ok {
 			w.err = unknownClass(item.Class)
 		}
 	case product.Base64Store:
@@ -1476,7 +1138,7 @@ func (r *Resolver) wantItem(path string, item product.Item) want {
 		w.found, w.err = &text, err
 	case product.AlgorithmStore:
 		w.ref = coord.Reference{Kind: coord.Sealed, Class: item.Class, Text: item.Text, Dir: filepath.Dir(path)}
-		_, w.err = r.sealed.algorithm(w.ref.Group()).Files(item.Text)
+		_, w.err = r.open().sealed.algorithm(w.ref.Group()).Files(item.Text)
 	}
 	return w
 }
@@ -1488,95 +1150,4 @@ func unknownClass(class string) error {
 		return fault.New(fault.Unsupported, "what stands in the place of the class is not the name of one: are class and password swapped?")
 	}
 	return fault.New(fault.Unsupported, "the class %q is none of the products' own; is it misspelt? A program can read a custom one with a Provider", class)
-}
-
-// A Fake stands in for all backends but Providers in tests of programs that use
-// this package: give it to Options.Fake. What it is told anew shows as with a
-// real backend: when the TTL has passed or a [Handle] is refreshed, or at once
-// with a negative TTL. It is safe for concurrent use.
-type Fake struct {
-	mu     sync.Mutex
-	values map[coord.Reference]Secret
-	fails  map[coord.Reference]error
-	calls  int
-}
-
-// NewFake returns a Fake that knows nothing: every reference is ErrNotFound.
-func NewFake() *Fake {
-	return &Fake{values: map[coord.Reference]Secret{}, fails: map[coord.Reference]error{}}
-}
-
-// Set makes reference resolve to secret. Where an AWS reference has no pointer,
-// secret may be a JSON document that other references point into. Set panics if
-// reference is not one.
-func (f *Fake) Set(reference, secret string) {
-	ref := mustParse(reference)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.values[ref] = NewSecret(secret)
-	delete(f.fails, ref)
-}
-
-// Fail makes reference, and all others into the same secret, fail with err,
-// which should wrap a sentinel of this package; it is not tried again. Nil, or
-// a Set, undoes it. Fail panics if reference is not one.
-func (f *Fake) Fail(reference string, err error) {
-	ref := mustParse(reference)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err == nil {
-		delete(f.fails, ref)
-	} else {
-		f.fails[ref] = err
-	}
-}
-
-// Calls returns how many fetches a real backend would have seen.
-func (f *Fake) Calls() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.calls
-}
-
-func mustParse(reference string) coord.Reference {
-	var g coord.Grammar
-	ref, err := g.Parse(reference)
-	if err != nil {
-		panic("secretref: the Fake was given a text that is not a reference")
-	}
-	return ref
-}
-
-// fakeBackend is a Fake at the place of a backend.
-type fakeBackend struct{ *Fake }
-
-func (f fakeBackend) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.calls++
-	for ref, err := range f.fails {
-		if ref.Group() == g {
-			return pipeline.Payload{}, (&fault.Error{Kind: err}).Final()
-		}
-	}
-	values := map[string]string{}
-	for ref, text := range f.values {
-		if ref.Group() == g {
-			values[ref.Pointer+ref.Key] = text.Reveal()
-		}
-	}
-	if len(values) == 0 {
-		return pipeline.Payload{}, fault.New(fault.NotFound, "the Fake was not told of it")
-	}
-	later := func(key string) (string, bool) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		for ref, text := range f.values {
-			if ref.Group() == g && ref.Pointer+ref.Key == key {
-				return text.Reveal(), true
-			}
-		}
-		return "", false
-	}
-	return pipeline.Payload{Values: values, Later: later}, nil
 }

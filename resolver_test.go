@@ -181,22 +181,78 @@ func TestParseReturnsTheKindsOfReference(t *testing.T) {
 func TestPlaintextIsReturnedExactlyAsWritten(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
-	for _, value := range []string{"hunter2", " hunter2 ", "{x9!", `{"a":1}`, "\n", "päss", "\xff"} {
+	for _, value := range []string{"hunter2", " hunter2 ", "{x9!", `{"a":1}`, "päss", "\xff"} {
 		s, err := r.Resolve(t.Context(), value)
 		require.NoError(t, err)
 		require.Equal(t, value, s.Reveal())
 	}
 }
 
-func TestAnEmptyValueIsEmptyWithAWarning(t *testing.T) {
+func TestEmptyValues(t *testing.T) {
+	blank := []string{"", " ", "\n", "\t \r\n", "\u00a0", "\u3000"}
+	for name, opts := range map[string]secretref.Options{"by default": {}, "under Strict": {Strict: true}} {
+		t.Run("are refused "+name, func(t *testing.T) {
+			opts.Fake = secretref.NewFake()
+			r := secretref.New(&opts)
+			defer r.Close()
+			for _, value := range blank {
+				_, err := r.Resolve(t.Context(), value)
+				require.ErrorIs(t, err, secretref.ErrNotReference, "%q", value)
+				require.ErrorContains(t, err, "is a variable not set")
+				secrets, err := r.ResolveAll(t.Context(), "plain", value)
+				require.ErrorIs(t, err, secretref.ErrNotReference)
+				require.ErrorContains(t, err, "value 2: ")
+				require.True(t, secrets[1].IsZero())
+				_, err = r.Handle(t.Context(), value)
+				require.ErrorIs(t, err, secretref.ErrNotReference)
+				_, err = r.HandleAll(t.Context(), value)
+				require.ErrorIs(t, err, secretref.ErrNotReference)
+			}
+		})
+	}
+	for name, opts := range map[string]secretref.Options{"AllowEmpty": {AllowEmpty: true}, "AllowEmpty and Strict": {AllowEmpty: true, Strict: true}} {
+		t.Run("are secrets with "+name, func(t *testing.T) {
+			opts.Fake = secretref.NewFake()
+			r := secretref.New(&opts)
+			defer r.Close()
+			for _, value := range blank {
+				s, err := r.Resolve(t.Context(), value)
+				require.NoError(t, err)
+				require.Equal(t, value, s.Reveal(), "exactly as written")
+			}
+		})
+	}
+	t.Run("are allowed in running text", func(t *testing.T) {
+		r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
+		defer r.Close()
+		s, err := r.Expand(t.Context(), "", nil)
+		require.NoError(t, err)
+		require.True(t, s.IsZero())
+	})
+	t.Run("are the product's in its own file", func(t *testing.T) {
+		var log bytes.Buffer
+		r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		defer r.Close()
+		settings, err := r.ResolveConfig(t.Context(), readConfig(t, "dbconfig.xml", jiraFile("password", "")))
+		require.NoError(t, err)
+		require.True(t, settings.Database.Password.IsZero())
+		require.Contains(t, log.String(), "level=WARN")
+	})
+}
+
+func TestLogger(t *testing.T) {
 	var log bytes.Buffer
-	r := secretref.New(&secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	fake := secretref.NewFake()
+	fake.Set(vaultRef, "")
+	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
-	s, err := r.Resolve(t.Context(), "")
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	_, err := r.Resolve(t.Context(), vaultRef)
 	require.NoError(t, err)
-	require.True(t, s.IsZero())
 	require.Contains(t, log.String(), "level=WARN")
-	require.Contains(t, log.String(), "variable")
+	require.NotContains(t, log.String(), "level=DEBUG", "only warnings")
 }
 
 func TestStrictRefusesPlaintextAndEmptyValues(t *testing.T) {
@@ -437,10 +493,10 @@ func TestParsingAllocatesNothingButTheReference(t *testing.T) {
 	}
 }
 
-func TestAResolverThatIsNotUsedIsTwoObjects(t *testing.T) {
+func TestNewIsFourObjects(t *testing.T) {
 	var r *secretref.Resolver
 	got := testing.AllocsPerRun(100, func() { r = secretref.New(nil) })
-	require.Equal(t, 2.0, got, "itself, and a log that discards")
+	require.Equal(t, 4.0, got, "itself, its state, what hides that, and a logger")
 	require.NoError(t, r.Close())
 }
 
@@ -2110,8 +2166,10 @@ func TestResolveStructFindsEverySecretAndEveryTaggedString(t *testing.T) {
 	c.Tagged, c.Pointer, c.List, c.Table = awsRef, &text, []string{"plain", awsRef}, map[string]string{"k": awsRef}
 	c.Untagged = awsRef
 	c.Nested, c.Behind, c.Secret = nested{one(), awsRef}, &nested{one(), awsRef}, &pointed
-	c.Slice, c.Array = []nested{{}, {one(), awsRef}}, [2]secretref.Secret{one(), one()}
-	c.Map = map[string]secretref.Secret{"k": one(), "done": secretref.NewSecret(awsRef)}
+	c.Slice, c.Array = []nested{{secretref.NewSecret(awsRef), awsRef}, {one(), awsRef}}, [2]secretref.Secret{one(), one()}
+	done, err := r.Resolve(t.Context(), awsRef)
+	require.NoError(t, err)
+	c.Map = map[string]secretref.Secret{"k": one(), "done": done}
 	c.Maps = map[string]map[int]nested{"a": {1: {one(), awsRef}}}
 	c.Any = &nested{one(), awsRef}
 
@@ -2132,8 +2190,8 @@ func TestResolveStructFindsEverySecretAndEveryTaggedString(t *testing.T) {
 	}
 	require.Equal(t, "plain", c.List[0])
 	require.Equal(t, awsRef, c.Untagged)
-	require.Equal(t, awsRef, c.Map["done"].Reveal(), "a Secret that was never unmarshalled is no reference")
-	require.True(t, c.Slice[0].Password.IsZero())
+	require.Equal(t, secretBehind, c.Map["done"].Reveal())
+	require.Equal(t, secretBehind, c.Slice[0].Password.Reveal(), "made with NewSecret")
 	require.Panics(t, func() { _ = c.hidden.Reveal() }, "left alone, so still unresolved")
 	left := c.Any.(*nested)
 	require.Panics(t, func() { _ = left.Password.Reveal() })
@@ -2182,7 +2240,7 @@ func TestResolveStructChangesAllOrNothing(t *testing.T) {
 		List   []nested
 	}
 	c := config{Good: unresolved(t, awsRef), Text: awsRef, Table: map[string]secretref.Secret{"k": unresolved(t, awsRef)},
-		Tagged: map[string]string{"k": awsRef}, List: []nested{{}, {Password: unresolved(t, `{"region":"eu-west-1","secretId":"missing"}`)}}}
+		Tagged: map[string]string{"k": awsRef}, List: []nested{{Password: unresolved(t, `{"region":"eu-west-1","secretId":"missing"}`), Tagged: "plain"}}}
 	c.DB.Password = unresolved(t, vaultRef)
 
 	err := r.ResolveStruct(t.Context(), &c)
@@ -2191,7 +2249,7 @@ func TestResolveStructChangesAllOrNothing(t *testing.T) {
 	lines := strings.Split(err.Error(), "\n")
 	require.Len(t, lines, 2)
 	require.Contains(t, lines[0], "secretref: DB.Password: "+vaultRef)
-	require.Contains(t, lines[1], "secretref: List[1].Password: ")
+	require.Contains(t, lines[1], "secretref: List[0].Password: ")
 	require.Panics(t, func() { _ = c.Good.Reveal() })
 	require.Equal(t, awsRef, c.Text)
 	inTable := c.Table["k"]
@@ -2246,17 +2304,18 @@ func TestASecretIsUnmarshalledByItsTextAndResolvedInPlace(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	type config struct {
-		Password, Null, Absent, Empty secretref.Secret
-		ByName                        map[string]secretref.Secret
+		Password     secretref.Secret
+		Null, Absent secretref.Secret `secretref:"optional"`
+		ByName       map[string]secretref.Secret
 	}
 	var c config
-	document, err := json.Marshal(map[string]any{"Password": awsRef, "Null": nil, "Empty": "", "ByName": map[string]string{"k": vaultRef}})
+	document, err := json.Marshal(map[string]any{"Password": awsRef, "Null": nil, "ByName": map[string]string{"k": vaultRef}})
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(document, &c))
 	require.NoError(t, r.ResolveStruct(t.Context(), &c))
 	require.Equal(t, secretBehind, c.Password.Reveal())
 	require.Equal(t, secretBehind, c.ByName["k"].Reveal())
-	for _, s := range []secretref.Secret{c.Null, c.Absent, c.Empty} {
+	for _, s := range []secretref.Secret{c.Null, c.Absent} {
 		require.Empty(t, s.Reveal())
 	}
 
@@ -2278,6 +2337,99 @@ func TestASecretIsUnmarshalledByItsTextAndResolvedInPlace(t *testing.T) {
 	}
 }
 
+// What decoders leave in a field that they found no text for.
+func TestResolveStructRefusesFieldsThatWereNeverSet(t *testing.T) {
+	type config struct {
+		Password secretref.Secret
+		Tagged   string `secretref:"resolve"`
+		List     []secretref.Secret
+		Table    map[string]secretref.Secret
+		Behind   *secretref.Secret
+		Optional secretref.Secret   `secretref:"optional"`
+		Text     string             `secretref:"resolve,optional"`
+		Many     []secretref.Secret `secretref:"optional"`
+	}
+	zero := func() *config {
+		return &config{List: make([]secretref.Secret, 1), Table: map[string]secretref.Secret{"k": {}}, Behind: new(secretref.Secret), Many: make([]secretref.Secret, 2)}
+	}
+	for name, opts := range map[string]secretref.Options{"by default": {}, "under Strict": {Strict: true}, "with AllowEmpty": {AllowEmpty: true}} {
+		t.Run(name, func(t *testing.T) {
+			opts.Fake = configFake()
+			r := secretref.New(&opts)
+			defer r.Close()
+			err := r.ResolveStruct(t.Context(), zero())
+			require.ErrorIs(t, err, secretref.ErrNotReference)
+			for _, field := range []string{"Password", "List[0]", `Table["k"]`, "Behind"} {
+				require.ErrorContains(t, err, "secretref: "+field+": not a secret reference: the secret was never set")
+			}
+			for _, field := range []string{"Optional", "Text", "Many"} {
+				require.NotContains(t, err.Error(), field)
+			}
+			if opts.AllowEmpty {
+				require.NotContains(t, err.Error(), "Tagged", "an empty string may be one that was set")
+			} else {
+				require.ErrorContains(t, err, "secretref: Tagged: not a secret reference: the value is empty")
+			}
+			require.ErrorIs(t, r.ResolveStruct(t.Context(), new(secretref.Secret)), secretref.ErrNotReference)
+
+			c := zero()
+			c.Password, c.Tagged, c.List, c.Table, c.Behind = unresolved(t, awsRef), awsRef, nil, nil, nil
+			require.NoError(t, r.ResolveStruct(t.Context(), c))
+			require.Equal(t, secretBehind, c.Password.Reveal())
+			require.True(t, c.Optional.IsZero())
+		})
+	}
+	t.Run("but takes empty values with AllowEmpty", func(t *testing.T) {
+		r := secretref.New(&secretref.Options{Fake: configFake(), AllowEmpty: true})
+		defer r.Close()
+		c := struct {
+			Unmarshalled, Given secretref.Secret
+			Optional            secretref.Secret `secretref:"optional"`
+			Tagged              string           `secretref:"resolve"`
+		}{Unmarshalled: unresolved(t, ""), Given: secretref.NewSecret(""), Optional: unresolved(t, awsRef)}
+		require.NoError(t, r.ResolveStruct(t.Context(), &c))
+		require.Empty(t, c.Unmarshalled.Reveal())
+		require.Empty(t, c.Given.Reveal())
+		require.Equal(t, secretBehind, c.Optional.Reveal())
+	})
+	t.Run("and empty values without it", func(t *testing.T) {
+		r := secretref.New(&secretref.Options{Fake: configFake()})
+		defer r.Close()
+		for _, s := range []secretref.Secret{unresolved(t, ""), secretref.NewSecret(""), secretref.NewSecret(" "), unresolved(t, "\n")} {
+			c := struct {
+				S secretref.Secret `secretref:"optional"`
+			}{s}
+			require.ErrorIs(t, r.ResolveStruct(t.Context(), &c), secretref.ErrNotReference)
+		}
+	})
+}
+
+func TestResolveStructResolvesNewSecret(t *testing.T) {
+	fake := configFake()
+	fake.Set(`{"keyring":"odd"}`, awsRef) // a password that looks like a reference
+	r := secretref.New(&secretref.Options{Fake: fake})
+	defer r.Close()
+	c := struct{ Reference, Plain, Odd secretref.Secret }{secretref.NewSecret(awsRef), secretref.NewSecret("plain"), secretref.NewSecret(`{"keyring":"odd"}`)}
+	for range 3 {
+		require.NoError(t, r.ResolveStruct(t.Context(), &c))
+		require.Equal(t, secretBehind, c.Reference.Reveal())
+		require.Equal(t, "plain", c.Plain.Reveal())
+		require.Equal(t, awsRef, c.Odd.Reveal(), "what was resolved is not resolved again")
+	}
+	bad := struct{ S secretref.Secret }{secretref.NewSecret("{ENC}" + canary)}
+	err := r.ResolveStruct(t.Context(), &bad)
+	require.ErrorIs(t, err, secretref.ErrSyntax)
+	require.NotContains(t, err.Error(), canary)
+
+	expanded, err := r.Expand(t.Context(), "x", nil)
+	require.NoError(t, err)
+	live, err := r.Handle(t.Context(), `{"keyring":"odd"}`)
+	require.NoError(t, err)
+	done := struct{ A, B secretref.Secret }{expanded, live.Value()}
+	require.NoError(t, r.ResolveStruct(t.Context(), &done))
+	require.Equal(t, awsRef, done.B.Reveal(), "a live value is resolved")
+}
+
 func TestStrictHoldsForStructsToo(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake(), Strict: true})
 	defer r.Close()
@@ -2286,6 +2438,45 @@ func TestStrictHoldsForStructsToo(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrNotReference)
 	require.Len(t, strings.Split(err.Error(), "\n"), 2)
 	require.NotContains(t, err.Error(), canary)
+}
+
+func TestExpandRefusesBareReferences(t *testing.T) {
+	bare := strings.TrimPrefix(awsRef, "{ENC}")
+	vault := strings.TrimPrefix(vaultRef, "{ENC}")
+	r := secretref.New(&secretref.Options{Fake: configFake(), Providers: store(func(context.Context, []byte) ([]byte, error) { return nil, nil })})
+	defer r.Close()
+	for _, text := range []string{
+		bare, vault, "postgres://app:" + vault + "@h/x", `{"keyring":"a"}`, `{ "keyring" : "a" }`, `{"keyrin":"a"}`, `{"Keyring":"a"}`,
+		`{"region":"eu-west-1","secretID":"x"}`, `{"regoin":"eu-west-1","secretId":"x"}`, `{"secretId":"x","region":"eu-west-1","note":1}`,
+		`{"mount":"a","paht":"b","key":"c","endpoint":"https://v"}`, `{"mount":"a","path":"b","key":"c","endpoint":"https://v","namespace":"n"}`,
+		`{"mount":"a","path":"b","key":"c","endpoint":"https://v",}`, `{"reg\u0069on":"eu-west-1","secretId":"x"}`,
+		`{"db":` + bare + `}`, `[1,` + vault + `]`, awsRef + bare, bare + awsRef, "{{{" + bare, `{"storeId":"x"}`,
+	} {
+		t.Run(text, func(t *testing.T) {
+			_, err := r.Expand(t.Context(), "line 1\n"+text, nil)
+			require.ErrorIs(t, err, secretref.ErrSyntax)
+			require.ErrorContains(t, err, "line 2: ")
+			require.ErrorContains(t, err, "{ENC}")
+		})
+	}
+	for _, text := range []string{
+		`{"a":1}`, `{"key":"v"}`, `{"path":"/x","mount":"y"}`, `{"region":"eu-west-1"}`, `{"region":"eu-west-1","bucket":"b"}`, `{}`, `{"mount":"a"`,
+		`{"region":"eu-west-1","secrets":["x"]}`, `{"level":"info","msg":"mount path key endpoint"}`, `{region:eu-west-1,secretId:x}`, "{", "{{", `{"`,
+	} {
+		got, err := r.Expand(t.Context(), text, nil)
+		require.NoError(t, err, text)
+		require.Equal(t, text, got.Reveal())
+	}
+}
+
+// What is not a reference is looked at once, also if it is full of braces.
+func TestExpandTakesLinearTime(t *testing.T) {
+	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
+	defer r.Close()
+	for _, piece := range []string{"{", `{"`, `{"a":`, `{"a":"b",`, `{"\"`, `{   `, `{"a":1,"b":{`, `"{"`} {
+		_, err := r.Expand(t.Context(), strings.Repeat(piece, 1<<20), nil)
+		require.NoError(t, err)
+	}
 }
 
 func TestExpandReplacesReferencesAndNothingElse(t *testing.T) {

@@ -10,16 +10,33 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-const (
-	tagName  = "secretref"
-	tagValue = "resolve"
-)
+const tagName = "secretref"
 
 // Slot is one place: where it is, and what it holds, which can be set.
 type Slot struct {
-	Path  string
-	Value reflect.Value
-	Place Place
+	Path     string
+	Value    reflect.Value
+	Place    Place
+	Optional bool // the field's tag says that it need not be set
+}
+
+// mode is what the tag of a field says of the values in it.
+type mode struct {
+	strings  bool // strings are values
+	optional bool
+}
+
+// parseTag returns the mode of a field's tag; ok is false if it is not one.
+func parseTag(tag string) (m mode, ok bool) {
+	switch tag {
+	case "resolve":
+		return mode{strings: true}, true
+	case "optional":
+		return mode{optional: true}, true
+	case "resolve,optional":
+		return mode{strings: true, optional: true}, true
+	}
+	return mode{}, false
 }
 
 // Place tells a slot from all others that there are at the same time, and is
@@ -34,7 +51,7 @@ type Place struct {
 const deepest = 1000
 
 // Walk lists the slots of type leaf, and the strings whose field is tagged
-// `secretref:"resolve"`, that are reached from the pointer root through
+// `secretref:"resolve"` or `secretref:"resolve,optional"`, that are reached from the pointer root through
 // structs, slices, arrays, maps and pointers. Unexported and interface fields
 // are left alone; what is reached twice is listed once, so that a cycle ends.
 // After the slots are set, done must be called: it stores what lies in maps.
@@ -44,7 +61,7 @@ func Walk(root any, leaf reflect.Type) (slots []Slot, done func(), err error) {
 		return nil, nil, fault.New(fault.Unsupported, "need a pointer to a struct, not %T", root)
 	}
 	w := walker{leaf: leaf, seen: map[visit]bool{}}
-	w.walk(v, "", false)
+	w.walk(v, "", mode{})
 	return w.slots, func() {
 		for _, store := range w.stores {
 			store()
@@ -55,10 +72,10 @@ func Walk(root any, leaf reflect.Type) (slots []Slot, done func(), err error) {
 // visit is what was seen: the same memory is visited again as another type, or
 // when strings in it are values only then.
 type visit struct {
-	at     uintptr
-	len    int
-	typ    reflect.Type
-	tagged bool
+	at      uintptr
+	len     int
+	typ     reflect.Type
+	strings bool
 }
 
 type walker struct {
@@ -72,8 +89,8 @@ type walker struct {
 }
 
 // first reports whether v, which refers to other memory, is new.
-func (w *walker) first(v reflect.Value, tagged bool) bool {
-	at := visit{v.Pointer(), 0, v.Type(), tagged}
+func (w *walker) first(v reflect.Value, m mode) bool {
+	at := visit{v.Pointer(), 0, v.Type(), m.strings}
 	if v.Kind() == reflect.Slice {
 		at.len = v.Len()
 	}
@@ -88,15 +105,15 @@ func (w *walker) new(at visit) bool {
 	return true
 }
 
-// walk visits v; tagged says that strings in it are values.
-func (w *walker) walk(v reflect.Value, path string, tagged bool) {
-	if v.Type() == w.leaf || tagged && v.Kind() == reflect.String {
+// walk visits v, which is in a field of mode m.
+func (w *walker) walk(v reflect.Value, path string, m mode) {
+	if v.Type() == w.leaf || m.strings && v.Kind() == reflect.String {
 		if v.CanSet() && w.new(visit{at: v.Addr().Pointer(), typ: v.Type()}) {
 			place := Place{at: v.Addr().Pointer()}
 			if w.within != 0 {
 				place = Place{w.within, path}
 			}
-			w.slots = append(w.slots, Slot{path, v, place})
+			w.slots = append(w.slots, Slot{path, v, place, m.optional})
 		}
 		return
 	}
@@ -110,29 +127,29 @@ func (w *walker) walk(v reflect.Value, path string, tagged bool) {
 	defer func() { w.depth-- }()
 	switch v.Kind() {
 	case reflect.Slice, reflect.Array, reflect.Map:
-		if barren(v.Type().Elem(), tagged) {
+		if barren(v.Type().Elem(), m.strings) {
 			return
 		}
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		if !v.IsNil() && w.first(v, tagged) {
-			w.walk(v.Elem(), path, tagged)
+		if !v.IsNil() && w.first(v, m) {
+			w.walk(v.Elem(), path, m)
 		}
 	case reflect.Struct:
 		w.fields(v, path)
 	case reflect.Slice:
-		if v.IsNil() || !w.first(v, tagged) {
+		if v.IsNil() || !w.first(v, m) {
 			return
 		}
 		fallthrough
 	case reflect.Array:
 		for i := range v.Len() {
-			w.walk(v.Index(i), path+"["+strconv.Itoa(i)+"]", tagged)
+			w.walk(v.Index(i), path+"["+strconv.Itoa(i)+"]", m)
 		}
 	case reflect.Map:
-		if !v.IsNil() && w.first(v, tagged) {
-			w.entries(v, path, tagged)
+		if !v.IsNil() && w.first(v, m) {
+			w.entries(v, path, m)
 		}
 	}
 }
@@ -154,20 +171,27 @@ func (w *walker) fields(v reflect.Value, path string) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		tag, tagged := f.Tag.Lookup(tagName)
-		// An unexported field that is tagged would stay a reference, and go to a
-		// database as one.
-		if tagged && (tag != tagValue || !f.IsExported() || !holdsStrings(f.Type, w.leaf)) {
+		m, ok := parseTag(tag)
+		if tagged && !(ok && fits(f, m, w.leaf)) {
 			if w.new(visit{len: i, typ: v.Type()}) {
-				w.errs = append(w.errs, fault.New(fault.Unsupported,
-					"field %s: the tag %s:%q does not fit: it is written %s:%q and stands at an exported string",
-					path+f.Name, tagName, tag, tagName, tagValue))
+				w.errs = append(w.errs, fault.New(fault.Unsupported, "field %s: the tag %s:%q is not allowed on %s (%s): "+
+					"a string takes %[2]s:\"resolve\" or %[2]s:\"resolve,optional\", a Secret takes %[2]s:\"optional\", "+
+					"and so do pointers, slices, arrays and maps of them; the field must be exported",
+					path+f.Name, tagName, tag, f.Name, f.Type))
 			}
 			continue
 		}
 		if f.IsExported() || f.Anonymous && isStruct(f.Type) {
-			w.walk(v.Field(i), path+f.Name, tagged)
+			w.walk(v.Field(i), path+f.Name, m)
 		}
 	}
+}
+
+// fits reports whether a tag has a meaning on a field. An unexported string
+// that is tagged would stay a reference, and go to a database as one.
+func fits(f reflect.StructField, m mode, leaf reflect.Type) bool {
+	held := heldBy(f.Type)
+	return f.IsExported() && (held == leaf || m.strings && held.Kind() == reflect.String)
 }
 
 // isStruct reports whether the exported fields of an embedded t are promoted.
@@ -175,34 +199,34 @@ func isStruct(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct || t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct
 }
 
-// holdsStrings reports whether a tag on a field of type t has a meaning.
-func holdsStrings(t, leaf reflect.Type) bool {
+// heldBy returns the type of the values in pointers, slices, arrays and maps.
+func heldBy(t reflect.Type) reflect.Type {
 	const deep = 100 // a type that contains itself has no end
 	for range deep {
 		switch t.Kind() {
 		case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
 			t = t.Elem()
 		default:
-			return t.Kind() == reflect.String || t == leaf
+			return t
 		}
 	}
-	return false
+	return t
 }
 
 // entries visits copies of a map's values, which cannot be set in place.
-func (w *walker) entries(m reflect.Value, path string, tagged bool) {
+func (w *walker) entries(entries reflect.Value, path string, m mode) {
 	if w.within == 0 {
-		w.within = m.Pointer()
+		w.within = entries.Pointer()
 		defer func() { w.within = 0 }()
 	}
-	for it := m.MapRange(); it.Next(); {
+	for it := entries.MapRange(); it.Next(); {
 		key := it.Key()
-		value := reflect.New(m.Type().Elem()).Elem()
+		value := reflect.New(entries.Type().Elem()).Elem()
 		value.Set(it.Value())
 		before := len(w.slots)
-		w.walk(value, path+"["+keyText(key)+"]", tagged)
+		w.walk(value, path+"["+keyText(key)+"]", m)
 		if len(w.slots) > before {
-			w.stores = append(w.stores, func() { m.SetMapIndex(key, value) })
+			w.stores = append(w.stores, func() { entries.SetMapIndex(key, value) })
 		}
 	}
 }

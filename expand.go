@@ -1,0 +1,72 @@
+package secretref
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/seed74218947/secretref/internal/coord"
+)
+
+// Expand replaces every reference in text, {ENC}{…} or <ENC><…>, by its secret
+// and returns the whole as a Secret. escape is applied to each secret, so that
+// it fits its surroundings: url.QueryEscape, for example; if nil, the secret is
+// inserted as it is. The text between references is kept as it is, also under
+// Strict, with two exceptions, which are ErrSyntax: a prefix that is misspelt,
+// and a JSON object without a prefix that has all required fields of a
+// reference, of which at most one is misspelt. Errors name the line; after 20
+// mistakes the rest is not looked at.
+func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) string) (Secret, error) {
+	const maxMistakes = 20
+	s := r.open()
+	if before, _, found := strings.Cut(text, coord.Placeholder); found {
+		return Secret{}, &Error{Source: fmt.Sprintf("line %d", 1+strings.Count(before, "\n")), Err: coord.PlaceholderFault()}
+	}
+	var wants []want
+	var between []string
+	line, rest := 1, text
+	bare := func(text string) (mistakes int) {
+		if at, found := s.grammar.FindBare(text); found {
+			source := fmt.Sprintf("line %d", line+strings.Count(text[:at], "\n"))
+			wants, between = append(wants, want{source: source, err: coord.BareError()}), append(between, "")
+			return 1
+		}
+		return 0
+	}
+	for mistakes := 0; mistakes < maxMistakes; {
+		start, end, ok, err := coord.Find(rest)
+		if !ok {
+			break
+		}
+		mistakes += bare(rest[:start])
+		line += strings.Count(rest[:start], "\n")
+		w := want{source: fmt.Sprintf("line %d", line), err: err}
+		if err == nil {
+			w.ref, w.err = s.grammar.Coordinates(rest[start:end])
+		}
+		if w.err != nil {
+			mistakes++
+		}
+		wants = append(wants, w)
+		between = append(between, rest[:start])
+		line += strings.Count(rest[start:end], "\n")
+		rest = rest[end:]
+	}
+	bare(rest)
+	secrets, errs := r.all(ctx, wants, true)
+	if err := errors.Join(errs...); err != nil {
+		return Secret{}, err
+	}
+	var b strings.Builder
+	for i, s := range secrets {
+		b.WriteString(between[i])
+		if escape == nil {
+			b.WriteString(s.Reveal())
+		} else {
+			b.WriteString(escape(s.Reveal()))
+		}
+	}
+	b.WriteString(rest)
+	return resolvedSecret(b.String()), nil
+}

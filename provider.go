@@ -1,0 +1,99 @@
+package secretref
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/pipeline"
+	"github.com/seed74218947/secretref/internal/product"
+)
+
+// A Provider is a store of the caller's own.
+type Provider struct {
+	// ClassName is the cipher class that names the store in configuration files,
+	// for example "com.example.AzureKeyVaultStore". Where it stands the value is
+	// given to Fetch verbatim.
+	ClassName string
+
+	// Fields are the members that identify coordinates of this store in a value:
+	// all of them must be there; others may be. Empty: it is known by its class
+	// only.
+	Fields []string
+
+	// Fetch returns the secret. Its errors are permanent unless they wrap
+	// ErrUnavailable; what they say is kept out of messages, and reachable with
+	// errors.As. An error with a method RetryAfter() time.Duration says how long
+	// the store wants to be left alone before the next attempt. It is called from
+	// several goroutines, and must return when ctx ends: Resolver.Close waits for
+	// it.
+	Fetch func(ctx context.Context, coordinates []byte) ([]byte, error)
+}
+
+// add makes a provider known; what is wrong with it is a mistake in the
+// program.
+func (r *resolverState) add(p Provider) {
+	class := cmp.Or(p.ClassName, strings.Join(p.Fields, "+"))
+	switch _, known := r.providers[class]; {
+	case p.Fetch == nil:
+		panic("secretref: a Provider needs Fetch")
+	case class == "":
+		panic("secretref: a Provider needs ClassName or Fields")
+	case known:
+		panic("secretref: two Providers for " + class)
+	case product.StoreOf(class) != product.CustomStore:
+		panic("secretref: the class " + class + " is a product's own")
+	case slices.Contains(p.Fields, ""), len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, coord.Foreign):
+		panic("secretref: the Fields of a Provider must have a name that no built-in backend uses")
+	}
+	if r.providers == nil {
+		r.providers = map[string]Provider{}
+	}
+	r.providers[class] = p
+	r.grammar.Customs = append(r.grammar.Customs, coord.CustomFields{Class: class, Fields: slices.Clone(p.Fields)})
+}
+
+// custom asks the Providers.
+type custom map[string]Provider
+
+// errProvider is the kind of a Provider's own error, whose text is not
+// repeated.
+var errProvider = errors.New("the store failed")
+
+// Fetch implements the pipeline's backend.
+func (c custom) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, error) {
+	p, ok := c[g.Class]
+	if !ok {
+		return pipeline.Payload{}, fault.New(fault.Unsupported, "no Provider is given for the class %q", g.Class)
+	}
+	text, err := p.Fetch(ctx, []byte(g.Text))
+	if err == nil {
+		return pipeline.Payload{Text: string(text)}, nil
+	}
+	if ctx.Err() != nil {
+		return pipeline.Payload{}, fault.New(fault.Unavailable, "the Provider for %q did not answer in time", g.Class).Because(err)
+	}
+	kind := errProvider
+	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated, ErrPointer, ErrUnsupported, ErrSyntax} {
+		if errors.Is(err, known) {
+			kind = known
+			break
+		}
+	}
+	failed := fault.New(kind, "from the Provider for %q", g.Class).Because(err)
+	if asked, ok := errors.AsType[retryAfter](err); ok {
+		failed.RetryAfter = asked.RetryAfter()
+	}
+	return pipeline.Payload{}, failed
+}
+
+// retryAfter is what a Provider's error can be besides.
+type retryAfter interface {
+	error
+	RetryAfter() time.Duration
+}
