@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -27,11 +28,11 @@ type Provider struct {
 	Fields []string
 
 	// Fetch returns the secret. Its errors are permanent unless they wrap
-	// ErrUnavailable; what they say is kept out of messages, and reachable with
-	// errors.As. An error with a method RetryAfter() time.Duration says how long
-	// the store wants to be left alone before the next attempt. It is called from
-	// several goroutines, and must return when ctx ends: Resolver.Close waits for
-	// it.
+	// ErrUnavailable. Their text may quote a secret and is not shown; it is
+	// reachable with errors.As. [WithMessage] adds a text that is shown. An error
+	// with a method RetryAfter() time.Duration asks for a pause of that length
+	// before the next attempt. Fetch is called from several goroutines, and must
+	// return when ctx ends: Resolver.Close waits for it.
 	Fetch func(ctx context.Context, coordinates []byte) ([]byte, error)
 }
 
@@ -61,8 +62,7 @@ func (r *resolverState) add(p Provider) {
 // custom asks the Providers.
 type custom map[string]Provider
 
-// errProvider is the kind of a Provider's own error, whose text is not
-// repeated.
+// errProvider is the kind of an error of a Provider that wraps no sentinel.
 var errProvider = errors.New("the store failed")
 
 // Fetch implements the pipeline's backend.
@@ -85,14 +85,31 @@ func (c custom) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, err
 			break
 		}
 	}
-	failed := fault.New(kind, "from the Provider for %q", g.Class).Because(err)
+	failed := fault.New(kind, "%s", providerText(err, kind, g.Class)).Because(err)
 	if asked, ok := errors.AsType[retryAfter](err); ok {
 		failed.RetryAfter = asked.RetryAfter()
 	}
 	return pipeline.Payload{}, failed
 }
 
-// retryAfter is what a Provider's error can be besides.
+// providerText returns what may be shown of a Provider's error.
+func providerText(err, kind error, class string) string {
+	if text := fault.MessageOf(err); text != "" {
+		return fmt.Sprintf("%s (Provider for %q)", text, class)
+	}
+	if err == kind { //nolint:errorlint // a sentinel and nothing more
+		return fmt.Sprintf("from the Provider for %q", class)
+	}
+	return fmt.Sprintf("the Provider for %q returned a %T, whose text is not shown since it may quote a secret: use WithMessage", class, err)
+}
+
+// WithMessage returns an error whose text is shown where the text of err is not:
+// in the error that a [Provider], VaultOptions.Token or AllowEndpoint leads to.
+// text must hold no secret. errors.Is and errors.As find err; unwrapping finds
+// only text. If err is nil, so is the result.
+func WithMessage(err error, text string) error { return fault.WithMessage(err, text) }
+
+// retryAfter is implemented by a Provider's error that asks for a pause.
 type retryAfter interface {
 	error
 	RetryAfter() time.Duration

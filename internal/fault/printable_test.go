@@ -2,6 +2,7 @@ package fault_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode"
@@ -73,4 +74,19 @@ func TestCauseIsReachableButNotWalked(t *testing.T) {
 		}
 	}
 	walk(err)
+}
+
+func TestWithMessage(t *testing.T) {
+	require.NoError(t, fault.WithMessage(nil, "x"))
+	cause := &secretCause{"hunter2"}
+	err := fault.WithMessage(cause, "needs\x1b[2J the role")
+	require.Equal(t, `needs\x1b[2J the role`, err.Error())
+	require.ErrorIs(t, err, cause)
+	_, ok := errors.AsType[*secretCause](err)
+	require.True(t, ok)
+	require.NoError(t, errors.Unwrap(err))
+	require.NotContains(t, fmt.Sprintf("%+v %#v", err, err), "hunter2")
+	require.Equal(t, err.Error(), fault.MessageOf(fmt.Errorf("a: %w", err)))
+	require.Empty(t, fault.MessageOf(cause))
+	require.Empty(t, fault.MessageOf(nil))
 }
