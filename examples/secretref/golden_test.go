@@ -45,7 +45,7 @@ var resolveGoldens = []golden{
 	{name: "resolve-standard-input", stdin: trackerSecret + "\n", args: []string{"resolve", "-"}, reveals: true},
 	{name: "resolve-plaintext", args: []string{"resolve", "canary-plain"}, reveals: true},
 	{name: "resolve-plaintext-strict", args: []string{"resolve", "-strict", "canary-plain"}, want: statusFailed},
-	{name: "resolve-empty-standard-input", stdin: "\n", args: []string{"resolve", "-"}},
+	{name: "resolve-empty-standard-input", stdin: "\n", args: []string{"resolve", "-"}, want: statusFailed},
 	{name: "resolve-mistake", args: []string{"resolve", `{ENC}{"region":"eu-west-1","secretID":"canary` + "\n" + `"}`}, want: statusFailed},
 	{name: "resolve-lost-brace", args: []string{"resolve", `"region":"eu-west-1","secretId":"canary"}`}, want: statusFailed},
 	{name: "resolve-warning", args: []string{"resolve", `{"region":"ap-southeast-2","secretId":"tracker/db"}`}, reveals: true},

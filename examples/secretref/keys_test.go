@@ -24,12 +24,21 @@ func TestSecretsAreKeptByteForByte(t *testing.T) {
 	}
 	for name, secret := range map[string]string{
 		"empty": "", "newline": "\n", "lines": "canary\r\ntwo\n\n", "spaces": "  canary\t", "binary": string(every),
-		"a reference": wikiSecret, "longest": strings.Repeat("\x00", maxSecret), "-dash": "canary", "--": "canary", "é\n": "canary",
+		"longest": strings.Repeat("\x00", maxSecret), "-dash": "canary", "--": "canary", "é\n": "canary",
 	} {
 		w.must(secret, on("put", "-empty", "--", name)...)
 		got := w.do("", false, on("get", "--", name)...)
 		assert.Equal(t, outcome{out: secret}, got, name)
 	}
+}
+
+func TestPutRefusesReferences(t *testing.T) {
+	w := newWorld(t)
+	keyring(w)
+	got := w.do(wikiSecret, false, on("put", "db")...)
+	assert.Equal(t, statusFailed, got.status)
+	assert.Contains(t, got.err, "the text is a secret reference and not a secret")
+	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, on("get", "db")...))
 }
 
 func TestSecretThatIsNotStoredLeavesTheOldOne(t *testing.T) {

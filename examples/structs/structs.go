@@ -27,7 +27,7 @@ type Config struct {
 
 	// License goes to a library that wants a string, so that its text can be
 	// printed: Secret is the better type wherever it fits.
-	License string `yaml:"license" secretref:"resolve"`
+	License string `yaml:"license" secretref:"resolve,optional"`
 }
 
 // Database is one of the servers.
