@@ -56,3 +56,46 @@ func TestDatabase_MaskedURL(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(`{"URL":"jdbc:h2:x;PASSWORD=`+canary+`"}`), &decoded))
 	require.NotContains(t, decoded.MaskedURL(), canary)
 }
+
+func TestLoneSurrogate(t *testing.T) {
+	utf16 := func(text string) string { // little-endian, of ASCII and one lone surrogate for each "!"
+		units := "\xff\xfe"
+		for _, c := range text {
+			if c == '!' {
+				units += "\x00\xd8"
+			} else {
+				units += string(c) + "\x00"
+			}
+		}
+		return units
+	}
+	for name, file := range map[string][2]string{
+		"in .properties":                {"bitbucket.properties", "a=1\njdbc.password=" + canary + `\uD800`},
+		"in .properties, UTF-8":         {"bitbucket.properties", "a=1\njdbc.password=" + canary + "\xed\xa0\x80"},
+		"in .properties, in the key":    {"bitbucket.properties", "a=1\njdbc.pass\\udc00word=" + canary},
+		"in XML":                        {"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary + "&#xD800;</password></jdbc-datasource></jira-database-config>"},
+		"in XML, decimal":               {"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary + "&#56832;</password></jdbc-datasource></jira-database-config>"},
+		"in XML, a pair of references":  {"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary + "&#xD83D;&#xDE00;</password></jdbc-datasource></jira-database-config>"},
+		"in XML, UTF-8":                 {"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary + "\xed\xa0\x80</password></jdbc-datasource></jira-database-config>"},
+		"in XML, UTF-16":                {"dbconfig.xml", utf16("<jira-database-config>\n<jdbc-datasource><password>" + canary + "!</password></jdbc-datasource></jira-database-config>")},
+		"in XML, UTF-16, cut in a unit": {"dbconfig.xml", utf16("<jira-database-config>\n<jdbc-datasource><password>"+canary) + "x"},
+		"a property of Confluence":      {"confluence.cfg.xml", "<confluence-configuration><properties>\n<property name=\"hibernate.connection.password\">" + canary + "&#xD800;</property></properties></confluence-configuration>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := secretref.ReadConfig(write(t, file[0], file[1]))
+			require.ErrorIs(t, err, secretref.ErrSyntax)
+			require.ErrorContains(t, err, "line 2: ")
+			require.NotContains(t, err.Error(), canary)
+		})
+	}
+
+	fake := secretref.NewFake()
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"high":"`+canary+`\ud800","low":"\udc00","raw":"`+"\xed\xa0\x80"+`"}`)
+	r := secretref.New(&secretref.Options{Fake: fake})
+	defer r.Close()
+	for _, name := range []string{"high", "low", "raw"} {
+		_, err := r.Resolve(t.Context(), `{"region":"eu-west-1","secretId":"db","secretPointer":"/`+name+`"}`)
+		require.ErrorIs(t, err, secretref.ErrPointer, name)
+		require.NotContains(t, err.Error(), canary)
+	}
+}
