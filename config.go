@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
@@ -39,26 +42,33 @@ type Config struct {
 type Entry struct {
 	Key   string
 	Value Secret
-	Line  int // counted from 1
+	Line  int // counted from 1; 0 for what WithEnvironment adds
+
+	variable string // that the value comes from
 }
 
 // ReadConfig reads a product's configuration file, or the one in a product's
-// home directory, where the product itself looks for it. It resolves nothing
-// and reads nothing but that file. Errors: ErrNotFound, ErrDenied (the file's
-// permissions), ErrUnavailable (reading failed), ErrSyntax (with the line), ErrUnsupported (another kind of
+// home directory, where the product itself looks for it. It resolves nothing,
+// reads nothing but that file, and does not look at the environment, see
+// [Config.WithEnvironment]. Errors: ErrNotFound, ErrDenied (the file's
+// permissions), ErrUnavailable (reading failed), ErrSyntax (with the line),
+// ErrUnsupported (another kind of
 // file, two products' files in one directory, a DOCTYPE with a subset or an
 // external id, more than 4 MiB, a JNDI data source).
 func ReadConfig(path string) (*Config, error) {
+	if strings.TrimSpace(path) == "" {
+		return nil, &Error{Err: fault.New(fault.NotFound, "the path of the configuration file is empty: is a variable not set?").Because(fs.ErrNotExist)}
+	}
 	f, err := product.Read(path)
 	if err != nil {
 		if f != nil {
 			path = f.Path
 		}
-		return nil, &Error{Source: path, Err: err}
+		return nil, &Error{Source: fault.Printable(path), Err: err}
 	}
 	c := &Config{Product: Product(f.Product), Path: f.Path, Entries: make([]Entry, len(f.Entries))}
 	for i, e := range f.Entries {
-		c.Entries[i] = Entry{e.Key, asRead(e.Value), e.Line}
+		c.Entries[i] = Entry{Key: e.Key, Value: asRead(e.Value), Line: e.Line}
 	}
 	return c, nil
 }
@@ -76,6 +86,58 @@ func (c *Config) Get(key string) (Secret, bool) {
 		return Secret{}, false
 	}
 	return c.Entries[i].Value, true
+}
+
+// WithEnvironment returns what the product makes of the file in a process with
+// that environment, a list of name=value as of [os.Environ]; c stays as it is.
+// The product's own environment is needed: that of a shell beside it, in its
+// container too, may be another.
+//
+// Bitbucket takes any property from a variable of its name in capitals, with "_"
+// for "." and "-": JDBC_DRIVER, JDBC_URL, JDBC_USER, JDBC_PASSWORD (a reference
+// has no prefix there), JDBC_PASSWORD_DECRYPTER_CLASSNAME. Official charts leave
+// the file without them, so that a Config with nothing but its Product can be
+// enough. Variables win over the file. They are looked for where the property is
+// in the file, or has to do with the database; their entries stand behind those
+// of the file and have Line 0. ${name} and ${name:default} are replaced as by
+// Spring: from the environment, else from another property. What cannot be
+// replaced stays, and is ErrUnsupported when it has to be resolved. System
+// properties and the command line of the product, which win over both, are not
+// seen.
+//
+// The files of the other products do not depend on the environment.
+func (c *Config) WithEnvironment(env []string) *Config {
+	with := &Config{Product: c.Product, Path: c.Path, Entries: slices.Clone(c.Entries)}
+	if c.Product != Bitbucket {
+		return with
+	}
+	replaced, overrides := product.Overlay(c.entries(), env)
+	for i, e := range replaced {
+		with.Entries[i].Value = asRead(e.Value)
+	}
+	for _, o := range overrides {
+		with.Entries = append(with.Entries, Entry{Key: o.Key, Value: asRead(o.Value), variable: o.Variable})
+	}
+	return with
+}
+
+// source names the place of an item in messages.
+func (c *Config) source(item product.Item) string {
+	file := c.fileName()
+	i := product.Pick(product.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == item.Key })
+	if variable := c.Entries[i].variable; variable != "" {
+		return fmt.Sprintf("%s: variable %s: %s", file, variable, item.Key)
+	}
+	return fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
+}
+
+// fileName returns the base name of the file, and of the product if there is
+// none.
+func (c *Config) fileName() string {
+	if c.Path == "" {
+		return string(c.Product)
+	}
+	return filepath.Base(c.Path)
 }
 
 // entries returns the entries as text.
@@ -103,7 +165,7 @@ func (r *Resolver) ResolveConfig(ctx context.Context, c *Config) (*Settings, err
 	}
 	secrets, errs := r.all(ctx, p.wants, false)
 	settings := p.settings(secrets, errs)
-	return settings, errors.Join(append(errs, r.passwordMissing(ctx, c, p.layout))...)
+	return settings, errors.Join(append(errs, r.databaseMissing(ctx, c, p), r.passwordMissing(ctx, c, p.layout))...)
 }
 
 // HandleConfig is [Resolver.ResolveConfig] for Settings that are kept up to
@@ -113,7 +175,7 @@ func (r *Resolver) ResolveConfig(ctx context.Context, c *Config) (*Settings, err
 func (r *Resolver) HandleConfig(ctx context.Context, c *Config) (*Handle[*Settings], error) {
 	p, err := r.planConfig(c)
 	if err == nil {
-		err = r.passwordMissing(ctx, c, p.layout)
+		err = errors.Join(r.databaseMissing(ctx, c, p), r.passwordMissing(ctx, c, p.layout))
 	}
 	if err != nil {
 		return nil, err
@@ -140,18 +202,15 @@ func (r *Resolver) planConfig(c *Config) (configPlan, error) {
 
 		properties: asRead(product.Properties(p, entries)),
 	}}}
-	file := string(c.Product)
-	if c.Path != "" {
-		file = filepath.Base(c.Path)
-	}
+	plan.plain.Database.noURL = c.Product == Bitbucket && plan.plain.Database.URL.IsZero()
 	var err error
 	if plan.items, err = product.Items(p, entries); err != nil {
-		return plan, &Error{Source: file, Err: err}
+		return plan, &Error{Source: fault.Printable(c.fileName()), Err: err}
 	}
 	plan.wants = make([]want, len(plan.items))
 	for i, item := range plan.items {
-		plan.wants[i] = r.wantItem(c.Path, item)
-		plan.wants[i].source = fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
+		plan.wants[i] = r.wantItem(c, item)
+		plan.wants[i].source = c.source(item)
 	}
 	return plan, nil
 }
@@ -183,6 +242,21 @@ func (p configPlan) settings(secrets []Secret, errs []error) *Settings {
 	return &settings
 }
 
+// databaseMissing says that a file of Bitbucket names no database: what is in
+// the environment of the product is not in the file. It is an error where nothing
+// else is in the file that could be wanted, and under Strict.
+func (r *Resolver) databaseMissing(ctx context.Context, c *Config, p configPlan) error {
+	if !p.plain.Database.noURL {
+		return nil
+	}
+	_, user := c.Get(p.layout.Username)
+	if err := product.MissingURLFault(); r.opts.Strict || !user && len(p.items) == 0 {
+		return &Error{Source: fault.Printable(c.fileName()), Err: err}
+	}
+	r.log.WarnContext(ctx, "the file names no database: is it in the environment of the product?", "source", c.Path, "missing", p.layout.URL)
+	return nil
+}
+
 // passwordMissing tells of a database without a password, which some are
 // reached without.
 func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout product.Layout) error {
@@ -193,7 +267,7 @@ func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout produc
 		return nil
 	}
 	if r.opts.Strict {
-		return &Error{Source: c.Path, Err: fault.New(fault.NotReference, "%s is missing, which Strict forbids", layout.Password)}
+		return &Error{Source: fault.Printable(c.Path), Err: fault.New(fault.NotReference, "%s is missing, which Strict forbids", layout.Password)}
 	}
 	r.log.WarnContext(ctx, "the file names a database and no password", "source", c.Path, "missing", layout.Password)
 	return nil
@@ -201,8 +275,12 @@ func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout produc
 
 // wantItem parses a value of a configuration file as its class says. What needs
 // no backend it finds at once.
-func (r *Resolver) wantItem(path string, item product.Item) want {
+func (r *Resolver) wantItem(c *Config, item product.Item) want {
 	w := want{value: item.Text}
+	if c.Product == Bitbucket && (product.HoldsPlaceholder(item.Value) || product.HoldsPlaceholder(item.Class)) {
+		w.err = product.PlaceholderFault()
+		return w
+	}
 	if coord.IsPlaceholder(item.Text) {
 		w.err = coord.PlaceholderFault()
 		return w
@@ -225,7 +303,7 @@ func (r *Resolver) wantItem(path string, item product.Item) want {
 		text, err := legacy.Base64(item.Text)
 		w.found, w.err = &text, err
 	case product.AlgorithmStore:
-		w.ref = coord.Reference{Kind: coord.Sealed, Class: item.Class, Text: item.Text, Dir: filepath.Dir(path)}
+		w.ref = coord.Reference{Kind: coord.Sealed, Class: item.Class, Text: item.Text, Dir: filepath.Dir(c.Path)}
 		_, w.err = r.sealed.algorithm(w.ref.Group()).Files(item.Text)
 	}
 	return w

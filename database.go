@@ -1,6 +1,9 @@
 package secretref
 
-import "github.com/seed74218947/secretref/internal/jdbc"
+import (
+	"github.com/seed74218947/secretref/internal/jdbc"
+	"github.com/seed74218947/secretref/internal/product"
+)
 
 // Settings are what a configuration file says once it is resolved.
 type Settings struct {
@@ -22,6 +25,7 @@ type Database struct {
 	Password Secret
 
 	properties Secret // what the file gives to the JDBC driver beside the URL
+	noURL      bool   // the file of Bitbucket names no database
 }
 
 // MaskedURL returns the JDBC URL for logs: every password in it, and every
@@ -29,4 +33,13 @@ type Database struct {
 func (d Database) MaskedURL() string {
 	url, _ := d.URL.pending()
 	return jdbc.Mask(url)
+}
+
+// missing returns why there is nothing to open: a file of Bitbucket that names no
+// database leaves it to the environment.
+func (d Database) missing() error {
+	if d.noURL {
+		return &Error{Source: "database", Err: product.MissingURLFault()}
+	}
+	return nil
 }

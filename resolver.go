@@ -998,7 +998,7 @@ func (r *Resolver) fetched(ctx context.Context, w want, text string) (Secret, er
 
 // located puts the place and the reference before an error.
 func (w want) located(err error) error {
-	return &Error{Source: w.source, Reference: w.printable(), Err: err}
+	return &Error{Source: fault.Printable(w.source), Reference: w.printable(), Err: err}
 }
 
 // printable returns the reference for messages: nothing if the value did not
@@ -1180,6 +1180,9 @@ func (s Secret) MarshalBinary() ([]byte, error) { return []byte(redacted), nil }
 // that [Resolver.ResolveConfig] returned. DSN panics, as Reveal does, if Password
 // was unmarshalled and never resolved.
 func (d Database) DSN() (driver string, dsn Secret, err error) {
+	if err := d.missing(); err != nil {
+		return "", Secret{}, err
+	}
 	driver, source, err := jdbc.Source(jdbc.Database{
 		Driver: d.Driver, URL: d.URL.Reveal(), Username: d.Username, Password: d.Password.Reveal(), Schema: d.Schema,
 		Properties: d.properties.Reveal(),

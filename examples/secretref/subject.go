@@ -97,6 +97,9 @@ func readItem(r *secretref.Resolver, c *secretref.Config, item product.Item) *su
 	plaintext := errors.Is(err, secretref.ErrNotReference)
 	store := product.StoreOf(item.Class)
 	switch {
+	case c.Product == secretref.Bitbucket && (product.HoldsPlaceholder(item.Value) || product.HoldsPlaceholder(item.Class)):
+		x.wrong("%s", why(product.PlaceholderFault()))
+		return x
 	case store == product.CustomStore:
 		x.wrong("%s", unknownClass(item.Class))
 		return x

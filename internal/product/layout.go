@@ -216,7 +216,8 @@ type Item struct {
 }
 
 // Items lists the values of a file that have to be resolved: the password, and
-// in .properties every value with a prefix.
+// in .properties every value with a prefix, and what else is needed to reach the
+// database if it has a placeholder.
 func Items(p Product, entries []Entry) ([]Item, error) {
 	l := LayoutOf(p)
 	if l == (Layout{}) {
@@ -266,7 +267,7 @@ func marked(l Layout, entries []Entry, passwordClass string) []Item {
 			item.Class, item.Text = anyClass, body
 		case e.Key == l.Password:
 			item.Class = passwordClass
-		case mark == none:
+		case mark == none && !(HoldsPlaceholder(e.Value) && slices.Contains([]string{l.URL, l.Username, l.Driver}, e.Key)):
 			continue
 		}
 		items = append(items, item) // with a misspelt mark and no class it will be refused
