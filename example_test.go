@@ -240,7 +240,7 @@ func ExampleReadConfig() {
 		log.Fatal(err)
 	}
 	db := settings.Database
-	fmt.Println(settings.Product, db.URL, db.Username, db.Password, db.Password.Reveal())
+	fmt.Println(settings.Product, db.MaskedURL(), db.Username, db.Password, db.Password.Reveal())
 	// Output:
 	// jira jdbc:postgresql://dbserver:5432/jiradb jiradbuser [redacted] invented
 }

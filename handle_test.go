@@ -418,24 +418,24 @@ func TestAConfigurationFileIsKeptUpToDate(t *testing.T) {
 		require.NoError(t, err)
 		for i, e := range c.Entries {
 			if e.Key == "jdbc-datasource/password" {
-				c.Entries[i].Value = strings.TrimPrefix(awsRef, "{ENC}")
+				c.Entries[i].Value = secretref.NewSecret(strings.TrimPrefix(awsRef, "{ENC}"))
 			}
 		}
 		h, err := r.HandleConfig(t.Context(), c)
 		require.NoError(t, err)
 		first := h.Value()
 		require.Equal(t, secretBehind, first.Database.Password.Reveal())
-		require.NotEmpty(t, first.Database.URL)
+		require.False(t, first.Database.URL.IsZero())
 		fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"password":"next"}`)
 		time.Sleep(5 * time.Minute)
 		require.Equal(t, "next", h.Value().Database.Password.Reveal())
 		require.Equal(t, "next", h.Value().Secrets["jdbc-datasource/password"].Reveal())
 		require.Equal(t, secretBehind, first.Database.Password.Reveal(), "what was handed out stays as it is")
-		require.Equal(t, first.Database.URL, h.Value().Database.URL)
+		require.Equal(t, first.Database.URL.Reveal(), h.Value().Database.URL.Reveal())
 
 		c.Entries = nil
 		_, err = secretref.New(&secretref.Options{Strict: true}).HandleConfig(t.Context(), &secretref.Config{Product: secretref.Bitbucket,
-			Entries: []secretref.Entry{{Key: "jdbc.url", Value: "jdbc:x"}}})
+			Entries: []secretref.Entry{{Key: "jdbc.url", Value: secretref.NewSecret("jdbc:x")}}})
 		require.ErrorIs(t, err, secretref.ErrNotReference)
 	})
 }

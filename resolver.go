@@ -91,12 +91,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"iter"
 	"log/slog"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -821,150 +819,6 @@ func (f sealedFiles) algorithm(g coord.Group) legacy.Algorithm {
 	return legacy.Algorithm{Dir: g.Dir, Getenv: f.getenv, OnlyAES: g.Class == product.OnlyAESClass}
 }
 
-// A Product is one of the products whose configuration files are read.
-type Product string
-
-// The products.
-const (
-	Jira       Product = "jira"       // dbconfig.xml
-	Confluence Product = "confluence" // confluence.cfg.xml
-	Bitbucket  Product = "bitbucket"  // bitbucket.properties
-	Bamboo     Product = "bamboo"     // bamboo.cfg.xml
-	Crowd      Product = "crowd"      // crowd.cfg.xml
-)
-
-// A Config is what a product's configuration file says. Nothing in it is
-// resolved; its values may be passwords, and it prints none of them.
-type Config struct {
-	Product Product
-	Path    string
-	Entries []Entry // in file order
-}
-
-// An Entry is one setting, decoded as the product does. In XML files its key
-// is the path of the element below the root ("jdbc-datasource/password") or
-// the name of the property. It prints as key:line.
-type Entry struct {
-	Key, Value string
-	Line       int
-}
-
-// ReadConfig reads a product's configuration file, or the one in a product's
-// home directory, where the product itself looks for it. It resolves nothing
-// and reads nothing but that file. Errors: ErrNotFound, ErrDenied (the file's
-// permissions), ErrUnavailable (reading failed), ErrSyntax (with the line), ErrUnsupported (another kind of
-// file, two products' files in one directory, a DOCTYPE with a subset or an
-// external id, more than 4 MiB, a JNDI data source).
-func ReadConfig(path string) (*Config, error) {
-	f, err := product.Read(path)
-	if err != nil {
-		if f != nil {
-			path = f.Path
-		}
-		return nil, &Error{Source: path, Err: err}
-	}
-	c := &Config{Product: Product(f.Product), Path: f.Path, Entries: make([]Entry, len(f.Entries))}
-	for i, e := range f.Entries {
-		c.Entries[i] = Entry(e)
-	}
-	return c, nil
-}
-
-// Get returns the value of key as the product sees it, not resolved: of several
-// entries the last one in bitbucket.properties and *.cfg.xml, the first one in
-// dbconfig.xml.
-func (c *Config) Get(key string) (string, bool) {
-	e, ok := product.Find(product.Product(c.Product), c.entries(), key)
-	return e.Value, ok
-}
-
-func (c *Config) entries() []product.Entry {
-	entries := make([]product.Entry, len(c.Entries))
-	for i, e := range c.Entries {
-		entries[i] = product.Entry(e)
-	}
-	return entries
-}
-
-// String returns the product, the path and the number of entries.
-func (c Config) String() string {
-	return fmt.Sprintf("%s %s (%d entries)", c.Product, c.Path, len(c.Entries))
-}
-
-// Format writes what String returns, for every verb.
-func (c Config) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
-
-// LogValue returns what String returns.
-func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
-
-// String returns key:line.
-func (e Entry) String() string { return fmt.Sprintf("%s:%d", e.Key, e.Line) }
-
-// Format writes key:line, for every verb.
-func (e Entry) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.String()) }
-
-// LogValue returns key:line.
-func (e Entry) LogValue() slog.Value { return slog.StringValue(e.String()) }
-
-// MarshalText returns key:line.
-func (e Entry) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
-
-// MarshalBinary returns key:line.
-func (e Entry) MarshalBinary() ([]byte, error) { return []byte(e.String()), nil }
-
-// Settings are what a configuration file says once it is resolved.
-type Settings struct {
-	Product  Product
-	Database Database
-	// Secrets has every entry that was resolved, the password's among them, by
-	// its key.
-	Secrets map[string]Secret
-}
-
-// String returns the product, the database without any password, and how many
-// secrets there are.
-func (s Settings) String() string {
-	return fmt.Sprintf("%s %v (secrets: %d)", s.Product, s.Database, len(s.Secrets))
-}
-
-// Format writes what String returns, for every verb.
-func (s Settings) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
-
-// LogValue returns what String returns.
-func (s Settings) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// A Database is what is needed to reach a product's database. It prints
-// without its password, also where the URL carries one.
-type Database struct {
-	Driver   string // the JDBC driver's class
-	URL      string // the JDBC URL; it may carry a password of its own
-	Username string
-	Schema   string
-	Password Secret
-
-	properties string // what the file gives to the JDBC driver beside the URL
-}
-
-// masked returns d without what must not be printed, in a type without methods.
-func (d Database) masked() any {
-	return struct{ Driver, URL, Username, Schema, Password string }{d.Driver, jdbc.Mask(d.URL), d.Username, d.Schema, redacted}
-}
-
-// String returns the fields, without any password.
-func (d Database) String() string { return fmt.Sprintf("%+v", d.masked()) }
-
-// Format writes what String returns, for every verb.
-func (d Database) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
-
-// LogValue returns what String returns.
-func (d Database) LogValue() slog.Value { return slog.StringValue(d.String()) }
-
-// MarshalText returns what String returns.
-func (d Database) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// MarshalBinary returns what String returns.
-func (d Database) MarshalBinary() ([]byte, error) { return []byte(d.String()), nil }
-
 // DSN returns the name of a Go driver and the data source that opens the
 // database as the product opens it: "pgx" (github.com/jackc/pgx/v5/stdlib;
 // github.com/lib/pq understands it from 1.12 on), "mysql"
@@ -985,9 +839,12 @@ func (d Database) MarshalBinary() ([]byte, error) { return []byte(d.String()), n
 // that [Resolver.ResolveConfig] returned. DSN panics, as Reveal does, if Password
 // was unmarshalled and never resolved.
 func (d Database) DSN() (driver string, dsn Secret, err error) {
+	if err := d.missing(); err != nil {
+		return "", Secret{}, err
+	}
 	driver, source, err := jdbc.Source(jdbc.Database{
-		Driver: d.Driver, URL: d.URL, Username: d.Username, Password: d.Password.Reveal(), Schema: d.Schema,
-		Properties: d.properties,
+		Driver: d.Driver, URL: d.URL.Reveal(), Username: d.Username, Password: d.Password.Reveal(), Schema: d.Schema,
+		Properties: d.properties.Reveal(),
 	})
 	if err != nil {
 		err = &Error{Source: "database", Err: err}
@@ -996,158 +853,4 @@ func (d Database) DSN() (driver string, dsn Secret, err error) {
 		dsn = resolvedSecret(source)
 	}
 	return driver, dsn, err
-}
-
-// ResolveConfig resolves the password of a configuration file, and in
-// bitbucket.properties every value with the prefix {ENC}. The cipher class in
-// the file decides how, wherever it stands: with an AWS or Vault class the
-// value must be coordinates of that backend, with a Base64 or Algorithm class
-// the file holds the password itself, or leads to the files that do, a
-// Provider's class gets the text verbatim, and without a class a reference is
-// resolved and anything else is plaintext. It returns what could be resolved, never nil, beside the joined
-// errors, each naming file, line and key.
-func (r *Resolver) ResolveConfig(ctx context.Context, c *Config) (*Settings, error) {
-	p, err := r.planConfig(c)
-	if err != nil {
-		return p.settings(nil, nil), err
-	}
-	secrets, errs := r.all(ctx, p.wants, false)
-	settings := p.settings(secrets, errs)
-	return settings, errors.Join(append(errs, r.passwordMissing(ctx, c, p.layout))...)
-}
-
-// HandleConfig is [Resolver.ResolveConfig] for Settings that are kept up to
-// date: when a secret changes there are new Settings, and those handed out
-// before stay as they are. The configuration file is not read again; the files
-// that an Algorithm class leads to are.
-func (r *Resolver) HandleConfig(ctx context.Context, c *Config) (*Handle[*Settings], error) {
-	p, err := r.planConfig(c)
-	if err == nil {
-		err = r.passwordMissing(ctx, c, p.layout)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return watch(ctx, r, p.wants, func(secrets []Secret) *Settings { return p.settings(secrets, make([]error, len(secrets))) })
-}
-
-// configPlan is what has to be resolved for a configuration file.
-type configPlan struct {
-	plain  Settings // without what is resolved
-	layout product.Layout
-	items  []product.Item
-	wants  []want // of each of items
-}
-
-func (r *Resolver) planConfig(c *Config) (configPlan, error) {
-	p, entries := product.Product(c.Product), c.entries()
-	layout := product.LayoutOf(p)
-	plan := configPlan{layout: layout, plain: Settings{Product: c.Product, Database: Database{
-		Driver:   product.Text(p, entries, layout.Driver),
-		URL:      product.Text(p, entries, layout.URL),
-		Username: product.Text(p, entries, layout.Username),
-		Schema:   product.Text(p, entries, layout.Schema),
-
-		properties: product.Properties(p, entries),
-	}}}
-	file := string(c.Product)
-	if c.Path != "" {
-		file = filepath.Base(c.Path)
-	}
-	var err error
-	if plan.items, err = product.Items(p, entries); err != nil {
-		return plan, &Error{Source: file, Err: err}
-	}
-	plan.wants = make([]want, len(plan.items))
-	for i, item := range plan.items {
-		plan.wants[i] = r.wantItem(c.Path, item)
-		plan.wants[i].source = fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
-	}
-	return plan, nil
-}
-
-// settings puts together what became of the items.
-func (p configPlan) settings(secrets []Secret, errs []error) *Settings {
-	settings := p.plain
-	settings.Secrets = map[string]Secret{}
-	fetched := !malformed(p.wants)
-	for i := range secrets {
-		item := p.items[i]
-		var secret Secret
-		if resolved := errs[i] == nil && (fetched || p.wants[i].settled()); resolved {
-			secret = secrets[i]
-			settings.Secrets[item.Key] = secret
-		}
-		// A URL or user name can be a reference too, which is none of either.
-		switch db := &settings.Database; item.Key {
-		case p.layout.Password:
-			db.Password = secret
-		case p.layout.URL:
-			db.URL = secret.Reveal()
-		case p.layout.Username:
-			db.Username = secret.Reveal()
-		case p.layout.Driver:
-			db.Driver = secret.Reveal()
-		}
-	}
-	return &settings
-}
-
-// passwordMissing tells of a database without a password, which some are
-// reached without.
-func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout product.Layout) error {
-	if _, ok := c.Get(layout.Password); ok {
-		return nil
-	}
-	if url, _ := c.Get(layout.URL); url == "" {
-		return nil
-	}
-	if r.open().opts.Strict {
-		return &Error{Source: c.Path, Err: fault.New(fault.NotReference, "%s is missing, which Strict forbids", layout.Password)}
-	}
-	r.open().log.WarnContext(ctx, "the file names a database and no password", "source", c.Path, "missing", layout.Password)
-	return nil
-}
-
-// wantItem parses a value of a configuration file as its class says. What needs
-// no backend it finds at once.
-func (r *Resolver) wantItem(path string, item product.Item) want {
-	w := want{value: item.Text}
-	if coord.IsPlaceholder(item.Text) {
-		w.err = coord.PlaceholderFault()
-		return w
-	}
-	switch store := product.StoreOf(item.Class); store {
-	case product.NoStore:
-		w := r.want("", item.Text)
-		w.fromFile = true
-		return w
-	case product.AWSStore, product.VaultStore:
-		w.ref, w.err = r.open().grammar.Coordinates(item.Value) // with its prefix, which has two forms
-		if w.err == nil && w.ref.Kind != store.Kind() {
-			w.err = fault.New(fault.Syntax, "the value has coordinates of %s, but the class %s reads those of %s",
-				coord.BackendName(w.ref.Kind), item.Class, coord.BackendName(store.Kind()))
-		}
-	case product.CustomStore:
-		w.ref = coord.Reference{Kind: coord.Custom, Class: item.Class, Text: item.Text}
-		if _, ok := r.open().providers[item.Class]; !ok {
-			w.err = unknownClass(item.Class)
-		}
-	case product.Base64Store:
-		text, err := legacy.Base64(item.Text)
-		w.found, w.err = &text, err
-	case product.AlgorithmStore:
-		w.ref = coord.Reference{Kind: coord.Sealed, Class: item.Class, Text: item.Text, Dir: filepath.Dir(path)}
-		_, w.err = r.open().sealed.algorithm(w.ref.Group()).Files(item.Text)
-	}
-	return w
-}
-
-// unknownClass repeats only what looks like a class: where class and password
-// are swapped it is the password.
-func unknownClass(class string) error {
-	if !product.LooksLikeClass(class) {
-		return fault.New(fault.Unsupported, "what stands in the place of the class is not the name of one: are class and password swapped?")
-	}
-	return fault.New(fault.Unsupported, "the class %q is none of the products' own; is it misspelt? A program can read a custom one with a Provider", class)
 }

@@ -29,7 +29,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(settings.Database)
+	fmt.Println(settings.Database.MaskedURL(), settings.Database.Username)
 
 	token, err := resolver.Resolve(context.Background(), os.Getenv("API_TOKEN")) // {ENC}{"vaultUri":…,"secretName":…}
 	fmt.Println(token, err)

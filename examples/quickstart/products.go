@@ -31,8 +31,9 @@ func products(ctx context.Context, s *stage, w io.Writer) error {
 			return err
 		}
 		fmt.Fprintln(w, config.Path)
-		fmt.Fprintf(w, "    %v\n", settings.Database)
-		driver, dsn, err := settings.Database.DSN()
+		db := settings.Database
+		fmt.Fprintf(w, "    %s as %s, driver %s, password %v\n", db.MaskedURL(), db.Username, db.Driver, db.Password)
+		driver, dsn, err := db.DSN()
 		if err != nil {
 			return err
 		}
@@ -49,7 +50,7 @@ func products(ctx context.Context, s *stage, w io.Writer) error {
 				return fmt.Errorf("%s: %s: %w", config.Path, entry.Key, err)
 			}
 			fmt.Fprintf(w, "    line %d: %s\n", entry.Line, entry.Key)
-			fmt.Fprintf(w, "        %s\n        is %q\n", entry.Value, settings.Secrets[entry.Key].Reveal())
+			fmt.Fprintf(w, "        %s\n        is %q\n", entry.Value.Reveal(), settings.Secrets[entry.Key].Reveal())
 		}
 	}
 	return nil

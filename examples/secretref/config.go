@@ -15,7 +15,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/jdbc"
 	"github.com/seed74218947/secretref/internal/product"
 )
 
@@ -90,7 +89,7 @@ func newReport(c *secretref.Config, s *secretref.Settings, reveal bool) report {
 	d := s.Database
 	r := report{
 		Product: c.Product, Path: c.Path,
-		Driver: d.Driver, URL: jdbc.Mask(d.URL), Username: d.Username, Schema: d.Schema,
+		Driver: d.Driver, URL: d.MaskedURL(), Username: d.Username, Schema: d.Schema,
 		Secrets:     map[string]*string{},
 		passwordKey: product.LayoutOf(product.Product(c.Product)).Password,
 	}
@@ -102,7 +101,7 @@ func newReport(c *secretref.Config, s *secretref.Settings, reveal bool) report {
 		return &text
 	}
 	if reveal {
-		r.URL = d.URL
+		r.URL = d.URL.Reveal()
 	}
 	items, _ := itemsOf(c) // its error is ResolveConfig's too
 	for _, item := range items {
@@ -119,9 +118,14 @@ func newReport(c *secretref.Config, s *secretref.Settings, reveal bool) report {
 func itemsOf(c *secretref.Config) ([]product.Item, error) {
 	entries := make([]product.Entry, len(c.Entries))
 	for i, e := range c.Entries {
-		entries[i] = product.Entry(e)
+		entries[i] = entryOf(e)
 	}
 	return product.Items(product.Product(c.Product), entries)
+}
+
+// entryOf returns an entry as text.
+func entryOf(e secretref.Entry) product.Entry {
+	return product.Entry{Key: e.Key, Value: e.Value.Reveal(), Line: e.Line}
 }
 
 func (r report) writeJSON(w io.Writer) error {

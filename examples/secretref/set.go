@@ -264,7 +264,7 @@ func (j *amendment) read() error {
 func configOf(f *product.File, path string) *secretref.Config {
 	c := &secretref.Config{Product: secretref.Product(f.Product), Path: path}
 	for _, e := range f.Entries {
-		c.Entries = append(c.Entries, secretref.Entry(e))
+		c.Entries = append(c.Entries, secretref.Entry{Key: e.Key, Value: secretref.NewSecret(e.Value), Line: e.Line})
 	}
 	return c
 }
@@ -309,7 +309,7 @@ func (j *amendment) askWho(ctx context.Context) {
 	x := &subject{ref: j.ref}
 	if x.ref == nil {
 		entry, _ := j.config.Get(j.change.Key)
-		x.ref, _ = j.resolver.Parse(entry)
+		x.ref, _ = j.resolver.Parse(entry.Reveal())
 	}
 	asker := newAsker([]*subject{x}, j.store, j.timeout)
 	asker.ask(ctx)
@@ -322,7 +322,7 @@ func (j *amendment) announce() {
 	entry, _ := j.config.Get(j.change.Key)
 	line := 0
 	for _, e := range j.config.Entries {
-		if e.Key == j.change.Key && e.Value == entry {
+		if e.Key == j.change.Key && e.Value.Equal(entry) {
 			line = e.Line
 		}
 	}
@@ -337,7 +337,7 @@ func (j *amendment) announce() {
 	if j.change.Class != "" {
 		j.say("class", "%s", j.change.Class)
 		build, _ := j.config.Get("buildNumber")
-		j.say("version", "%s", needs(j.config.Product, product.StoreOf(j.change.Class), build))
+		j.say("version", "%s", needs(j.config.Product, product.StoreOf(j.change.Class), build.Reveal()))
 	}
 	for _, note := range j.notes {
 		j.say("note", "%s", note)
@@ -419,7 +419,7 @@ func (j *amendment) end() { fmt.Fprintln(j.out, "\nnext: "+j.next()) }
 func (j *amendment) aboutBackup() string {
 	const remove = "delete it when the product has started with the new value, on every node"
 	entry, _ := j.config.Get(j.change.Key)
-	if _, err := j.resolver.Parse(entry); err == nil || coord.IsPlaceholder(entry) {
+	if _, err := j.resolver.Parse(entry.Reveal()); err == nil || coord.IsPlaceholder(entry.Reveal()) {
 		return "the backup holds all that the file held, which may be other passwords: " + remove
 	}
 	return "the backup holds the old password: " + remove

@@ -141,7 +141,7 @@ func closed(err error) bool {
 // placeholder reports whether the product keeps the old password elsewhere.
 func (j *amendment) placeholder() bool {
 	entry, _ := j.config.Get(j.change.Key)
-	body, _ := coord.CutPrefix(strings.TrimSpace(entry))
+	body, _ := coord.CutPrefix(strings.TrimSpace(entry.Reveal()))
 	return coord.IsPlaceholder(body)
 }
 
@@ -155,7 +155,7 @@ func (j *amendment) resolveOld(ctx context.Context) (old secretref.Secret, unkno
 			"Compare the secret with what the database takes; coordinates stay in the file as they are", coord.Placeholder), nil
 	case !ok:
 		entry, _ := j.config.Get(j.change.Key)
-		return secretref.NewSecret(entry), "", nil
+		return entry, "", nil
 	case product.StoreOf(item.Class) == product.CustomStore:
 		// It is not named: where class and password are swapped it is the password.
 		return old, "the password that the file has now cannot be had: the class that the file names is none of the products' own and cannot be asked from here", nil

@@ -97,6 +97,9 @@ func readItem(r *secretref.Resolver, c *secretref.Config, item product.Item) *su
 	plaintext := errors.Is(err, secretref.ErrNotReference)
 	store := product.StoreOf(item.Class)
 	switch {
+	case c.Product == secretref.Bitbucket && (product.HoldsPlaceholder(item.Value) || product.HoldsPlaceholder(item.Class)):
+		x.wrong("%s", why(product.PlaceholderFault()))
+		return x
 	case store == product.CustomStore:
 		x.wrong("%s", unknownClass(item.Class))
 		return x
@@ -147,7 +150,7 @@ func only(c *secretref.Config, layout product.Layout, item product.Item) *secret
 
 func carriesPassword(c *secretref.Config, layout product.Layout) bool {
 	raw, _ := c.Get(layout.URL)
-	return jdbc.Mask(raw) != raw
+	return jdbc.Mask(raw.Reveal()) != raw.Reveal()
 }
 
 func unknownClass(class string) string {
@@ -260,7 +263,7 @@ func (x *subject) inFile(c *secretref.Config, layout product.Layout, item produc
 		x.doubt("with %s the product wants the coordinates without a prefix: name the class in %s instead", layout.Class, layout.AnyClass)
 	}
 	for _, key := range []string{layout.Class, layout.AnyClass} {
-		if named, ok := c.Get(key); ok && key != "" && strings.TrimSpace(named) == item.Class && named != item.Class {
+		if named, ok := c.Get(key); ok && key != "" && strings.TrimSpace(named.Reveal()) == item.Class && named.Reveal() != item.Class {
 			x.doubt("there is white space around the class name in %s: remove it", key)
 		}
 	}
@@ -286,12 +289,13 @@ func overlooked(r *secretref.Resolver, c *secretref.Config, items []product.Item
 		if hasKey(items, e.Key) {
 			continue
 		}
-		ref, err := r.Parse(e.Value)
+		entry := entryOf(e)
+		ref, err := r.Parse(entry.Value)
 		if err != nil {
 			continue
 		}
-		x := &subject{place: place(c, product.Entry(e)), ref: ref}
-		_, prefixed := coord.CutPrefix(strings.TrimSpace(e.Value))
+		x := &subject{place: place(c, entry), ref: ref}
+		_, prefixed := coord.CutPrefix(strings.TrimSpace(entry.Value))
 		x.bare = !prefixed
 		if c.Product == secretref.Bitbucket {
 			x.wrong("the product takes its text for the value: put {ENC} before it")

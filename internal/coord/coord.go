@@ -3,7 +3,12 @@
 // text. It touches neither network nor environment.
 package coord
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
 
 // Kind is the backend that a reference names.
 type Kind uint8
@@ -99,7 +104,9 @@ func (g Group) Reference() string {
 	}
 }
 
-// String returns the canonical text, which parses to r again.
+// String returns the canonical text, which parses to r again. It is printable:
+// every character that moves the cursor, hides text or turns its direction is
+// written as a JSON escape.
 func (r Reference) String() string {
 	b := make([]byte, 0, 160)
 	b = append(b, prefixBrace...)
@@ -120,7 +127,7 @@ func (r Reference) String() string {
 	case Keyring:
 		b = appendMember(b, fieldKeyring, r.Name)
 	default:
-		return string(append(b, r.Text...))
+		return string(append(b, printableJSON(r.Text)...))
 	}
 	if len(b) == len(prefixBrace) {
 		b = append(b, '{')
@@ -144,19 +151,51 @@ func appendMember(b []byte, name, value string) []byte {
 	return appendQuoted(b, value)
 }
 
-// appendQuoted appends s as a JSON string in its shortest form.
+// appendQuoted appends s as a JSON string in its shortest printable form.
 func appendQuoted(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
 	b = append(b, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c < 0x20:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			b = append(b, c)
+	for _, c := range s {
+		if c == '"' || c == '\\' {
+			b = append(b, '\\')
 		}
+		b = appendPrintable(b, c)
 	}
 	return append(b, '"')
+}
+
+// appendPrintable appends c, or its JSON escape if it is not printable.
+func appendPrintable(b []byte, c rune) []byte {
+	const hex = "0123456789abcdef"
+	if unicode.IsPrint(c) {
+		return utf8.AppendRune(b, c)
+	}
+	for _, unit := range utf16.AppendRune(nil, c) {
+		b = append(b, '\\', 'u', hex[unit>>12], hex[unit>>8&15], hex[unit>>4&15], hex[unit&15])
+	}
+	return b
+}
+
+// printableJSON returns JSON text with the same meaning in which every character
+// is printable: escaped in strings, a blank between them. Other text is made
+// printable in the same way.
+func printableJSON(text string) string {
+	if !strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) && utf8.ValidString(text) {
+		return text
+	}
+	var b []byte
+	quoted, escaped := false, false
+	for _, c := range text {
+		switch {
+		case escaped:
+			escaped = false
+		case c == '\\':
+			escaped = quoted
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == '\n' || c == '\r' || c == '\t'):
+			c = ' '
+		}
+		b = appendPrintable(b, c)
+	}
+	return string(b)
 }

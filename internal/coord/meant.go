@@ -52,10 +52,79 @@ func telling(name string) bool {
 // broken it is. It decides that text is never handed out as a password, so in
 // doubt the answer is yes.
 func (g *Grammar) meant(text string) bool {
-	if !opensObject(text) && !holdsQuotedName(text) {
-		return g.holdsSeveral(text)
+	if opens := opensObject(text) || assignsObject(text); !opens && !holdsQuotedName(text) {
+		return holdsPrefix(text) || g.holdsSeveral(text)
+	} else if opens && g.tellsTwice(text) {
+		return true
 	}
-	return holdsAny(text, tellingNames[:]...) || g.tellsSplit(text) || g.tellsQuoted(text) || g.tellsEscaped(text)
+	return holdsAny(text, tellingNames[:]...) || g.tellsSplit(text) || g.tellsQuoted(text) || g.tellsEscaped(text) || holdsPrefix(text)
+}
+
+// holdsPrefix reports whether a prefix stands anywhere in text.
+func holdsPrefix(text string) bool {
+	return strings.Contains(text, prefixBrace) || strings.Contains(text, prefixAngle)
+}
+
+// assignsObject reports whether an object follows the sign of an assignment, as
+// in a line of a file that was copied as a whole.
+func assignsObject(text string) bool {
+	for {
+		i := strings.IndexAny(text, "=:")
+		if i < 0 {
+			return false
+		}
+		if text = text[i+1:]; opensObject(text) {
+			return true
+		}
+	}
+}
+
+// minTwice is the length of the names in which two typing errors are forgiven:
+// with two errors a shorter one is any other word.
+const minTwice = 7
+
+// ordinaryWords are two typing errors away from a telling name, and are none.
+var ordinaryWords = [...]string{"secret", "secrets", "midpoint"}
+
+// tellsTwice reports whether the name of a member is two typing errors away from
+// a telling name. A region is known by its value, too.
+func (g *Grammar) tellsTwice(text string) bool {
+	near := func(name, want string) bool { return len(want) >= minTwice && nearFold(name, want, 2) }
+	for i, c := range text {
+		if c != ':' && c != '=' && c != '：' {
+			continue
+		}
+		name := memberName(text[:i])
+		if slices.ContainsFunc(ordinaryWords[:], func(word string) bool { return strings.EqualFold(name, word) }) {
+			continue
+		}
+		if slices.ContainsFunc(tellingNames[:], func(want string) bool { return near(name, want) }) ||
+			slices.ContainsFunc(g.Customs, func(c CustomFields) bool {
+				return slices.ContainsFunc(c.Fields, func(want string) bool { return near(name, want) })
+			}) {
+			return true
+		}
+		if nearFold(name, fieldRegion, 2) {
+			value := strings.TrimLeft(text[i+utf8.RuneLen(c):], "\"'` \t\\")
+			end := strings.IndexFunc(value, func(c rune) bool { return c != '-' && !unicode.IsLetter(c) && !unicode.IsDigit(c) })
+			if end > 0 && regionID(value[:end]) && strings.Count(value[:end], "-") >= 2 && unicode.IsDigit(rune(value[end-1])) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// memberName returns the name that ends before a colon, without its quotes.
+func memberName(before string) string {
+	mark := func(c rune) bool { return strings.ContainsRune("\"'`“”„‘’‚«»\\", c) }
+	before = strings.TrimRightFunc(before, func(c rune) bool { return mark(c) || invisible(c) })
+	start := strings.LastIndexFunc(before, func(c rune) bool { return mark(c) || strings.ContainsRune("{}[](),;:=<>", c) })
+	if start >= 0 {
+		_, size := utf8.DecodeRuneInString(before[start:])
+		before = before[start+size:]
+	}
+	return strings.TrimFunc(before, invisible)
 }
 
 // holdsAny reports whether one of the names, which are ASCII and begin with no
@@ -225,9 +294,11 @@ func holdsQuotedName(text string) bool {
 	return false
 }
 
+const meantIntro = "this looks like a secret reference, but "
+
 // meantHint says how to mend a reference that lost its brace or prefix.
 func meantHint(text string) string {
-	const intro = "this looks like a secret reference, but "
+	const intro = meantIntro
 	if hint := misspeltPrefix(text); hint != "" {
 		return hint
 	}
@@ -244,6 +315,8 @@ func meantHint(text string) string {
 		return intro + "the form <…> needs the prefix " + prefixAngle
 	case strings.Contains(text, prefixBrace) || strings.Contains(text, prefixAngle):
 		return intro + "there is something before the prefix"
+	case !holdsQuotedName(text) && assignsObject(text), strings.ContainsAny(text[:1], "=:"):
+		return intro + "there is something before its brace: write only what begins with \"{\""
 	}
 	return intro + "it does not begin with \"{\": is a brace lost?"
 }
@@ -280,7 +353,7 @@ func prefixHint(body string) string {
 
 // misspeltPrefix recognises a prefix with other letters' case or brackets.
 func misspeltPrefix(text string) string {
-	rest := strings.TrimLeftFunc(text, func(c rune) bool { return invisible(c) || strings.ContainsRune("\"'`\\“”‘’", c) })
+	rest := strings.TrimLeftFunc(text, func(c rune) bool { return invisible(c) || strings.ContainsRune("\"'`\\“”‘’=:", c) })
 	quoted := rest != text
 	open := strings.TrimLeft(rest, "{<([")
 	n := len(rest) - len(open)

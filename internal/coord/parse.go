@@ -38,6 +38,9 @@ type Grammar struct {
 // error that never quotes the value, which may be a password.
 func (g *Grammar) Parse(value string) (Reference, error) {
 	text := strings.TrimSpace(value)
+	if Blank(text) {
+		return Reference{}, fault.New(fault.NotReference, "the value is empty: is a variable not set?")
+	}
 	if body, ok := CutPrefix(text); ok {
 		return g.prefixed(body)
 	}
@@ -61,6 +64,12 @@ func (g *Grammar) Parse(value string) (Reference, error) {
 		}
 	}
 	return r, err
+}
+
+// Blank reports whether a value holds nothing that can be seen, which is no
+// password: a variable that is not set, a byte order mark.
+func Blank(value string) bool {
+	return strings.TrimFunc(value, invisible) == ""
 }
 
 // CutPrefix removes the prefix that says that what follows is a reference.
@@ -114,7 +123,11 @@ func (g *Grammar) Coordinates(value string) (Reference, error) {
 		return Reference{}, PlaceholderFault()
 	}
 	if !strings.HasPrefix(text, "{") {
-		return Reference{}, fault.New(fault.Syntax, "the class wants coordinates, a JSON object that begins with \"{\"")
+		const want = "the class wants coordinates, a JSON object that begins with \"{\""
+		if hint := g.disguised(text); hint != "" {
+			return Reference{}, fault.New(fault.Syntax, want+"; %s", hint)
+		}
+		return Reference{}, fault.New(fault.Syntax, want)
 	}
 	return g.prefixed(text)
 }
@@ -129,6 +142,9 @@ func (g *Grammar) notReference(text string) error {
 	}
 	if hint := foreign(text); hint != "" {
 		return fault.New(fault.Unsupported, "%s", hint)
+	}
+	if hint := g.disguised(text); hint != "" {
+		return fault.New(fault.Syntax, "%s%s", meantIntro, hint)
 	}
 	return fault.NotReference
 }
@@ -165,9 +181,23 @@ func (g *Grammar) object(text string) (Reference, error) {
 		if text[0] == '<' {
 			text = "{" + text[1:end-1] + "}"
 		}
-		return Reference{Kind: Custom, Class: custom.Class, Text: text}, nil
+		return bounded(text, Reference{Kind: Custom, Class: custom.Class, Text: printableJSON(text)})
 	}
-	return builtIn(members)
+	r, err := builtIn(members)
+	if err != nil {
+		return Reference{}, err
+	}
+	return bounded(text, r)
+}
+
+// bounded refuses a reference whose canonical text, in which unprintable
+// characters are escaped, would be too long to be parsed again.
+func bounded(text string, r Reference) (Reference, error) {
+	const longestEscape = 6
+	if len(text) > maxText/longestEscape && len(r.String()) > maxText+len(prefixBrace) {
+		return Reference{}, fault.New(fault.Syntax, "the coordinates are longer than %d bytes", maxText)
+	}
+	return r, nil
 }
 
 // scanMembers reads the members of the object that text begins with and
@@ -248,10 +278,28 @@ func describe(text string, err error) error {
 	} else if e, ok := errors.AsType[expected](err); ok {
 		why = e.Error()
 	}
-	if hint := quoteHint(text); hint != "" {
+	if controlInString(text) {
+		why += "; a line break or another control character stands inside a name or a value"
+	} else if hint := quoteHint(text); hint != "" {
 		why += "; " + hint
 	}
 	return fault.New(fault.Syntax, "%s", why)
+}
+
+// controlInString reports whether a control character stands between quotes.
+func controlInString(text string) bool {
+	quoted := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c < ' ' && quoted:
+			return true
+		}
+	}
+	return false
 }
 
 func duplicates(members []member) error {
@@ -367,7 +415,7 @@ func builtIn(members []member) (Reference, error) {
 		*r.field(f.name) = m.value
 	}
 	if unknown != nil {
-		return Reference{}, fault.New(fault.Syntax, "%s", strings.Join(unknown, "; "))
+		return Reference{}, fault.New(fault.Syntax, "%s", list(unknown))
 	}
 	schema := schemas[kind]
 	for i := range schema {
@@ -430,7 +478,17 @@ func unknownFields(err error) error {
 		}
 		names[i] = strangerText(m, 0)
 	}
-	return fault.New(fault.Syntax, "%s: %s", strings.Join(names, "; "), want)
+	return fault.New(fault.Syntax, "%s: %s", list(names), want)
+}
+
+// maxListed is how many unknown fields a message names.
+const maxListed = 5
+
+func list(names []string) string {
+	if more := len(names) - maxListed; more > 1 {
+		names = append(names[:maxListed:maxListed], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, "; ")
 }
 
 // strangerText names an unknown field and what was likely meant.

@@ -56,13 +56,24 @@ func TestTheFieldsSelectTheBackend(t *testing.T) {
 func TestPlaintextIsNoReference(t *testing.T) {
 	var g coord.Grammar
 	for _, value := range []string{
-		"", " ", "hunter2", "{x9!", "{", "}", "{}", `{"a":1}`, `{"key":"v"}`, `{"path":"x","key":"y"}`, `["region"]`, `"region"`,
+		"hunter2", "{x9!", "{", "}", "{}", `{"a":1}`, `{"key":"v"}`, `{"path":"x","key":"y"}`, `["region"]`, `"region"`,
 		"region", "mount endpoint", `{"month":"may"}`, `{"user":"x","password":"y"}`, "p@ss:w=rd", "{ENCODED}", "ENC", "{EN}", "<b>",
 		`"quoted": yes`, "https://example.com/?a=b", "https://user:pa@host", `\u007bx`, "a\x00b", "\xff\xfe", "secret{ENC", "{{x}}", "$ecret{1}", "mountain:1",
-		"region:eu",
+		"region:eu", `{"secret":"v"}`, `{"reason":"out-of-memory"}`, "x=y", "={x", "a={b:c}", "password=hunter2", "keyring=db", "&amp;{x", "%7Bx%7D", "a%zz", `\u007b"a":1}`,
+		"eyJhIjoxfQ==", "eyJrZXkiOiJ2In0=", "c2VjcmV0LXNlY3JldC1zZWNyZXQ=", "deadbeefdeadbeefdeadbeefdeadbeef", "7b2261223a317d7b2261223a317d", "{\n \"a\":1}\n", "a\x00b\x00c",
+		"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ\n-----END PRIVATE KEY-----\n", "p\u200bassword", "{ENC", "ENC}",
 	} {
 		_, err := g.Parse(value)
 		require.Equal(t, fault.NotReference, err, "%q", value)
+	}
+}
+
+func TestAnEmptyValueIsNoReference(t *testing.T) {
+	var g coord.Grammar
+	for _, value := range []string{"", " ", "\t\r\n", "\u00a0", "\ufeff", "\u200b\n", "\x00\x00"} {
+		_, err := g.Parse(value)
+		require.ErrorIs(t, err, fault.NotReference, "%q", value)
+		require.ErrorContains(t, err, "is a variable not set?")
 	}
 }
 

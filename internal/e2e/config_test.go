@@ -105,7 +105,7 @@ func TestAllThreeProductsFilesAreResolved(t *testing.T) {
 			{
 				secretref.Jira, "dbconfig.xml", jiraFile,
 				secretref.Database{
-					Driver: "org.postgresql.Driver", URL: "jdbc:postgresql://dbserver:5432/jiradb",
+					Driver: "org.postgresql.Driver", URL: secretref.NewSecret("jdbc:postgresql://dbserver:5432/jiradb"),
 					Username: "jiradbuser", Schema: "public",
 				},
 				map[string]string{"jdbc-datasource/password": "jira's"},
@@ -113,7 +113,7 @@ func TestAllThreeProductsFilesAreResolved(t *testing.T) {
 			{
 				secretref.Confluence, "confluence.cfg.xml", confluenceFile,
 				secretref.Database{
-					Driver: "org.postgresql.Driver", URL: "jdbc:postgresql://dbserver:5432/confluence?ssl=true&sslmode=require",
+					Driver: "org.postgresql.Driver", URL: secretref.NewSecret("jdbc:postgresql://dbserver:5432/confluence?ssl=true&sslmode=require"),
 					Username: "confluenceuser",
 				},
 				map[string]string{"hibernate.connection.password": "confluence's"},
@@ -121,7 +121,7 @@ func TestAllThreeProductsFilesAreResolved(t *testing.T) {
 			{
 				secretref.Bitbucket, "shared/bitbucket.properties", bitbucketFile,
 				secretref.Database{
-					Driver: "org.postgresql.Driver", URL: "jdbc:postgresql://primary:5432/bitbucket?ssl=require&targetServerType=master",
+					Driver: "org.postgresql.Driver", URL: secretref.NewSecret("jdbc:postgresql://primary:5432/bitbucket?ssl=require&targetServerType=master"),
 					Username: "bitbucket",
 				},
 				map[string]string{"jdbc.password": "bitbucket's", "plugin.search.config.password": "of the search"},
@@ -147,7 +147,10 @@ func TestAllThreeProductsFilesAreResolved(t *testing.T) {
 			}
 			require.Empty(t, settings.Secrets)
 			require.True(t, settings.Database.Password.IsZero(), "the password is none of the secrets")
-			require.Equal(t, c.database, settings.Database)
+			require.Equal(t, c.database.URL.Reveal(), settings.Database.URL.Reveal())
+			require.Equal(t, c.database.Driver, settings.Database.Driver)
+			require.Equal(t, c.database.Username, settings.Database.Username)
+			require.Equal(t, c.database.Schema, settings.Database.Schema)
 		}
 	})
 }

@@ -14,6 +14,7 @@ package javastream
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/seed74218947/secretref/internal/fault"
@@ -72,8 +73,11 @@ func ReadSealed(stream []byte) (Sealed, error) {
 	}, nil
 }
 
-// ReadString reads a serialized java.lang.String. Unpaired surrogates, which
-// UTF-8 cannot hold, become U+FFFD.
+// ErrSurrogate is the cause of the error for half of a surrogate pair in a
+// string, which Java can hold and UTF-8 cannot.
+var ErrSurrogate = errors.New("unpaired surrogate")
+
+// ReadString reads a serialized java.lang.String.
 func ReadString(stream []byte) (string, error) {
 	r := reader{stream: stream}
 	if err := r.header(); err != nil {

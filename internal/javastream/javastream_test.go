@@ -117,27 +117,40 @@ func TestBackReferencesAreFollowed(t *testing.T) {
 func TestStrings(t *testing.T) {
 	long := strings.Repeat("x", 65536)
 	for name, c := range map[string]struct{ body, want string }{
-		"empty":                       {"\x74\x00\x00", ""},
-		"ASCII":                       {"\x74\x00\x06secret", "secret"},
-		"NUL":                         {"\x74\x00\x02\xc0\x80", "\x00"},
-		"two bytes":                   {"\x74\x00\x02\xc3\xa4", "ä"},
-		"three bytes":                 {"\x74\x00\x03\xe2\x82\xac", "€"},
-		"a pair":                      {"\x74\x00\x06\xed\xa0\xbd\xed\xb8\x80", "😀"},
-		"the last pair":               {"\x74\x00\x06\xed\xaf\xbf\xed\xbf\xbf", "\U0010ffff"},
-		"a lone high surrogate":       {"\x74\x00\x05x\xed\xa0\x80y", "x\ufffdy"},
-		"a high surrogate at the end": {"\x74\x00\x04x\xed\xa0\x80", "x\ufffd"},
-		"a lone low surrogate":        {"\x74\x00\x05x\xed\xb0\x80y", "x\ufffdy"},
-		"the wrong way round":         {"\x74\x00\x06\xed\xb8\x80\xed\xa0\xbd", "\ufffd\ufffd"},
-		"high before a pair":          {"\x74\x00\x09\xed\xa0\xbd\xed\xa0\xbd\xed\xb8\x80", "\ufffd😀"},
-		"U+FFFD itself":               {"\x74\x00\x03\xef\xbf\xbd", "\ufffd"},
-		"65535 bytes":                 {"\x74\xff\xff" + long[1:], long[1:]},
-		"65536 bytes":                 {"\x7c\x00\x00\x00\x00\x00\x01\x00\x00" + long, long},
-		"short, in the long form":     {"\x7c\x00\x00\x00\x00\x00\x00\x00\x01x", "x"},
+		"empty":                   {"\x74\x00\x00", ""},
+		"ASCII":                   {"\x74\x00\x06secret", "secret"},
+		"NUL":                     {"\x74\x00\x02\xc0\x80", "\x00"},
+		"two bytes":               {"\x74\x00\x02\xc3\xa4", "ä"},
+		"three bytes":             {"\x74\x00\x03\xe2\x82\xac", "€"},
+		"a pair":                  {"\x74\x00\x06\xed\xa0\xbd\xed\xb8\x80", "😀"},
+		"the last pair":           {"\x74\x00\x06\xed\xaf\xbf\xed\xbf\xbf", "\U0010ffff"},
+		"U+FFFD itself":           {"\x74\x00\x03\xef\xbf\xbd", "\ufffd"},
+		"65535 bytes":             {"\x74\xff\xff" + long[1:], long[1:]},
+		"65536 bytes":             {"\x7c\x00\x00\x00\x00\x00\x01\x00\x00" + long, long},
+		"short, in the long form": {"\x7c\x00\x00\x00\x00\x00\x00\x00\x01x", "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := javastream.ReadString([]byte(streamtest.Header + c.body))
 			require.NoError(t, err)
 			require.Equal(t, c.want, got)
+		})
+	}
+}
+
+func TestReadString_halfOfASurrogatePair(t *testing.T) {
+	for name, body := range map[string]string{
+		"a lone high surrogate":       "\x74\x00\x05x\xed\xa0\x80y",
+		"a high surrogate at the end": "\x74\x00\x04x\xed\xa0\x80",
+		"a lone low surrogate":        "\x74\x00\x05x\xed\xb0\x80y",
+		"the wrong way round":         "\x74\x00\x06\xed\xb8\x80\xed\xa0\xbd",
+		"high before a pair":          "\x74\x00\x09\xed\xa0\xbd\xed\xa0\xbd\xed\xb8\x80",
+		"in the long form":            "\x7c\x00\x00\x00\x00\x00\x00\x00\x03\xed\xa0\x80",
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := javastream.ReadString([]byte(streamtest.Header + body))
+			require.ErrorIs(t, err, fault.Corrupt)
+			require.ErrorIs(t, err, javastream.ErrSurrogate)
+			require.Empty(t, got)
 		})
 	}
 }

@@ -1,6 +1,10 @@
 package javastream
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
 
 // The tags of section 6.4.2.
 const (
@@ -129,7 +133,10 @@ func (r *reader) utf(width int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s, bad := decodeUTF(b)
+	s, bad, lone := decodeUTF(b)
+	if lone {
+		return "", fault.New(fault.Corrupt, "half of a surrogate pair at byte %d: it stands for no character", start+bad).Because(ErrSurrogate)
+	}
 	if bad >= 0 {
 		return "", corrupt("malformed modified UTF-8 at byte %d", start+bad)
 	}

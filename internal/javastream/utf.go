@@ -10,25 +10,27 @@ import (
 // is malformed, or negative.
 //
 // The JDK's decoder also takes a plain NUL and forms that are longer than
-// needed. Its encoder never writes them, so they are damage here.
-func decodeUTF(b []byte) (s string, bad int) {
+// needed. Its encoder never writes them, so they are damage here. It does write
+// half of a surrogate pair, for which lone is set: no Go string can hold it.
+func decodeUTF(b []byte) (s string, bad int, lone bool) {
 	out := make([]byte, 0, len(b)) // never longer: a pair of surrogates is six bytes, and four in UTF-8
 	for i := 0; i < len(b); {
 		unit, n := decodeUnit(b[i:])
 		if n == 0 {
-			return "", i
+			return "", i, false
 		}
+		start := i
 		i += n
 		if utf16.IsSurrogate(unit) {
 			low, m := decodeUnit(b[i:])
-			if pair := utf16.DecodeRune(unit, low); pair != utf8.RuneError {
-				i += m
-				unit = pair
+			if unit = utf16.DecodeRune(unit, low); unit == utf8.RuneError {
+				return "", start, true
 			}
+			i += m
 		}
-		out = utf8.AppendRune(out, unit) // a lone surrogate as U+FFFD
+		out = utf8.AppendRune(out, unit)
 	}
-	return string(out), -1
+	return string(out), -1, false
 }
 
 // decodeUnit decodes the UTF-16 unit that b begins with and returns its length,

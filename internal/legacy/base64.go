@@ -6,6 +6,7 @@
 package legacy
 
 import (
+	"bytes"
 	"encoding/base64"
 	"strings"
 	"unicode/utf8"
@@ -18,10 +19,10 @@ import (
 // stands for. White space around the value is ignored; an empty value is an
 // empty password.
 //
-// It reads what java.util.Base64.getDecoder reads, with two exceptions that a
-// Base64 encoder never writes and that would end in a wrong password: bits left
-// over behind the last byte, as a lost character leaves them, and bytes that
-// are not UTF-8, which Java silently replaces. Both are fault.Syntax.
+// It reads what java.util.Base64.getDecoder reads, with three exceptions that
+// would end in a wrong password: bits left over behind the last byte, as a lost
+// character leaves them, bytes that are not UTF-8, which Java silently replaces,
+// and UTF-16, of which every second byte is NUL. They are fault.Syntax.
 func Base64(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	if err := misplaced(text); err != nil {
@@ -33,6 +34,9 @@ func Base64(text string) (string, error) {
 	}
 	if !utf8.Valid(decoded) {
 		return "", fault.New(fault.Syntax, "the value decodes to something that is not text (UTF-8): is it the password itself, or was it encrypted?")
+	}
+	if n := bytes.Count(decoded, []byte{0}); n > 1 && 2*n >= len(decoded) {
+		return "", fault.New(fault.Syntax, "every second byte of what the value decodes to is NUL: it was encoded as UTF-16, the products encode UTF-8")
 	}
 	return string(decoded), nil
 }

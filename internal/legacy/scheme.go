@@ -121,6 +121,9 @@ func (c scheme) open(s javastream.Sealed, key javastream.Key) (string, error) {
 		// The key was right. The error would name the class, which is content.
 		return "", fault.New(fault.Unsupported, "the sealed object opens, but holds an object that is not a string: it is no password")
 	}
+	if errors.Is(err, javastream.ErrSurrogate) {
+		return "", fault.New(fault.Corrupt, "the sealed object opens, but its string holds half of a surrogate pair, which is no character: seal the password again")
+	}
 	if err != nil {
 		return "", errPair
 	}

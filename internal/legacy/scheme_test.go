@@ -299,7 +299,7 @@ func FuzzSeal(f *testing.F) {
 		got, err := openInline(t, s, k)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
-		if flip == 0 || strings.Contains(want, "\ufffd") { // which a change of one byte makes a lone surrogate
+		if flip == 0 {
 			return
 		}
 

@@ -65,15 +65,17 @@ func TestWhatAJDKSealedOpens(t *testing.T) {
 			}}
 			for _, value := range values {
 				got, err := a.Open(value)
+				if v.ID == "04-AES-128-lone-surrogate" { // which a Go string cannot hold
+					require.ErrorIs(t, err, fault.Corrupt)
+					require.ErrorContains(t, err, "half of a surrogate pair")
+					require.Empty(t, got)
+					continue
+				}
 				require.NoError(t, err)
 				units := utf16.Encode([]rune(got))
 				require.Len(t, units, v.Units)
 				if v.Plaintext != nil {
 					require.Equal(t, *v.Plaintext, got)
-				}
-				if v.ID == "04-AES-128-lone-surrogate" { // which a Go string cannot hold
-					require.Equal(t, "x\ufffdy", got)
-					continue
 				}
 				digest := sha256.New()
 				for _, u := range units {

@@ -72,18 +72,25 @@ func LayoutOf(p Product) Layout {
 	return Layout{}
 }
 
-// Find returns the entry that the product uses for key: in .properties files
-// and in a *.cfg.xml, which is read into a map, the last one, in dbconfig.xml
-// the first.
+// Find returns the entry that the product uses for key.
 func Find(p Product, entries []Entry, key string) (Entry, bool) {
-	var found Entry
-	ok := false
-	for _, e := range entries {
-		if e.Key == key && (!ok || p != Jira) {
-			found, ok = e, true
+	if i := Pick(p, entries, func(e Entry) bool { return e.Key == key }); i >= 0 {
+		return entries[i], true
+	}
+	return Entry{}, false
+}
+
+// Pick returns the index of the entry that the product uses, of those that
+// match: in .properties files and in a *.cfg.xml, which is read into a map, the
+// last one, in dbconfig.xml the first. It returns -1 if none matches.
+func Pick[E any](p Product, entries []E, match func(E) bool) int {
+	found := -1
+	for i, e := range entries {
+		if match(e) && (found < 0 || p != Jira) {
+			found = i
 		}
 	}
-	return found, ok
+	return found
 }
 
 // Text returns the value of key without the white space around it, "" if the
@@ -209,7 +216,8 @@ type Item struct {
 }
 
 // Items lists the values of a file that have to be resolved: the password, and
-// in .properties every value with a prefix.
+// in .properties every value with a prefix, and what else is needed to reach the
+// database if it has a placeholder.
 func Items(p Product, entries []Entry) ([]Item, error) {
 	l := LayoutOf(p)
 	if l == (Layout{}) {
@@ -259,7 +267,7 @@ func marked(l Layout, entries []Entry, passwordClass string) []Item {
 			item.Class, item.Text = anyClass, body
 		case e.Key == l.Password:
 			item.Class = passwordClass
-		case mark == none:
+		case mark == none && !(HoldsPlaceholder(e.Value) && slices.Contains([]string{l.URL, l.Username, l.Driver}, e.Key)):
 			continue
 		}
 		items = append(items, item) // with a misspelt mark and no class it will be refused

@@ -1,7 +1,10 @@
 package properties
 
 import (
+	"bytes"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -24,6 +27,9 @@ func FuzzParse(f *testing.F) {
 		want, ok := naive(b)
 		got, err := Parse(b)
 		require.Equal(t, ok, err == nil, "%v", err)
+		if !ok {
+			return
+		}
 		var flat []string
 		var stored strings.Builder
 		for _, p := range got {
@@ -32,9 +38,7 @@ func FuzzParse(f *testing.F) {
 			flat = append(flat, p.Key, p.Value)
 			fmt.Fprintf(&stored, "%s=%s\n", escape(p.Key), escape(p.Value))
 		}
-		if ok {
-			require.Equal(t, want, flat)
-		}
+		require.Equal(t, want, flat)
 		again, err := Parse([]byte(stored.String()))
 		require.NoError(t, err)
 		require.Len(t, again, len(got))
@@ -56,6 +60,13 @@ func escape(s string) string {
 	}
 	return out.String()
 }
+
+// almostUTF8 matches overlong forms, surrogates and what is beyond Unicode, in
+// bytes that were read as ISO-8859-1.
+var almostUTF8 = regexp.MustCompile(strings.Join([]string{
+	`[\xc0\xc1][\x80-\xbf]`, `\xe0[\x80-\x9f][\x80-\xbf]`, `\xed[\xa0-\xbf][\x80-\xbf]`,
+	`\xf0[\x80-\x8f][\x80-\xbf]{2}`, `\xf4[\x90-\xbf][\x80-\xbf]{2}`, `[\xf5-\xf7][\x80-\xbf]{3}`,
+}, "|"))
 
 // naive reads b the long way: into UTF-16, then into units that know whether
 // they were escaped, then into keys and values.
@@ -79,10 +90,11 @@ func naive(b []byte) (flat []string, ok bool) {
 		for _, u := range units {
 			s = append(s, u.c)
 		}
+		ok = ok && slices.Equal(s, utf16.Encode(utf16.Decode(s))) // else half a pair
 		return string(utf16.Decode(s))
 	}
 
-	ok = true
+	ok = !bytes.ContainsRune(b, 0) && !strings.HasPrefix(string(b), "\xff\xfe") && !strings.HasPrefix(string(b), "\xfe\xff")
 	for i := 0; i < len(in); {
 		if blank(in[i]) || eol(in[i]) {
 			i++
@@ -129,6 +141,17 @@ func naive(b []byte) (flat []string, ok bool) {
 		}
 		if !pair {
 			continue
+		}
+
+		if !utf8.Valid(b) {
+			var bytes []byte
+			for _, u := range raw {
+				bytes = append(bytes, byte(u))
+			}
+			latin1 := string(utf16.Decode(raw))
+			if len(latin1) > len(raw) && utf8.Valid(bytes) || almostUTF8.MatchString(latin1) {
+				ok = false
+			}
 		}
 
 		var line []unit

@@ -4,6 +4,8 @@
 package properties
 
 import (
+	"bytes"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -23,15 +25,18 @@ type Pair struct {
 //
 // The bytes are UTF-8, or ISO-8859-1 when they are not valid UTF-8. A byte
 // order mark is no white space to Java: it stays part of the first key. A
-// surrogate pair written as two \u escapes is one character, a lone surrogate
-// becomes U+FFFD.
+// surrogate pair written as two \u escapes is one character.
 //
-// A malformed \u escape fails the whole file with [fault.Syntax]. The error
-// names the line where the pair begins and never quotes it.
+// A malformed \u escape fails the whole file with [fault.Syntax], and so does
+// what Java reads but nobody meant, because it would be another password: half
+// of a surrogate pair, UTF-16, and in a file that is not UTF-8 a pair that is, or
+// that holds the overlong forms and surrogates of almost-UTF-8. The error names
+// the line where the pair begins and never quotes it.
 func Parse(b []byte) ([]Pair, error) {
-	if !utf8.Valid(b) {
-		b = fromLatin1(b)
+	if at := bytes.IndexByte(b, 0); at >= 0 || bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
+		return nil, fault.New(fault.Syntax, "line %d: the file holds NUL bytes or the mark of UTF-16: save it as UTF-8", 1+lineEnds(b[:max(at, 0)]))
 	}
+	latin1 := !utf8.Valid(b)
 	var pairs []Pair
 	r := lineReader{in: b, line: 1}
 	for {
@@ -39,17 +44,55 @@ func Parse(b []byte) ([]Pair, error) {
 		if !ok {
 			return pairs, nil
 		}
+		if latin1 && slices.ContainsFunc(logical, func(c byte) bool { return c >= utf8.RuneSelf }) {
+			if utf8.Valid(logical) || holdsAlmostUTF8(logical) {
+				return nil, fault.New(fault.Syntax, "line %d: characters beyond ASCII in a file that is partly UTF-8 and partly not:"+
+					` save it as UTF-8, or write them as \u escapes`, line)
+			}
+			logical = fromLatin1(logical)
+		}
 		key, value := split(logical)
 		p := Pair{Line: line}
-		var keyOK, valueOK bool
-		p.Key, keyOK = unescape(key)
-		p.Value, valueOK = unescape(value)
-		if !keyOK || !valueOK {
-			return nil, fault.New(fault.Syntax, `line %d: malformed \u escape: four hexadecimal digits must follow`+
-				` (write a literal backslash as \\)`, line)
+		var problem string
+		if p.Key, problem = unescape(key); problem == "" {
+			p.Value, problem = unescape(value)
+		}
+		if problem != "" {
+			return nil, fault.New(fault.Syntax, "line %d: %s", line, problem)
 		}
 		pairs = append(pairs, p)
 	}
+}
+
+// lineEnds counts the line ends in b.
+func lineEnds(b []byte) int {
+	return bytes.Count(b, []byte("\n")) + bytes.Count(b, []byte("\r")) - bytes.Count(b, []byte("\r\n"))
+}
+
+// holdsAlmostUTF8 reports whether b holds a sequence that is built like UTF-8,
+// but stands for a surrogate, for more than there is, or for what has a shorter
+// form, as in Java's modified UTF-8 and in CESU-8.
+func holdsAlmostUTF8(b []byte) bool {
+	for i := range b {
+		if _, size := utf8.DecodeRune(b[i:]); size > 1 {
+			continue
+		}
+		var length int
+		switch c := b[i]; {
+		case c&0xe0 == 0xc0:
+			length = 2
+		case c&0xf0 == 0xe0:
+			length = 3
+		case c&0xf8 == 0xf0:
+			length = 4
+		default:
+			continue
+		}
+		if i+length <= len(b) && !slices.ContainsFunc(b[i+1:i+length], func(c byte) bool { return c&0xc0 != 0x80 }) {
+			return true
+		}
+	}
+	return false
 }
 
 func fromLatin1(b []byte) []byte {
@@ -87,10 +130,15 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\f' }
 
 func isSeparator(c byte) bool { return c == '=' || c == ':' }
 
+const (
+	malformed = `malformed \u escape: four hexadecimal digits must follow (write a literal backslash as \\)`
+	halfPair  = `a \u escape that is half of a surrogate pair: it stands for no character`
+)
+
 // unescape resolves the backslashes of a key or a value; a backslash before
-// any other character than the known ones just disappears. It reports false
-// for a malformed \u escape.
-func unescape(s []byte) (string, bool) {
+// any other character than the known ones just disappears. problem is "" or what
+// is wrong with a \u escape.
+func unescape(s []byte) (text, problem string) {
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\\' {
@@ -110,21 +158,23 @@ func unescape(s []byte) (string, bool) {
 		case 'u':
 			unit, ok := hex4(s[i+1:])
 			if !ok {
-				return "", false
+				return "", malformed
 			}
 			i += 4
 			// Java strings are UTF-16, so two escapes can make one character.
-			if low, ok := nextUnit(s[i+1:]); ok && utf16.IsSurrogate(unit) {
-				if r := utf16.DecodeRune(unit, low); r != utf8.RuneError {
-					unit, i = r, i+6
+			if utf16.IsSurrogate(unit) {
+				low, _ := nextUnit(s[i+1:])
+				if unit = utf16.DecodeRune(unit, low); unit == utf8.RuneError {
+					return "", halfPair
 				}
+				i += 6
 			}
-			out = utf8.AppendRune(out, unit) // a lone surrogate becomes U+FFFD
+			out = utf8.AppendRune(out, unit)
 		default:
 			out = append(out, s[i])
 		}
 	}
-	return string(out), true
+	return string(out), ""
 }
 
 // nextUnit returns the code unit of the \u escape that s begins with, if any.
