@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/fault"
 )
 
 // remote is a Provider's store whose secrets change and that can fail.
@@ -899,4 +900,33 @@ func TestLastKnownSecretsOfOneNamespaceAreNotAnothers(t *testing.T) {
 	defer r.Close()
 	_, err := r.Resolve(t.Context(), value)
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
+}
+
+func TestLastKnown(t *testing.T) {
+	t.Run("coordinates are told apart by their bytes", func(t *testing.T) {
+		k := makeKeyring(t)
+		store := &remote{texts: map[string]string{"db-\xff": "first"}}
+		start := func() *secretref.Resolver {
+			return secretref.New(&secretref.Options{LastKnown: k, Timeout: time.Second,
+				Providers: []secretref.Provider{{ClassName: "com.example.Store", Fetch: store.fetch}}})
+		}
+		ask := func(r *secretref.Resolver, coordinates string) (string, error) {
+			s, err := r.ResolveReference(t.Context(), secretref.CustomReference{Class: "com.example.Store", Coordinates: coordinates})
+			return s.Reveal(), err
+		}
+		r := start()
+		got, err := ask(r, "db-\xff")
+		require.NoError(t, err)
+		require.Equal(t, "first", got)
+		require.NoError(t, r.Close())
+
+		store.fails(fault.New(fault.Unavailable, "down").Final())
+		r = start()
+		defer r.Close()
+		got, err = ask(r, "db-\xff")
+		require.NoError(t, err)
+		require.Equal(t, "first", got)
+		_, err = ask(r, "db-\xfe")
+		require.ErrorIs(t, err, secretref.ErrUnavailable, "it was never fetched")
+	})
 }

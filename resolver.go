@@ -100,6 +100,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -380,20 +381,20 @@ func (o *Options) logger() *slog.Logger {
 	return o.Logger
 }
 
-// scope tells the last known secrets of those apart who may see different ones
-// under the same reference.
-func (o *Options) scope(k coord.Kind) string {
+// scope returns what tells last known secrets apart that are stored for one
+// reference and belong to different identities.
+func (o *Options) scope(k coord.Kind) []string {
 	switch k {
 	case coord.AWS:
-		return strings.Join([]string{os.Getenv("AWS_PROFILE"), os.Getenv("AWS_ROLE_ARN")}, "\n")
+		return []string{os.Getenv("AWS_PROFILE"), os.Getenv("AWS_ROLE_ARN")}
 	case coord.Vault:
-		return strings.Join([]string{
+		return []string{
 			cmp.Or(o.Vault.Namespace, os.Getenv("VAULT_NAMESPACE")),
 			cmp.Or(o.Vault.Role, os.Getenv(vaultkv.RoleVariable)),
 			cmp.Or(o.Vault.AuthPath, os.Getenv(vaultkv.AuthPathVariable)),
-		}, "\n")
+		}
 	}
-	return ""
+	return nil
 }
 
 // A FetchEvent tells about one fetch from a backend. What is handed out from
@@ -519,7 +520,7 @@ func (r *Resolver) connect(backends map[coord.Kind]pipeline.Backend, closers []i
 // add makes a provider known; what is wrong with it is a mistake in the
 // program.
 func (r *Resolver) add(p Provider) {
-	class := cmp.Or(p.ClassName, strings.Join(p.Fields, "+"))
+	class := cmp.Or(p.ClassName, fieldsClass(p.Fields))
 	switch _, known := r.providers[class]; {
 	case p.Fetch == nil:
 		panic("secretref: a Provider needs Fetch")
@@ -537,6 +538,18 @@ func (r *Resolver) add(p Provider) {
 	}
 	r.providers[class] = p
 	r.grammar.Customs = append(r.grammar.Customs, coord.CustomFields{Class: class, Fields: slices.Clone(p.Fields)})
+}
+
+// fieldsClass returns the class of a Provider that has only Fields. Different
+// Fields have different ones.
+func fieldsClass(fields []string) string {
+	names := slices.Clone(fields)
+	for i, name := range names {
+		if quoted := strconv.Quote(name); strings.Contains(name, "+") || quoted != `"`+name+`"` {
+			names[i] = quoted
+		}
+	}
+	return strings.Join(names, "+")
 }
 
 // backends returns where secrets come from, and what of it has to be closed.
@@ -1468,7 +1481,7 @@ func (r *Resolver) wantItem(path string, item product.Item) want {
 		}
 	case product.CustomStore:
 		w.ref = coord.Reference{Kind: coord.Custom, Class: item.Class, Text: item.Text}
-		if _, ok := r.providers[item.Class]; !ok {
+		if p, ok := r.providers[item.Class]; !ok || p.ClassName == "" {
 			w.err = unknownClass(item.Class)
 		}
 	case product.Base64Store:
