@@ -1046,12 +1046,15 @@ func (c custom) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, err
 	}
 	kind := errProvider
 	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated, ErrPointer, ErrUnsupported, ErrSyntax} {
-		if errors.Is(err, known) {
+		if fault.KindIs(err, known) {
 			kind = known
 			break
 		}
 	}
 	failed := fault.New(kind, "from the Provider for %q", g.Class).Because(err)
+	if !fault.Verdict(err) { // it may hand on a refusal of another Resolver
+		failed.Ours()
+	}
 	if asked, ok := errors.AsType[retryAfter](err); ok {
 		failed.RetryAfter = asked.RetryAfter()
 	}

@@ -44,6 +44,8 @@ type Error struct {
 
 	// RetryAfter is how long the backend asked to be left alone, or zero.
 	RetryAfter time.Duration
+
+	ours bool // see Ours
 }
 
 // New returns an Error of the given kind. Its text is made [Printable].
@@ -104,5 +106,5 @@ func Transient(err error) (wait time.Duration, ok bool) {
 	} else if found {
 		wait = e.RetryAfter
 	}
-	return wait, errors.Is(err, Unavailable)
+	return wait, KindIs(err, Unavailable)
 }
