@@ -88,12 +88,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/subtle"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
-	"iter"
 	"log/slog"
 	"net/url"
 	"os"
@@ -235,6 +233,12 @@ var (
 	// ErrUnavailable: the backend did not answer, or said that it cannot at the
 	// moment.
 	ErrUnavailable = fault.Unavailable
+
+	// ErrClosed: the Resolver, Handle or Keyring was closed. The error of a
+	// closed Resolver or Keyring matches ErrUnavailable, too, so that a fallback
+	// for outages is used during a shutdown; a loop that tries again after
+	// ErrUnavailable must end at ErrClosed.
+	ErrClosed = fault.Closed
 
 	// ErrPointer: the secret is there, but the pointer or key does not lead to a
 	// string, number or boolean in it.
@@ -514,7 +518,7 @@ func (r *Resolver) connect(backends map[coord.Kind]pipeline.Backend, closers []i
 	if every < 0 {
 		every = defaultTTL
 	}
-	return &engine{pipeline: p, live: live.New(p.Resolve, p.Changed(), every), closers: closers}
+	return &engine{pipeline: p, live: live.New(p.Resolve, p.Changed(), every, r.log), closers: closers}
 }
 
 // add makes a provider known; what is wrong with it is a mistake in the
@@ -587,9 +591,10 @@ func forward(onFetch func(FetchEvent)) func(pipeline.Event) {
 	}
 }
 
-// Close ends all fetches under way and waits for them; later ones fail with
-// ErrUnavailable. Handles keep their values, which no longer change. It must
-// not be called from a Provider or OnFetch. It returns nil.
+// Close ends all fetches under way and waits for them. Their callers, and later
+// ones whose value has to be fetched, get ErrClosed. Handles keep their values,
+// which no longer change. Close must not be called from a Provider or OnFetch. It
+// returns nil.
 func (r *Resolver) Close() error {
 	e := r.engine()
 	e.live.Close()
@@ -644,11 +649,7 @@ func (r *Resolver) ResolveReference(ctx context.Context, ref Reference) (Secret,
 // naming its value ("value 3" is the third). The Secrets of values that failed
 // are zero. If one value is malformed nothing is fetched.
 func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, error) {
-	wants := make([]want, len(values))
-	for i, value := range values {
-		wants[i] = r.want(fmt.Sprintf("value %d", i+1), value)
-	}
-	secrets, errs := r.all(ctx, wants, false)
+	secrets, errs := r.all(ctx, r.wantAll(values), false)
 	return secrets, errors.Join(errs...)
 }
 
@@ -777,112 +778,11 @@ func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) 
 	return NewSecret(b.String()), nil
 }
 
-// A Handle is a live value: it is renewed in the background until its Resolver
-// is closed, and outlives that: make one and keep it. It is safe for concurrent
-// use. What Value returns is shared by all who call it: do not change its
-// elements.
-type Handle[T any] struct{ value *live.Value[T] }
-
-// Handle resolves value as [Resolver.Resolve] does and keeps it up to date. A
-// plaintext value stays what it is. The first Handle of a Resolver starts the
-// one goroutine that renews the secrets of all of them, before their TTL ends.
-func (r *Resolver) Handle(ctx context.Context, value string) (*Handle[Secret], error) {
-	return watch(ctx, r, []want{r.want("", value)}, func(secrets []Secret) Secret { return secrets[0] })
-}
-
-// HandleAll is [Resolver.Handle] for several values, in order. Where they are
-// parts of one secret, a user name and its password, they are always of the
-// same version of it; name the secret in the same way in both, since a name and
-// an ARN are fetched apart. There is no Handle unless all can be resolved.
-func (r *Resolver) HandleAll(ctx context.Context, values ...string) (*Handle[[]Secret], error) {
-	wants := make([]want, len(values))
-	for i, value := range values {
-		wants[i] = r.want(fmt.Sprintf("value %d", i+1), value)
-	}
-	return watch(ctx, r, wants, func(secrets []Secret) []Secret { return secrets })
-}
-
-func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]Secret) T) (*Handle[T], error) {
-	p := r.plan(ctx, wants)
-	if err := errors.Join(p.errs...); err != nil {
-		return nil, err
-	}
-	background := context.WithoutCancel(ctx)
-	check := func(n int, got pipeline.Result, seen bool) (usable bool, err error) {
-		w := wants[p.at[n]]
-		if !seen || got.Err != nil {
-			if _, err := r.outcome(background, w, got); err != nil {
-				return false, err
-			}
-		}
-		if got.Stale != nil {
-			return true, w.located(got.Stale)
-		}
-		return true, nil
-	}
-	value, err := live.Watch(ctx, r.engine().live, p.refs, check, func(texts []string) T {
-		secrets := slices.Clone(p.secrets)
-		for n, text := range texts {
-			secrets[p.at[n]] = NewSecret(text)
-		}
-		return build(secrets)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Handle[T]{value}, nil
-}
-
-// Value returns the latest good value. It does no I/O, does not allocate and
-// never waits. The value may be older than MaxStale: Status tells.
-func (h *Handle[T]) Value() T { return h.value.State().Value }
-
-// Status returns when the value was fetched (the oldest of its secrets), and
-// why it is not newer: nil if it is as it should be.
-func (h *Handle[T]) Status() (fetched time.Time, err error) {
-	s := h.value.State()
-	return s.Fetched, s.Err
-}
-
-// Refresh fetches the secrets anew and returns the value after it; with an
-// error that is the last good one. The fetch begins after the call, and all
-// who call meanwhile share it.
-func (h *Handle[T]) Refresh(ctx context.Context) (T, error) {
-	s, err := h.value.Refresh(ctx)
-	return s.Value, err
-}
-
-// Updates yields the present value first, and then each change: another value,
-// or, with an error beside the last good value, that it cannot be renewed. Of
-// changes that come faster than they are taken only the latest is yielded. It
-// ends when ctx ends or the Resolver is closed.
-func (h *Handle[T]) Updates(ctx context.Context) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for s, ok := h.value.State(), true; ok && yield(s.Value, s.Err); {
-			s, ok = h.value.Next(ctx, s)
-		}
-	}
-}
-
-// Connector returns what [database/sql.OpenDB] takes to connect with the
-// current value of h. connect makes one connection. When refused says that its
-// error means that the login was not accepted, the last value that was accepted
-// is tried, and the current one again: a rotated password may be in the secret
-// and not yet in the database. If neither is accepted, h is refreshed, and
-// another value, if that brings one, is tried. Refreshes are shared and a second
-// apart, however many logins are refused; one that was accepted before waits for
-// the next, so that it does not fail once the password is in both places.
-//
-// A nil refused recognises errors with a method SQLState() string that returns
-// a code of class 28, as PostgreSQL drivers have.
-func Connector[T any](h *Handle[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool) driver.Connector {
-	return live.NewConnector(h.value, connect, refused)
-}
-
 // want is one value on its way: where it stands, and the reference it is. An
 // err of ErrNotReference means that it is plaintext.
 type want struct {
 	source, value string
+	number        int // unless zero, it is the source
 	ref           coord.Reference
 	err           error
 	found         *string // what the value itself holds, decoded: nothing is fetched
@@ -890,6 +790,17 @@ type want struct {
 
 // settled reports whether nothing has to be fetched for w.
 func (w want) settled() bool { return w.err != nil || w.found != nil }
+
+// wantAll returns a want for each of values, which errors call "value 1" and so
+// on.
+func (r *Resolver) wantAll(values []string) []want {
+	wants := make([]want, len(values))
+	for i, value := range values {
+		wants[i] = r.want("", value)
+		wants[i].number = i + 1
+	}
+	return wants
+}
 
 func (r *Resolver) want(source, value string) want {
 	ref, err := r.grammar.Parse(value)
@@ -990,7 +901,7 @@ func (r *Resolver) plaintext(ctx context.Context, w want) (Secret, error) {
 	case r.opts.Strict:
 		return Secret{}, fault.New(fault.NotReference, "the value is plaintext, which Strict forbids")
 	case strings.TrimSpace(w.value) == "":
-		r.log.WarnContext(ctx, "the value is empty or blank: is a variable not set?", "source", w.source)
+		r.log.WarnContext(ctx, "the value is empty or blank: is a variable not set?", "source", w.place())
 	}
 	return NewSecret(w.value), nil
 }
@@ -1005,14 +916,22 @@ func (r *Resolver) fetched(ctx context.Context, w want, text string) (Secret, er
 			}
 			return Secret{}, fault.New(kind, "the secret is empty, which Strict forbids")
 		}
-		r.log.WarnContext(ctx, "the secret is empty", "source", w.source, "reference", w.printable())
+		r.log.WarnContext(ctx, "the secret is empty", "source", w.place(), "reference", w.printable())
 	}
 	return NewSecret(text), nil
 }
 
 // located puts the place and the reference before an error.
 func (w want) located(err error) error {
-	return &Error{Source: w.source, Reference: w.printable(), Err: err}
+	return &Error{Source: w.place(), Reference: w.printable(), Err: err}
+}
+
+// place returns where the value stands.
+func (w want) place() string {
+	if w.number > 0 {
+		return fmt.Sprintf("value %d", w.number)
+	}
+	return w.source
 }
 
 // printable returns the reference for messages: nothing if the value did not

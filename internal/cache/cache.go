@@ -264,10 +264,24 @@ func (c *Cache[K, V]) stale(v *Version[V]) bool { return time.Since(v.Fetched) <
 // direct is a flight for what is not kept.
 func (c *Cache[K, V]) direct(ctx context.Context, key K, mode Mode, failed func(error)) Got[V] {
 	value, err := c.fetch(ctx, key, Ask{Refresh: mode == Fresh, Renew: mode == Renewed}, failed)
-	if err != nil {
-		return Got[V]{Err: err, renewal: mode == Renewed}
+	switch {
+	case err == nil:
+		return Got[V]{Version: c.version(value, time.Now())}
+	case ctx.Err() != nil:
+		return Got[V]{Err: c.abandoned(err)}
 	}
-	return Got[V]{Version: c.version(value, time.Now())}
+	return Got[V]{Err: err, renewal: mode == Renewed}
+}
+
+// abandoned returns the error of a fetch that was ended before it had an answer:
+// err, unless Close ended it.
+func (c *Cache[K, V]) abandoned(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return fault.AlreadyClosed("Resolver")
+	}
+	return err
 }
 
 func (c *Cache[K, V]) version(value V, fetched time.Time) *Version[V] {
@@ -288,7 +302,7 @@ func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(err
 	case err == nil:
 		return Got[V]{Version: c.put(ctx, key, value, start)}
 	case ctx.Err() != nil: // nobody waits for it any more
-		return Got[V]{Err: err}
+		return Got[V]{Err: c.abandoned(err)}
 	case fault.KindIs(err, fault.Unavailable):
 		return c.cover(ctx, key, good, err, mode == Renewed)
 	case fault.Verdict(err):

@@ -25,6 +25,7 @@ var (
 	Corrupt            = errors.New("corrupt")
 	RotationInProgress = errors.New("a rotation is in progress")
 	RotationBlocked    = errors.New("the rotation is blocked")
+	Closed             = errors.New("closed")
 )
 
 // Error is one failure: its kind, what happened and how to mend it.

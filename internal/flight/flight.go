@@ -223,9 +223,7 @@ func (g *Group[K, V]) end() {
 	}
 }
 
-func closed() error {
-	return fault.New(fault.Unavailable, "the resolver is closed").Final()
-}
+func closed() error { return fault.AlreadyClosed("Resolver") }
 
 func gaveUp(last, cause error) error {
 	if last == nil {
