@@ -46,7 +46,8 @@ type Error struct {
 	// RetryAfter is how long the backend asked to be left alone, or zero.
 	RetryAfter time.Duration
 
-	ours bool // see Ours
+	ours   bool   // see Ours
+	effort string // see GaveUp
 }
 
 // New returns an Error of the given kind. Its text is made [Printable].
@@ -55,10 +56,14 @@ func New(kind error, format string, args ...any) *Error {
 }
 
 func (e *Error) Error() string {
-	if e.Text == "" {
+	text := e.Text
+	if text != "" && e.effort != "" {
+		text += "; "
+	}
+	if text += e.effort; text == "" {
 		return e.Kind.Error()
 	}
-	return e.Kind.Error() + ": " + e.Text
+	return e.Kind.Error() + ": " + text
 }
 
 // Unwrap returns the kind. The cause is not part of the chain, since crash

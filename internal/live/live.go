@@ -50,7 +50,7 @@ type Refresher struct {
 	mu      sync.Mutex
 	watched []*watched
 	added   []*watched // those of watched that no pass has seen
-	sweepAt int // the number of watched values at which the list is swept
+	sweepAt int        // the number of watched values at which the list is swept
 	started bool
 	running sync.WaitGroup
 }
