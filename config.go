@@ -297,7 +297,7 @@ func (r *Resolver) wantItem(c *Config, item product.Item) want {
 		}
 	case product.CustomStore:
 		w.ref = coord.Reference{Kind: coord.Custom, Class: item.Class, Text: item.Text}
-		if _, ok := r.open().providers[item.Class]; !ok {
+		if p, ok := r.open().providers[item.Class]; !ok || p.ClassName == "" {
 			w.err = unknownClass(item.Class)
 		}
 	case product.Base64Store:

@@ -30,6 +30,12 @@ var (
 	// moment.
 	ErrUnavailable = fault.Unavailable
 
+	// ErrClosed: the Resolver, Handle or Keyring was closed. The error of a
+	// closed Resolver or Keyring matches ErrUnavailable, too, so that a fallback
+	// for outages is used during a shutdown; a loop that tries again after
+	// ErrUnavailable must end at ErrClosed.
+	ErrClosed = fault.Closed
+
 	// ErrPointer: the secret is there, but the pointer or key does not lead to a
 	// string, number or boolean in it.
 	ErrPointer = fault.Pointer

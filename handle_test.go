@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/fault"
 )
 
 // remote is a Provider's store whose secrets change and that can fail.
@@ -899,4 +901,94 @@ func TestLastKnownSecretsOfOneNamespaceAreNotAnothers(t *testing.T) {
 	defer r.Close()
 	_, err := r.Resolve(t.Context(), value)
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
+}
+
+func TestLastKnown(t *testing.T) {
+	t.Run("coordinates are told apart by their bytes", func(t *testing.T) {
+		k := makeKeyring(t)
+		store := &remote{texts: map[string]string{"db-\xff": "first"}}
+		start := func() *secretref.Resolver {
+			return secretref.New(&secretref.Options{LastKnown: k, Timeout: time.Second,
+				Providers: []secretref.Provider{{ClassName: "com.example.Store", Fetch: store.fetch}}})
+		}
+		ask := func(r *secretref.Resolver, coordinates string) (string, error) {
+			s, err := r.ResolveReference(t.Context(), secretref.CustomReference{Class: "com.example.Store", Coordinates: coordinates})
+			return s.Reveal(), err
+		}
+		r := start()
+		got, err := ask(r, "db-\xff")
+		require.NoError(t, err)
+		require.Equal(t, "first", got)
+		require.NoError(t, r.Close())
+
+		store.fails(fault.New(fault.Unavailable, "down").Final())
+		r = start()
+		defer r.Close()
+		got, err = ask(r, "db-\xff")
+		require.NoError(t, err)
+		require.Equal(t, "first", got)
+		_, err = ask(r, "db-\xfe")
+		require.ErrorIs(t, err, secretref.ErrUnavailable, "it was never fetched")
+	})
+	t.Run("a refusal of AllowEndpoint deletes nothing", func(t *testing.T) {
+		k := makeKeyring(t)
+		s := vaultFake(t)
+		s.Put("secret", "db", map[string]any{"k": "good"})
+		var refuses atomic.Bool
+		start := func() *secretref.Resolver {
+			return secretref.New(&secretref.Options{LastKnown: k, Timeout: time.Second,
+				Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) { return s.RootToken(), nil }},
+				AllowEndpoint: func(*url.URL) error {
+					if refuses.Load() {
+						return secretref.ErrUnavailable // what the policy itself depends on is down
+					}
+					return nil
+				}})
+		}
+		value := vaultValue(s.URL(), "db", "k")
+		r := start()
+		h, err := r.Handle(t.Context(), value)
+		require.NoError(t, err)
+		refuses.Store(true)
+		_, err = h.Refresh(t.Context())
+		require.ErrorIs(t, err, secretref.ErrDenied)
+		require.NoError(t, r.Close())
+
+		r = start()
+		_, err = r.Resolve(t.Context(), value)
+		require.ErrorIs(t, err, secretref.ErrDenied, "it is not handed out either")
+		require.NoError(t, r.Close())
+
+		refuses.Store(false)
+		s.Fail(100, http.StatusServiceUnavailable, nil)
+		r = start()
+		defer r.Close()
+		require.Equal(t, "good", resolved(t, r, value))
+	})
+	t.Run("what another Resolver refuses deletes nothing", func(t *testing.T) {
+		k := makeKeyring(t)
+		store := &remote{texts: map[string]string{remoteA: "good"}}
+		start := func() *secretref.Resolver {
+			return secretref.New(&secretref.Options{LastKnown: k, Timeout: time.Second,
+				Providers: []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch}}})
+		}
+		refusing := secretref.New(&secretref.Options{AllowEndpoint: func(*url.URL) error { return errors.New("no") }})
+		defer refusing.Close()
+		_, inner := refusing.Resolve(t.Context(), vaultValue("https://vault.example.com", "db", "k"))
+		require.ErrorIs(t, inner, secretref.ErrDenied)
+		r := start()
+		require.Equal(t, "good", resolved(t, r, remoteA))
+		require.NoError(t, r.Close())
+		for _, err := range []error{inner, fmt.Errorf("inner: %w", inner), secretref.ErrUnauthenticated, errors.New("odd")} {
+			store.fails(err)
+			r = start()
+			_, err := r.Resolve(t.Context(), remoteA)
+			require.Error(t, err)
+			require.NoError(t, r.Close())
+		}
+		store.fails(fault.New(fault.Unavailable, "down").Final())
+		r = start()
+		defer r.Close()
+		require.Equal(t, "good", resolved(t, r, remoteA))
+	})
 }

@@ -268,7 +268,7 @@ func (k *keyringState) use(ctx context.Context) (context.Context, func(), error)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
-		return nil, nil, fault.New(fault.Unavailable, "the keyring is closed").Final()
+		return nil, nil, fault.AlreadyClosed("Keyring")
 	}
 	k.calls.Add(1)
 	ctx, cancel := context.WithCancel(ctx)

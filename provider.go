@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ type Provider struct {
 // add makes a provider known; what is wrong with it is a mistake in the
 // program.
 func (r *resolverState) add(p Provider) {
-	class := cmp.Or(p.ClassName, strings.Join(p.Fields, "+"))
+	class := cmp.Or(p.ClassName, fieldsClass(p.Fields))
 	switch _, known := r.providers[class]; {
 	case p.Fetch == nil:
 		panic("secretref: a Provider needs Fetch")
@@ -57,6 +58,18 @@ func (r *resolverState) add(p Provider) {
 	}
 	r.providers[class] = p
 	r.grammar.Customs = append(r.grammar.Customs, coord.CustomFields{Class: class, Fields: slices.Clone(p.Fields)})
+}
+
+// fieldsClass returns the class of a Provider that has only Fields. Different
+// Fields have different ones.
+func fieldsClass(fields []string) string {
+	names := slices.Clone(fields)
+	for i, name := range names {
+		if quoted := strconv.Quote(name); strings.Contains(name, "+") || quoted != `"`+name+`"` {
+			names[i] = quoted
+		}
+	}
+	return strings.Join(names, "+")
 }
 
 // custom asks the Providers.
@@ -80,12 +93,15 @@ func (c custom) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, err
 	}
 	kind := errProvider
 	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated, ErrPointer, ErrUnsupported, ErrSyntax} {
-		if errors.Is(err, known) {
+		if fault.KindIs(err, known) {
 			kind = known
 			break
 		}
 	}
 	failed := fault.New(kind, "%s", providerText(err, kind, g.Class)).Because(err)
+	if !fault.Verdict(err) { // it may hand on a refusal of another Resolver
+		failed.Ours()
+	}
 	if asked, ok := errors.AsType[retryAfter](err); ok {
 		failed.RetryAfter = asked.RetryAfter()
 	}

@@ -87,11 +87,9 @@ package secretref
 import (
 	"cmp"
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"iter"
 	"log/slog"
 	"net/url"
 	"os"
@@ -323,20 +321,20 @@ func (h warningsOnly) WithGroup(name string) slog.Handler {
 	return warningsOnly{h.handler().WithGroup(name)}
 }
 
-// scope tells the last known secrets of those apart who may see different ones
-// under the same reference.
-func (o *Options) scope(k coord.Kind) string {
+// scope returns what tells last known secrets apart that are stored for one
+// reference and belong to different identities.
+func (o *Options) scope(k coord.Kind) []string {
 	switch k {
 	case coord.AWS:
-		return strings.Join([]string{os.Getenv("AWS_PROFILE"), os.Getenv("AWS_ROLE_ARN")}, "\n")
+		return []string{os.Getenv("AWS_PROFILE"), os.Getenv("AWS_ROLE_ARN")}
 	case coord.Vault:
-		return strings.Join([]string{
+		return []string{
 			cmp.Or(o.Vault.Namespace, os.Getenv("VAULT_NAMESPACE")),
 			cmp.Or(o.Vault.Role, os.Getenv(vaultkv.RoleVariable)),
 			cmp.Or(o.Vault.AuthPath, os.Getenv(vaultkv.AuthPathVariable)),
-		}, "\n")
+		}
 	}
-	return ""
+	return nil
 }
 
 // A FetchEvent tells about one fetch from a backend. What is handed out from
@@ -447,7 +445,7 @@ func (r *Resolver) connect(backends map[coord.Kind]pipeline.Backend, closers []i
 	if every < 0 {
 		every = defaultTTL
 	}
-	return &engine{pipeline: p, live: live.New(p.Resolve, p.Changed(), every), closers: closers}
+	return &engine{pipeline: p, live: live.New(p.Resolve, p.Changed(), every, r.open().log), closers: closers}
 }
 
 // backends returns where secrets come from, and what of it has to be closed.
@@ -485,9 +483,10 @@ func forward(onFetch func(FetchEvent)) func(pipeline.Event) {
 	}
 }
 
-// Close ends all fetches under way and waits for them; later ones fail with
-// ErrUnavailable. Handles keep their values, which no longer change. It must
-// not be called from a Provider or OnFetch. It returns nil.
+// Close ends all fetches under way and waits for them. Their callers, and later
+// ones whose value has to be fetched, get ErrClosed. Handles keep their values,
+// which no longer change. Close must not be called from a Provider or OnFetch. It
+// returns nil.
 func (r *Resolver) Close() error {
 	e := r.engine()
 	e.live.Close()
@@ -542,120 +541,15 @@ func (r *Resolver) ResolveReference(ctx context.Context, ref Reference) (Secret,
 // naming its value ("value 3" is the third). The Secrets of values that failed
 // are zero. If one value is malformed nothing is fetched.
 func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, error) {
-	wants := make([]want, len(values))
-	for i, value := range values {
-		wants[i] = r.want(fmt.Sprintf("value %d", i+1), value)
-	}
-	secrets, errs := r.all(ctx, wants, false)
+	secrets, errs := r.all(ctx, r.wantAll(values), false)
 	return secrets, errors.Join(errs...)
-}
-
-// A Handle is a live value: it is renewed in the background until its Resolver
-// is closed, and outlives that: make one and keep it. It is safe for concurrent
-// use. What Value returns is shared by all who call it: do not change its
-// elements.
-type Handle[T any] struct{ value *live.Value[T] }
-
-// Handle resolves value as [Resolver.Resolve] does and keeps it up to date. A
-// plaintext value stays what it is. The first Handle of a Resolver starts the
-// one goroutine that renews the secrets of all of them, before their TTL ends.
-func (r *Resolver) Handle(ctx context.Context, value string) (*Handle[Secret], error) {
-	return watch(ctx, r, []want{r.want("", value)}, func(secrets []Secret) Secret { return secrets[0] })
-}
-
-// HandleAll is [Resolver.Handle] for several values, in order. Where they are
-// parts of one secret, a user name and its password, they are always of the
-// same version of it; name the secret in the same way in both, since a name and
-// an ARN are fetched apart. There is no Handle unless all can be resolved.
-func (r *Resolver) HandleAll(ctx context.Context, values ...string) (*Handle[[]Secret], error) {
-	wants := make([]want, len(values))
-	for i, value := range values {
-		wants[i] = r.want(fmt.Sprintf("value %d", i+1), value)
-	}
-	return watch(ctx, r, wants, func(secrets []Secret) []Secret { return secrets })
-}
-
-func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]Secret) T) (*Handle[T], error) {
-	p := r.plan(ctx, wants)
-	if err := errors.Join(p.errs...); err != nil {
-		return nil, err
-	}
-	background := context.WithoutCancel(ctx)
-	check := func(n int, got pipeline.Result, seen bool) (usable bool, err error) {
-		w := wants[p.at[n]]
-		if !seen || got.Err != nil {
-			if _, err := r.outcome(background, w, got); err != nil {
-				return false, err
-			}
-		}
-		if got.Stale != nil {
-			return true, w.located(got.Stale)
-		}
-		return true, nil
-	}
-	value, err := live.Watch(ctx, r.engine().live, p.refs, check, func(texts []string) T {
-		secrets := slices.Clone(p.secrets)
-		for n, text := range texts {
-			secrets[p.at[n]] = resolvedSecret(text)
-		}
-		return build(secrets)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Handle[T]{value}, nil
-}
-
-// Value returns the latest good value. It does no I/O, does not allocate and
-// never waits. The value may be older than MaxStale: Status tells.
-func (h *Handle[T]) Value() T { return h.value.State().Value }
-
-// Status returns when the value was fetched (the oldest of its secrets), and
-// why it is not newer: nil if it is as it should be.
-func (h *Handle[T]) Status() (fetched time.Time, err error) {
-	s := h.value.State()
-	return s.Fetched, s.Err
-}
-
-// Refresh fetches the secrets anew and returns the value after it; with an
-// error that is the last good one. The fetch begins after the call, and all
-// who call meanwhile share it.
-func (h *Handle[T]) Refresh(ctx context.Context) (T, error) {
-	s, err := h.value.Refresh(ctx)
-	return s.Value, err
-}
-
-// Updates yields the present value first, and then each change: another value,
-// or, with an error beside the last good value, that it cannot be renewed. Of
-// changes that come faster than they are taken only the latest is yielded. It
-// ends when ctx ends or the Resolver is closed.
-func (h *Handle[T]) Updates(ctx context.Context) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for s, ok := h.value.State(), true; ok && yield(s.Value, s.Err); {
-			s, ok = h.value.Next(ctx, s)
-		}
-	}
-}
-
-// Connector returns what [database/sql.OpenDB] takes to connect with the
-// current value of h. connect makes one connection. When refused says that its
-// error means that the login was not accepted, the last value that was accepted
-// is tried, and the current one again: a rotated password may be in the secret
-// and not yet in the database. If neither is accepted, h is refreshed, and
-// another value, if that brings one, is tried. Refreshes are shared and a second
-// apart, however many logins are refused; one that was accepted before waits for
-// the next, so that it does not fail once the password is in both places.
-//
-// A nil refused recognises errors with a method SQLState() string that returns
-// a code of class 28, as PostgreSQL drivers have.
-func Connector[T any](h *Handle[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool) driver.Connector {
-	return live.NewConnector(h.value, connect, refused)
 }
 
 // want is one value on its way: where it stands, and the reference it is. An
 // err of ErrNotReference means that it is plaintext.
 type want struct {
 	source, value string
+	number        int // unless zero, it is the source
 	ref           coord.Reference
 	err           error
 	found         *string // what the value itself holds, decoded: nothing is fetched
@@ -669,8 +563,22 @@ func (w want) settled() bool { return w.err != nil || w.found != nil }
 // a value that is not meant as a reference, and nothing more.
 func isPlaintext(err error) bool { return err == fault.NotReference } //nolint:errorlint // not an error that wraps it
 
+// wantAll returns a want for each of values, which errors call "value 1" and so
+// on.
+func (r *Resolver) wantAll(values []string) []want {
+	wants := make([]want, len(values))
+	for i, value := range values {
+		wants[i] = r.want("", value)
+		wants[i].number = i + 1
+	}
+	return wants
+}
+
 func (r *Resolver) want(source, value string) want {
 	ref, err := r.open().grammar.Parse(value)
+	if coord.Blank(value) {
+		err = fault.NotReference // what it means is decided in plaintext
+	}
 	return want{source: source, value: value, ref: ref, err: err}
 }
 
@@ -764,9 +672,9 @@ func malformed(wants []want) bool {
 // plaintext returns a value as it is, unless it is empty or Strict forbids it.
 func (r *Resolver) plaintext(ctx context.Context, w want) (Secret, error) {
 	opts := &r.open().opts
-	switch empty := strings.TrimSpace(w.value) == ""; {
+	switch empty := coord.Blank(w.value); {
 	case empty && w.fromFile && !opts.Strict:
-		r.open().log.WarnContext(ctx, "the password in the file is empty or blank", "source", w.source)
+		r.open().log.WarnContext(ctx, "the password in the file is empty or blank", "source", w.place())
 	case empty && !opts.AllowEmpty:
 		return Secret{}, fault.New(fault.NotReference, "the value is empty or blank: is a variable not set, or a key missing? "+
 			"If empty values are intended, set AllowEmpty")
@@ -786,14 +694,22 @@ func (r *Resolver) fetched(ctx context.Context, w want, text string) (Secret, er
 	case opts.Strict:
 		return Secret{}, fault.New(fault.Pointer, "the secret is empty, which Strict forbids")
 	default:
-		r.open().log.WarnContext(ctx, "the secret is empty", "source", w.source, "reference", w.printable())
+		r.open().log.WarnContext(ctx, "the secret is empty", "source", w.place(), "reference", w.printable())
 	}
 	return resolvedSecret(text), nil
 }
 
 // located puts the place and the reference before an error.
 func (w want) located(err error) error {
-	return &Error{Source: fault.Printable(w.source), Reference: w.printable(), Err: err}
+	return &Error{Source: fault.Printable(w.place()), Reference: w.printable(), Err: err}
+}
+
+// place returns where the value stands.
+func (w want) place() string {
+	if w.number > 0 {
+		return fmt.Sprintf("value %d", w.number)
+	}
+	return w.source
 }
 
 // printable returns the reference for messages: nothing if the value did not

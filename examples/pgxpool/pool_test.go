@@ -96,6 +96,23 @@ func TestTheDatabaseMayChangeBetweenTwoAttempts(t *testing.T) {
 	require.Equal(t, []string{"app:old", "app:new", "app:old", "app:new"}, w.tried())
 }
 
+// An idle connection says nothing about the password that is current.
+func TestAnIdleConnectionIsNoLogin(t *testing.T) {
+	w := newWorld(t)
+	conn, err := w.pool.Acquire(t.Context())
+	require.NoError(t, err)
+	conn.Release()
+	w.write("app", "new")
+	_, err = w.login.Refresh(t.Context())
+	require.NoError(t, err)
+	conn, err = w.pool.Acquire(t.Context()) // the idle one
+	require.NoError(t, err)
+	defer conn.Release()
+	require.NoError(t, conn.Ping(t.Context()))
+	require.NoError(t, w.query(t.Context()))
+	require.Equal(t, []string{"app:old", "app:old", "app:new", "app:old"}, w.tried())
+}
+
 func TestTheUserNameMayChangeToo(t *testing.T) {
 	w := newWorld(t)
 	w.alter("app_clone", "other")

@@ -307,9 +307,7 @@ func lost() error {
 	return fault.New(fault.Unavailable, "the fetch ended without a result").Final()
 }
 
-func closed() error {
-	return fault.New(fault.Unavailable, "the resolver is closed").Final()
-}
+func closed() error { return fault.AlreadyClosed("Resolver") }
 
 func gaveUp(cause error) error {
 	return fault.New(fault.Unavailable, "no answer before the caller's context ended").Because(cause)

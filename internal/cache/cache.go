@@ -225,7 +225,7 @@ func (w Waiter[K, V]) Wait(ctx context.Context) Got[V] {
 		return w.got
 	}
 	got, err := w.flight.Wait(ctx)
-	if err == nil && got.Version == nil && got.renewal && w.mode != Renewed && errors.Is(got.Err, fault.Unavailable) {
+	if err == nil && got.Version == nil && got.renewal && w.mode != Renewed && fault.KindIs(got.Err, fault.Unavailable) {
 		return w.cache.Ask(ctx, w.key, w.mode).Wait(ctx)
 	}
 	if err == nil {
@@ -264,10 +264,24 @@ func (c *Cache[K, V]) stale(v *Version[V]) bool { return time.Since(v.Fetched) <
 // direct is a flight for what is not kept.
 func (c *Cache[K, V]) direct(ctx context.Context, key K, mode Mode, failed func(error)) Got[V] {
 	value, err := c.fetch(ctx, key, Ask{Refresh: mode == Fresh, Renew: mode == Renewed}, failed)
-	if err != nil {
-		return Got[V]{Err: err, renewal: mode == Renewed}
+	switch {
+	case err == nil:
+		return Got[V]{Version: c.version(value, time.Now())}
+	case ctx.Err() != nil:
+		return Got[V]{Err: c.abandoned(err)}
 	}
-	return Got[V]{Version: c.version(value, time.Now())}
+	return Got[V]{Err: err, renewal: mode == Renewed}
+}
+
+// abandoned returns the error of a fetch that was ended before it had an answer:
+// err, unless Close ended it.
+func (c *Cache[K, V]) abandoned(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return fault.AlreadyClosed("Resolver")
+	}
+	return err
 }
 
 func (c *Cache[K, V]) version(value V, fetched time.Time) *Version[V] {
@@ -288,10 +302,10 @@ func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(err
 	case err == nil:
 		return Got[V]{Version: c.put(ctx, key, value, start)}
 	case ctx.Err() != nil: // nobody waits for it any more
-		return Got[V]{Err: err}
-	case errors.Is(err, fault.Unavailable):
+		return Got[V]{Err: c.abandoned(err)}
+	case fault.KindIs(err, fault.Unavailable):
 		return c.cover(ctx, key, good, err, mode == Renewed)
-	case errors.Is(err, fault.NotFound), errors.Is(err, fault.Denied):
+	case fault.Verdict(err):
 		c.drop(key)
 	default:
 		c.fail(key, err)
@@ -456,13 +470,15 @@ func (c *Cache[K, V]) hurry(ctx context.Context, key K, err error) (got Got[V], 
 	return Got[V]{Version: e.version, Err: err}, first
 }
 
-// fail notes a failure that is not the backend's being unavailable. It is
-// handed on; what is in hand stays for when the backend is.
+// fail notes a failure that is neither an outage nor a verdict on the secret,
+// such as credentials that are not accepted. Callers get the error. The last good
+// value is kept for the next outage; a pause that an earlier outage began ends,
+// since during it that value would be handed out.
 func (c *Cache[K, V]) fail(key K, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[key]; e != nil {
-		e.why = err
+		e.why, e.pause = err, 0
 	}
 }
 

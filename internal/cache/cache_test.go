@@ -272,6 +272,72 @@ func TestDeniedAndNotFoundAreNeverCovered(t *testing.T) {
 	}
 }
 
+// Only the backend's own verdict on the secret deletes it, here and in Known.
+func TestVerdict(t *testing.T) {
+	for name, c := range map[string]struct {
+		err     error
+		deletes bool
+	}{
+		"denied":                             {fault.New(fault.Denied, "no"), true},
+		"not found":                          {fault.New(fault.NotFound, "no"), true},
+		"denied, after an outage":            {fault.New(fault.Denied, "no").Because(errDown), true},
+		"a sentinel":                         {fmt.Errorf("store: %w", fault.NotFound), true},
+		"denied by the caller's policy":      {fault.New(fault.Denied, "refused").Ours(), false},
+		"the same, which a store hands on":   {fmt.Errorf("store: %w", fault.New(fault.Denied, "refused").Ours()), false},
+		"the policy is down":                 {fault.New(fault.Denied, "refused").Because(errDown).Ours(), false},
+		"not authenticated":                  {fault.New(fault.Unauthenticated, "who?"), false},
+		"a file of credentials is not found": {fault.New(fault.Unauthenticated, "no token").Because(fault.New(fault.NotFound, "no file")), false},
+		"a file of credentials is denied":    {fault.New(fault.Unauthenticated, "no token").Because(fault.Denied), false},
+		"unsupported":                        {fault.New(fault.Unsupported, "odd"), false},
+		"syntax":                             {fault.New(fault.Syntax, "odd"), false},
+		"pointer":                            {fault.New(fault.Pointer, "odd"), false},
+		"an error of the store's own":        {errors.New("odd"), false},
+		"a panic":                            {fault.Panicked(slog.New(slog.DiscardHandler), "odd"), false},
+		"a context's end":                    {context.DeadlineExceeded, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := &known{}
+			bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+				w.has(1, 1, time.Second)
+				synctest.Wait()
+				w.fails(c.err)
+				got := w.ask("k", cache.Fresh)
+				synctest.Wait()
+				if fault.KindIs(c.err, fault.Unavailable) {
+					require.Equal(w.t, 1, got.Version.Value())
+				} else {
+					require.Nil(w.t, got.Version, "it is not handed out in the place of the error")
+					require.ErrorIs(w.t, got.Err, c.err)
+				}
+				k.mu.Lock()
+				require.Equal(w.t, c.deletes, k.value == 0, "in Known")
+				k.mu.Unlock()
+				require.Equal(w.t, c.deletes, w.ask("k", cache.Present).Version == nil, "in memory")
+
+				time.Sleep(5 * time.Minute)
+				w.fails(errDown)
+				got = w.ask("k", cache.Cached)
+				if require.Equal(w.t, c.deletes, got.Version == nil, "during an outage"); !c.deletes {
+					require.Equal(w.t, 1, got.Version.Value())
+				}
+			})
+		})
+	}
+	t.Run("a pause is no reason to hand out what is refused", func(t *testing.T) {
+		bubble(t, nil, func(w *world) {
+			w.has(1, 1, time.Second)
+			time.Sleep(5 * time.Minute)
+			for range 10 {
+				w.fails(errDown)
+				require.NotNil(w.t, w.ask("k", cache.Fresh).Version)
+			}
+			w.fails(fault.New(fault.Unauthenticated, "who?"))
+			require.Nil(w.t, w.ask("k", cache.Fresh).Version)
+			require.Nil(w.t, w.ask("k", cache.Cached).Version)
+		})
+	})
+}
+
 func TestOtherFailuresAreHandedOn(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		w.has(1, 1, time.Second)

@@ -25,6 +25,7 @@ var (
 	Corrupt            = errors.New("corrupt")
 	RotationInProgress = errors.New("a rotation is in progress")
 	RotationBlocked    = errors.New("the rotation is blocked")
+	Closed             = errors.New("closed")
 )
 
 // Error is one failure: its kind, what happened and how to mend it.
@@ -44,6 +45,9 @@ type Error struct {
 
 	// RetryAfter is how long the backend asked to be left alone, or zero.
 	RetryAfter time.Duration
+
+	ours   bool   // see Ours
+	effort string // see GaveUp
 }
 
 // New returns an Error of the given kind. Its text is made [Printable].
@@ -52,10 +56,14 @@ func New(kind error, format string, args ...any) *Error {
 }
 
 func (e *Error) Error() string {
-	if e.Text == "" {
+	text := e.Text
+	if text != "" && e.effort != "" {
+		text += "; "
+	}
+	if text += e.effort; text == "" {
 		return e.Kind.Error()
 	}
-	return e.Kind.Error() + ": " + e.Text
+	return e.Kind.Error() + ": " + text
 }
 
 // Unwrap returns the kind. The cause is not part of the chain, since crash
@@ -104,5 +112,5 @@ func Transient(err error) (wait time.Duration, ok bool) {
 	} else if found {
 		wait = e.RetryAfter
 	}
-	return wait, errors.Is(err, Unavailable)
+	return wait, KindIs(err, Unavailable)
 }

@@ -27,12 +27,19 @@ type Group[K comparable, V any] struct {
 type call[V any] struct {
 	cancel  context.CancelFunc
 	waiters int           // guarded by Group.mu
-	last    error         // guarded by Group.mu: the latest failed attempt
+	failed  attempts      // guarded by Group.mu
 	next    *call[V]      // guarded by Group.mu: begins when this one has ended
 	start   func()        // nil once it has begun
 	done    chan struct{} // closed when value and err are set
 	value   V
 	err     error
+}
+
+// attempts is what is known of those that failed.
+type attempts struct {
+	last  error
+	count int
+	start time.Time // of the flight
 }
 
 // New returns a Group whose flights end after timeout; zero: when they are done.
@@ -111,6 +118,7 @@ func (g *Group[K, V]) prepare(ctx context.Context, key K, run Run[V]) *call[V] {
 			flight, c.cancel = context.WithCancel(flight)
 		}
 		flight = context.WithValue(flight, callKey{}, c)
+		c.failed.start = time.Now()
 		g.flying.Go(func() { g.fly(flight, key, c, run) })
 	}
 	return c
@@ -155,7 +163,8 @@ func (g *Group[K, V]) fly(ctx context.Context, key K, c *call[V], run Run[V]) {
 	c.err = fault.New(fault.Unavailable, "the fetch ended without a result").Final()
 	c.value, c.err = run(ctx, func(err error) {
 		g.mu.Lock()
-		c.last = err
+		c.failed.last = err
+		c.failed.count++
 		g.mu.Unlock()
 	})
 }
@@ -175,9 +184,9 @@ func (w Waiter[K, V]) Wait(ctx context.Context) (V, error) {
 	}
 }
 
-// leave gives the place up and returns the latest failed attempt. The last one
-// out ends the flight, and nobody joins it any more.
-func (w Waiter[K, V]) leave() error {
+// leave gives the place up and returns what is known of failed attempts. The last
+// one out ends the flight, and nobody joins it any more.
+func (w Waiter[K, V]) leave() attempts {
 	g, c := w.group, w.call
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -188,7 +197,7 @@ func (w Waiter[K, V]) leave() error {
 		c.cancel()
 		g.forget(w.key, c)
 	}
-	return c.last
+	return c.failed
 }
 
 // forget takes c off the map and starts the one after it; the caller holds the
@@ -223,13 +232,15 @@ func (g *Group[K, V]) end() {
 	}
 }
 
-func closed() error {
-	return fault.New(fault.Unavailable, "the resolver is closed").Final()
-}
+func closed() error { return fault.AlreadyClosed("Resolver") }
 
-func gaveUp(last, cause error) error {
-	if last == nil {
+func gaveUp(failed attempts, cause error) error {
+	effort := ""
+	switch {
+	case failed.last == nil:
 		return fault.New(fault.Unavailable, "no answer before the caller's context ended").Because(cause)
+	case failed.count > 1:
+		effort = ": " + fault.Effort(failed.count, time.Since(failed.start))
 	}
-	return fault.New(fault.Unavailable, "no answer before the caller's context ended; the last attempt said: %s", last).Because(cause)
+	return fault.New(fault.Unavailable, "no answer before the caller's context ended%s; the last attempt said: %s", effort, failed.last).Because(cause)
 }

@@ -5,8 +5,8 @@ package lastknown
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"strconv"
@@ -36,7 +36,7 @@ type Keyring interface {
 // log, and nothing else.
 type Store struct {
 	keyring Keyring
-	scope   func(coord.Kind) string
+	scope   func(coord.Kind) []string
 	log     *slog.Logger
 
 	mu     sync.Mutex
@@ -46,17 +46,25 @@ type Store struct {
 // pause is how long a keyring is left alone that could not be read.
 const pause = time.Minute
 
-// New returns a Store over a keyring. scope is what else a kind's groups are
-// told apart by, such as who asks.
-func New(k Keyring, scope func(coord.Kind) string, log *slog.Logger) *Store {
+// New returns a Store over a keyring. scope returns what else tells the groups
+// of a kind apart, such as the role of the caller.
+func New(k Keyring, scope func(coord.Kind) []string, log *slog.Logger) *Store {
 	return &Store{keyring: k, scope: scope, log: log}
 }
 
-// name returns where a group is kept: nobody who reads the names learns what
-// they stand for.
+// name returns the name that a group is stored under. It is a digest, so that a
+// list of names does not show what they stand for. Each field enters it byte by
+// byte after its length: text formats such as JSON replace bytes that are not
+// UTF-8, and a separator may be part of a field.
 func (s *Store) name(g coord.Group) string {
-	text, _ := json.Marshal([]any{g, s.scope(g.Kind)}) // strings only
-	sum := sha256.Sum256(text)
+	fields := append([]string{g.Kind.String(), g.Endpoint, g.Region, g.Secret, g.Auth, g.Mount, g.Path, g.Name, g.Class, g.Text, g.Dir},
+		s.scope(g.Kind)...)
+	var encoded []byte
+	for _, field := range fields {
+		encoded = binary.BigEndian.AppendUint64(encoded, uint64(len(field)))
+		encoded = append(encoded, field...)
+	}
+	sum := sha256.Sum256(encoded)
 	return prefix + hex.EncodeToString(sum[:])
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/seed74218947/secretref/internal/batch"
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/retry"
 )
 
 const (
@@ -35,25 +36,55 @@ type batches struct {
 	backend BatchBackend
 	log     *slog.Logger
 
-	mu   sync.Mutex
-	open map[lane]*batch.Batcher[coord.Group, tried]
+	mu       sync.Mutex
+	open     map[lane]*batch.Batcher[coord.Group, tried]
+	watching map[coord.Group]*watcher
 }
+
+// watcher is told of the failed attempts of a call to get its group.
+type watcher struct{ failed retry.Failed }
 
 // get brings a group. Where a call brought others and not this one, it is tried
 // again with another call, so that they need not wait for it.
-func (b *batches) get(ctx context.Context, g coord.Group, once bool, failed func(error)) (got tried, err error) {
-	in, made := b.lane(lane{g.Region, g.Endpoint, once}), 0
+func (b *batches) get(ctx context.Context, g coord.Group, once bool, failed retry.Failed) (got tried, err error) {
+	in, made, start := b.lane(lane{g.Region, g.Endpoint, once}), 0, time.Now()
 	_, _ = attempts(ctx, once, func(ctx context.Context) error {
-		if got, err = in.Do(ctx, g); err != nil {
-			failed(err)
-		}
+		before := made
+		forget := b.watch(g, func(n int, err error, pause time.Duration) { failed(before+n, err, pause) })
+		defer forget()
+		got, err = in.Do(ctx, g)
 		if made += got.attempts; got.spent {
 			return nil
 		}
 		return err
-	})
+	}, func(_ int, err error, pause time.Duration) { failed(max(1, made), err, pause) })
 	got.attempts = made
+	if err != nil && made > 1 && fault.KindIs(err, fault.Unavailable) {
+		err = fault.GaveUp(err, made, time.Since(start))
+	}
 	return got, err
+}
+
+// watch has failed called for each failed attempt of a call that is tried again
+// as a whole, until forget is called.
+func (b *batches) watch(g coord.Group, failed retry.Failed) (forget func()) {
+	w := &watcher{failed}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watching[g] = w
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.watching[g] == w {
+			delete(b.watching, g)
+		}
+	}
+}
+
+func (b *batches) watcher(g coord.Group) *watcher {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.watching[g]
 }
 
 func (b *batches) lane(l lane) *batch.Batcher[coord.Group, tried] {
@@ -74,11 +105,12 @@ func (b *batches) lane(l lane) *batch.Batcher[coord.Group, tried] {
 // one.
 func (b *batches) call(ctx context.Context, groups []coord.Group, once bool) []batch.Result[tried] {
 	var results []batch.Result[tried]
-	attempt := 0
+	attempt, cutOff := 0, false
 	_, _ = attempts(ctx, once, func(ctx context.Context) error {
 		attempt++
 		got := b.backend.FetchBatch(ctx, groups)
 		if results != nil && ctx.Err() != nil {
+			cutOff = true
 			return ctx.Err() // the attempt before knows more than one that was cut off
 		}
 		results = make([]batch.Result[tried], len(got))
@@ -100,6 +132,12 @@ func (b *batches) call(ctx context.Context, groups []coord.Group, once bool) []b
 			results[i].Value.spent = true
 		}
 		return longest
+	}, func(n int, _ error, pause time.Duration) {
+		for i, g := range groups {
+			if w := b.watcher(g); w != nil && !cutOff {
+				w.failed(n, results[i].Err, pause)
+			}
+		}
 	})
 	return results
 }

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"errors"
 	"time"
 
 	"github.com/seed74218947/secretref/internal/cache"
@@ -45,7 +44,7 @@ func (e Event) Outcome() string {
 		{fault.Unauthenticated, "unauthenticated"},
 		{fault.Unavailable, "unavailable"},
 	} {
-		if errors.Is(e.Err, known.kind) {
+		if fault.KindIs(e.Err, known.kind) {
 			return known.word
 		}
 	}
@@ -65,5 +64,5 @@ func (e Event) Cache() string {
 
 // Stale reports whether the last good value is handed out in place of Err.
 func (e Event) Stale() bool {
-	return e.Ask.Covered && !e.Left && errors.Is(e.Err, fault.Unavailable)
+	return e.Ask.Covered && !e.Left && fault.KindIs(e.Err, fault.Unavailable)
 }

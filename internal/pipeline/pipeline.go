@@ -87,7 +87,7 @@ type Pipeline struct {
 // New returns a Pipeline over the backends.
 func New(backends map[coord.Kind]Backend, s Settings) *Pipeline {
 	p := &Pipeline{Settings: s, backends: backends, limits: make(map[coord.Kind]*semaphore.Weighted, len(backends)),
-		batches: batches{backend: s.Batch, log: s.Log, open: map[lane]*batch.Batcher[coord.Group, tried]{}}}
+		batches: batches{backend: s.Batch, log: s.Log, open: map[lane]*batch.Batcher[coord.Group, tried]{}, watching: map[coord.Group]*watcher{}}}
 	for kind := range backends {
 		p.limits[kind] = semaphore.NewWeighted(perBackend)
 	}
@@ -212,7 +212,12 @@ func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed
 	attempt, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	event := Event{Group: g, Ask: ask, Start: time.Now()}
-	got, err := p.guarded(func() (tried, error) { return get(attempt, ask.Once(), failed) })
+	got, err := p.guarded(func() (tried, error) {
+		return get(attempt, ask.Once(), func(n int, err error, pause time.Duration) {
+			failed(err)
+			p.reportAttempt(ctx, g, n, err, pause)
+		})
+	})
 	event.Duration, event.Attempts, event.Err = time.Since(event.Start), max(1, got.attempts), err
 	event.Left = err != nil && ctx.Err() != nil
 	p.report(ctx, event)
@@ -237,9 +242,9 @@ type tried struct {
 }
 
 // way returns how a group is fetched, once it is its turn.
-func (p *Pipeline) way(ctx context.Context, g coord.Group) (get func(ctx context.Context, once bool, failed func(error)) (tried, error), settle func(), err error) {
+func (p *Pipeline) way(ctx context.Context, g coord.Group) (get func(ctx context.Context, once bool, failed retry.Failed) (tried, error), settle func(), err error) {
 	if p.inBatches(g) {
-		return func(ctx context.Context, once bool, failed func(error)) (tried, error) {
+		return func(ctx context.Context, once bool, failed retry.Failed) (tried, error) {
 			return p.batches.get(ctx, g, once, failed)
 		}, func() {}, nil
 	}
@@ -251,23 +256,33 @@ func (p *Pipeline) way(ctx context.Context, g coord.Group) (get func(ctx context
 	if err := limit.Acquire(ctx, 1); err != nil {
 		return nil, nil, fault.New(fault.Unavailable, "nobody waited for its turn among the %d fetches at a time", perBackend).Because(err)
 	}
-	return func(ctx context.Context, once bool, failed func(error)) (got tried, err error) {
+	return func(ctx context.Context, once bool, failed retry.Failed) (got tried, err error) {
 		got.attempts, err = attempts(ctx, once, func(ctx context.Context) (err error) {
-			if got.payload, err = backend.Fetch(ctx, g); err != nil {
-				failed(err)
-			}
+			got.payload, err = backend.Fetch(ctx, g)
 			return err
-		})
+		}, failed)
 		return got, err
 	}, func() { limit.Release(1) }, nil
 }
 
 // attempts makes one attempt, or as many as are worth it.
-func attempts(ctx context.Context, once bool, attempt func(context.Context) error) (int, error) {
-	if once {
-		return 1, attempt(ctx)
+func attempts(ctx context.Context, once bool, attempt func(context.Context) error, failed retry.Failed) (int, error) {
+	if !once {
+		return retry.Observe(ctx, attempt, failed)
 	}
-	return retry.Do(ctx, attempt)
+	err := attempt(ctx)
+	if err != nil {
+		failed(1, err, 0)
+	}
+	return 1, err
+}
+
+// reportAttempt logs an attempt that failed. After the last one the pause is zero.
+func (p *Pipeline) reportAttempt(ctx context.Context, g coord.Group, n int, err error, pause time.Duration) {
+	if p.Log.Enabled(ctx, slog.LevelDebug) {
+		p.Log.DebugContext(ctx, "fetch attempt failed", "backend", Event{Group: g}.Backend(), "reference", g.Reference(),
+			"attempt", n, "error", err.Error(), "pause", pause.Round(time.Millisecond))
+	}
 }
 
 func (p *Pipeline) report(ctx context.Context, e Event) {

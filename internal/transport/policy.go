@@ -21,7 +21,7 @@ func (p *Policy) Check(endpoint *url.URL) error {
 	bare := &url.URL{Scheme: endpoint.Scheme, Host: endpoint.Host, Path: endpoint.Path, RawPath: endpoint.RawPath}
 	if p.Allow != nil {
 		if err := p.Allow(bare); err != nil {
-			return fault.New(fault.Denied, "AllowEndpoint refused %s", bare).Because(err).Final()
+			return fault.New(fault.Denied, "AllowEndpoint refused %s", bare).Because(err).Final().Ours()
 		}
 	}
 	if endpoint.Scheme == "http" && !Loopback(endpoint.Hostname()) {

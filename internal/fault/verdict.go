@@ -1,0 +1,30 @@
+package fault
+
+import "errors"
+
+// Ours marks e as a refusal of this library, such as one of AllowEndpoint, and
+// returns it: the backend has not said anything about the secret.
+func (e *Error) Ours() *Error {
+	e.ours = true
+	return e
+}
+
+// KindIs reports whether the kind of err is kind. Unlike [errors.Is] it ignores
+// causes: a login that failed because a file was not found is not a secret that
+// was not found.
+func KindIs(err, kind error) bool {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return errors.Is(e.Kind, kind)
+	}
+	return errors.Is(err, kind)
+}
+
+// Verdict reports whether err is the backend's own verdict that there is no
+// secret or that the caller may not have it. After it a value that was fetched
+// before must not be used any more; every other failure leaves that value alone.
+func Verdict(err error) bool {
+	if e, ok := errors.AsType[*Error](err); ok && e.ours {
+		return false
+	}
+	return KindIs(err, NotFound) || KindIs(err, Denied)
+}
