@@ -32,11 +32,11 @@ func products(ctx context.Context, s *stage, w io.Writer) error {
 		}
 		fmt.Fprintln(w, config.Path)
 		fmt.Fprintf(w, "    %v\n", settings.Database)
-		driver, dsn, err := settings.Database.DSN()
+		source, err := settings.Database.DataSource()
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "    sql.Open(%q, dsn.Reveal()) opens it; dsn prints as %v\n", driver, dsn)
+		fmt.Fprintf(w, "    sql.Open(%q, source.Name.Reveal()) opens it; source.Name prints as %v\n", source.Driver, source.Name)
 		if len(settings.Secrets) != len(product.stored) {
 			return fmt.Errorf("%s: %d values were resolved, not %d", config.Path, len(settings.Secrets), len(product.stored))
 		}

@@ -64,13 +64,13 @@ func mysqlTime(o *options, q *mysqlParams) {
 		if loc, err := time.LoadLocation(zone); err == nil {
 			location = loc.String()
 		} else {
-			o.t.drop("connectionTimeZone (Go does not know this zone; DATETIME is read as local time)")
+			o.t.ignore("connectionTimeZone (Go does not know this zone; DATETIME is read as local time)")
 		}
 	}
 	q.add("loc", location)
 	if force, _ := o.boolean("forceConnectionTimeZoneToSession"); force {
 		if !ok || location == "Local" {
-			o.t.drop("forceConnectionTimeZoneToSession")
+			o.t.ignore("forceConnectionTimeZoneToSession")
 			return
 		}
 		if location == "UTC" {
@@ -100,7 +100,7 @@ func sessionVariables(list string, o *options, q *mysqlParams) {
 		}
 		plain := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 		if !ok || name == "" || !plain || slices.Contains(goMySQLParams, name) {
-			o.t.drop("sessionVariables (one of them is not a variable of the session)")
+			o.t.ignore("sessionVariables (one of them is not a variable of the session)")
 			continue
 		}
 		q.add(name, strings.TrimSpace(value))

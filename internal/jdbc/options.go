@@ -111,13 +111,13 @@ func (o *options) rest() {
 	hidden := false
 	for _, p := range o.list {
 		if o.nameable(p.name) {
-			o.t.drop(p.name)
+			o.t.ignore(p.name)
 		} else {
 			hidden = true
 		}
 	}
 	if hidden {
-		o.t.drop("at least one whose name is not shown, since it may be a part of a password")
+		o.t.ignore("at least one whose name is not shown, since it may be a part of a password")
 	}
 	o.list = nil
 }

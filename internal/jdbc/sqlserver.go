@@ -65,7 +65,7 @@ func jtds(d Database, t *translation) string {
 		s.encrypt("false", true)
 	case "request":
 		s.encrypt("true", true)
-		t.drop("ssl=request (the Go driver needs a server that encrypts)")
+		t.ignore("ssl=request (the Go driver needs a server that encrypts)")
 	case "require":
 		s.encrypt("true", true)
 	case "authenticate":
@@ -148,7 +148,7 @@ type sqlServerURL struct {
 
 func newSQLServerURL(d Database, o *options) *sqlServerURL {
 	if d.Schema != "" && !strings.EqualFold(d.Schema, "dbo") {
-		o.t.drop("the schema's name (in SQL Server a user has a schema, a connection has none: name it before its tables)")
+		o.t.ignore("the schema's name (in SQL Server a user has a schema, a connection has none: name it before its tables)")
 	}
 	return &sqlServerURL{o: o, query: url.Values{}}
 }

@@ -112,7 +112,7 @@ func TestSQLServersOptionsReachItsDriver(t *testing.T) {
 }
 
 func TestMySQLsOptionsReachItsDriver(t *testing.T) {
-	_, dsn := complete(t, jdbc.Database{URL: "jdbc:mysql://[::1]:3307/jira?sslMode=VERIFY_IDENTITY&connectTimeout=1500&socketTimeout=30000&serverTimezone=Europe/Berlin" +
+	_, dsn := source(t, jdbc.Database{URL: "jdbc:mysql://[::1]:3307/jira?sslMode=VERIFY_IDENTITY&connectTimeout=1500&socketTimeout=30000&serverTimezone=Europe/Berlin" +
 		"&useCompression=true&useAffectedRows=false&connectionCollation=utf8mb4_bin&cachePrepStmts=true&forceConnectionTimeZoneToSession=true", Username: "u"}, "cachePrepStmts")
 	c, err := mysql.ParseDSN(dsn)
 	require.NoError(t, err)
