@@ -41,13 +41,13 @@ var forms = []func(t testing.TB, p parts) (jdbc.Database, parts, func(source str
 		return d, p, func(source string) parts { return postgresParts(t, source) }
 	},
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
-		p.database, p.schema, p.user = strings.TrimSpace(p.database), "", strings.ReplaceAll(p.user, ":", ".")
+		p.database, p.schema, p.user = javaTrim(p.database), "", strings.ReplaceAll(p.user, ":", ".")
 		d := jdbc.Database{URL: "jdbc:mysql://" + p.host + ":" + p.port + "/" + url.PathEscape(strings.ReplaceAll(p.database, "+", " ")), Username: p.user, Password: p.password}
-		p.database = strings.TrimSpace(strings.ReplaceAll(p.database, "+", " "))
+		p.database = javaTrim(strings.ReplaceAll(p.database, "+", " "))
 		return d, p, func(source string) parts { return mysqlParts(t, source) }
 	},
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
-		p.database, p.schema, p.user = strings.TrimSpace(p.database), "", strings.ReplaceAll(p.user, ":", ".")
+		p.database, p.schema, p.user = javaTrim(p.database), "", strings.ReplaceAll(p.user, ":", ".")
 		d := jdbc.Database{URL: "jdbc:mysql://" + url.QueryEscape(p.user) + ":" + url.QueryEscape(p.password) + "@" + p.host + ":" + p.port + "/" + url.QueryEscape(p.database) + "?cachePrepStmts=true"}
 		return d, p, func(source string) parts { return mysqlParts(t, source) }
 	},
@@ -179,6 +179,9 @@ func FuzzSource(f *testing.F) {
 		}
 	})
 }
+
+// javaTrim is String.trim.
+func javaTrim(s string) string { return strings.TrimFunc(s, func(c rune) bool { return c <= ' ' }) }
 
 func asciiLower(s string) string {
 	b := []byte(s)

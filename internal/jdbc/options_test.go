@@ -162,8 +162,8 @@ func TestMySQLOptions(t *testing.T) {
 		// How securely.
 		{url: "//db/x", want: map[string]string{"tls": "preferred"}},
 		{url: "//db/x?useSSL=false", want: map[string]string{"tls": "false"}},
-		{url: "//db/x?usessl=true", want: map[string]string{"tls": "skip-verify"}},
-		{url: "//db/x?requireSSL=true", want: map[string]string{"tls": "skip-verify"}},
+		{url: "//db/x?useSSL=true", want: map[string]string{"tls": "true"}, without: "useSSL"},
+		{url: "//db/x?requireSSL=true", want: map[string]string{"tls": "true"}, without: "requireSSL"},
 		{url: "//db/x?useSSL=true&verifyServerCertificate=true", want: map[string]string{"tls": "true"}, without: "VERIFY_CA"},
 		{url: "//db/x?useSSL=true&verifyServerCertificate=false", want: map[string]string{"tls": "skip-verify"}},
 		{url: "//db/x?sslMode=DISABLED", want: map[string]string{"tls": "false"}},

@@ -43,6 +43,9 @@ func Source(d Database) (DataSource, error) {
 	case "postgresql":
 		return translate("pgx", d, postgres)
 	case "mysql":
+		if d.Driver == "com.mysql.jdbc.Driver" {
+			return translate("mysql", d, mysql5)
+		}
 		return translate("mysql", d, mysql)
 	case "mariadb":
 		return translate("mysql", d, mariadb)

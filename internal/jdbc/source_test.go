@@ -18,7 +18,7 @@ func TestSourceIsWrittenInFull(t *testing.T) {
 		"jdbc:postgresql://dbserver:5432/jiradb?ssl=require&targetServerType=master": {"pgx",
 			`postgres://jira:it%27s%20%5C%20secret@dbserver:5432/jiradb?sslmode=require&sslrootcert=&sslcert=&sslkey=&` +
 				`sslsni=1&target_session_attrs=primary&connect_timeout=10&options=`},
-		"jdbc:mysql://dbserver/jiradb?useSSL=true&characterEncoding=UTF8": {"mysql",
+		"jdbc:mysql://dbserver/jiradb?useSSL=true&verifyServerCertificate=false&characterEncoding=UTF8": {"mysql",
 			`jira:it's \ secret@tcp(dbserver:3306)/jiradb?tls=skip-verify&parseTime=true&loc=Local`},
 		"jdbc:mariadb://dbserver:3307/jiradb": {"mysql",
 			`jira:it's \ secret@tcp(dbserver:3307)/jiradb?tls=false&parseTime=true&loc=Local&timeout=30s`},

@@ -40,9 +40,9 @@ func (t *translation) refusal() error {
 }
 
 // login settles user and password, which the file may say twice.
-func (t *translation) login(d Database, o *options, userNames, passwordNames []string) (user, password string) {
-	user = t.once("user name", d.Username, o, userNames)
-	password = t.once("password", d.Password, o, passwordNames)
+func (t *translation) login(d Database, o *options) (user, password string) {
+	user = t.once("user name", d.Username, o, "user")
+	password = t.once("password", d.Password, o, "password")
 	if user == "" {
 		t.mistake("there is no user name")
 	}
@@ -51,16 +51,16 @@ func (t *translation) login(d Database, o *options, userNames, passwordNames []s
 
 // once returns what the file and the URL agree on. JDBC drivers differ in whom
 // they believe, and a wrong password may lock the account.
-func (t *translation) once(what, fromFile string, o *options, names []string) string {
-	for _, name := range names {
-		if v, ok := o.take(name); ok && v != fromFile {
-			if fromFile != "" && v != "" {
-				t.mistake("there are two different values for the " + what + ", one in the URL: remove one")
-			}
-			if v != "" {
-				fromFile = v
-			}
-		}
+func (t *translation) once(what, fromFile string, o *options, name string) string {
+	v, ok := o.take(name)
+	switch {
+	case !ok || v == fromFile:
+	case fromFile == "":
+		return v
+	case v != "":
+		t.mistake("there are two different values for the " + what + ", one in the URL: remove one")
+	case o.class.emptyWins:
+		t.mistake("the " + what + " is empty in the URL, which is what " + o.class.name + " believes: remove it there")
 	}
 	return fromFile
 }
