@@ -160,13 +160,6 @@ func goMySQL(d Database, o *options, authority, database, tls string) string {
 
 // mysqlAddress returns what go-sql-driver dials.
 func mysqlAddress(authority string, o *options) (network, address string) {
-	if socket, ok := o.lookup("localSocket"); ok && o.class == &mariadbJ {
-		o.drop("localSocket")
-		if strings.ContainsAny(socket, "@()") || !strings.HasPrefix(socket, "/") {
-			o.t.refuse("localSocket: the Go driver's data source cannot hold such a path")
-		}
-		return "unix", socket
-	}
 	switch {
 	case strings.Contains(authority, ","):
 		o.t.refuse("the hosts: the Go driver speaks to one server, and which of several is the right one it cannot say; write one")
@@ -178,6 +171,13 @@ func mysqlAddress(authority string, o *options) (network, address string) {
 		authority = "localhost" // both drivers' own
 	}
 	host, port := o.t.hostPort(authority, "localhost", "3306")
+	if socket, ok := o.lookup("localSocket"); ok && o.class == &mariadbJ {
+		o.drop("localSocket")
+		if strings.ContainsAny(socket, "@()") || !strings.HasPrefix(socket, "/") {
+			o.t.refuse("localSocket: the Go driver's data source cannot hold such a path")
+		}
+		return "unix", socket
+	}
 	return "tcp", net.JoinHostPort(host, port)
 }
 

@@ -61,6 +61,9 @@ func hostParameters(list, separator string, o *options, decode func(string) (str
 			o.t.quoted = true
 			return ""
 		}
+		if trim(name) != name && o.class == &mariadbJ {
+			o.t.refuse("the host: version 3 of MariaDB's driver removes blanks in an address, version 2 does not")
+		}
 		switch name = strings.ToLower(trim(name)); name {
 		case "host":
 			if host = value; strings.Count(host, ":") > 1 {

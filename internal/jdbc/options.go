@@ -90,10 +90,15 @@ func (o *options) take(name string) (value string, ok bool) {
 
 // takeFromURL is take for an option that does not stand beside the URL.
 func (o *options) takeFromURL(name string) (value string, ok bool) {
-	if i := o.index(name); i < 0 || o.list[i].beside {
+	if !o.inURL(name) {
 		return "", false
 	}
 	return o.take(name)
+}
+
+func (o *options) inURL(name string) bool {
+	i := o.index(name)
+	return i >= 0 && !o.list[i].beside
 }
 
 // lookup returns the value of an option and leaves it there.

@@ -51,14 +51,19 @@ func jtds(d Database, t *translation) string {
 	if !ok {
 		t.mistake("it does not begin with jdbc:jtds:sqlserver://")
 	}
-	authority, database, _ := strings.Cut(authority, "/")
+	authority, database, slash := strings.Cut(authority, "/")
 	if strings.ContainsAny(database, "/:") {
 		t.mistake("the name of the database holds a / or a :, behind which jTDS reads nothing")
 	}
 	if database != "" {
 		o.add("databaseName", database)
+	} else if _, ok := o.lookup("databaseName"); ok && slash && !o.inURL("databaseName") {
+		t.mistake("the name of the database is empty in the URL, which is what jTDS believes: remove the / or write it there")
 	}
-	host, port, hasPort := cutPort(authority)
+	host, port, hasPort := strings.Cut(authority, ":") // it does not know brackets
+	if host == "" && o.inURL("serverName") {
+		t.mistake("there is no host before the options, where jTDS looks for it")
+	}
 	s.address(host, "", port, hasPort, "instance")
 	if s.instance != "" {
 		s.port = "" // jTDS asks the server's browser for the port, whatever the URL says
@@ -157,9 +162,12 @@ func newSQLServerURL(d Database, o *options) *sqlServerURL {
 
 // address settles host, instance and port, and the properties that say the same.
 func (s *sqlServerURL) address(host, instance, port string, hasPort bool, instanceName string) {
-	host = s.property("host", host, "serverName")
-	if strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
-		host = "[" + host + "]" // a property needs no brackets
+	if host == "" {
+		if host = s.property("host", "", "serverName"); strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
+			host = "[" + host + "]" // a property needs no brackets
+		}
+	} else {
+		host = s.property("host", host, "serverName")
 	}
 	if s.host = s.o.t.host(host); s.host == "." {
 		s.host = "localhost"
@@ -168,7 +176,10 @@ func (s *sqlServerURL) address(host, instance, port string, hasPort bool, instan
 	if strings.Trim(s.instance, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$#-") != "" {
 		s.o.t.mistake("the instance's name holds characters that no such name has")
 	}
-	if port = s.property("port", port, "portNumber"); port != "" || hasPort {
+	if hasPort {
+		port = s.o.t.port(port)
+	}
+	if port = s.property("port", port, "portNumber"); port != "" {
 		port = s.o.t.port(port)
 	} else if s.instance == "" {
 		port = "1433"
@@ -193,8 +204,10 @@ func cutPort(s string) (rest, port string, ok bool) {
 func (s *sqlServerURL) property(what, before, name string) string {
 	v, ok := s.o.take(name)
 	switch {
-	case !ok || v == "":
+	case !ok:
 		return before
+	case v == "" && before != "":
+		s.o.t.mistake("the property " + name + " is empty, and the URL before it is not: remove one")
 	case before != "" && !strings.EqualFold(before, v):
 		s.o.t.mistake("the property " + name + " names another " + what + " than the URL before it: remove one")
 	}
