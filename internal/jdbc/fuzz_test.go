@@ -152,6 +152,13 @@ func FuzzSource(f *testing.F) {
 	} {
 		f.Add("", url, "u", "p", "s")
 	}
+	for _, seed := range [][2]string{
+		{postgresClass, "jdbc:postgresql://a/x?Host=a&sslMode=disable&sslrootcert=/r"}, {connector5, "jdbc:mysql://db/x?requireSSL=true&sslMode=DISABLED"},
+		{connector8, "jdbc:mysql://db/x? sslMode =REQUIRED&DBName=y&useSsl=false"}, {mariadbClass, "jdbc:mysql://address=(host=db)/x?useSSL=1&trustServerCertificate=TRUE"},
+		{microsoftClass, "jdbc:sqlserver:// db ; instance=i; Port = 1 ;trustServerCertificate=false"}, {jtdsClass, "jdbc:jtds:sqlserver://db/;databaseName=x;SSL=require"},
+	} {
+		f.Add(seed[0], seed[1], "u", "p", "s")
+	}
 	f.Fuzz(func(t *testing.T, driver, url, user, password, schema string) {
 		d := jdbc.Database{Driver: driver, URL: url, Username: user, Password: password + "1", Schema: schema}
 		source, err := jdbc.Source(d)
