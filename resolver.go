@@ -20,7 +20,7 @@
 //     [Resolver.Expand].
 //   - The database password that Jira, Confluence, Bitbucket, Bamboo or Crowd
 //     uses: [ReadConfig], then [Resolver.ResolveConfig]; to open that database:
-//     [Database.DSN].
+//     [Database.DataSource].
 //   - A password that is rotated while the program runs: [Resolver.Handle];
 //     user name and password together: [Resolver.HandleAll]; for database/sql:
 //     [Connector].
@@ -103,7 +103,6 @@ import (
 	"github.com/seed74218947/secretref/internal/cache"
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/jdbc"
 	"github.com/seed74218947/secretref/internal/lastknown"
 	"github.com/seed74218947/secretref/internal/legacy"
 	"github.com/seed74218947/secretref/internal/live"
@@ -733,40 +732,4 @@ func (f sealedFiles) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, 
 
 func (f sealedFiles) algorithm(g coord.Group) legacy.Algorithm {
 	return legacy.Algorithm{Dir: g.Dir, Getenv: f.getenv, OnlyAES: g.Class == product.OnlyAESClass}
-}
-
-// DSN returns the name of a Go driver and the data source that opens the
-// database as the product opens it: "pgx" (github.com/jackc/pgx/v5/stdlib;
-// github.com/lib/pq understands it from 1.12 on), "mysql"
-// (github.com/go-sql-driver/mysql, also for MariaDB) or "sqlserver"
-// (github.com/microsoft/go-mssqldb). The caller imports the driver. Neither the
-// environment (PGHOST, PGPASSWORD, ~/.pgpass) nor the driver's defaults change
-// where, as whom or with which password one connects.
-//
-// The data source leads to the same database, as the same user, at least as
-// securely as the JDBC URL, or there is none: Oracle, H2 and other databases, and
-// options that say where, as whom or how securely to connect and have no equal,
-// are ErrUnsupported, and dsn is zero. Where only other options have no equal,
-// such as those that tune the JDBC driver, dsn is complete, and err, which is
-// ErrUnsupported as well, names them. So a caller fails if dsn is zero, and else
-// logs err. A URL that is malformed, or that contradicts Driver, Username or
-// Password, is ErrSyntax. Jira's connection-properties, and further properties
-// hibernate.connection.… of the others, count as options of the URL in a Database
-// that [Resolver.ResolveConfig] returned. DSN panics, as Reveal does, if Password
-// was unmarshalled and never resolved.
-func (d Database) DSN() (driver string, dsn Secret, err error) {
-	if err := d.missing(); err != nil {
-		return "", Secret{}, err
-	}
-	driver, source, err := jdbc.Source(jdbc.Database{
-		Driver: d.Driver, URL: d.URL.Reveal(), Username: d.Username, Password: d.Password.Reveal(), Schema: d.Schema,
-		Properties: d.properties.Reveal(),
-	})
-	if err != nil {
-		err = &Error{Source: "database", Err: err}
-	}
-	if source != "" {
-		dsn = resolvedSecret(source)
-	}
-	return driver, dsn, err
 }

@@ -1502,20 +1502,21 @@ func TestAnEmptyPasswordInBase64IsNoticed(t *testing.T) {
 
 func TestADatabaseIsOpenedByADataSourceThatIsASecret(t *testing.T) {
 	db := secretref.Database{Driver: "org.postgresql.Driver", URL: secretref.NewSecret("jdbc:postgresql://db:5433/jira"), Username: "app", Schema: "public", Password: secretref.NewSecret(canary)}
-	driver, dsn, err := db.DSN()
+	source, err := db.DataSource()
 	require.NoError(t, err)
-	require.Equal(t, "pgx", driver)
+	require.Equal(t, "pgx", source.Driver)
 	for _, part := range []string{"db", "5433", "jira", "app", canary} {
-		require.Contains(t, dsn.Reveal(), part)
+		require.Contains(t, source.Name.Reveal(), part)
 	}
-	requireSilent(t, dsn)
+	require.Empty(t, source.Ignored)
+	requireSilent(t, source.Name)
+	require.NotContains(t, fmt.Sprintf("%v %+v %#v", source, source, source), canary)
 
 	db.URL = secretref.NewSecret(db.URL.Reveal() + "?reWriteBatchedInserts=true")
-	driver, dsn, err = db.DSN()
-	require.ErrorIs(t, err, secretref.ErrUnsupported, "what has no equal is told of")
-	require.ErrorContains(t, err, "reWriteBatchedInserts")
-	require.Equal(t, "pgx", driver)
-	require.False(t, dsn.IsZero(), "and is no reason not to open it")
+	tuned, err := db.DataSource()
+	require.NoError(t, err, "an option that only tunes the JDBC driver is no reason not to connect")
+	require.Equal(t, []string{"reWriteBatchedInserts"}, tuned.Ignored)
+	require.True(t, source.Name.Equal(tuned.Name))
 
 	for url, kind := range map[string]error{
 		"jdbc:oracle:thin:@//db:1521/jira":                           secretref.ErrUnsupported,
@@ -1525,9 +1526,9 @@ func TestADatabaseIsOpenedByADataSourceThatIsASecret(t *testing.T) {
 		"postgresql://db/jira":                                       secretref.ErrSyntax,
 		"":                                                           secretref.ErrSyntax,
 	} {
-		_, dsn, err := secretref.Database{URL: secretref.NewSecret(url), Username: "app", Password: secretref.NewSecret(canary)}.DSN()
+		source, err := secretref.Database{URL: secretref.NewSecret(url), Username: "app", Password: secretref.NewSecret(canary)}.DataSource()
 		require.ErrorIs(t, err, kind, url)
-		require.True(t, dsn.IsZero(), url)
+		require.Zero(t, source, url)
 		require.NotContains(t, err.Error(), canary)
 	}
 }
@@ -1541,8 +1542,8 @@ func TestHibernatesFurtherPropertiesAreOptionsOfItsDatabase(t *testing.T) {
 			"hibernate.connection.isolation", "2", "hibernate.connection.autocommit", "false"}, properties...)...))
 		settings, err := r.ResolveConfig(t.Context(), c)
 		require.NoError(t, err)
-		_, dsn, err := settings.Database.DSN()
-		return dsn.Reveal(), err
+		source, err := settings.Database.DataSource()
+		return source.Name.Reveal(), err
 	}
 	plain, err := open()
 	require.NoError(t, err)
@@ -1619,8 +1620,8 @@ func TestJirasConnectionPropertiesAreOptionsOfItsDatabase(t *testing.T) {
 		c := readConfig(t, "dbconfig.xml", jiraFile("url", url, "username", "app", "password", "x", "connection-properties", properties))
 		settings, err := r.ResolveConfig(t.Context(), c)
 		require.NoError(t, err)
-		_, dsn, err := settings.Database.DSN()
-		return dsn.Reveal(), err
+		source, err := settings.Database.DataSource()
+		return source.Name.Reveal(), err
 	}
 	const url = "jdbc:postgresql://db/jira"
 	plain, err := open(url, " tcpKeepAlive=true ; ")
@@ -1633,9 +1634,9 @@ func TestJirasConnectionPropertiesAreOptionsOfItsDatabase(t *testing.T) {
 	require.Equal(t, same, strict)
 	require.NotEqual(t, plain, strict)
 
-	_, err = open(url, "reWriteBatchedInserts=true")
-	require.ErrorIs(t, err, secretref.ErrUnsupported)
-	require.ErrorContains(t, err, "reWriteBatchedInserts")
+	tuned, err := open(url, "reWriteBatchedInserts=true")
+	require.NoError(t, err)
+	require.Equal(t, plain, tuned)
 	none, err := open(url+"?sslmode=disable", "sslmode=verify-full")
 	require.ErrorIs(t, err, secretref.ErrSyntax, "they contradict each other")
 	require.Empty(t, none)

@@ -35,14 +35,15 @@ func open(ctx context.Context, resolver *secretref.Resolver, path string, log *s
 	if err != nil {
 		return nil, err
 	}
-	name, dsn, err := settings.Value().Database.DSN()
-	if dsn.IsZero() {
+	source, err := settings.Value().Database.DataSource()
+	if err != nil {
 		return nil, err
 	}
-	if err != nil {
-		log.WarnContext(ctx, "not everything in the JDBC URL has an equal", "reason", err.Error())
+	if len(source.Ignored) > 0 {
+		log.WarnContext(ctx, "options of the JDBC URL are ignored", "options", source.Ignored)
 	}
-	pool, err := sql.Open(name, dsn.Reveal()) // for its driver only
+	name := source.Driver
+	pool, err := sql.Open(name, source.Name.Reveal()) // for its driver only
 	if err != nil {
 		return nil, fmt.Errorf("no driver %q is linked into this program", name) // err may quote the data source
 	}
@@ -51,11 +52,11 @@ func open(ctx context.Context, resolver *secretref.Resolver, path string, log *s
 		return nil, fmt.Errorf("the driver %q cannot be used", name)
 	}
 	connect := func(ctx context.Context, s *secretref.Settings) (driver.Conn, error) {
-		_, dsn, err := s.Database.DSN()
-		if dsn.IsZero() {
+		source, err := s.Database.DataSource()
+		if err != nil {
 			return nil, err
 		}
-		connector, err := opener.OpenConnector(dsn.Reveal())
+		connector, err := opener.OpenConnector(source.Name.Reveal())
 		if err != nil {
 			return nil, fmt.Errorf("the driver %q does not understand the data source", name)
 		}

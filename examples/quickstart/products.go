@@ -33,11 +33,11 @@ func products(ctx context.Context, s *stage, w io.Writer) error {
 		fmt.Fprintln(w, config.Path)
 		db := settings.Database
 		fmt.Fprintf(w, "    %s as %s, driver %s, password %v\n", db.MaskedURL(), db.Username, db.Driver, db.Password)
-		driver, dsn, err := db.DSN()
+		source, err := db.DataSource()
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "    sql.Open(%q, dsn.Reveal()) opens it; dsn prints as %v\n", driver, dsn)
+		fmt.Fprintf(w, "    sql.Open(%q, source.Name.Reveal()) opens it; source.Name prints as %v\n", source.Driver, source.Name)
 		if len(settings.Secrets) != len(product.stored) {
 			return fmt.Errorf("%s: %d values were resolved, not %d", config.Path, len(settings.Secrets), len(product.stored))
 		}

@@ -41,13 +41,13 @@ var forms = []func(t testing.TB, p parts) (jdbc.Database, parts, func(source str
 		return d, p, func(source string) parts { return postgresParts(t, source) }
 	},
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
-		p.database, p.schema, p.user = strings.TrimSpace(p.database), "", strings.ReplaceAll(p.user, ":", ".")
+		p.database, p.schema, p.user = javaTrim(p.database), "", strings.ReplaceAll(p.user, ":", ".")
 		d := jdbc.Database{URL: "jdbc:mysql://" + p.host + ":" + p.port + "/" + url.PathEscape(strings.ReplaceAll(p.database, "+", " ")), Username: p.user, Password: p.password}
-		p.database = strings.TrimSpace(strings.ReplaceAll(p.database, "+", " "))
+		p.database = javaTrim(strings.ReplaceAll(p.database, "+", " "))
 		return d, p, func(source string) parts { return mysqlParts(t, source) }
 	},
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
-		p.database, p.schema, p.user = strings.TrimSpace(p.database), "", strings.ReplaceAll(p.user, ":", ".")
+		p.database, p.schema, p.user = javaTrim(p.database), "", strings.ReplaceAll(p.user, ":", ".")
 		d := jdbc.Database{URL: "jdbc:mysql://" + url.QueryEscape(p.user) + ":" + url.QueryEscape(p.password) + "@" + p.host + ":" + p.port + "/" + url.QueryEscape(p.database) + "?cachePrepStmts=true"}
 		return d, p, func(source string) parts { return mysqlParts(t, source) }
 	},
@@ -92,15 +92,12 @@ func roundTrip(t testing.TB, p parts) {
 	}
 	for _, form := range forms {
 		d, want, read := form(t, p)
-		_, source, err := jdbc.Source(d)
-		if err != nil {
-			require.ErrorIs(t, err, fault.Unsupported, "%+v", d)
-		}
+		source, err := jdbc.Source(d)
 		if want.user == "" || want.database == "" {
 			continue
 		}
-		require.NotEmpty(t, source, "%+v: %v", d, err)
-		require.Equal(t, want, read(source), "%s", d.URL)
+		require.NoError(t, err, "%+v", d)
+		require.Equal(t, want, read(source.Name), "%s", d.URL)
 	}
 }
 
@@ -155,32 +152,43 @@ func FuzzSource(f *testing.F) {
 	} {
 		f.Add("", url, "u", "p", "s")
 	}
+	for _, seed := range [][2]string{
+		{postgresClass, "jdbc:postgresql://a/x?Host=a&sslMode=disable&sslrootcert=/r"}, {connector5, "jdbc:mysql://db/x?requireSSL=true&sslMode=DISABLED"},
+		{connector8, "jdbc:mysql://db/x? sslMode =REQUIRED&DBName=y&useSsl=false"}, {mariadbClass, "jdbc:mysql://address=(host=db)/x?useSSL=1&trustServerCertificate=TRUE"},
+		{microsoftClass, "jdbc:sqlserver:// db ; instance=i; Port = 1 ;trustServerCertificate=false"}, {jtdsClass, "jdbc:jtds:sqlserver://db/;databaseName=x;SSL=require"},
+	} {
+		f.Add(seed[0], seed[1], "u", "p", "s")
+	}
 	f.Fuzz(func(t *testing.T, driver, url, user, password, schema string) {
 		d := jdbc.Database{Driver: driver, URL: url, Username: user, Password: password + "1", Schema: schema}
-		name, source, err := jdbc.Source(d)
+		source, err := jdbc.Source(d)
 		if err != nil {
 			require.True(t, errors.Is(err, fault.Syntax) || errors.Is(err, fault.Unsupported))
 		}
-		require.Equal(t, name == "", source == "")
-		require.True(t, err != nil || source != "")
-		switch name {
+		require.Equal(t, err != nil, source.Driver == "")
+		require.Equal(t, err != nil, source.Name == "")
+		switch source.Driver {
 		case "pgx":
-			require.Contains(t, postgresSource(t, source), "sslmode")
+			require.Contains(t, postgresSource(t, source.Name), "sslmode")
 		case "mysql":
-			require.Contains(t, mysqlSource(t, source), "tls")
+			require.Contains(t, mysqlSource(t, source.Name), "tls")
 		case "sqlserver":
-			require.Contains(t, sqlServerSource(t, source), "encrypt")
+			require.Contains(t, sqlServerSource(t, source.Name), "encrypt")
 		}
 		d.Password = password + "2"
-		_, _, other := jdbc.Source(d)
+		same, other := jdbc.Source(d)
 		if strings.Contains(url, "assword") || strings.Contains(url, "@") || strings.ContainsAny(url, "%") {
 			return // the URL may agree with one of both
 		}
+		require.Equal(t, source.Ignored, same.Ignored)
 		if err != nil && other != nil {
 			require.Equal(t, err.Error(), other.Error())
 		}
 	})
 }
+
+// javaTrim is String.trim.
+func javaTrim(s string) string { return strings.TrimFunc(s, func(c rune) bool { return c <= ' ' }) }
 
 func asciiLower(s string) string {
 	b := []byte(s)

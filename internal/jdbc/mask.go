@@ -3,6 +3,7 @@ package jdbc
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -43,9 +44,11 @@ func Mask(jdbcURL string) string {
 func parameterEnd(s string, separator byte) int {
 	start := 0
 	// SQL Server puts a value that holds a separator in braces, in which }}
-	// stands for }.
-	if eq := strings.IndexByte(s, '='); separator == ';' && strings.HasPrefix(s[eq+1:], "{") && !strings.Contains(s[:eq+1], ";") {
-		start = eq + 2
+	// stands for }. A secret with a brace elsewhere is masked as if it were one.
+	name, value, _ := strings.Cut(cutAt(s, ";"), "=")
+	brace := strings.IndexByte(value, '{')
+	if separator == ';' && brace >= 0 && (trim(value[:brace]) == "" || secretName(name)) {
+		start = len(name) + 1 + brace + 1
 		for {
 			n := strings.IndexByte(s[start:], '}')
 			if n < 0 {
@@ -67,6 +70,9 @@ func parameterEnd(s string, separator byte) int {
 // password, as in H2's INIT=CREATE USER x PASSWORD 'y'.
 func quotesPassword(s string) bool {
 	s = strings.ToLower(s)
+	if plain, err := url.QueryUnescape(s); err == nil {
+		s = plain
+	}
 	for _, words := range []string{"password '", "password'", `password "`, `password"`, "identified by"} {
 		if strings.Contains(s, words) {
 			return true
@@ -97,7 +103,8 @@ func secretValue(s string) int {
 	return -1
 }
 
-// secretName reports whether a parameter of that name holds a secret.
+// secretName reports whether a parameter of that name holds a secret, or may:
+// of a name that no driver here has its words decide.
 func secretName(name string) bool {
 	if len(name) < len("pw") {
 		return false
@@ -106,17 +113,35 @@ func secretName(name string) bool {
 		name = plain
 	}
 	name = strings.Map(func(c rune) rune {
-		if strings.ContainsRune("_-. ", c) {
+		if strings.ContainsRune("_-. \t", c) {
 			return -1
 		}
-		return unicode.ToLower(c)
+		return unicode.ToLower(unicode.ToUpper(c)) // as Java compares names
 	}, name)
-	for _, word := range []string{"password", "passwd", "pwd", "secret", "token", "passphrase", "accesskey", "apikey", "privatekey", "credential"} {
+	if slices.Contains(noSecrets, name) {
+		return false
+	}
+	for _, word := range []string{"pass", "pwd", "secret", "token", "key", "credential"} {
 		if strings.Contains(name, word) {
 			return true
 		}
 	}
-	return name == "pw" || strings.HasSuffix(name, "pass")
+	return name == "pw"
+}
+
+// noSecrets are the options of the drivers whose names look like those of
+// secrets, in the form that secretName compares.
+var noSecrets = []string{
+	// org.postgresql.Driver
+	"sslkey", "sslpasswordcallback", "pemkeyalgorithm",
+	// Connector/J and MariaDB's driver
+	"serverrsapublickeyfile", "allowpublickeyretrieval", "passwordcharacterencoding", "disconnectonexpiredpasswords",
+	"trustcertificatekeystoreurl", "trustcertificatekeystoretype", "clientcertificatekeystoreurl", "clientcertificatekeystoretype",
+	"fallbacktosystemkeystore", "keystoreprovider", "keymanagerfactoryprovider", "idtokenfile", "xdevapisslkeystore", "xdevapisslkeystoretype",
+	"xdevapifallbacktosystemkeystore", "compensateonduplicatekeyupdatecounts", "dontcheckonduplicatekeyupdateinsql",
+	"keystore", "keystoretype",
+	// Microsoft's
+	"clientkey", "keystoreauthentication", "keystoreprincipalid", "keystorelocation", "keyvaultproviderclientid", "accesstokencallbackclass",
 }
 
 // maskHosts masks what MySQL's forms (name=value)(…) and (name=value,…) of a

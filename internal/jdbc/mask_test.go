@@ -1,6 +1,7 @@
 package jdbc_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,60 @@ func TestMaskHidesEveryPasswordAndNothingElse(t *testing.T) {
 	}
 }
 
+// Whatever may hold a secret is masked, in each way to write its name and its
+// value that a driver understands; what only says where one is, is not.
+func TestMaskOptions(t *testing.T) {
+	forms := map[string][]string{ // the name, then the value
+		"jdbc:postgresql://db/x?a=b&": {"%s=%s&c=d"},
+		"jdbc:mysql://db/x?a=b&":      {"%s=%s&c=d", " %s = %s&c=d"},
+		"jdbc:mariadb://db/x?a=b&":    {"%s=%s&c=d"},
+		"jdbc:sqlserver://db;a=b;":    {"%s=%s;c=d", " %s = %s;c=d", "%s={%s;marlin};c=d", "%s = {%s}};marlin} ;c=d", "%s=x{%s;marlin};c=d"},
+		"jdbc:jtds:sqlserver://db;":   {"%s=%s;c=d"},
+	}
+	for prefix, names := range map[string]struct{ secret, shown []string }{
+		"jdbc:postgresql://db/x?a=b&": {
+			secret: []string{"password", "sslpassword"},
+			shown:  []string{"user", "sslkey", "sslcert", "sslrootcert", "sslpasswordcallback", "pemKeyAlgorithm", "tcpKeepAlive", "authenticationPluginClassName"},
+		},
+		"jdbc:mysql://db/x?a=b&": {
+			secret: []string{"password", "password1", "password2", "password3", "trustCertificateKeyStorePassword", "clientCertificateKeyStorePassword",
+				"xdevapi.ssl-keystore-password", "xdevapi.ssl-truststore-password"},
+			shown: []string{"user", "serverRSAPublicKeyFile", "allowPublicKeyRetrieval", "passwordCharacterEncoding", "disconnectOnExpiredPasswords",
+				"trustCertificateKeyStoreUrl", "trustCertificateKeyStoreType", "clientCertificateKeyStoreUrl", "clientCertificateKeyStoreType",
+				"fallbackToSystemKeyStore", "keyStoreProvider", "keyManagerFactoryProvider", "idTokenFile", "xdevapi.ssl-keystore",
+				"xdevapi.ssl-keystore-type", "compensateOnDuplicateKeyUpdateCounts", "dontCheckOnDuplicateKeyUpdateInSQL"},
+		},
+		"jdbc:mariadb://db/x?a=b&": {
+			secret: []string{"password", "trustStorePassword", "keyStorePassword", "keyPassword", "trustCertificateKeyStorePassword", "clientCertificateKeyStorePassword"},
+			shown:  []string{"user", "keyStore", "keyStoreType", "trustStore", "serverSslCert", "serverRsaPublicKeyFile"},
+		},
+		"jdbc:sqlserver://db;a=b;": {
+			secret: []string{"password", "trustStorePassword", "keyStoreSecret", "keyVaultProviderClientKey", "AADSecurePrincipalSecret", "accessToken", "clientKeyPassword"},
+			shown: []string{"user", "clientKey", "clientCertificate", "keyStoreAuthentication", "keyStorePrincipalId", "keyStoreLocation", "keyVaultProviderClientId",
+				"AADSecurePrincipalId", "accessTokenCallbackClass", "trustStore", "authentication"},
+		},
+		"jdbc:jtds:sqlserver://db;": {secret: []string{"password"}, shown: []string{"user", "socketKeepAlive", "domain"}},
+	} {
+		names.secret = append(names.secret, "dbPass", "pwd", "myPassPhrase", "clientSecret", "sessionToken", "encryption_key", "apiKey", "key") // unknown ones
+		for _, form := range forms[prefix] {
+			for _, name := range names.secret {
+				for _, written := range []string{name, strings.ToUpper(name), strings.ToLower(name), fmt.Sprintf("%%%02x%s", name[0], name[1:]), fmt.Sprintf("%s%%%02X", name[:len(name)-1], name[len(name)-1])} {
+					got := jdbc.Mask(prefix + fmt.Sprintf(form, written, first))
+					require.NotContains(t, got, first, written)
+					require.NotContains(t, got, second, written)
+					require.Contains(t, got, "c=d", written)
+				}
+			}
+		}
+		for _, name := range names.shown {
+			url := prefix + name + "=shown"
+			require.Equal(t, url, jdbc.Mask(url))
+		}
+	}
+	require.NotContains(t, jdbc.Mask("jdbc:jtds:sqlserver://db;paſſword=hunter"), first, "jTDS takes it for S")
+	require.NotContains(t, jdbc.Mask("jdbc:h2:mem:x;INIT=CREATE+USER+u+PASSWORD+'hunter'"), first)
+}
+
 func TestMaskTakesTimeInProportionToTheURL(t *testing.T) {
 	for _, part := range []string{"=", "a=", ",", "(password=hunter)", "?", ";password={", "@", "//", ":"} {
 		got := make(chan string, 1)
@@ -111,6 +166,7 @@ func FuzzMask(f *testing.F) {
 		require.NotContains(t, jdbc.Mask("jdbc:postgresql://db/jira?a=b&password="+strings.ReplaceAll(secret, "&", "")+"&c=d"), second)
 		require.NotContains(t, jdbc.Mask("jdbc:sqlserver://db;a=b;password="+strings.ReplaceAll(secret, ";", "")+";c=d"), second)
 		require.NotContains(t, jdbc.Mask("jdbc:sqlserver://db;a=b;password={"+strings.ReplaceAll(secret, "}", "}}")+"};c=d"), second)
+		require.NotContains(t, jdbc.Mask("jdbc:sqlserver://db;a=b; KeyVaultProviderClientKey = {"+strings.ReplaceAll(secret, "}", "}}")+"} ;c=d"), second)
 		require.NotContains(t, jdbc.Mask("jdbc:oracle:thin:scott/"+secret+"@//db:1521/orcl"), second)
 		require.NotContains(t, jdbc.Mask("jdbc:mysql://u:"+strings.ReplaceAll(secret, "=", "")+"@db/jira"), second)
 	})

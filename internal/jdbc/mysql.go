@@ -7,71 +7,130 @@ import (
 )
 
 // mysql reads a URL as Connector/J 8 does (com.mysql.cj.conf.ConnectionUrlParser).
-func mysql(d Database, t *translation) string {
-	o := newOptions(d, t, true)
+func mysql(d Database, t *translation) string { return connector(d, t, &connectorJ8) }
+
+// mysql5 reads a URL as Connector/J 5.1 does (com.mysql.jdbc.NonRegisteringDriver),
+// as far as version 8 reads it in the same way.
+func mysql5(d Database, t *translation) string { return connector(d, t, &connectorJ5) }
+
+func connector(d Database, t *translation, c *class) string {
+	o := newOptions(d, t, c)
 	if strings.Contains(d.URL, "#") {
 		// What follows would be lost, be it the end of a password.
 		t.mistake("there is a #, behind which Connector/J reads nothing: in a value it is written %23")
 		t.quoted = true
 	}
-	decode := func(s string) (string, error) { return unescape(strings.TrimSpace(s)) }
-	authority, database := mysqlParts(d.URL, o, decode)
-	if name, err := unescape(database); err != nil {
+	authority, path, query := mysqlParts(d.URL, t)
+	if strings.HasPrefix(trim(path), "/") || strings.HasPrefix(trim(query), "?") {
+		t.mistake("there is a / or a ? too many before the database or the options")
+	}
+	if c == &connectorJ5 {
+		onlyInConnectorJ8(authority, path, t)
+	}
+	o.connectorQuery(query)
+	database, err := unescape(path)
+	if err != nil {
 		t.mistake("the name of the database is not percent-encoded well: write %25 for %")
-	} else {
-		database = strings.TrimSpace(name)
+	}
+	database = trim(database)
+	if name, ok := o.take("dbname"); ok {
+		if c == &connectorJ5 && name != database {
+			t.refuse("dbname: it names another database than the URL does, and Connector/J 5.1 does not know it")
+		}
+		database = name
 	}
 	if info, host, ok := strings.Cut(authority, "@"); ok && !strings.Contains(info, "(") {
 		authority = host
 		t.quoted = true
 		name, password, _ := strings.Cut(info, ":")
-		for _, p := range []option{{"user", name}, {"password", password}} {
-			plain, err := decode(p.value)
+		for _, p := range [][2]string{{"user", name}, {"password", password}} {
+			plain, err := connectorValue(p[1])
 			if err != nil {
 				t.mistake("what stands before the @ is not percent-encoded well: write %25 for %")
 			} else if plain != "" {
-				o.add(p.name, plain)
+				o.add(p[0], plain)
 			}
 		}
 	}
-	o.refuse("the Go driver logs in with one password", "password1", "password2", "password3")
 	tls := connectorTLS(o)
-	return goMySQL(d, o, hostParameters(authority, o, decode), database, tls)
+	return goMySQL(d, o, connectorHost(authority, o), database, tls)
 }
 
-// mariadb reads a URL as MariaDB's Connector/J 3 does (org.mariadb.jdbc.Configuration):
-// it decodes nothing.
+// onlyInConnectorJ8 refuses forms of a URL that version 5.1 takes for something
+// else.
+func onlyInConnectorJ8(authority, path string, t *translation) {
+	switch {
+	case strings.Contains(authority, "@"):
+		t.refuse("user and password before the host: only version 8 of Connector/J knows them there; write them apart")
+		t.quoted = true
+	case strings.HasPrefix(trim(authority), "("):
+		t.refuse("the host: only version 8 of Connector/J knows this form; write host:port")
+	case trim(path) != path || strings.ContainsAny(path, "%+"):
+		t.refuse("the name of the database: version 8 of Connector/J decodes it, version 5.1 does not")
+	}
+}
+
+// connectorQuery adds the parameters of name=value&name=value.
+func (o *options) connectorQuery(s string) {
+	for p := range strings.SplitSeq(s, "&") {
+		name, raw, _ := strings.Cut(p, "=")
+		value, err := connectorValue(raw)
+		if err == nil && o.class == &connectorJ8 {
+			if !connectorName(name) || trim(name) == "" && value != "" {
+				o.t.mistake("the name of an option is none, or holds characters that Connector/J does not accept in one")
+				continue
+			}
+			name, err = connectorValue(name)
+		} else if err == nil && trim(raw) != raw {
+			o.t.refuse(o.show(name) + ": version 8 of Connector/J removes the blanks around its value, version 5.1 does not")
+		}
+		if err != nil {
+			o.t.quoted = o.t.quoted || secretName(name)
+			o.t.mistake(o.show(name) + " is not percent-encoded well: write %25 for %")
+			continue
+		}
+		o.add(name, value)
+	}
+}
+
+// connectorValue trims and decodes.
+func connectorValue(s string) (string, error) { return unescape(trim(s)) }
+
+// connectorName reports whether Connector/J accepts a name before it is decoded.
+func connectorName(s string) bool {
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-% \t\n\v\f\r") == ""
+}
+
+// mariadb reads a URL as MariaDB's Connector/J 2 and 3 do (org.mariadb.jdbc.UrlParser,
+// org.mariadb.jdbc.Configuration): they decode nothing.
 func mariadb(d Database, t *translation) string {
-	o := newOptions(d, t, true)
-	decode := func(s string) (string, error) { return s, nil }
-	authority, database := mysqlParts(d.URL, o, decode)
-	o.fulfilled(nil, "permitMysqlScheme")
-	o.refuse("the Go driver logs in with user name and password", "credentialType", "restrictedAuth")
+	o := newOptions(d, t, &mariadbJ)
+	authority, database, query := mysqlParts(d.URL, t)
+	o.query(query, func(s string) (string, error) { return s, nil })
 	if _, ok := o.lookup("connectTimeout"); !ok {
 		o.add("connectTimeout", "30000") // MariaDB's own
 	}
 	tls := mariadbTLS(o)
-	return goMySQL(d, o, hostParameters(authority, o, decode), database, tls)
+	return goMySQL(d, o, mariadbHost(authority, o), database, tls)
 }
 
 // mysqlParts takes a URL apart: jdbc:mysql://authority/database?options.
-func mysqlParts(jdbcURL string, o *options, decode func(string) (string, error)) (authority, database string) {
+func mysqlParts(jdbcURL string, t *translation) (authority, database, query string) {
 	_, rest, _ := strings.Cut(strings.TrimPrefix(jdbcURL, "jdbc:"), ":")
 	server, query, _ := strings.Cut(rest, "?")
-	o.query(query, decode)
 	authority, ok := strings.CutPrefix(server, "//")
 	if !ok {
 		mode, _, _ := strings.Cut(server, "//")
 		switch mode = strings.TrimSuffix(mode, ":"); mode {
 		case "replication", "loadbalance", "load-balance", "sequential", "aurora", "failover", "load-balance-read":
-			o.t.refuse(mode + ": the Go driver speaks to one server, and which of several is the right one it cannot say")
+			t.refuse(mode + ": the Go driver speaks to one server, and which of several is the right one it cannot say")
 		default:
-			o.t.mistake("there is no // before the host")
+			t.mistake("there is no // before the host")
 		}
-		return "", ""
+		return "", "", query
 	}
 	authority, database, _ = strings.Cut(authority, "/")
-	return authority, database
+	return authority, database, query
 }
 
 // goMySQL writes user:password@net(address)/database?options, go-sql-driver's
@@ -79,22 +138,16 @@ func mysqlParts(jdbcURL string, o *options, decode func(string) (string, error))
 // last / and the last @ before it, and the first colon.
 func goMySQL(d Database, o *options, authority, database, tls string) string {
 	t := o.t
-	user, password := t.login(d, o, []string{"user"}, []string{"password"})
+	user, password := t.login(d, o)
 	if strings.Contains(user, ":") {
 		t.refuse("the user name: the Go driver's data source cannot hold one with a colon")
 	}
 	network, address := mysqlAddress(authority, o)
-	o.refuse("it names another server than the URL does",
-		"host", "port", "protocol", "path", "dbname", "address", "dnsSrv", "pipe", "namedPipePath")
-	o.refuse("Go opens the connection itself",
-		"socketFactory", "socksProxyHost", "socksProxyPort", "socksProxyRemoteDns", "junixsocket.file")
-	o.refuse("the Go driver chooses among its own ways to log in", "authenticationPluginClassName", "authenticationPlugins",
-		"defaultAuthenticationPlugin", "disabledAuthenticationPlugins", "authenticationOpenidConnectCallbackHandler",
-		"authenticationWebAuthnCallbackHandler", "authenticationFidoCallbackHandler", "ldapServerHostname", "servicePrincipalName",
-		"ociConfigFile", "ociConfigProfile", "idTokenFile")
-	o.refuse("the Go driver takes the server's key from the server", "serverRSAPublicKeyFile")
+	if v, ok := o.lookup("characterEncoding"); ok && o.class != &mariadbJ && !among(v, utf8Names) && !ascii(password) {
+		t.refuse("characterEncoding: " + javaBytes)
+	}
 	if d.Schema != "" && d.Schema != database {
-		t.drop("the schema's name (in MySQL a schema is a database: name it before its tables)")
+		t.ignore("the schema's name (in MySQL a schema is a database: name it before its tables)")
 	}
 
 	q := mysqlParams{}
@@ -107,12 +160,6 @@ func goMySQL(d Database, o *options, authority, database, tls string) string {
 
 // mysqlAddress returns what go-sql-driver dials.
 func mysqlAddress(authority string, o *options) (network, address string) {
-	if socket, ok := o.take("localSocket"); ok {
-		if strings.ContainsAny(socket, "@()") || !strings.HasPrefix(socket, "/") {
-			o.t.refuse("localSocket: the Go driver's data source cannot hold such a path")
-		}
-		return "unix", socket
-	}
 	switch {
 	case strings.Contains(authority, ","):
 		o.t.refuse("the hosts: the Go driver speaks to one server, and which of several is the right one it cannot say; write one")
@@ -124,8 +171,17 @@ func mysqlAddress(authority string, o *options) (network, address string) {
 		authority = "localhost" // both drivers' own
 	}
 	host, port := o.t.hostPort(authority, "localhost", "3306")
+	if socket, ok := o.lookup("localSocket"); ok && o.class == &mariadbJ {
+		o.drop("localSocket")
+		if strings.ContainsAny(socket, "@()") || !strings.HasPrefix(socket, "/") {
+			o.t.refuse("localSocket: the Go driver's data source cannot hold such a path")
+		}
+		return "unix", socket
+	}
 	return "tcp", net.JoinHostPort(host, port)
 }
+
+func ascii(s string) bool { return !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7f }) }
 
 // mysqlParams are name=value&name=value.
 type mysqlParams struct{ b strings.Builder }

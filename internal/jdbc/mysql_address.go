@@ -5,31 +5,49 @@ import (
 	"strings"
 )
 
-// hostParameters reads address=(host=db)(port=3306), as Jira's own set-up
+// connectorHost reads address=(host=db)(port=3306), as Jira's own set-up
 // writes it, and (host=db,port=3306), and returns host:port; a host in another
 // form as it is. A user name and a password in there join the options.
-func hostParameters(authority string, o *options, decode func(string) (string, error)) string {
-	list, one := strings.CutPrefix(strings.TrimSpace(authority), "(")
-	separator := ","
-	if one {
-		var closed bool
-		if list, closed = strings.CutSuffix(list, ")"); !closed || strings.ContainsAny(list, "()") {
+func connectorHost(authority string, o *options) string {
+	if list, ok := strings.CutPrefix(trim(authority), "("); ok {
+		list, closed := strings.CutSuffix(list, ")")
+		if !closed || strings.ContainsAny(list, "()") {
 			o.t.refuse("the host: this form is not translated; write host:port")
 			return ""
 		}
-	} else {
-		const prefix = "address="
-		if len(authority) < len(prefix) || !strings.EqualFold(authority[:len(prefix)], prefix) {
-			return authority
-		}
-		separator = ")("
-		open := strings.HasPrefix(authority[len(prefix):], "(")
-		var closed bool
-		if list, closed = strings.CutSuffix(strings.TrimPrefix(authority[len(prefix):], "("), ")"); !open || !closed {
-			o.t.mistake("the address is not written as (name=value)(name=value)")
-			return ""
-		}
+		return hostParameters(list, ",", o, connectorValue, o.add)
 	}
+	const prefix = "address="
+	if len(authority) < len(prefix) || !strings.EqualFold(authority[:len(prefix)], prefix) {
+		return authority
+	}
+	return hostParameters(inParentheses(authority[len(prefix):], o), ")(", o, connectorValue, o.add)
+}
+
+// mariadbHost reads address=(host=db)(port=3306), where MariaDB's driver passes
+// over what it does not know.
+func mariadbHost(authority string, o *options) string {
+	list, ok := strings.CutPrefix(authority, "address=")
+	if !ok {
+		return authority
+	}
+	unknown := func(name, _ string) {
+		o.t.refuse("the host: MariaDB's driver does not know " + name + " in an address; write it apart")
+	}
+	return hostParameters(inParentheses(list, o), ")(", o, func(s string) (string, error) { return s, sound(s) }, unknown)
+}
+
+func inParentheses(s string, o *options) string {
+	list, open := strings.CutPrefix(s, "(")
+	list, closed := strings.CutSuffix(list, ")")
+	if !open || !closed {
+		o.t.mistake("the address is not written as (name=value)(name=value)")
+	}
+	return list
+}
+
+// hostParameters reads name=value of a list, and hands user and password to login.
+func hostParameters(list, separator string, o *options, decode func(string) (string, error), login func(name, value string)) string {
 	host, port := "", "3306"
 	for p := range strings.SplitSeq(list, separator) {
 		name, value, _ := strings.Cut(p, "=")
@@ -43,7 +61,10 @@ func hostParameters(authority string, o *options, decode func(string) (string, e
 			o.t.quoted = true
 			return ""
 		}
-		switch name = strings.ToLower(strings.TrimSpace(name)); name {
+		if trim(name) != name && o.class == &mariadbJ {
+			o.t.refuse("the host: version 3 of MariaDB's driver removes blanks in an address, version 2 does not")
+		}
+		switch name = strings.ToLower(trim(name)); name {
 		case "host":
 			if host = value; strings.Count(host, ":") > 1 {
 				host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
@@ -51,7 +72,7 @@ func hostParameters(authority string, o *options, decode func(string) (string, e
 		case "port":
 			port = value
 		case "user", "password":
-			o.add(name, value)
+			login(name, value)
 		case "protocol":
 			if !strings.EqualFold(value, "tcp") {
 				o.t.refuse("the host: of the protocols only tcp is translated")

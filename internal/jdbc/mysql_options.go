@@ -17,18 +17,18 @@ func mysqlOptions(o *options, q *mysqlParams) {
 		q.add("readTimeout", d.String())
 		q.add("writeTimeout", d.String())
 	}
-	if on, _ := o.boolean("useCompression"); on {
+	if on, _ := o.mysqlBoolean("useCompression"); on {
 		q.add("compress", "true")
 	}
-	if on, _ := o.boolean("allowMultiQueries"); on {
+	if on, _ := o.mysqlBoolean("allowMultiQueries"); on {
 		q.add("multiStatements", "true")
 	}
-	if affected, ok := o.boolean("useAffectedRows"); ok && !affected {
+	if affected, ok := o.mysqlBoolean("useAffectedRows"); ok && !affected {
 		q.add("clientFoundRows", "true")
 	}
 	if v, ok := o.lookup("maxAllowedPacket"); ok {
 		if n, err := strconv.Atoi(v); err == nil && 0 < n && n <= 1<<30 {
-			o.fulfilled(nil, "maxAllowedPacket")
+			o.drop("maxAllowedPacket")
 			q.add("maxAllowedPacket", strconv.Itoa(n))
 		}
 	}
@@ -36,25 +36,28 @@ func mysqlOptions(o *options, q *mysqlParams) {
 		q.add("connectionAttributes", v)
 	}
 	if v, ok := o.lookup("connectionCollation"); ok && collation(v) {
-		o.fulfilled(nil, "connectionCollation")
+		o.drop("connectionCollation")
 		q.add("charset", "utf8mb4")
 		q.add("collation", v)
 	}
 	if v, ok := o.take("sessionVariables"); ok {
 		sessionVariables(v, o, q)
 	}
-	utf8 := []string{"utf8", "utf-8", "utf8mb4", "utf8mb3", "UTF_8"}
-	o.fulfilled(utf8, "characterEncoding", "characterSetResults")
-	o.fulfilled([]string{"true", ""}, "useUnicode", "autoReconnect", "autoReconnectForPools", "fallbackToSystemTrustStore")
-	o.fulfilled(nil, "tcpKeepAlive", "tcpNoDelay", "allowPublicKeyRetrieval")
-	o.fulfilled([]string{"false", "0"}, "allowLoadLocalInfile", "allowLocalInfile", "dnsSrv", "createDatabaseIfNotExist", "autoReconnect", "autoReconnectForPools")
+}
+
+// mysqlBoolean takes an option that both Java drivers know, in their words.
+func (o *options) mysqlBoolean(name string) (value, ok bool) {
+	if o.class == &mariadbJ {
+		return o.boolean(name, mariadbYes, mariadbNo)
+	}
+	return o.connectorBoolean(name)
 }
 
 // mysqlTime decides what a DATETIME, which has no zone, means. Both Java
 // drivers take it for the time in the zone of the Java program unless the URL
 // names another, and return times, not text.
 func mysqlTime(o *options, q *mysqlParams) {
-	zone, ok := o.take("connectionTimeZone", "serverTimezone", "timezone")
+	zone, ok := o.take("connectionTimeZone")
 	location := "Local"
 	switch {
 	case !ok || strings.EqualFold(zone, "LOCAL") || zone == "":
@@ -64,13 +67,13 @@ func mysqlTime(o *options, q *mysqlParams) {
 		if loc, err := time.LoadLocation(zone); err == nil {
 			location = loc.String()
 		} else {
-			o.t.drop("connectionTimeZone (Go does not know this zone; DATETIME is read as local time)")
+			o.t.ignore("connectionTimeZone (Go does not know this zone; DATETIME is read as local time)")
 		}
 	}
 	q.add("loc", location)
-	if force, _ := o.boolean("forceConnectionTimeZoneToSession"); force {
+	if force, _ := o.mysqlBoolean("forceConnectionTimeZoneToSession"); force {
 		if !ok || location == "Local" {
-			o.t.drop("forceConnectionTimeZoneToSession")
+			o.t.ignore("forceConnectionTimeZoneToSession")
 			return
 		}
 		if location == "UTC" {
@@ -100,7 +103,7 @@ func sessionVariables(list string, o *options, q *mysqlParams) {
 		}
 		plain := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 		if !ok || name == "" || !plain || slices.Contains(goMySQLParams, name) {
-			o.t.drop("sessionVariables (one of them is not a variable of the session)")
+			o.t.ignore("sessionVariables (one of them is not a variable of the session)")
 			continue
 		}
 		q.add(name, strings.TrimSpace(value))

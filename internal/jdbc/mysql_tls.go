@@ -1,111 +1,185 @@
 package jdbc
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
+
+// The ways to encrypt a connection, the safer one last.
+const (
+	tlsOff = iota
+	tlsPreferred
+	tlsRequired
+	tlsVerified
+)
+
+// tlsNames are go-sql-driver's names of them.
+var tlsNames = []string{"false", "preferred", "skip-verify", "true"}
+
+const (
+	hostVerified   = " (the host's name is verified as well)"
+	alwaysVerified = " (the certificate is verified, as Connector/J 5.1, and 8 up to 8.0.12, do unless verifyServerCertificate=false)"
+)
 
 // connectorTLS returns the value of go-sql-driver's tls for Connector/J's
 // options.
 func connectorTLS(o *options) string {
 	mode, hasMode := o.take("sslMode")
-	useSSL, hasUse := o.boolean("useSSL")
-	require, _ := o.boolean("requireSSL")
-	verify, _ := o.boolean("verifyServerCertificate")
-	if !hasMode {
-		switch {
-		case hasUse && !useSSL:
-			mode = "DISABLED"
-			if require || verify {
-				o.t.mistake("useSSL=false contradicts requireSSL or verifyServerCertificate: remove one")
+	useSSL, hasUse := o.connectorBoolean("useSSL")
+	require, _ := o.connectorBoolean("requireSSL")
+	verify, hasVerify := o.connectorBoolean("verifyServerCertificate")
+	if hasUse && !useSSL && (require || verify) {
+		o.t.mistake("useSSL=false contradicts requireSSL or verifyServerCertificate: remove one")
+	}
+
+	how := tlsPreferred
+	switch {
+	case hasUse && !useSSL:
+		how = tlsOff
+	case (useSSL || require) && (verify || !hasVerify) || verify:
+		how = tlsVerified
+	case useSSL || require:
+		// Connector/J goes on without TLS if the server has none, but who
+		// wrote useSSL=true counts on it.
+		how = tlsRequired
+	}
+	remark := ""
+	switch {
+	case verify:
+		remark = "verifyServerCertificate, that is VERIFY_CA" + hostVerified
+	case how == tlsVerified && useSSL:
+		remark = "useSSL" + alwaysVerified
+	case how == tlsVerified:
+		remark = "requireSSL" + alwaysVerified
+	}
+	if hasMode {
+		if said := sslModes(mode, o); o.class == &connectorJ8 {
+			// Who writes sslMode has a version that knows it.
+			if said < tlsRequired && (require || verify || useSSL && said == tlsOff) {
+				o.t.mistake("sslMode allows connections without TLS and another option asks for TLS: remove one")
 			}
-		case verify:
-			mode = "VERIFY_CA"
-		case require, useSSL:
-			// Connector/J goes on without TLS if the server has none, but who
-			// wrote useSSL=true counts on it.
-			mode = "REQUIRED"
-		default:
-			mode = "PREFERRED"
+			if !verify || said >= tlsVerified {
+				how, remark = said, ""
+			}
+		} else if said >= how {
+			how, remark = said, ""
+		} else {
+			remark = "sslMode (Connector/J 5.1 does not know it)"
 		}
-	} else if weak := strings.EqualFold(mode, "DISABLED") || strings.EqualFold(mode, "PREFERRED"); weak && (require || verify || useSSL && strings.EqualFold(mode, "DISABLED")) {
-		o.t.mistake("sslMode allows connections without TLS and another option asks for TLS: remove one")
-	} else if verify && strings.EqualFold(mode, "REQUIRED") {
-		mode = "VERIFY_CA"
+		if remark == "" && strings.EqualFold(mode, "VERIFY_CA") {
+			remark = "sslMode=VERIFY_CA" + hostVerified
+		}
 	}
-	var tls string
-	switch strings.ToUpper(mode) {
-	case "DISABLED":
-		tls = "false"
-		o.fulfilled(nil, "trustCertificateKeyStoreUrl", "trustCertificateKeyStoreType", "trustCertificateKeyStorePassword",
-			"clientCertificateKeyStoreUrl", "clientCertificateKeyStoreType", "clientCertificateKeyStorePassword")
-	case "PREFERRED":
-		tls = "preferred"
-	case "REQUIRED":
-		tls = "skip-verify"
-	case "VERIFY_CA":
-		tls = "true"
-		o.t.drop("sslMode=VERIFY_CA (the host's name is verified as well)")
-	case "VERIFY_IDENTITY":
-		tls = "true"
-	default:
-		o.t.mistake("sslMode has a value that Connector/J does not know")
+	if remark != "" {
+		o.t.ignore(remark)
 	}
-	if tls == "false" || tls == "preferred" {
+	if how == tlsOff {
+		o.drop("trustCertificateKeyStoreUrl", "trustCertificateKeyStoreType", "trustCertificateKeyStorePassword",
+			"clientCertificateKeyStoreUrl", "clientCertificateKeyStoreType", "clientCertificateKeyStorePassword",
+			"fallbackToSystemTrustStore", "keyStoreProvider", "keyManagerFactoryProvider", "trustManagerFactoryProvider",
+			"sslContextProvider", "tlsCiphersuites")
+	}
+	if how <= tlsPreferred {
 		plainKey(o)
 	}
-	o.refuse("Go does not read a Java key store; the Go driver trusts the system's certificates",
-		"trustCertificateKeyStoreUrl", "trustCertificateKeyStoreType", "trustCertificateKeyStorePassword",
-		"clientCertificateKeyStoreUrl", "clientCertificateKeyStoreType", "clientCertificateKeyStorePassword")
-	o.fulfilled(nil, "fallbackToSystemKeyStore")
-	tlsVersions(o, tls, "tlsVersions", "enabledTLSProtocols")
-	o.refuse("the Go driver chooses the ciphers", "tlsCiphersuites", "enabledSSLCipherSuites")
-	return tls
+	tlsVersions(o, how, "tlsVersions")
+	return tlsNames[how]
 }
 
+// connectorBoolean takes an option that is true or false.
+func (o *options) connectorBoolean(name string) (value, ok bool) {
+	return o.boolean(name, []string{"true", "yes"}, no)
+}
+
+func sslModes(mode string, o *options) int {
+	switch strings.ToUpper(mode) {
+	case "DISABLED":
+		return tlsOff
+	case "PREFERRED":
+		return tlsPreferred
+	case "REQUIRED":
+		return tlsRequired
+	case "VERIFY_CA", "VERIFY_IDENTITY":
+		return tlsVerified
+	}
+	o.t.mistake("sslMode has a value that Connector/J does not know")
+	return tlsVerified
+}
+
+// The words of MariaDB's driver.
+var (
+	mariadbYes   = []string{"true", "1", ""}
+	mariadbNo    = []string{"false", "0"}
+	mariadbPlain = []string{"disable", "disabled", "0", "false"}
+)
+
 // mariadbTLS returns the value of go-sql-driver's tls for MariaDB's options.
+// Version 2 knows useSsl only. Version 3 knows sslMode, and obeys useSsl, with
+// what stands beside it in just these letters, if both are there.
 func mariadbTLS(o *options) string {
-	mode, _ := o.take("sslMode")
-	useSSL, _ := o.boolean("useSsl")
-	trust, _ := o.boolean("trustServerCertificate")
-	noName, _ := o.boolean("disableSslHostnameVerification")
-	if useSSL {
-		// It overrides sslMode; of both the safer one.
-		switch {
-		case mode == "" && trust:
-			mode = "trust"
-		case mode == "" && noName:
-			mode = "verify-ca"
-		case mode == "":
-			mode = "verify-full"
+	mode, hasMode := o.take("sslMode")
+	useSSL, _ := o.boolean("useSsl", mariadbYes, mariadbNo)
+	trust := mariadbSays(o, "trustServerCertificate")
+	noName := mariadbSays(o, "disableSslHostnameVerification")
+	how, remark := tlsOff, ""
+	switch {
+	case useSSL && trust:
+		how = tlsRequired
+	case useSSL:
+		how = tlsVerified
+		if noName {
+			remark = "disableSslHostnameVerification, that is verify-ca" + hostVerified
 		}
 	}
-	var tls string
-	switch strings.ToLower(mode) {
-	case "", "disable", "disabled", "0", "false":
-		tls = "false"
-		if useSSL {
+	if hasMode {
+		said := mariadbMode(mode, o)
+		if useSSL && said == tlsOff {
 			o.t.mistake("sslMode and useSsl contradict each other: remove one")
 		}
-		o.fulfilled(nil, "serverSslCert", "keyStore", "keyStorePassword", "keyStoreType", "keyPassword", "trustStore",
-			"trustStorePassword", "trustStoreType")
-	case "trust", "required":
-		tls = "skip-verify"
-	case "verify-ca", "verify_ca":
-		tls = "true"
-		o.t.drop("sslMode=verify-ca (the host's name is verified as well)")
-	case "verify-full", "verify_full", "verify_identity", "1", "true":
-		tls = "true"
-	default:
-		o.t.mistake("sslMode has a value that MariaDB's driver does not know")
+		if said >= how {
+			how, remark = said, ""
+			if among(mode, []string{"verify-ca", "verify_ca"}) {
+				remark = "sslMode=verify-ca" + hostVerified
+			}
+		} else {
+			remark = "sslMode (useSsl, which asks for more, decides)"
+		}
 	}
-	if tls == "false" {
+	if remark != "" {
+		o.t.ignore(remark)
+	}
+	if how == tlsOff {
+		o.drop("serverSslCert", "keyStore", "keyStorePassword", "keyStoreType", "keyPassword", "trustStore",
+			"trustStorePassword", "trustStoreType", "fallbackToSystemTrustStore", "fallbackToSystemKeyStore", "enabledSslCipherSuites")
 		plainKey(o)
 	}
-	o.refuse("the Go driver trusts the system's certificates only", "serverSslCert", "trustStore", "trustStorePassword", "trustStoreType",
-		"fallbackToSystemTrustStore")
-	o.refuse("Go does not read a Java key store", "keyStore", "keyStorePassword", "keyStoreType", "keyPassword", "fallbackToSystemKeyStore")
-	o.refuse("a Java class makes the connection", "tlsSocketType")
-	tlsVersions(o, tls, "enabledSslProtocolSuites")
-	o.refuse("the Go driver chooses the ciphers", "enabledSslCipherSuites")
-	return tls
+	tlsVersions(o, how, "enabledSslProtocolSuites")
+	return tlsNames[how]
+}
+
+// mariadbSays takes an option that makes a connection less secure, and reports
+// whether every version obeys it: version 3 does only in small letters.
+func mariadbSays(o *options, name string) bool {
+	v, _ := o.lookup(name)
+	yes, ok := o.boolean(name, mariadbYes, mariadbNo)
+	if yes && !slices.Contains(mariadbYes, v) {
+		o.t.ignore(name + " (version 3 of MariaDB's driver knows it in small letters only)")
+		return false
+	}
+	return ok && yes
+}
+
+func mariadbMode(mode string, o *options) int {
+	switch strings.ToLower(mode) {
+	case "disable", "disabled", "0", "false":
+		return tlsOff
+	case "trust", "required":
+		return tlsRequired
+	case "verify-ca", "verify_ca", "verify-full", "verify_full", "verify_identity", "1", "true":
+		return tlsVerified
+	}
+	o.t.mistake("sslMode has a value that MariaDB's driver does not know")
+	return tlsVerified
 }
 
 // plainKey reports allowPublicKeyRetrieval=false where it would matter: without
@@ -113,15 +187,15 @@ func mariadbTLS(o *options) string {
 // server shows.
 func plainKey(o *options) {
 	if v, ok := o.lookup("allowPublicKeyRetrieval"); ok && !strings.EqualFold(v, "true") {
-		o.fulfilled(nil, "allowPublicKeyRetrieval")
-		o.t.drop("allowPublicKeyRetrieval=false")
+		o.drop("allowPublicKeyRetrieval")
+		o.t.ignore("allowPublicKeyRetrieval=false")
 	}
 }
 
 // tlsVersions deals with a list of versions. The Go driver speaks 1.2 and 1.3.
-func tlsVersions(o *options, tls string, names ...string) {
-	list, ok := o.take(names...)
-	if !ok || tls == "false" || list == "" {
+func tlsVersions(o *options, how int, name string) {
+	list, ok := o.take(name)
+	if !ok || how == tlsOff || list == "" {
 		return
 	}
 	only12 := false
@@ -129,6 +203,6 @@ func tlsVersions(o *options, tls string, names ...string) {
 		only12 = only12 || strings.EqualFold(strings.TrimSpace(v), "TLSv1.2")
 	}
 	if !only12 {
-		o.t.refuse(names[0] + ": the Go driver speaks TLS 1.2 and 1.3, and does not leave out 1.2")
+		o.t.refuse(name + ": the Go driver speaks TLS 1.2 and 1.3, and does not leave out 1.2")
 	}
 }

@@ -11,28 +11,38 @@ import (
 // maxOptions is more than twice what Connector/J, the richest driver, knows.
 const maxOptions = 500
 
-// options are the parameters of a URL. What is taken is dealt with.
+// options are the options of a URL and the properties beside it. What is taken
+// is dealt with.
 type options struct {
-	t    *translation
-	fold bool // names are compared without regard to letter case
-	list []option
+	t     *translation
+	class *class
+	list  []option
 }
 
-type option struct{ name, value string }
+// An option has the name that its class gives it, whatever alias was written.
+type option struct {
+	name, value string
+	rule        *rule // nil if the class does not know the option
+	beside      bool  // it stands beside the URL
+}
 
 // newOptions returns the options that stand in the file beside the URL. One
-// that the URL has as well must say the same.
-func newOptions(d Database, t *translation, fold bool) *options {
-	o := &options{t: t, fold: fold}
+// that the URL has as well must say the same: drivers differ in which of both
+// wins.
+func newOptions(d Database, t *translation, c *class) *options {
+	o := &options{t: t, class: c}
 	for p := range strings.Lines(d.Properties) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(p, "\n"), "=")
 		o.add(name, value)
 	}
+	for i := range o.list {
+		o.list[i].beside = true
+	}
 	return o
 }
 
-// add appends a parameter as the URL has it. One that is there twice must say
-// the same twice.
+// add appends an option whose name is written as the class compares names. One
+// that is there twice, under whatever names, must say the same twice.
 func (o *options) add(name, value string) {
 	if name == "" {
 		return
@@ -40,86 +50,106 @@ func (o *options) add(name, value string) {
 	if secretName(name) && value != "" {
 		o.t.quoted = true
 	}
-	for _, p := range o.list {
-		if o.same(p.name, name) {
-			if p.value != value {
-				o.t.mistake(o.show(name) + " is there twice, with different values: remove one")
-			}
-			return
+	if strings.ContainsFunc(name, func(c rune) bool { return c > '~' }) {
+		// Some drivers take ſ for S and ı for I.
+		o.t.mistake("the name of an option holds characters that no such name has")
+		return
+	}
+	p := option{name: name, value: value, rule: o.class.find(name)}
+	if p.rule != nil {
+		p.name = p.rule.names[0]
+	}
+	if i := o.index(p.name); i >= 0 {
+		if o.list[i].value != value {
+			o.t.mistake(o.show(name) + " is there twice, with different values: remove one")
 		}
+		return
 	}
 	if len(o.list) == maxOptions {
 		o.t.mistake("there are more options than any driver has")
 	}
 	if len(o.list) <= maxOptions {
-		o.list = append(o.list, option{name, value})
+		o.list = append(o.list, p)
 	}
 }
 
-func (o *options) same(a, b string) bool { return a == b || o.fold && strings.EqualFold(a, b) }
+func (o *options) index(name string) int {
+	return slices.IndexFunc(o.list, func(p option) bool { return p.name == name })
+}
 
-// take returns the value of the first of the names that is there, and removes
-// all of them.
-func (o *options) take(names ...string) (value string, ok bool) {
-	for _, name := range names {
-		i := slices.IndexFunc(o.list, func(p option) bool { return o.same(p.name, name) })
-		if i < 0 {
-			continue
-		}
-		if v := o.list[i].value; !ok {
-			value, ok = v, true
-		} else if v != value {
-			o.t.mistake(name + " and another name of the same option have different values: remove one")
-		}
-		o.list = slices.Delete(o.list, i, i+1)
+// take returns the value of an option and removes it.
+func (o *options) take(name string) (value string, ok bool) {
+	i := o.index(name)
+	if i < 0 {
+		return "", false
 	}
-	return value, ok
+	value = o.list[i].value
+	o.list = slices.Delete(o.list, i, i+1)
+	return value, true
+}
+
+// takeFromURL is take for an option that does not stand beside the URL.
+func (o *options) takeFromURL(name string) (value string, ok bool) {
+	if !o.inURL(name) {
+		return "", false
+	}
+	return o.take(name)
+}
+
+func (o *options) inURL(name string) bool {
+	i := o.index(name)
+	return i >= 0 && !o.list[i].beside
 }
 
 // lookup returns the value of an option and leaves it there.
 func (o *options) lookup(name string) (value string, ok bool) {
-	for _, p := range o.list {
-		if o.same(p.name, name) {
-			return p.value, true
-		}
+	if i := o.index(name); i >= 0 {
+		return o.list[i].value, true
 	}
 	return "", false
 }
 
-// fulfilled removes options whose meaning the Go driver fulfils, if the value
-// is one of those for which it does; any value for none.
-func (o *options) fulfilled(values []string, names ...string) {
+// drop removes options that are without effect here.
+func (o *options) drop(names ...string) {
 	for _, name := range names {
-		i := slices.IndexFunc(o.list, func(p option) bool { return o.same(p.name, name) })
-		if i >= 0 && (values == nil || slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, o.list[i].value) })) {
-			o.list = slices.Delete(o.list, i, i+1)
-		}
+		o.take(name)
 	}
 }
 
-// refuse removes the options and says that none of them has an equal.
-func (o *options) refuse(why string, names ...string) {
-	for _, name := range names {
-		if _, ok := o.take(name); ok {
-			o.t.refuse(name + ": " + why)
-		}
-	}
-}
-
-// rest reports what nobody has taken.
+// rest applies the rules to what nobody has taken, and ignores what has none.
 func (o *options) rest() {
 	hidden := false
 	for _, p := range o.list {
-		if o.nameable(p.name) {
-			o.t.drop(p.name)
-		} else {
+		switch r := p.rule; {
+		case r != nil && among(p.value, r.same):
+		case r != nil && r.refuse != "":
+			o.t.refuse(p.name + ": " + r.refuse)
+		case r == nil && o.misspelt(p):
+		case o.nameable(p.name):
+			o.t.ignore(p.name)
+		default:
 			hidden = true
 		}
 	}
 	if hidden {
-		o.t.drop("at least one whose name is not shown, since it may be a part of a password")
+		o.t.ignore("at least one whose name is not shown, since it may be a part of a password")
 	}
 	o.list = nil
+}
+
+// misspelt deals with an option that the class ignores only for its spelling.
+func (o *options) misspelt(p option) bool {
+	r := o.class.near(p.name)
+	switch {
+	case r == nil:
+		return false
+	case among(p.value, r.weak):
+		o.t.ignore(r.names[0] + " (" + o.class.name + " does not know it as it is written here)")
+	default:
+		o.t.mistake(r.names[0] + " is not written as " + o.class.name + " wants it, which therefore ignores it or not depending on its version: " +
+			"mind the letter case, and blanks and escapes in the name")
+	}
+	return true
 }
 
 // nameable reports whether what stands in the place of a name may be shown:
@@ -138,31 +168,30 @@ func (o *options) show(name string) string {
 	return "an option"
 }
 
-// boolean takes an option that is true or false; a bare name is true.
-func (o *options) boolean(names ...string) (value, ok bool) {
-	v, ok := o.take(names...)
-	if !ok {
+// boolean takes an option that is true or false in the words of its class.
+func (o *options) boolean(name string, yes, no []string) (value, ok bool) {
+	v, ok := o.take(name)
+	switch {
+	case !ok:
 		return false, false
-	}
-	switch strings.ToLower(v) {
-	case "true", "yes", "1", "":
+	case among(v, yes):
 		return true, true
-	case "false", "no", "0":
+	case among(v, no):
 		return false, true
 	}
-	o.t.mistake(names[0] + " is neither true nor false")
+	o.t.mistake(name + " is neither true nor false for " + o.class.name)
 	return false, true
 }
 
 // duration takes an option that counts units. Zero and less is no limit.
-func (o *options) duration(unit time.Duration, names ...string) (d time.Duration, ok bool) {
-	v, ok := o.take(names...)
+func (o *options) duration(unit time.Duration, name string) (d time.Duration, ok bool) {
+	v, ok := o.take(name)
 	if !ok {
 		return 0, false
 	}
 	n, err := strconv.ParseFloat(v, 64)
 	if err != nil || n != n || n > 1e9 {
-		o.t.mistake(names[0] + " is not a number that makes sense")
+		o.t.mistake(name + " is not a number that makes sense")
 		return 0, true
 	}
 	return time.Duration(max(n, 0) * float64(unit)), true

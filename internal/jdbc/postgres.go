@@ -21,9 +21,9 @@ import (
 // (PGTZ) or can only make the driver refuse a connection (PGREQUIREAUTH, a
 // PGSERVICE that is nowhere).
 func postgres(d Database, t *translation) string {
-	o := newOptions(d, t, false)
+	o := newOptions(d, t, &pgjdbc)
 	host, port, database := postgresAddress(d.URL, o)
-	user, password := t.login(d, o, []string{"user"}, []string{"password"})
+	user, password := t.login(d, o)
 	if database == "" {
 		database = user
 	}
@@ -43,22 +43,14 @@ func postgres(d Database, t *translation) string {
 	if name, ok := o.take("ApplicationName"); ok {
 		dsn.add("application_name", name)
 	}
-	if readOnly, _ := o.boolean("readOnly"); readOnly {
+	if readOnly, _ := o.boolean("readOnly", []string{"true", ""}, []string{"false"}); readOnly {
 		dsn.add("default_transaction_read_only", "on")
 	}
-	postgresAuth(o, &dsn)
-
-	o.fulfilled(nil, "tcpKeepAlive", "tcpNoDelay", "assumeMinServerVersion", "readOnlyMode")
-	o.fulfilled([]string{"3"}, "protocolVersion")
-	o.fulfilled([]string{"0"}, "socketTimeout")
-	o.fulfilled([]string{"false"}, "loadBalanceHosts", "logUnclosedConnections", "allowEncodingChanges")
-	o.fulfilled([]string{"true"}, "binaryTransfer")
-	o.refuse("Go opens the connection itself", "socketFactory", "socketFactoryArg")
-	o.refuse("a Java file of services names the server", "service")
-	for _, p := range o.list {
-		if mattersToPostgres(p.name) {
-			t.mistake(o.show(p.name) + " is not written as pgjdbc wants it, which therefore ignores it: mind the letter case")
-		}
+	if v, ok := o.take("channelBinding"); ok {
+		dsn.add("channel_binding", v)
+	}
+	if v, ok := o.take("requireAuth"); ok {
+		dsn.add("require_auth", v)
 	}
 	o.rest()
 	return dsn.String()
@@ -89,20 +81,21 @@ func postgresAddress(jdbcURL string, o *options) (hosts, ports, database string)
 			hostList, portList = append(hostList, host), append(portList, port)
 		}
 	}
-	// The parameters win over what stands before them.
-	if v, ok := o.take("PGHOST"); ok {
+	// The parameters win over what stands before them, but not the properties
+	// beside the URL.
+	if v, ok := o.takeFromURL("PGHOST"); ok {
 		hostList = nil
 		for host := range strings.SplitSeq(v, ",") {
 			hostList = append(hostList, o.t.host(host))
 		}
 	}
-	if v, ok := o.take("PGPORT"); ok {
+	if v, ok := o.takeFromURL("PGPORT"); ok {
 		portList = nil
 		for port := range strings.SplitSeq(v, ",") {
 			portList = append(portList, o.t.port(port))
 		}
 	}
-	if v, ok := o.take("PGDBNAME"); ok {
+	if v, ok := o.takeFromURL("PGDBNAME"); ok {
 		database = v
 	}
 	if hostList == nil {
@@ -114,11 +107,14 @@ func postgresAddress(jdbcURL string, o *options) (hosts, ports, database string)
 	if len(hostList) != len(portList) {
 		o.t.mistake("there are not as many ports as hosts")
 	}
-	// Whether pgjdbc obeys these depends on its version.
+	// Whether pgjdbc obeys these depends on its version, and on where they stand.
 	hosts, ports = strings.Join(hostList, ","), strings.Join(portList, ",")
-	for _, p := range []option{{"host", hosts}, {"port", ports}, {"dbname", database}} {
+	for _, p := range []option{
+		{name: "host", value: hosts}, {name: "port", value: ports}, {name: "dbname", value: database},
+		{name: "PGHOST", value: hosts}, {name: "PGPORT", value: ports}, {name: "PGDBNAME", value: database},
+	} {
 		if v, ok := o.take(p.name); ok && v != p.value {
-			o.t.mistake("the parameter " + p.name + " says something else than the URL before it: remove one")
+			o.t.mistake(p.name + " says something else than the URL: remove one")
 		}
 	}
 	return hosts, ports, database
@@ -155,7 +151,7 @@ func sessionAttrs(o *options, several bool) string {
 		}
 		// A standby where the primary is wanted would be the wrong server; no
 		// server while the primary is down is not.
-		o.t.drop("targetServerType=preferPrimary (connects to the primary only)")
+		o.t.ignore("targetServerType=preferPrimary (connects to the primary only)")
 		return "primary"
 	}
 	o.t.mistake("targetServerType has a value that pgjdbc does not know")
@@ -174,39 +170,6 @@ func connectTimeout(o *options) string {
 		limit = login
 	}
 	return strconv.FormatInt(int64(math.Ceil(limit.Seconds())), 10)
-}
-
-// postgresAuth deals with the ways to log in.
-func postgresAuth(o *options, dsn *postgresURL) {
-	if v, ok := o.take("channelBinding"); ok {
-		dsn.add("channel_binding", v)
-	}
-	if v, ok := o.take("requireAuth"); ok {
-		dsn.add("require_auth", v)
-	}
-	o.fulfilled([]string{"allow", "disable"}, "gssEncMode")
-	o.fulfilled([]string{"false"}, "useSpnego", "jaasLogin", "gssUseDefaultCreds")
-	o.refuse("the Go driver does not encrypt with GSS", "gssEncMode")
-	o.refuse("the Go driver does not log in with Kerberos or SSPI by itself",
-		"kerberosServerName", "jaasApplicationName", "jaasLogin", "gsslib", "useSpnego", "gssUseDefaultCreds",
-		"sspiServiceClass", "gssResponseTimeout")
-	o.refuse("a Java class says the password", "authenticationPluginClassName")
-}
-
-// mattersToPostgres reports whether a name is one that says where, as whom or
-// how securely, but for its letter case. pgjdbc ignores what it does not know,
-// while whoever wrote it counts on it.
-func mattersToPostgres(name string) bool {
-	for _, n := range []string{
-		"user", "password", "PGHOST", "PGPORT", "PGDBNAME", "ssl", "sslmode", "sslfactory", "sslfactoryarg", "sslrootcert", "sslcert",
-		"sslkey", "sslpassword", "sslhostnameverifier", "sslNegotiation", "targetServerType", "currentSchema", "options", "readOnly",
-		"channelBinding", "requireAuth", "gssEncMode", "socketFactory", "service",
-	} {
-		if strings.EqualFold(n, name) && n != name {
-			return true
-		}
-	}
-	return false
 }
 
 // postgresURL is a data source of the form postgres://user:password@host:port/database?name=value.

@@ -16,36 +16,45 @@ const maxURL = 64 << 10
 // to the JDBC driver beside the URL: a line for each, name=value.
 type Database struct{ Driver, URL, Username, Password, Schema, Properties string }
 
+// A DataSource is what database/sql opens.
+type DataSource struct {
+	Driver  string   // the name of the Go driver
+	Name    string   // the data source name; it holds the password
+	Ignored []string // options without an equal, and remarks about safer ones
+}
+
 // Source returns the name of the Go driver and the data source for it: "pgx"
 // (github.com/jackc/pgx/v5/stdlib, understood by github.com/lib/pq from 1.12 on),
 // "mysql" (github.com/go-sql-driver/mysql, MySQL and MariaDB) or "sqlserver"
-// (github.com/microsoft/go-mssqldb). The data source holds the password.
+// (github.com/microsoft/go-mssqldb).
 //
 // It leads to the same database, as the same user and at least as securely as
 // the JDBC URL, or there is none: an option that says where, as whom or how
-// securely to connect and has no equal in Go is [fault.Unsupported] and source
-// is empty. Other options without an equal leave source complete, and the error,
-// fault.Unsupported too, names them. A URL that contradicts the rest of the
+// securely to connect and has no equal in Go is [fault.Unsupported]. Other
+// options without an equal are ignored. A URL that contradicts the rest of the
 // file, or that Java's driver would not accept either, is [fault.Syntax]. No
-// error quotes a value.
-func Source(d Database) (driver, source string, err error) {
+// error and no ignored option quotes a value.
+func Source(d Database) (DataSource, error) {
 	scheme, err := check(d)
 	if err != nil {
-		return "", "", err
+		return DataSource{}, err
 	}
 	switch scheme {
 	case "postgresql":
-		return result("pgx", d, postgres)
+		return translate("pgx", d, postgres)
 	case "mysql":
-		return result("mysql", d, mysql)
+		if d.Driver == "com.mysql.jdbc.Driver" {
+			return translate("mysql", d, mysql5)
+		}
+		return translate("mysql", d, mysql)
 	case "mariadb":
-		return result("mysql", d, mariadb)
+		return translate("mysql", d, mariadb)
 	case "sqlserver":
-		return result("sqlserver", d, sqlServer)
+		return translate("sqlserver", d, sqlServer)
 	case "jtds":
-		return result("sqlserver", d, jtds)
+		return translate("sqlserver", d, jtds)
 	}
-	return "", "", fault.New(fault.Unsupported, "the database's URL begins with jdbc:%s: %s", scheme, noDriver(scheme))
+	return DataSource{}, fault.New(fault.Unsupported, "the database's URL begins with jdbc:%s: %s", scheme, noDriver(scheme))
 }
 
 // noDriver says why there is no data source for what else products run on, and
@@ -154,12 +163,12 @@ func known(scheme string) bool {
 	return noDriver(scheme) != "" || slices.Contains([]string{"postgresql", "mysql", "mariadb", "sqlserver", "jtds"}, scheme)
 }
 
-// result runs a translation.
-func result(driver string, d Database, translate func(d Database, t *translation) string) (string, string, error) {
+// translate writes the data source, unless something stands in its way.
+func translate(driver string, d Database, write func(Database, *translation) string) (DataSource, error) {
 	var t translation
-	source := translate(d, &t)
+	name := write(d, &t)
 	if t.refused() {
-		return "", "", t.refusal()
+		return DataSource{}, t.refusal()
 	}
-	return driver, source, t.remarks()
+	return DataSource{Driver: driver, Name: name, Ignored: t.ignored}, nil
 }

@@ -12,7 +12,7 @@ import (
 
 // sqlServer reads a URL as Microsoft's driver 12 does (com.microsoft.sqlserver.jdbc.Util.parseUrl).
 func sqlServer(d Database, t *translation) string {
-	o := newOptions(d, t, true)
+	o := newOptions(d, t, &microsoft)
 	server, properties, _ := strings.Cut(d.URL, ";")
 	braces(properties, o)
 	s := newSQLServerURL(d, o)
@@ -20,28 +20,30 @@ func sqlServer(d Database, t *translation) string {
 	if !ok {
 		t.mistake("there is no // before the host")
 	}
-	s.address(authority)
-	s.login(t.login(d, o, []string{"user", "userName"}, []string{"password"}))
+	host, port, hasPort := cutPort(authority)
+	host, instance, _ := strings.Cut(host, `\`)
+	s.address(trim(host), trim(instance), trim(port), hasPort, "instanceName")
+	s.login(t.login(d, o))
 	s.encryption()
 	s.direction()
 	s.limits(time.Millisecond)
 	s.text("app name", "applicationName")
 	s.text("workstation id", "workstationID")
 	s.packetSize()
-	sqlServerAuth(o)
-	o.refuse("Go opens the connection itself", "socketFactoryClass", "socketFactoryConstructorArg")
-	o.fulfilled([]string{"false"}, "columnEncryptionSetting", "useBulkCopyForBatchInsert")
-	o.fulfilled([]string{"disabled"}, "columnEncryptionSetting")
 	o.rest()
 	return s.String()
 }
 
 // jtds reads a URL as jTDS 1.3 does: jdbc:jtds:sqlserver://host:port/database;name=value.
 func jtds(d Database, t *translation) string {
-	o := newOptions(d, t, true)
+	o := newOptions(d, t, &jTDS)
 	server, properties, _ := strings.Cut(d.URL, ";")
 	for p := range strings.SplitSeq(properties, ";") {
 		name, value, _ := strings.Cut(p, "=")
+		if strings.ContainsAny(p, "/:") {
+			t.quoted = t.quoted || secretName(name)
+			t.mistake(o.show(name) + " holds a / or a :, behind which jTDS reads nothing")
+		}
 		o.add(name, value)
 	}
 	s := newSQLServerURL(d, o)
@@ -49,15 +51,24 @@ func jtds(d Database, t *translation) string {
 	if !ok {
 		t.mistake("it does not begin with jdbc:jtds:sqlserver://")
 	}
-	authority, database, _ := strings.Cut(authority, "/")
+	authority, database, slash := strings.Cut(authority, "/")
+	if strings.ContainsAny(database, "/:") {
+		t.mistake("the name of the database holds a / or a :, behind which jTDS reads nothing")
+	}
 	if database != "" {
 		o.add("databaseName", database)
+	} else if _, ok := o.lookup("databaseName"); ok && slash && !o.inURL("databaseName") {
+		t.mistake("the name of the database is empty in the URL, which is what jTDS believes: remove the / or write it there")
 	}
-	s.address(authority)
+	host, port, hasPort := strings.Cut(authority, ":") // it does not know brackets
+	if host == "" && o.inURL("serverName") {
+		t.mistake("there is no host before the options, where jTDS looks for it")
+	}
+	s.address(host, "", port, hasPort, "instance")
 	if s.instance != "" {
 		s.port = "" // jTDS asks the server's browser for the port, whatever the URL says
 	}
-	s.login(t.login(d, o, []string{"user"}, []string{"password"}))
+	s.login(t.login(d, o))
 	// Unlike Microsoft's driver it takes no encryption for granted.
 	ssl, _ := o.take("ssl")
 	switch strings.ToLower(ssl) {
@@ -65,7 +76,7 @@ func jtds(d Database, t *translation) string {
 		s.encrypt("false", true)
 	case "request":
 		s.encrypt("true", true)
-		t.drop("ssl=request (the Go driver needs a server that encrypts)")
+		t.ignore("ssl=request (the Go driver needs a server that encrypts)")
 	case "require":
 		s.encrypt("true", true)
 	case "authenticate":
@@ -77,10 +88,6 @@ func jtds(d Database, t *translation) string {
 	s.text("app name", "appName")
 	s.text("workstation id", "wsid")
 	s.packetSize()
-	o.fulfilled([]string{"false"}, "useNTLMv2", "useKerberos", "namedPipe")
-	o.refuse("the Go driver does not log in to a Windows domain as jTDS does", "domain", "useNTLMv2", "useKerberos")
-	o.refuse("the Go driver speaks TCP", "namedPipe")
-	o.fulfilled(nil, "socketKeepAlive", "tcpNoDelay", "TDS")
 	o.rest()
 	return s.String()
 }
@@ -90,19 +97,19 @@ func braces(s string, o *options) {
 	for s != "" {
 		name, rest, ok := strings.Cut(s, "=")
 		if before, after, semicolon := strings.Cut(s, ";"); semicolon && (!ok || len(before) < len(name)) {
-			if strings.TrimSpace(before) != "" {
+			if trim(before) != "" {
 				o.t.mistake("a property has no value")
 			}
 			s = after
 			continue
 		}
-		if name = strings.TrimSpace(name); !ok || name == "" {
-			if strings.TrimSpace(s) != "" {
+		if name = trim(name); !ok || name == "" {
+			if trim(s) != "" {
 				o.t.mistake("a property has no name or no value")
 			}
 			return
 		}
-		quoted, open := strings.CutPrefix(strings.TrimLeft(rest, " "), "{")
+		quoted, open := strings.CutPrefix(strings.TrimLeftFunc(rest, blank), "{")
 		var value string
 		if open {
 			if value, s, ok = closing(quoted); !ok {
@@ -112,7 +119,7 @@ func braces(s string, o *options) {
 			}
 		} else {
 			value, s, _ = strings.Cut(rest, ";")
-			if value = strings.TrimSpace(value); strings.Contains(value, "{") {
+			if value = trim(value); strings.Contains(value, "{") {
 				o.t.mistake(o.show(name) + " holds a brace: a value with braces stands in braces")
 			}
 		}
@@ -133,8 +140,8 @@ func closing(s string) (value, rest string, ok bool) {
 			b.WriteByte('}')
 			continue
 		}
-		blank, rest, _ := strings.Cut(behind, ";")
-		return b.String(), rest, strings.TrimSpace(blank) == ""
+		after, rest, _ := strings.Cut(behind, ";")
+		return b.String(), rest, strings.Trim(after, " ") == ""
 	}
 }
 
@@ -148,33 +155,42 @@ type sqlServerURL struct {
 
 func newSQLServerURL(d Database, o *options) *sqlServerURL {
 	if d.Schema != "" && !strings.EqualFold(d.Schema, "dbo") {
-		o.t.drop("the schema's name (in SQL Server a user has a schema, a connection has none: name it before its tables)")
+		o.t.ignore("the schema's name (in SQL Server a user has a schema, a connection has none: name it before its tables)")
 	}
 	return &sqlServerURL{o: o, query: url.Values{}}
 }
 
-// address settles host\instance:port and the properties that say the same.
-func (s *sqlServerURL) address(authority string) {
-	authority, port, hasPort := cutPort(authority)
-	host, instance, _ := strings.Cut(authority, `\`)
-	host = s.property("host", host, "serverName", "server")
-	if strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
-		host = "[" + host + "]" // a property needs no brackets
+// address settles host, instance and port, and the properties that say the same.
+func (s *sqlServerURL) address(host, instance, port string, hasPort bool, instanceName string) {
+	if host == "" {
+		if host = s.property("host", "", "serverName"); strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
+			host = "[" + host + "]" // a property needs no brackets
+		}
+	} else {
+		host = s.property("host", host, "serverName")
 	}
 	if s.host = s.o.t.host(host); s.host == "." {
 		s.host = "localhost"
 	}
-	s.instance = s.property("instance", instance, "instanceName", "instance")
+	s.instance = s.property("instance", instance, instanceName)
 	if strings.Trim(s.instance, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$#-") != "" {
 		s.o.t.mistake("the instance's name holds characters that no such name has")
 	}
-	if port = s.property("port", port, "portNumber", "port"); port != "" || hasPort {
+	if hasPort {
+		port = s.o.t.port(port)
+	}
+	if port = s.property("port", port, "portNumber"); port != "" {
 		port = s.o.t.port(port)
 	} else if s.instance == "" {
 		port = "1433"
 	}
 	s.port = port
-	s.database, _ = s.o.take("databaseName", "database")
+	s.database, _ = s.o.take("databaseName")
+}
+
+// boolean takes a property of Microsoft's driver, which accepts no other words.
+func (s *sqlServerURL) boolean(name string) (value, ok bool) {
+	return s.o.boolean(name, []string{"true"}, []string{"false"})
 }
 
 func cutPort(s string) (rest, port string, ok bool) {
@@ -185,13 +201,15 @@ func cutPort(s string) (rest, port string, ok bool) {
 	return s[:i], s[i+1:], true
 }
 
-func (s *sqlServerURL) property(what, before string, names ...string) string {
-	v, ok := s.o.take(names...)
+func (s *sqlServerURL) property(what, before, name string) string {
+	v, ok := s.o.take(name)
 	switch {
-	case !ok || v == "":
+	case !ok:
 		return before
+	case v == "" && before != "":
+		s.o.t.mistake("the property " + name + " is empty, and the URL before it is not: remove one")
 	case before != "" && !strings.EqualFold(before, v):
-		s.o.t.mistake("the property " + names[0] + " names another " + what + " than the URL before it: remove one")
+		s.o.t.mistake("the property " + name + " names another " + what + " than the URL before it: remove one")
 	}
 	return v
 }
@@ -212,7 +230,7 @@ func (s *sqlServerURL) encrypt(how string, trust bool) {
 // driver encrypt is true unless the URL says otherwise.
 func (s *sqlServerURL) encryption() {
 	how, ok := s.o.take("encrypt")
-	trust, hasTrust := s.o.boolean("trustServerCertificate")
+	trust, hasTrust := s.boolean("trustServerCertificate")
 	switch how = strings.ToLower(how); how {
 	case "true", "mandatory", "yes":
 		how = "true"
@@ -232,7 +250,7 @@ func (s *sqlServerURL) encryption() {
 	}
 	s.encrypt(how, trust)
 	if trust {
-		s.o.fulfilled(nil, "trustStore", "trustStorePassword", "trustStoreType", "hostNameInCertificate", "serverCertificate")
+		s.o.drop("trustStore", "trustStorePassword", "trustStoreType", "hostNameInCertificate", "serverCertificate")
 	}
 	s.text("hostNameInCertificate", "hostNameInCertificate")
 	if file, ok := s.o.take("serverCertificate"); ok && file != "" {
@@ -244,20 +262,14 @@ func (s *sqlServerURL) encryption() {
 		}
 		s.query.Set("servercertificate", file)
 	}
-	s.o.refuse("Go does not read a Java key store; the Go driver trusts the system's certificates",
-		"trustStore", "trustStorePassword", "trustStoreType")
-	s.o.refuse("a Java class decides whom to trust", "trustManagerClass", "trustManagerConstructorArg")
-	s.o.refuse("the Go driver does not log in with a certificate", "clientCertificate", "clientKey", "clientKeyPassword")
-	s.o.fulfilled([]string{"false", ""}, "fips")
-	s.o.refuse("in Go this is a setting of the program (GODEBUG=fips140)", "fips", "fipsProvider")
 	if v, ok := s.o.lookup("sslProtocol"); ok {
 		switch strings.ToLower(v) {
 		case "tlsv1.3":
 			s.query.Set("tlsmin", "1.3")
-			s.o.fulfilled(nil, "sslProtocol")
+			s.o.drop("sslProtocol")
 		case "tls", "tlsv1.2", "":
 			s.query.Set("tlsmin", "1.2")
-			s.o.fulfilled(nil, "sslProtocol")
+			s.o.drop("sslProtocol")
 		}
 	}
 }
@@ -276,7 +288,7 @@ func (s *sqlServerURL) direction() {
 			s.o.t.mistake("applicationIntent is neither ReadOnly nor ReadWrite")
 		}
 	}
-	multi, _ := s.o.boolean("multiSubnetFailover")
+	multi, _ := s.boolean("multiSubnetFailover")
 	s.query.Set("multiSubnetFailover", strconv.FormatBool(multi)) // true by default in Go
 	if partner, ok := s.o.take("failoverPartner"); ok && partner != "" {
 		if strings.ContainsFunc(partner, notInHost) || strings.Contains(partner, ":") {
@@ -329,16 +341,4 @@ func (s *sqlServerURL) String() string {
 		u.Path = "/" + s.instance
 	}
 	return u.String()
-}
-
-// sqlServerAuth deals with ways to log in other than with a password.
-func sqlServerAuth(o *options) {
-	o.fulfilled([]string{"SqlPassword", "NotSpecified", ""}, "authentication")
-	o.fulfilled([]string{"false", ""}, "integratedSecurity")
-	o.fulfilled([]string{"NativeAuthentication"}, "authenticationScheme")
-	o.fulfilled([]string{""}, "accessToken", "domain", "realm", "serverSpn")
-	o.refuse("the Go driver's data source logs in with user name and password",
-		"integratedSecurity", "authentication", "authenticationScheme", "accessToken", "accessTokenCallbackClass", "domain", "realm",
-		"serverSpn", "jaasConfigurationName", "useDefaultJaasConfig", "useDefaultGSSCredential", "gsscredential", "msiClientId",
-		"AADSecurePrincipalId", "AADSecurePrincipalSecret", "keyStoreAuthentication", "keyStorePrincipalId", "keyStoreSecret", "keyStoreLocation")
 }

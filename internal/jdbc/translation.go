@@ -1,6 +1,7 @@
 package jdbc
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/seed74218947/secretref/internal/fault"
@@ -11,7 +12,7 @@ import (
 type translation struct {
 	wrong   []string // what Java's driver would not understand, or what contradicts itself
 	cannot  []string // where, as whom or how securely: no data source
-	without []string // options that the data source lacks
+	ignored []string // options that the data source lacks
 	quoted  bool     // a password stands in the URL: the next "name" may be its end
 }
 
@@ -22,8 +23,12 @@ func (t *translation) mistake(why string) { t.wrong = append(t.wrong, why) }
 // might lead elsewhere.
 func (t *translation) refuse(why string) { t.cannot = append(t.cannot, why) }
 
-// drop records an option that the data source does without.
-func (t *translation) drop(why string) { t.without = append(t.without, why) }
+// ignore records an option that the data source does without.
+func (t *translation) ignore(what string) {
+	if !slices.Contains(t.ignored, what) {
+		t.ignored = append(t.ignored, what)
+	}
+}
 
 func (t *translation) refused() bool { return len(t.wrong) > 0 || len(t.cannot) > 0 }
 
@@ -34,17 +39,10 @@ func (t *translation) refusal() error {
 	return fault.New(fault.Unsupported, "no data source for Go leads to the same database in the same way: %s", strings.Join(t.cannot, "; "))
 }
 
-func (t *translation) remarks() error {
-	if len(t.without) == 0 {
-		return nil
-	}
-	return fault.New(fault.Unsupported, "the data source is complete but for options that have no equal in Go: %s", strings.Join(t.without, ", "))
-}
-
 // login settles user and password, which the file may say twice.
-func (t *translation) login(d Database, o *options, userNames, passwordNames []string) (user, password string) {
-	user = t.once("user name", d.Username, o, userNames)
-	password = t.once("password", d.Password, o, passwordNames)
+func (t *translation) login(d Database, o *options) (user, password string) {
+	user = t.once("user name", d.Username, o, "user")
+	password = t.once("password", d.Password, o, "password")
 	if user == "" {
 		t.mistake("there is no user name")
 	}
@@ -53,16 +51,16 @@ func (t *translation) login(d Database, o *options, userNames, passwordNames []s
 
 // once returns what the file and the URL agree on. JDBC drivers differ in whom
 // they believe, and a wrong password may lock the account.
-func (t *translation) once(what, fromFile string, o *options, names []string) string {
-	for _, name := range names {
-		if v, ok := o.take(name); ok && v != fromFile {
-			if fromFile != "" && v != "" {
-				t.mistake("there are two different values for the " + what + ", one in the URL: remove one")
-			}
-			if v != "" {
-				fromFile = v
-			}
-		}
+func (t *translation) once(what, fromFile string, o *options, name string) string {
+	v, ok := o.take(name)
+	switch {
+	case !ok || v == fromFile:
+	case fromFile == "":
+		return v
+	case v != "":
+		t.mistake("there are two different values for the " + what + ", one in the URL: remove one")
+	case o.class.emptyWins:
+		t.mistake("the " + what + " is empty in the URL, which is what " + o.class.name + " believes: remove it there")
 	}
 	return fromFile
 }

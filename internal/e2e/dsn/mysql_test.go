@@ -92,7 +92,7 @@ func TestMariaDBWithoutTLS(t *testing.T) {
 		"jdbc:mysql://" + address + "/" + d.Name + "?sessionVariables=default_storage_engine=InnoDB": true, // Jira's own
 		"jdbc:mysql://" + d.Addr + "/" + d.Name:                                                      true,
 		"jdbc:mysql://" + d.Addr + "/" + d.Name + "?useSSL=false":                                    true,
-		"jdbc:mysql://" + d.Addr + "/" + d.Name + "?useSSL=true":                                     false,
+		"jdbc:mysql://" + d.Addr + "/" + d.Name + "?useSSL=true&verifyServerCertificate=false":       false,
 		"jdbc:mysql://" + d.Addr + "/" + d.Name + "?sslMode=REQUIRED":                                false,
 		"jdbc:mysql://" + d.Addr + "/" + d.Name + "?sslMode=VERIFY_IDENTITY":                         false,
 		"jdbc:mariadb://" + d.Addr + "/" + d.Name:                                                    true,

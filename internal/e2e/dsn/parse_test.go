@@ -94,14 +94,14 @@ func TestSQLServersOptionsReachItsDriver(t *testing.T) {
 		encryption msdsn.Encryption
 		verified   bool
 	}{
-		"jdbc:sqlserver://db":                                           {msdsn.EncryptionRequired, true},
-		"jdbc:sqlserver://db;trustServerCertificate=true":               {msdsn.EncryptionRequired, false},
-		"jdbc:sqlserver://db;encrypt=false":                             {msdsn.EncryptionOff, false},
-		"jdbc:sqlserver://db;encrypt=false;trustServerCertificate=no":   {msdsn.EncryptionOff, true},
-		"jdbc:sqlserver://db;encrypt=strict;trustServerCertificate=yes": {msdsn.EncryptionStrict, true},
-		"jdbc:jtds:sqlserver://db":                                      {msdsn.EncryptionOff, false},
-		"jdbc:jtds:sqlserver://db;ssl=require":                          {msdsn.EncryptionRequired, false},
-		"jdbc:jtds:sqlserver://db/jira;ssl=authenticate":                {msdsn.EncryptionRequired, true},
+		"jdbc:sqlserver://db":                                            {msdsn.EncryptionRequired, true},
+		"jdbc:sqlserver://db;trustServerCertificate=true":                {msdsn.EncryptionRequired, false},
+		"jdbc:sqlserver://db;encrypt=false":                              {msdsn.EncryptionOff, false},
+		"jdbc:sqlserver://db;encrypt=false;trustServerCertificate=false": {msdsn.EncryptionOff, true},
+		"jdbc:sqlserver://db;encrypt=strict;trustServerCertificate=true": {msdsn.EncryptionStrict, true},
+		"jdbc:jtds:sqlserver://db":                                       {msdsn.EncryptionOff, false},
+		"jdbc:jtds:sqlserver://db;ssl=require":                           {msdsn.EncryptionRequired, false},
+		"jdbc:jtds:sqlserver://db/jira;ssl=authenticate":                 {msdsn.EncryptionRequired, true},
 	} {
 		_, dsn := source(t, jdbc.Database{URL: url, Username: "u", Password: "p"})
 		c, err := msdsn.Parse(dsn)
@@ -112,7 +112,7 @@ func TestSQLServersOptionsReachItsDriver(t *testing.T) {
 }
 
 func TestMySQLsOptionsReachItsDriver(t *testing.T) {
-	_, dsn := complete(t, jdbc.Database{URL: "jdbc:mysql://[::1]:3307/jira?sslMode=VERIFY_IDENTITY&connectTimeout=1500&socketTimeout=30000&serverTimezone=Europe/Berlin" +
+	_, dsn := source(t, jdbc.Database{URL: "jdbc:mysql://[::1]:3307/jira?sslMode=VERIFY_IDENTITY&connectTimeout=1500&socketTimeout=30000&serverTimezone=Europe/Berlin" +
 		"&useCompression=true&useAffectedRows=false&connectionCollation=utf8mb4_bin&cachePrepStmts=true&forceConnectionTimeZoneToSession=true", Username: "u"}, "cachePrepStmts")
 	c, err := mysql.ParseDSN(dsn)
 	require.NoError(t, err)
@@ -125,13 +125,13 @@ func TestMySQLsOptionsReachItsDriver(t *testing.T) {
 	require.Equal(t, "utf8mb4_bin", c.Collation)
 
 	for url, want := range map[string]string{
-		"jdbc:mysql://db/x":                  "preferred",
-		"jdbc:mysql://db/x?useSSL=false":     "false",
-		"jdbc:mysql://db/x?useSSL=true":      "skip-verify",
-		"jdbc:mariadb://db/x":                "false",
-		"jdbc:mariadb://db/x?useSsl=true":    "true",
-		"jdbc:mariadb://db/x?sslMode=trust":  "skip-verify",
-		"jdbc:mysql://db/x?sslMode=REQUIRED": "skip-verify",
+		"jdbc:mysql://db/x":                                           "preferred",
+		"jdbc:mysql://db/x?useSSL=false":                              "false",
+		"jdbc:mysql://db/x?useSSL=true&verifyServerCertificate=false": "skip-verify",
+		"jdbc:mariadb://db/x":                                         "false",
+		"jdbc:mariadb://db/x?useSsl=true":                             "true",
+		"jdbc:mariadb://db/x?sslMode=trust":                           "skip-verify",
+		"jdbc:mysql://db/x?sslMode=REQUIRED":                          "skip-verify",
 	} {
 		_, dsn := source(t, jdbc.Database{URL: url, Username: "u"})
 		c, err := mysql.ParseDSN(dsn)

@@ -131,7 +131,7 @@ func TestPostgreSQLSeesTheSettings(t *testing.T) {
 	url := "jdbc:postgresql://" + d.Addr + "/postgres?currentSchema=%22A,b%22,Pub%22lic&options=-c%20statement_timeout=90s%20-c%20work_mem=7MB" +
 		"&ApplicationName=it%27s&readOnly=true&tcpKeepAlive=true&reWriteBatchedInserts=true"
 	url = strings.Replace(url, "Pub%22lic", "Public", 1)
-	_, dsn := complete(t, jdbc.Database{URL: url, Username: d.User, Password: d.Password, Schema: "First One"}, "reWriteBatchedInserts")
+	_, dsn := source(t, jdbc.Database{URL: url, Username: d.User, Password: d.Password, Schema: "First One"}, "reWriteBatchedInserts")
 	got, err := login(t, "pgx", dsn, "SELECT current_setting('search_path'), current_setting('statement_timeout'), current_setting('work_mem'), current_setting('application_name'), current_setting('transaction_read_only')")
 	require.NoError(t, err)
 	require.Equal(t, []string{`"First One", "A,b", "public"`, "90s", "7MB", "it's", "on"}, got)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/jdbc"
 )
 
@@ -35,22 +34,13 @@ func values() (all []string) {
 		"user=x password=y", "postgres://u:p@h/d", strings.Repeat("long ", 200))
 }
 
-// source is [jdbc.Source] where nothing is to be said.
-func source(t testing.TB, d jdbc.Database) (driver, dsn string) {
+// source is [jdbc.Source] where no option but these is ignored.
+func source(t testing.TB, d jdbc.Database, ignored ...string) (driver, dsn string) {
 	t.Helper()
-	driver, dsn, err := jdbc.Source(d)
+	s, err := jdbc.Source(d)
 	require.NoError(t, err)
-	return driver, dsn
-}
-
-// complete is jdbc.Source where an option is to be named.
-func complete(t testing.TB, d jdbc.Database, option string) (driver, dsn string) {
-	t.Helper()
-	driver, dsn, err := jdbc.Source(d)
-	require.ErrorIs(t, err, fault.Unsupported)
-	require.ErrorContains(t, err, option)
-	require.NotEmpty(t, dsn)
-	return driver, dsn
+	require.Equal(t, ignored, s.Ignored)
+	return s.Driver, s.Name
 }
 
 // escape writes a value as java.net.URLDecoder reads it.
