@@ -124,7 +124,7 @@ func guarded(c aws.HTTPClient, policy *transport.Policy) aws.HTTPClient {
 		base = pooled(sdk.GetTransport()) // a copy, with the CA bundle of environment or profile
 	}
 	return &http.Client{
-		Transport: &transport.Guard{Base: base, Approve: policy.Allow, MaxBody: maxBody, Check: strictJSON},
+		Transport: &transport.Guard{Base: base, Approve: policy.Redirects(), MaxBody: maxBody, Check: strictJSON},
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		},
