@@ -655,7 +655,7 @@ func TestTheErrorOfPlaintextIsAnErrorOfItsOwn(t *testing.T) {
 
 func TestTheFakeAnswersLikeABackend(t *testing.T) {
 	fake := secretref.NewFake()
-	r := secretref.New(&secretref.Options{Fake: fake, TTL: -1, AllowEndpoint: func(*url.URL) error { return errors.New("never asked") }})
+	r := secretref.New(&secretref.Options{Fake: fake, TTL: -1})
 	defer r.Close()
 	resolve := func(value string) (string, error) {
 		s, err := r.Resolve(t.Context(), value)
