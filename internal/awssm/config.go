@@ -121,7 +121,7 @@ func guarded(c aws.HTTPClient, policy *transport.Policy) aws.HTTPClient {
 	}
 	base := http.RoundTripper(doer{c})
 	if sdk, ok := c.(*awshttp.BuildableClient); ok {
-		base = pooled(sdk.GetTransport()) // a copy, with the CA bundle of environment or profile
+		base = transport.NewPool(pooled(sdk.GetTransport())) // a copy, with the CA bundle of environment or profile
 	}
 	return &http.Client{
 		Transport: &transport.Guard{Base: base, Approve: policy.Redirects(), MaxBody: maxBody, Check: strictJSON},
