@@ -62,7 +62,7 @@ func (b *Backend) configuration(ctx context.Context, region string) (aws.Config,
 		return b.given.Copy(), nil
 	}
 	givers := awshttp.NewBuildableClient().WithTimeout(giverWait).WithTransportOptions(func(t *http.Transport) {
-		t.Proxy = transport.Proxy
+		t.Proxy, t.OnProxyConnectResponse = transport.Proxy, transport.ProxyAnswer
 	})
 	metadata := &metadataV2{}
 	loaded, err := config.LoadDefaultConfig(ctx,

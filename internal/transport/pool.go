@@ -47,6 +47,9 @@ var errNoAnswer = errors.New("no answer yet")
 
 // NewPool returns a Pool over base, which it changes and owns from now on.
 func NewPool(base *http.Transport) *Pool {
+	if base.OnProxyConnectResponse == nil {
+		base.OnProxyConnectResponse = ProxyAnswer
+	}
 	if base.HTTP2 == nil {
 		base.HTTP2 = &http.HTTP2Config{}
 	}
@@ -117,6 +120,8 @@ func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*h
 		err = errNoAnswer
 	case late && req.Context().Err() == nil:
 		err = errNoAnswer
+	case !use.begun():
+		err = c.explainProxy(req, err)
 	}
 	if ctx.Err() != nil && use.silent() {
 		p.retire(c)
@@ -138,6 +143,12 @@ func (u *usage) begin(info httptrace.GotConnInfo) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.start, u.reused = time.Now(), info.Reused
+}
+
+func (u *usage) begun() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.start.IsZero()
 }
 
 // silent reports whether the connection has kept the request waiting for long.
