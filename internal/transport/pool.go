@@ -34,6 +34,7 @@ const (
 type Pool struct {
 	mu      sync.Mutex
 	current *connections
+	files   *reloader // of the certificates; nil: they do not change
 }
 
 // connections are those of one http.Transport, to all hosts.
@@ -100,9 +101,7 @@ func firstAttempt(req *http.Request) time.Duration {
 // attempt sends a request once. Its error is errNoAnswer if the time to wait
 // ended before an answer began.
 func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*http.Response, error) {
-	p.mu.Lock()
-	c := p.current
-	p.mu.Unlock()
+	c := p.connections()
 	var use usage
 	ctx, cancel := context.WithCancelCause(req.Context())
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: use.begin})
@@ -129,6 +128,19 @@ func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*h
 	p.release(c)
 	cancel(nil)
 	return nil, err
+}
+
+// connections returns those that a new request uses.
+func (p *Pool) connections() *connections {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.files != nil {
+		if next := p.files.reload(p.current); next != nil {
+			p.current.CloseIdleConnections()
+			p.current = next
+		}
+	}
+	return p.current
 }
 
 // usage is the use of a connection by one request. Without one the request waited
