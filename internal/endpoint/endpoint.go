@@ -54,8 +54,8 @@ func Check(text string) error {
 	return err
 }
 
-// plain reports whether text is an endpoint as most are written: https, a host
-// name in lower case, a port, no path.
+// plain reports whether text is an endpoint as most are written: a host name in
+// lower case, a port, and a path without characters that need a closer look.
 func plain(text string) bool {
 	rest, ok := strings.CutPrefix(text, "https://")
 	if !ok {
@@ -64,8 +64,23 @@ func plain(text string) bool {
 	if !ok {
 		return false
 	}
-	name, port, found := strings.Cut(strings.TrimSuffix(rest, "/"), ":")
-	return isName(name) && (!found || isPort(port))
+	host, path := rest, ""
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		host, path = rest[:i], rest[i:]
+	}
+	name, port, hasPort := strings.Cut(host, ":")
+	return isName(name) && (!hasPort || isPort(port)) && isPlainPath(path) && checkPath(path) == nil
+}
+
+func isPlainPath(path string) bool {
+	for i := range len(path) {
+		switch c := path[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '/', c == '-', c == '.', c == '_', c == '~':
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // Host returns the host and the port of u in the one spelling in which hosts
@@ -199,8 +214,10 @@ func isASCII(s string) bool {
 // CheckPath refuses a path that a client or a server may rewrite into another
 // one: with a segment that is empty, "." or "..", or with a backslash. One
 // slash at its end is allowed. Its error is like that of [Parse].
-func CheckPath(u *url.URL) error {
-	path := strings.TrimSuffix(u.Path, "/")
+func CheckPath(u *url.URL) error { return checkPath(u.Path) }
+
+func checkPath(path string) error {
+	path = strings.TrimSuffix(path, "/")
 	if strings.Contains(path, `\`) {
 		return errors.New("holds a space or a backslash")
 	}
