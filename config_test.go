@@ -281,10 +281,10 @@ func TestResolveConfig_noURL(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, secretBehind, got.Database.Password.Reveal())
 	require.Contains(t, log.String(), "environment")
-	_, dsn, err := got.Database.DSN()
+	source, err := got.Database.DataSource()
 	require.ErrorIs(t, err, secretref.ErrNotFound)
 	require.ErrorContains(t, err, "JDBC_URL")
-	require.True(t, dsn.IsZero())
+	require.Zero(t, source)
 }
 
 func TestReadConfig_emptyPath(t *testing.T) {

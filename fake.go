@@ -1,6 +1,12 @@
 package secretref
 
 import (
+	"net/url"
+
+	"github.com/seed74218947/secretref/internal/awssm"
+	"github.com/seed74218947/secretref/internal/endpoint"
+	"github.com/seed74218947/secretref/internal/transport"
+
 	"context"
 	"sync"
 
@@ -67,9 +73,15 @@ func mustParse(reference string) coord.Reference {
 }
 
 // fakeBackend is a Fake at the place of a backend.
-type fakeBackend struct{ *Fake }
+type fakeBackend struct {
+	*Fake
+	policy *transport.Policy
+}
 
 func (f fakeBackend) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, error) {
+	if err := f.checkEndpoint(g); err != nil {
+		return pipeline.Payload{}, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
@@ -98,4 +110,25 @@ func (f fakeBackend) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, 
 		return "", false
 	}
 	return pipeline.Payload{Values: values, Later: later}, nil
+}
+
+// checkEndpoint calls AllowEndpoint with the endpoint that a real backend would
+// connect to, so that a test of a program finds what production would refuse.
+func (f fakeBackend) checkEndpoint(g coord.Group) error {
+	var at *url.URL
+	var err error
+	switch g.Kind {
+	case coord.AWS:
+		at, err = awssm.Endpoint(g.Region, g.Endpoint)
+	case coord.Vault:
+		if at, err = endpoint.Parse(g.Endpoint); err != nil {
+			err = fault.New(fault.Syntax, "the endpoint %s", err)
+		}
+	default:
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.policy.Ask(at)
 }

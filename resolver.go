@@ -250,14 +250,21 @@ type Options struct {
 	// time. Zero or less: 30 seconds.
 	Timeout time.Duration
 
-	// AllowEndpoint is asked, with scheme, host and path, before any connection
-	// to a backend; an error refuses it with ErrDenied. Whoever can edit a
-	// configuration file names the endpoint that the Vault token is sent to. It
-	// also approves the target of a redirect to another host. The services that
-	// give out AWS credentials (STS, SSO, metadata) are not asked about: only the
-	// environment and the profile can move them. Nil: every
-	// endpoint is allowed, and no redirect to another host. It is called from
-	// several goroutines.
+	// AllowEndpoint is called with scheme, host and path before any connection to
+	// a backend is made. An error refuses the endpoint with ErrDenied, and its text
+	// becomes part of the message. Anyone who can edit a configuration file names
+	// the endpoint that the Vault token is sent to.
+	//
+	// The host is the one that is dialled, in its only spelling: ASCII, lower case,
+	// an IP address in its usual form. Endpoints with other hosts (not ASCII, an
+	// IPv4 address in octal) are ErrSyntax. AllowEndpoint is also called with the
+	// target of every redirect, with its whole path, within a host, too; a redirect
+	// that it refuses is ErrUnavailable. The services that give out AWS credentials
+	// (STS, SSO, metadata) are not asked about: only the environment and the
+	// profile can move them.
+	//
+	// If nil, every endpoint is allowed, and no redirect to another host. It is
+	// called from several goroutines.
 	AllowEndpoint func(*url.URL) error
 
 	// Strict makes plaintext values errors (ErrNotReference), and secrets that a
@@ -280,7 +287,8 @@ type Options struct {
 	OnFetch func(FetchEvent)
 
 	// Fake answers instead of AWS, Vault and keyring: no network, no environment.
-	// Nil: the real ones do.
+	// AllowEndpoint is called all the same; for an AWS reference without
+	// endpointOverride with AWS' endpoint in the region. Nil: the real ones do.
 	Fake *Fake
 }
 
@@ -451,7 +459,7 @@ func (r *Resolver) connect(backends map[coord.Kind]pipeline.Backend, closers []i
 func (r *Resolver) backends() (backends map[coord.Kind]pipeline.Backend, closers []interface{ Close() }) {
 	opts := &r.open().opts
 	if opts.Fake != nil {
-		fake := fakeBackend{opts.Fake}
+		fake := fakeBackend{opts.Fake, &transport.Policy{Allow: opts.AllowEndpoint}}
 		return map[coord.Kind]pipeline.Backend{coord.AWS: fake, coord.Vault: fake, coord.Keyring: fake, coord.Custom: custom(r.open().providers), coord.Sealed: r.open().sealed}, nil
 	}
 	policy := &transport.Policy{Allow: opts.AllowEndpoint, Log: r.open().log}

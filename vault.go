@@ -69,7 +69,8 @@ func (a VaultAuth) String() string {
 // Of Vault's own variables those about TLS (VAULT_CACERT, VAULT_CACERT_BYTES,
 // VAULT_CAPATH, VAULT_CLIENT_CERT, VAULT_CLIENT_KEY, VAULT_TLS_SERVER_NAME,
 // VAULT_SKIP_VERIFY), VAULT_NAMESPACE and VAULT_HEADERS are honoured. They are
-// read once, when an endpoint is first asked. VAULT_ADDR, VAULT_AGENT_ADDR,
+// read once, when an endpoint is first asked; the files that they name are read
+// again when they change, and new connections use them. VAULT_ADDR, VAULT_AGENT_ADDR,
 // VAULT_PROXY_ADDR, VAULT_TOKEN and the rest have no effect. HTTPS_PROXY and
 // NO_PROXY count for https; plain http never goes through a proxy.
 type VaultOptions struct {

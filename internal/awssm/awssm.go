@@ -134,7 +134,7 @@ func (b *Backend) client(ctx context.Context, at place) (*client, error) {
 		}
 	})
 	if err != nil {
-		return nil, fault.New(fault.Syntax, "region %q has no Secrets Manager endpoint", at.region)
+		return nil, err
 	}
 	b.session.clients[at] = c
 	return c, nil
@@ -172,17 +172,6 @@ func (b *Backend) forget(refused *session) {
 // settled is the endpoint of a client, found once: the one that the policy is
 // asked about is the one that every call goes to.
 type settled struct{ smithyendpoints.Endpoint }
-
-// settle finds the endpoint; the environment and the profile may have moved it.
-func settle(ctx context.Context, o *secretsmanager.Options) (settled, error) {
-	found, err := o.EndpointResolverV2.ResolveEndpoint(ctx, secretsmanager.EndpointParameters{
-		Region:       &o.Region,
-		UseDualStack: aws.Bool(o.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),
-		UseFIPS:      aws.Bool(o.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled),
-		Endpoint:     o.BaseEndpoint,
-	})
-	return settled{found}, err
-}
 
 func (s settled) ResolveEndpoint(context.Context, secretsmanager.EndpointParameters) (smithyendpoints.Endpoint, error) {
 	return s.Endpoint, nil

@@ -1,7 +1,10 @@
 package awssm
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -53,7 +56,11 @@ func (b *Backend) load(ctx context.Context, region string) (*session, error) {
 	}
 	s := &session{config: loaded, chain: newChain(loaded, b.given != nil), clients: map[place]*client{}}
 	s.config.Credentials = s.chain
-	s.config.HTTPClient = guarded(loaded.HTTPClient, b.policy)
+	bundle := ""
+	if b.given == nil {
+		bundle = caBundle(loaded.ConfigSources)
+	}
+	s.config.HTTPClient = guarded(loaded.HTTPClient, b.policy, bundle)
 	return s, nil
 }
 
@@ -62,7 +69,7 @@ func (b *Backend) configuration(ctx context.Context, region string) (aws.Config,
 		return b.given.Copy(), nil
 	}
 	givers := awshttp.NewBuildableClient().WithTimeout(giverWait).WithTransportOptions(func(t *http.Transport) {
-		t.Proxy = transport.Proxy
+		t.Proxy, t.OnProxyConnectResponse = transport.Proxy, transport.ProxyAnswer
 	})
 	metadata := &metadataV2{}
 	loaded, err := config.LoadDefaultConfig(ctx,
@@ -115,19 +122,53 @@ func (w witness) Do(req *http.Request) (*http.Response, error) {
 
 // guarded puts the transport policy around an HTTP client. One of the caller's
 // own making sends the requests as it likes; its answers are held to the same.
-func guarded(c aws.HTTPClient, policy *transport.Policy) aws.HTTPClient {
+// bundle is the file of the CAs, which is read again when it changes, or empty.
+func guarded(c aws.HTTPClient, policy *transport.Policy, bundle string) aws.HTTPClient {
 	if c == nil {
 		c = awshttp.NewBuildableClient()
 	}
 	base := http.RoundTripper(doer{c})
 	if sdk, ok := c.(*awshttp.BuildableClient); ok {
-		base = pooled(sdk.GetTransport()) // a copy, with the CA bundle of environment or profile
+		pool := transport.NewPool(pooled(sdk.GetTransport())) // a copy, with the CA bundle of environment or profile
+		pool.Watch(reloadBundle(bundle, policy.Log), bundle)
+		base = pool
 	}
 	return &http.Client{
-		Transport: &transport.Guard{Base: base, Approve: policy.Allow, MaxBody: maxBody, Check: strictJSON},
+		Transport: &transport.Guard{Base: base, Approve: policy.Redirects(), MaxBody: maxBody, Check: strictJSON},
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		},
+	}
+}
+
+// caBundle returns the path of the CA bundle that the environment or the profile
+// names.
+func caBundle(sources []any) (path string) {
+	for _, source := range sources {
+		switch source := source.(type) {
+		case config.EnvConfig:
+			path = cmp.Or(path, source.CustomCABundle)
+		case config.SharedConfig:
+			path = cmp.Or(path, source.CustomCABundle)
+		}
+	}
+	return path
+}
+
+// reloadBundle returns a function that makes the CAs in a file those of a TLS
+// configuration, as the SDK does when it loads its own.
+func reloadBundle(path string, log *slog.Logger) func(*tls.Config) error {
+	return func(c *tls.Config) error {
+		pool, text, err := x509.NewCertPool(), []byte(nil), error(nil)
+		if text, err = os.ReadFile(path); err == nil && !pool.AppendCertsFromPEM(text) {
+			err = errors.New("no certificates")
+		}
+		if err != nil {
+			log.Warn("the CA bundle of AWS has changed and cannot be read: the old one stays in use", "file", fault.Path(path))
+			return err
+		}
+		c.RootCAs = pool
+		return nil
 	}
 }
 

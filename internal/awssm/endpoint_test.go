@@ -166,7 +166,7 @@ func TestARedirectToAnotherHostIsNotFollowed(t *testing.T) {
 			http.Redirect(w, r, other.URL(), status)
 			return true
 		})
-		kind := fault.Denied
+		kind := fault.Unavailable
 		if status == 303 {
 			kind = fault.Unsupported // a GET of something else is no answer to the call
 		}
@@ -234,4 +234,41 @@ func TestARegionThatIsNoneIsASyntaxError(t *testing.T) {
 	got := open(t, nil, nil, time.Second).get(coord.Reference{Kind: coord.AWS, Region: "eu west", SecretID: "db"})[0]
 	require.ErrorIs(t, got.Err, fault.Syntax)
 	require.Contains(t, got.Err.Error(), `"eu west"`)
+}
+
+// An endpoint that no reference names is held to the same spelling.
+func TestEndpointOfTheEnvironmentIsChecked(t *testing.T) {
+	for endpoint, words := range map[string]string{
+		"http://\u2460\u2461\u2466.0.0.1:1": "127.0.0.1",
+		"http://local\u00adhost:1":          "localhost",
+		"http://0x7f.1:1":                   "four decimal numbers",
+		"http://user:" + canary + "@h:1":    "user info",
+		"http://h:1?a=b":                    "query",
+		"ftp://h":                           "http://",
+		"http://h:0":                        "port",
+		"://":                               "is not a URL",
+	} {
+		for _, name := range []string{"AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL", "profile"} {
+			t.Run(endpoint+" "+name, func(t *testing.T) {
+				fake(t)
+				bare(t)
+				keyed(t)
+				if name == "profile" {
+					file(t, "AWS_CONFIG_FILE", "[default]\nendpoint_url = "+endpoint+"\n")
+				} else {
+					t.Setenv(name, endpoint)
+				}
+				open(t, nil, func(*url.URL) error { t.Error("it was asked about"); return nil }, time.Minute).fails(fault.Syntax, words)
+			})
+		}
+	}
+}
+
+func TestEndpointIsDialledAsItWasAskedAbout(t *testing.T) {
+	s := fake(t)
+	keyed(t)
+	t.Setenv("AWS_ENDPOINT_URL", strings.Replace(s.URL(), "http://127.0.0.1", "HTTP://[0::ffff:127.0.0.1]", 1))
+	g := &gate{}
+	open(t, nil, g.check, time.Minute).good()
+	require.Equal(t, []string{s.URL()}, trimmed(g.asked))
 }

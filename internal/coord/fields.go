@@ -1,11 +1,11 @@
 package coord
 
 import (
-	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/seed74218947/secretref/internal/endpoint"
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/jsonscan"
 )
@@ -210,64 +210,8 @@ func checkURL(name, value string) error {
 	if err := checkText(name, value); err != nil {
 		return err
 	}
-	if rest, ok := plainURL(value); ok {
-		return checkURLPath(name, strings.TrimSuffix(rest, "/"))
-	}
-	u, err := url.Parse(value)
-	switch {
-	case err != nil:
-		// url.Error quotes the text, which may carry a password.
-		return fault.New(fault.Syntax, "field %q is not a URL", name)
-	case !strings.EqualFold(u.Scheme, "http") && !strings.EqualFold(u.Scheme, "https"):
-		return fault.New(fault.Syntax, "field %q is not an http:// or https:// URL", name)
-	case u.Hostname() == "":
-		return fault.New(fault.Syntax, "field %q names no host", name)
-	case u.User != nil:
-		return fault.New(fault.Syntax, "field %q carries user info: credentials do not belong there", name)
-	case u.RawQuery != "" || u.ForceQuery || strings.Contains(value, "#"):
-		return fault.New(fault.Syntax, "field %q carries a query or a fragment", name)
-	case strings.ContainsAny(value, " \\"):
-		return fault.New(fault.Syntax, "field %q holds a space or a backslash", name)
-	}
-	return checkURLPath(name, strings.TrimSuffix(u.Path, "/"))
-}
-
-// plainURL returns the path of a URL as most are written: scheme, host and
-// port, and no character in any of them that needs a closer look.
-func plainURL(value string) (path string, ok bool) {
-	rest, ok := strings.CutPrefix(value, "https://")
-	if !ok {
-		if rest, ok = strings.CutPrefix(value, "http://"); !ok {
-			return "", false
-		}
-	}
-	host := rest
-	if i := strings.IndexByte(rest, '/'); i >= 0 {
-		host, path = rest[:i], rest[i:]
-	}
-	host, port, _ := strings.Cut(host, ":")
-	return path, host != "" && consists(host, "-.") && strings.Trim(port, "0123456789") == "" && consists(path, "/-._~")
-}
-
-// consists reports whether s is made of ASCII letters, digits and others.
-func consists(s, others string) bool {
-	for i := range len(s) {
-		if c := s[i]; !asciiLetter(c) && (c < '0' || c > '9') && strings.IndexByte(others, c) < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// checkURLPath refuses a base path that a client would silently rewrite.
-func checkURLPath(name, path string) error {
-	if path == "" {
-		return nil
-	}
-	for segment := range strings.SplitSeq(path[1:], "/") {
-		if segment == "" || segment == "." || segment == ".." {
-			return fault.New(fault.Syntax, "field %q has an empty, \".\" or \"..\" segment in its path", name)
-		}
+	if err := endpoint.Check(value); err != nil {
+		return fault.New(fault.Syntax, "field %q %s", name, err)
 	}
 	return nil
 }

@@ -18,15 +18,19 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// Explain turns the error of a request that got no usable answer from host
-// into one that says why. It never prints what the error says, which may hold
-// a proxy's password or a piece of the answer.
+// Explain turns the error of a request that got no usable answer from host into
+// one that says why. Its text is free of what the error says, which may hold a
+// proxy's password or a piece of the answer.
 func Explain(err error, host string) *fault.Error {
 	if own, ok := errors.AsType[*fault.Error](err); ok {
 		return own
 	}
 	unavailable := func(format string, args ...any) *fault.Error {
 		return fault.New(fault.Unavailable, format, args...).Because(err)
+	}
+	op, _ := errors.AsType[*net.OpError](err)
+	if op != nil && op.Op == "proxyconnect" { // whatever failed there is about the proxy
+		return unavailable("the proxy to %s cannot be reached: "+checkProxy, host)
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if dns.IsTimeout {
@@ -39,32 +43,27 @@ func Explain(err error, host string) *fault.Error {
 			"(VAULT_CACERT for Vault, AWS_CA_BUNDLE for AWS)", host).Final()
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return unavailable("%s does not speak TLS: is it an http endpoint?", host).Final()
+		return unavailable("%s does not speak TLS; if it speaks plain HTTP, the endpoint begins with http://", host).Final()
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		switch op.Op {
-		case "remote error", "local error": // of crypto/tls, about an alert
-			f := unavailable("the TLS handshake with %s failed (%s)", host, op.Err)
-			f.Permanent = lasting(op.Err.Error())
-			return f
-		case "proxyconnect":
-			return unavailable("the proxy to %s cannot be reached: check HTTPS_PROXY and NO_PROXY", host)
-		}
+	if op != nil && (op.Op == "remote error" || op.Op == "local error") { // of crypto/tls, about an alert
+		f := unavailable("the TLS handshake with %s failed (%s)", host, op.Err)
+		f.Permanent = lasting(op.Err.Error())
+		return f
 	}
 	switch said := err.Error(); {
 	case strings.Contains(said, "malformed HTTP") && !cutOff(said):
-		return unavailable("%s does not answer in HTTP: is it an https endpoint?", host).Final()
+		return unavailable("%s does not speak HTTP; if it speaks TLS, the endpoint begins with https://", host).Final()
 	case strings.Contains(said, "headers exceeded"), strings.Contains(said, "header list larger"):
 		return unavailable("the headers of the answer of %s are too large", host).Final()
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
 		return unavailable("%s did not answer in time", host)
 	case errors.Is(err, context.Canceled):
-		return unavailable("the request to %s was given up", host)
+		return unavailable("the request to %s was canceled", host)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return unavailable("%s refuses connections", host)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return unavailable("%s cannot be reached", host)
-	case strings.Contains(said, "malformed HTTP"), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case strings.Contains(said, "malformed HTTP"), brokenOff(err):
 		return unavailable("%s broke the connection off", host)
 	case strings.Contains(said, "tls: "):
 		return unavailable("the TLS handshake with %s failed", host)
@@ -89,6 +88,10 @@ func lasting(alert string) bool {
 	return slices.ContainsFunc([]string{"certificate", "handshake failure", "protocol version", "unrecognized name"}, func(s string) bool {
 		return strings.Contains(alert, s)
 	})
+}
+
+func brokenOff(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func isTimeout(err error) bool {

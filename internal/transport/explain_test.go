@@ -85,12 +85,12 @@ func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
 		"hangs up half-way":     {"http", raw(t, says("HTTP/1.1 200 OK\r\nX: "+canary)), false, "broke the connection off", false},
 		"hangs up in HTTP":      {"http", raw(t, says("HTT")), false, "broke the connection off", false},
 		"hangs up in status":    {"http", raw(t, says("HTTP/1.1 2")), false, "broke the connection off", false},
-		"a status that is none": {"http", raw(t, says("HTTP/1.1 ok\r\n\r\n")), false, "is it an https endpoint?", true},
-		"no HTTP":               {"http", raw(t, says("\x15\x03\x01\x00\x02\x02"+canary+"\n")), false, "is it an https endpoint?", true},
+		"a status that is none": {"http", raw(t, says("HTTP/1.1 ok\r\n\r\n")), false, "does not speak HTTP", true},
+		"no HTTP":               {"http", raw(t, says("\x15\x03\x01\x00\x02\x02"+canary+"\n")), false, "does not speak HTTP", true},
 		"huge headers":          {"http", raw(t, says("HTTP/1.1 200 OK\r\nX: "+strings.Repeat(canary, 1<<20)+"\r\n\r\n")), false, "headers of the answer", true},
 		"silence":               {"http", silent, false, "did not answer in time", false},
 		"silence under TLS":     {"https", silent, false, "did not answer in time", false},
-		"https to http":         {"https", host(plain), false, "is it an http endpoint?", true},
+		"https to http":         {"https", host(plain), false, "does not speak TLS", true},
 		"TLS that is none":      {"https", raw(t, says(canary+"\n\n\n")), false, "does not speak TLS", true},
 		"untrusted":             {"https", host(tlsServer(t, nil)), false, "is not trusted", true},
 		"wrong name":            {"https", "localhost:" + portOf(host(tlsServer(t, nil))), true, "is not trusted", true},
@@ -141,7 +141,7 @@ func TestAProxyThatIsNotThereIsNamed(t *testing.T) {
 }
 
 func TestACallerWhoLeftIsNoTimeout(t *testing.T) {
-	require.ErrorContains(t, transport.Explain(context.Canceled, "h"), "was given up")
+	require.ErrorContains(t, transport.Explain(context.Canceled, "h"), "was canceled")
 	require.ErrorContains(t, transport.Explain(context.DeadlineExceeded, "h"), "in time")
 	require.ErrorContains(t, transport.Explain(io.ErrClosedPipe, "h"), "no answer from h")
 	own := fault.New(fault.Denied, "own")

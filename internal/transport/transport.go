@@ -5,25 +5,28 @@ package transport
 
 import (
 	"bytes"
+	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
 
+	"github.com/seed74218947/secretref/internal/endpoint"
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
 const maxHops = 3
 
 // Guard is a RoundTripper that follows redirects itself, under its own rules,
-// and bounds the answers. The http.Client around it must not follow any.
+// and bounds the answers. The http.Client around it must not follow any. It
+// sends requests only to hosts in the spelling of [endpoint.Host].
 type Guard struct {
 	Base http.RoundTripper
 
-	// Approve is asked about the target of a redirect to another host. Nil
-	// refuses them all.
+	// Approve is called with scheme, host and path of the target of every
+	// redirect; its error refuses the redirect. If nil, redirects within a host
+	// are followed, and those to other hosts are refused.
 	Approve func(*url.URL) error
 
 	// MaxBody is the size of the largest answer, in bytes.
@@ -36,6 +39,10 @@ type Guard struct {
 
 // RoundTrip implements http.RoundTripper. Its own errors are *fault.Error.
 func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	if host, err := endpoint.Host(req.URL); err != nil || host != req.URL.Host {
+		closeBody(req)
+		return nil, fault.New(fault.Denied, "refused a request to a host that is not in the spelling in which hosts are compared").Final()
+	}
 	for hop := 0; ; hop++ {
 		resp, err := g.Base.RoundTrip(req)
 		if err != nil {
@@ -81,34 +88,50 @@ func redirect(req *http.Request, resp *http.Response) (*url.URL, error) {
 	return target, nil
 }
 
-// approve says whether a request, with the token in it, may go on to target.
-func (g *Guard) approve(from, target *url.URL) error {
+// approve reports whether a request, with the token in it, may go on to target,
+// and puts target's host into its one spelling. A redirect that is refused is
+// no verdict of the store on the secret: the store is unavailable.
+func (g *Guard) approve(from, target *url.URL) (err error) {
+	refused := func(format string, args ...any) error {
+		return fault.New(fault.Unavailable, "refused a redirect from "+format, append([]any{from.Host}, args...)...).Final()
+	}
+	if target.Scheme != "http" && target.Scheme != "https" || target.Host == "" {
+		return refused("%s: it leads to something else than http or https")
+	}
+	if target.Host, err = endpoint.Host(target); err != nil {
+		return refused("%s to a URL that %s", err)
+	}
 	there := target.Scheme + "://" + target.Host
 	switch {
-	case target.Scheme != "http" && target.Scheme != "https" || target.Host == "":
-		return fault.New(fault.Denied, "%s redirects to something else than http or https", from.Host).Final()
 	case from.Scheme == "https" && target.Scheme != "https":
-		return fault.New(fault.Denied, "refused a redirect from https to %s: the token would travel in clear text", there).Final()
-	case strings.EqualFold(target.Host, from.Host), hostPort(target) == hostPort(from):
-		return nil
-	case g.Approve == nil:
-		return fault.New(fault.Denied, "refused a redirect from %s to another host, %s: the token must not follow; "+
-			"name that host as endpoint, or approve it with AllowEndpoint", from.Host, there).Final()
+		return refused("%s, which speaks https, to %s: the token would travel in clear text", there)
+	case g.Approve == nil && !endpoint.Same(from, target):
+		return refused("%s to another host, %s: the token must not follow; name that host as endpoint, or approve it with AllowEndpoint", there)
+	case target.EscapedPath() == from.EscapedPath():
+		// It was asked for, however it is spelled.
+	case endpoint.CheckPath(target) != nil || strings.Contains(strings.ToLower(target.EscapedPath()), "%2f"):
+		return refused("%s to a path at %s that servers read in different ways", there)
 	}
-	bare := &url.URL{Scheme: target.Scheme, Host: target.Host}
-	if err := g.Approve(bare); err != nil {
-		return fault.New(fault.Denied, "AllowEndpoint refused the redirect from %s to %s", from.Host, there).Because(err).Final()
+	if g.Approve == nil {
+		return nil
+	}
+	if err := g.Approve(bare(target)); err != nil {
+		return fault.New(fault.Unavailable, "refused a redirect from %s: %s", from.Host, reason(err)).Because(err).Final()
 	}
 	return nil
 }
 
-// hostPort spells a URL's host in one way.
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+// bare returns what AllowEndpoint is shown of a URL. It may change the copy.
+func bare(u *url.URL) *url.URL {
+	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+}
+
+// reason is the text of an error without its kind.
+func reason(err error) string {
+	if own, ok := errors.AsType[*fault.Error](err); ok && own.Text != "" {
+		return own.Text
 	}
-	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	return err.Error()
 }
 
 // again returns req for another place.
@@ -134,6 +157,12 @@ func again(req *http.Request, target *url.URL) (*http.Request, error) {
 func (g *Guard) CloseIdle() {
 	if base, ok := g.Base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()
+	}
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
 	}
 }
 
@@ -191,12 +220,13 @@ func Proxy(req *http.Request) (*url.URL, error) {
 	return http.ProxyFromEnvironment(req)
 }
 
-// Loopback reports whether a host name or address stays on this machine.
+// Loopback reports whether a host certainly stays on this machine: localhost, or
+// a loopback address. A name below localhost is looked up by some systems as any
+// other name is.
 func Loopback(host string) bool {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+	if strings.TrimSuffix(strings.ToLower(host), ".") == "localhost" {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
+	return err == nil && addr.Zone() == "" && addr.IsLoopback()
 }

@@ -3,7 +3,9 @@ package vaultkv
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -50,7 +52,9 @@ func newServer(endpoint *url.URL, settings Settings, policy *transport.Policy) (
 	base.MaxResponseHeaderBytes = maxHeaders
 
 	// The guard goes around the transport only now that TLS is configured.
-	s := &server{endpoint: endpoint, guard: &transport.Guard{Base: transport.NewOpening(base), Approve: policy.Redirects(), MaxBody: maxBody}}
+	pool := transport.NewOpening(base)
+	pool.Watch(reloadTLS(policy.Log), os.Getenv(api.EnvVaultCACert), os.Getenv(api.EnvVaultCAPath), os.Getenv(api.EnvVaultClientCert), os.Getenv(api.EnvVaultClientKey))
+	s := &server{endpoint: endpoint, guard: &transport.Guard{Base: pool, Approve: policy.Redirects(), MaxBody: maxBody}}
 	if settings.Transport != nil {
 		s.guard.Base = settings.Transport
 	}
@@ -75,6 +79,22 @@ func newServer(endpoint *url.URL, settings Settings, policy *transport.Policy) (
 		s.api.SetNamespace(settings.Namespace)
 	}
 	return s, nil
+}
+
+// reloadTLS returns a function that puts the certificates that the environment
+// names into a TLS configuration.
+func reloadTLS(log *slog.Logger) func(*tls.Config) error {
+	return func(c *tls.Config) error {
+		fresh := api.DefaultConfig()
+		configured, ok := fresh.HttpClient.Transport.(*http.Transport)
+		if fresh.Error != nil || !ok {
+			err := badEnvironment()
+			log.Warn("certificates for Vault have changed and cannot be read: the old ones stay in use", "error", err.Error())
+			return err
+		}
+		c.RootCAs, c.GetClientCertificate = configured.TLSClientConfig.RootCAs, configured.TLSClientConfig.GetClientCertificate
+		return nil
+	}
 }
 
 // badEnvironment names the variables that Vault's client may have stumbled

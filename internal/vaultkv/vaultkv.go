@@ -5,11 +5,11 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
 	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/endpoint"
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/pipeline"
 	"github.com/seed74218947/secretref/internal/transport"
@@ -121,11 +121,11 @@ func (b *Backend) client(at place) (*client, error) {
 	if c := b.clients[at]; c != nil {
 		return c, nil
 	}
-	endpoint, err := url.Parse(at.endpoint)
+	base, err := endpoint.Parse(at.endpoint)
 	if err != nil {
-		return nil, fault.New(fault.Syntax, "the endpoint is not a URL")
+		return nil, fault.New(fault.Syntax, "the endpoint %s", err)
 	}
-	s, err := newServer(endpoint, b.settings, b.policy)
+	s, err := newServer(base, b.settings, b.policy)
 	if err != nil {
 		return nil, err
 	}

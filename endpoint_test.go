@@ -1,0 +1,81 @@
+package secretref_test
+
+import (
+	"errors"
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+)
+
+func TestAllowEndpointUnderAFake(t *testing.T) {
+	// What a program's tests see does not depend on the machine.
+	t.Setenv("AWS_ENDPOINT_URL", "https://elsewhere.example")
+	fake := secretref.NewFake()
+	var asked string
+	errPlace := errors.New("not one of\nours")
+	r := secretref.New(&secretref.Options{Fake: fake, TTL: -1, AllowEndpoint: func(u *url.URL) error {
+		if asked = u.String(); u.Host == "evil.example" {
+			return errPlace
+		}
+		return nil
+	}})
+	defer r.Close()
+	for value, want := range map[string]string{
+		`{"region":"eu-west-1","secretId":"db"}`:                                                              "https://secretsmanager.eu-west-1.amazonaws.com",
+		`{"region":"cn-north-1","secretId":"db"}`:                                                             "https://secretsmanager.cn-north-1.amazonaws.com.cn",
+		`{"region":"eu-west-1","secretId":"db","endpointOverride":"http://127.0.0.1:4566"}`:                   "http://127.0.0.1:4566",
+		`{"mount":"secret","path":"db","key":"k","endpoint":"https://Vault.example.com/team-a/"}`:             "https://vault.example.com/team-a",
+		`{"mount":"secret","path":"db","key":"k","endpoint":"https://v:1","authenticationType":"KUBERNETES"}`: "https://v:1",
+	} {
+		asked = ""
+		fake.Set(value, "x")
+		_, err := r.Resolve(t.Context(), value)
+		require.NoError(t, err)
+		require.Equal(t, want, asked)
+	}
+	for _, value := range []string{
+		`{"mount":"secret","path":"db","key":"k","endpoint":"https://evil.example"}`,
+		`{"region":"eu-west-1","secretId":"db","endpointOverride":"https://evil.example"}`,
+	} {
+		fake.Set(value, "x")
+		calls := fake.Calls()
+		_, err := r.Resolve(t.Context(), value)
+		require.ErrorIs(t, err, secretref.ErrDenied)
+		require.ErrorIs(t, err, errPlace)
+		require.ErrorContains(t, err, `AllowEndpoint refused https://evil.example: not one of\nours`)
+		require.Equal(t, calls, fake.Calls(), "a backend would have seen no call")
+	}
+	asked = ""
+	fake.Set(`{"keyring":"db"}`, "x")
+	_, err := r.Resolve(t.Context(), `{"keyring":"db"}`)
+	require.NoError(t, err)
+	require.Empty(t, asked, "a keyring has no endpoint")
+}
+
+func TestEndpointSpelling(t *testing.T) {
+	r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), AllowEndpoint: func(*url.URL) error {
+		t.Error("it was asked about")
+		return nil
+	}})
+	defer r.Close()
+	for endpoint, words := range map[string]string{
+		"http://\u2460\u2461\u2466.0.0.1": `field "endpoint" has a host that is not ASCII (did you mean "127.0.0.1"?)`,
+		"https://v\u0130p.example":        `did you mean "xn--`,
+		"http://local\u00adhost":          `did you mean "localhost"?`,
+		"http://0177.0.0.1":               "four decimal numbers",
+		"http://[fe80::1%25eth0]":         "zone",
+		"https://v.example:99999":         "port",
+		"https://v.example/a/..;/b":       "segment",
+	} {
+		_, err := r.Resolve(t.Context(), secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: endpoint}.String())
+		require.ErrorIs(t, err, secretref.ErrSyntax, endpoint)
+		require.ErrorContains(t, err, words)
+		_, err = r.ResolveReference(t.Context(), secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: endpoint})
+		require.ErrorIs(t, err, secretref.ErrSyntax, endpoint)
+		_, err = r.Resolve(t.Context(), secretref.AWSReference{Region: "eu-west-1", SecretID: "db", EndpointOverride: endpoint}.String())
+		require.ErrorIs(t, err, secretref.ErrSyntax, endpoint)
+	}
+}

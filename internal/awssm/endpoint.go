@@ -1,0 +1,55 @@
+package awssm
+
+import (
+	"context"
+	"net/url"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/seed74218947/secretref/internal/endpoint"
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// settle finds the endpoint; the environment and the profile may have moved it.
+// It is held to what the endpoint of a reference is held to.
+func settle(ctx context.Context, o *secretsmanager.Options) (settled, error) {
+	found, err := o.EndpointResolverV2.ResolveEndpoint(ctx, secretsmanager.EndpointParameters{
+		Region:       &o.Region,
+		UseDualStack: aws.Bool(o.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),
+		UseFIPS:      aws.Bool(o.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled),
+		Endpoint:     o.BaseEndpoint,
+	})
+	switch {
+	case err != nil && o.BaseEndpoint == nil:
+		return settled{}, fault.New(fault.Syntax, "region %q has no Secrets Manager endpoint", o.Region)
+	case err != nil:
+		return settled{}, moved("is not a URL")
+	}
+	uri, err := endpoint.Parse(found.URI.String())
+	if err != nil {
+		return settled{}, moved(err.Error())
+	}
+	found.URI = *uri
+	return settled{found}, nil
+}
+
+// moved is the error about an endpoint that no reference names: those are
+// checked when they are parsed.
+func moved(problem string) error {
+	return fault.New(fault.Syntax, "the endpoint that AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL, the AWS profile or AWSOptions.Config sets %s", problem)
+}
+
+// Endpoint returns the endpoint that a reference leads to unless environment or
+// profile move it. It does no I/O.
+func Endpoint(region, override string) (*url.URL, error) {
+	o := &secretsmanager.Options{Region: region, EndpointResolverV2: secretsmanager.NewDefaultEndpointResolverV2()}
+	if override != "" {
+		o.BaseEndpoint = &override
+	}
+	found, err := settle(context.Background(), o)
+	if err != nil {
+		return nil, err
+	}
+	return &found.URI, nil
+}
