@@ -971,3 +971,60 @@ func vaultBenchmark(b *testing.B, s *fakevault.Server, values ...string) {
 	}
 	b.ReportMetric(float64(s.Calls())/float64(n), "calls/op")
 }
+
+// vaultKeepsTheLastGood resolves once, lets Vault give an odd answer once, and
+// then has it down; the last good value must come, also after a restart.
+func vaultKeepsTheLastGood(t *testing.T, s *fakevault.Server, value string, odd http.HandlerFunc) {
+	t.Helper()
+	keys, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(), "s.db")), nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, keys.Close()) }()
+	opts := &secretref.Options{TTL: time.Nanosecond, LastKnown: keys, Timeout: time.Second}
+	r := secretref.New(opts)
+	_, err = r.Resolve(t.Context(), value)
+	require.NoError(t, err)
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool { odd(w, r); return true })
+	_, err = r.Resolve(t.Context(), value)
+	require.NoError(t, err, "what was odd is covered")
+	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	got, err := r.Resolve(t.Context(), value)
+	require.NoError(t, err, "in memory")
+	require.Equal(t, "good", got.Reveal())
+	require.NoError(t, r.Close())
+	r = secretref.New(opts)
+	got, err = r.Resolve(t.Context(), value)
+	require.NoError(t, err, "after a restart")
+	require.Equal(t, "good", got.Reveal())
+	require.NoError(t, r.Close())
+}
+
+func TestVaultOddAnswersKeepTheLastGoodValue(t *testing.T) {
+	says := func(status int, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(body))
+		}
+	}
+	for name, odd := range map[string]http.HandlerFunc{
+		"a standby redirects to another host": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://10.255.255.1:8200"+r.URL.Path, http.StatusTemporaryRedirect)
+		},
+		"a maintenance page elsewhere": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://sorry.example.com/", http.StatusFound)
+		},
+		"404 of a gateway": says(404, `{"message":"no route"}`),
+		"403 of a gateway": says(403, `{"message":"Forbidden"}`),
+		"401 of a gateway": says(401, `{"message":"Unauthorized"}`),
+		"an empty 404":     says(404, ""),
+		"a page":           says(403, "<html>blocked"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := vaultFake(t)
+			s.Put("secret", "db", map[string]any{"k": "good"})
+			vaultKeepsTheLastGood(t, s, vaultValue(s.URL(), "db", "k"), odd)
+		})
+	}
+}

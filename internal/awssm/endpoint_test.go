@@ -166,7 +166,7 @@ func TestARedirectToAnotherHostIsNotFollowed(t *testing.T) {
 			http.Redirect(w, r, other.URL(), status)
 			return true
 		})
-		kind := fault.Denied
+		kind := fault.Unavailable
 		if status == 303 {
 			kind = fault.Unsupported // a GET of something else is no answer to the call
 		}

@@ -5,6 +5,7 @@ package transport
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -82,24 +83,33 @@ func redirect(req *http.Request, resp *http.Response) (*url.URL, error) {
 }
 
 // approve says whether a request, with the token in it, may go on to target.
+// A redirect that may not be followed is no verdict of the backend on the secret,
+// so the backend is unavailable.
 func (g *Guard) approve(from, target *url.URL) error {
 	there := target.Scheme + "://" + target.Host
 	switch {
 	case target.Scheme != "http" && target.Scheme != "https" || target.Host == "":
-		return fault.New(fault.Denied, "%s redirects to something else than http or https", from.Host).Final()
+		return fault.New(fault.Unavailable, "%s redirects to something else than http or https", from.Host).Final()
 	case from.Scheme == "https" && target.Scheme != "https":
-		return fault.New(fault.Denied, "refused a redirect from https to %s: the token would travel in clear text", there).Final()
+		return fault.New(fault.Unavailable, "refused a redirect from https to %s: the token would travel in clear text", there).Final()
 	case strings.EqualFold(target.Host, from.Host), hostPort(target) == hostPort(from):
 		return nil
 	case g.Approve == nil:
-		return fault.New(fault.Denied, "refused a redirect from %s to another host, %s: the token must not follow; "+
+		return fault.New(fault.Unavailable, "refused a redirect from %s to another host, %s: the token must not follow; "+
 			"name that host as endpoint, or approve it with AllowEndpoint", from.Host, there).Final()
 	}
 	bare := &url.URL{Scheme: target.Scheme, Host: target.Host}
-	if err := g.Approve(bare); err != nil {
-		return fault.New(fault.Denied, "AllowEndpoint refused the redirect from %s to %s", from.Host, there).Because(err).Final()
+	err := g.Approve(bare)
+	if err == nil {
+		return nil
 	}
-	return nil
+	refused := fault.New(fault.Unavailable, "AllowEndpoint refused the redirect from %s to %s", from.Host, there).Because(err).Final()
+	if own, ok := errors.AsType[*fault.Error](err); ok { // its cause is kept, its kind is not: no secret was denied
+		same := *own
+		same.Kind, same.Text = refused.Kind, refused.Text
+		refused = same.Final()
+	}
+	return refused
 }
 
 // hostPort spells a URL's host in one way.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,10 +28,15 @@ func (c *client) payload(ctx context.Context, token string, g coord.Group, got a
 	switch {
 	case passing(got.status):
 		return pipeline.Payload{}, c.unavailable(got)
-	case got.status == http.StatusNotFound:
+	case got.status == http.StatusNotFound && saysNotFound(said):
 		return pipeline.Payload{}, c.missing(ctx, token, g, got.body)
 	case unknownToken(got.status, said):
 		return pipeline.Payload{}, invalidToken(g)
+	case strings.Contains(said, "locked by an administrator"):
+		return pipeline.Payload{}, fault.New(fault.Unavailable, "an administrator has locked the namespace of mount %q", g.Mount).Final()
+	case got.status == http.StatusForbidden && !strings.Contains(said, "permission denied"), got.status == http.StatusNotFound:
+		return pipeline.Payload{}, fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's words: is a proxy or a gateway in between?",
+			c.endpoint.Host, got.status).Final()
 	case got.status == http.StatusForbidden:
 		return pipeline.Payload{}, fault.New(fault.Denied, "the token's policies lack: path %q { capabilities = [\"read\"] } "+
 			"(or the mount does not exist, or belongs to another namespace)", g.Mount+"/data/"+g.Path)
@@ -38,6 +44,13 @@ func (c *client) payload(ctx context.Context, token string, g coord.Group, got a
 		return pipeline.Payload{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
 	}
 	return pipeline.Payload{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?", c.endpoint.Host, got.status)
+}
+
+// saysNotFound reports whether the errors of a 404 are Vault's: there are none
+// if only the secret is missing.
+func saysNotFound(said string) bool {
+	return said == "" || strings.Contains(said, "no handler for route") || strings.Contains(said, "unsupported path") ||
+		strings.Contains(said, "functionality on this path has been removed")
 }
 
 // unknownToken tells a token that Vault does not know from one that may not do
@@ -145,14 +158,39 @@ func (s *server) foreign(got answer) error {
 	}
 	why, bad := errors.AsType[*fault.Error](jsonscan.Valid(got.body))
 	switch {
-	case !bad:
+	case !bad && (got.status == http.StatusOK || isVaultsError(got.status, got.body)):
 		return nil
+	case !bad:
+		return fault.New(fault.Unavailable, "%s answered with status %d in JSON that is not Vault's: is a proxy or a gateway in between?", host, got.status).Final()
 	case s.endpoint.Scheme == "http" && strings.HasPrefix(string(got.body), "Client sent an HTTP request to an HTTPS server"):
 		return fault.New(fault.Unavailable, "%s speaks https: write https:// in endpoint", host).Final()
 	}
 	return fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's JSON (%s): is a proxy or a login page in between?",
 		host, got.status, why.Text).Final()
 }
+
+// isVaultsError reports whether a body has the shape of Vault's errors: a list of
+// texts, or the envelope of every answer, as for a version that was deleted, and
+// no member of another's.
+func isVaultsError(status int, body []byte) bool {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil {
+		return false
+	}
+	for name := range members {
+		if !slices.Contains(vaultsMembers, name) {
+			return false
+		}
+	}
+	if text, ok := members["errors"]; ok {
+		var said []string
+		return json.Unmarshal(text, &said) == nil && (len(said) > 0 || said != nil && status == http.StatusNotFound)
+	}
+	return members["request_id"] != nil && members["lease_duration"] != nil && members["data"] != nil
+}
+
+// vaultsMembers are the members of Vault's answers, and of its errors.
+var vaultsMembers = []string{"request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth", "errors", "mount_type"}
 
 // passing tells the states that pass by themselves. 412 is a node that has not
 // caught up, 472 and 473 are standbys.
