@@ -488,7 +488,7 @@ func TestARefusedRedirectIsTheErrorOfEach(t *testing.T) {
 		return true
 	})
 	for _, r := range d.ask("db", "other") {
-		require.ErrorIs(t, r.Err, fault.Denied)
+		require.ErrorIs(t, r.Err, fault.Unavailable)
 		require.ErrorContains(t, r.Err, "redirect")
 	}
 	requireCalls(t, s, 1, 0)
