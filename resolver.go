@@ -225,10 +225,13 @@ var (
 	ErrNotFound = fault.NotFound
 
 	// ErrDenied: who asks is known and lacks a permission, or the endpoint is
-	// not allowed.
+	// not allowed. Only the backend's own word is: what a proxy or a gateway
+	// forbids, and a redirect that is not followed, are ErrUnavailable.
 	ErrDenied = fault.Denied
 
-	// ErrUnauthenticated: there are no credentials, or they are not accepted.
+	// ErrUnauthenticated: there are no credentials, or they are not accepted. A
+	// Vault that cannot reach the API server of the Kubernetes cluster refuses a
+	// pod's login in the same way.
 	ErrUnauthenticated = fault.Unauthenticated
 
 	// ErrUnavailable: the backend did not answer, or said that it cannot at the
@@ -484,6 +487,7 @@ func New(opts *Options) *Resolver {
 	if opts.Fake != nil {
 		r.sealed.getenv = func(string) string { return "" }
 	}
+	opts.Vault.check()
 	for _, p := range opts.Providers {
 		r.add(p)
 	}
@@ -549,7 +553,7 @@ func (r *Resolver) backends() (backends map[coord.Kind]pipeline.Backend, closers
 	policy := &transport.Policy{Allow: opts.AllowEndpoint, Log: r.log}
 	v := opts.Vault
 	amazon := awssm.New(opts.AWS.Config, policy, r.log)
-	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, RenewToken: v.RenewToken, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
+	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, Auth: v.Auth, NoToken: v.NoToken, RenewToken: v.RenewToken, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
 		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.log)
 	backends = map[coord.Kind]pipeline.Backend{
 		coord.AWS:    amazon,

@@ -42,7 +42,7 @@ var schemas = [...][]field{
 		{fieldMount, true, checkSegments},
 		{fieldPath, true, checkSegments},
 		{fieldKey, true, checkText},
-		{fieldEndpoint, true, checkURL},
+		{fieldEndpoint, true, checkEndpoint},
 		{fieldAuthenticationType, false, checkAuth},
 	},
 	Keyring: {
@@ -204,6 +204,22 @@ func checkPointer(name, value string) error {
 		return fault.New(fault.Syntax, "field %q: a pointer begins with a slash (did you mean %q?)", name, "/"+value)
 	}
 	return fault.New(fault.Syntax, "field %q is not a JSON pointer (RFC 6901): it begins with a slash, and \"~\" is written \"~0\"", name)
+}
+
+// checkEndpoint takes the path of a Unix socket, too: of a Vault Agent, or Proxy.
+func checkEndpoint(name, value string) error {
+	path, ok := strings.CutPrefix(value, "unix://")
+	if !ok {
+		return checkURL(name, value)
+	}
+	if err := checkText(name, value); err != nil {
+		return err
+	}
+	if u, err := url.Parse(value); err != nil || !strings.HasPrefix(path, "/") || path == "/" || u.Path != path || strings.ContainsAny(path, " \\") {
+		return fault.New(fault.Syntax, "field %q is not the absolute path of a socket after unix:// (unix:///run/vault.sock), "+
+			"in characters that need no escaping", name)
+	}
+	return checkURLPath(name, path)
 }
 
 func checkURL(name, value string) error {
