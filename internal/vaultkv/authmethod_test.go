@@ -289,7 +289,7 @@ func TestNoToken(t *testing.T) {
 	got, err := r.get(t, s.URL, coord.TokenAuth)
 	require.NoError(t, err)
 	require.Equal(t, "v", got)
-	status, body = 403, `{"errors":["permission denied"]}`
+	status, body = 403, `{"errors":["1 error occurred:\n\t* permission denied\n\n"]}`
 	_, err = r.get(t, s.URL, coord.TokenAuth)
 	require.ErrorIs(t, err, fault.Denied)
 	status, body = 400, `{"errors":["missing client token"]}`

@@ -60,7 +60,8 @@ func (c *client) payload(ctx context.Context, l *lease, g coord.Group, got answe
 		return pipeline.Payload{}, c.unavailable(got)
 	case got.status == http.StatusNotFound && saysNotFound(said):
 		return pipeline.Payload{}, c.missing(ctx, l, g, got.body)
-	case unknownToken(got.status, said):
+	case unknownToken(got.status, said), c.auth == authenticator(noToken{}) && said == "permission denied":
+		// Vault has a longer text for a token that it knows.
 		return pipeline.Payload{}, c.invalidToken()
 	case strings.Contains(said, "locked by an administrator"):
 		return pipeline.Payload{}, fault.New(fault.Unavailable, "an administrator has locked the namespace of mount %q", g.Mount).Final()
@@ -68,12 +69,28 @@ func (c *client) payload(ctx context.Context, l *lease, g coord.Group, got answe
 		return pipeline.Payload{}, fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's words: is a proxy or a gateway in between?",
 			c.name(), got.status).Final()
 	case got.status == http.StatusForbidden:
-		return pipeline.Payload{}, fault.New(fault.Denied, "the token's policies lack: path %q { capabilities = [\"read\"] } "+
-			"(or the mount does not exist, or belongs to another namespace)", g.Mount+"/data/"+g.Path)
+		return pipeline.Payload{}, c.denied(g)
 	case got.status == http.StatusBadRequest && strings.Contains(said, "Upgrading from non-versioned"):
 		return pipeline.Payload{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
 	}
-	return pipeline.Payload{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?", c.name(), got.status)
+	return pipeline.Payload{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?%s", c.name(), got.status, c.baseHint())
+}
+
+func (c *client) denied(g coord.Group) error {
+	unwrap := ""
+	if _, ok := c.auth.(*staticToken); ok {
+		unwrap = ", or the token is a response-wrapping token, which has to be unwrapped first"
+	}
+	return fault.New(fault.Denied, "the token's policies lack: path %q { capabilities = [\"read\"] } "+
+		"(or the mount does not exist, or belongs to another namespace%s)%s", g.Mount+"/data/"+g.Path, unwrap, c.baseHint())
+}
+
+// baseHint is for an endpoint that goes on to where Vault's API begins.
+func (s *server) baseHint() string {
+	if !strings.HasSuffix(s.endpoint.Path, "/v1") {
+		return ""
+	}
+	return "; the endpoint ends in /v1, which belongs to Vault's API: leave it out"
 }
 
 // saysNotFound reports whether the errors of a 404 are Vault's: there are none
@@ -98,8 +115,8 @@ func (c *client) invalidToken() error {
 		return fault.New(fault.Unauthenticated, "VaultOptions.NoToken is set, but the Vault Agent or Proxy at %s adds no token that Vault knows: "+
 			"check its auto_auth and use_auto_auth_token", c.name())
 	}
-	return fault.New(fault.Unauthenticated, "Vault does not know the token: it has expired, was revoked, or belongs to another server or namespace; "+
-		"renew %s, or what VaultOptions.Token gives", TokenVariable)
+	return fault.New(fault.Unauthenticated, "Vault does not know the token: it has expired, was revoked, or belongs to another server or namespace, "+
+		"or is a response-wrapping token; renew %s, or what VaultOptions.Token gives", TokenVariable)
 }
 
 // wrapped is a hint about an answer that came in a token.
@@ -159,7 +176,7 @@ func (c *client) missing(ctx context.Context, l *lease, g coord.Group, body []by
 	case m.version != "2" && m.kind != "":
 		return versionOne(g)
 	case strings.Contains(spoken(body), "no handler for route"):
-		return fault.New(fault.NotFound, "there is no secrets engine at mount %q", g.Mount)
+		return fault.New(fault.NotFound, "there is no secrets engine at mount %q%s", g.Mount, c.baseHint())
 	}
 	hint := ""
 	if short := strings.Trim(m.path, "/"); short != "" && strings.HasPrefix(g.Mount, short+"/") {

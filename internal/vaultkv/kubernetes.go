@@ -170,5 +170,5 @@ func (k *kubernetesLogin) refused(got answer, role, path, jwt string) error {
 		hint = "; the file that was read does not hold a JWT"
 	}
 	return no("status %d for role %q at auth/%s: check that the auth method is enabled there (%s), that Vault may review tokens, "+
-		"and that the cluster accepts the pod's token%s", got.status, role, path, AuthPathVariable, hint)
+		"that the Kubernetes API server can be reached, and that the cluster accepts the pod's token%s%s", got.status, role, path, AuthPathVariable, hint, k.server.baseHint())
 }

@@ -1,8 +1,10 @@
 package vaultkv_test
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +102,47 @@ func TestVerdict_redirects(t *testing.T) {
 				require.ErrorIs(t, err, fault.Unavailable, auth)
 				require.EqualValues(t, 1, r.attempts.Load(), "it is not tried again")
 			}
+		})
+	}
+}
+
+// What is not what it should be is named for what it is.
+func TestVerdict_names(t *testing.T) {
+	static := vaultkv.Settings{}
+	agent := vaultkv.Settings{NoToken: true}
+	pod := vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "eyJ.e30.x")}
+	for name, c := range map[string]struct {
+		settings vaultkv.Settings
+		auth     string
+		base     string
+		status   int
+		body     string
+		kind     error
+		words    string
+	}{
+		"response-wrapping token": {static, coord.TokenAuth, "", 403, `{"errors":["1 error occurred:\n\t* permission denied\n\n"]}`, fault.Denied, "response-wrapping token"},
+		"used wrapping token":     {static, coord.TokenAuth, "", 403, `{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]}`, fault.Unauthenticated, "response-wrapping token"},
+		"control group":           {static, coord.TokenAuth, "", 200, `{"request_id":"","data":null,"wrap_info":{"token":"` + canary + `","ttl":60}}`, fault.Unavailable, "a control group"},
+		"wrapped login":           {pod, coord.KubernetesAuth, "", 200, `{"auth":null,"wrap_info":{"token":"` + canary + `","ttl":60}}`, fault.Unauthenticated, "wrapped in another token"},
+		"/v1 of an operator":      {static, coord.TokenAuth, "/v1", 404, `{"errors":["no handler for route \"v1/secret/data/db\". route entry not found."]}`, fault.NotFound, "ends in /v1"},
+		"/v1":                     {static, coord.TokenAuth, "/v1/", 403, `{"errors":["1 error occurred:\n\t* permission denied\n\n"]}`, fault.Denied, "ends in /v1"},
+		"/v1 of a pod":            {pod, coord.KubernetesAuth, "/v1", 403, `{"errors":["permission denied"]}`, fault.Unauthenticated, "ends in /v1"},
+		"agent adds no token":     {agent, coord.TokenAuth, "", 403, `{"errors":["permission denied"]}`, fault.Unauthenticated, "use_auto_auth_token"},
+		"agent's token may not":   {agent, coord.TokenAuth, "", 403, `{"errors":["1 error occurred:\n\t* permission denied\n\n"]}`, fault.Denied, `path "secret/data/db"`},
+		"no reach to the cluster": {pod, coord.KubernetesAuth, "", 403, `{"errors":["permission denied"]}`, fault.Unauthenticated, "Kubernetes API server"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(c.status)
+				_, _ = io.WriteString(w, c.body)
+			})
+			settings := c.settings
+			if !settings.NoToken {
+				settings.Token = func(context.Context) (string, error) { return token, nil }
+			}
+			_, err := newBackend(t, settings, 20*time.Second, nil).get(t, s.URL+strings.TrimSuffix(c.base, "/"), c.auth)
+			require.ErrorIs(t, err, c.kind)
+			require.ErrorContains(t, err, c.words)
 		})
 	}
 }
