@@ -19,11 +19,15 @@ var (
 	// ErrNotFound: the secret, version, mount or file does not exist.
 	ErrNotFound = fault.NotFound
 
-	// ErrDenied: who asks is known and lacks a permission, or the endpoint is
-	// not allowed.
+	// ErrDenied: the caller is authenticated but lacks a permission, or
+	// AllowEndpoint refused the endpoint. Only the backend's own answer counts: what
+	// a proxy or a gateway forbids, and a redirect that is not followed, are
+	// ErrUnavailable.
 	ErrDenied = fault.Denied
 
-	// ErrUnauthenticated: there are no credentials, or they are not accepted.
+	// ErrUnauthenticated: there are no credentials, or they are not accepted. A
+	// Vault that cannot reach the API server of the Kubernetes cluster refuses a
+	// pod's login in the same way.
 	ErrUnauthenticated = fault.Unauthenticated
 
 	// ErrUnavailable: the backend did not answer, or said that it cannot at the

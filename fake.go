@@ -121,7 +121,7 @@ func (f fakeBackend) checkEndpoint(g coord.Group) error {
 	case coord.AWS:
 		at, err = awssm.Endpoint(g.Region, g.Endpoint)
 	case coord.Vault:
-		if at, err = endpoint.Parse(g.Endpoint); err != nil {
+		if at, err = endpoint.ParseOrSocket(g.Endpoint); err != nil {
 			err = fault.New(fault.Syntax, "the endpoint %s", err)
 		}
 	default:

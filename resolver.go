@@ -413,6 +413,7 @@ func New(opts *Options) *Resolver {
 	if opts.Fake != nil {
 		s.sealed.getenv = func(string) string { return "" }
 	}
+	opts.Vault.check()
 	for _, p := range opts.Providers {
 		s.add(p)
 	}
@@ -465,7 +466,7 @@ func (r *Resolver) backends() (backends map[coord.Kind]pipeline.Backend, closers
 	policy := &transport.Policy{Allow: opts.AllowEndpoint, Log: r.open().log}
 	v := opts.Vault
 	amazon := awssm.New(opts.AWS.Config, policy, r.open().log)
-	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, RenewToken: v.RenewToken, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
+	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, Auth: v.Auth, NoToken: v.NoToken, RenewToken: v.RenewToken, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
 		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.open().log)
 	backends = map[coord.Kind]pipeline.Backend{
 		coord.AWS:    amazon,

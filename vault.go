@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/hashicorp/vault/api"
+
 	"github.com/seed74218947/secretref/internal/coord"
 )
 
@@ -23,7 +25,8 @@ type VaultReference struct {
 	Key string
 
 	// Endpoint is the base URL of the server, https unless it is on this
-	// machine. Required: VAULT_ADDR is not used.
+	// machine, or the Unix socket of a Vault Agent or Proxy (unix:///run/vault.sock).
+	// Required: VAULT_ADDR is not used.
 	Endpoint string
 
 	// AuthenticationType is how to log in. The zero value is VaultToken.
@@ -44,8 +47,9 @@ func (r VaultReference) coord() coord.Reference {
 type VaultAuth uint8
 
 const (
-	// VaultToken uses a token: that of [VaultOptions].Token, or of the
-	// environment variable SECRET_STORE_VAULT_TOKEN. VAULT_TOKEN is not used.
+	// VaultToken uses a token: that of [VaultOptions].Token, of a login by
+	// [VaultOptions].Auth, or of the environment variable SECRET_STORE_VAULT_TOKEN.
+	// VAULT_TOKEN is not used.
 	VaultToken VaultAuth = iota
 
 	// VaultKubernetes logs in with the service account token of the pod.
@@ -73,21 +77,60 @@ func (a VaultAuth) String() string {
 // again when they change, and new connections use them. VAULT_ADDR, VAULT_AGENT_ADDR,
 // VAULT_PROXY_ADDR, VAULT_TOKEN and the rest have no effect. HTTPS_PROXY and
 // NO_PROXY count for https; plain http never goes through a proxy.
+//
+// A token that Vault refuses is followed by one new login, or one more call of
+// Token. A path that is denied to a token which is only seconds old makes neither,
+// and neither is made again for the path during a pause of one minute, which
+// doubles up to 15 minutes.
+//
+// Vault answers a Kubernetes login with the same 403, "permission denied",
+// whether the cluster does not know the pod's token or the Kubernetes API server
+// cannot be reached. Both are therefore ErrUnauthenticated, which MaxStale does
+// not cover. A token that was given out before is used until it ends: a role's
+// token_ttl that is longer than the outages of the cluster bridges them.
 type VaultOptions struct {
 	// Token returns the token for TOKEN authentication. It is called for every
 	// fetch, and once more with the same context when its token was refused, so
-	// that it can hand out a newer one. An error that wraps ErrUnavailable is tried again. Nil:
-	// SECRET_STORE_VAULT_TOKEN.
+	// that it can hand out a newer one; again if others have used that one up. An
+	// error that wraps ErrUnavailable is tried again. If nil,
+	// SECRET_STORE_VAULT_TOKEN is used.
 	Token func(ctx context.Context) (string, error)
+
+	// Auth logs in for references with TOKEN authentication, in place of a token.
+	// HashiCorp publishes methods for AppRole, AWS, Azure, GCP, LDAP, user names and
+	// others below github.com/hashicorp/vault/api/auth. KUBERNETES references do
+	// not use it. One login serves all references to an endpoint; it is replaced
+	// before its lease ends, and when Vault refuses its token.
+	//
+	// A method posts its credentials to the endpoint that a reference names, so it
+	// needs [Options].AllowEndpoint: without one, references are ErrDenied. Login is
+	// called with a client of its own, which it may change: without a token, with
+	// the namespace, without retries, and redirected only where AllowEndpoint
+	// accepts it. Only one Login runs at a time. It must return when its context
+	// ends. What its errors say is kept out of messages; one that wraps
+	// ErrUnavailable, or comes from the network, is tried again. A login without a
+	// token is ErrUnauthenticated.
+	//
+	// New panics if both Auth and Token are set.
+	Auth api.AuthMethod
+
+	// NoToken sends no token for TOKEN authentication: the endpoint is a Vault Agent
+	// or Proxy whose auto-auth adds its own. New panics if Token or Auth is set, too.
+	//
+	// An endpoint may be a Unix socket (unix:///run/vault.sock), whatever the
+	// authentication, if [Options].AllowEndpoint is set and accepts it; without one
+	// it is ErrDenied. No redirect is followed from there.
+	NoToken bool
 
 	// RenewToken keeps the token that is in use alive, whether from Token or the
 	// environment: from its first use on, a background task asks Vault when it
 	// ends (auth/token/lookup-self) and renews it (auth/token/renew-self) when
-	// two thirds of what is left have passed, up to its max TTL. False: somebody
-	// else renews it, or nobody; the end of a token that has been in use for a
-	// minute is looked up only to be announced. Either way the log is told when a
-	// token has a day left, an hour, and when it has ended. Logins of
-	// VaultKubernetes are replaced before they end and need no such care.
+	// two thirds of what is left have passed, up to its max TTL. A token that can be
+	// used only a number of times loses one with each of these calls. The log is
+	// told when a token that cannot be renewed any more has a day left, an hour, and
+	// when it has ended. If false, somebody else renews it, or nobody, and nothing
+	// is asked about it. Logins of VaultKubernetes and of Auth are replaced before
+	// they end and need no such care.
 	RenewToken bool
 
 	// Role is the role of the Kubernetes login. Empty:
@@ -106,4 +149,14 @@ type VaultOptions struct {
 	// Namespace is the namespace of Vault Enterprise; other editions ignore it
 	// without a word. Empty: VAULT_NAMESPACE.
 	Namespace string
+}
+
+// check panics on a mistake in the program.
+func (o *VaultOptions) check() {
+	switch {
+	case o.Auth != nil && o.Token != nil:
+		panic("secretref: VaultOptions has both Auth and Token")
+	case o.NoToken && (o.Auth != nil || o.Token != nil):
+		panic("secretref: VaultOptions has NoToken, and Auth or Token")
+	}
 }

@@ -2,11 +2,8 @@ package awssm
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"strings"
@@ -95,27 +92,12 @@ func answeredBy(err error) string {
 }
 
 // kept is what an error may hold of the SDK's, for errors.Is and errors.As:
-// the code, or what the operating system said. The SDK's own errors hold the
-// request with its token, and the answer.
+// the code, or what [transport.SanitizedCause] keeps.
 func kept(err error) error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return &smithy.GenericAPIError{Code: printable(api.ErrorCode()), Fault: api.ErrorFault()}
 	}
-	for _, plain := range []error{context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF} {
-		if errors.Is(err, plain) {
-			return plain
-		}
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return op
-	}
-	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return cert
-	}
-	if path, ok := errors.AsType[*fs.PathError](err); ok {
-		return path
-	}
-	return nil
+	return transport.SanitizedCause(err)
 }
 
 // explainCode goes by the error code of the service.

@@ -42,7 +42,7 @@ var schemas = [...][]field{
 		{fieldMount, true, checkSegments},
 		{fieldPath, true, checkSegments},
 		{fieldKey, true, checkText},
-		{fieldEndpoint, true, checkURL},
+		{fieldEndpoint, true, checkEndpoint},
 		{fieldAuthenticationType, false, checkAuth},
 	},
 	Keyring: {
@@ -204,6 +204,17 @@ func checkPointer(name, value string) error {
 		return fault.New(fault.Syntax, "field %q: a pointer begins with a slash (did you mean %q?)", name, "/"+value)
 	}
 	return fault.New(fault.Syntax, "field %q is not a JSON pointer (RFC 6901): it begins with a slash, and \"~\" is written \"~0\"", name)
+}
+
+// checkEndpoint takes the path of a Unix socket, too: of a Vault Agent or Proxy.
+func checkEndpoint(name, value string) error {
+	if err := checkText(name, value); err != nil {
+		return err
+	}
+	if err := endpoint.CheckOrSocket(value); err != nil {
+		return fault.New(fault.Syntax, "field %q %s", name, err)
+	}
+	return nil
 }
 
 func checkURL(name, value string) error {

@@ -185,7 +185,7 @@ func TestNoTypingErrorEndsAsAPassword(t *testing.T) {
 		{"endpoint with a query", `{"mount":"secret","path":"p","key":"k","endpoint":"https://v?x=1"}`, "query"},
 		{"endpoint with a fragment", `{"mount":"secret","path":"p","key":"k","endpoint":"https://v#"}`, "fragment"},
 		{"endpoint with two slashes at its end", `{"mount":"secret","path":"p","key":"k","endpoint":"https://v//"}`, "segment"},
-		{"endpoint of another scheme", `{"mount":"secret","path":"p","key":"k","endpoint":"unix:///run/vault"}`, "http"},
+		{"endpoint of another scheme", `{"mount":"secret","path":"p","key":"k","endpoint":"ftp://vault.example"}`, "http"},
 		{"endpoint without a host", `{"mount":"secret","path":"p","key":"k","endpoint":"https:///x"}`, "host"},
 		{"mount with a slash at its end", `{"mount":"secret/","path":"p","key":"k","endpoint":"https://v"}`, "slash"},
 		{"path with a slash in front", `{"mount":"secret","path":"/p","key":"k","endpoint":"https://v"}`, "slash"},
@@ -464,4 +464,25 @@ func TestFindRefusesMisspeltPrefixes(t *testing.T) {
 		require.False(t, ok, text)
 		require.NoError(t, err)
 	}
+}
+
+func TestAUnixSocketIsAnEndpointOfVault(t *testing.T) {
+	value := func(endpoint string) string {
+		return `{"mount":"secret","path":"p","key":"k","endpoint":"` + endpoint + `"}`
+	}
+	ref, err := new(coord.Grammar).Parse("{ENC}" + value("unix:///run/vault.sock"))
+	require.NoError(t, err)
+	require.Equal(t, "unix:///run/vault.sock", ref.Endpoint)
+	again, err := new(coord.Grammar).Parse(ref.String())
+	require.NoError(t, err)
+	require.Equal(t, ref, again)
+	for _, endpoint := range []string{
+		"unix://run/vault.sock", "unix://", "unix:///", "unix:/run/vault.sock", "unix:run", "unix:///run/../x", "unix:///run//x", "unix:///run/x/",
+		"unix:///run/x?q", "unix:///run/x#f", "unix:///run/%78", "unix:///run/a b", "UNIX:///run/x", "unix://user@/run/x", "unix:///./x",
+	} {
+		_, err := new(coord.Grammar).Parse("{ENC}" + value(endpoint))
+		require.ErrorIs(t, err, fault.Syntax, endpoint)
+	}
+	_, err = new(coord.Grammar).Parse(`{ENC}{"region":"eu-west-1","secretId":"x","endpointOverride":"unix:///run/x"}`)
+	require.ErrorIs(t, err, fault.Syntax)
 }

@@ -25,8 +25,9 @@ func Explain(err error, host string) *fault.Error {
 	if own, ok := errors.AsType[*fault.Error](err); ok {
 		return own
 	}
+	cause := SanitizedCause(err)
 	unavailable := func(format string, args ...any) *fault.Error {
-		return fault.New(fault.Unavailable, format, args...).Because(err)
+		return fault.New(fault.Unavailable, format, args...).Because(cause)
 	}
 	op, _ := errors.AsType[*net.OpError](err)
 	if op != nil && op.Op == "proxyconnect" { // whatever failed there is about the proxy

@@ -35,7 +35,9 @@ func (p *Policy) Check(at *url.URL) error {
 // for another one.
 func (p *Policy) Ask(at *url.URL) error {
 	shown := bare(at)
-	if host, err := endpoint.Host(at); err != nil {
+	if at.Scheme == endpoint.SocketScheme {
+		// It names no host.
+	} else if host, err := endpoint.Host(at); err != nil {
 		return fault.New(fault.Denied, "refused an endpoint that %s", err).Final().Ours()
 	} else if host != at.Host {
 		return fault.New(fault.Denied, "refused the endpoint %s: its host is spelled %q", shown, host).Final().Ours()

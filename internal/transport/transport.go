@@ -115,10 +115,17 @@ func (g *Guard) approve(from, target *url.URL) (err error) {
 	if g.Approve == nil {
 		return nil
 	}
-	if err := g.Approve(bare(target)); err != nil {
-		return fault.New(fault.Unavailable, "refused a redirect from %s: %s", from.Host, reason(err)).Because(err).Final()
+	err = g.Approve(bare(target))
+	if err == nil {
+		return nil
 	}
-	return nil
+	refusal := fault.New(fault.Unavailable, "refused a redirect from %s: %s", from.Host, reason(err)).Because(err).Final()
+	if own, ok := errors.AsType[*fault.Error](err); ok { // its cause is kept, its kind is not: no secret was denied
+		same := *own
+		same.Kind, same.Text = refusal.Kind, refusal.Text
+		refusal = same.Final()
+	}
+	return refusal
 }
 
 // bare returns what AllowEndpoint is shown of a URL. It may change the copy.

@@ -99,6 +99,7 @@ func TestRedirectsAreFollowedToTheSameHostOnly(t *testing.T) {
 			resp, err := guard.RoundTrip(request(t, c.from))
 			if c.reached == "" {
 				require.ErrorIs(t, err, fault.Unavailable, c.to)
+				require.NotErrorIs(t, err, fault.Denied, c.to)
 				require.Contains(t, err.Error(), c.words)
 				require.NotContains(t, err.Error(), "pw")
 				require.Len(t, base.asked, 1)

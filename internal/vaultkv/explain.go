@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,10 +16,40 @@ import (
 	"github.com/seed74218947/secretref/internal/transport"
 )
 
+// refusal is why an answer asks for another token.
+type refusal int
+
+const (
+	notRefused refusal = iota
+	tokenRefused
+	pathDenied
+)
+
+// refusal tells Vault's own refusals from each other, and from a gateway's.
+func (s *server) refusal(got answer) refusal {
+	if got.status < 400 || passing(got.status) || s.foreign(got) != nil {
+		return notRefused
+	}
+	said := spoken(got.body)
+	switch {
+	case unknownToken(got.status, said):
+		return tokenRefused
+	case got.status == http.StatusForbidden && strings.Contains(said, "permission denied"):
+		return pathDenied
+	}
+	return notRefused
+}
+
+// knew reports whether an answer shows that Vault accepts the token, whether or
+// not it may read what was asked for.
+func (s *server) knew(got answer) bool {
+	return got.status == http.StatusOK || got.status >= 400 && !passing(got.status) && s.foreign(got) == nil && s.refusal(got) != tokenRefused
+}
+
 // payload takes the secret out of an answer, or says why there is none.
-func (c *client) payload(ctx context.Context, token string, g coord.Group, got answer) (pipeline.Payload, error) {
+func (c *client) payload(ctx context.Context, l *lease, g coord.Group, got answer) (pipeline.Payload, error) {
 	if got.status == http.StatusOK {
-		return c.secret(ctx, token, g, got)
+		return c.secret(ctx, l, g, got)
 	}
 	if err := c.foreign(got); err != nil {
 		return pipeline.Payload{}, err
@@ -27,17 +58,46 @@ func (c *client) payload(ctx context.Context, token string, g coord.Group, got a
 	switch {
 	case passing(got.status):
 		return pipeline.Payload{}, c.unavailable(got)
-	case got.status == http.StatusNotFound:
-		return pipeline.Payload{}, c.missing(ctx, token, g, got.body)
-	case unknownToken(got.status, said):
-		return pipeline.Payload{}, invalidToken(g)
+	case got.status == http.StatusNotFound && saysNotFound(said):
+		return pipeline.Payload{}, c.missing(ctx, l, g, got.body)
+	case unknownToken(got.status, said), c.auth == authenticator(noToken{}) && said == "permission denied":
+		// Vault has a longer text for a token that it knows.
+		return pipeline.Payload{}, c.invalidToken()
+	case strings.Contains(said, "locked by an administrator"):
+		return pipeline.Payload{}, fault.New(fault.Unavailable, "an administrator has locked the namespace of mount %q", g.Mount).Final()
+	case got.status == http.StatusForbidden && !strings.Contains(said, "permission denied"), got.status == http.StatusNotFound:
+		return pipeline.Payload{}, fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's words: is a proxy or a gateway in between?",
+			c.name(), got.status).Final()
 	case got.status == http.StatusForbidden:
-		return pipeline.Payload{}, fault.New(fault.Denied, "the token's policies lack: path %q { capabilities = [\"read\"] } "+
-			"(or the mount does not exist, or belongs to another namespace)", g.Mount+"/data/"+g.Path)
+		return pipeline.Payload{}, c.denied(g)
 	case got.status == http.StatusBadRequest && strings.Contains(said, "Upgrading from non-versioned"):
 		return pipeline.Payload{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
 	}
-	return pipeline.Payload{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?", c.endpoint.Host, got.status)
+	return pipeline.Payload{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?%s", c.name(), got.status, c.baseHint())
+}
+
+func (c *client) denied(g coord.Group) error {
+	unwrap := ""
+	if _, ok := c.auth.(*staticToken); ok {
+		unwrap = ", or the token is a response-wrapping token, which has to be unwrapped first"
+	}
+	return fault.New(fault.Denied, "the token's policies lack: path %q { capabilities = [\"read\"] } "+
+		"(or the mount does not exist, or belongs to another namespace%s)%s", g.Mount+"/data/"+g.Path, unwrap, c.baseHint())
+}
+
+// baseHint is for an endpoint that goes on to where Vault's API begins.
+func (s *server) baseHint() string {
+	if !strings.HasSuffix(s.endpoint.Path, "/v1") {
+		return ""
+	}
+	return "; the endpoint ends in /v1, which belongs to Vault's API: leave it out"
+}
+
+// saysNotFound reports whether the errors of a 404 are Vault's: there are none
+// if only the secret is missing.
+func saysNotFound(said string) bool {
+	return said == "" || strings.Contains(said, "no handler for route") || strings.Contains(said, "unsupported path") ||
+		strings.Contains(said, "functionality on this path has been removed")
 }
 
 // unknownToken tells a token that Vault does not know from one that may not do
@@ -47,27 +107,39 @@ func unknownToken(status int, said string) bool {
 		status == http.StatusUnauthorized || strings.Contains(said, "missing client token")
 }
 
-func invalidToken(g coord.Group) error {
-	if g.Auth == coord.KubernetesAuth {
+func (c *client) invalidToken() error {
+	switch c.auth.(type) {
+	case *login:
 		return fault.New(fault.Unauthenticated, "Vault does not accept the token of a new login")
+	case noToken:
+		return fault.New(fault.Unauthenticated, "VaultOptions.NoToken is set, but the Vault Agent or Proxy at %s adds no token that Vault knows: "+
+			"check its auto_auth and use_auto_auth_token", c.name())
 	}
-	return fault.New(fault.Unauthenticated, "Vault does not know the token: it has expired, was revoked, or belongs to another server or namespace; "+
-		"renew %s, or what VaultOptions.Token gives", TokenVariable)
+	return fault.New(fault.Unauthenticated, "Vault does not know the token: it has expired, was revoked, or belongs to another server or namespace, "+
+		"or is a response-wrapping token; renew %s, or what VaultOptions.Token gives", TokenVariable)
+}
+
+// wrapped is a hint about an answer that came in a token.
+func wrapped(body []byte) string {
+	if text, err := jsonscan.Lookup(body, "/wrap_info"); err != nil || text[0] != '{' {
+		return ""
+	}
+	return ": the answer is wrapped in another token, which a control group, or who asks for response wrapping, wants"
 }
 
 // secret returns the object of keys. A KV version 1 mount can have a secret at
 // a path that begins with data/, without the envelope.
-func (c *client) secret(ctx context.Context, token string, g coord.Group, got answer) (pipeline.Payload, error) {
+func (c *client) secret(ctx context.Context, l *lease, g coord.Group, got answer) (pipeline.Payload, error) {
 	data, err := jsonscan.Lookup(got.body, "/data")
 	switch {
 	case errors.Is(err, fault.Syntax):
 		return pipeline.Payload{}, c.foreign(got)
 	case err != nil || data[0] != '{':
-		return pipeline.Payload{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's", c.endpoint.Host).Final()
+		return pipeline.Payload{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret%s", c.name(), wrapped(got.body)).Final()
 	}
 	object, err := jsonscan.Lookup(data, "/data")
 	if err == nil && string(object) == "null" {
-		return pipeline.Payload{}, c.missing(ctx, token, g, got.body)
+		return pipeline.Payload{}, c.missing(ctx, l, g, got.body)
 	}
 	_, unversioned := jsonscan.Lookup(data, "/metadata/version")
 	if err != nil || object[0] != '{' || unversioned != nil {
@@ -82,7 +154,7 @@ func versionOne(g coord.Group) error {
 }
 
 // missing says what kind of nothing was found.
-func (c *client) missing(ctx context.Context, token string, g coord.Group, body []byte) error {
+func (c *client) missing(ctx context.Context, l *lease, g coord.Group, body []byte) error {
 	if destroyed, err := jsonscan.LookupScalar(body, "/data/metadata/destroyed"); err == nil && destroyed == "true" {
 		return fault.New(fault.NotFound, "the latest version of %q in mount %q was destroyed: write a new one", g.Path, g.Mount)
 	}
@@ -97,14 +169,14 @@ func (c *client) missing(ctx context.Context, token string, g coord.Group, body 
 	if _, err := jsonscan.Lookup(body, "/data/metadata"); err == nil {
 		return fault.New(fault.NotFound, "the latest version of %q in mount %q holds nothing", g.Path, g.Mount)
 	}
-	m := c.mount(ctx, token, g.Mount)
+	m := c.mount(ctx, l, g.Mount)
 	switch {
 	case m.version == "" && m.kind != "" && m.kind != "kv" && m.kind != "generic":
 		return fault.New(fault.Unsupported, "mount %q is not a key/value engine", g.Mount)
 	case m.version != "2" && m.kind != "":
 		return versionOne(g)
 	case strings.Contains(spoken(body), "no handler for route"):
-		return fault.New(fault.NotFound, "there is no secrets engine at mount %q", g.Mount)
+		return fault.New(fault.NotFound, "there is no secrets engine at mount %q%s", g.Mount, c.baseHint())
 	}
 	hint := ""
 	if short := strings.Trim(m.path, "/"); short != "" && strings.HasPrefix(g.Mount, short+"/") {
@@ -119,8 +191,11 @@ func (c *client) missing(ctx context.Context, token string, g coord.Group, body 
 type mount struct{ kind, version, path string }
 
 // mount asks about one, only when a read found nothing.
-func (c *client) mount(ctx context.Context, token, at string) mount {
-	got, err := c.read(ctx, token, "sys/internal/ui/mounts/"+at)
+func (c *client) mount(ctx context.Context, l *lease, at string) mount {
+	if !l.take() {
+		return mount{} // the read was the token's last use
+	}
+	got, err := c.read(ctx, l.token, "sys/internal/ui/mounts/"+at)
 	var reply struct {
 		Data struct {
 			Type, Path string
@@ -136,7 +211,7 @@ func (c *client) mount(ctx context.Context, token, at string) mount {
 // foreign tells an answer that Vault did not give: a proxy's or a firewall's
 // page must not pass for Vault's own refusal, or for its secret.
 func (s *server) foreign(got answer) error {
-	host := s.endpoint.Host
+	host := s.name()
 	if got.status >= 300 && got.status < 400 {
 		return fault.New(fault.Unavailable, "%s answered with status %d and nowhere to go: is a login page in between?", host, got.status).Final()
 	}
@@ -145,14 +220,39 @@ func (s *server) foreign(got answer) error {
 	}
 	why, bad := errors.AsType[*fault.Error](jsonscan.Valid(got.body))
 	switch {
-	case !bad:
+	case !bad && (got.status == http.StatusOK || isVaultsError(got.status, got.body)):
 		return nil
+	case !bad:
+		return fault.New(fault.Unavailable, "%s answered with status %d in JSON that is not Vault's: is a proxy or a gateway in between?", host, got.status).Final()
 	case s.endpoint.Scheme == "http" && strings.HasPrefix(string(got.body), "Client sent an HTTP request to an HTTPS server"):
 		return fault.New(fault.Unavailable, "%s speaks https: write https:// in endpoint", host).Final()
 	}
 	return fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's JSON (%s): is a proxy or a login page in between?",
 		host, got.status, why.Text).Final()
 }
+
+// isVaultsError reports whether a body has the shape of Vault's errors: a list of
+// texts, or the envelope of every answer, as for a version that was deleted, and
+// no member of another's.
+func isVaultsError(status int, body []byte) bool {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil {
+		return false
+	}
+	for name := range members {
+		if !slices.Contains(vaultsMembers, name) {
+			return false
+		}
+	}
+	if text, ok := members["errors"]; ok {
+		var said []string
+		return json.Unmarshal(text, &said) == nil && (len(said) > 0 || said != nil && status == http.StatusNotFound)
+	}
+	return members["request_id"] != nil && members["lease_duration"] != nil && members["data"] != nil
+}
+
+// vaultsMembers are the members of Vault's answers, and of its errors.
+var vaultsMembers = []string{"request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth", "errors", "mount_type"}
 
 // passing tells the states that pass by themselves. 412 is a node that has not
 // caught up, 472 and 473 are standbys.
@@ -166,7 +266,7 @@ func passing(status int) bool {
 
 // unavailable explains an answer that passes by itself.
 func (s *server) unavailable(got answer) *fault.Error {
-	host := s.endpoint.Host
+	host := s.name()
 	var f *fault.Error
 	switch {
 	case strings.Contains(spoken(got.body), "Vault is sealed"):

@@ -40,9 +40,14 @@ type resolver struct {
 }
 
 func newResolver(t *testing.T, settings vaultkv.Settings, timeout time.Duration, allow func(*url.URL) error) *resolver {
-	if settings.Token == nil {
+	if settings.Token == nil && settings.Auth == nil {
 		settings.Token = func(context.Context) (string, error) { return token, nil }
 	}
+	return newBackend(t, settings, timeout, allow)
+}
+
+// newBackend is newResolver without a token of its own.
+func newBackend(t *testing.T, settings vaultkv.Settings, timeout time.Duration, allow func(*url.URL) error) *resolver {
 	settings.Timeout = timeout
 	log := slog.New(slog.DiscardHandler)
 	r := &resolver{Backend: vaultkv.New(settings, &transport.Policy{Allow: allow, Log: log}, log), timeout: timeout}
@@ -277,6 +282,7 @@ func TestRedirectsDoNotTakeTheTokenElsewhere(t *testing.T) {
 				return io.ErrNoProgress
 			})
 			require.ErrorIs(t, err, fault.Unavailable)
+			require.NotErrorIs(t, err, fault.Denied)
 			require.ErrorIs(t, err, io.ErrNoProgress)
 			require.ErrorContains(t, err, io.ErrNoProgress.Error())
 			require.Empty(t, seen)

@@ -48,11 +48,12 @@ func TestOneFlightReplacesOneToken(t *testing.T) {
 		for i := range 30 {
 			go func() {
 				time.Sleep(time.Duration(i/3) * 300 * time.Millisecond)
-				token, err := k.again(t.Context(), []string{"", "t1", "older"}[i%3])
+				token, err := k.get(t.Context(), []string{"", "t1", "older"}[i%3])
 				if err != nil {
-					token = err.Error()
+					got <- err.Error()
+					return
 				}
-				got <- token
+				got <- token.token
 			}()
 		}
 		for range 30 {

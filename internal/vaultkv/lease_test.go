@@ -131,15 +131,20 @@ func (s *simulation) role(fields string) {
 
 // mint returns a token that may read, and is otherwise as fields say.
 func (s *simulation) mint(fields string) string {
+	token := tokenIn(s.t, s.must("POST", "auth/token/create", `{"policies":["reader"],`+fields+`}`))
+	s.tokens = append(s.tokens, token)
+	s.ResetCalls()
+	return token
+}
+
+// tokenIn returns the token in the answer to a login.
+func tokenIn(t *testing.T, answer []byte) string {
 	var made struct {
 		Auth struct {
 			Token string `json:"client_token"`
 		}
 	}
-	text := s.must("POST", "auth/token/create", `{"policies":["reader"],`+fields+`}`)
-	require.NoError(s.t, json.Unmarshal(text, &made))
-	s.tokens = append(s.tokens, made.Auth.Token)
-	s.ResetCalls()
+	require.NoError(t, json.Unmarshal(answer, &made))
 	return made.Auth.Token
 }
 
@@ -348,6 +353,7 @@ func TestALoginThatMayNotReadIsMadeOnceForAll(t *testing.T) {
 		s.role(`"token_ttl":"1h"`)
 		require.NoError(t, s.fetch(coord.KubernetesAuth))
 		s.policy("reader", `path "secret/data/other" { capabilities = ["read"] }`)
+		time.Sleep(time.Minute)
 		s.Latency(time.Second)
 		var readers sync.WaitGroup
 		for range 100 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/seed74218947/secretref/internal/endpoint"
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/transport"
 )
@@ -28,6 +30,7 @@ const (
 // carries its own.
 type server struct {
 	endpoint *url.URL
+	address  string // that the client asks: the endpoint, unless it is a socket
 	api      *api.Client
 	guard    *transport.Guard
 }
@@ -36,9 +39,13 @@ type server struct {
 // additional headers; not an address, a proxy or a token, which would send the
 // request elsewhere than the reference says.
 func newServer(endpoint *url.URL, settings Settings, policy *transport.Policy) (*server, error) {
+	namespace := setting{settings.Namespace, "VaultOptions.Namespace", api.EnvVaultNamespace}
+	if err := checkHeaders(namespace); err != nil {
+		return nil, err
+	}
 	config := api.DefaultConfig()
 	if config.Error != nil {
-		return nil, badEnvironment()
+		return nil, badEnvironment(config.Error)
 	}
 	configured, ok := config.HttpClient.Transport.(*http.Transport)
 	if !ok {
@@ -51,32 +58,23 @@ func newServer(endpoint *url.URL, settings Settings, policy *transport.Policy) (
 	base.MaxIdleConns, base.MaxIdleConnsPerHost = 0, idlePerHost
 	base.MaxResponseHeaderBytes = maxHeaders
 
+	s := &server{endpoint: endpoint, address: endpoint.String()}
 	// The guard goes around the transport only now that TLS is configured.
 	pool := transport.NewOpening(base)
 	pool.Watch(reloadTLS(policy.Log), os.Getenv(api.EnvVaultCACert), os.Getenv(api.EnvVaultCAPath), os.Getenv(api.EnvVaultClientCert), os.Getenv(api.EnvVaultClientKey))
-	s := &server{endpoint: endpoint, guard: &transport.Guard{Base: pool, Approve: policy.Redirects(), MaxBody: maxBody}}
+	s.guard = &transport.Guard{Base: pool, Approve: policy.Redirects(), MaxBody: maxBody}
 	if settings.Transport != nil {
 		s.guard.Base = settings.Transport
 	}
-	config.HttpClient = &http.Client{
-		Transport: s.guard,
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		},
+	if s.isSocket() {
+		s.address, s.guard.Base = socketAddress, newSocket(base, endpoint)
 	}
-	config.Address, config.AgentAddress, config.SRVLookup = endpoint.String(), "", false
-	config.DisableRedirects = true // the guard follows them
-	config.MaxRetries = 0          // the pipeline retries
-	config.Timeout = 0             // the context has it
-	config.Limiter = nil
-
 	var err error
-	if s.api, err = api.NewClient(config); err != nil {
-		return nil, badEnvironment()
+	if s.api, err = s.newClient(s.guard); err != nil {
+		return nil, badEnvironment(err)
 	}
-	s.api.ClearToken()
-	if settings.Namespace != "" {
-		s.api.SetNamespace(settings.Namespace)
+	if value := namespace.value(); value != "" {
+		s.api.SetNamespace(value)
 	}
 	return s, nil
 }
@@ -88,7 +86,7 @@ func reloadTLS(log *slog.Logger) func(*tls.Config) error {
 		fresh := api.DefaultConfig()
 		configured, ok := fresh.HttpClient.Transport.(*http.Transport)
 		if fresh.Error != nil || !ok {
-			err := badEnvironment()
+			err := badEnvironment(fresh.Error)
 			log.Warn("certificates for Vault have changed and cannot be read: the old ones stay in use", "error", err.Error())
 			return err
 		}
@@ -97,22 +95,33 @@ func reloadTLS(log *slog.Logger) func(*tls.Config) error {
 	}
 }
 
-// badEnvironment names the variables that Vault's client may have stumbled
-// over. It parses those that are not used too, and what it says about them
-// quotes their values.
-func badEnvironment() error {
-	var set []string
-	for _, name := range []string{
-		api.EnvVaultCACert, api.EnvVaultCACertBytes, api.EnvVaultCAPath, api.EnvVaultClientCert, api.EnvVaultClientKey,
-		api.EnvVaultSkipVerify, api.EnvVaultHeaders, api.EnvVaultMaxRetries, api.EnvVaultClientTimeout, api.EnvVaultSRVLookup,
-		api.EnvVaultDisableRedirects, api.EnvRateLimit, api.EnvHTTPProxy, api.EnvVaultProxyAddr,
-	} {
-		if os.Getenv(name) != "" {
-			set = append(set, name)
-		}
+// newClient returns a client for the server, without a token, that neither
+// retries nor follows redirects by itself: the pipeline and the guard do.
+func (s *server) newClient(t http.RoundTripper) (*api.Client, error) {
+	config := &api.Config{
+		Address: s.address,
+		HttpClient: &http.Client{
+			Transport: t,
+			CheckRedirect: func(*http.Request, []*http.Request) error {
+				return http.ErrUseLastResponse
+			},
+		},
+		DisableRedirects: true,
 	}
-	return fault.New(fault.Unavailable, "the Vault client cannot be set up: it cannot read the file, or the value, that one of these variables names: %s",
-		strings.Join(set, ", ")).Final()
+	client, err := api.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
+	client.ClearToken()
+	return client, nil
+}
+
+// name returns what messages call the server: its host, or its socket.
+func (s *server) name() string {
+	if s.isSocket() {
+		return s.endpoint.Path
+	}
+	return s.endpoint.Host
 }
 
 // answer is what came back, whatever its status.
@@ -121,11 +130,12 @@ type answer struct {
 	header http.Header
 	body   []byte
 	err    error // the body is not complete
+	asked  bool  // there was a request, of an auth method
 }
 
 // take reads a response and leaves its body, if it is complete, to be read by
 // others.
-func (a *answer) take(r *api.Response) {
+func (a *answer) take(r *http.Response) {
 	a.status, a.header = r.StatusCode, r.Header
 	var body bytes.Buffer
 	body.Grow(int(max(0, min(r.ContentLength, usualBody))) + bytes.MinRead)
@@ -142,13 +152,33 @@ func (a *answer) take(r *api.Response) {
 func (s *server) with(token string, got *answer) *api.Client {
 	return s.api.WithRequestCallbacks(func(r *api.Request) {
 		r.ClientToken = token
+		// VAULT_HEADERS could bring another.
+		r.Headers.Del(api.AuthHeaderName)
 		// VAULT_WRAP_TTL would bring a wrapping token instead of the answer.
 		r.WrapTTL = ""
-		if s.endpoint.RawPath != "" {
-			below := &url.URL{Path: strings.TrimPrefix(r.URL.Path, s.endpoint.Path)}
-			r.URL.RawPath = s.endpoint.RawPath + below.EscapedPath()
+		s.escape(r.URL)
+	}).WithResponseCallbacks(func(r *api.Response) { got.take(r.Response) })
+}
+
+// escape spells the base path of a request as the endpoint does.
+func (s *server) escape(request *url.URL) {
+	if s.endpoint.RawPath != "" && s.endpoint.Scheme != endpoint.SocketScheme {
+		below := &url.URL{Path: strings.TrimPrefix(request.Path, s.endpoint.Path)}
+		request.RawPath = s.endpoint.RawPath + below.EscapedPath()
+	}
+}
+
+// uses returns how often the token of a login can be used; zero: without end.
+func (a *answer) uses() int {
+	var reply struct {
+		Auth struct {
+			Uses int `json:"num_uses"`
 		}
-	}).WithResponseCallbacks(got.take)
+	}
+	if json.Unmarshal(a.body, &reply) != nil {
+		return 0
+	}
+	return max(reply.Auth.Uses, 0)
 }
 
 // read gets one path. Its error means that there is no answer.
@@ -166,11 +196,11 @@ func (s *server) read(ctx context.Context, token, path string) (answer, error) {
 func (s *server) missed(got answer, err error) error {
 	switch {
 	case got.err != nil:
-		return transport.Explain(got.err, s.endpoint.Host)
+		return s.explain(got.err)
 	case got.status != 0:
 		return nil
 	case err == nil:
-		return fault.New(fault.Unavailable, "no answer from %s", s.endpoint.Host)
+		return fault.New(fault.Unavailable, "no answer from %s", s.name())
 	}
-	return transport.Explain(err, s.endpoint.Host)
+	return s.explain(err)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"github.com/hashicorp/vault/api"
@@ -20,54 +21,63 @@ const TokenVariable = "SECRET_STORE_VAULT_TOKEN"
 
 const dropped = "container entrypoints often drop variables whose name contains SECRET or TOKEN"
 
-// staticToken is a token that somebody else gives out. What is in use is
-// watched, in the background.
+// staticToken is a token that somebody else gives out. With RenewToken what is
+// in use is watched, in the background.
 type staticToken struct {
 	source func(context.Context) (string, error) // nil: the variable
 	watch  func(ctx context.Context, token string)
 
 	mu       sync.Mutex
-	given    string             // the last one
-	watched  string             // equal to given, or empty
+	given    *lease             // the last one
+	watched  string             // equal to that of given, or empty
 	stop     context.CancelFunc // of the watch
 	watching sync.WaitGroup
 }
 
+// newStatic does not look a token up that is not to be renewed: that would cost
+// a use of a token that has only some.
 func newStatic(settings Settings, s *server, policy *transport.Policy, log *slog.Logger) *staticToken {
-	return &staticToken{source: settings.Token, stop: func() {}, watch: func(ctx context.Context, token string) {
-		w := &watcher{server: s, policy: policy, log: log, token: token, renews: settings.RenewToken}
-		w.run(ctx)
-	}}
+	made := &staticToken{source: settings.Token, stop: func() {}, given: &lease{}}
+	if settings.RenewToken {
+		made.watch = func(ctx context.Context, token string) {
+			w := &watcher{server: s, policy: policy, log: log, token: token}
+			w.run(ctx)
+		}
+	}
+	return made
 }
 
-func (s *staticToken) token(ctx context.Context) (string, error) {
+func (s *staticToken) token(ctx context.Context) (*lease, error) {
 	token, err := s.read(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.given = token; s.watched != token {
+	if s.given.token != token {
+		s.given = &lease{token: token, given: time.Now()}
+	}
+	if s.watched != token {
 		s.stop() // it has been replaced
 		s.watched = ""
 	}
-	return token, nil
+	return s.given, nil
 }
 
-// used begins the watch over a token, unless there is one, or the token has
+// accepted begins the watch over a token, unless there is one, or the token has
 // been replaced while it was used.
-func (s *staticToken) used(token string) {
+func (s *staticToken) accepted(l *lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if token != s.given || token == s.watched {
+	if s.watch == nil || l.token != s.given.token || l.token == s.watched {
 		return
 	}
 	// It goes on when the fetch, and whatever that belongs to, has ended.
 	ctx, cancel := context.WithCancel(context.Background())
-	s.watched, s.stop = token, cancel
+	s.watched, s.stop = l.token, cancel
 	s.watching.Go(func() {
 		defer cancel()
-		s.watch(ctx, token)
+		s.watch(ctx, l.token)
 	})
 }
 
@@ -120,14 +130,26 @@ func unprintable(token string) bool {
 	return strings.ContainsFunc(token, func(c rune) bool { return c == unicode.ReplacementChar || !unicode.IsPrint(c) })
 }
 
-// again asks the source once more: a caller's function may know a newer one.
-func (s *staticToken) again(ctx context.Context, refused string) (string, error) {
+// reauthenticate asks the source once more: a caller's function may know a newer
+// one.
+func (s *staticToken) reauthenticate(ctx context.Context, refused *lease) (*lease, error) {
 	if s.source == nil {
-		return "", nil
+		return nil, nil
 	}
-	token, err := s.token(ctx)
-	if err != nil || token == refused {
-		return "", err
+	next, err := s.token(ctx)
+	if err != nil || next.token == refused.token {
+		return nil, err
 	}
-	return token, nil
+	return next, nil
 }
+
+// noToken leaves it to the Vault Agent or Proxy at the endpoint to add one.
+type noToken struct{}
+
+func (noToken) token(context.Context) (*lease, error) { return &lease{}, nil }
+
+func (noToken) reauthenticate(context.Context, *lease) (*lease, error) { return nil, nil }
+
+func (noToken) accepted(*lease) {}
+
+func (noToken) close() {}

@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	// quiet is how long a token is in use before it is asked about, unless it is
-	// to be renewed: programs that have ended by then do not make the call.
-	quiet = time.Minute
 	// askTime is for one call.
 	askTime = 30 * time.Second
 	// The pauses after failures double from first to most.
@@ -30,14 +27,13 @@ const (
 	maxReached = "its max TTL is reached"
 )
 
-// watcher tells the log in good time that a token ends, and keeps it from
-// ending if it is to be renewed. It is used by one goroutine.
+// watcher keeps a token from ending, and tells the log in good time where it
+// cannot. It is used by one goroutine.
 type watcher struct {
 	server *server
 	policy *transport.Policy
 	log    *slog.Logger
 	token  string
-	renews bool
 
 	ends    time.Time
 	told    stage
@@ -61,18 +57,15 @@ const (
 // run returns when the token has ended, when it turns out that it never does,
 // or that nothing can be found out about it, or with ctx.
 func (w *watcher) run(ctx context.Context) {
-	if !w.renews && !sleep(ctx, quiet) {
-		return
-	}
 	found, err := w.find(ctx)
 	if err != nil || found.ends.IsZero() {
 		return
 	}
 	w.ends = found.ends
-	if w.renews && !found.renewable {
-		w.giveUp(ctx, "it is not renewable")
-	} else if w.renews {
+	if found.renewable {
 		w.plan()
+	} else {
+		w.giveUp(ctx, "it is not renewable")
 	}
 	for ctx.Err() == nil {
 		at := w.stage()
@@ -97,7 +90,7 @@ func (w *watcher) find(ctx context.Context) (life, error) {
 		if err == nil || ctx.Err() != nil {
 			return found, err
 		}
-		w.log.DebugContext(ctx, "nothing is known about the end of the vault token", "host", w.server.endpoint.Host, "error", err.Error())
+		w.log.DebugContext(ctx, "nothing is known about the end of the vault token", "host", w.server.name(), "error", err.Error())
 		asked, again := fault.Transient(err)
 		if !again || !sleep(ctx, max(pause, asked)) {
 			return life{}, err
@@ -136,11 +129,11 @@ func (w *watcher) renew(ctx context.Context) {
 		}
 		w.told = far
 		w.plan()
-		w.log.DebugContext(ctx, "vault token renewed", "host", w.server.endpoint.Host, "ends", stamp(w.ends))
+		w.log.DebugContext(ctx, "vault token renewed", "host", w.server.name(), "ends", stamp(w.ends))
 	case errors.Is(err, fault.Unauthenticated):
 		w.ends = time.Now()
 	case again:
-		w.log.DebugContext(ctx, "vault token not renewed", "host", w.server.endpoint.Host, "ends", stamp(w.ends), "error", err.Error())
+		w.log.DebugContext(ctx, "vault token not renewed", "host", w.server.name(), "ends", stamp(w.ends), "error", err.Error())
 		w.postpone(err)
 	default:
 		w.giveUp(ctx, err.Error())
@@ -156,7 +149,7 @@ func (w *watcher) plan() {
 // giveUp leaves it at telling that the token ends.
 func (w *watcher) giveUp(ctx context.Context, reason string) {
 	w.renewal, w.reason = time.Time{}, reason
-	w.log.InfoContext(ctx, "the vault token is not renewed any more", "host", w.server.endpoint.Host, "ends", stamp(w.ends), "reason", reason)
+	w.log.InfoContext(ctx, "the vault token is not renewed any more", "host", w.server.name(), "ends", stamp(w.ends), "reason", reason)
 }
 
 // postpone puts the next renewal off after one that failed.
@@ -212,7 +205,7 @@ func (w *watcher) tell(ctx context.Context, at stage) {
 		hour: "the vault token ends within an hour",
 		over: "the vault token has ended",
 	}[at]
-	attrs := []any{"host", w.server.endpoint.Host, "ends", stamp(w.ends)}
+	attrs := []any{"host", w.server.name(), "ends", stamp(w.ends)}
 	if w.reason != "" {
 		attrs = append(attrs, "reason", w.reason)
 	}
@@ -268,7 +261,7 @@ func (w *watcher) ask(ctx context.Context, call string) (life, error) {
 	bad := json.Unmarshal(got.body, &reply) != nil
 	switch {
 	case bad || call == renewSelf && reply.Auth == nil:
-		return life{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's", w.server.endpoint.Host).Final()
+		return life{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's", w.server.name()).Final()
 	case call == renewSelf:
 		return life{start.Add(time.Duration(reply.Auth.LeaseDuration) * time.Second), reply.Auth.Renewable,
 			strings.Contains(strings.Join(reply.Warnings, " "), "max_ttl")}, nil
@@ -298,7 +291,7 @@ func (s *server) refusedSelf(call string, got answer) error {
 	case strings.Contains(said, "not renewable"):
 		return fault.New(fault.Unsupported, "it is not renewable")
 	}
-	return fault.New(fault.Unsupported, "%s answered with status %d", s.endpoint.Host, got.status)
+	return fault.New(fault.Unsupported, "%s answered with status %d", s.name(), got.status)
 }
 
 // sleep reports false if ctx ends before.

@@ -20,14 +20,14 @@ func TestTheTokenFollowsARedirectOnlyToWhereItMay(t *testing.T) {
 		allow func(*url.URL) error
 		kind  error
 	}{
-		"nobody is asked": {nil, secretref.ErrDenied},
+		"nobody is asked": {nil, secretref.ErrUnavailable},
 		"approved":        {func(*url.URL) error { return nil }, nil},
 		"refused": {func(u *url.URL) error {
 			if u.Scheme+"://"+u.Host == active.url {
 				return errNo
 			}
 			return nil
-		}, secretref.ErrDenied},
+		}, secretref.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newVaultWorld(t, active, setup{allow: c.allow})
