@@ -649,8 +649,33 @@ func (r *Resolver) ResolveReference(ctx context.Context, ref Reference) (Secret,
 // naming its value ("value 3" is the third). The Secrets of values that failed
 // are zero. If one value is malformed nothing is fetched.
 func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, error) {
+	if secrets, ok := r.allWarm(values); ok {
+		return secrets, nil
+	}
 	secrets, errs := r.all(ctx, r.wantAll(values), false)
 	return secrets, errors.Join(errs...)
+}
+
+// allWarm returns the secrets of values, if all are known by their text. Each
+// secret has one version that is fresh at a time. Since all of them still are
+// after the last one was looked up, values of one secret are of one version.
+func (r *Resolver) allWarm(values []string) ([]Secret, bool) {
+	found := make([]*warm, len(values))
+	for i, value := range values {
+		known, ok := r.warm.Load(value)
+		if !ok {
+			return nil, false
+		}
+		found[i] = known.(*warm)
+	}
+	secrets := make([]Secret, len(values))
+	for i, known := range found {
+		if !known.life.Fresh() {
+			return nil, false
+		}
+		secrets[i] = known.secret
+	}
+	return secrets, true
 }
 
 // ResolveStruct resolves, in the struct that ptr points to, every [Secret] that
@@ -814,18 +839,21 @@ func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
 	}
 	got := r.engine().pipeline.Resolve(ctx, []coord.Reference{w.ref}, cache.Cached)[0]
 	secret, err := r.outcome(ctx, w, got)
-	if err == nil && got.Stale == nil && got.Text != "" && w.value != "" {
-		r.remember(w.value, warm{secret, got.Version.Life})
+	if err == nil && w.value != "" {
+		r.remember(w.value, secret, got)
 	}
 	return secret, err
 }
 
 // remember makes a value known by its text.
-func (r *Resolver) remember(value string, w warm) {
-	if !w.life.Fresh() {
+func (r *Resolver) remember(value string, secret Secret, got pipeline.Result) {
+	if got.Stale != nil || got.Text == "" || !got.Version.Fresh() {
 		return
 	}
-	if _, known := r.warm.Swap(strings.Clone(value), &w); !known && r.warmed.Add(1) > maxWarm {
+	if known, ok := r.warm.Load(value); ok && known.(*warm).life == got.Version.Life {
+		return
+	}
+	if _, known := r.warm.Swap(strings.Clone(value), &warm{secret, got.Version.Life}); !known && r.warmed.Add(1) > maxWarm {
 		r.warm.Clear()
 		r.warmed.Store(0)
 	}
@@ -871,6 +899,9 @@ func (r *Resolver) all(ctx context.Context, wants []want, onlyAll bool) ([]Secre
 		for n, got := range r.engine().pipeline.ResolveAll(ctx, p.refs, cache.Cached) {
 			i := p.at[n]
 			p.secrets[i], p.errs[i] = r.outcome(ctx, wants[i], got)
+			if wants[i].number > 0 && p.errs[i] == nil && len(wants) <= maxWarm/2 {
+				r.remember(wants[i].value, p.secrets[i], got)
+			}
 		}
 	}
 	return p.secrets, p.errs

@@ -190,17 +190,23 @@ const (
 	Present
 )
 
+// Peek returns a Waiter for the value of key if that needs no fetch.
+func (c *Cache[K, V]) Peek(key K, mode Mode) (Waiter[K, V], bool) {
+	w := Waiter[K, V]{cache: c, key: key, mode: mode, keeps: c.TTL > 0 && c.Keep(key)}
+	ready := mode == Present
+	if w.keeps && mode != Fresh {
+		var ok bool
+		w.got, ok = c.inHand(key, mode)
+		ready = ready || ok
+	}
+	return w, ready
+}
+
 // Ask starts to get the value of key, unless it is there. Every Waiter must be
 // waited for.
 func (c *Cache[K, V]) Ask(ctx context.Context, key K, mode Mode) Waiter[K, V] {
-	w := Waiter[K, V]{cache: c, key: key, mode: mode, keeps: c.TTL > 0 && c.Keep(key)}
-	if w.keeps && mode != Fresh {
-		if got, ok := c.inHand(key, mode); ok || mode == Present {
-			w.got = got
-			return w
-		}
-	}
-	if mode == Present {
+	w, ready := c.Peek(key, mode)
+	if ready {
 		return w
 	}
 	w.flies = true
