@@ -304,6 +304,11 @@ const (
 )
 
 // Options configure a Resolver. The zero value is ready for production.
+//
+// They describe one identity. What a Resolver has fetched with it is handed out
+// to all callers of that Resolver, also where [VaultOptions].Token or a Provider
+// could return another credential for another caller. A program that acts for
+// several tenants makes a Resolver for each, with a LastKnown of its own.
 type Options struct {
 	AWS   AWSOptions
 	Vault VaultOptions
@@ -326,7 +331,8 @@ type Options struct {
 	TTL time.Duration
 
 	// MaxStale is how old a secret may be that is handed out because its backend
-	// is unavailable: not one that is denied or not found. With such a secret in
+	// is unavailable: not one that the backend said is denied or not found, which
+	// is forgotten, and not while credentials or AllowEndpoint are refused. With such a secret in
 	// hand a fetch is one attempt of at most 3 seconds from its turn on, and the
 	// next one waits, up to a minute; a caller with less time gets the secret when
 	// that is up. Each time the log is warned. Zero: 24 hours. Negative: never.
@@ -335,12 +341,20 @@ type Options struct {
 	// LastKnown keeps the last good secrets, sealed, so that a program can start
 	// while a backend is unavailable: under names that [Keyring.Names] does not
 	// yield, written when a secret has changed and else once an hour, removed when
-	// it is denied or not found, and never used when older than MaxStale. Use one
-	// for each service and environment: references are told apart by Vault's
-	// namespace, role and auth path and by AWS_PROFILE and AWS_ROLE_ARN, but not by
-	// token or account. Its first use in a process costs each secret a read of it.
+	// its backend says that it is denied or not found, and never used when older
+	// than MaxStale. Use one for each service and environment: references are told
+	// apart by Vault's namespace, role and auth path and by AWS_PROFILE and
+	// AWS_ROLE_ARN, but not by token or account.
+	//
+	// The age is the difference between the date that was stored and the clock of
+	// this machine. A date up to 5 minutes in the future counts as now, a later one
+	// is not used; from 1 minute on the log is warned, since a clock is wrong. With
+	// a clock that is ahead, secrets are too old sooner, which is logged when one
+	// would have been needed. While a program runs its clock does not matter.
+	//
+	// Its first use in a process costs each secret a read of it.
 	// The Resolver does not close it, and Close waits up to some seconds for what
-	// is being written. Nil: nothing outlives the process.
+	// is being written. If nil, nothing outlives the process.
 	LastKnown *Keyring
 
 	// Timeout bounds one fetch with all its attempts, from its turn on. Who asks
@@ -445,8 +459,8 @@ type Provider struct {
 	Fetch func(ctx context.Context, coordinates []byte) ([]byte, error)
 }
 
-// A Resolver resolves references. It is safe for concurrent use; make one and
-// keep it.
+// A Resolver resolves references for one identity, see [Options]. It is safe for
+// concurrent use; make one and keep it.
 type Resolver struct {
 	opts      Options
 	grammar   coord.Grammar

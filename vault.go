@@ -75,7 +75,9 @@ func (a VaultAuth) String() string {
 type VaultOptions struct {
 	// Token returns the token for TOKEN authentication. It is called for every
 	// fetch, and once more with the same context when its token was refused, so
-	// that it can hand out a newer one. An error that wraps ErrUnavailable is tried again. Nil:
+	// that it can hand out a newer one. All tokens must be of one identity: secrets
+	// are kept by reference, so a token for each tenant would hand out those of
+	// another, see [Options]. An error that wraps ErrUnavailable is tried again. Nil:
 	// SECRET_STORE_VAULT_TOKEN.
 	Token func(ctx context.Context) (string, error)
 
