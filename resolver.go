@@ -23,7 +23,7 @@
 //     [Database.DSN].
 //   - A password that is rotated while the program runs: [Resolver.Handle];
 //     user name and password together: [Resolver.HandleAll]; for database/sql:
-//     [Connector].
+//     [Connector]; for any other login: [Try].
 //   - To keep secrets without any cloud: [OpenKeyring], [Keyring.Put], and
 //     [Options].Keyring to resolve references to them.
 //   - To rotate keys: [Keyring.Rotate], [Keyring.RotateIfOlder]; over HTTP:
