@@ -22,16 +22,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/smithy-go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/fakeaws"
+	"github.com/seed74218947/secretref/internal/unplugged"
 )
 
 const (
@@ -377,17 +380,27 @@ func TestAWSHundredReferencesIntoOneSecretAreOneCall(t *testing.T) {
 	require.Equal(t, "x", got[99].Reveal())
 	require.Equal(t, 1, s.Calls())
 
+	given := awsGiven(s)
+	given.HTTPClient = sender(func(r *http.Request) (*http.Response, error) {
+		time.Sleep(time.Second) // which passes when all have come
+		return s.RoundTrip(r)
+	})
 	s.ResetCalls()
-	s.Latency(50 * time.Millisecond) // long enough for all to come
-	var callers sync.WaitGroup
-	for range 100 {
-		callers.Go(func() {
-			got, err := r.Resolve(t.Context(), awsDB("/a"))
-			require.NoError(t, err)
-			require.Equal(t, "x", got.Reveal())
-		})
-	}
-	callers.Wait()
+	s.Latency(0)
+	unplugged.NeedsRandom(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := secretref.New(&secretref.Options{TTL: -1, AWS: secretref.AWSOptions{Config: given}})
+		defer r.Close()
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				got, err := r.Resolve(t.Context(), awsDB("/a"))
+				assert.NoError(t, err)
+				assert.Equal(t, "x", got.Reveal())
+			})
+		}
+		callers.Wait()
+	})
 	require.Equal(t, 1, s.Calls(), "also from 100 goroutines")
 }
 

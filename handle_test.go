@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -258,19 +257,17 @@ func TestThereIsNoHandleWithoutAValue(t *testing.T) {
 func TestAPlaintextHandleStaysWhatItIs(t *testing.T) {
 	r := secretref.New(&secretref.Options{AllowEmpty: true})
 	defer r.Close()
-	goroutines := runtime.NumGoroutine()
 	h, err := r.HandleAll(t.Context(), "plain", "")
 	require.NoError(t, err)
 	got, err := h.Refresh(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "plain", got[0].Reveal())
 	require.True(t, got[1].IsZero())
-	require.Equal(t, goroutines, runtime.NumGoroutine())
+	require.Zero(t, refreshers())
 }
 
 func TestAllHandlesShareOneGoroutineAndOneFetch(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		before := runtime.NumGoroutine()
 		var handles []*secretref.Handle[secretref.Secret]
 		for range 100 {
 			h, err := r.Handle(t.Context(), remoteA)
@@ -278,7 +275,7 @@ func TestAllHandlesShareOneGoroutineAndOneFetch(t *testing.T) {
 			handles = append(handles, h)
 		}
 		synctest.Wait()
-		require.Equal(t, before+1, runtime.NumGoroutine())
+		require.Equal(t, 1, refreshers())
 		store.set(remoteA, "a2")
 		time.Sleep(5 * time.Minute)
 		require.Equal(t, 2, store.called())
@@ -697,6 +694,119 @@ func BenchmarkWarmResolve(b *testing.B) {
 			}
 		})
 	})
+}
+
+// manyRefs returns references to secrets of their own, which fake has.
+func manyRefs(fake *secretref.Fake, n int) []string {
+	refs := make([]string, n)
+	for i := range refs {
+		refs[i] = secretref.AWSReference{Region: "eu-west-1", SecretID: fmt.Sprint("db-", i)}.String()
+		fake.Set(refs[i], "hunter2")
+	}
+	return refs
+}
+
+func TestResolveAllWarm(t *testing.T) {
+	t.Run("allocates as much for a thousand as for ten", func(t *testing.T) {
+		for _, n := range []int{10, 1000} {
+			fake := secretref.NewFake()
+			refs := manyRefs(fake, n)
+			r := secretref.New(&secretref.Options{Fake: fake, AWS: secretref.AWSOptions{Batch: true}})
+			_, err := r.ResolveAll(t.Context(), refs...)
+			require.NoError(t, err)
+			var got []secretref.Secret
+			ctx := t.Context()
+			require.LessOrEqual(t, testing.AllocsPerRun(10, func() { got, err = r.ResolveAll(ctx, refs...) }), 2.0)
+			require.NoError(t, err)
+			require.Equal(t, "hunter2", got[n-1].Reveal())
+			require.Equal(t, n, fake.Calls())
+			require.NoError(t, r.Close())
+		}
+	})
+	t.Run("values of one secret are of one version", func(t *testing.T) {
+		fake := secretref.NewFake()
+		const both = `{"region":"eu-west-1","secretId":"db"}`
+		user := strings.Replace(awsRef, "/password", "/username", 1)
+		fake.Set(both, `{"username":"0","password":"0"}`)
+		r := secretref.New(&secretref.Options{Fake: fake})
+		defer r.Close()
+		h, err := r.Handle(t.Context(), user)
+		require.NoError(t, err)
+		done := make(chan struct{})
+		var callers sync.WaitGroup
+		for range 4 {
+			callers.Go(func() {
+				for i := 0; ; i++ {
+					select {
+					case <-done:
+						return
+					default:
+					}
+					got, err := r.ResolveAll(t.Context(), user, awsRef)
+					assert.NoError(t, err)
+					assert.Equal(t, got[0].Reveal(), got[1].Reveal())
+					if i%3 == 0 {
+						_, err = r.Resolve(t.Context(), awsRef)
+						assert.NoError(t, err)
+					}
+				}
+			})
+		}
+		for n := range 300 {
+			fake.Set(both, fmt.Sprintf(`{"username":"%d","password":"%[1]d"}`, n))
+			_, err := h.Refresh(t.Context())
+			require.NoError(t, err)
+		}
+		close(done)
+		callers.Wait()
+	})
+	t.Run("an old version is not handed out", func(t *testing.T) {
+		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
+			ask := func(a, b string) {
+				got, err := r.ResolveAll(t.Context(), remoteA, remoteB, "plain")
+				require.NoError(t, err)
+				require.Equal(t, []string{a, b, "plain"}, reveal(got))
+				got, err = r.ResolveAll(t.Context(), remoteA, remoteB)
+				require.NoError(t, err)
+				require.Equal(t, []string{a, b}, reveal(got))
+			}
+			ask("a1", "b1")
+			store.set(remoteA, "a2")
+			store.set(remoteB, "b2")
+			ask("a1", "b1")
+			time.Sleep(6 * time.Minute)
+			ask("a2", "b2")
+			h, err := r.Handle(t.Context(), remoteA)
+			require.NoError(t, err)
+			store.set(remoteA, "a3")
+			_, err = h.Refresh(t.Context())
+			require.NoError(t, err)
+			ask("a3", "b2")
+			require.NoError(t, r.Close())
+			_, err = r.ResolveAll(t.Context(), remoteA, remoteB)
+			require.ErrorIs(t, err, secretref.ErrClosed)
+		})
+	})
+}
+
+func BenchmarkWarmResolveAll(b *testing.B) {
+	fake := secretref.NewFake()
+	refs := manyRefs(fake, 1000)
+	r := secretref.New(&secretref.Options{Fake: fake, AWS: secretref.AWSOptions{Batch: true}})
+	defer r.Close()
+	_, err := r.ResolveAll(b.Context(), refs...)
+	require.NoError(b, err)
+	run := func(values []string) func(*testing.B) {
+		return func(b *testing.B) {
+			ctx := b.Context()
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = r.ResolveAll(ctx, values...)
+			}
+		}
+	}
+	b.Run("all known", run(refs))
+	b.Run("and a plaintext", run(append(refs[:999:999], "plain")))
 }
 
 func BenchmarkHandleValue(b *testing.B) {

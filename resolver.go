@@ -23,7 +23,7 @@
 //     [Database.DataSource].
 //   - A password that is rotated while the program runs: [Resolver.Handle];
 //     user name and password together: [Resolver.HandleAll]; for database/sql:
-//     [Connector].
+//     [Connector]; for any other login: [Try].
 //   - To keep secrets without any cloud: [OpenKeyring], [Keyring.Put], and
 //     [Options].Keyring to resolve references to them.
 //   - To rotate keys: [Keyring.Rotate], [Keyring.RotateIfOlder]; over HTTP:
@@ -206,6 +206,11 @@ const (
 )
 
 // Options configure a Resolver. The zero value is ready for production.
+//
+// They describe one identity. What a Resolver has fetched with it is handed out
+// to all callers of that Resolver, also where [VaultOptions].Token or a Provider
+// could return another credential for another caller. A program that acts for
+// several tenants makes a Resolver for each, with a LastKnown of its own.
 type Options struct {
 	AWS   AWSOptions
 	Vault VaultOptions
@@ -228,7 +233,8 @@ type Options struct {
 	TTL time.Duration
 
 	// MaxStale is how old a secret may be that is handed out because its backend
-	// is unavailable: not one that is denied or not found. With such a secret in
+	// is unavailable: not one that the backend said is denied or not found, which
+	// is forgotten, and not while credentials or AllowEndpoint are refused. With such a secret in
 	// hand a fetch is one attempt of at most 3 seconds from its turn on, and the
 	// next one waits, up to a minute; a caller with less time gets the secret when
 	// that is up. Each time the log is warned. Zero: 24 hours. Negative: never.
@@ -237,12 +243,20 @@ type Options struct {
 	// LastKnown keeps the last good secrets, sealed, so that a program can start
 	// while a backend is unavailable: under names that [Keyring.Names] does not
 	// yield, written when a secret has changed and else once an hour, removed when
-	// it is denied or not found, and never used when older than MaxStale. Use one
-	// for each service and environment: references are told apart by Vault's
-	// namespace, role and auth path and by AWS_PROFILE and AWS_ROLE_ARN, but not by
-	// token or account. Its first use in a process costs each secret a read of it.
+	// its backend says that it is denied or not found, and never used when older
+	// than MaxStale. Use one for each service and environment: references are told
+	// apart by Vault's namespace, role and auth path and by AWS_PROFILE and
+	// AWS_ROLE_ARN, but not by token or account.
+	//
+	// The age is the difference between the date that was stored and the clock of
+	// this machine. A date up to 5 minutes in the future counts as now, a later one
+	// is not used; from 1 minute on the log is warned, since a clock is wrong. With
+	// a clock that is ahead, secrets are too old sooner, which is logged when one
+	// would have been needed. While a program runs its clock does not matter.
+	//
+	// Its first use in a process costs each secret a read of it.
 	// The Resolver does not close it, and Close waits up to some seconds for what
-	// is being written. Nil: nothing outlives the process.
+	// is being written. If nil, nothing outlives the process.
 	LastKnown *Keyring
 
 	// Timeout bounds one fetch with all its attempts, from its turn on. Who asks
@@ -367,8 +381,8 @@ type FetchEvent struct {
 	Stale bool
 }
 
-// A Resolver resolves references. It is safe for concurrent use. Create one with
-// [New] and reuse it; the zero Resolver is not usable: its methods panic.
+// A Resolver resolves references for one identity, see [Options]. It is safe for
+// concurrent use. Create one with [New] and reuse it; the zero Resolver is not usable: its methods panic.
 type Resolver struct{ state hidden[*resolverState] }
 
 type resolverState struct {
@@ -549,8 +563,33 @@ func (r *Resolver) ResolveReference(ctx context.Context, ref Reference) (Secret,
 // naming its value ("value 3" is the third). The Secrets of values that failed
 // are zero. If one value is malformed nothing is fetched.
 func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, error) {
+	if secrets, ok := r.allWarm(values); ok {
+		return secrets, nil
+	}
 	secrets, errs := r.all(ctx, r.wantAll(values), false)
 	return secrets, errors.Join(errs...)
+}
+
+// allWarm returns the secrets of values, if all are known by their text. Each
+// secret has one version that is fresh at a time. Since all of them still are
+// after the last one was looked up, values of one secret are of one version.
+func (r *Resolver) allWarm(values []string) ([]Secret, bool) {
+	found := make([]*warm, len(values))
+	for i, value := range values {
+		known, ok := r.open().warm.Load(value)
+		if !ok {
+			return nil, false
+		}
+		found[i] = known.(*warm)
+	}
+	secrets := make([]Secret, len(values))
+	for i, known := range found {
+		if !known.life.Fresh() {
+			return nil, false
+		}
+		secrets[i] = known.secret
+	}
+	return secrets, true
 }
 
 // want is one value on its way: where it stands, and the reference it is. An
@@ -597,19 +636,22 @@ func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
 	}
 	got := r.engine().pipeline.Resolve(ctx, []coord.Reference{w.ref}, cache.Cached)[0]
 	secret, err := r.outcome(ctx, w, got)
-	if err == nil && got.Stale == nil && got.Text != "" && w.value != "" {
-		r.remember(w.value, warm{secret, got.Version.Life})
+	if err == nil && w.value != "" {
+		r.remember(w.value, secret, got)
 	}
 	return secret, err
 }
 
 // remember makes a value known by its text.
-func (r *Resolver) remember(value string, w warm) {
-	if !w.life.Fresh() {
+func (r *Resolver) remember(value string, secret Secret, got pipeline.Result) {
+	if got.Stale != nil || got.Text == "" || !got.Version.Fresh() {
 		return
 	}
 	s := r.open()
-	if _, known := s.warm.Swap(strings.Clone(value), &w); !known && s.warmed.Add(1) > maxWarm {
+	if known, ok := s.warm.Load(value); ok && known.(*warm).life == got.Version.Life {
+		return
+	}
+	if _, known := s.warm.Swap(strings.Clone(value), &warm{secret, got.Version.Life}); !known && s.warmed.Add(1) > maxWarm {
 		s.warm.Clear()
 		s.warmed.Store(0)
 	}
@@ -655,6 +697,9 @@ func (r *Resolver) all(ctx context.Context, wants []want, onlyAll bool) ([]Secre
 		for n, got := range r.engine().pipeline.ResolveAll(ctx, p.refs, cache.Cached) {
 			i := p.at[n]
 			p.secrets[i], p.errs[i] = r.outcome(ctx, wants[i], got)
+			if wants[i].number > 0 && p.errs[i] == nil && len(wants) <= maxWarm/2 {
+				r.remember(wants[i].value, p.secrets[i], got)
+			}
 		}
 	}
 	return p.secrets, p.errs

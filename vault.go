@@ -91,7 +91,9 @@ func (a VaultAuth) String() string {
 type VaultOptions struct {
 	// Token returns the token for TOKEN authentication. It is called for every
 	// fetch, and once more with the same context when its token was refused, so
-	// that it can hand out a newer one; again if others have used that one up. An
+	// that it can hand out a newer one; again if others have used that one up. All
+	// tokens must be of one identity: secrets are kept by reference, so a token for
+	// each tenant would give one tenant the secrets of another, see [Options]. An
 	// error that wraps ErrUnavailable is tried again. If nil,
 	// SECRET_STORE_VAULT_TOKEN is used.
 	Token func(ctx context.Context) (string, error)

@@ -19,8 +19,10 @@ const (
 	// loading is how long Known may take to say what it has.
 	loading = time.Second
 
-	// ahead is how far the clock of an earlier process may have been ahead.
-	ahead = 5 * time.Minute
+	// maxClockSkew is how far ahead of this machine's clock a value from Known may
+	// be dated, and warnClockSkew from where on the log is warned.
+	maxClockSkew  = 5 * time.Minute
+	warnClockSkew = time.Minute
 
 	// After an attempt that failed the next one waits, longer each time.
 	firstPause = time.Second
@@ -190,17 +192,23 @@ const (
 	Present
 )
 
+// Peek returns a Waiter for the value of key if that needs no fetch.
+func (c *Cache[K, V]) Peek(key K, mode Mode) (Waiter[K, V], bool) {
+	w := Waiter[K, V]{cache: c, key: key, mode: mode, keeps: c.TTL > 0 && c.Keep(key)}
+	ready := mode == Present
+	if w.keeps && mode != Fresh {
+		var ok bool
+		w.got, ok = c.inHand(key, mode)
+		ready = ready || ok
+	}
+	return w, ready
+}
+
 // Ask starts to get the value of key, unless it is there. Every Waiter must be
 // waited for.
 func (c *Cache[K, V]) Ask(ctx context.Context, key K, mode Mode) Waiter[K, V] {
-	w := Waiter[K, V]{cache: c, key: key, mode: mode, keeps: c.TTL > 0 && c.Keep(key)}
-	if w.keeps && mode != Fresh {
-		if got, ok := c.inHand(key, mode); ok || mode == Present {
-			w.got = got
-			return w
-		}
-	}
-	if mode == Present {
+	w, ready := c.Peek(key, mode)
+	if ready {
 		return w
 	}
 	w.flies = true
@@ -290,7 +298,7 @@ func (c *Cache[K, V]) version(value V, fetched time.Time) *Version[V] {
 
 // fly is a flight for what is kept.
 func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(error)) Got[V] {
-	good, known := c.good(ctx, key)
+	good, known, tooOld := c.good(ctx, key)
 	defer c.depart(key)()
 	if good != nil {
 		// It brings something for those to come, also when nobody can wait for it.
@@ -304,6 +312,10 @@ func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(err
 	case ctx.Err() != nil: // nobody waits for it any more
 		return Got[V]{Err: c.abandoned(err)}
 	case fault.KindIs(err, fault.Unavailable):
+		if tooOld > 0 {
+			c.Log.WarnContext(ctx, "the last known secret is too old to be used, by this machine's clock", "reference", c.Name(key),
+				"age", tooOld.Round(time.Second), "max_stale", c.MaxStale)
+		}
 		return c.cover(ctx, key, good, err, mode == Renewed)
 	case fault.Verdict(err):
 		c.drop(key)
@@ -332,34 +344,45 @@ func (c *Cache[K, V]) depart(key K) (land func()) {
 }
 
 // good returns a version that may be used if the fetch finds its backend
-// unavailable, or nil, and whether it is of an earlier process.
-func (c *Cache[K, V]) good(ctx context.Context, key K) (v *Version[V], known bool) {
+// unavailable, or nil, and whether it is of an earlier process. If that one is too
+// old, tooOld is its age.
+func (c *Cache[K, V]) good(ctx context.Context, key K) (v *Version[V], known bool, tooOld time.Duration) {
 	c.mu.Lock()
 	if e := c.entries[key]; e != nil {
 		defer c.mu.Unlock()
 		if e.version.fresh.Load() || c.stale(e.version) {
-			return e.version, e.known
+			return e.version, e.known, 0
 		}
-		return nil, false
+		return nil, false, 0
 	}
 	c.mu.Unlock()
 	if c.Known == nil || c.MaxStale <= 0 {
-		return nil, false
+		return nil, false, 0
 	}
 	value, fetched, ok := c.outbox.load(ctx, key)
+	if !ok {
+		return nil, false, 0
+	}
 	age := time.Since(fetched)
-	if !ok || age > c.MaxStale || age < -ahead {
-		return nil, false
+	if -age >= warnClockSkew {
+		c.Log.WarnContext(ctx, "the last known secret is dated in the future: is the clock of this machine or of another one wrong?",
+			"reference", c.Name(key), "ahead", -age.Round(time.Second), "usable", -age <= maxClockSkew)
+	}
+	switch {
+	case -age > maxClockSkew:
+		return nil, false, 0
+	case age > c.MaxStale:
+		return nil, false, age
 	}
 	v = c.version(value, time.Now().Add(-max(0, age))) // from here on the clock that only goes forward counts
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.entries[key] != nil {
-		return v, true
+		return v, true, 0
 	}
 	e := c.add(key)
 	e.version, e.known = v, true
-	return v, true
+	return v, true, 0
 }
 
 // put keeps what was fetched.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -560,6 +561,45 @@ func TestWhatWasKnownIsNotUsedWhenTooOldOrDeniedOrGone(t *testing.T) {
 		k.value, k.at = 7, time.Now().Add(time.Hour)
 		w.fails(errDown)
 		require.Nil(w.t, w.ask("k", cache.Cached).Version)
+	})
+}
+
+// A value from Known has a date of the wall clock, which may be wrong.
+func TestKnownClock(t *testing.T) {
+	for name, c := range map[string]struct {
+		age    time.Duration
+		usable bool
+		says   string
+	}{
+		"in time":                      {time.Minute, true, ""},
+		"a second ahead":               {-time.Second, true, ""},
+		"two minutes ahead":            {-2 * time.Minute, true, "usable=true"},
+		"five minutes ahead":           {-5 * time.Minute, true, "usable=true"},
+		"ten minutes ahead":            {-10 * time.Minute, false, "usable=false"},
+		"a clock that is a day behind": {25 * time.Hour, false, "too old"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := &known{value: 7}
+			bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+				k.at = time.Now().Add(-c.age)
+				w.fails(errDown)
+				got := w.ask("k", cache.Cached)
+				if require.Equal(w.t, c.usable, got.Version != nil); c.usable {
+					require.LessOrEqual(w.t, time.Since(got.Version.Fetched), max(0, c.age)+time.Second)
+					require.GreaterOrEqual(w.t, time.Since(got.Version.Fetched), time.Duration(0))
+				}
+				require.Equal(w.t, c.says != "", strings.Contains(w.log.String(), "clock"), w.log.String())
+				require.Contains(w.t, w.log.String(), c.says)
+			})
+		})
+	}
+	t.Run("a value that is too old is no matter while the backend answers", func(t *testing.T) {
+		k := &known{value: 7}
+		bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+			k.at = time.Now().Add(-48 * time.Hour)
+			w.has(1, 1, time.Second)
+			require.Empty(w.t, w.log.String())
+		})
 	})
 }
 

@@ -132,24 +132,25 @@ func (p *Pipeline) ResolveAll(ctx context.Context, refs []coord.Reference, mode 
 
 func (p *Pipeline) resolve(ctx context.Context, refs []coord.Reference, mode cache.Mode, together bool) []Result {
 	results := make([]Result, len(refs))
-	groups, members := plan(refs)
-	for g, got := range p.fetch(ctx, groups, mode, together) {
-		for _, i := range members[g] {
-			if got.Version == nil {
-				results[i].Err = got.Err
-				continue
-			}
-			r := &results[i]
-			r.Version, r.Stale = got.Version, got.Err
-			r.Text, r.Err = p.extract(got.Version.Value(), refs[i], mode == cache.Present)
+	groups, of := plan(refs)
+	fetched := p.fetch(ctx, groups, mode, together)
+	for i := range results {
+		r, got := &results[i], fetched[of[i]]
+		if got.Version == nil {
+			r.Err = got.Err
+			continue
 		}
+		r.Version, r.Stale = got.Version, got.Err
+		r.Text, r.Err = p.extract(got.Version.Value(), refs[i], mode == cache.Present)
 	}
 	return results
 }
 
 // plan groups the references by what has to be fetched, in order of first use.
-func plan(refs []coord.Reference) (groups []coord.Group, members [][]int) {
+// of has for each reference the index of its group.
+func plan(refs []coord.Reference) (groups []coord.Group, of []int) {
 	at := make(map[coord.Group]int, len(refs))
+	groups, of = make([]coord.Group, 0, len(refs)), make([]int, len(refs))
 	for i, r := range refs {
 		g := r.Group()
 		n, known := at[g]
@@ -157,11 +158,10 @@ func plan(refs []coord.Reference) (groups []coord.Group, members [][]int) {
 			n = len(groups)
 			at[g] = n
 			groups = append(groups, g)
-			members = append(members, nil)
 		}
-		members[n] = append(members[n], i)
+		of[i] = n
 	}
-	return groups, members
+	return groups, of
 }
 
 // fetch gets all groups side by side; callers who ask for the same group at
@@ -184,10 +184,17 @@ func (p *Pipeline) ask(ctx context.Context, groups []coord.Group, mode cache.Mod
 		}
 		return waiters
 	}
+	var missing []int // a seat is for what may have to be fetched
+	for i, g := range groups {
+		var ready bool
+		if waiters[i], ready = p.cache.Peek(g, mode); !ready {
+			missing = append(missing, i)
+		}
+	}
 	var party batch.Party
 	defer party.Seat().Leave()
-	for i, g := range groups {
-		seat := party.Seat()
+	for _, i := range missing {
+		g, seat := groups[i], party.Seat()
 		waiters[i] = p.cache.Ask(batch.WithSeat(ctx, seat), g, mode)
 		if !p.inBatches(g) || !waiters[i].Departs() {
 			seat.Leave()
