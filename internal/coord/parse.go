@@ -34,8 +34,8 @@ type Grammar struct {
 }
 
 // Parse returns the reference that value is. A value that nobody meant as one
-// gives fault.NotReference, an empty one ErrEmpty; everything else that is not a reference is an
-// error that never quotes the value, which may be a password.
+// gives fault.NotReference, an empty one ErrEmpty; everything else that is not a
+// reference is an error that never quotes the value, which may be a password.
 func (g *Grammar) Parse(value string) (Reference, error) {
 	text := strings.TrimSpace(value)
 	if Blank(text) {
