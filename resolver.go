@@ -142,8 +142,9 @@ func (r CustomReference) coord() coord.Reference {
 }
 
 // Parse parses a value of a built-in backend: JSON coordinates, alone or after
-// the prefix {ENC} or <ENC>. It returns ErrNotReference for plaintext,
-// ErrSyntax for what was meant as a reference and has a mistake, and
+// the prefix {ENC} or <ENC>. It returns ErrNotReference for plaintext and for an
+// empty or blank value, ErrSyntax for what was meant as a reference and has a
+// mistake, or is written in Base64, UTF-16 or another such form, and
 // ErrUnsupported for {ATL_SECURED} and references of other tools. Errors name
 // fields, and what a pointer or region was likely meant to be, but never quote
 // the value, which may be a password.
@@ -158,16 +159,23 @@ func exported(r coord.Reference, err error) (Reference, error) {
 	case nil:
 		return public(r), nil
 	case fault.NotReference:
-		return nil, plaintextError{} // most values are
+		return nil, plaintextError(false) // most values are
+	case coord.ErrEmpty:
+		return nil, plaintextError(true)
 	}
 	return nil, &Error{Err: err}
 }
 
-// plaintextError is the [*Error] that says of a value that it is plaintext, made
-// when somebody wants it.
-type plaintextError struct{}
+// plaintextError is the [*Error] that says of a value that it is plaintext, or
+// that it is empty, made when somebody wants it.
+type plaintextError bool
 
-func (plaintextError) full() *Error { return &Error{Err: fault.NotReference} }
+func (e plaintextError) full() *Error {
+	if e {
+		return &Error{Err: coord.ErrEmpty}
+	}
+	return &Error{Err: fault.NotReference}
+}
 
 func (e plaintextError) Error() string { return e.full().Error() }
 

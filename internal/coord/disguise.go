@@ -100,7 +100,7 @@ func joinLines(text string) (string, bool) {
 }
 
 func fromEntities(text string) (string, bool) {
-	if !strings.Contains(text, "&") {
+	if !strings.Contains(text, "&") || !strings.Contains(text, ";") {
 		return "", false
 	}
 	plain := html.UnescapeString(text)

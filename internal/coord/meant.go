@@ -53,7 +53,7 @@ func telling(name string) bool {
 // doubt the answer is yes.
 func (g *Grammar) meant(text string) bool {
 	if opens := opensObject(text) || assignsObject(text); !opens && !holdsQuotedName(text) {
-		return holdsPrefix(text) || g.holdsSeveral(text)
+		return holdsPrefix(text) || g.holdsSeveral(text) || g.holdsMember(text)
 	} else if opens && g.tellsTwice(text) {
 		return true
 	}
@@ -63,6 +63,26 @@ func (g *Grammar) meant(text string) bool {
 // holdsPrefix reports whether a prefix stands anywhere in text.
 func holdsPrefix(text string) bool {
 	return strings.Contains(text, prefixBrace) || strings.Contains(text, prefixAngle)
+}
+
+// holdsMember reports whether an opening brace stands anywhere in text before a
+// telling name and a colon or an equals sign.
+func (g *Grammar) holdsMember(text string) bool {
+	for {
+		i := strings.IndexByte(text, '{')
+		if i < 0 {
+			return false
+		}
+		text = text[i+1:]
+		rest := strings.TrimLeft(text, " \t\"'`\\")
+		end := strings.IndexFunc(rest, func(c rune) bool { return !wordRune(c) })
+		if end <= 0 {
+			continue
+		}
+		if after := strings.TrimLeft(rest[end:], " \t\"'`\\"); after != "" && (after[0] == ':' || after[0] == '=') && g.tells(rest[:end]) {
+			return true
+		}
+	}
 }
 
 // assignsObject reports whether an object follows the sign of an assignment, as

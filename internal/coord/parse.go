@@ -34,12 +34,12 @@ type Grammar struct {
 }
 
 // Parse returns the reference that value is. A value that nobody meant as one
-// gives fault.NotReference; everything else that is not a reference is an
-// error that never quotes the value, which may be a password.
+// gives fault.NotReference, an empty one ErrEmpty; everything else that is not a
+// reference is an error that never quotes the value, which may be a password.
 func (g *Grammar) Parse(value string) (Reference, error) {
 	text := strings.TrimSpace(value)
 	if Blank(text) {
-		return Reference{}, fault.New(fault.NotReference, "the value is empty: is a variable not set?")
+		return Reference{}, ErrEmpty
 	}
 	if body, ok := CutPrefix(text); ok {
 		return g.prefixed(body)
@@ -65,6 +65,10 @@ func (g *Grammar) Parse(value string) (Reference, error) {
 	}
 	return r, err
 }
+
+// ErrEmpty is the error for a value that is [Blank], a kind of
+// [fault.NotReference].
+var ErrEmpty error = fault.New(fault.NotReference, "the value is empty: is a variable not set?")
 
 // Blank reports whether a value holds nothing that can be seen, which is no
 // password: a variable that is not set, a byte order mark.
