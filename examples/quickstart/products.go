@@ -37,7 +37,8 @@ func products(ctx context.Context, s *stage, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "    sql.Open(%q, source.Name.Reveal()) opens it; source.Name prints as %v\n", source.Driver, source.Name)
+		dsn := source.Name
+		fmt.Fprintf(w, "    sql.Open(%q, dsn.Reveal()) opens it; dsn prints as %v\n", source.Driver, dsn)
 		if len(settings.Secrets) != len(product.stored) {
 			return fmt.Errorf("%s: %d values were resolved, not %d", config.Path, len(settings.Secrets), len(product.stored))
 		}

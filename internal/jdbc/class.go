@@ -16,7 +16,7 @@ type rule struct {
 	names   []string // its name and its aliases
 	fold    bool     // the letter case of this name does not matter
 	matters bool     // it says where, as whom, with which password or how securely to connect
-	weak    []string // where it matters: values that a driver which ignores them fulfils as well, or more securely
+	weak    []string // values that ask for no more than the class does by default: ignoring them is as secure
 	same    []string // values for which the Go driver does the same by itself
 	refuse  string   // why no data source has an equal for any other value
 }
@@ -38,8 +38,8 @@ func (c *class) find(name string) *rule {
 }
 
 // near returns the rule that matters whose name differs from this one only in
-// letter case, blanks around it, or percent-encoding: the class ignores such an
-// option, while whoever wrote it counts on it.
+// letter case, blanks around it, or percent-encoding. The class ignores such an
+// option, although it is meant to have an effect.
 func (c *class) near(name string) *rule {
 	name = trim(name)
 	if plain, err := unescape(name); err == nil {

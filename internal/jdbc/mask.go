@@ -44,7 +44,7 @@ func Mask(jdbcURL string) string {
 func parameterEnd(s string, separator byte) int {
 	start := 0
 	// SQL Server puts a value that holds a separator in braces, in which }}
-	// stands for }. A secret with a brace elsewhere is masked as if it were one.
+	// stands for }. A brace elsewhere in a secret counts as well, to be safe.
 	name, value, _ := strings.Cut(cutAt(s, ";"), "=")
 	brace := strings.IndexByte(value, '{')
 	if separator == ';' && brace >= 0 && (trim(value[:brace]) == "" || secretName(name)) {
@@ -103,8 +103,8 @@ func secretValue(s string) int {
 	return -1
 }
 
-// secretName reports whether a parameter of that name holds a secret, or may:
-// of a name that no driver here has its words decide.
+// secretName reports whether a parameter of that name may hold a secret. For a
+// name that no driver here knows its words decide.
 func secretName(name string) bool {
 	if len(name) < len("pw") {
 		return false

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The ways to encrypt a connection, the safer one last.
+// The ways to encrypt a connection, the safest one last.
 const (
 	tlsOff = iota
 	tlsPreferred
@@ -39,8 +39,8 @@ func connectorTLS(o *options) string {
 	case (useSSL || require) && (verify || !hasVerify) || verify:
 		how = tlsVerified
 	case useSSL || require:
-		// Connector/J goes on without TLS if the server has none, but who
-		// wrote useSSL=true counts on it.
+		// Connector/J goes on without TLS if the server has none, although
+		// useSSL=true asks for it.
 		how = tlsRequired
 	}
 	remark := ""
@@ -54,7 +54,7 @@ func connectorTLS(o *options) string {
 	}
 	if hasMode {
 		if said := sslModes(mode, o); o.class == &connectorJ8 {
-			// Who writes sslMode has a version that knows it.
+			// The version knows sslMode, or the option would not be there.
 			if said < tlsRequired && (require || verify || useSSL && said == tlsOff) {
 				o.t.mistake("sslMode allows connections without TLS and another option asks for TLS: remove one")
 			}
@@ -114,8 +114,8 @@ var (
 )
 
 // mariadbTLS returns the value of go-sql-driver's tls for MariaDB's options.
-// Version 2 knows useSsl only. Version 3 knows sslMode, and obeys useSsl, with
-// what stands beside it in just these letters, if both are there.
+// Version 2 knows useSsl only. Version 3 knows sslMode as well, but useSsl wins
+// over it.
 func mariadbTLS(o *options) string {
 	mode, hasMode := o.take("sslMode")
 	useSSL, _ := o.boolean("useSsl", mariadbYes, mariadbNo)
@@ -158,7 +158,8 @@ func mariadbTLS(o *options) string {
 }
 
 // mariadbSays takes an option that makes a connection less secure, and reports
-// whether every version obeys it: version 3 does only in small letters.
+// whether every version obeys it. Version 3 does only if true is written in
+// small letters.
 func mariadbSays(o *options, name string) bool {
 	v, _ := o.lookup(name)
 	yes, ok := o.boolean(name, mariadbYes, mariadbNo)

@@ -11,8 +11,8 @@ import (
 // maxOptions is more than twice what Connector/J, the richest driver, knows.
 const maxOptions = 500
 
-// options are the options of a URL and the properties beside it. What is taken
-// is dealt with.
+// options are the options of a URL and the properties beside it. An option that
+// was taken needs no further treatment.
 type options struct {
 	t     *translation
 	class *class
@@ -116,7 +116,8 @@ func (o *options) drop(names ...string) {
 	}
 }
 
-// rest applies the rules to what nobody has taken, and ignores what has none.
+// rest applies the rules to the options that are left, and ignores those
+// without a rule.
 func (o *options) rest() {
 	hidden := false
 	for _, p := range o.list {
@@ -144,10 +145,10 @@ func (o *options) misspelt(p option) bool {
 	case r == nil:
 		return false
 	case among(p.value, r.weak):
-		o.t.ignore(r.names[0] + " (" + o.class.name + " does not know it as it is written here)")
+		o.t.ignore(r.names[0] + " (" + o.class.name + " does not know it in this spelling)")
 	default:
-		o.t.mistake(r.names[0] + " is not written as " + o.class.name + " wants it, which therefore ignores it or not depending on its version: " +
-			"mind the letter case, and blanks and escapes in the name")
+		o.t.mistake(r.names[0] + " is misspelt, and at least some versions of " + o.class.name + " ignore it: " +
+			"check the letter case, and blanks and escapes in the name")
 	}
 	return true
 }

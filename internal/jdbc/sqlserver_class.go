@@ -8,8 +8,7 @@ const (
 )
 
 // microsoft is com.microsoft.sqlserver.jdbc.SQLServerDriver. It trims and folds
-// names, and ignores those that it does not know. The properties beside the URL
-// win over it.
+// names, and ignores unknown ones. The properties beside the URL win over it.
 var microsoft = class{name: "Microsoft's driver", fold: true, rules: []rule{
 	{names: []string{"serverName", "server"}, matters: true},
 	{names: []string{"instanceName"}, matters: true},
