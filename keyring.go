@@ -116,6 +116,12 @@ const (
 // MariaDB 10.6, or later. The keyring makes five tables, whose names begin with
 // secretref_, in the schema that db works in. The driver is the caller's
 // choice, and db remains the caller's to close. A RootKey is required.
+//
+// Sessions of MySQL and MariaDB with autocommit=0 or a completion_type are set
+// to commit while they are used, and put back; that costs three round trips each
+// time. With synchronous_commit=off (PostgreSQL) or
+// innodb_flush_log_at_trx_commit other than 1 a database that crashes may lose
+// what it has just confirmed.
 func SQLStore(db *sql.DB, d Dialect) KeyStore {
 	dialects := map[Dialect]sqlstore.Dialect{PostgreSQL: sqlstore.PostgreSQL, MySQL: sqlstore.MySQL}
 	if db == nil || dialects[d] == 0 {
