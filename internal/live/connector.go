@@ -4,16 +4,17 @@ import (
 	"context"
 	"database/sql/driver"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/sqlstate"
 )
 
 // NewConnector returns what database/sql connects with: connect is given the
 // state of v at that moment, and another where refused says that the login was
-// not accepted. A nil refused knows the codes of PostgreSQL.
+// not accepted. A nil refused knows the codes of PostgreSQL and
+// PgBouncer.
 func NewConnector[T any](v *Value[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool) driver.Connector {
 	if refused == nil {
 		refused = notAuthorized
@@ -128,7 +129,7 @@ func (noDriver) Open(string) (driver.Conn, error) {
 // notAuthorized looks at every error in the tree: those of several hosts come
 // joined.
 func notAuthorized(err error) bool {
-	if coded, ok := err.(interface{ SQLState() string }); ok && strings.HasPrefix(coded.SQLState(), "28") {
+	if coded, ok := err.(interface{ SQLState() string }); ok && sqlstate.LoginRefused(coded.SQLState(), err.Error()) {
 		return true
 	}
 	switch e := err.(type) {

@@ -211,7 +211,7 @@ func TestAKilledWriterLosesNothing(t *testing.T) {
 	}
 	for range rounds {
 		c := start(t, "write", s.path)
-		for left := 1 + rand.IntN(20); c.out.Scan(); left-- {
+		for left := 5 + rand.IntN(20); c.out.Scan(); left-- { // in five steps it begins a rotation
 			if left == 0 {
 				time.AfterFunc(rand.N(10*time.Millisecond), func() { _ = c.Process.Kill() })
 			}
@@ -249,6 +249,9 @@ func TestAKilledWriterLosesNothing(t *testing.T) {
 			}
 		}
 	}
+	keys, err := s.Load(t.Context())
+	require.NoError(t, err)
+	assert.Greater(t, len(keys.Keys), rounds, "each of them began a rotation")
 }
 
 // Wherever a process that creates the keyring is killed, there is none or a
