@@ -20,6 +20,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
 	"github.com/seed74218947/secretref/internal/lastknown"
 	"github.com/seed74218947/secretref/internal/pipeline"
+	"github.com/seed74218947/secretref/internal/private"
 	"github.com/seed74218947/secretref/internal/ring"
 	"github.com/seed74218947/secretref/internal/rootfile"
 	"github.com/seed74218947/secretref/internal/rotate"
@@ -79,32 +80,36 @@ type KeyStore struct {
 // FileStore is one file, for one machine; several processes may use it at the
 // same time. The file is opened for each operation. Beside it are path.lock,
 // and, where no RootKey is given, path.key with the root key, made when it is
-// first needed. All are created with the mode 0600, and files that others than
-// owner and group can open are refused (ErrDenied); Windows has no such modes.
-// A path on a network file system is ErrUnsupported. An empty path is no store:
-// ErrUnsupported, too. A link leads to its target, where the other files are
-// then. Whoever makes a backup
-// keeps path.key elsewhere: without it the database is worthless.
+// first needed. All are created with the mode 0600. ErrDenied refuses each of
+// them that others than its owner and group can open, and each that belongs to
+// neither the effective user nor root, who could have written anything into it.
+// Windows has no such modes and owners.
+//
+// A path that is a symbolic link, also one that leads to nothing yet, stands for
+// its target, beside which the other files are then; path.key may be a link of
+// its own, and stays one when ChangeRootKey replaces its target. Links in a
+// circle, a path on a network file system and an empty path are ErrUnsupported.
+// A file that is not a keyring is ErrCorrupt, and left as it is.
+//
+// A call that waits for another process ends with its context, and its error
+// says for whose lock it waited; after two seconds the Logger gets a warning.
+// Whoever makes a backup keeps path.key elsewhere: without it the database is
+// worthless.
 func FileStore(path string) KeyStore {
 	return KeyStore{path: path}
 }
 
-// target returns where path leads, so that file, root key and lock have one
-// name, also if the working directory changes or a link leads there.
+// target returns where path leads, also if nothing is there yet, so that file,
+// root key and lock have one name, and keep it if the working directory changes.
 func target(path string) (string, error) {
-	dir, name := filepath.Split(path)
-	dir, err := filepath.EvalSymlinks(cmp.Or(dir, "."))
+	leads, err := private.Target(path)
 	if err == nil {
-		dir, err = filepath.Abs(dir)
+		leads, err = filepath.Abs(leads)
 	}
 	if err != nil {
-		return "", fault.New(fault.NotFound, "there is no directory for %q", path).Because(err)
+		return "", private.Unresolved(path, err)
 	}
-	path = filepath.Join(dir, name)
-	if leads, err := filepath.EvalSymlinks(path); err == nil {
-		return leads, nil
-	}
-	return path, nil
+	return leads, nil
 }
 
 // A Dialect is the kind of an SQL database.
@@ -120,6 +125,12 @@ const (
 // MariaDB 10.6, or later. The keyring makes five tables, whose names begin with
 // secretref_, in the schema that db works in. The driver is the caller's
 // choice, and db remains the caller's to close. A RootKey is required.
+//
+// Sessions of MySQL and MariaDB with autocommit=0 or a completion_type are set
+// to commit while they are used, and put back; that costs three round trips each
+// time. With synchronous_commit=off (PostgreSQL) or
+// innodb_flush_log_at_trx_commit other than 1 a database that crashes may lose
+// what it has just confirmed.
 func SQLStore(db *sql.DB, d Dialect) KeyStore {
 	dialects := map[Dialect]sqlstore.Dialect{PostgreSQL: sqlstore.PostgreSQL, MySQL: sqlstore.MySQL}
 	if db == nil || dialects[d] == 0 {
@@ -177,7 +188,7 @@ func OpenKeyring(ctx context.Context, store KeyStore, opts *KeyringOptions) (*Ke
 		if err != nil {
 			return nil, keyringError(err)
 		}
-		store = KeyStore{path, bolt.New(path)}
+		store = KeyStore{path, bolt.New(path).WithLogger(logger)}
 	}
 	roots, err := rootsOf(store, opts, logger)
 	if err != nil {

@@ -15,17 +15,14 @@ import (
 )
 
 // readPrivate reads a file with a key or a token, without the white space
-// around, if others cannot.
+// around, if others can neither read nor own it.
 func readPrivate(path string) (string, error) {
 	const longest = 64 << 10
-	f, err := os.Open(path)
+	f, err := private.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	if err := private.Check(f); err != nil {
-		return "", err
-	}
 	text, err := io.ReadAll(io.LimitReader(f, longest+1))
 	switch {
 	case err != nil:

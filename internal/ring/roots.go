@@ -106,10 +106,16 @@ func (f File) First(context.Context) (*seal.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if made {
+	root, err := f.Read()
+	switch {
+	case err != nil:
+		return nil, err
+	case made:
 		f.Log.Warn("a new root key was made: without it the secrets are lost, so keep a copy of it, apart from backups of the keyring", "file", f.Path())
+	default:
+		f.Log.Warn("a new, empty keyring is made with a root key that was there already: if there was a keyring, put its file back", "file", f.Path())
 	}
-	return f.Read()
+	return root, nil
 }
 
 // Heal implements Roots. What it cannot do is logged: with both root keys there

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/private"
@@ -16,7 +17,8 @@ import (
 // longest is how much of a file is read: many times a root key.
 const longest = 1024
 
-// File is the file of a root key, and the one that replaces it.
+// File is the file of a root key, and the one that replaces it. Where its path
+// is that of a symbolic link, both are where that leads, and the link stays.
 type File struct{ path string }
 
 // New returns the file at path, which need not exist.
@@ -25,26 +27,36 @@ func New(path string) *File { return &File{path} }
 // Path returns where the file is.
 func (f *File) Path() string { return f.path }
 
-func (f *File) next() string { return f.path + ".new" }
+// target returns where the file is or would be.
+func (f *File) target() (string, error) {
+	path, err := private.Target(f.path)
+	if err != nil {
+		return "", private.Unresolved(f.path, err)
+	}
+	return path, nil
+}
+
+// next returns where the file is that replaces the one at target.
+func next(target string) string { return target + ".new" }
 
 // Read returns the root key, or fault.NotFound. fault.RootKey: it is not one.
 func (f *File) Read() (*seal.Root, error) { return read(f.path) }
 
 // ReadNext returns the root key that is to replace it, or fault.NotFound.
-func (f *File) ReadNext() (*seal.Root, error) { return read(f.next()) }
+func (f *File) ReadNext() (*seal.Root, error) {
+	target, err := f.target()
+	if err != nil {
+		return nil, err
+	}
+	return read(next(target))
+}
 
 func read(path string) (*seal.Root, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // a pipe would block
-		return nil, fault.New(fault.Unsupported, "%s is not a file", path)
-	}
-	file, err := os.Open(path)
+	file, err := private.Open(path)
 	if err != nil {
 		return nil, failed(path, "read", err)
 	}
 	defer func() { _ = file.Close() }()
-	if err := private.Check(file); err != nil {
-		return nil, err
-	}
 	text, err := io.ReadAll(io.LimitReader(file, longest))
 	if err != nil {
 		return nil, failed(path, "read", err)
@@ -60,64 +72,87 @@ func read(path string) (*seal.Root, error) {
 // one that others see is whole. Only one process may do so at a time. It reports
 // whether it wrote one.
 func (f *File) Make() (made bool, err error) {
-	if _, err := os.Stat(f.path); err == nil {
+	target, err := f.target()
+	if err != nil {
+		return false, err
+	}
+	if _, err := os.Lstat(target); err == nil {
 		return false, nil
 	}
-	temporary := f.path + ".tmp"
+	temporary := target + ".tmp"
 	defer func() { _ = os.Remove(temporary) }()
 	if err := private.Write(temporary, seal.NewRootText()+"\n"); err != nil {
-		return false, failed(f.path, "written", err)
+		return false, failed(target, "written", err)
 	}
-	switch err := os.Link(temporary, f.path); {
+	switch err := os.Link(temporary, target); {
 	case errors.Is(err, fs.ErrExist):
 		return false, nil
 	case err != nil: // some file systems have no links
-		if err := os.Rename(temporary, f.path); err != nil {
-			return false, failed(f.path, "written", err)
+		if err := os.Rename(temporary, target); err != nil {
+			return false, failed(target, "written", err)
 		}
 	}
-	return true, synced(f.path)
+	return true, synced(target)
 }
 
 // WriteNext writes the text of the root key that is to replace the present one,
 // in the place of any other that was to. Others see it whole or not at all.
 func (f *File) WriteNext(text string) error {
-	temporary := f.next() + ".tmp"
-	err := private.Write(temporary, text+"\n")
+	target, err := f.target()
+	if err != nil {
+		return err
+	}
+	temporary := next(target) + ".tmp"
+	err = private.Write(temporary, text+"\n")
 	if err == nil {
-		err = os.Rename(temporary, f.next())
+		err = os.Rename(temporary, next(target))
 	}
 	if err != nil {
 		_ = os.Remove(temporary)
-		return failed(f.next(), "written", err)
+		return failed(next(target), "written", err)
 	}
-	return synced(f.path)
+	return synced(target)
 }
 
 // Adopt replaces the root key by the next one.
 func (f *File) Adopt() error {
-	err := os.Rename(f.next(), f.path)
+	target, err := f.target()
+	if err != nil {
+		return err
+	}
+	err = os.Rename(next(target), target)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		err = f.overwrite()
+		err = overwrite(target)
 	}
 	if err != nil {
-		return failed(f.path, "replaced", err)
+		return failed(target, "replaced", err)
 	}
-	return synced(f.path)
+	return synced(target)
 }
 
 // overwrite is for a file that cannot be renamed to, such as one that is mounted
 // by itself into a container. The next key stays until the file has it.
-func (f *File) overwrite() error {
-	text, err := os.ReadFile(f.next())
+func overwrite(target string) error {
+	from, err := private.Open(next(target))
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_TRUNC, private.Mode)
+	text, err := io.ReadAll(from)
+	_ = from.Close()
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(text)
+	file, err := private.OpenRegular(target, os.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	err = private.Check(file)
+	if err == nil {
+		err = file.Truncate(0)
+	}
+	if err == nil {
+		_, err = file.Write(text)
+	}
 	if err == nil {
 		err = file.Sync()
 	}
@@ -127,15 +162,19 @@ func (f *File) overwrite() error {
 	if err != nil {
 		return err
 	}
-	return os.Remove(f.next())
+	return os.Remove(next(target))
 }
 
 // Drop removes the next root key.
 func (f *File) Drop() error {
-	if err := os.Remove(f.next()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return failed(f.next(), "removed", err)
+	target, err := f.target()
+	if err != nil {
+		return err
 	}
-	return synced(f.path)
+	if err := os.Remove(next(target)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return failed(next(target), "removed", err)
+	}
+	return synced(target)
 }
 
 func synced(path string) error {
@@ -146,8 +185,13 @@ func synced(path string) error {
 }
 
 func failed(path, what string, err error) error {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err // it says all
+	}
 	kind := fault.Unavailable
 	switch {
+	case errors.Is(err, syscall.ELOOP):
+		kind = fault.Unsupported
 	case errors.Is(err, fs.ErrNotExist):
 		kind = fault.NotFound
 	case errors.Is(err, fs.ErrPermission):

@@ -88,3 +88,92 @@ func made(t *testing.T, f *rootfile.File, want bool) {
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
+
+func TestALinkStaysOne(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "secrets", "more"), 0o700))
+	target := filepath.Join(dir, "secrets", "root.key")
+	link, chain := filepath.Join(dir, "keyring.db.key"), filepath.Join(dir, "secrets", "more", "link")
+	if err := os.Symlink("../root.key", chain); err != nil {
+		t.Skip(err)
+	}
+	require.NoError(t, os.Symlink("secrets/more/link", link))
+	f := rootfile.New(link)
+	is := func(want *seal.Root) {
+		t.Helper()
+		for _, path := range []string{link, target} {
+			got, err := rootfile.New(path).Read()
+			require.NoError(t, err)
+			require.Equal(t, want.Fingerprint(), got.Fingerprint())
+		}
+		for _, path := range []string{link, chain} {
+			info, err := os.Lstat(path)
+			require.NoError(t, err)
+			require.Equal(t, os.ModeSymlink, info.Mode().Type(), path)
+		}
+		info, err := os.Lstat(target)
+		require.NoError(t, err)
+		require.True(t, info.Mode().IsRegular())
+		if runtime.GOOS != "windows" {
+			require.Equal(t, os.FileMode(0o600), info.Mode())
+		}
+	}
+
+	_, err := f.Read()
+	require.ErrorIs(t, err, fault.NotFound, "it leads to nothing yet")
+	made(t, f, true)
+	first, err := f.Read()
+	require.NoError(t, err)
+	is(first)
+	made(t, f, false)
+
+	require.NoError(t, f.WriteNext(seal.NewRootText()))
+	_, err = rootfile.New(link).ReadNext() // after a crash, too
+	require.NoError(t, err)
+	is(first)
+	require.NoError(t, f.Drop())
+	_, err = f.ReadNext()
+	require.ErrorIs(t, err, fault.NotFound)
+	is(first)
+
+	require.NoError(t, f.WriteNext(seal.NewRootText()))
+	second, err := f.ReadNext()
+	require.NoError(t, err)
+	require.NoError(t, rootfile.New(link).Adopt())
+	is(second)
+
+	// Its target was lost between the two.
+	require.NoError(t, f.WriteNext(seal.NewRootText()))
+	third, err := f.ReadNext()
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(target))
+	require.NoError(t, f.Adopt())
+	is(third)
+
+	circle := filepath.Join(dir, "circle")
+	require.NoError(t, os.Symlink("circle", circle))
+	for _, do := range []func() error{
+		func() error { _, err := rootfile.New(circle).Read(); return err },
+		func() error { _, err := rootfile.New(circle).Make(); return err },
+		func() error { return rootfile.New(circle).WriteNext("text") },
+	} {
+		require.ErrorIs(t, do(), fault.Unsupported)
+	}
+}
+
+func TestARootKeyOfAnotherUserIsRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	f := rootfile.New(filepath.Join(t.TempDir(), "root.key"))
+	made(t, f, true)
+	require.NoError(t, f.WriteNext(seal.NewRootText()))
+	for _, path := range []string{f.Path(), f.Path() + ".new"} {
+		require.NoError(t, os.Chown(path, 4711, 0))
+	}
+	_, err := f.Read()
+	require.ErrorIs(t, err, fault.Denied)
+	require.ErrorContains(t, err, "uid 4711")
+	_, err = f.ReadNext()
+	require.ErrorIs(t, err, fault.Denied)
+}

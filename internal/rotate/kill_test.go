@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -132,6 +133,7 @@ func (w world) may(name string) []string {
 // killer kills victims.
 type killer struct {
 	place
+	next  string // where the next root key is while it replaces the present one
 	world world
 	takes map[string]time.Duration // how long victims need for what they do
 
@@ -141,7 +143,17 @@ type killer struct {
 }
 
 func newKiller(t *testing.T) *killer {
-	return &killer{place: newPlace(t), world: world{}, takes: map[string]time.Duration{}, struck: map[string]int{}}
+	k := &killer{place: newPlace(t), world: world{}, takes: map[string]time.Duration{}, struck: map[string]int{}}
+	k.next = k.path + ".key.new"
+	return k
+}
+
+// linked makes the root key's file a link to another directory.
+func (k *killer) linked() {
+	k.t.Helper()
+	dir := k.t.TempDir()
+	require.NoError(k.t, os.Symlink(filepath.Join(dir, "root.key"), k.path+".key"))
+	k.next = filepath.Join(dir, "root.key.new")
 }
 
 // during returns a random moment while op is done, or shortly after.
@@ -201,11 +213,11 @@ func (k *killer) kill(round int, op string, nth int, after time.Duration) (under
 // that must be, and that the keys and the audit log are in order.
 func (k *killer) intact() {
 	k.t.Helper()
-	if _, err := os.Stat(k.path + ".key.new"); err == nil {
+	if _, err := os.Stat(k.next); err == nil {
 		k.half++
 	}
 	r := k.ring(nil)
-	require.NoFileExists(k.t, k.path+".key.new", "opening heals")
+	require.NoFileExists(k.t, k.next, "opening heals")
 	for name := range k.world {
 		got, err := r.Get(k.t.Context(), name)
 		if !errors.Is(err, fault.NotFound) {
@@ -302,6 +314,9 @@ func TestNothingIsLostWhereverAProcessIsKilled(t *testing.T) {
 			t.Run(fmt.Sprint(lane), func(t *testing.T) {
 				t.Parallel()
 				k := newKiller(t)
+				if lane%2 == 1 {
+					k.linked()
+				}
 				k.fill(k.ring(nil), 1)
 				k.world.done("secret 0", "text 0")
 				for round := range kills {
@@ -319,6 +334,11 @@ func TestNothingIsLostWhereverAProcessIsKilled(t *testing.T) {
 					}
 				}
 				k.whole(k.rest())
+				if lane%2 == 1 {
+					info, err := os.Lstat(k.path + ".key")
+					require.NoError(t, err)
+					require.Equal(t, os.ModeSymlink, info.Mode().Type())
+				}
 				struck <- k
 			})
 		}

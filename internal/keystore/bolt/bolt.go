@@ -21,6 +21,7 @@ package bolt
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
@@ -43,14 +44,22 @@ type Store struct {
 	queue   *semaphore.Weighted               // first come, first served; saves our own calls from polling for each other
 	isLocal atomic.Bool                       // known not to be on a network file system
 	network func(path string) (string, error) // netfs.At
-	proved  atomic.Pointer[proved]            // the state that was last found in order, or committed
+	log     *slog.Logger
+	proved  atomic.Pointer[proved] // the state that was last found in order, or committed
 }
 
 var _ keystore.Store = (*Store)(nil)
 
 // New returns the store in the file path, which need not exist. It does no I/O.
 func New(path string) *Store {
-	return &Store{path: path, queue: semaphore.NewWeighted(everybody), network: netfs.At}
+	return &Store{path: path, queue: semaphore.NewWeighted(everybody), network: netfs.At, log: slog.New(slog.DiscardHandler)}
+}
+
+// WithLogger returns s, which from now on logs for what it has been waiting for
+// two seconds. It must not be in use yet.
+func (s *Store) WithLogger(log *slog.Logger) *Store {
+	s.log = log
+	return s
 }
 
 // Close does nothing: the file is open only during a call.

@@ -46,7 +46,7 @@ func (t txTree) Ascend(from []byte, visit func(pages.Entry) (bool, error)) error
 func (c *change) bucket(name string) (*bbolt.Bucket, error) {
 	b := c.tx.Bucket([]byte(name))
 	if b == nil {
-		return nil, corrupt("it is not a keyring")
+		return nil, errForeign
 	}
 	return b, nil
 }

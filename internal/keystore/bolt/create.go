@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/private"
 	"github.com/seed74218947/secretref/internal/seal"
 )
 
@@ -30,11 +31,11 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first keystor
 
 // create makes the file, unless there is one by now.
 func (s *Store) create(ctx context.Context, initialize func(*change) error) (created bool, err error) {
-	path, err := target(s.path)
+	path, err := private.Target(s.path)
 	if err != nil {
-		return false, unopened(s.path, err)
+		return false, private.Unresolved(s.path, err)
 	}
-	mine, err := openLock(path+".new.lock", func(f *os.File) error { return lock(ctx, f, true) })
+	mine, err := openLock(path+".new.lock", func(f *os.File) error { return s.lock(ctx, f, true) })
 	if err != nil {
 		return false, err
 	}

@@ -5,19 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/private"
 )
 
 // Errors about what is in the file do not say which file it is until located
 // has seen them, once.
 
 func corrupt(format string, args ...any) error { return fault.New(fault.Corrupt, format, args...) }
+
+// errForeign is what is said of a file that holds something else than a keyring.
+var errForeign error = fault.New(fault.Corrupt, "it is not a keyring")
+
+// foreign says so, and what can be done.
+func (s *Store) foreign() error {
+	return fault.New(fault.Corrupt, "%q is not a keyring: give the path of one, or one where there is no file yet to make a new one; if it was a keyring, restore a backup", s.path)
+}
 
 // unfinished returns an error once ctx has ended.
 func unfinished(ctx context.Context) error {
@@ -33,6 +40,8 @@ func (s *Store) located(err error) error {
 	switch {
 	case !ok:
 		return err
+	case errors.Is(err, errForeign):
+		return s.foreign()
 	case e.Kind == fault.Corrupt:
 		return fault.New(fault.Corrupt, "%q is damaged: %s: restore a backup", s.path, e.Text).Because(err)
 	case e.Kind == fault.Unavailable, e.Kind == fault.Unsupported:
@@ -43,10 +52,15 @@ func (s *Store) located(err error) error {
 
 // unopened explains why a file could not be opened or made at path.
 func unopened(path string, err error) error {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err // it says all
+	}
 	switch {
+	case errors.Is(err, syscall.ELOOP):
+		return private.Unresolved(path, err)
 	case errors.Is(err, fs.ErrNotExist):
-		if _, err := target(path); err != nil {
-			return fault.New(fault.NotFound, "there is no directory for %q", path)
+		if _, err := private.Target(path); err != nil {
+			return private.Unresolved(path, err)
 		}
 		return keystore.ErrEmpty
 	case errors.Is(err, syscall.ENOTDIR):
@@ -76,24 +90,4 @@ func reason(err error) string {
 		return fmt.Sprintf(" (%s)", errno.Error())
 	}
 	return ""
-}
-
-// target returns where path leads when symbolic links are followed, which is
-// where the file is or would be.
-func target(path string) (string, error) {
-	for range 40 {
-		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
-		if err != nil {
-			return "", err
-		}
-		path = filepath.Join(dir, filepath.Base(path))
-		link, err := os.Readlink(path)
-		if err != nil {
-			return path, nil
-		}
-		if path = link; !filepath.IsAbs(link) {
-			path = filepath.Join(dir, link)
-		}
-	}
-	return "", syscall.ELOOP
 }

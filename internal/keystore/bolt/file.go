@@ -1,22 +1,20 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
-	"syscall"
+	"strings"
 	"time"
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore/bolt/flock"
 	"github.com/seed74218947/secretref/internal/keystore/bolt/pages"
+	"github.com/seed74218947/secretref/internal/private"
 )
-
-// unblocked has a pipe opened at once, and refused, instead of waited for.
-const unblocked = syscall.O_NONBLOCK
 
 // file is the keyring's file, open and locked until it is closed.
 type file struct {
@@ -100,6 +98,10 @@ func (s *Store) enter(ctx context.Context, weight int64) (leave func(), err erro
 	if err := unfinished(ctx); err != nil {
 		return nil, s.located(err)
 	}
+	notice := time.AfterFunc(noticeAfter, func() {
+		s.log.WarnContext(ctx, "keyring: waiting for other calls of this process", "file", s.path)
+	})
+	defer notice.Stop()
 	if s.queue.Acquire(ctx, weight) != nil {
 		return nil, fault.New(fault.Unavailable, "waited for %q behind other calls of this process", s.path).Because(ctx.Err())
 	}
@@ -134,7 +136,7 @@ func (s *Store) local() error {
 	network, err := s.network(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		var path string
-		if path, err = target(s.path); err == nil {
+		if path, err = private.Target(s.path); err == nil {
 			network, err = s.network(filepath.Dir(path))
 		}
 	}
@@ -150,16 +152,19 @@ func (s *Store) local() error {
 // tryOpen also reports whether the file that is locked now is still the one at
 // the path: another may have been put there in the meantime.
 func (s *Store) tryOpen(ctx context.Context, write bool) (f *file, current bool, err error) {
-	flags := os.O_RDONLY
+	flag := os.O_RDONLY
 	if write {
-		flags = os.O_RDWR
+		flag = os.O_RDWR
 	}
-	opened, err := os.OpenFile(s.path, flags|unblocked, 0)
+	opened, err := private.OpenRegular(s.path, flag)
 	if err != nil {
 		return nil, false, unopened(s.path, err)
 	}
 	f = &file{File: opened}
-	if err := lock(ctx, opened, write); err != nil {
+	if err := s.admit(ctx, f); err != nil { // before its lock, which others may hold as long as they like
+		return f, false, err
+	}
+	if err := s.lock(ctx, opened, write); err != nil {
 		return f, false, err
 	}
 	if f.info, err = f.Stat(); err != nil {
@@ -170,34 +175,61 @@ func (s *Store) tryOpen(ctx context.Context, write bool) (f *file, current bool,
 			return f, false, nil
 		}
 	}
-	if err := s.admit(f.info); err != nil {
-		return f, false, err
-	}
 	f.pages, err = pages.Open(f, f.info.Size())
 	return f, true, s.located(err)
 }
 
+// noticeAfter is how long a call waits for others before it says so in the log.
+const noticeAfter = 2 * time.Second
+
 // lock waits for the lock of a file.
-func lock(ctx context.Context, f *os.File, write bool) error {
+func (s *Store) lock(ctx context.Context, f *os.File, write bool) error {
+	notice := time.AfterFunc(noticeAfter, func() {
+		s.log.WarnContext(ctx, "keyring: waiting for a lock", "lock", f.Name(), "holder", cmp.Or(flock.Holder(f), "not known"))
+	})
+	defer notice.Stop()
 	err := flock.Wait(ctx, f, write)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fault.New(fault.Unavailable, "waited for the lock of %q, which another process holds", f.Name()).Because(ctx.Err())
+		return fault.New(fault.Unavailable, "waited for the lock of %q, which %s holds", f.Name(), holder(f)).Because(ctx.Err())
 	}
 	return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
 }
 
-// admit looks at the file's type and mode.
-func (s *Store) admit(info fs.FileInfo) error {
-	if !info.Mode().IsRegular() {
-		return fault.New(fault.Unsupported, "%q is not a file", s.path)
+// holder names who has the lock of a file.
+func holder(f *os.File) string {
+	who := flock.Holder(f)
+	if pid, ok := strings.CutPrefix(who, "process "); ok {
+		who = "another process, " + pid + ","
 	}
-	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o007 != 0 {
-		return fault.New(fault.Denied, "%q is open to every user of this machine (mode %04o): chmod o-rwx %s", s.path, mode, s.path)
+	return cmp.Or(who, "another process")
+}
+
+// admit refuses what is not a keyring, and a keyring that others can open or
+// own. Of a file of something else, such as a product's configuration, it does
+// not say what its mode should be.
+func (s *Store) admit(ctx context.Context, f *file) error {
+	begins, err := pages.Begins(f)
+	switch {
+	case err != nil:
+		return s.located(err)
+	case !begins:
+		return s.foreign()
 	}
-	return nil
+	refused := private.Check(f.File)
+	if refused == nil {
+		return nil
+	}
+	if info, err := f.Stat(); err == nil {
+		if f.pages, err = pages.Open(f, info.Size()); err == nil {
+			if _, err := f.keyring(ctx).meta(); errors.Is(err, errForeign) {
+				return s.foreign()
+			}
+		}
+	}
+	return refused
 }
 
 // prove checks the whole file, unless this Store has seen it in this state.
@@ -242,7 +274,7 @@ func (f *file) keyring(ctx context.Context) *keyring {
 		tree: func(bucket string) (tree, error) {
 			b, err := f.pages.Bucket(bucket)
 			if err == nil && b == nil {
-				err = corrupt("it is not a keyring")
+				err = errForeign
 			}
 			return b, err
 		},

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keystore/bolt/flock"
 )
 
 // asNobody runs f without the rights of the superuser.
@@ -23,8 +24,9 @@ func asNobody(f func()) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlock: the thread, which is nobody's, ends with the goroutine
-		_, _ = unix.SetfsgidRetGid(65534)
-		_, _ = unix.SetfsuidRetUid(65534)
+		// Those of this thread only: the calls of package syscall change them in all.
+		_, _, _ = unix.RawSyscall(setresgid, ^uintptr(0), 65534, ^uintptr(0))
+		_, _, _ = unix.RawSyscall(setresuid, ^uintptr(0), 65534, ^uintptr(0))
 		f()
 	}()
 	<-done
@@ -65,4 +67,48 @@ func TestWhoMayOnlyReadReads(t *testing.T) {
 		_, err := New(s.path).Get(t.Context(), name(3))
 		assert.ErrorIs(t, err, fault.Denied)
 	})
+}
+
+func TestFilesOfAnotherUserAreRefused(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	s := filled(t, 1)
+	l, err := s.Acquire(t.Context()) // which makes the lock
+	require.NoError(t, err)
+	l.Release(t.Context())
+
+	require.NoError(t, os.Chown(s.path+".lock", 4711, 0))
+	_, err = s.Acquire(t.Context())
+	require.ErrorIs(t, err, fault.Denied)
+	require.ErrorContains(t, err, "uid 4711")
+	require.ErrorContains(t, err, s.path+".lock")
+
+	require.NoError(t, os.Chown(s.path, 4711, 0))
+	every(t, s.path, func(method string, err error) {
+		assert.ErrorIs(t, err, fault.Denied, method)
+		assert.ErrorContains(t, err, "uid 4711", method)
+	})
+
+	path := filepath.Join(t.TempDir(), "keyring.db")
+	require.NoError(t, os.WriteFile(path+".new.lock", nil, 0o600))
+	require.NoError(t, os.Chown(path+".new.lock", 4711, 0))
+	_, err = create(t, path)
+	require.ErrorIs(t, err, fault.Denied)
+}
+
+func TestAFileOfAnotherUserIsNotWaitedFor(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	s := filled(t, 1)
+	require.NoError(t, os.Chown(s.path, 4711, 0))
+	f, err := os.Open(s.path)
+	require.NoError(t, err)
+	defer f.Close()
+	got, err := flock.Try(f, true)
+	require.NoError(t, err)
+	require.True(t, got)
+	_, err = s.Get(t.Context(), name(0))
+	require.ErrorIs(t, err, fault.Denied)
 }

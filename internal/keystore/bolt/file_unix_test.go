@@ -3,17 +3,25 @@
 package bolt
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/bolt/flock"
 	"github.com/seed74218947/secretref/internal/seal"
 )
 
@@ -74,5 +82,57 @@ func TestAPipeIsRefused(t *testing.T) {
 	require.NoError(t, syscall.Mkfifo(path, 0o600))
 	every(t, path, func(method string, err error) {
 		assert.ErrorIs(t, err, fault.Unsupported, method)
+	})
+}
+
+// It may be a product's configuration, whose mode is nobody's business here.
+func TestAFileThatIsNoKeyringIsNotToldItsMode(t *testing.T) {
+	foreign := filepath.Join(t.TempDir(), "foreign.db")
+	db, err := bbolt.Open(foreign, 0o600, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("else")); return err }))
+	require.NoError(t, db.Close())
+	content, err := os.ReadFile(foreign)
+	require.NoError(t, err)
+	for what, text := range map[string]string{
+		"xml": "<?xml version=\"1.0\"?><jira-database-config/>", "empty": "", "short": "x", "another bbolt file": string(content),
+	} {
+		path := filepath.Join(t.TempDir(), "dbconfig.xml")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		for _, mode := range []os.FileMode{0o644, 0o600} {
+			require.NoError(t, os.Chmod(path, mode))
+			every(t, path, func(method string, err error) {
+				assert.ErrorIs(t, err, fault.Corrupt, "%s, %s", what, method)
+				assert.ErrorContains(t, err, path+`" is not a keyring`, method)
+				assert.NotContains(t, err.Error(), "chmod", method)
+			})
+		}
+	}
+}
+
+func TestAnotherProcessThatWaitsSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := filled(t, 1)
+		f, err := os.Open(s.path)
+		require.NoError(t, err)
+		defer f.Close()
+		got, err := flock.Try(f, true)
+		require.NoError(t, err)
+		require.True(t, got)
+		for wait, warnings := range map[time.Duration]int{time.Second: 0, 5 * time.Second: 1} {
+			var log bytes.Buffer
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			_, err = New(s.path).WithLogger(slog.New(slog.NewTextHandler(&log, nil))).Get(ctx, name(0))
+			cancel()
+			require.ErrorIs(t, err, fault.Unavailable)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorContains(t, err, "waited for the lock of")
+			require.ErrorContains(t, err, s.path)
+			assert.Equal(t, warnings, strings.Count(log.String(), "waiting for a lock"), &log)
+			assert.Equal(t, warnings, strings.Count(log.String(), s.path))
+			if runtime.GOOS == "linux" {
+				assert.ErrorContains(t, err, "which this process holds")
+			}
+		}
 	})
 }

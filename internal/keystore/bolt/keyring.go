@@ -59,7 +59,7 @@ func (k *keyring) meta() (metaRow, error) {
 		return metaRow{}, err
 	}
 	if e == nil {
-		return metaRow{}, corrupt("it is not a keyring")
+		return metaRow{}, errForeign
 	}
 	return parseMeta(*e)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keystore"
 	"github.com/seed74218947/secretref/internal/keystore/bolt/flock"
+	"github.com/seed74218947/secretref/internal/private"
 	"github.com/seed74218947/secretref/internal/seal"
 )
 
@@ -28,9 +29,9 @@ func (s *Store) Acquire(ctx context.Context) (keystore.Lease, error) {
 	if err := s.local(); err != nil {
 		return nil, err
 	}
-	path, err := target(s.path)
+	path, err := private.Target(s.path)
 	if err != nil {
-		return nil, unopened(s.path, err)
+		return nil, private.Unresolved(s.path, err)
 	}
 	lock, err := openLock(path+".lock", func(f *os.File) error {
 		got, err := flock.Try(f, true)
@@ -38,7 +39,7 @@ func (s *Store) Acquire(ctx context.Context) (keystore.Lease, error) {
 		case err != nil:
 			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
 		case !got:
-			return fault.New(fault.RotationInProgress, "somebody else holds the lock %q", f.Name())
+			return fault.New(fault.RotationInProgress, "%s holds the lock %q", holder(f), f.Name())
 		}
 		return nil
 	})
@@ -113,7 +114,7 @@ type lockFile struct{ *os.File }
 // the file that is at the path once it has been taken.
 func openLock(path string, lock func(*os.File) error) (lockFile, error) {
 	for range 100 {
-		f, err := os.OpenFile(path, os.O_RDWR|unblocked, 0)
+		f, err := private.OpenRegular(path, os.O_RDWR)
 		if errors.Is(err, fs.ErrNotExist) {
 			f, err = newFile(path)
 		}
@@ -124,7 +125,10 @@ func openLock(path string, lock func(*os.File) error) (lockFile, error) {
 			return lockFile{}, unopened(path, err)
 		}
 		l := lockFile{f}
-		if err = lock(f); err == nil && l.current() {
+		if err = private.Check(f); err == nil {
+			err = lock(f)
+		}
+		if err == nil && l.current() {
 			return l, nil
 		}
 		_ = f.Close()

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/sqlstate"
 )
 
 // complaint is what a database itself says: nothing that a driver adds, nor
@@ -48,9 +49,22 @@ func complaintIn(err error) complaint {
 
 // kind tells codes apart that callers branch on.
 func (c complaint) kind() (hint string, kind error) {
-	switch c.code {
-	case "28P01", "28000", "1045", "1698", "3118": // the last two: no password needed, account locked
+	if sqlstate.LoginRefused(c.code, c.message) {
 		return "", fault.Unauthenticated
+	}
+	switch c.code {
+	case "1045", "1698", "3118": // the last two: no password needed, account locked
+		return "", fault.Unauthenticated
+	case "53100", "1021", "1030", "1114": // of the last two the message has the reason
+		if c.code == "1030" && !strings.Contains(c.message, "28") && !strings.Contains(c.message, "No space") {
+			return "", fault.Unavailable
+		}
+		return "; the database's disk is full: make room there, nothing was changed", fault.Unavailable
+	case "42P05", "26000":
+		return "; a pooler such as PgBouncer does not keep the prepared statements of a session: add default_query_exec_mode=exec (pgx) " +
+			"or binary_parameters=yes (lib/pq) to the data source name, or have it pool sessions", fault.Unavailable
+	case "3159": // require_secure_transport
+		return "; the server accepts only TLS: add tls=true to the data source name", fault.Unavailable
 	case "42501", "3F000", "1044", "1142", "1143", "1227", "1370":
 		return "; its user needs SELECT, INSERT, UPDATE and DELETE on the secretref_ tables, " +
 			"and CREATE, with MySQL also REFERENCES, to be the first that uses them", fault.Denied

@@ -11,9 +11,13 @@ import (
 
 // dialect is what databases say differently. Everything else is written once,
 // with ? for an argument, {now} for the database's clock in microseconds since
-// 1970, and {claim} and {change} for locks.
+// 1970, {active}, {retiring} and {inactive} for the states of a key, and {claim}
+// and {change} for locks.
 type dialect struct {
 	now string
+
+	// state writes the state of a key as a literal.
+	state func(keystore.State) string
 
 	// claim locks a key's row as long as it must stay as it is, except for what
 	// change allows: all but its state. The two do not wait for each other if the
@@ -57,6 +61,21 @@ type dialect struct {
 
 	// returning tells whether INSERT and UPDATE have a RETURNING clause.
 	returning bool
+
+	// settings, unless empty, reads those settings of a session that decide
+	// whether a statement is committed, and what it returns. Where they are not
+	// the ordinary ones, adapt changes them before the session is used, and
+	// restore puts them back.
+	settings, ordinary string
+	adapt              []string
+	restore            string
+
+	// foreign, unless empty, counts the tables that the database has made in
+	// another way than it was asked to, without a word: they know no
+	// transactions.
+	foreign string
+
+	words *strings.Replacer
 }
 
 const (
@@ -64,12 +83,19 @@ const (
 	silence = "15"       // how long a client may be silent amid a transaction, in seconds
 )
 
-// render makes a statement of the database's, and its arguments, out of ours.
-func (d *dialect) render(statement string, args []any) (string, []any) {
-	rest := strings.NewReplacer(
+// prepared is d once its words are known.
+func (d *dialect) prepared() *dialect {
+	d.words = strings.NewReplacer(
 		"{now}", d.now, "{claim}", d.claim, "{change}", d.change,
 		"{lapse}", lapse, "{silence}", silence, "{head}", strconv.Itoa(seal.HeadSize),
-	).Replace(statement)
+		"{active}", d.state(keystore.Active), "{retiring}", d.state(keystore.Retiring), "{inactive}", d.state(keystore.Inactive),
+	)
+	return d
+}
+
+// render makes a statement of the database's, and its arguments, out of ours.
+func (d *dialect) render(statement string, args []any) (string, []any) {
+	rest := d.words.Replace(statement)
 	var b strings.Builder
 	for i, arg := range args {
 		before, behind, _ := strings.Cut(rest, "?")

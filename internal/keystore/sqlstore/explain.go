@@ -79,6 +79,12 @@ func network(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "its TLS certificate is not trusted: check its name, its dates, and that its CA is known here"
 	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || withoutTLS(err) {
+		return "the server does not speak TLS, which the data source name asks for (sslmode=require or stricter; with MySQL tls=true): switch TLS on in the server, or off here if the network is safe"
+	}
+	if alert, ok := errors.AsType[tls.AlertError](err); ok {
+		return "the server broke off the TLS handshake: " + alert.Error()
+	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" && e.Addr != nil {
 		if system, ok := errors.AsType[*os.SyscallError](e.Err); ok {
 			return "dial " + e.Addr.String() + ": " + system.Err.Error()
@@ -86,4 +92,19 @@ func network(err error) string {
 		return "dial " + e.Addr.String()
 	}
 	return "the connection was lost, or its driver failed"
+}
+
+// withoutTLS reports whether a driver says that the server has no TLS. They have
+// no other sign of it than a text, which is theirs alone.
+func withoutTLS(err error) (found bool) {
+	walk(err, func(e error) bool {
+		switch e.Error() {
+		case "server refused TLS connection", // pgx
+			"pq: SSL is not enabled on the server",
+			"TLS requested but server does not support TLS": // go-sql-driver/mysql
+			found = true
+		}
+		return !found
+	})
+	return found
 }

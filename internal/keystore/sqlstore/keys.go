@@ -16,7 +16,7 @@ func (s *Store) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
 	var seals uint64
 	err := s.do(ctx, func(q session) (err error) {
 		if n <= seal.MaxSeals {
-			reserved, err = q.exec(ctx, `UPDATE secretref_keys SET seals = seals + ? WHERE id = ? AND state = 'active' AND seals <= ?`,
+			reserved, err = q.exec(ctx, `UPDATE secretref_keys SET seals = seals + ? WHERE id = ? AND state = {active} AND seals <= ?`,
 				int64(n), int64(id), int64(seal.MaxSeals-n))
 		}
 		if reserved == 0 && err == nil {
@@ -80,7 +80,7 @@ func (q session) deleteInactive(ctx context.Context, e keystore.Event) ([]keysto
 // lockInactive returns the inactive keys, which nobody else can use or delete
 // before the transaction ends.
 func (q session) lockInactive(ctx context.Context) (keys []keystore.Key, err error) {
-	rows, err := q.query(ctx, `SELECT `+keyColumns+` FROM secretref_keys k WHERE k.state = 'inactive' ORDER BY k.created, k.id FOR UPDATE`)
+	rows, err := q.query(ctx, `SELECT `+keyColumns+` FROM secretref_keys k WHERE k.state = {inactive} ORDER BY k.created, k.id FOR UPDATE`)
 	if err != nil {
 		return nil, err
 	}

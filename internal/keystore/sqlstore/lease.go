@@ -116,7 +116,7 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 			return err
 		}
 		var retiring int
-		if err := q.row(ctx, `SELECT count(*) FROM secretref_keys WHERE state = 'retiring'`).Scan(&retiring); err != nil {
+		if err := q.row(ctx, `SELECT count(*) FROM secretref_keys WHERE state = {retiring}`).Scan(&retiring); err != nil {
 			return err
 		}
 		if active != keystore.Active || retiring > 0 {
@@ -126,7 +126,7 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 		if err := q.row(ctx, `SELECT {now}`).Scan(&now); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE secretref_keys SET state = 'retiring', deactivated = ? WHERE id = ?`, now, int64(from)); err != nil {
+		if _, err := q.exec(ctx, `UPDATE secretref_keys SET state = {retiring}, deactivated = ? WHERE id = ?`, now, int64(from)); err != nil {
 			return err
 		}
 		if err := q.insertKey(ctx, next, now); err != nil {
@@ -150,7 +150,7 @@ func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []keystore.
 	var moved int64
 	err := l.within(ctx, func(q session) error {
 		var one int
-		err := q.row(ctx, `SELECT 1 FROM secretref_keys WHERE id = ? AND state = 'active' {claim}`, int64(to)).Scan(&one)
+		err := q.row(ctx, `SELECT 1 FROM secretref_keys WHERE id = ? AND state = {active} {claim}`, int64(to)).Scan(&one)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return keystore.ErrNotActive
@@ -190,7 +190,7 @@ func (l *lease) Retire(ctx context.Context, id seal.KeyID, e keystore.Event) err
 		if err := q.unused(ctx, id); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE secretref_keys SET state = 'inactive' WHERE id = ?`, int64(id)); err != nil {
+		if _, err := q.exec(ctx, `UPDATE secretref_keys SET state = {inactive} WHERE id = ?`, int64(id)); err != nil {
 			return err
 		}
 		_, err := q.record(ctx, e)

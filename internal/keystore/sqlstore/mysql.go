@@ -15,7 +15,12 @@ import (
 // mysql is MySQL 8 or newer and MariaDB 10.6 or newer.
 func mysql() *dialect {
 	return &dialect{
-		now:   `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`, // whatever the session's time zone is
+		now: `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`, // whatever the session's time zone is
+		state: func(s keystore.State) string {
+			var b strings.Builder
+			writeHex(&b, []byte(s)) // '…' would be in the character set of the session, which may be UTF-16
+			return b.String()
+		},
 		claim: `LOCK IN SHARE MODE`, change: `FOR UPDATE`,
 
 		// Numbers and x'…' need no quoting, and one round trip instead of two. The
@@ -84,6 +89,27 @@ func mysql() *dialect {
 		guard:   `SET @secretref_wait = @@SESSION.wait_timeout, SESSION wait_timeout = {silence}`,
 		unguard: `SET SESSION wait_timeout = @secretref_wait`,
 
+		// As a text, a switch is 1 to one server and ON to another.
+		settings: `SELECT CONCAT_WS(' ', @@SESSION.autocommit + 0, @@SESSION.completion_type, @@SESSION.foreign_key_checks + 0,
+			@@SESSION.unique_checks + 0, @@SESSION.sql_select_limit)`,
+		ordinary: `1 NO_CHAIN 1 1 18446744073709551615`,
+		adapt: []string{
+			// What a chain has begun would keep everything behind it from being
+			// committed, and hide what others commit.
+			`COMMIT AND NO CHAIN NO RELEASE`,
+			`SET @secretref_autocommit = @@SESSION.autocommit, @secretref_completion = @@SESSION.completion_type,
+				@secretref_foreign = @@SESSION.foreign_key_checks, @secretref_unique = @@SESSION.unique_checks,
+				@secretref_limit = @@SESSION.sql_select_limit, @secretref_results = @@SESSION.character_set_results,
+				SESSION autocommit = 1, SESSION completion_type = 0, SESSION foreign_key_checks = 1,
+				SESSION unique_checks = 1, SESSION sql_select_limit = DEFAULT, SESSION character_set_results = NULL`,
+		},
+		restore: `SET SESSION completion_type = @secretref_completion, SESSION foreign_key_checks = @secretref_foreign,
+			SESSION unique_checks = @secretref_unique, SESSION sql_select_limit = @secretref_limit,
+			SESSION character_set_results = @secretref_results, SESSION autocommit = @secretref_autocommit`,
+
+		foreign: `SELECT count(*) FROM information_schema.tables
+			WHERE table_schema = DATABASE() AND table_name IN (` + ourTables + `) AND engine <> 'InnoDB'`,
+
 		put:    mysqlPut,
 		length: `length`,
 		under:  `key_id = ?`,
@@ -92,11 +118,13 @@ func mysql() *dialect {
 	}
 }
 
+const ourTables = `'secretref_keys', 'secretref_boxes', 'secretref_events', 'secretref_lease', 'secretref_meta'`
+
 // mysqlPut reads the key's row with a lock, and so in its latest version. The
 // lock ends with the statement's transaction.
 func mysqlPut(name, box []byte, id int64) (string, []any) {
 	return `INSERT INTO secretref_boxes (name, key_id, box, length)
-		SELECT ?, id, ?, ? FROM secretref_keys WHERE id = ? AND state = 'active' {claim}
+		SELECT ?, id, ?, ? FROM secretref_keys WHERE id = ? AND state = {active} {claim}
 		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length), writes = (writes + 1) & 1023`,
 		[]any{name, box, int64(len(box)), id}
 }

@@ -19,6 +19,7 @@ func postgres() *dialect {
 			}
 		},
 		now:   `(extract(epoch from clock_timestamp()) * 1000000)::bigint`, // now() is the beginning of the transaction
+		state: func(s keystore.State) string { return "'" + string(s) + "'" },
 		claim: `FOR KEY SHARE`, change: `FOR NO KEY UPDATE`,
 
 		atomic: true,
@@ -80,7 +81,7 @@ func postgres() *dialect {
 // anything to insert. The lock ends with the statement's transaction.
 func postgresPut(name, box []byte, id int64) (string, []any) {
 	return `INSERT INTO secretref_boxes (name, key_id, box)
-		SELECT ?, id, ? FROM secretref_keys WHERE id = ? AND state = 'active' {claim}
+		SELECT ?, id, ? FROM secretref_keys WHERE id = ? AND state = {active} {claim}
 		ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`, []any{name, box, id}
 }
 

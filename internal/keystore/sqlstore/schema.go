@@ -59,5 +59,16 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.do(ctx, func(q session) error { return q.version(ctx) })
+	return s.do(ctx, func(q session) error {
+		if q.foreign != "" {
+			var foreign int
+			if err := q.row(ctx, q.foreign).Scan(&foreign); err != nil {
+				return err
+			}
+			if foreign > 0 {
+				return fault.New(fault.Unsupported, "the database has not made the secretref_ tables with the engine InnoDB, without which it takes nothing back: is InnoDB switched off, or enforce_storage_engine set?")
+			}
+		}
+		return q.version(ctx)
+	})
 }

@@ -9,6 +9,13 @@
 // are the signed integers with the same 64 bits, and times are microseconds
 // since 1970 by the clock of the database.
 //
+// With MySQL and MariaDB, what a server, init_connect or a data source name set
+// for a session does not matter: one that would not commit by itself, or not
+// return all rows, is adapted while the store uses it and put back afterwards,
+// at the price of three more round trips; literals do not depend on its
+// character set or SQL mode. A caller that changes a session of the pool after
+// the store has used it gives up this protection.
+//
 // Whoever may write to these tables can lose what is in them: only the process
 // that keeps the keyring should.
 //
@@ -46,6 +53,7 @@ const (
 type Store struct {
 	db      *sql.DB
 	dialect *dialect
+	seen    seen
 }
 
 var _ keystore.Store = (*Store)(nil)
@@ -57,9 +65,9 @@ func New(db *sql.DB, d Dialect) *Store {
 	s := &Store{db: db}
 	switch d {
 	case PostgreSQL:
-		s.dialect = postgres()
+		s.dialect = postgres().prepared()
 	case MySQL:
-		s.dialect = mysql()
+		s.dialect = mysql().prepared()
 	default:
 		panic("sqlstore: unknown dialect")
 	}
@@ -102,7 +110,7 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first keystor
 // insertKey stores a key that becomes active now.
 func (q session) insertKey(ctx context.Context, k keystore.Key, now int64) error {
 	_, err := q.exec(ctx, `INSERT INTO secretref_keys (id, state, wrapped, seals, created, activated, deactivated)
-		VALUES (?, 'active', ?, ?, ?, ?, 0)`, int64(k.ID), some(k.Wrapped), int64(k.Seals), now, now)
+		VALUES (?, {active}, ?, ?, ?, ?, 0)`, int64(k.ID), some(k.Wrapped), int64(k.Seals), now, now)
 	return err
 }
 

@@ -46,44 +46,53 @@ func (q session) row(ctx context.Context, statement string, args ...any) *sql.Ro
 // do runs f, each of whose statements is a transaction. It runs again if the
 // database took the last of them back.
 func (s *Store) do(ctx context.Context, f func(q session) error) error {
-	return again(ctx, func() error { return f(session{s.dialect, s.db}) })
+	return again(ctx, func() error {
+		if s.dialect.settings == "" {
+			return f(session{s.dialect, s.db})
+		}
+		return s.connected(ctx, func(conn *sql.Conn) error { return f(session{s.dialect, conn}) })
+	})
 }
 
 // within runs f in a transaction, which ends well if f does. It runs again if
 // the database took all of it back.
 func (s *Store) within(ctx context.Context, f func(q session) error) error {
 	return again(ctx, func() error {
-		begin := s.db.BeginTx
-		if s.dialect.unguard != "" {
-			conn, err := s.db.Conn(ctx)
-			if err != nil {
-				return err
+		if s.dialect.settings == "" {
+			return s.transaction(ctx, s.db, f)
+		}
+		return s.connected(ctx, func(conn *sql.Conn) error {
+			if s.dialect.unguard != "" {
+				defer leave(ctx, conn, s.dialect.unguard)
 			}
-			defer conn.Close()
-			defer s.unguard(ctx, conn)
-			begin = conn.BeginTx
-		}
-		tx, err := begin(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-		if err != nil {
-			return err
-		}
-		defer func() { _ = tx.Rollback() }()
-		q := session{s.dialect, tx}
-		if _, err := q.exec(ctx, s.dialect.guard); err != nil {
-			return err
-		}
-		if err := f(q); err != nil {
-			return err
-		}
-		return tx.Commit()
+			return s.transaction(ctx, conn, f)
+		})
 	})
 }
 
-// unguard leaves a connection to others as it was, or not at all.
-func (s *Store) unguard(ctx context.Context, conn *sql.Conn) {
+func (s *Store) transaction(ctx context.Context, on interface {
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}, f func(q session) error) error {
+	tx, err := on.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	q := session{s.dialect, tx}
+	if _, err := q.exec(ctx, s.dialect.guard); err != nil {
+		return err
+	}
+	if err := f(q); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// leave gives a connection back to others as it was, or not at all.
+func leave(ctx context.Context, conn *sql.Conn, statement string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if _, err := conn.ExecContext(ctx, s.dialect.unguard); err != nil {
+	if _, err := conn.ExecContext(ctx, statement); err != nil {
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 	}
 }

@@ -90,6 +90,18 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
+// Begins reports whether a file begins as one of bbolt's does. No transaction
+// changes that, so the file need not be locked.
+func Begins(r io.ReaderAt) (bool, error) {
+	var b [headerSize + 8]byte
+	n, err := r.ReadAt(b[:], 0)
+	if n < len(b) && !errors.Is(err, io.EOF) {
+		return false, fault.New(fault.Unavailable, "it cannot be read").Because(err)
+	}
+	m := b[headerSize:]
+	return n == len(b) && order.Uint32(m) == magic && order.Uint32(m[4:]) == version, nil
+}
+
 // State returns which state of the file this is.
 func (f *File) State() State { return f.state }
 

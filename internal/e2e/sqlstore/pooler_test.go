@@ -1,0 +1,113 @@
+package sqlstore_test
+
+import (
+	"database/sql"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	_ "github.com/lib/pq"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/e2e/databases"
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keystore"
+	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
+)
+
+func opened(t *testing.T, driver, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func TestAWrongPasswordIsToldByPgBouncer(t *testing.T) {
+	t.Parallel()
+	d := databases.PgBouncer(t, databases.PostgreSQL(t), "transaction")
+	for _, driver := range []string{"pgx", "postgres"} {
+		_, err := sqlstore.New(opened(t, driver, d.DSNAs(d.User, "Wr0ngPassw0rd")), sqlstore.PostgreSQL).Load(t.Context())
+		require.ErrorIs(t, err, fault.Unauthenticated, driver)
+		require.NotContains(t, err.Error(), "Wr0ngPassw0rd")
+	}
+}
+
+// With what the error names, the store works behind a pooler of transactions.
+func TestBehindAPoolerOfTransactions(t *testing.T) {
+	t.Parallel()
+	d := databases.PgBouncer(t, databases.PostgreSQL(t), "transaction")
+	for driver, remedy := range map[string]string{"pgx": "default_query_exec_mode=exec", "postgres": "binary_parameters=yes"} {
+		st := sqlstore.New(opened(t, driver, d.DSN(remedy)), sqlstore.PostgreSQL)
+		if made, err := st.Create(t.Context(), root, newKey(key1), event("create")); assert.NoError(t, err) && made {
+			acquire(t, st).Release(t.Context())
+		}
+		// Two pools that share the sessions of the pooler, without it.
+		var told error
+		for range 20 {
+			for range 2 {
+				db, err := sql.Open(driver, d.DSN())
+				require.NoError(t, err)
+				defer db.Close()
+				db.SetMaxOpenConns(1)
+				st := sqlstore.New(db, sqlstore.PostgreSQL)
+				for range 3 {
+					if _, err := st.Boxes(t.Context(), keystore.Range{Limit: 1, Bytes: 1}); err != nil {
+						told = err
+					}
+				}
+			}
+			if told != nil {
+				break
+			}
+		}
+		if driver == "pgx" {
+			require.Error(t, told)
+		}
+		if told != nil {
+			require.ErrorIs(t, told, fault.Unavailable)
+			require.ErrorContains(t, told, remedy)
+		}
+		for range 20 {
+			require.NoError(t, st.Put(t.Context(), key1, "a", boxUnder(key1, "a")))
+			_, err := st.Get(t.Context(), "a")
+			require.NoError(t, err)
+		}
+	}
+}
+
+func TestAServerWithoutTLSIsTold(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { // what PostgreSQL says without TLS
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := io.ReadFull(conn, make([]byte, 8)); err == nil {
+				_, _ = conn.Write([]byte("N"))
+			}
+			_ = conn.Close()
+		}
+	}()
+	dsn := "postgres://app:hunter2@" + l.Addr().String() + "/db?sslmode=require"
+	mariadb := databases.MariaDB(t)
+	for _, row := range []struct {
+		driver, dsn string
+		dialect     sqlstore.Dialect
+	}{
+		{"pgx", dsn, sqlstore.PostgreSQL},
+		{"postgres", dsn, sqlstore.PostgreSQL},
+		{"mysql", mariadb.DSN("tls=true"), sqlstore.MySQL},
+	} {
+		_, err := sqlstore.New(opened(t, row.driver, row.dsn), row.dialect).Load(t.Context())
+		require.ErrorIs(t, err, fault.Unavailable, row.driver)
+		require.ErrorContains(t, err, "does not speak TLS", row.driver)
+		require.False(t, strings.Contains(err.Error(), "hunter2"))
+	}
+}

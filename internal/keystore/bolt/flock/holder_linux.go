@@ -1,0 +1,50 @@
+package flock
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Holder names a process that has the lock of a file, such as "process 17
+// (secretref)", or is empty if the system does not say: processes of other
+// containers are not shown.
+func Holder(f *os.File) string {
+	info, err := f.Stat()
+	if err != nil {
+		return ""
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return ""
+	}
+	dev := uint64(stat.Dev)
+	place := fmt.Sprintf("%02x:%02x:%d", unix.Major(dev), unix.Minor(dev), stat.Ino)
+	for line := range strings.Lines(string(locks)) {
+		// 1: FLOCK  ADVISORY  WRITE 17 fe:00:1234 0 EOF
+		fields := strings.Fields(line)
+		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != place {
+			continue
+		}
+		pid, err := strconv.Atoi(fields[4])
+		switch {
+		case err != nil || pid <= 0:
+			continue
+		case pid == os.Getpid():
+			return "this process"
+		}
+		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
+			return fmt.Sprintf("process %d (%s)", pid, strings.TrimSpace(string(name)))
+		}
+		return fmt.Sprintf("process %d", pid)
+	}
+	return ""
+}

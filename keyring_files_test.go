@@ -1,0 +1,127 @@
+package secretref_test
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref"
+)
+
+func symlink(t *testing.T, to, link string) {
+	t.Helper()
+	if err := os.Symlink(to, link); err != nil {
+		t.Skip(err)
+	}
+}
+
+func TestKeyringFilesAreWhereALinkLeads(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "volume", "data"), 0o700))
+	links := []string{filepath.Join(dir, "app.db"), filepath.Join(dir, "chain.db"), filepath.Join(dir, "volume", "up.db")}
+	symlink(t, "volume/data/keyring.db", links[0]) // to nothing yet
+	symlink(t, links[0], links[1])
+	symlink(t, "data/../../chain.db", links[2])
+	for i, link := range links {
+		for range 2 {
+			k := openKeyring(t, link, nil)
+			put(t, k, "a", "x")
+			_, err := k.Rotate(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, k.ChangeRootKey(t.Context(), secretref.NewRootKey()))
+		}
+		requireStored(t, openKeyring(t, links[(i+1)%len(links)], nil), "a", "x")
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "volume", "data", "*"))
+	require.NoError(t, err)
+	at := func(name string) string { return filepath.Join(dir, "volume", "data", "keyring.db"+name) }
+	assert.ElementsMatch(t, []string{at(""), at(".key"), at(".lock")}, left)
+	for _, place := range []string{dir, filepath.Join(dir, "volume")} {
+		beside, err := filepath.Glob(filepath.Join(place, "*.db?*"))
+		require.NoError(t, err)
+		assert.Empty(t, beside)
+	}
+}
+
+func TestKeyringPathInACircle(t *testing.T) {
+	dir := t.TempDir()
+	symlink(t, "pong.db", filepath.Join(dir, "ping.db"))
+	symlink(t, "ping.db", filepath.Join(dir, "pong.db"))
+	symlink(t, filepath.Join(dir, "none", "keyring.db"), filepath.Join(dir, "astray.db"))
+	for name, kind := range map[string]error{"ping.db": secretref.ErrUnsupported, "astray.db": secretref.ErrNotFound} {
+		_, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(dir, name)), nil)
+		require.ErrorIs(t, err, kind)
+		require.ErrorContains(t, err, name)
+	}
+}
+
+func TestChangeRootKeyKeepsALink(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "secrets"), 0o700))
+	path, key := filepath.Join(dir, "keyring.db"), filepath.Join(dir, "secrets", "root.key")
+	symlink(t, "secrets/root.key", path+".key") // to nothing yet
+	for range 3 {
+		k := openKeyring(t, path, nil)
+		put(t, k, "a", "x")
+		root := secretref.NewRootKey()
+		require.NoError(t, k.ChangeRootKey(t.Context(), root))
+		text, err := os.ReadFile(key)
+		require.NoError(t, err)
+		require.True(t, string(text) == root.Reveal()+"\n", "the target has the new root key")
+		info, err := os.Lstat(path + ".key")
+		require.NoError(t, err)
+		require.Equal(t, os.ModeSymlink, info.Mode().Type())
+		requireStored(t, openKeyring(t, path, nil), "a", "x")
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	require.NoError(t, err)
+	assert.Equal(t, []string{key}, left)
+}
+
+func TestANewKeyringSaysThatItFoundARootKey(t *testing.T) {
+	path := keyringPath(t)
+	var log bytes.Buffer
+	opts := &secretref.KeyringOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	openKeyring(t, path, opts)
+	require.Contains(t, log.String(), "a new root key was made")
+	require.NotContains(t, log.String(), "was there already")
+	require.NoError(t, os.Remove(path)) // or its volume was not mounted
+	log.Reset()
+	openKeyring(t, path, opts)
+	require.Contains(t, log.String(), "was there already")
+	require.Contains(t, log.String(), path+".key")
+	require.NotContains(t, log.String(), "a new root key was made")
+}
+
+func TestKeyringFilesOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	for _, name := range []string{"", ".key", ".lock"} {
+		path := keyringPath(t)
+		k := openKeyring(t, path, nil)
+		put(t, k, "a", "x")
+		_, err := k.Rotate(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, os.Chown(path+name, 4711, 0))
+		fresh, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), nil)
+		if name == ".lock" {
+			require.NoError(t, err, "only what changes keys needs it")
+			_, err = fresh.Rotate(t.Context())
+		}
+		require.ErrorIs(t, err, secretref.ErrDenied)
+		require.ErrorContains(t, err, path+name+" belongs to the user with uid 4711")
+	}
+	// A root key that waits for a keyring to be made.
+	path := keyringPath(t)
+	require.NoError(t, os.WriteFile(path+".key", []byte(secretref.NewRootKey().Reveal()), 0o600))
+	require.NoError(t, os.Chown(path+".key", 4711, 0))
+	_, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), nil)
+	require.ErrorIs(t, err, secretref.ErrDenied)
+	require.NoFileExists(t, path)
+}
