@@ -212,7 +212,7 @@ func (p pinned) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, redirectRefused(err)
 	}
-	return onlyAWS(resp, p.asked.Host)
+	return onlyAWS(resp, req.URL.Host)
 }
 
 // own gives a request a body that can be sent again, and that is not closed

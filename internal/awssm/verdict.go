@@ -40,8 +40,8 @@ func (e *notAWSError) explain(host string) *fault.Error {
 	return says("")
 }
 
-// onlyAWS returns an answer that may be decoded, or a *notAWSError. host is the
-// endpoint that was called.
+// onlyAWS returns an answer that may be decoded, or a *notAWSError. host is where
+// the request was sent, before redirects.
 func onlyAWS(resp *http.Response, host string) (*http.Response, error) {
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil // its body has been checked already
