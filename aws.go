@@ -45,7 +45,17 @@ type AWSOptions struct {
 	// reference names its own, and so is its Retryer: the Resolver retries. An
 	// HTTPClient of your own sends the requests, with its own proxy and
 	// redirects; the Resolver bounds the answers. Nil: loaded when the first AWS
-	// reference is resolved, and again after its credentials were refused.
+	// reference is resolved, and again when its credentials are refused: if others
+	// are found then (a rotated key in a file, a renewed role), the call is
+	// repeated with them once, and no caller gets an error. If the new credentials
+	// are refused as well, the next attempt to replace them is made 5 seconds
+	// later.
+	//
+	// A source of credentials that does not answer (credential_process, the
+	// container's endpoint, STS, IAM Identity Center) is ErrUnavailable. Where only
+	// the instance metadata service is left and cannot be reached, this may be
+	// no EC2 instance: the error is ErrUnauthenticated and ErrUnavailable. A
+	// credential_process may run for 20 seconds.
 	Config *aws.Config
 
 	// Batch fetches up to 20 secrets of a region with one BatchGetSecretValue
@@ -53,7 +63,8 @@ type AWSOptions struct {
 	// once; what is asked for alone waits 1 to 3 milliseconds for others to come
 	// along. It needs the permission secretsmanager:BatchGetSecretValue beside
 	// GetSecretValue on each secret. Where that is denied, secrets are fetched
-	// one by one, with a warning, and batches are tried again after 5 minutes.
+	// one by one, with a warning, and batches are tried again after 5 minutes;
+	// where batches are throttled, after 5 seconds.
 	// False: one call a secret.
 	Batch bool
 }

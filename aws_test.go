@@ -196,15 +196,15 @@ func TestAWSErrorsSayWhatMendsThem(t *testing.T) {
 		"key denied, said otherwise": {said(400, "AccessDeniedException", "User: x is not authorized to perform: kms:Decrypt on resource"), "db", secretref.ErrDenied, []string{"kms:Decrypt"}},
 		"key broken":                 {code("DecryptionFailure"), "db", secretref.ErrDenied, []string{"kms:Decrypt", "enabled"}},
 		"key wrong":                  {func(s *fakeaws.Server) { s.AddKey(awsKeyID, "another secret access key", awsToken) }, "db", secretref.ErrUnauthenticated, []string{"secret access key", "clock"}},
-		"clock wrong":                {func(s *fakeaws.Server) { s.SetClock(func() time.Time { return time.Now().Add(-time.Hour) }) }, "db", secretref.ErrUnauthenticated, []string{"clock"}},
+		"clock wrong":                {code("RequestInTheFuture"), "db", secretref.ErrUnauthenticated, []string{"clock"}},
 		"token expired":              {(*fakeaws.Server).ExpireCredentials, "db", secretref.ErrUnauthenticated, []string{"expired", "renew"}},
 		"key unknown":                {func(s *fakeaws.Server) { s.RemoveKey(awsKeyID) }, "db", secretref.ErrUnauthenticated, []string{"AWS_ACCESS_KEY_ID", `"eu-west-1" is enabled`}},
 		"undocumented code":          {said(400, "SomethingException", ""), "db", secretref.ErrUnsupported, []string{"SomethingException"}},
 		"undocumented text":          {said(400, "is it "+canary+"?", ""), "db", secretref.ErrUnsupported, []string{"400"}},
 		"403 with a code":            {said(403, "SomethingException", ""), "db", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue"}},
-		"401 without":                {said(401, "", ""), "db", secretref.ErrUnauthenticated, []string{"401"}},
-		"403 without":                {said(403, "", ""), "db", secretref.ErrDenied, []string{"403", "proxy"}},
-		"404 without":                {func(s *fakeaws.Server) { s.Fail(1, 404, "", nil) }, "db", secretref.ErrUnsupported, []string{"is it AWS Secrets Manager?"}},
+		"401 without":                {said(401, "", ""), "db", secretref.ErrUnavailable, []string{"401", "proxy"}},
+		"403 without":                {said(403, "", ""), "db", secretref.ErrUnavailable, []string{"403", "proxy"}},
+		"404 without":                {func(s *fakeaws.Server) { s.Fail(1, 404, "", nil) }, "db", secretref.ErrUnavailable, []string{"is it AWS Secrets Manager?"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := awsFake(t)
@@ -224,7 +224,11 @@ func TestAWSErrorsSayWhatMendsThem(t *testing.T) {
 			}
 			requireSilent(t, err)
 			require.NotContains(t, log.String(), canary)
-			require.Equal(t, 1, s.Calls(), "what is permanent fails at once")
+			if name == "clock wrong" {
+				require.Equal(t, 2, s.Calls(), "once more, with the time of the answer")
+			} else {
+				require.Equal(t, 1, s.Calls(), "what is permanent fails at once")
+			}
 			require.Equal(t, 1, events()[0].Attempts)
 			requireSilent(t, events()[0])
 		})
@@ -327,7 +331,7 @@ func TestAWSAnswersAreReadStrictlyAndBounded(t *testing.T) {
 		}, secretref.ErrUnavailable, "8 MiB"},
 		"without end":       {func(w http.ResponseWriter, r *http.Request) { flood(w, r, -1, &sent) }, secretref.ErrUnavailable, "8 MiB"},
 		"error without end": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); flood(w, r, -1, &sent) }, secretref.ErrUnavailable, "8 MiB"},
-		"HTML as an error":  {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); awsWrites("<html>"+canary)(w, r) }, secretref.ErrUnsupported, "is it AWS Secrets Manager?"},
+		"HTML as an error":  {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); awsWrites("<html>"+canary)(w, r) }, secretref.ErrUnavailable, "is it AWS Secrets Manager?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := awsFake(t)

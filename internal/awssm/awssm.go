@@ -4,12 +4,12 @@ package awssm
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -23,17 +23,20 @@ import (
 	"github.com/seed74218947/secretref/internal/transport"
 )
 
-// Backend asks AWS Secrets Manager. It loads the configuration with the first
-// fetch, once for all regions, and again only after its credentials were
-// refused. It is safe for concurrent use.
+// Backend fetches from AWS Secrets Manager. It loads the configuration with the
+// first fetch, once for all regions, and again when its credentials are refused
+// or do not arrive. It is safe for concurrent use.
 type Backend struct {
 	given  *aws.Config // nil: the default chain
 	policy *transport.Policy
 	log    *slog.Logger
 	turns  *semaphore.Weighted // of the calls of FetchBatch
 
-	mu      sync.Mutex
-	session *session // nil: to be loaded
+	metadataAnswered atomic.Bool // the instance metadata service gave credentials out
+
+	mu          sync.Mutex
+	session     *session            // nil: to be loaded
+	pausedUntil map[place]time.Time // credentials are not loaded again before
 }
 
 // session is one load of the configuration, and the clients made from it.
@@ -47,15 +50,17 @@ type session struct {
 type place struct{ region, override string }
 
 type client struct {
-	session     *session
-	api         *secretsmanager.Client
-	endpoint    *url.URL
-	singlyUntil time.Time // guarded by Backend.mu: batches were refused
+	session  *session
+	api      *secretsmanager.Client
+	endpoint *url.URL
+
+	singlyUntil time.Time            // guarded by Backend.mu: batches were refused
+	throttled   map[coord.Group]bool // guarded by Backend.mu: asked for with batches that were, since the last that was not
 }
 
 // New returns a Backend that does no I/O yet.
 func New(given *aws.Config, policy *transport.Policy, log *slog.Logger) *Backend {
-	return &Backend{given: given, policy: policy, log: log, turns: semaphore.NewWeighted(atATime)}
+	return &Backend{given: given, policy: policy, log: log, turns: semaphore.NewWeighted(atATime), pausedUntil: map[place]time.Time{}}
 }
 
 // Close closes idle connections. The fetches must have ended before.
@@ -77,22 +82,21 @@ func (s *session) closeIdle() {
 }
 
 // Fetch implements pipeline.Backend: one GetSecretValue call for the version
-// AWSCURRENT.
+// AWSCURRENT, and another one where the clock or the credentials had to be
+// corrected.
 func (b *Backend) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, error) {
-	c, err := b.client(ctx, place{g.Region, g.Endpoint})
-	if err != nil {
+	var out *secretsmanager.GetSecretValueOutput
+	c, err := b.attempt(ctx, place{g.Region, g.Endpoint}, func(c *client) (err error) {
+		out, err = c.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &g.Secret})
+		return err
+	})
+	switch {
+	case c == nil:
 		return pipeline.Payload{}, err
-	}
-	if err := b.policy.Check(c.endpoint); err != nil {
-		return pipeline.Payload{}, err
-	}
-	out, err := c.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &g.Secret})
-	if err != nil {
-		why := explain(err, g, c.endpoint.Host)
-		if useless(err, why) {
-			b.forget(c.session)
-		}
-		return pipeline.Payload{}, why
+	case err != nil:
+		return pipeline.Payload{}, explain(err, g, c.endpoint.Host)
+	case out.SecretString == nil && out.SecretBinary == nil && out.ARN == nil && out.Name == nil:
+		return pipeline.Payload{}, (&notAWSError{status: http.StatusOK}).explain(c.endpoint.Host)
 	}
 	return payload(out.SecretString, out.SecretBinary, g)
 }
@@ -122,7 +126,7 @@ func (b *Backend) client(ctx context.Context, at place) (*client, error) {
 	var err error
 	c.api = secretsmanager.NewFromConfig(b.session.config, func(o *secretsmanager.Options) {
 		o.Region = at.region
-		o.Retryer = aws.NopRetryer{} // the pipeline retries
+		o.Retryer, o.RetryMaxAttempts = clockRetryer{}, 0 // the pipeline retries everything else
 		if at.override != "" {
 			o.BaseEndpoint = &at.override
 		}
@@ -134,6 +138,9 @@ func (b *Backend) client(ctx context.Context, at place) (*client, error) {
 		}
 	})
 	if err != nil {
+		if name := unsendableVariable("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"); name != "" && at.override == "" {
+			return nil, fault.New(fault.Syntax, "%s is not a URL: it %s", name, unsendableText)
+		}
 		return nil, err
 	}
 	b.session.clients[at] = c
@@ -149,18 +156,13 @@ func (b *Backend) open(ctx context.Context, region string) (err error) {
 	return err
 }
 
-// useless reports whether a session's credentials failed: they were refused, or
-// did not come. A caller who left says nothing about them.
-func useless(err, why error) bool {
-	_, chain := errors.AsType[*chainError](err)
-	return (chain || errors.Is(why, fault.Unauthenticated)) && !errors.Is(err, context.Canceled)
-}
-
-// forget drops a session whose credentials failed, so that the next fetch sees
-// what has been mended meanwhile (a file written anew, a role) and does not
-// join the request of a giver that hangs.
+// forget drops a session whose credentials failed, so that the next call loads
+// the configuration again and does not join a request for credentials that
+// hangs.
 func (b *Backend) forget(refused *session) {
-	refused.chain.cache.Invalidate()
+	if refused.chain.given {
+		refused.chain.cache.Invalidate() // the next session may have the same
+	}
 	refused.closeIdle()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -195,10 +197,14 @@ func (p pinned) Do(req *http.Request) (*http.Response, error) {
 	if err := own(req); err != nil {
 		return nil, err
 	}
-	return p.HTTPClient.Do(req)
+	resp, err := p.HTTPClient.Do(req)
+	if err != nil {
+		return nil, redirectRefused(err)
+	}
+	return onlyAWS(resp, req.URL.Host)
 }
 
-// own gives a request a body that can be sent again, and that nobody closes
+// own gives a request a body that can be sent again, and that is not closed
 // while it is being sent: the SDK closes its own as soon as an answer begins,
 // on which net/http at times ends the connection before the answer is read.
 func own(req *http.Request) error {
@@ -214,7 +220,7 @@ func own(req *http.Request) error {
 	return err
 }
 
-// Identity is who asks, for diagnostics.
+// Identity describes the credentials in use, for diagnostics.
 type Identity struct {
 	AccessKeyID string
 	Source      string // where the credentials came from, in the SDK's words

@@ -28,6 +28,10 @@ const (
 	// refusalKept is for how long batches are not tried after one was refused,
 	// so that a permission granted meanwhile is noticed.
 	refusalKept = 5 * time.Minute
+
+	// throttlePause is for how long batches are not tried after AWS throttled
+	// them twice. Single calls have a limit of their own, a hundred times as high.
+	throttlePause = 5 * time.Second
 )
 
 // FetchBatch is Fetch for up to [MaxBatch] groups of one region and one
@@ -73,10 +77,10 @@ func (b *Backend) singly(ctx context.Context, groups []coord.Group) []batch.Resu
 	})
 }
 
-// turn waits for one of the calls at a time; who makes it releases it.
+// turn waits until another call may run. The caller releases it afterwards.
 func (b *Backend) turn(ctx context.Context) error {
 	if err := b.turns.Acquire(ctx, 1); err != nil {
-		return fault.New(fault.Unavailable, "the context ended before its turn came among the %d calls at a time", atATime).Because(err)
+		return fault.New(fault.Unavailable, "canceled while waiting for its turn among %d concurrent calls", atATime).Because(err)
 	}
 	return nil
 }
@@ -88,7 +92,8 @@ func (b *Backend) settle(ctx context.Context, groups []coord.Group, settled map[
 			settled[g] = batch.Result[pipeline.Payload]{Err: err}
 		}
 	}
-	c, err := b.client(ctx, place{groups[0].Region, groups[0].Endpoint})
+	at := place{groups[0].Region, groups[0].Endpoint}
+	c, err := b.client(ctx, at)
 	if err != nil {
 		fail(err)
 		return nil
@@ -96,12 +101,19 @@ func (b *Backend) settle(ctx context.Context, groups []coord.Group, settled map[
 	if b.refused(c) {
 		return groups
 	}
-	if err := b.policy.Check(c.endpoint); err != nil {
+	var a answer
+	c, err = b.attempt(ctx, at, func(c *client) (err error) {
+		a, err = b.ask(ctx, c, groups)
+		return err
+	})
+	if c == nil {
 		fail(err)
 		return nil
 	}
-	a, err := b.ask(ctx, c, groups)
 	ours := err != nil && b.failed(c, err, a)
+	if err == nil {
+		b.unthrottled(c)
+	}
 	for _, g := range groups {
 		if r, ok := a.about(g); ok {
 			settled[g] = r
@@ -118,28 +130,58 @@ func (b *Backend) settle(ctx context.Context, groups []coord.Group, settled map[
 // Else it is about batches as such, which is remembered, or about one secret in
 // a service that lets it fail the others.
 func (b *Backend) failed(c *client, err error, a answer) bool {
-	why := explain(err, a.asked[0], a.host)
-	if useless(err, why) {
-		b.forget(c.session)
-	}
 	if _, own := errors.AsType[*fault.Error](err); own {
 		return true
 	}
+	if _, unissued := errors.AsType[*chainError](err); unissued {
+		return true
+	}
+	why := explain(err, coord.Group{}, c.endpoint.Host)
 	status, _ := httpAnswer(err)
+	_, stranger := errors.AsType[*notAWSError](err)
 	var code, message string
 	if api, ok := errors.AsType[smithy.APIError](err); ok && documented(api.ErrorCode()) {
 		code, message = api.ErrorCode(), api.ErrorMessage()
 	}
 	switch {
+	case throttled(code) && b.throttledAgain(c, a.asked):
+		b.log.Debug("AWS throttles batches, so secrets are fetched one by one", "endpoint", c.endpoint.Host)
+		return false
 	case a.pages > 0: // so batches are known and allowed
-	case errors.Is(why, fault.Denied) && !ofKey(code, message):
+	case errors.Is(why, fault.Denied) && !ofKey(code, message), stranger && status == http.StatusForbidden:
 		b.refuse(c, "AWS refuses batches, so secrets are fetched one by one: needs secretsmanager:BatchGetSecretValue", said(code, status))
 		return false
-	case errors.Is(why, fault.Unsupported) && code != "InvalidRequestException", status == http.StatusNotImplemented:
+	case errors.Is(why, fault.Unsupported) && code != "InvalidRequestException", status == http.StatusNotImplemented,
+		stranger && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed):
 		b.refuse(c, "the endpoint does not know BatchGetSecretValue, so secrets are fetched one by one", said(code, status))
 		return false
 	}
 	return errors.Is(why, fault.Unavailable) || errors.Is(why, fault.Unauthenticated)
+}
+
+// throttledAgain notes that a batch of groups was throttled. The first time they
+// are asked for as a batch again, since it costs one call; if that is throttled,
+// too, batches are left alone for a while.
+func (b *Backend) throttledAgain(c *client, groups []coord.Group) (again bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.throttled == nil {
+		c.throttled = map[coord.Group]bool{}
+	}
+	for _, g := range groups {
+		again = again || c.throttled[g]
+		c.throttled[g] = true
+	}
+	if again {
+		c.singlyUntil = time.Now().Add(throttlePause)
+	}
+	return again
+}
+
+func (b *Backend) unthrottled(c *client) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.throttled = nil
 }
 
 // refused reports whether batches were refused a short time ago.
@@ -149,7 +191,7 @@ func (b *Backend) refused(c *client) bool {
 	return time.Now().Before(c.singlyUntil)
 }
 
-// refuse remembers a refusal, and tells about it once.
+// refuse remembers a refusal, and logs it once.
 func (b *Backend) refuse(c *client, why, said string) {
 	b.mu.Lock()
 	known := time.Now().Before(c.singlyUntil)

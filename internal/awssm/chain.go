@@ -4,15 +4,22 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/logincreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -22,27 +29,41 @@ import (
 	"github.com/seed74218947/secretref/internal/transport"
 )
 
-// The givers of credentials, as messages call them.
+// The sources of credentials, as messages call them.
 const (
 	metadataGiver  = "the EC2 instance metadata service"
 	containerGiver = "the container's credentials endpoint"
 	stsGiver       = "AWS STS"
 	ssoGiver       = "AWS IAM Identity Center"
+	loginGiver     = "AWS Sign-In"
+	processGiver   = "the credential_process of the AWS profile"
 )
 
-// chain is the credential chain: its credentials are fetched once for
-// everyone, and its errors are marked as such.
+// chain is the credential chain: its credentials are fetched once for all
+// callers, and its errors are marked as such.
 type chain struct {
 	cache     *aws.CredentialsCache
-	giver     string // empty: none that is asked over the network
+	giver     string // the source that is asked for them; empty: none is
 	tokenFile string // of the web identity, if that is how
+	role      string // that is assumed, if one is
+	region    string // where STS is called
 	given     bool   // by the caller, so that environment and files do not matter
+	local     bool   // keys of the environment or a file: to load them costs nothing
+
+	issued           atomic.Pointer[aws.Credentials] // the last credentials; nil: none yet
+	metadataAnswered *atomic.Bool                    // the metadata service did so once
 }
 
-func newChain(loaded aws.Config, given bool) *chain {
-	p, c := loaded.Credentials, &chain{given: given}
-	if aws.IsCredentialsProvider(p, (*stscreds.WebIdentityRoleProvider)(nil)) {
-		c.tokenFile = tokenFile(loaded.ConfigSources)
+func newChain(loaded aws.Config, given bool, metadataAnswered *atomic.Bool) *chain {
+	p, c := loaded.Credentials, &chain{given: given, region: loaded.Region, metadataAnswered: metadataAnswered}
+	c.local = !given && aws.IsCredentialsProvider(p, credentials.StaticCredentialsProvider{})
+	web := aws.IsCredentialsProvider(p, (*stscreds.WebIdentityRoleProvider)(nil))
+	tokenFile, role := roleSettings(loaded.ConfigSources)
+	if web {
+		c.tokenFile = tokenFile
+	}
+	if web || aws.IsCredentialsProvider(p, (*stscreds.AssumeRoleProvider)(nil)) {
+		c.role = role
 	}
 	for _, known := range []struct {
 		provider aws.CredentialsProvider
@@ -53,6 +74,8 @@ func newChain(loaded aws.Config, given bool) *chain {
 		{(*stscreds.WebIdentityRoleProvider)(nil), stsGiver},
 		{(*stscreds.AssumeRoleProvider)(nil), stsGiver},
 		{(*ssocreds.Provider)(nil), ssoGiver},
+		{(*logincreds.Provider)(nil), loginGiver},
+		{(*processcreds.Provider)(nil), processGiver},
 	} {
 		if aws.IsCredentialsProvider(p, known.provider) {
 			c.giver = known.giver
@@ -65,25 +88,38 @@ func newChain(loaded aws.Config, given bool) *chain {
 	return c
 }
 
-// tokenFile returns the path of the web identity token, if the environment or
-// the profile names one.
-func tokenFile(sources []any) (path string) {
+// roleSettings returns the path of the web identity token and the role, if the
+// environment or the profile names them.
+func roleSettings(sources []any) (tokenFile, role string) {
 	for _, source := range sources {
 		switch source := source.(type) {
 		case config.EnvConfig:
-			path = cmp.Or(path, source.WebIdentityTokenFilePath)
+			if source.WebIdentityTokenFilePath != "" {
+				return source.WebIdentityTokenFilePath, source.RoleARN
+			}
 		case config.SharedConfig:
-			path = cmp.Or(path, source.WebIdentityTokenFile)
+			tokenFile, role = cmp.Or(tokenFile, source.WebIdentityTokenFile), cmp.Or(role, source.RoleARN)
 		}
 	}
-	return path
+	return tokenFile, role
 }
 
 // Retrieve implements aws.CredentialsProvider.
 func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, sourceWait)
+	defer cancel()
 	found, err := c.cache.Retrieve(ctx)
 	if err != nil {
 		return found, &chainError{c, err}
+	}
+	if err := c.checkKeys(found); err != nil {
+		return aws.Credentials{}, err
+	}
+	if last := c.issued.Load(); last == nil || !sameKeys(*last, found) {
+		c.issued.Store(&found)
+		if c.giver == metadataGiver {
+			c.metadataAnswered.Store(true)
+		}
 	}
 	return found, nil
 }
@@ -96,10 +132,11 @@ type chainError struct {
 func (e *chainError) Error() string { return "no AWS credentials" }
 func (e *chainError) Unwrap() error { return e.err }
 
-// explain tells a chain that found nothing from one that was refused, or that
-// could not reach who gives the credentials out.
+// explain distinguishes a chain that found nothing from one that was refused and
+// from one whose source does not answer.
 func (e *chainError) explain() *fault.Error {
-	giver := cmp.Or(giverOf(e.err), e.chain.giver)
+	failed := giverOf(e.err) // "": not a request
+	source := cmp.Or(failed, e.chain.giver)
 	status, header := httpAnswer(e.err)
 	code := ""
 	if api, ok := errors.AsType[smithy.APIError](e.err); ok && documented(api.ErrorCode()) {
@@ -110,35 +147,69 @@ func (e *chainError) explain() *fault.Error {
 		f.RetryAfter = transport.RetryAfter(header)
 		return f
 	}
-	if e.chain.tokenFile != "" && !readable(e.chain.tokenFile) {
-		return because(fault.Unauthenticated, "cannot read the web identity token %s, which AWS_WEB_IDENTITY_TOKEN_FILE or the profile names", fault.Path(e.chain.tokenFile))
+	timedOut := errors.Is(e.err, context.DeadlineExceeded)
+	if errors.Is(e.err, context.Canceled) && !timedOut {
+		return because(fault.Unavailable, "the request for AWS credentials was canceled")
 	}
-	if _, ok := errors.AsType[*ssocreds.InvalidTokenError](e.err); ok || giver == ssoGiver && noFile(e.err) {
-		return because(fault.Unauthenticated, "there is no session of %s, or it has ended: %s", ssoGiver, mend(ssoGiver))
+	if text := e.localMistake(source); text != "" {
+		return because(fault.Unauthenticated, "%s", text)
 	}
-	if _, ok := errors.AsType[*processcreds.ProviderError](e.err); ok {
-		return because(fault.Unauthenticated, "the credential_process of the AWS profile failed: run it by hand as the user of this process")
+	if _, invalid := errors.AsType[*ssocreds.InvalidTokenError](e.err); invalid || failed == "" && !timedOut && (source == ssoGiver || source == loginGiver) {
+		return because(fault.Unauthenticated, "there is no session of %s, or it has ended: %s", source, mend(source))
+	}
+	if process, ok := errors.AsType[*processcreds.ProviderError](e.err); ok {
+		if process.Err != nil && strings.HasPrefix(process.Err.Error(), "credential process timed out") {
+			return because(fault.Unavailable, "%s did not end within %v", processGiver, sourceWait)
+		}
+		return because(fault.Unauthenticated, "%s failed: run it by hand as the user of this process", processGiver)
 	}
 	if path, ok := errors.AsType[*fs.PathError](e.err); ok {
 		return because(fault.Unauthenticated, "cannot read %s, where the AWS credentials should come from", fault.Path(path.Path))
 	}
 	switch {
-	case errors.Is(e.err, context.Canceled):
-		return because(fault.Unavailable, "the request for credentials was given up")
 	case passes(status) || throttled(code) || code == "IDPCommunicationError":
-		return because(fault.Unavailable, "%s, which gives out the credentials, cannot at the moment (%s)", cmp.Or(giver, "who"), said(code, status))
-	case giver == metadataGiver && status == http.StatusNotFound:
+		return because(fault.Unavailable, "%s is temporarily unavailable (%s)", cmp.Or(source, "the source of the AWS credentials"), said(code, status))
+	case source == metadataGiver && status == http.StatusNotFound:
 		return because(fault.Unauthenticated, "no role is attached to the EC2 instance, and %s", e.nothing())
-	case giver == metadataGiver || giver == "":
-		return because(fault.Unauthenticated, "%s", e.nothing())
+	case source == "" && e.chain.given && timedOut:
+		return because(fault.Unavailable, "the credentials of the given aws.Config were not retrieved in time")
+	case source == metadataGiver || source == "":
+		return e.noInstance(because)
 	case code != "" || status >= 400:
-		return because(fault.Unauthenticated, "%s refuses to give out credentials (%s): %s", giver, said(code, status), mend(giver))
+		return because(fault.Unauthenticated, "%s refuses to give out credentials (%s): %s", source, said(code, status), mend(source))
 	}
-	return because(fault.Unavailable, "%s, which gives out the credentials, does not answer", giver)
+	if f := transport.Explain(e.err, source); f.Permanent {
+		return f.Because(kept(e.err))
+	}
+	if dns, ok := errors.AsType[*net.DNSError](e.err); ok && dns.IsNotFound && source == stsGiver {
+		return because(fault.Unavailable, "%s does not answer: its name does not resolve; is the region %q right, which %s names?",
+			source, e.chain.region, e.chain.regionSetting())
+	}
+	return because(fault.Unavailable, "%s does not answer", source)
 }
 
-// giverOf returns who failed where a chain goes through several, as a role
-// assumed with an instance's credentials does.
+// noInstance explains that the metadata service, the last in the chain, gave no
+// credentials out. One that cannot be reached may be one that is down, or may
+// not exist since this is no EC2 instance: the error is of both kinds, so that
+// a last known secret is used, and is not worth another attempt. One that once
+// answered, or broke a connection off, exists.
+func (e *chainError) noInstance(because func(error, string, ...any) *fault.Error) *fault.Error {
+	_, network := errors.AsType[net.Error](e.err)
+	timedOut := errors.Is(e.err, context.DeadlineExceeded)
+	interrupted := slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE}, func(target error) bool {
+		return errors.Is(e.err, target)
+	})
+	switch {
+	case !network && !timedOut && !interrupted:
+		return because(fault.Unauthenticated, "%s", e.nothing())
+	case interrupted || e.chain.given || e.chain.metadataAnswered.Load():
+		return because(fault.Unavailable, "%s does not answer", metadataGiver)
+	}
+	return because(fault.Unauthenticated, "%s", e.nothing()).Because(errors.Join(fault.Unavailable, kept(e.err))).Final()
+}
+
+// giverOf returns the source whose request failed, where a chain goes through
+// several, as a role assumed with an instance's credentials does.
 func giverOf(err error) (giver string) {
 	for {
 		op, ok := errors.AsType[*smithy.OperationError](err)
@@ -152,16 +223,13 @@ func giverOf(err error) (giver string) {
 			giver = stsGiver
 		case "SSO", "SSO OIDC":
 			giver = ssoGiver
+		case "Signin":
+			giver = loginGiver
 		default:
 			giver = "AWS " + service
 		}
 		err = op.Err
 	}
-}
-
-func noFile(err error) bool {
-	_, ok := errors.AsType[*fs.PathError](err)
-	return ok
 }
 
 func mend(giver string) string {
@@ -170,8 +238,10 @@ func mend(giver string) string {
 		return "check AWS_CONTAINER_AUTHORIZATION_TOKEN, or the file that AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names"
 	case ssoGiver:
 		return "run \"aws sso login\" as the user of this process"
+	case loginGiver:
+		return "run \"aws login\" as the user of this process"
 	}
-	return "check the role, its trust policy and the token or key that asks for it"
+	return "check the role, its trust policy and the token or key that requests it"
 }
 
 // nothing says that there are no credentials, and where they could have been.

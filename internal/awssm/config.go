@@ -6,11 +6,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/smithy-go/logging"
 
@@ -34,7 +37,12 @@ const (
 	// atATime is how many calls run at a time; a connection is kept for each.
 	atATime = 50
 
-	// giverWait bounds one request to who gives the credentials out. The SDK
+	// sourceWait bounds one attempt to come by credentials, in whatever number of
+	// steps, and the run of a credential_process: one that hangs must leave time
+	// for another attempt.
+	sourceWait = 20 * time.Second
+
+	// giverWait bounds one request to a source of credentials. The SDK
 	// lets it run on when its caller has left, and all later ones wait for it.
 	giverWait = 10 * time.Second
 
@@ -54,7 +62,7 @@ func (b *Backend) load(ctx context.Context, region string) (*session, error) {
 	if loaded.Credentials == nil {
 		return nil, fault.New(fault.Unauthenticated, "the given aws.Config has no credentials")
 	}
-	s := &session{config: loaded, chain: newChain(loaded, b.given != nil), clients: map[place]*client{}}
+	s := &session{config: loaded, chain: newChain(loaded, b.given != nil, &b.metadataAnswered), clients: map[place]*client{}}
 	s.config.Credentials = s.chain
 	bundle := ""
 	if b.given == nil {
@@ -71,20 +79,22 @@ func (b *Backend) configuration(ctx context.Context, region string) (aws.Config,
 	givers := awshttp.NewBuildableClient().WithTimeout(giverWait).WithTransportOptions(func(t *http.Transport) {
 		t.Proxy, t.OnProxyConnectResponse = transport.Proxy, transport.ProxyAnswer
 	})
-	metadata := &metadataV2{}
+	metadata, bundled := &metadataV2{}, &lateClient{}
 	loaded, err := config.LoadDefaultConfig(ctx,
 		config.WithDefaultRegion(region),
 		config.WithLogger(sdkLogger{b.log}),
 		config.WithHTTPClient(givers),
-		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
+		config.WithRetryer(func() aws.Retryer { return clockRetryer{} }),
 		// Of the modes, AWS_DEFAULTS_MODE=auto would ask the metadata service.
 		config.WithDefaultsMode(aws.DefaultsModeLegacy),
 		config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = metadata }),
-		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = givers }),
+		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient, o.Retryer = bundled, aws.NopRetryer{} }),
+		config.WithProcessCredentialOptions(func(o *processcreds.Options) { o.Timeout = sourceWait }),
 	)
 	if err != nil {
 		return aws.Config{}, explainLoad(err)
 	}
+	bundled.HTTPClient = loaded.HTTPClient
 	metadata.client = imds.NewFromConfig(loaded, func(o *imds.Options) {
 		o.EnableFallback = aws.FalseTernary
 		o.HTTPClient = witness{givers.WithTimeout(metadataWait)}
@@ -94,28 +104,45 @@ func (b *Backend) configuration(ctx context.Context, region string) (aws.Config,
 
 // metadataV2 is the instance metadata client without the fallback to version 1
 // of the service. The client is set once the configuration that it needs is
-// loaded, before anyone asks for credentials.
+// loaded, before the first request for credentials.
 type metadataV2 struct{ client *imds.Client }
 
 func (m *metadataV2) GetMetadata(ctx context.Context, in *imds.GetMetadataInput, opts ...func(*imds.Options)) (*imds.GetMetadataOutput, error) {
-	var status int
-	out, err := m.client.GetMetadata(context.WithValue(ctx, statusKey{}, &status), in, opts...)
-	if err != nil && passes(status) {
-		// The SDK hides the status of a failed token request.
-		return nil, fault.New(fault.Unavailable, "%s answered with status %d", metadataGiver, status)
+	var seen exchange
+	out, err := m.client.GetMetadata(context.WithValue(ctx, exchangeKey{}, &seen), in, opts...)
+	if err != nil {
+		// The SDK hides both of a failed request for a session token.
+		if passes(seen.status) || seen.status == http.StatusUnauthorized {
+			return nil, fault.New(fault.Unavailable, "%s is temporarily unavailable (status %d)", metadataGiver, seen.status)
+		}
+		if seen.err != nil {
+			return nil, fmt.Errorf("%w: %w", err, seen.err)
+		}
 	}
 	return out, err
 }
 
-// witness notes the status of an answer for who made the call.
+// lateClient is the HTTP client of the loaded configuration, with the CA bundle
+// of environment or profile, for what is made before that is loaded.
+type lateClient struct{ aws.HTTPClient }
+
+// witness notes the outcome of the last request for the caller.
 type witness struct{ aws.HTTPClient }
 
-type statusKey struct{}
+type exchange struct {
+	status int
+	err    error
+}
+
+type exchangeKey struct{}
 
 func (w witness) Do(req *http.Request) (*http.Response, error) {
 	resp, err := w.HTTPClient.Do(req)
-	if status, ok := req.Context().Value(statusKey{}).(*int); ok && err == nil {
-		*status = resp.StatusCode
+	if seen, ok := req.Context().Value(exchangeKey{}).(*exchange); ok {
+		*seen = exchange{err: err}
+		if err == nil {
+			seen.status = resp.StatusCode
+		}
 	}
 	return resp, err
 }
@@ -223,12 +250,28 @@ func explainLoad(err error) error {
 		return because("%s is not an AWS configuration file", fault.Path(file.Filename))
 	}
 	switch {
+	case unsendableVariable("AWS_CONTAINER_CREDENTIALS_FULL_URI") != "":
+		return because("AWS_CONTAINER_CREDENTIALS_FULL_URI is not a URL: it %s", unsendableText)
 	case os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" && os.Getenv("AWS_ROLE_ARN") == "":
 		return because("AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not")
 	case os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != "":
 		return because("the AWS configuration does not load; plain http in AWS_CONTAINER_CREDENTIALS_FULL_URI must lead to loopback or the container's agent")
 	}
+	if name := variableIn(err.Error()); name != "" {
+		return because("the AWS configuration does not load because of %s", name)
+	}
 	return because("the AWS configuration does not load")
+}
+
+// variableIn returns the longest name of a variable that is set and that text
+// speaks of.
+func variableIn(text string) (name string) {
+	for _, pair := range os.Environ() {
+		if candidate, _, _ := strings.Cut(pair, "="); strings.HasPrefix(candidate, "AWS_") && len(candidate) > len(name) && strings.Contains(text, candidate) {
+			name = candidate
+		}
+	}
+	return name
 }
 
 // sdkLogger gives the SDK's few messages to ours.

@@ -17,7 +17,7 @@ import (
 	"github.com/seed74218947/secretref/internal/transport"
 )
 
-// explain turns an SDK error into one that says what is wrong and what mends
+// explain turns an SDK error into one that says what is wrong and how to fix
 // it. Messages of the service are matched, never repeated nor kept.
 func explain(err error, g coord.Group, host string) error {
 	if own, ok := errors.AsType[*fault.Error](err); ok {
@@ -34,6 +34,9 @@ func explain(err error, g coord.Group, host string) error {
 }
 
 func explainAnswer(err error, g coord.Group, host string) *fault.Error {
+	if odd, ok := errors.AsType[*notAWSError](err); ok {
+		return odd.explain(host)
+	}
 	status, _ := httpAnswer(err)
 	if api, ok := errors.AsType[smithy.APIError](err); ok && documented(api.ErrorCode()) {
 		if from := answeredBy(err); from != "" && from != host && refusesSignature(api.ErrorCode()) {
@@ -45,12 +48,10 @@ func explainAnswer(err error, g coord.Group, host string) *fault.Error {
 	switch {
 	case passes(status):
 		return fault.New(fault.Unavailable, "%s answered with status %d", host, status)
-	case status == http.StatusUnauthorized:
-		return fault.New(fault.Unauthenticated, "%s answered with status 401: is it AWS Secrets Manager?", host)
-	case status == http.StatusForbidden:
-		return fault.New(fault.Denied, "%s answered with status 403: is it AWS Secrets Manager, or a proxy or VPC endpoint that forbids the call?", host)
 	case status == http.StatusOK && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
-		return fault.New(fault.Unavailable, "the answer of %s is not that of AWS Secrets Manager", host).Final()
+		return (&notAWSError{status: status}).explain(host)
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound:
+		return (&notAWSError{status: status}).explain(host)
 	case status >= 300:
 		return fault.New(fault.Unsupported, "%s answered with status %d: is it AWS Secrets Manager?", host, status)
 	}
@@ -70,6 +71,9 @@ func documented(code string) bool { return printable(code) == code && code != "U
 
 // httpAnswer returns the zero values if there was none.
 func httpAnswer(err error) (status int, header http.Header) {
+	if odd, ok := errors.AsType[*notAWSError](err); ok {
+		return odd.status, odd.header
+	}
 	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.Response != nil && resp.Response.Response != nil {
 		return resp.HTTPStatusCode(), resp.Response.Header
 	}
@@ -102,7 +106,33 @@ func kept(err error) error {
 
 // explainCode goes by the error code of the service.
 func explainCode(api smithy.APIError, g coord.Group, status int) *fault.Error {
-	code, message := api.ErrorCode(), api.ErrorMessage()
+	code := api.ErrorCode()
+	if f := explainKnown(code, api.ErrorMessage(), g); f != nil {
+		return f
+	}
+	switch {
+	case passes(status):
+		return fault.New(fault.Unavailable, "AWS Secrets Manager answered with status %d (%s)", status, code)
+	case status == http.StatusUnauthorized:
+		return fault.New(fault.Unauthenticated, "AWS Secrets Manager answered with status 401 (%s)", code)
+	case status == http.StatusForbidden:
+		return fault.New(fault.Denied, "AWS Secrets Manager answered with status 403 (%s): needs secretsmanager:GetSecretValue on secret %q", code, g.Secret)
+	}
+	return fault.New(fault.Unsupported, "AWS Secrets Manager answered with status %d (%s), which is not documented for GetSecretValue", status, code)
+}
+
+// knownCode reports whether AWS documents a code for Secrets Manager or for all
+// services.
+func knownCode(code string) bool {
+	switch code {
+	case "UnknownOperationException", "InvalidAction", "InvalidNextTokenException", "MalformedHttpRequestException":
+		return true
+	}
+	return explainKnown(code, "", coord.Group{}) != nil
+}
+
+// explainKnown returns nil for a code that AWS does not document.
+func explainKnown(code, message string, g coord.Group) *fault.Error {
 	switch {
 	case throttled(code):
 		return fault.New(fault.Unavailable, "AWS throttles the calls")
@@ -116,35 +146,30 @@ func explainCode(api smithy.APIError, g coord.Group, status int) *fault.Error {
 		if strings.Contains(message, "AWSCURRENT") {
 			return fault.New(fault.NotFound, "secret %q in region %q has no value: no version of it is AWSCURRENT", g.Secret, g.Region)
 		}
-		return fault.New(fault.NotFound, "no secret %q in region %q of the account that asks%s", g.Secret, g.Region, otherRegion(g))
+		return fault.New(fault.NotFound, "no secret %q in region %q of this account%s", g.Secret, g.Region, otherRegion(g))
 	case "InvalidRequestException":
 		if strings.Contains(message, "deletion") || strings.Contains(message, "deleted") {
 			return fault.New(fault.NotFound, "secret %q in region %q is marked for deletion: restore it with \"aws secretsmanager restore-secret\", or name another",
 				g.Secret, g.Region)
 		}
 		return fault.New(fault.Unsupported, "AWS refuses to read secret %q in its present state", g.Secret)
-	case "InvalidParameterException", "ValidationException", "InvalidParameterValue", "SerializationException":
+	case "InvalidParameterException", "ValidationException", "ValidationError", "InvalidParameterValue", "InvalidParameterCombination",
+		"MissingParameter", "SerializationException", "RequestEntityTooLargeException":
 		return fault.New(fault.Syntax, "AWS does not accept %q as secretId%s", g.Secret, otherRegion(g))
-	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation":
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "NotAuthorized":
 		return denied(g, message)
 	case "ExpiredTokenException", "ExpiredToken":
 		return fault.New(fault.Unauthenticated, "the AWS session token has expired: renew the credentials")
 	case "UnrecognizedClientException", "InvalidClientTokenId", "MissingAuthenticationTokenException", "MissingAuthenticationToken",
-		"AuthFailure", "OptInRequired", "NotAuthorized":
+		"AuthFailure", "OptInRequired":
 		return fault.New(fault.Unauthenticated, "AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN or where else they come from, "+
 			"and that the region %q is enabled for the account", g.Region)
-	case "InternalServiceError", "InternalServiceErrorException", "InternalFailure", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException":
+	case "InternalServiceError", "InternalServiceErrorException", "InternalServiceFailure", "InternalFailure", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException":
 		return fault.New(fault.Unavailable, "AWS Secrets Manager reports an internal error")
+	case "RequestAbortedException":
+		return fault.New(fault.Unavailable, "AWS Secrets Manager reports that the request was cut off")
 	}
-	switch {
-	case passes(status):
-		return fault.New(fault.Unavailable, "AWS Secrets Manager answered with status %d (%s)", status, code)
-	case status == http.StatusUnauthorized:
-		return fault.New(fault.Unauthenticated, "AWS Secrets Manager answered with status 401 (%s)", code)
-	case status == http.StatusForbidden:
-		return fault.New(fault.Denied, "AWS Secrets Manager answered with status 403 (%s): needs secretsmanager:GetSecretValue on secret %q", code, g.Secret)
-	}
-	return fault.New(fault.Unsupported, "AWS Secrets Manager answered with status %d (%s), which is not documented for GetSecretValue", status, code)
+	return nil
 }
 
 func throttled(code string) bool {
@@ -166,11 +191,12 @@ func refusesSignature(code string) bool {
 	return false
 }
 
-// ofKey tells a missing permission on a secret's key from one on the secret.
+// ofKey distinguishes a missing permission on a secret's key from one on the
+// secret.
 // The message also names the secret, which may itself be called after a key.
 func ofKey(code, message string) bool {
 	switch code {
-	case "DecryptionFailure", "KMSAccessDeniedException", "KMSInvalidStateException", "KMSNotFoundException", "KMSDisabledException":
+	case "DecryptionFailure", "EncryptionFailure", "KMSAccessDeniedException", "KMSInvalidStateException", "KMSNotFoundException", "KMSDisabledException":
 		return true
 	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation":
 		return strings.Contains(message, "Access to KMS") || strings.Contains(message, "perform: kms:")

@@ -1,10 +1,12 @@
 package fakeaws
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,7 +70,7 @@ func (s *Server) recordAPI(r *http.Request, body []byte) {
 		SecretID     string   `json:"SecretId"`
 		SecretIDList []string `json:"SecretIdList"`
 	}
-	_ = json.Unmarshal(body, &in) // a broken body is recorded without identifiers
+	_ = decode(body, &in) // a broken body is recorded without identifiers
 	ids := in.SecretIDList
 	if in.SecretID != "" {
 		ids = append([]string{in.SecretID}, ids...)
@@ -95,6 +97,7 @@ func (s *Server) call(r *http.Request, body []byte) (any, *apiError) {
 	}
 	operation, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
 	if !ok || operation != "GetSecretValue" && operation != "BatchGetSecretValue" {
+		// AWS does not document whether it looks at the signature first.
 		return nil, commonError("UnknownOperationException", "fakeaws does not know this operation.")
 	}
 	c, auth, fault := s.verify(r, body, "secretsmanager")
@@ -116,10 +119,24 @@ func (s *Server) call(r *http.Request, body []byte) (any, *apiError) {
 	return s.getSecretValue(who, in)
 }
 
-// decode reads the input; unknown members are ignored, as AWS does.
+// decode reads the members of the struct that in points to; others are ignored, as AWS does. A name must match exactly, although
+// encoding/json would take any letter case.
 func decode(body []byte, in any) *apiError {
+	var members map[string]json.RawMessage
+	err := json.Unmarshal(body, &members)
+	if err == nil {
+		known := map[string]bool{}
+		for field := range reflect.TypeOf(in).Elem().Fields() {
+			known[cmp.Or(field.Tag.Get("json"), field.Name)] = true
+		}
+		maps.DeleteFunc(members, func(name string, _ json.RawMessage) bool { return !known[name] })
+		var exact []byte
+		if exact, err = json.Marshal(members); err == nil {
+			err = json.Unmarshal(exact, in)
+		}
+	}
 	var wrongType *json.UnmarshalTypeError
-	switch err := json.Unmarshal(body, in); {
+	switch {
 	case errors.As(err, &wrongType):
 		return commonError("SerializationException", wrongType.Value+" can not be converted to the type of member "+wrongType.Field)
 	case err != nil:

@@ -2,15 +2,19 @@ package fakeaws
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -125,3 +129,18 @@ func do(t *testing.T, r *http.Request) (*http.Response, string) {
 
 // at is a clock that stands still.
 func at(now time.Time) func() time.Time { return func() time.Time { return now } }
+
+// signedCall makes a request with that very body, signed with the test key.
+func signedCall(t *testing.T, endpoint, service, contentType, operation, body string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint+"/", strings.NewReader(body))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", contentType)
+	if operation != "" {
+		r.Header.Set("X-Amz-Target", targetPrefix+operation)
+	}
+	digest := sha256.Sum256([]byte(body))
+	keys := aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret}
+	require.NoError(t, v4.NewSigner().SignHTTP(t.Context(), keys, r, hex.EncodeToString(digest[:]), service, testRegion, time.Now()))
+	return r
+}

@@ -238,3 +238,32 @@ func assertCode(t *testing.T, err error, code string) {
 		assert.Equal(t, code, api.ErrorCode(), api.ErrorMessage())
 	}
 }
+
+// The JSON 1.1 protocol knows the members of its inputs by their exact names.
+func TestMemberNamesAreCaseSensitive(t *testing.T) {
+	s := start(t)
+	s.PutSecret(testRegion, "db", "v")
+	call := func(operation, body string) string {
+		_, text := do(t, signedCall(t, s.URL(), "secretsmanager", "application/x-amz-json-1.1", operation, body))
+		return text
+	}
+	for body, want := range map[string]string{
+		`{"secretId":"db"}`:                                "ValidationException",
+		`{"SECRETID":"db"}`:                                "ValidationException",
+		`{"SecretID":"db"}`:                                "ValidationException",
+		`{"SecretId":"db","versionstage":"none"}`:          `"SecretString":"v"`,
+		`{"secretId":1,"SecretId":"db"}`:                   `"SecretString":"v"`,
+		`{"SecretId":1}`:                                   "SerializationException",
+		`["db"]`:                                           "SerializationException",
+		`{"SecretId":"db","VersionStage":"AWSCURRENT"}`:    `"SecretString":"v"`,
+		`{"SecretId":"none","secretId":"db","SecretID":1}`: "ResourceNotFoundException",
+	} {
+		assert.Contains(t, call("GetSecretValue", body), want, body)
+	}
+	assert.Contains(t, call("BatchGetSecretValue", `{"secretIdList":["db"]}`), "InvalidParameterException")
+	assert.Contains(t, call("BatchGetSecretValue", `{"SecretIdList":["db"],"maxResults":1,"filters":[1]}`), `"SecretString":"v"`)
+
+	s.ResetCalls()
+	call("GetSecretValue", `{"secretId":"wrong","SecretId":"db"}`)
+	assert.Equal(t, []string{"db"}, s.Requests()[0].SecretIDs)
+}

@@ -64,7 +64,8 @@ func (s *Server) serveSTS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeXML(w, http.StatusOK, stsResponse{
-		XMLName:  xml.Name{Space: stsNamespace, Local: form.Get("Action") + "Response"},
+		XMLName:  xml.Name{Local: form.Get("Action") + "Response"},
+		Space:    stsNamespace,
 		Result:   result,
 		Metadata: stsMetadata{requestID},
 	})
@@ -213,8 +214,10 @@ func stsError(status int, code, message string) *apiError {
 	return &apiError{status: status, code: code, message: message}
 }
 
+// stsResponse declares its namespace as an attribute: with a namespace in XMLName, encoding/xml would reset it in the elements inside.
 type stsResponse struct {
 	XMLName  xml.Name
+	Space    string `xml:"xmlns,attr"`
 	Result   any
 	Metadata stsMetadata `xml:"ResponseMetadata"`
 }

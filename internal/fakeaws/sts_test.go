@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/xml"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -240,5 +241,33 @@ func TestSTSErrorShape(t *testing.T) {
 		assert.Equal(t, "Sender", out.Error.Type)
 		assert.NotEmpty(t, out.Error.Message)
 		assert.Equal(t, resp.Header.Get("x-amzn-RequestId"), out.ID)
+	}
+}
+
+// Every element of an answer is in the namespace of the service.
+func TestSTSAnswersAreInTheirNamespace(t *testing.T) {
+	s := start(t)
+	s.AddRole(testRole, "token")
+	for name, form := range map[string]url.Values{
+		"GetCallerIdentity":         {"Action": {"GetCallerIdentity"}, "Version": {"2011-06-15"}},
+		"AssumeRole":                {"Action": {"AssumeRole"}, "Version": {"2011-06-15"}, "RoleArn": {testRole}, "RoleSessionName": {"pod"}},
+		"AssumeRoleWithWebIdentity": {"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}, "RoleArn": {testRole}, "RoleSessionName": {"pod"}, "WebIdentityToken": {"token"}},
+		"an error":                  {"Action": {"None"}, "Version": {"2011-06-15"}},
+	} {
+		_, body := do(t, signedCall(t, s.STSURL(), "sts", "application/x-www-form-urlencoded", "", form.Encode()))
+		elements := 0
+		for d := xml.NewDecoder(strings.NewReader(body)); ; {
+			token, err := d.Token()
+			if err == io.EOF {
+				break
+			}
+			require.NoError(t, err)
+			if start, ok := token.(xml.StartElement); ok {
+				elements++
+				assert.Equal(t, stsNamespace, start.Name.Space, "%s: %s", name, start.Name.Local)
+			}
+		}
+		assert.Greater(t, elements, 4, body)
+		assert.Equal(t, 1, strings.Count(body, "xmlns"), body)
 	}
 }

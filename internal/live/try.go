@@ -1,9 +1,10 @@
 package live
 
 import (
+	"github.com/seed74218947/secretref/internal/sqlstate"
+
 	"context"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -22,7 +23,7 @@ type logins[T any] struct {
 
 // Try logs in with the state of v at that moment, and with another where refused
 // says that the login was not accepted. A nil refused knows the codes of
-// PostgreSQL.
+// PostgreSQL and PgBouncer.
 func Try[T, C any](ctx context.Context, v *Value[T], login func(context.Context, T) (C, error), refused func(error) bool) (C, error) {
 	if refused == nil {
 		refused = notAuthorized
@@ -113,7 +114,7 @@ func (v *Value[T]) newer(ctx context.Context, s *State[T]) *State[T] {
 // notAuthorized looks at every error in the tree: those of several hosts come
 // joined.
 func notAuthorized(err error) bool {
-	if coded, ok := err.(interface{ SQLState() string }); ok && strings.HasPrefix(coded.SQLState(), "28") {
+	if coded, ok := err.(interface{ SQLState() string }); ok && sqlstate.LoginRefused(coded.SQLState(), err.Error()) {
 		return true
 	}
 	switch e := err.(type) {

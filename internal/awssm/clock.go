@@ -1,0 +1,33 @@
+package awssm
+
+import (
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go"
+)
+
+// clockRetryer lets the SDK repeat a call once, at once, after AWS refused its
+// time: the SDK measures by the answer how far this machine's clock is off, and
+// signs the second attempt, and all later calls of the client, with that
+// offset. Everything else is retried by the caller.
+type clockRetryer struct{ aws.NopRetryer }
+
+func (clockRetryer) MaxAttempts() int { return 2 }
+
+func (clockRetryer) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
+
+func (clockRetryer) IsErrorRetryable(err error) bool {
+	api, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
+		return false
+	}
+	switch api.ErrorCode() {
+	case "RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture":
+		return true
+	}
+	// The SDK marks what its measurement explains, in the outermost error.
+	skewed, ok := err.(interface{ RetryableError() bool })
+	return ok && skewed.RetryableError()
+}

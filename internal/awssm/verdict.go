@@ -1,0 +1,105 @@
+package awssm
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// notAWSError is the error of an answer without the marks of AWS Secrets
+// Manager: the page of a proxy, of a login, of a gateway. Such an answer says
+// nothing about the secret, so it is never denied or not found.
+type notAWSError struct {
+	status int
+	header http.Header
+}
+
+func (e *notAWSError) Error() string { return "the answer is not that of AWS Secrets Manager" }
+
+// explain says what an answer of something else than AWS means.
+func (e *notAWSError) explain(host string) *fault.Error {
+	says := func(hint string) *fault.Error {
+		return fault.New(fault.Unavailable, "%s answered with status %d, but not as AWS does: is it AWS Secrets Manager?%s", host, e.status, hint).Final()
+	}
+	switch {
+	case e.status < 300:
+		return fault.New(fault.Unavailable, "the answer of %s is not that of AWS Secrets Manager", host).Final()
+	case passes(e.status), e.status == http.StatusRequestTimeout, e.status == http.StatusTooEarly:
+		return fault.New(fault.Unavailable, "%s answered with status %d", host, e.status)
+	case e.status == http.StatusProxyAuthRequired:
+		return says(" A proxy on the way requires credentials: check HTTPS_PROXY and NO_PROXY")
+	case e.status == http.StatusUnauthorized, e.status == http.StatusForbidden:
+		return says(" Or does a proxy, a gateway or a firewall on the way refuse the call?")
+	}
+	return says("")
+}
+
+// onlyAWS returns an answer that may be decoded, or a *notAWSError. host is where
+// the request was sent, before redirects.
+func onlyAWS(resp *http.Response, host string) (*http.Response, error) {
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil // its body has been checked already
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	code := awsCode(resp.Header, body)
+	foreign := resp.Request != nil && resp.Request.URL.Host != host && !refusesSignature(code)
+	if code == "" || foreign || resp.StatusCode < 400 {
+		return nil, &notAWSError{resp.StatusCode, resp.Header}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// awsCode returns the error code of an answer in the JSON 1.1 protocol, or ""
+// if the answer does not look like one of Secrets Manager. Amazon API Gateway
+// answers with the header and with request numbers, too, but never with a type
+// in the body or in the content type of the protocol.
+func awsCode(header http.Header, body []byte) string {
+	numbered := header.Get("X-Amzn-Requestid") != ""
+	var members map[string]json.RawMessage // exact names: encoding/json folds those of a struct
+	object := json.Unmarshal(body, &members) == nil && members != nil
+	var written string
+	if object && json.Unmarshal(members["__type"], &written) == nil {
+		if code := bareCode(written); code != "" && (numbered || knownCode(code)) {
+			return code
+		}
+	}
+	media, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	if code := bareCode(header.Get("X-Amzn-Errortype")); numbered && knownCode(code) && (object || len(body) == 0) &&
+		media != "application/json" && media != "text/html" {
+		return code
+	}
+	return ""
+}
+
+// bareCode strips an error code of its name space and of the address behind it.
+func bareCode(code string) string {
+	code, _, _ = strings.Cut(code, ":")
+	if _, bare, spaced := strings.Cut(code, "#"); spaced {
+		code = bare
+	}
+	return strings.TrimSpace(code)
+}
+
+// redirectRefused makes an outage of a redirect that was not followed: where
+// something redirects calls to a login or a maintenance page, the secret is
+// still there.
+func redirectRefused(err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || !errors.Is(f.Kind, fault.Denied) {
+		return err
+	}
+	refused := *f
+	refused.Kind = fault.Unavailable
+	return refused.Final()
+}
