@@ -248,6 +248,11 @@ var serveGoldens = []golden{
 		keyringAndToken(w)
 		w.write("cert.pem", "canary")
 	}, args: serving("-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/cert.pem")},
+	{name: "serve-tls-key-open", want: statusFailed, given: func(w *world) {
+		keyringAndToken(w)
+		w.certificate("cert")
+		require.NoError(w.t, os.Chmod(w.path("cert.key"), 0o644))
+	}, args: serving("-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/cert.key")},
 	{name: "serve-token-absent", args: serving("-addr", "127.0.0.1:0"), given: keyring, want: statusFailed},
 	{name: "serve-token-open", args: serving("-addr", "127.0.0.1:0"), want: statusFailed, given: func(w *world) {
 		keyringAndToken(w)

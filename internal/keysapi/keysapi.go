@@ -137,12 +137,9 @@ func (a *api) actor(r *http.Request) string {
 }
 
 // serve does what was asked. What changes keys goes on to its end, also if the
-// client goes away, and for longer than the server would wait for an answer. A
-// read deadline that passed would end the request's context.
+// client goes away, and for longer than the server would wait for an answer.
 func (a *api) serve(w http.ResponseWriter, r *http.Request, actor string, do func(context.Context) (any, error)) {
-	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(time.Time{})
-	_ = connection.SetWriteDeadline(time.Time{})
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	ctx := ring.WithActor(r.Context(), actor)
 	if r.Method == http.MethodPost || r.Method == http.MethodDelete {
 		ctx = context.WithoutCancel(ctx)
