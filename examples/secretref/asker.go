@@ -76,7 +76,7 @@ func (a *asker) say(about, text string) { a.lines = append(a.lines, [2]string{ab
 func (a *asker) write(w io.Writer) {
 	fmt.Fprintln(w, "who asks")
 	for _, l := range a.lines {
-		fmt.Fprintf(w, "  %-6s %s\n", l[0], printable(l[1]))
+		_ = line(w, "  %-6s %s", l[0], l[1])
 	}
 }
 

@@ -83,7 +83,8 @@ func check(ctx context.Context, args []string, s streams) error {
 	for _, section := range sections {
 		section.write(s.out)
 	}
-	fmt.Fprintln(s.out, "\nnext: "+next(subjects))
+	fmt.Fprintln(s.out)
+	_ = line(s.out, "next: %s", next(subjects))
 	for _, x := range subjects {
 		if x.level() == wrong {
 			return errReported
@@ -108,7 +109,7 @@ type section struct {
 func (s section) write(w io.Writer) {
 	fmt.Fprintln(w)
 	if s.title != "" {
-		fmt.Fprintln(w, printable(s.title))
+		_ = line(w, "%s", s.title)
 	}
 	for _, x := range s.subjects {
 		x.write(w)
@@ -171,19 +172,19 @@ func (x *subject) level() level {
 func (x *subject) write(w io.Writer) {
 	worst := x.level()
 	word := [...]string{note: "ok", doubt: "doubt", wrong: "wrong"}[worst]
-	line := x.place
+	subject := x.place
 	if x.ref != nil {
 		text := x.ref.String()
 		if x.bare {
 			text, _ = coord.CutPrefix(text)
 		}
-		line += ": " + text
+		subject += ": " + text
 	}
-	fmt.Fprintf(w, "  %-6s %s\n", word, printable(line))
+	_ = line(w, "  %-6s %s", word, subject)
 	for _, level := range []level{wrong, doubt, note} {
 		for _, f := range x.findings {
 			if f.level == level {
-				fmt.Fprintf(w, "         %s%s\n", lead(f.level, worst), printable(f.text))
+				_ = line(w, "         %s%s", lead(f.level, worst), f.text)
 			}
 		}
 	}

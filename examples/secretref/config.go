@@ -3,15 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/seed74218947/secretref"
@@ -65,7 +62,7 @@ func showConfig(ctx context.Context, args []string, s streams) error {
 
 	r := newReport(c, settings, *reveal)
 	if *asJSON {
-		err = r.writeJSON(s.out)
+		err = r.writeJSON(s.exact)
 	} else {
 		err = r.writeText(s.out)
 	}
@@ -131,8 +128,7 @@ func (r report) writeJSON(w io.Writer) error {
 			return fmt.Errorf("the secret of %s is not UTF-8 and cannot be written as JSON: use \"secretref resolve\"", key)
 		}
 	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
+	e := newJSONEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(r)
 }
@@ -165,13 +161,4 @@ func (r report) writeText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// printable quotes a text that would do something else to a terminal, or to the
-// next line, than stand there.
-func printable(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) {
-		return s
-	}
-	return strconv.Quote(s)
 }

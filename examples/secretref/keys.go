@@ -86,9 +86,9 @@ type keysCall struct {
 	progress *progress
 }
 
-func (c *keysCall) printf(format string, args ...any) error {
-	_, err := fmt.Fprintf(c.streams.out, format, args...)
-	return err
+// line writes one line of the result.
+func (c *keysCall) line(format string, args ...any) error {
+	return line(c.streams.out, format, args...)
 }
 
 func keysTasks() []keysTask {
@@ -193,7 +193,7 @@ func (c *keysCall) do(ctx context.Context, task keysTask) error {
 // the root key is a new one, too, the library says so.
 func (c *keysCall) tellOfCreation(_ context.Context, e secretref.AuditEvent) {
 	if e.Action == "create" && c.given.rootKeyFile != "" {
-		fmt.Fprintf(c.streams.err, "secretref: a new keyring: without the root key in %s its secrets are lost, so keep a copy of that\n", c.given.rootKeyFile)
+		_ = line(c.streams.err, "secretref: a new keyring: without the root key in %s its secrets are lost, so keep a copy of that", c.given.rootKeyFile)
 	}
 }
 

@@ -46,13 +46,17 @@ func rooted(w *world) {
 // damaged makes a keyring one of whose secrets does not open.
 func damaged(w *world) {
 	rotated(w)
+	damageSecret(w, "db")
+}
+
+func damageSecret(w *world, name string) {
 	store := bolt.New(w.path("k.db"))
 	keys, err := store.Load(w.t.Context())
 	require.NoError(w.t, err)
-	box, err := store.Get(w.t.Context(), "db")
+	box, err := store.Get(w.t.Context(), name)
 	require.NoError(w.t, err)
 	box[len(box)-1] ^= 1
-	require.NoError(w.t, store.Put(w.t.Context(), keys.Active().ID, "db", box))
+	require.NoError(w.t, store.Put(w.t.Context(), keys.Active().ID, name, box))
 }
 
 // busy makes a keyring whose keys somebody else is changing.

@@ -51,7 +51,7 @@ func listNames(ctx context.Context, c *keysCall) error {
 		if err != nil {
 			return err
 		}
-		if err := c.printf("%s\n", printable(name)); err != nil {
+		if err := c.line("%s", printable(name)); err != nil {
 			return err
 		}
 	}

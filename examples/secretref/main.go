@@ -19,7 +19,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -45,23 +44,7 @@ func main() {
 	}))
 }
 
-// streams are what a command reads and writes.
-type streams struct {
-	in       io.Reader
-	out, err io.Writer
-	terminal bool // out is read by a person
-	watched  bool // err is, as it is written
-}
-
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
-
-// flush writes what out holds back, for a command that does not end.
-func (s streams) flush() error {
-	if b, ok := s.out.(*bufio.Writer); ok {
-		return b.Flush()
-	}
-	return nil
-}
 
 // The exit statuses.
 const (
@@ -92,11 +75,10 @@ func (e *usageError) Error() string { return e.text }
 
 // run carries out one command line and returns the exit status.
 func run(ctx context.Context, args []string, s streams) int {
-	out := bufio.NewWriter(s.out)
-	s.out = out
+	s = s.guarded()
 	name, err := dispatch(ctx, args, s)
 	// Half an output must not pass for a whole one.
-	if lost := out.Flush(); lost != nil && err == nil {
+	if lost := s.flush(); lost != nil && err == nil {
 		err = fmt.Errorf("the output cannot be written: %w", lost)
 	}
 	_, wrongUsage := errors.AsType[*usageError](err)
@@ -230,7 +212,7 @@ func takesSeparator(f *flag.FlagSet) (name string) {
 // complain prints every error that err joins on a line of its own.
 func complain(w io.Writer, err error) {
 	for _, e := range parts(err) {
-		fmt.Fprintln(w, "secretref: "+message(e)+remedy(e))
+		_ = line(w, "secretref: %s%s", message(e), remedy(e))
 	}
 }
 

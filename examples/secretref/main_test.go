@@ -148,7 +148,7 @@ func TestJoinedErrorsAreALineEach(t *testing.T) {
 	err := errors.Join(errors.New("secretref: one"), errors.Join(errors.New("two"), hidden), nil)
 	var b strings.Builder
 	complain(&b, err)
-	assert.Equal(t, "secretref: one\nsecretref: two\nsecretref: said\nin two lines\n", b.String())
+	assert.Equal(t, "secretref: one\nsecretref: two\nsecretref: said\\nin two lines\n", b.String())
 }
 
 // quiet has causes that its text leaves out, as the library's errors have.

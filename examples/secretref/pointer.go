@@ -36,6 +36,6 @@ func pointer(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.out.Write(append(value[:len(value):len(value)], '\n'))
+	_, err = s.exact.Write(append(value[:len(value):len(value)], '\n'))
 	return err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 
 	"github.com/seed74218947/secretref"
 )
@@ -62,6 +61,6 @@ func reveal(s streams, secret secretref.Secret) error {
 	if s.terminal {
 		text += "\n"
 	}
-	_, err := io.WriteString(s.out, text)
+	_, err := s.exact.WriteString(text)
 	return err
 }

@@ -318,12 +318,13 @@ func (j *amendment) askWho(ctx context.Context) {
 
 // announce says what shall become of the file.
 func (j *amendment) announce() {
-	fmt.Fprintf(j.out, "\n%s: %s\n", j.config.Product, printable(j.path))
+	fmt.Fprintln(j.out)
+	_ = line(j.out, "%s: %s", j.config.Product, j.path)
 	entry, _ := j.config.Get(j.change.Key)
-	line := 0
+	at := 0
 	for _, e := range j.config.Entries {
 		if e.Key == j.change.Key && e.Value == entry {
-			line = e.Line
+			at = e.Line
 		}
 	}
 	what := "the password in plain text"
@@ -333,7 +334,7 @@ func (j *amendment) announce() {
 	case j.change.Class != "":
 		what = "a value for the class"
 	}
-	j.say("set", "line %d: %s to %s", line, j.change.Key, what)
+	j.say("set", "line %d: %s to %s", at, j.change.Key, what)
 	if j.change.Class != "" {
 		j.say("class", "%s", j.change.Class)
 		build, _ := j.config.Get("buildNumber")
@@ -342,14 +343,14 @@ func (j *amendment) announce() {
 	for _, note := range j.notes {
 		j.say("note", "%s", note)
 	}
-	for _, line := range j.result.Unused {
-		j.say("warning", "line %d has another %s, which the product does not use and which is left as it is: remove it, it may hold a password", line, j.change.Key)
+	for _, unused := range j.result.Unused {
+		j.say("warning", "line %d has another %s, which the product does not use and which is left as it is: remove it, it may hold a password", unused, j.change.Key)
 	}
 }
 
 // say prints one line of the report.
 func (j *amendment) say(word, format string, args ...any) {
-	fmt.Fprintf(j.out, "  %-7s %s\n", word, printable(fmt.Sprintf(format, args...)))
+	_ = line(j.out, "  %-7s %s", word, fmt.Sprintf(format, args...))
 }
 
 // write replaces the file, or says what it would have come to.
