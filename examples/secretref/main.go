@@ -15,7 +15,8 @@
 // PATH is a configuration file or a product's home directory, S a file or the
 // URL of a database. Results go to standard output, errors and warnings to
 // standard error. The exit status is 0, 1 when something failed, 2 when the
-// command line is wrong, and with exec that of the command.
+// command line is wrong, 130 after an interrupt, and with exec that of the
+// command.
 package main
 
 import (
@@ -51,6 +52,8 @@ const (
 	statusOK = iota
 	statusFailed
 	statusUsage
+
+	statusInterrupted = 130 // as shells have it
 )
 
 // command is one subcommand. Its run returns flag.ErrHelp, a *usageError,
@@ -94,6 +97,9 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.status
+	}
+	if ctx.Err() != nil || errors.Is(err, errInterrupted) {
+		return statusInterrupted
 	}
 	return statusFailed
 }
@@ -162,7 +168,7 @@ func writeUsage(w io.Writer) {
 	fmt.Fprint(w, "  secretref help [COMMAND]\n\n",
 		"PATH is a product's configuration file or home directory, VALUE a reference, S a\n",
 		"keyring's file or the URL of its database.\n",
-		"Exit status: 0, 1 (failed), 2 (usage).\n")
+		"Exit status: 0, 1 (failed), 2 (usage), 130 (interrupted).\n")
 }
 
 // flags returns the flag set of a command; it prints nothing by itself.

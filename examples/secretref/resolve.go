@@ -13,8 +13,9 @@ func resolveCommand() command {
 		help: `
 Prints the secret that VALUE refers to, or VALUE itself if it is plaintext, and
 nothing else: not even a newline, unless standard output is a terminal. With "-"
-VALUE is read from standard input, without the newline at its end; a password on
-a command line is seen by everyone who lists processes.
+VALUE is read from standard input, without the newline at its end, and at a
+terminal typed unseen; a password on a command line is seen by everyone who lists
+processes.
 
   -strict                     plaintext and empty values are errors
 ` + storeFlagsHelp + `
@@ -36,7 +37,7 @@ func resolve(ctx context.Context, args []string, s streams) error {
 	}
 	value := args[0]
 	if value == "-" {
-		if value, err = readValue(ctx, s.in); err != nil {
+		if value, err = readValue(ctx, s, "value"); err != nil {
 			return err
 		}
 	}

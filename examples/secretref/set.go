@@ -54,9 +54,10 @@ the change is what it was. Nothing is printed of any password.
                               jdbc.password)
   -plaintext-from F           write the password that the file F holds, or with
                               "-" standard input, and no reference. A newline at
-                              its end is not part of it. It is written without
-                              -force also while the store of the old one cannot be
-                              reached or lets nobody in, though unchecked then
+                              its end is not part of it; at a terminal it is typed
+                              twice, unseen. It is written without -force also
+                              while the store of the old one cannot be reached or
+                              lets nobody in, though unchecked then
   -timeout D                  how long one secret may take (default 10s)
 ` + storeFlagsHelp + `
 
@@ -125,7 +126,7 @@ func setReference(ctx context.Context, args []string, s streams) error {
 	defer resolver.Close()
 
 	j := &amendment{setFlags: o, resolver: resolver, out: s.out}
-	if err := j.want(ctx, s.in); err != nil {
+	if err := j.want(ctx, s); err != nil {
 		return err
 	}
 	if err := j.read(); err != nil {
@@ -166,17 +167,17 @@ type amendment struct {
 }
 
 // want finds out from arguments and input what shall stand in the file.
-func (j *amendment) want(ctx context.Context, in io.Reader) error {
+func (j *amendment) want(ctx context.Context, s streams) error {
 	j.change = edit.Change{Key: j.key}
 	if j.plaintextFrom != "" {
-		text, err := j.plaintext(ctx, in)
+		text, err := j.plaintext(ctx, s)
 		j.change.Value = text
 		return err
 	}
 	text := j.reference
 	if text == "-" {
 		var err error
-		if text, err = readValue(ctx, in); err != nil {
+		if text, err = readValue(ctx, s, "reference"); err != nil {
 			return err
 		}
 	}
@@ -222,7 +223,11 @@ func (j *amendment) canonical(ref secretref.Reference) secretref.Reference {
 }
 
 // plaintext reads the password that shall stand in the file.
-func (j *amendment) plaintext(ctx context.Context, in io.Reader) (string, error) {
+func (j *amendment) plaintext(ctx context.Context, s streams) (string, error) {
+	in := s.in
+	if f, ok := terminal(in); ok && j.plaintextFrom == "-" {
+		return typeTwice(ctx, f, s.err, "password", "written")
+	}
 	if j.plaintextFrom != "-" {
 		f, err := os.Open(j.plaintextFrom)
 		if err != nil {
@@ -234,7 +239,7 @@ func (j *amendment) plaintext(ctx context.Context, in io.Reader) (string, error)
 		}
 		in = f
 	}
-	text, err := readValue(ctx, in)
+	text, err := readLine(ctx, in)
 	if err == nil && text == "" {
 		err = errors.New("there is no password to write: the input is empty")
 	}
