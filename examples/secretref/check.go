@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/coord"
@@ -27,7 +26,8 @@ the product's host as the user of the product's service.
   doubt   it resolves here, but the product may refuse it, and why
   wrong   what is wrong, and how to mend it
 
-  -timeout D                  how long one secret may take (default 10s)
+  -timeout D                  how long one secret, and opening the keyring, may take
+                              (default 10s)
 ` + storeFlagsHelp + `
 
 -store opens the keyring that references with "keyring" lead to: see
@@ -40,24 +40,21 @@ The exit status is 1 when something is wrong; doubts alone leave it 0.`,
 
 func check(ctx context.Context, args []string, s streams) error {
 	f := flags("check")
-	timeout := f.Duration("timeout", 10*time.Second, "")
 	var store storeFlags
 	store.register(f)
 	args, err := parse(f, args, 1, 1<<20)
 	if err != nil {
 		return err
 	}
-	if *timeout <= 0 {
-		return &usageError{"-timeout must be positive"}
-	}
 	// The library's warnings are findings here.
-	log := slog.New(slog.DiscardHandler)
-	keyring, lacking := openBriefly(ctx, store, *timeout, log)
+	log, stop := watchWaits(s.err, slog.New(slog.DiscardHandler))
+	defer stop()
+	keyring, lacking := store.optional(ctx, log)
 	if _, wrongUsage := errors.AsType[*usageError](lacking); wrongUsage {
 		return lacking
 	}
 	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Timeout: *timeout, Keyring: keyring.keyring(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Timeout: store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 
 	sections := make([]section, len(args))
@@ -69,8 +66,8 @@ func check(ctx context.Context, args []string, s streams) error {
 	for _, x := range subjects {
 		x.inKeyring(store.store != "", lacking)
 	}
-	asker := newAsker(subjects, store, *timeout)
-	probe := newProbe(resolver, *timeout)
+	asker := newAsker(subjects, store)
+	probe := newProbe(resolver, store.timeout.value(), log)
 	defer probe.close()
 	var work sync.WaitGroup
 	work.Go(func() { asker.ask(ctx) })
@@ -78,6 +75,7 @@ func check(ctx context.Context, args []string, s streams) error {
 		work.Go(func() { probe.examine(ctx, x) })
 	}
 	work.Wait()
+	stop()
 
 	asker.write(s.out)
 	for _, section := range sections {
@@ -91,13 +89,6 @@ func check(ctx context.Context, args []string, s streams) error {
 		}
 	}
 	return nil
-}
-
-// openBriefly opens the keyring, or gives up in time.
-func openBriefly(ctx context.Context, store storeFlags, timeout time.Duration, log *slog.Logger) (*opened, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	return store.optional(ctx, log)
 }
 
 // section is what one argument brings.

@@ -19,7 +19,7 @@ import (
 func configCommand() command {
 	return command{
 		name:     "config",
-		synopsis: "config [-json] [-reveal] [-store S] PATH",
+		synopsis: "config [-json] [-reveal] [-timeout D] [-store S] PATH",
 		help: `
 Prints how to reach the database of the product whose configuration file, or
 home directory, PATH is. What could be resolved is printed also when something
@@ -28,6 +28,8 @@ is printed in quotes, with escapes.
 
   -json                       print a JSON object; what is not resolved is null
   -reveal                     print passwords, also those that the URL carries
+  -timeout D                  how long one secret, and opening the keyring, may take
+                              (default 10s)
 ` + storeFlagsHelp + `
 
 -store opens the keyring that references with "keyring" lead to: see
@@ -50,13 +52,14 @@ func showConfig(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	log := warnings(s.err)
+	log, stop := watchWaits(s.err, warnings(s.err))
+	defer stop()
 	keyring, err := store.optional(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Keyring: keyring.keyring(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Timeout: store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 	settings, failed := resolver.ResolveConfig(ctx, c)
 

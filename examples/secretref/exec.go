@@ -10,7 +10,7 @@ import (
 func execCommand() command {
 	return command{
 		name:     "exec",
-		synopsis: "exec [-only NAME,...] [-skip NAME,...] [-strict] [-store S] -- COMMAND [ARG ...]",
+		synopsis: "exec [-only NAME,...] [-skip NAME,...] [-strict] [-timeout D] [-store S] -- COMMAND [ARG ...]",
 		help: `
 Resolves the references in the values of environment variables and becomes
 COMMAND, with the secrets in their places. Signals, standard input and output,
@@ -25,6 +25,8 @@ have one ignored: secretref exec -- sh -c 'trap "" PIPE; exec COMMAND'.
   -skip NAME,...              leave these variables alone
   -strict                     with -only: these variables must be set, be
                               references and lead to secrets that are not empty
+  -timeout D                  how long one secret, and opening the keyring, may take
+                              (default 10s)
 ` + storeFlagsHelp + `
 
 A value that is a reference is replaced by its secret. References with a prefix
@@ -46,8 +48,8 @@ sees them. Where COMMAND needs a secret as an argument, let a shell fill it in,
 if at all: secretref exec -- sh -c 'COMMAND "$NAME"'.
 
 -store opens the keyring that references with "keyring" lead to: see
-"secretref help keys". If it cannot be opened within 30 seconds, since another
-process has it locked, say, COMMAND is not started.
+"secretref help keys". If it cannot be opened in time, since another process has it
+locked, say, COMMAND is not started.
 
 The exit status is 1 when something is wrong with a reference, 126 when COMMAND
 cannot be run and 127 when there is none, and else COMMAND's. On Windows COMMAND
@@ -66,7 +68,8 @@ func execute(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	log := warnings(s.err)
+	log, stop := watchWaits(s.err, warnings(s.err))
+	defer stop()
 	job, err := planEnvironment(os.Environ(), chosen, log)
 	if err != nil {
 		return err
@@ -83,6 +86,7 @@ func execute(ctx context.Context, args []string, s streams) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("the command was not started: %w", context.Cause(ctx))
 	}
+	stop()
 	return become(path, command, env)
 }
 

@@ -110,7 +110,7 @@ func (j *job) resolve(ctx context.Context, store storeFlags, log *slog.Logger) (
 		return nil, err
 	}
 	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Strict: j.strict, Keyring: keyring.keyring(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Strict: j.strict, Timeout: store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 	secrets, err := resolver.ResolveAll(ctx, j.values...)
 	if err != nil {

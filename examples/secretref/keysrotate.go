@@ -65,7 +65,7 @@ func rotateKeys(ctx context.Context, c *keysCall) error {
 	}
 	c.progress.end()
 	switch {
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return interrupted(done)
 	case err != nil:
 		c.nameBlocked(done.Blocked, err)

@@ -3,7 +3,7 @@
 //
 //	secretref resolve [-strict] VALUE | -       the secret, nothing else
 //	secretref config  [-json] [-reveal] PATH    what a product's file says
-//	secretref check   [-timeout D] PATH | VALUE …
+//	secretref check   PATH | VALUE …
 //	secretref set     -backup-dir D PATH REFERENCE   the last step, safely
 //	secretref exec    [-only N,…] -- COMMAND …  a command with the secrets in its environment
 //	secretref pointer POINTER < doc.json        the value's JSON text
@@ -13,7 +13,8 @@
 //	secretref help    [COMMAND]
 //
 // PATH is a configuration file or a product's home directory, S a file or the
-// URL of a database. Results go to standard output, errors and warnings to
+// URL of a database. With -timeout D nothing waits for longer than 10 seconds or
+// D, and after 2 seconds it says for what it waits. Results go to standard output, errors and warnings to
 // standard error. The exit status is 0, 1 when something failed, 2 when the
 // command line is wrong, 130 after an interrupt, and with exec that of the
 // command.

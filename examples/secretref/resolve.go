@@ -9,7 +9,7 @@ import (
 func resolveCommand() command {
 	return command{
 		name:     "resolve",
-		synopsis: "resolve [-strict] [-store S] VALUE | -",
+		synopsis: "resolve [-strict] [-timeout D] [-store S] VALUE | -",
 		help: `
 Prints the secret that VALUE refers to, or VALUE itself if it is plaintext, and
 nothing else: not even a newline, unless standard output is a terminal. With "-"
@@ -18,6 +18,8 @@ terminal typed unseen; a password on a command line is seen by everyone who list
 processes.
 
   -strict                     plaintext and empty values are errors
+  -timeout D                  how long one secret, and opening the keyring, may take
+                              (default 10s)
 ` + storeFlagsHelp + `
 
 -store opens the keyring that references with "keyring" lead to: see
@@ -41,13 +43,14 @@ func resolve(ctx context.Context, args []string, s streams) error {
 			return err
 		}
 	}
-	log := warnings(s.err)
+	log, stop := watchWaits(s.err, warnings(s.err))
+	defer stop()
 	keyring, err := store.optional(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Strict: *strict, Keyring: keyring.keyring(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Strict: *strict, Timeout: store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 	secret, err := resolver.Resolve(ctx, value)
 	if err != nil {

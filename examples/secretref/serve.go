@@ -37,6 +37,7 @@ transactions; the next one finishes it.
                               each connection, and the key must not be open to
                               others. Without them the address must be a loopback
                               one
+  -timeout D                  how long opening the keyring may take (default 10s)
 ` + storeFlagsHelp + `
 
 A client has 10 seconds to send its request, whose body is ignored, and a minute
@@ -120,7 +121,9 @@ func (v *service) run(ctx context.Context) error {
 			return err
 		}
 	}
-	k, err := openKeyring(secretref.WithActor(ctx, actor()), v.store, false, secretref.KeyringOptions{Logger: v.log})
+	opening, cancel := context.WithTimeout(secretref.WithActor(ctx, actor()), v.store.timeout.value())
+	defer cancel()
+	k, err := openKeyring(opening, v.store, false, secretref.KeyringOptions{Logger: v.log})
 	if err != nil {
 		return err
 	}

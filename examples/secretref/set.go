@@ -58,7 +58,8 @@ the change is what it was. Nothing is printed of any password.
                               twice, unseen. It is written without -force also
                               while the store of the old one cannot be reached or
                               lets nobody in, though unchecked then
-  -timeout D                  how long one secret may take (default 10s)
+  -timeout D                  how long one secret, and opening the keyring, may take
+                              (default 10s)
 ` + storeFlagsHelp + `
 
 The exit status is 1 if nothing was written because something is wrong. If the
@@ -71,7 +72,6 @@ file says all that already it is left alone, and the exit status is 0.`,
 type setFlags struct {
 	backupDir, class, key, plaintextFrom string
 	dryRun, force                        bool
-	timeout                              time.Duration
 	store                                storeFlags
 
 	path, reference string
@@ -86,7 +86,6 @@ func parseSet(args []string) (setFlags, error) {
 	f.StringVar(&o.plaintextFrom, "plaintext-from", "", "")
 	f.BoolVar(&o.dryRun, "dry-run", false, "")
 	f.BoolVar(&o.force, "force", false, "")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "")
 	o.store.register(f)
 	args, err := parse(f, args, 1, 2)
 	switch {
@@ -100,8 +99,6 @@ func parseSet(args []string) (setFlags, error) {
 		return o, &usageError{"-backup-dir is missing: a directory, outside of the product's home, for a copy of the file"}
 	case o.class != "" && !product.LooksLikeClass(o.class):
 		return o, &usageError{"-class is not the name of a Java class with its package"}
-	case o.timeout <= 0:
-		return o, &usageError{"-timeout must be positive"}
 	}
 	if o.path = args[0]; len(args) == 2 {
 		o.reference = args[1]
@@ -116,16 +113,18 @@ func setReference(ctx context.Context, args []string, s streams) error {
 	}
 	ctx, stop := untilHangup(ctx)
 	defer stop()
-	log := slog.New(slog.DiscardHandler) // the library's warnings are findings here
-	keyring, lacking := openBriefly(ctx, o.store, o.timeout, log)
+	// The library's warnings are findings here.
+	log, stopWaits := watchWaits(s.err, slog.New(slog.DiscardHandler))
+	defer stopWaits()
+	keyring, lacking := o.store.optional(ctx, log)
 	if lacking != nil {
 		return lacking
 	}
 	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Timeout: o.timeout, Keyring: keyring.keyring(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Timeout: o.store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 
-	j := &amendment{setFlags: o, resolver: resolver, out: s.out}
+	j := &amendment{setFlags: o, resolver: resolver, log: log, out: s.out}
 	if err := j.want(ctx, s); err != nil {
 		return err
 	}
@@ -151,6 +150,7 @@ func setReference(ctx context.Context, args []string, s streams) error {
 type amendment struct {
 	setFlags
 	resolver *secretref.Resolver
+	log      *slog.Logger
 	out      io.Writer
 
 	ref    secretref.Reference // nil for plaintext and what only a class understands
@@ -316,7 +316,7 @@ func (j *amendment) askWho(ctx context.Context) {
 		entry, _ := j.config.Get(j.change.Key)
 		x.ref, _ = j.resolver.Parse(entry)
 	}
-	asker := newAsker([]*subject{x}, j.store, j.timeout)
+	asker := newAsker([]*subject{x}, j.store)
 	asker.ask(ctx)
 	asker.write(j.out)
 }
