@@ -13,11 +13,11 @@
 //	secretref help    [COMMAND]
 //
 // PATH is a configuration file or a product's home directory, S a file or the
-// URL of a database. With -timeout D nothing waits for longer than 10 seconds or
-// D, and after 2 seconds it says for what it waits. Results go to standard output, errors and warnings to
-// standard error. The exit status is 0, 1 when something failed, 2 when the
-// command line is wrong, 130 after an interrupt, and with exec that of the
-// command.
+// URL of a database. Results go to standard output, errors and warnings to
+// standard error. Opening a keyring, and each secret, may take as long as -timeout
+// says, 10 seconds by default; after 2 seconds a command says for what it waits.
+// The exit status is 0, 1 when something failed, 2 when the command line is wrong,
+// 130 after an interrupt, and with exec that of the command.
 package main
 
 import (
