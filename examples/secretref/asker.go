@@ -36,8 +36,8 @@ type asker struct {
 
 // newAsker returns an asker for what the subjects need, and for the keyring's
 // store if there is one.
-func newAsker(subjects []*subject, store storeFlags, timeout time.Duration) *asker {
-	a := &asker{store: store, timeout: timeout}
+func newAsker(subjects []*subject, store storeFlags) *asker {
+	a := &asker{store: store, timeout: store.timeout.value()}
 	for _, x := range subjects {
 		switch ref := x.ref.(type) {
 		case secretref.AWSReference:
@@ -76,7 +76,7 @@ func (a *asker) say(about, text string) { a.lines = append(a.lines, [2]string{ab
 func (a *asker) write(w io.Writer) {
 	fmt.Fprintln(w, "who asks")
 	for _, l := range a.lines {
-		fmt.Fprintf(w, "  %-6s %s\n", l[0], printable(l[1]))
+		_ = line(w, "  %-6s %s", l[0], l[1])
 	}
 }
 
@@ -162,9 +162,12 @@ func describeStore(l location, o storeFlags) string {
 	if l.dialect == 0 {
 		return describeFile(l.name) + root
 	}
-	value, place := l.credential()
+	c := l.credential()
+	place := c.place
 	switch {
-	case value != "":
+	case c.file != "":
+		place = describeFile(c.file)
+	case c.value != "":
 	case l.dialect == secretref.PostgreSQL:
 		place = passwordVariable + " or PGPASSWORD (not set: .pgpass may have it)"
 	default:

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+
+	"github.com/seed74218947/secretref/internal/private"
 )
 
 // certificate is what a service shows of itself. The files are read anew, since
@@ -21,7 +23,8 @@ type certificate struct {
 
 func (c *certificate) given() bool { return c.certFile != "" }
 
-// read reads the files and remembers what is in them.
+// read reads the files and remembers what is in them. It refuses a key that
+// everybody on this machine can read.
 func (c *certificate) read() (*tls.Certificate, error) {
 	loaded, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if failed, ok := errors.AsType[*os.PathError](err); ok {
@@ -29,6 +32,14 @@ func (c *certificate) read() (*tls.Certificate, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("-tls-cert and -tls-key are no pair of certificate and key: %w", err)
+	}
+	key, err := os.Open(c.keyFile)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Close()
+	if err := private.Check(key); err != nil {
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/coord"
@@ -27,7 +26,8 @@ the product's host as the user of the product's service.
   doubt   it resolves here, but the product may refuse it, and why
   wrong   what is wrong, and how to mend it
 
-  -timeout D                  how long one secret may take (default 10s)
+  -timeout D                  how long one secret, and opening the keyring, may take
+                              (default 10s)
 ` + storeFlagsHelp + `
 
 -store opens the keyring that references with "keyring" lead to: see
@@ -40,24 +40,21 @@ The exit status is 1 when something is wrong; doubts alone leave it 0.`,
 
 func check(ctx context.Context, args []string, s streams) error {
 	f := flags("check")
-	timeout := f.Duration("timeout", 10*time.Second, "")
 	var store storeFlags
 	store.register(f)
 	args, err := parse(f, args, 1, 1<<20)
 	if err != nil {
 		return err
 	}
-	if *timeout <= 0 {
-		return &usageError{"-timeout must be positive"}
-	}
 	// The library's warnings are findings here.
-	log := slog.New(slog.DiscardHandler)
-	keyring, lacking := openBriefly(ctx, store, *timeout, log)
+	log, stop := watchWaits(s.err, slog.New(slog.DiscardHandler))
+	defer stop()
+	keyring, lacking := store.optional(ctx, log)
 	if _, wrongUsage := errors.AsType[*usageError](lacking); wrongUsage {
 		return lacking
 	}
 	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Timeout: *timeout, Keyring: keyring.keyring(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Timeout: store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 
 	sections := make([]section, len(args))
@@ -69,8 +66,8 @@ func check(ctx context.Context, args []string, s streams) error {
 	for _, x := range subjects {
 		x.inKeyring(store.store != "", lacking)
 	}
-	asker := newAsker(subjects, store, *timeout)
-	probe := newProbe(resolver, *timeout)
+	asker := newAsker(subjects, store)
+	probe := newProbe(resolver, store.timeout.value(), log)
 	defer probe.close()
 	var work sync.WaitGroup
 	work.Go(func() { asker.ask(ctx) })
@@ -78,25 +75,20 @@ func check(ctx context.Context, args []string, s streams) error {
 		work.Go(func() { probe.examine(ctx, x) })
 	}
 	work.Wait()
+	stop()
 
 	asker.write(s.out)
 	for _, section := range sections {
 		section.write(s.out)
 	}
-	fmt.Fprintln(s.out, "\nnext: "+next(subjects))
+	fmt.Fprintln(s.out)
+	_ = line(s.out, "next: %s", next(subjects))
 	for _, x := range subjects {
 		if x.level() == wrong {
 			return errReported
 		}
 	}
 	return nil
-}
-
-// openBriefly opens the keyring, or gives up in time.
-func openBriefly(ctx context.Context, store storeFlags, timeout time.Duration, log *slog.Logger) (*opened, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	return store.optional(ctx, log)
 }
 
 // section is what one argument brings.
@@ -108,7 +100,7 @@ type section struct {
 func (s section) write(w io.Writer) {
 	fmt.Fprintln(w)
 	if s.title != "" {
-		fmt.Fprintln(w, printable(s.title))
+		_ = line(w, "%s", s.title)
 	}
 	for _, x := range s.subjects {
 		x.write(w)
@@ -171,19 +163,19 @@ func (x *subject) level() level {
 func (x *subject) write(w io.Writer) {
 	worst := x.level()
 	word := [...]string{note: "ok", doubt: "doubt", wrong: "wrong"}[worst]
-	line := x.place
+	subject := x.place
 	if x.ref != nil {
 		text := x.ref.String()
 		if x.bare {
 			text, _ = coord.CutPrefix(text)
 		}
-		line += ": " + text
+		subject += ": " + text
 	}
-	fmt.Fprintf(w, "  %-6s %s\n", word, printable(line))
+	_ = line(w, "  %-6s %s", word, subject)
 	for _, level := range []level{wrong, doubt, note} {
 		for _, f := range x.findings {
 			if f.level == level {
-				fmt.Fprintf(w, "         %s%s\n", lead(f.level, worst), printable(f.text))
+				_ = line(w, "         %s%s", lead(f.level, worst), f.text)
 			}
 		}
 	}

@@ -3,15 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/seed74218947/secretref"
@@ -21,7 +18,7 @@ import (
 func configCommand() command {
 	return command{
 		name:     "config",
-		synopsis: "config [-json] [-reveal] [-store S] PATH",
+		synopsis: "config [-json] [-reveal] [-timeout D] [-store S] PATH",
 		help: `
 Prints how to reach the database of the product whose configuration file, or
 home directory, PATH is. What could be resolved is printed also when something
@@ -30,6 +27,8 @@ is printed in quotes, with escapes.
 
   -json                       print a JSON object; what is not resolved is null
   -reveal                     print passwords, also those that the URL carries
+  -timeout D                  how long one secret, and opening the keyring, may take
+                              (default 10s)
 ` + storeFlagsHelp + `
 
 -store opens the keyring that references with "keyring" lead to: see
@@ -52,19 +51,20 @@ func showConfig(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	log := warnings(s.err)
+	log, stop := watchWaits(s.err, warnings(s.err))
+	defer stop()
 	keyring, err := store.optional(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Keyring: keyring.keyring(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Timeout: store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 	settings, failed := resolver.ResolveConfig(ctx, c)
 
 	r := newReport(c, settings, *reveal)
 	if *asJSON {
-		err = r.writeJSON(s.out)
+		err = r.writeJSON(s.exact)
 	} else {
 		err = r.writeText(s.out)
 	}
@@ -135,8 +135,7 @@ func (r report) writeJSON(w io.Writer) error {
 			return fmt.Errorf("the secret of %s is not UTF-8 and cannot be written as JSON: use \"secretref resolve\"", key)
 		}
 	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
+	e := newJSONEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(r)
 }
@@ -169,13 +168,4 @@ func (r report) writeText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// printable quotes a text that would do something else to a terminal, or to the
-// next line, than stand there.
-func printable(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) {
-		return s
-	}
-	return strconv.Quote(s)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/fault"
 )
 
 // connectTimeout is how long a connection may take unless the URL says.
@@ -35,32 +36,59 @@ func (l location) database(r *secretref.Resolver) (*sql.DB, error) {
 	return l.mysql(r)
 }
 
-// credential returns what the password is, or a reference to it, and where that
-// stands. It is empty where the driver is to look for one itself.
-func (l location) credential() (value, place string) {
-	if l.password != "" {
-		return l.password, "the reference in the URL"
+// credential is where a database's password comes from. The zero credential
+// leaves it to the driver to look for one.
+type credential struct {
+	value string // the password, or a reference to it
+	file  string // holds that instead
+	place string // for people
+}
+
+// credential returns what the flags, or else the environment, give.
+func (l location) credential() credential {
+	switch file := cmp.Or(l.passwordFile, os.Getenv(passwordFileVariable)); {
+	case l.password != "":
+		return credential{value: l.password, place: "the reference in the URL"}
+	case l.passwordFile == "" && os.Getenv(passwordVariable) != "":
+		return credential{value: os.Getenv(passwordVariable), place: passwordVariable}
+	case file != "":
+		return credential{file: file, place: file}
+	case l.dialect == secretref.PostgreSQL && os.Getenv("PGPASSWORD") != "":
+		return credential{value: os.Getenv("PGPASSWORD"), place: "PGPASSWORD"}
 	}
-	place = passwordVariable
-	value = os.Getenv(place)
-	if value == "" && l.dialect == secretref.PostgreSQL {
-		place = "PGPASSWORD"
-		value = os.Getenv(place)
+	return credential{}
+}
+
+// read returns the password, or a reference to it. Its errors are of a kind that
+// goes through a driver and the keyring unchanged.
+func (c credential) read() (string, error) {
+	if c.file == "" {
+		return c.value, nil
 	}
-	return value, place
+	text, err := readPrivateFile(c.file)
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	_, told := errors.AsType[*fault.Error](err)
+	switch {
+	case err == nil && text == "":
+		err = fault.New(fault.Unauthenticated, "%s is empty", c.file)
+	case err != nil && !told:
+		err = fault.New(fault.Unauthenticated, "%s", err).Because(err)
+	}
+	return text, err
 }
 
 // passwordFor returns what to do before each connection, so that a password
 // that was replaced where a reference leads is noticed.
 func (l location) passwordFor(r *secretref.Resolver, set func(password string)) func(context.Context) error {
-	value, place := l.credential()
+	c := l.credential()
 	return func(ctx context.Context) error {
-		if value == "" {
-			return nil
+		value, err := c.read()
+		if err != nil || value == "" {
+			return err
 		}
 		secret, err := r.Resolve(ctx, value)
 		if err != nil {
-			return &within{place, err}
+			return &within{c.place, err}
 		}
 		set(secret.Reveal())
 		return nil

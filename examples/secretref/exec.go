@@ -10,7 +10,7 @@ import (
 func execCommand() command {
 	return command{
 		name:     "exec",
-		synopsis: "exec [-only NAME,...] [-skip NAME,...] [-strict] [-store S] -- COMMAND [ARG ...]",
+		synopsis: "exec [-only NAME,...] [-skip NAME,...] [-keep NAME,...] [-strict] [-timeout D] [-store S] -- COMMAND [ARG ...]",
 		help: `
 Resolves the references in the values of environment variables and becomes
 COMMAND, with the secrets in their places. Signals, standard input and output,
@@ -23,8 +23,13 @@ have one ignored: secretref exec -- sh -c 'trap "" PIPE; exec COMMAND'.
 
   -only NAME,...              look at these variables only
   -skip NAME,...              leave these variables alone
-  -strict                     with -only: these variables must be set, be
-                              references and lead to secrets that are not empty
+  -keep NAME,...              do not remove these variables
+  -strict                     a value that looks like a reference and has a mistake
+                              is an error, also without a prefix. With -only: these
+                              variables must be set, be references and lead to
+                              secrets that are not empty
+  -timeout D                  how long one secret, and opening the keyring, may take
+                              (default 10s)
 ` + storeFlagsHelp + `
 
 A value that is a reference is replaced by its secret. References with a prefix
@@ -36,18 +41,23 @@ error where the URL may have ended already: behind a comma, a vertical bar or,
 before a query, :name=. Put that password into a variable of its own.
 
 Everything else is passed on unchanged, byte for byte, with a warning where it is
-the reference of another tool. A value that is meant as a reference and has a
-mistake, text beside references that looks like one, and {ATL_SECURED} are errors;
--skip leaves the variable alone. Variables whose name begins with SECRETREF_ are
-this command's own and never looked at.
+the reference of another tool, or has no prefix and looks like a reference with a
+mistake. A reference with a prefix and a mistake, text beside references that
+looks like one, and {ATL_SECURED} are errors, and with -only or -strict so is what
+looks like a reference; -skip leaves the variable alone.
+
+COMMAND does not get the credentials of this program: SECRET_STORE_VAULT_TOKEN,
+and all variables whose name begins with SECRETREF_, which are never looked at.
+-keep passes them on, for an Atlassian product that reads Vault itself, say. AWS
+credentials and PGPASSWORD are passed on, since COMMAND may use them, too.
 
 The arguments of COMMAND are passed on as they are: everyone who lists processes
 sees them. Where COMMAND needs a secret as an argument, let a shell fill it in,
 if at all: secretref exec -- sh -c 'COMMAND "$NAME"'.
 
 -store opens the keyring that references with "keyring" lead to: see
-"secretref help keys". If it cannot be opened within 30 seconds, since another
-process has it locked, say, COMMAND is not started.
+"secretref help keys". If it cannot be opened in time, since another process has it
+locked, say, COMMAND is not started.
 
 The exit status is 1 when something is wrong with a reference, 126 when COMMAND
 cannot be run and 127 when there is none, and else COMMAND's. On Windows COMMAND
@@ -66,7 +76,8 @@ func execute(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	log := warnings(s.err)
+	log, stop := watchWaits(s.err, warnings(s.err))
+	defer stop()
 	job, err := planEnvironment(os.Environ(), chosen, log)
 	if err != nil {
 		return err
@@ -83,7 +94,8 @@ func execute(ctx context.Context, args []string, s streams) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("the command was not started: %w", context.Cause(ctx))
 	}
-	return become(path, command, env)
+	stop()
+	return become(path, command, chosen.without(env))
 }
 
 // execArguments parses the command line into which variables are meant, where
@@ -92,6 +104,7 @@ func execArguments(args []string) (c chosen, store storeFlags, command []string,
 	f := flags("exec")
 	f.Var(&c.only, "only", "")
 	f.Var(&c.skip, "skip", "")
+	f.Var(&c.keep, "keep", "")
 	f.BoolVar(&c.strict, "strict", false, "")
 	store.register(f)
 	command, err = parse(f, args, 0, math.MaxInt)
@@ -106,8 +119,6 @@ func execArguments(args []string) (c chosen, store storeFlags, command []string,
 		return c, store, nil, &usageError{"\"--\" is missing: it stands between the flags and the command"}
 	case len(command) == 0:
 		return c, store, nil, &usageError{"the command is missing: it stands behind \"--\""}
-	case c.strict && len(c.only) == 0:
-		return c, store, nil, &usageError{"-strict needs -only: an environment is full of values that are no references"}
 	}
 	return c, store, command, nil
 }

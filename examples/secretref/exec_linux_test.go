@@ -32,6 +32,8 @@ func TestExec(t *testing.T) {
 	require.NoError(t, err, "%s", built)
 	for name, test := range map[string]func(p *program){
 		"variables are resolved and the others are the same bytes": variablesAreResolved,
+		"our credentials are removed":                              credentialsAreRemoved,
+		"a look-alike of others is passed on":                      lookAlikeIsPassedOn,
 		"only the chosen variables are looked at":                  onlyTheChosen,
 		"warnings name variables":                                  warningsNameVariables,
 		"warnings of the library name variables":                   warningsOfSecretsNameVariables,
@@ -133,7 +135,7 @@ func variablesAreResolved(p *program) {
 		"GO_MYSQL=app:{ENC}"+trackerSecret+"@tcp(db:3306)/app",
 		"DSN=host=db user={ENC}"+strings.Replace(trackerSecret, "/password", "/username", 1)+" password={ENC}"+trackerSecret,
 	)...)
-	got := p.exec(env, "", "--", "cat", "/proc/self/environ")
+	got := p.exec(env, "", "-keep", "SECRETREF_STORE_PASSWORD,SECRET_STORE_VAULT_TOKEN", "--", "cat", "/proc/self/environ")
 	require.Equal(p.t, statusOK, got.status, got.err)
 
 	const encoded = "canary%3A%2F%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D%25%20%C3%A9~"
@@ -171,6 +173,40 @@ func (p *program) withoutPlainHTTP(errs string) string {
 		}
 	}
 	return kept.String()
+}
+
+func credentialsAreRemoved(p *program) {
+	p.must("canary-kept", "keys", "-store", "DIR/k.db", "put", "db")
+	ours := []string{"SECRETREF_STORE_PASSWORD=canary", "SECRETREF_STORE=DIR/k.db", "SECRETREF_ANY={ENC}canary"}
+	others := []string{"SECRETREF=canary", "VAULT_TOKEN=canary", "PGPASSWORD=canary", "AWS_SESSION_TOKEN=", "secret_store_vault_token=canary"}
+	env := p.environment(slices.Concat(ours, others, []string{"WIKI=" + wikiSecret, `KEPT={"keyring":"db"}`, "EMPTY="})...)
+	require.True(p.t, slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "SECRET_STORE_VAULT_TOKEN=") }))
+	for _, args := range [][]string{{}, {"-only", "WIKI,KEPT,SECRET_STORE_VAULT_TOKEN"}, {"-skip", "SECRET_STORE_VAULT_TOKEN"}} {
+		got := p.exec(env, "", slices.Concat(args, []string{"--", "cat", "/proc/self/environ"})...)
+		require.Equal(p.t, statusOK, got.status, got.err)
+		left := entries(got.out)
+		for _, e := range left {
+			assert.False(p.t, strings.HasPrefix(e, "SECRETREF_") || strings.HasPrefix(e, "SECRET_STORE_VAULT_TOKEN="), e)
+		}
+		for _, e := range append(others, "WIKI=canary-wiki", "KEPT=canary-kept", "EMPTY=") {
+			assert.Contains(p.t, left, e)
+		}
+	}
+	// Nothing has to be resolved.
+	got := p.exec(p.environment(ours...), "", "-skip", "KEPT,WIKI", "-keep", "SECRETREF_ANY", "--", "cat", "/proc/self/environ")
+	require.Equal(p.t, statusOK, got.status, got.err)
+	assert.Contains(p.t, entries(got.out), "SECRETREF_ANY={ENC}canary")
+	assert.NotContains(p.t, got.out, "SECRETREF_STORE")
+	assert.NotContains(p.t, got.out, "SECRET_STORE_VAULT_TOKEN")
+}
+
+func lookAlikeIsPassedOn(p *program) {
+	const other = `OTHER={"region":"eu-west-1"}`
+	got := p.exec(p.environment(other, "WIKI="+wikiSecret), "", "--", "cat", "/proc/self/environ")
+	require.Equal(p.t, statusOK, got.status, got.err)
+	assert.Contains(p.t, entries(got.out), other)
+	assert.Contains(p.t, entries(got.out), "WIKI=canary-wiki")
+	assert.Contains(p.t, got.err, "secretref: warning: variable OTHER is passed on as it is, though it looks like a reference with a mistake")
 }
 
 func onlyTheChosen(p *program) {
@@ -230,7 +266,7 @@ secretref: warning: variable AGAIN: the secret stands in other text as it is, an
 }
 
 func firstOfTwo(p *program) {
-	got := p.exec(p.environment("TWICE="+trackerSecret, "TWICE=second"), "", "--", "cat", "/proc/self/environ")
+	got := p.exec(p.environment("TWICE="+trackerSecret, "TWICE=second"), "", "-keep", "SECRET_STORE_VAULT_TOKEN", "--", "cat", "/proc/self/environ")
 	require.Equal(p.t, statusOK, got.status)
 	assert.Equal(p.t, p.environment("TWICE=canary-tracker"), entries(got.out))
 }
@@ -293,7 +329,7 @@ func inputAndOutput(p *program) {
 func nothingStarts(p *program) {
 	for _, bad := range []string{
 		`BAD={"region":"ap-southeast-2","secretId":"nowhere"}`,
-		`BAD={"region":"ap-southeast-2","secretID":"tracker/db"}`,
+		`BAD={ENC}{"region":"ap-southeast-2","secretID":"tracker/db"}`,
 		`BAD={ATL_SECURED}`,
 	} {
 		got := p.exec(p.environment("A="+trackerSecret, bad), "", "--", "touch", filepath.Join(p.dir, "started"))

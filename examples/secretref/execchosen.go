@@ -6,16 +6,40 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/seed74218947/secretref/internal/vaultkv"
 )
 
 // chosen says which variables are looked at.
 type chosen struct {
-	only, skip names
-	strict     bool
+	only, skip, keep names
+	strict           bool
 }
 
 func (c chosen) has(name string) bool {
-	return (len(c.only) == 0 || c.only.has(name)) && !c.skip.has(name) && !strings.HasPrefix(name, "SECRETREF_")
+	return (len(c.only) == 0 || c.only.has(name)) && !c.skip.has(name) && !ours(name) && !c.removes(name)
+}
+
+// removes reports whether the command does not get a variable: it is one of
+// this program's credentials, and the command gets the secrets instead.
+func (c chosen) removes(name string) bool {
+	return (ours(name) || names{vaultkv.TokenVariable}.has(name)) && !c.keep.has(name)
+}
+
+// without returns an environment without what is removed.
+func (c chosen) without(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
+		name, _ := cut(entry)
+		return c.removes(name)
+	})
+}
+
+// ours reports whether a variable is this program's own.
+func ours(name string) bool {
+	if runtime.GOOS == "windows" {
+		name = strings.ToUpper(name)
+	}
+	return strings.HasPrefix(name, "SECRETREF_")
 }
 
 // names is a flag that takes names of variables with commas between them, and

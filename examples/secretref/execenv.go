@@ -27,6 +27,8 @@ func planEnvironment(env []string, c chosen, log *slog.Logger) (*job, error) {
 	j := &job{env: env, strict: c.strict}
 	var errs []error
 	seen := names{}
+	demanding := c.strict && len(c.only) > 0
+	tolerant := !c.strict && len(c.only) == 0
 	for i, entry := range env {
 		name, value := cut(entry)
 		if !c.has(name) {
@@ -39,11 +41,15 @@ func planEnvironment(env []string, c chosen, log *slog.Logger) (*job, error) {
 		}
 		switch {
 		case err == nil:
-		case c.strict && errors.Is(err, secretref.ErrNotReference):
+		case tolerant && errors.Is(err, secretref.ErrSyntax) && !prefixed(value):
+			// Somebody else's variable, which nobody has named.
+			log.Warn(variable(name) + " is passed on as it is, though it looks like a reference with a mistake: " + err.Error())
+			continue
+		case demanding && errors.Is(err, secretref.ErrNotReference):
 			err = fault.New(fault.NotReference, "the value is plaintext or empty, which -strict forbids")
 			fallthrough
-		case errors.Is(err, secretref.ErrSyntax), marked(value), c.strict:
-			if !c.strict {
+		case errors.Is(err, secretref.ErrSyntax), marked(value), demanding:
+			if !demanding {
 				err = skippable{name, err}
 			}
 			errs = append(errs, &secretref.Error{Source: variable(name), Err: err})
@@ -110,7 +116,7 @@ func (j *job) resolve(ctx context.Context, store storeFlags, log *slog.Logger) (
 		return nil, err
 	}
 	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Strict: j.strict, Keyring: keyring.keyring(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Strict: j.strict, Timeout: store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 	secrets, err := resolver.ResolveAll(ctx, j.values...)
 	if err != nil {

@@ -45,7 +45,7 @@ func TestExecAndResolveDoNotWaitWithoutEndForALockedStore(t *testing.T) {
 				start := time.Now()
 				status := run(t.Context(), args, streams{out: &out, err: &errs})
 				assert.Equal(t, statusFailed, status)
-				assert.Equal(t, 30*time.Second, time.Since(start).Round(time.Second))
+				assert.Equal(t, defaultTimeout, time.Since(start).Round(time.Second))
 				assert.Equal(t, `secretref: keyring: unavailable: waited for the lock of "DIR/k.db", which another process holds; try again when it is done`+"\n",
 					w.normal(errs.String()))
 			})

@@ -57,6 +57,9 @@ type owned struct {
 
 // Handle implements slog.Handler.
 func (h owned) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level < slog.LevelWarn {
+		return h.Handler.Handle(ctx, r)
+	}
 	named := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	var attrs []slog.Attr
 	has := map[string]string{}

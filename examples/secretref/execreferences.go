@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -59,6 +60,12 @@ func besides(between []string) error {
 // marked reports whether a value says that a product has moved the password
 // elsewhere: the command would take the mark for it.
 func marked(value string) bool { return strings.Contains(strings.ToUpper(value), coord.Placeholder) }
+
+// prefix matches the prefix of a reference, also as others encode it.
+var prefix = regexp.MustCompile(`(?i)(\{|<|%7B|%3C|&lt;)ENC(\}|>|%7D|%3E|&gt;)`)
+
+// prefixed reports whether a value can only be meant as a reference.
+func prefixed(value string) bool { return marked(value) || prefix.MatchString(value) }
 
 func letterOrDigit(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
 

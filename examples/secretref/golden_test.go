@@ -192,6 +192,7 @@ var usageGoldens = []golden{
 	{name: "flag-after-path", args: []string{"config", "DIR/jira", "-json"}, want: statusUsage},
 	{name: "timeout-malformed", args: []string{"check", "-timeout", "soon", "DIR/jira"}, want: statusUsage},
 	{name: "timeout-zero", args: []string{"check", "-timeout", "0s", "DIR/jira"}, want: statusUsage},
+	{name: "timeout-without-unit", args: []string{"keys", "-timeout", "3", "-store", "DIR/k.db", "list"}, want: statusUsage},
 	{name: "argument-missing", args: []string{"resolve"}, want: statusUsage},
 	{name: "arguments-unquoted", args: []string{"resolve", `{"region":"canary",`, `"secretId":"b"}`}, want: statusUsage},
 }

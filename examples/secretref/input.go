@@ -11,8 +11,16 @@ import (
 // any reference and any secret.
 const maxInput = 16 << 20
 
-// readValue reads one value, as a line that an editor or echo has ended.
-func readValue(ctx context.Context, in io.Reader) (string, error) {
+// readValue reads one value: typed at a terminal, which does not show it, or else
+// as a line that an editor or echo has ended.
+func readValue(ctx context.Context, s streams, what string) (string, error) {
+	if f, ok := terminal(s.in); ok {
+		return typeUnseen(ctx, f, s.err, what)
+	}
+	return readLine(ctx, s.in)
+}
+
+func readLine(ctx context.Context, in io.Reader) (string, error) {
 	text, err := readAll(ctx, in, maxInput)
 	if err != nil {
 		return "", err
@@ -40,6 +48,9 @@ func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("standard input was not read: %w", context.Cause(ctx))
 	case got := <-done:
+		if ctx.Err() != nil { // a signal ends what is before a pipe, too
+			return nil, fmt.Errorf("standard input was not read: %w", context.Cause(ctx))
+		}
 		if got.err != nil {
 			return nil, fmt.Errorf("standard input cannot be read: %w", got.err)
 		}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/fault"
@@ -87,7 +86,7 @@ func (k *opened) exists(ctx context.Context) error {
 		_, err = sqlstore.New(k.db, dialects[k.location.dialect]).Load(ctx)
 	}
 	switch {
-	case errors.Is(err, keystore.ErrEmpty), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, keystore.ErrEmpty), k.db == nil && errors.Is(err, fs.ErrNotExist):
 		return &within{k.location.name, fault.New(fault.NotFound, "there is no keyring yet: is the place right? \"secretref keys put\" makes one")}
 	case err != nil && k.db != nil:
 		return &secretref.Error{Source: "keyring", Err: err}
@@ -107,17 +106,14 @@ func (k *opened) Close() error {
 	return errors.Join(append(errs, k.boot.Close())...)
 }
 
-// openTimeout is how long opening a keyring may take, as resolving a reference
-// may by default. Another process may hold its lock.
-const openTimeout = 30 * time.Second
-
 // optional opens the keyring for references to what is stored in it, or returns
-// nil if the flags name none.
+// nil if the flags name none. Another process may hold its lock, for at most the
+// timeout.
 func (o *storeFlags) optional(ctx context.Context, log *slog.Logger) (*opened, error) {
-	if *o == (storeFlags{}) {
+	if !o.given() {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	ctx, cancel := context.WithTimeout(ctx, o.timeout.value())
 	defer cancel()
 	return openKeyring(ctx, *o, false, secretref.KeyringOptions{Logger: log})
 }

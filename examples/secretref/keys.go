@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -45,6 +46,10 @@ Keeps secrets in a keyring, sealed under keys that can be replaced. The commands
                     former root key as long as backups from before
   new-root-key F    writes a new root key to the new file F; needs no store
 
+  -timeout D                  how long opening the keyring may take, and put, get,
+                              delete, list and inactive (default 10s). The other
+                              commands then take as long as they take, unless the
+                              flag is given
 ` + storeFlagsHelp + `
 
 Flags stand before or behind the command, and before NAME; a NAME that begins
@@ -67,6 +72,7 @@ type keysTask struct {
 	name   string
 	args   int  // how many it has
 	create bool // it makes the keyring if there is none
+	long   bool // it takes as long as it takes, unless -timeout is given
 
 	flags func(*flag.FlagSet, *keysFlags)        // nil: none
 	check func(o storeFlags, f keysFlags) error  // nil: they are right
@@ -86,9 +92,9 @@ type keysCall struct {
 	progress *progress
 }
 
-func (c *keysCall) printf(format string, args ...any) error {
-	_, err := fmt.Fprintf(c.streams.out, format, args...)
-	return err
+// line writes one line of the result.
+func (c *keysCall) line(format string, args ...any) error {
+	return line(c.streams.out, format, args...)
 }
 
 func keysTasks() []keysTask {
@@ -98,15 +104,15 @@ func keysTasks() []keysTask {
 			flags: func(f *flag.FlagSet, o *keysFlags) { f.BoolVar(&o.empty, "empty", false, "") }},
 		{name: "get", args: 1, run: getSecret},
 		{name: "delete", args: 1, run: deleteSecret},
-		{name: "names", run: listNames},
+		{name: "names", long: true, run: listNames},
 		{name: "list", flags: asJSON, run: listKeys},
-		{name: "verify", run: verifyKeys},
-		{name: "audit", flags: asJSON, run: printAudit},
-		{name: "rotate", run: rotateKeys,
+		{name: "verify", long: true, run: verifyKeys},
+		{name: "audit", long: true, flags: asJSON, run: printAudit},
+		{name: "rotate", long: true, run: rotateKeys,
 			flags: func(f *flag.FlagSet, o *keysFlags) { f.Func("if-older-than", "", parseAge(&o.olderThan)) }},
 		{name: "inactive", flags: asJSON, run: listInactive},
-		{name: "delete-inactive", run: deleteInactive},
-		{name: "change-root", check: checkChangeRoot, run: changeRoot,
+		{name: "delete-inactive", long: true, run: deleteInactive},
+		{name: "change-root", long: true, check: checkChangeRoot, run: changeRoot,
 			flags: func(f *flag.FlagSet, o *keysFlags) { f.StringVar(&o.newRootKey, "new-root-key-file", "", "") }},
 		{name: "new-root-key", args: 1, alone: newRootKey},
 	}
@@ -176,24 +182,46 @@ func (c *keysCall) do(ctx context.Context, task keysTask) error {
 			return err
 		}
 	}
+	log, stop := watchWaits(c.streams.err, warnings(c.streams.err))
+	defer stop()
+	limited, cancel := context.WithTimeout(ctx, c.given.timeout.value())
+	defer cancel()
 	var err error
-	c.opened, err = openKeyring(ctx, c.given, task.create, secretref.KeyringOptions{
+	c.opened, err = openKeyring(limited, c.given, task.create, secretref.KeyringOptions{
 		Progress: c.progress.show,
-		Logger:   warnings(c.streams.err),
+		Logger:   log,
 		Audit:    c.tellOfCreation,
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		defer c.close()
+		if task.long && c.given.timeout == 0 {
+			return task.run(ctx, c)
+		}
+		err = task.run(limited, c)
 	}
-	defer c.close()
-	return task.run(ctx, c)
+	if err != nil && errors.Is(limited.Err(), context.DeadlineExceeded) {
+		err = &timedOut{c.given.timeout.value(), err}
+	}
+	return err
 }
+
+// timedOut is the failure of a command that -timeout has ended.
+type timedOut struct {
+	after time.Duration
+	err   error
+}
+
+func (e *timedOut) Error() string {
+	return fmt.Sprintf("no end after %s (-timeout): %s", e.after, message(e.err))
+}
+
+func (e *timedOut) Unwrap() error { return e.err }
 
 // tellOfCreation says what must be kept of a keyring that was just made. Where
 // the root key is a new one, too, the library says so.
 func (c *keysCall) tellOfCreation(_ context.Context, e secretref.AuditEvent) {
 	if e.Action == "create" && c.given.rootKeyFile != "" {
-		fmt.Fprintf(c.streams.err, "secretref: a new keyring: without the root key in %s its secrets are lost, so keep a copy of that\n", c.given.rootKeyFile)
+		_ = line(c.streams.err, "secretref: a new keyring: without the root key in %s its secrets are lost, so keep a copy of that", c.given.rootKeyFile)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestSecretThatIsNotStoredLeavesTheOldOne(t *testing.T) {
 	interrupt()
 	var out, errs strings.Builder
 	args := []string{"keys", "-store", w.path("k.db"), "put", "db"}
-	assert.Equal(t, statusFailed, run(ctx, args, streams{in: silent{t.Context()}, out: &out, err: &errs}))
+	assert.Equal(t, statusInterrupted, run(ctx, args, streams{in: silent{t.Context()}, out: &out, err: &errs}))
 
 	broken := streams{in: brokenPipe{}, out: &out, err: &errs}
 	assert.Equal(t, statusFailed, run(t.Context(), args, broken))
@@ -133,7 +133,7 @@ func TestInterruptedRotationIsFinishedByTheNext(t *testing.T) {
 	errs := &interrupter{at: "sealed anew", interrupt: interrupt}
 	var out strings.Builder
 	args := []string{"keys", "-store", w.path("k.db"), "rotate"}
-	require.Equal(t, statusFailed, run(ctx, args, streams{out: &out, err: errs, watched: true}))
+	require.Equal(t, statusInterrupted, run(ctx, args, streams{out: &out, err: errs, watched: true}))
 	assert.Empty(t, out.String())
 	assert.Regexp(t, `^\rsealed anew: (\d) of 9\nsecretref: interrupted: \d secrets sealed anew with key [0-9a-f]{16} so far, `+
 		`nothing is lost, and the next "secretref keys rotate" finishes it\n$`, errs.String())

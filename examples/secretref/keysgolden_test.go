@@ -46,13 +46,17 @@ func rooted(w *world) {
 // damaged makes a keyring one of whose secrets does not open.
 func damaged(w *world) {
 	rotated(w)
+	damageSecret(w, "db")
+}
+
+func damageSecret(w *world, name string) {
 	store := bolt.New(w.path("k.db"))
 	keys, err := store.Load(w.t.Context())
 	require.NoError(w.t, err)
-	box, err := store.Get(w.t.Context(), "db")
+	box, err := store.Get(w.t.Context(), name)
 	require.NoError(w.t, err)
 	box[len(box)-1] ^= 1
-	require.NoError(w.t, store.Put(w.t.Context(), keys.Active().ID, "db", box))
+	require.NoError(w.t, store.Put(w.t.Context(), keys.Active().ID, name, box))
 }
 
 // busy makes a keyring whose keys somebody else is changing.
@@ -248,6 +252,11 @@ var serveGoldens = []golden{
 		keyringAndToken(w)
 		w.write("cert.pem", "canary")
 	}, args: serving("-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/cert.pem")},
+	{name: "serve-tls-key-open", want: statusFailed, given: func(w *world) {
+		keyringAndToken(w)
+		w.certificate("cert")
+		require.NoError(w.t, os.Chmod(w.path("cert.key"), 0o644))
+	}, args: serving("-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/cert.key")},
 	{name: "serve-token-absent", args: serving("-addr", "127.0.0.1:0"), given: keyring, want: statusFailed},
 	{name: "serve-token-open", args: serving("-addr", "127.0.0.1:0"), want: statusFailed, given: func(w *world) {
 		keyringAndToken(w)

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -27,14 +26,14 @@ func listInactive(ctx context.Context, c *keysCall) error {
 		return err
 	}
 	if len(infos) == 0 && !c.flags.json {
-		return c.printf("there is no inactive key\n")
+		return c.line("there is no inactive key")
 	}
 	return c.writeKeys(infos)
 }
 
 func (c *keysCall) writeKeys(infos []secretref.KeyInfo) error {
 	if c.flags.json {
-		return writeKeysJSON(c.streams.out, infos)
+		return writeKeysJSON(c.streams.exact, infos)
 	}
 	return writeKeysTable(c.streams.out, infos)
 }
@@ -43,7 +42,7 @@ func writeKeysTable(w io.Writer, infos []secretref.KeyInfo) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tSTATE\tCREATED\tACTIVATED\tDEACTIVATED\tSECRETS\tSEALS")
 	for _, k := range infos {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", k.ID, k.State,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", printable(k.ID), printable(string(k.State)),
 			instant(k.Created), instant(k.Activated), instant(k.Deactivated), k.Boxes, k.Seals)
 	}
 	return t.Flush()
@@ -80,7 +79,7 @@ func writeKeysJSON(w io.Writer, infos []secretref.KeyInfo) error {
 	for _, k := range infos {
 		list = append(list, keyJSON{k.ID, k.State, some(k.Created), some(k.Activated), some(k.Deactivated), k.Boxes, k.Seals})
 	}
-	e := json.NewEncoder(w)
+	e := newJSONEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(list)
 }
@@ -96,8 +95,7 @@ type eventJSON struct {
 }
 
 func printAudit(ctx context.Context, c *keysCall) error {
-	e := json.NewEncoder(c.streams.out)
-	e.SetEscapeHTML(false)
+	e := newJSONEncoder(c.streams.exact)
 	for event, err := range c.AuditLog(ctx) {
 		if err != nil {
 			return err
@@ -105,7 +103,7 @@ func printAudit(ctx context.Context, c *keysCall) error {
 		if c.flags.json {
 			err = e.Encode(eventJSON{event.Time.UTC(), event.Actor, event.Action, event.Outcome, append([]string{}, event.Keys...), event.Detail})
 		} else {
-			err = c.printf("%s\n", eventLine(event))
+			err = c.line("%s", eventLine(event))
 		}
 		if err != nil {
 			return err

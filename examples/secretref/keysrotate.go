@@ -23,7 +23,7 @@ func verifyKeys(ctx context.Context, c *keysCall) error {
 	for _, k := range infos {
 		secrets += k.Boxes
 	}
-	return c.printf("all is well: %s, %s\n", count(secrets, "secret"), count(len(infos), "key"))
+	return c.line("all is well: %s, %s", count(secrets, "secret"), count(len(infos), "key"))
 }
 
 func count(n int, what string) string {
@@ -65,15 +65,15 @@ func rotateKeys(ctx context.Context, c *keysCall) error {
 	}
 	c.progress.end()
 	switch {
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return interrupted(done)
 	case err != nil:
 		c.nameBlocked(done.Blocked, err)
 		return err
 	case !rotated:
-		return c.printf("nothing to do: the active key is not that old, or another node is rotating\n")
+		return c.line("nothing to do: the active key is not that old, or another node is rotating")
 	}
-	return c.printf("rotated from key %s to %s: %s sealed anew\n", done.From, done.To, count(done.Moved, "secret"))
+	return c.line("rotated from key %s to %s: %s sealed anew", done.From, done.To, count(done.Moved, "secret"))
 }
 
 // interrupted says what an interrupt has left behind.
@@ -91,7 +91,7 @@ func (c *keysCall) nameBlocked(names []string, err error) {
 	text := err.Error()
 	for _, name := range names {
 		if quoted := strconv.Quote(name); !strings.Contains(text, quoted) {
-			fmt.Fprintf(c.streams.err, "secretref: it cannot be opened: %s\n", quoted)
+			_ = line(c.streams.err, "secretref: it cannot be opened: %s", quoted)
 		}
 	}
 }
@@ -102,10 +102,10 @@ func deleteInactive(ctx context.Context, c *keysCall) error {
 		return err
 	}
 	if len(deleted) == 0 {
-		return c.printf("there is no inactive key\n")
+		return c.line("there is no inactive key")
 	}
 	for _, k := range deleted {
-		if err := c.printf("deleted key %s\n", k.ID); err != nil {
+		if err := c.line("deleted key %s", k.ID); err != nil {
 			return err
 		}
 	}
@@ -131,17 +131,16 @@ func changeRoot(ctx context.Context, c *keysCall) error {
 		return err
 	}
 	if c.given.rootKeyFile == "" {
-		return c.printf("the root key in %s.key is a new one: keep a copy of it, and of the former one as long as backups from before\n", c.given.store)
+		return c.line("the root key in %s.key is a new one: keep a copy of it, and of the former one as long as backups from before", c.given.store)
 	}
-	return c.printf("the keys are wrapped with the root key in %s: give it as -root-key-file from now on, and keep the former one as long as backups from before\n", c.flags.newRootKey)
+	return c.line("the keys are wrapped with the root key in %s: give it as -root-key-file from now on, and keep the former one as long as backups from before", c.flags.newRootKey)
 }
 
 func newRootKey(args []string, s streams) error {
 	if err := writeRootKey(args[0]); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(s.out, "a new root key is in %s: keep a copy of it, apart from backups of the keyring\n", printable(args[0]))
-	return err
+	return line(s.out, "a new root key is in %s: keep a copy of it, apart from backups of the keyring", printable(args[0]))
 }
 
 // progress is a line on a terminal that says how far a rotation is.
@@ -155,7 +154,7 @@ func newProgress(s streams) *progress { return &progress{streams: s} }
 // show writes the line in the place of the one before.
 func (p *progress) show(done, total int) {
 	if p.streams.watched {
-		fmt.Fprintf(p.streams.err, "\rsealed anew: %d of %d", done, total)
+		fmt.Fprintf(p.streams.cursor, "\rsealed anew: %d of %d", done, total)
 		p.begun = true
 	}
 }
@@ -163,7 +162,7 @@ func (p *progress) show(done, total int) {
 // end leaves the line as it is, if there is one.
 func (p *progress) end() {
 	if p.begun {
-		fmt.Fprintln(p.streams.err)
+		fmt.Fprintln(p.streams.cursor)
 		p.begun = false
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/seed74218947/secretref"
 )
@@ -18,9 +19,13 @@ func putSecret(ctx context.Context, c *keysCall) error {
 // readSecret reads the secret that is to be stored: typed at a terminal, or else
 // byte for byte. It does so before the keyring is opened, so that a command that
 // failed before a pipe leaves neither an empty secret nor an empty keyring.
-func readSecret(ctx context.Context, c *keysCall) (err error) {
+func readSecret(ctx context.Context, c *keysCall) error {
 	if f, ok := terminal(c.streams.in); ok {
-		c.secret, err = typeSecret(ctx, f, c.streams.err)
+		typed, err := typeTwice(ctx, f, c.streams.err, "secret", "stored")
+		if errors.Is(err, errNothingTyped) {
+			err = fmt.Errorf("%w; to store an empty secret: printf '' | secretref keys put -empty NAME", err)
+		}
+		c.secret = secretref.NewSecret(typed)
 		return err
 	}
 	text, err := readAll(ctx, c.streams.in, maxSecret)
@@ -51,7 +56,7 @@ func listNames(ctx context.Context, c *keysCall) error {
 		if err != nil {
 			return err
 		}
-		if err := c.printf("%s\n", printable(name)); err != nil {
+		if err := c.line("%s", printable(name)); err != nil {
 			return err
 		}
 	}

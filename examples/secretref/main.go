@@ -3,7 +3,7 @@
 //
 //	secretref resolve [-strict] VALUE | -       the secret, nothing else
 //	secretref config  [-json] [-reveal] PATH    what a product's file says
-//	secretref check   [-timeout D] PATH | VALUE …
+//	secretref check   PATH | VALUE …
 //	secretref set     -backup-dir D PATH REFERENCE   the last step, safely
 //	secretref exec    [-only N,…] -- COMMAND …  a command with the secrets in its environment
 //	secretref pointer POINTER < doc.json        the value's JSON text
@@ -14,12 +14,13 @@
 //
 // PATH is a configuration file or a product's home directory, S a file or the
 // URL of a database. Results go to standard output, errors and warnings to
-// standard error. The exit status is 0, 1 when something failed, 2 when the
-// command line is wrong, and with exec that of the command.
+// standard error. Opening a keyring, and each secret, may take as long as -timeout
+// says, 10 seconds by default; after 2 seconds a command says for what it waits.
+// The exit status is 0, 1 when something failed, 2 when the command line is wrong,
+// 130 after an interrupt, and with exec that of the command.
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -45,29 +46,15 @@ func main() {
 	}))
 }
 
-// streams are what a command reads and writes.
-type streams struct {
-	in       io.Reader
-	out, err io.Writer
-	terminal bool // out is read by a person
-	watched  bool // err is, as it is written
-}
-
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
-
-// flush writes what out holds back, for a command that does not end.
-func (s streams) flush() error {
-	if b, ok := s.out.(*bufio.Writer); ok {
-		return b.Flush()
-	}
-	return nil
-}
 
 // The exit statuses.
 const (
 	statusOK = iota
 	statusFailed
 	statusUsage
+
+	statusInterrupted = 130 // as shells have it
 )
 
 // command is one subcommand. Its run returns flag.ErrHelp, a *usageError,
@@ -92,11 +79,10 @@ func (e *usageError) Error() string { return e.text }
 
 // run carries out one command line and returns the exit status.
 func run(ctx context.Context, args []string, s streams) int {
-	out := bufio.NewWriter(s.out)
-	s.out = out
+	s = s.guarded()
 	name, err := dispatch(ctx, args, s)
 	// Half an output must not pass for a whole one.
-	if lost := out.Flush(); lost != nil && err == nil {
+	if lost := s.flush(); lost != nil && err == nil {
 		err = fmt.Errorf("the output cannot be written: %w", lost)
 	}
 	_, wrongUsage := errors.AsType[*usageError](err)
@@ -112,6 +98,9 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.status
+	}
+	if ctx.Err() != nil || errors.Is(err, errInterrupted) {
+		return statusInterrupted
 	}
 	return statusFailed
 }
@@ -180,7 +169,7 @@ func writeUsage(w io.Writer) {
 	fmt.Fprint(w, "  secretref help [COMMAND]\n\n",
 		"PATH is a product's configuration file or home directory, VALUE a reference, S a\n",
 		"keyring's file or the URL of its database.\n",
-		"Exit status: 0, 1 (failed), 2 (usage).\n")
+		"Exit status: 0, 1 (failed), 2 (usage), 130 (interrupted).\n")
 }
 
 // flags returns the flag set of a command; it prints nothing by itself.
@@ -230,7 +219,7 @@ func takesSeparator(f *flag.FlagSet) (name string) {
 // complain prints every error that err joins on a line of its own.
 func complain(w io.Writer, err error) {
 	for _, e := range parts(err) {
-		fmt.Fprintln(w, "secretref: "+message(e)+remedy(e))
+		_ = line(w, "secretref: %s%s", message(e), remedy(e))
 	}
 }
 

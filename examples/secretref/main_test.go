@@ -43,7 +43,7 @@ func TestInterruptEndsTheWaitForInput(t *testing.T) {
 		interrupt()
 		var out, errs strings.Builder
 		status := run(ctx, args, streams{in: silent{t.Context()}, out: &out, err: &errs})
-		assert.Equal(t, statusFailed, status)
+		assert.Equal(t, statusInterrupted, status)
 		assert.Empty(t, out.String())
 		assert.Equal(t, "secretref: standard input was not read: context canceled\n", errs.String())
 	}
@@ -56,7 +56,7 @@ func TestInterruptEndsAFetch(t *testing.T) {
 	for _, command := range []string{"resolve", "check"} {
 		var out, errs strings.Builder
 		status := run(ctx, []string{command, trackerSecret}, streams{out: &out, err: &errs})
-		assert.Equal(t, statusFailed, status)
+		assert.Equal(t, statusInterrupted, status)
 		assert.Contains(t, out.String()+errs.String(), "no answer before the caller's context ended")
 	}
 }
@@ -86,7 +86,7 @@ func TestOneNewlineAtTheEndOfInputIsNotPartOfTheValue(t *testing.T) {
 		"\nvalue\r\n":  "\nvalue",
 		"two\nlines\n": "two\nlines",
 	} {
-		got, err := readValue(t.Context(), strings.NewReader(typed))
+		got, err := readLine(t.Context(), strings.NewReader(typed))
 		require.NoError(t, err)
 		assert.Equal(t, want, got, "%q", typed)
 	}
@@ -148,7 +148,7 @@ func TestJoinedErrorsAreALineEach(t *testing.T) {
 	err := errors.Join(errors.New("secretref: one"), errors.Join(errors.New("two"), hidden), nil)
 	var b strings.Builder
 	complain(&b, err)
-	assert.Equal(t, "secretref: one\nsecretref: two\nsecretref: said\nin two lines\n", b.String())
+	assert.Equal(t, "secretref: one\nsecretref: two\nsecretref: said\\nin two lines\n", b.String())
 }
 
 // quiet has causes that its text leaves out, as the library's errors have.

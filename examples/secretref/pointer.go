@@ -28,6 +28,9 @@ func pointer(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
+	if _, ok := terminal(s.in); ok {
+		return &usageError{"the document is read from standard input, which is a terminal: add < doc.json"}
+	}
 	doc, err := readAll(ctx, s.in, maxInput)
 	if err != nil {
 		return err
@@ -36,6 +39,6 @@ func pointer(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.out.Write(append(value[:len(value):len(value)], '\n'))
+	_, err = s.exact.Write(append(value[:len(value):len(value)], '\n'))
 	return err
 }

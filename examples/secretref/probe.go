@@ -25,8 +25,7 @@ type probe struct {
 	timeout  time.Duration
 }
 
-func newProbe(r *secretref.Resolver, timeout time.Duration) *probe {
-	log := slog.New(slog.DiscardHandler)
+func newProbe(r *secretref.Resolver, timeout time.Duration, log *slog.Logger) *probe {
 	return &probe{
 		resolver: r,
 		vault:    vaultkv.New(vaultkv.Settings{Timeout: timeout}, &transport.Policy{Log: log}, log),

@@ -51,7 +51,7 @@ func remedyText(err error) string {
 	case network && !elsewhere && errors.Is(err, secretref.ErrUnavailable):
 		return "check host and port in -store, and that this machine may reach them"
 	case !elsewhere && errors.Is(err, secretref.ErrUnauthenticated):
-		return passwordVariable + " is for the password, or a reference to it"
+		return "-store-password-file or " + passwordVariable + " is for the password, or a reference to it"
 	case named && errors.Is(err, secretref.ErrNotFound):
 		return "\"secretref keys names\" lists those there are"
 	case named && errors.Is(err, secretref.ErrUnsupported):

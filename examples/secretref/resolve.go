@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 
 	"github.com/seed74218947/secretref"
 )
@@ -10,14 +9,17 @@ import (
 func resolveCommand() command {
 	return command{
 		name:     "resolve",
-		synopsis: "resolve [-strict] [-store S] VALUE | -",
+		synopsis: "resolve [-strict] [-timeout D] [-store S] VALUE | -",
 		help: `
 Prints the secret that VALUE refers to, or VALUE itself if it is plaintext, and
 nothing else: not even a newline, unless standard output is a terminal. With "-"
-VALUE is read from standard input, without the newline at its end; a password on
-a command line is seen by everyone who lists processes.
+VALUE is read from standard input, without the newline at its end, and at a
+terminal typed unseen; a password on a command line is seen by everyone who lists
+processes.
 
   -strict                     plaintext and empty values are errors
+  -timeout D                  how long one secret, and opening the keyring, may take
+                              (default 10s)
 ` + storeFlagsHelp + `
 
 -store opens the keyring that references with "keyring" lead to: see
@@ -37,17 +39,18 @@ func resolve(ctx context.Context, args []string, s streams) error {
 	}
 	value := args[0]
 	if value == "-" {
-		if value, err = readValue(ctx, s.in); err != nil {
+		if value, err = readValue(ctx, s, "value"); err != nil {
 			return err
 		}
 	}
-	log := warnings(s.err)
+	log, stop := watchWaits(s.err, warnings(s.err))
+	defer stop()
 	keyring, err := store.optional(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Strict: *strict, Keyring: keyring.keyring(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Strict: *strict, Timeout: store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 	secret, err := resolver.Resolve(ctx, value)
 	if err != nil {
@@ -62,6 +65,6 @@ func reveal(s streams, secret secretref.Secret) error {
 	if s.terminal {
 		text += "\n"
 	}
-	_, err := io.WriteString(s.out, text)
+	_, err := s.exact.WriteString(text)
 	return err
 }

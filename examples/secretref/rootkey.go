@@ -17,6 +17,19 @@ import (
 // readPrivate reads a file with a key or a token, without the white space
 // around, if others can neither read nor own it.
 func readPrivate(path string) (string, error) {
+	text, err := readPrivateFile(path)
+	if err != nil {
+		return "", err
+	}
+	trimmed := strings.TrimSpace(text)
+	if trimmed == "" {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return trimmed, nil
+}
+
+// readPrivateFile reads a file that others cannot.
+func readPrivateFile(path string) (string, error) {
 	const longest = 64 << 10
 	f, err := private.Open(path)
 	if err != nil {
@@ -30,11 +43,7 @@ func readPrivate(path string) (string, error) {
 	case len(text) > longest:
 		return "", fmt.Errorf("%s is longer than %d KiB", path, longest>>10)
 	}
-	trimmed := strings.TrimSpace(string(text))
-	if trimmed == "" {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	return trimmed, nil
+	return string(text), nil
 }
 
 // readRootKey reads a root key from a file that holds one or a reference to

@@ -34,9 +34,14 @@ transactions; the next one finishes it.
   -token-file F               a file with the token, at least 16 characters. It is
                               read for each request, so that it can be replaced
   -tls-cert F, -tls-key F     certificate and key, in PEM form. They are read for
-                              each connection. Without them the address must be a
-                              loopback one
+                              each connection, and the key must not be open to
+                              others. Without them the address must be a loopback
+                              one
+  -timeout D                  how long opening the keyring may take (default 10s)
 ` + storeFlagsHelp + `
+
+A client has 10 seconds to send its request, whose body is ignored, and a minute
+to take the answer. At most 256 connections are served at a time.
 
 The audit log has token@ADDRESS as who did it.
 ` + storeNotes,
@@ -116,7 +121,9 @@ func (v *service) run(ctx context.Context) error {
 			return err
 		}
 	}
-	k, err := openKeyring(secretref.WithActor(ctx, actor()), v.store, false, secretref.KeyringOptions{Logger: v.log})
+	opening, cancel := context.WithTimeout(secretref.WithActor(ctx, actor()), v.store.timeout.value())
+	defer cancel()
+	k, err := openKeyring(opening, v.store, false, secretref.KeyringOptions{Logger: v.log})
 	if err != nil {
 		return err
 	}
@@ -125,20 +132,13 @@ func (v *service) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{
-		Handler:           k.Handler(v.token.authorize),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(v.log.Handler(), slog.LevelWarn),
-		// No WriteTimeout: a rotation takes as long as it takes.
-	}
+	server := newServer(k.Handler(v.token.authorize), v.log)
 	if err := v.announce(scheme + "://" + listener.Addr().String()); err != nil {
 		_ = listener.Close()
 		return err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
+	go func() { ended <- serveLimited(server, listener, v.tls()) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("the service ended: %w", err)
@@ -154,11 +154,7 @@ func (v *service) listen(ctx context.Context) (net.Listener, string, error) {
 		return nil, "", fmt.Errorf("cannot listen: %w", err)
 	}
 	if v.cert.given() {
-		return tls.NewListener(listener, &tls.Config{
-			MinVersion:     tls.VersionTLS12,
-			NextProtos:     []string{"h2", "http/1.1"},
-			GetCertificate: v.cert.get,
-		}), "https", nil
+		return listener, "https", nil
 	}
 	// What a name leads to is up to the machine.
 	if a, ok := listener.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
@@ -166,6 +162,18 @@ func (v *service) listen(ctx context.Context) (net.Listener, string, error) {
 		return nil, "", exposed()
 	}
 	return listener, "http", nil
+}
+
+// tls returns how TLS is spoken, nil if it is not.
+func (v *service) tls() *tls.Config {
+	if !v.cert.given() {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: v.cert.get,
+	}
 }
 
 // shutDown lets what is under way end, and answers.

@@ -165,6 +165,24 @@ func TestServiceLetsNobodyInWithoutTheToken(t *testing.T) {
 	assert.NotContains(t, w.do("", false, on("audit")...).out, "rotate")
 }
 
+// Without the token and without the body that they announce.
+func TestRequestsWithoutABodyAreAnsweredAtOnce(t *testing.T) {
+	w := newWorld(t)
+	keyringAndToken(w)
+	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
+	for range maxConnections + 44 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = io.WriteString(c, "POST "+rotatePath+" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		require.NoError(t, err)
+		require.Equal(t, 401, resp.StatusCode)
+	}
+	assert.Equal(t, 200, r.ask("POST", rotatePath).status)
+}
+
 func TestTokenIsReadForEachRequest(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
@@ -273,6 +291,13 @@ func TestServiceSpeaksTLSAndTakesNewCertificates(t *testing.T) {
 	w.write("cert.key", string(next))
 	trust(second)
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
+
+	// A key that became readable by everybody is not taken.
+	w.certificate("cert")
+	require.NoError(t, os.Chmod(w.path("cert.key"), 0o644))
+	trust(second)
+	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
+	assert.Contains(t, r.log.String(), "chmod o-rwx")
 
 	old := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
 	_, err = tls.Dial("tcp", strings.TrimPrefix(r.url, "https://"), old)

@@ -54,10 +54,12 @@ the change is what it was. Nothing is printed of any password.
                               jdbc.password)
   -plaintext-from F           write the password that the file F holds, or with
                               "-" standard input, and no reference. A newline at
-                              its end is not part of it. It is written without
-                              -force also while the store of the old one cannot be
-                              reached or lets nobody in, though unchecked then
-  -timeout D                  how long one secret may take (default 10s)
+                              its end is not part of it; at a terminal it is typed
+                              twice, unseen. It is written without -force also
+                              while the store of the old one cannot be reached or
+                              lets nobody in, though unchecked then
+  -timeout D                  how long one secret, and opening the keyring, may take
+                              (default 10s)
 ` + storeFlagsHelp + `
 
 The exit status is 1 if nothing was written because something is wrong. If the
@@ -70,7 +72,6 @@ file says all that already it is left alone, and the exit status is 0.`,
 type setFlags struct {
 	backupDir, class, key, plaintextFrom string
 	dryRun, force                        bool
-	timeout                              time.Duration
 	store                                storeFlags
 
 	path, reference string
@@ -85,7 +86,6 @@ func parseSet(args []string) (setFlags, error) {
 	f.StringVar(&o.plaintextFrom, "plaintext-from", "", "")
 	f.BoolVar(&o.dryRun, "dry-run", false, "")
 	f.BoolVar(&o.force, "force", false, "")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "")
 	o.store.register(f)
 	args, err := parse(f, args, 1, 2)
 	switch {
@@ -99,8 +99,6 @@ func parseSet(args []string) (setFlags, error) {
 		return o, &usageError{"-backup-dir is missing: a directory, outside of the product's home, for a copy of the file"}
 	case o.class != "" && !product.LooksLikeClass(o.class):
 		return o, &usageError{"-class is not the name of a Java class with its package"}
-	case o.timeout <= 0:
-		return o, &usageError{"-timeout must be positive"}
 	}
 	if o.path = args[0]; len(args) == 2 {
 		o.reference = args[1]
@@ -115,17 +113,19 @@ func setReference(ctx context.Context, args []string, s streams) error {
 	}
 	ctx, stop := untilHangup(ctx)
 	defer stop()
-	log := slog.New(slog.DiscardHandler) // the library's warnings are findings here
-	keyring, lacking := openBriefly(ctx, o.store, o.timeout, log)
+	// The library's warnings are findings here.
+	log, stopWaits := watchWaits(s.err, slog.New(slog.DiscardHandler))
+	defer stopWaits()
+	keyring, lacking := o.store.optional(ctx, log)
 	if lacking != nil {
 		return lacking
 	}
 	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Timeout: o.timeout, Keyring: keyring.keyring(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Timeout: o.store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
 	defer resolver.Close()
 
-	j := &amendment{setFlags: o, resolver: resolver, out: s.out}
-	if err := j.want(ctx, s.in); err != nil {
+	j := &amendment{setFlags: o, resolver: resolver, log: log, out: s.out}
+	if err := j.want(ctx, s); err != nil {
 		return err
 	}
 	if err := j.read(); err != nil {
@@ -150,6 +150,7 @@ func setReference(ctx context.Context, args []string, s streams) error {
 type amendment struct {
 	setFlags
 	resolver *secretref.Resolver
+	log      *slog.Logger
 	out      io.Writer
 
 	ref    secretref.Reference // nil for plaintext and what only a class understands
@@ -166,17 +167,17 @@ type amendment struct {
 }
 
 // want finds out from arguments and input what shall stand in the file.
-func (j *amendment) want(ctx context.Context, in io.Reader) error {
+func (j *amendment) want(ctx context.Context, s streams) error {
 	j.change = edit.Change{Key: j.key}
 	if j.plaintextFrom != "" {
-		text, err := j.plaintext(ctx, in)
+		text, err := j.plaintext(ctx, s)
 		j.change.Value = text
 		return err
 	}
 	text := j.reference
 	if text == "-" {
 		var err error
-		if text, err = readValue(ctx, in); err != nil {
+		if text, err = readValue(ctx, s, "reference"); err != nil {
 			return err
 		}
 	}
@@ -222,7 +223,11 @@ func (j *amendment) canonical(ref secretref.Reference) secretref.Reference {
 }
 
 // plaintext reads the password that shall stand in the file.
-func (j *amendment) plaintext(ctx context.Context, in io.Reader) (string, error) {
+func (j *amendment) plaintext(ctx context.Context, s streams) (string, error) {
+	in := s.in
+	if f, ok := terminal(in); ok && j.plaintextFrom == "-" {
+		return typeTwice(ctx, f, s.err, "password", "written")
+	}
 	if j.plaintextFrom != "-" {
 		f, err := os.Open(j.plaintextFrom)
 		if err != nil {
@@ -234,7 +239,7 @@ func (j *amendment) plaintext(ctx context.Context, in io.Reader) (string, error)
 		}
 		in = f
 	}
-	text, err := readValue(ctx, in)
+	text, err := readLine(ctx, in)
 	if err == nil && text == "" {
 		err = errors.New("there is no password to write: the input is empty")
 	}
@@ -311,19 +316,20 @@ func (j *amendment) askWho(ctx context.Context) {
 		entry, _ := j.config.Get(j.change.Key)
 		x.ref, _ = j.resolver.Parse(entry.Reveal())
 	}
-	asker := newAsker([]*subject{x}, j.store, j.timeout)
+	asker := newAsker([]*subject{x}, j.store)
 	asker.ask(ctx)
 	asker.write(j.out)
 }
 
 // announce says what shall become of the file.
 func (j *amendment) announce() {
-	fmt.Fprintf(j.out, "\n%s: %s\n", j.config.Product, printable(j.path))
+	fmt.Fprintln(j.out)
+	_ = line(j.out, "%s: %s", j.config.Product, j.path)
 	entry, _ := j.config.Get(j.change.Key)
-	line := 0
+	at := 0
 	for _, e := range j.config.Entries {
 		if e.Key == j.change.Key && e.Value.Equal(entry) {
-			line = e.Line
+			at = e.Line
 		}
 	}
 	what := "the password in plain text"
@@ -333,7 +339,7 @@ func (j *amendment) announce() {
 	case j.change.Class != "":
 		what = "a value for the class"
 	}
-	j.say("set", "line %d: %s to %s", line, j.change.Key, what)
+	j.say("set", "line %d: %s to %s", at, j.change.Key, what)
 	if j.change.Class != "" {
 		j.say("class", "%s", j.change.Class)
 		build, _ := j.config.Get("buildNumber")
@@ -342,14 +348,14 @@ func (j *amendment) announce() {
 	for _, note := range j.notes {
 		j.say("note", "%s", note)
 	}
-	for _, line := range j.result.Unused {
-		j.say("warning", "line %d has another %s, which the product does not use and which is left as it is: remove it, it may hold a password", line, j.change.Key)
+	for _, unused := range j.result.Unused {
+		j.say("warning", "line %d has another %s, which the product does not use and which is left as it is: remove it, it may hold a password", unused, j.change.Key)
 	}
 }
 
 // say prints one line of the report.
 func (j *amendment) say(word, format string, args ...any) {
-	fmt.Fprintf(j.out, "  %-7s %s\n", word, printable(fmt.Sprintf(format, args...)))
+	_ = line(j.out, "  %-7s %s", word, fmt.Sprintf(format, args...))
 }
 
 // write replaces the file, or says what it would have come to.

@@ -68,7 +68,7 @@ func (j *amendment) resolveNew(ctx context.Context) (secret *secretref.Secret, d
 		secret = &found
 		return found, err
 	}
-	probe := newProbe(j.resolver, j.timeout)
+	probe := newProbe(j.resolver, j.store.timeout.value(), j.log)
 	defer probe.close()
 	probe.examine(ctx, x)
 	if err == nil {

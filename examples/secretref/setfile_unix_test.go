@@ -76,7 +76,7 @@ func TestAnInterruptBeforeTheFileIsWrittenLeavesIt(t *testing.T) {
 	interrupt()
 	var out, errs strings.Builder
 	args := []string{"set", "-force", "-class", "com.example.Store", "-backup-dir", w.path("backup"), w.path(jiraFile), "x"}
-	assert.Equal(t, statusFailed, run(ctx, args, streams{out: &out, err: &errs}))
+	assert.Equal(t, statusInterrupted, run(ctx, args, streams{out: &out, err: &errs}))
 	assert.Equal(t, "secretref: context canceled; nothing was changed\n", errs.String())
 	assert.Equal(t, before, content(t, w.path(jiraFile)))
 	assert.NoDirExists(t, w.path("backup"))

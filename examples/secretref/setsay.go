@@ -68,8 +68,9 @@ func (j *amendment) next() string {
 // showDifference prints what would change, line by line. What may be a password
 // is masked, and lines that do not change are left out, for they may have others.
 func (j *amendment) showDifference() {
-	name := printable(j.target.path)
-	fmt.Fprintf(j.out, "\n--- %s\n+++ %s\n", name, name)
+	fmt.Fprintln(j.out)
+	_ = line(j.out, "--- %s", j.target.path)
+	_ = line(j.out, "+++ %s", j.target.path)
 	for lines := j.result.Lines; len(lines) > 0; {
 		n := 1
 		for n < len(lines) && lines[n].Line == lines[0].Line {
@@ -78,12 +79,12 @@ func (j *amendment) showDifference() {
 		fmt.Fprintf(j.out, "@@ line %d @@\n", lines[0].Line)
 		for _, l := range lines[:n] {
 			if l.Old != nil {
-				fmt.Fprintln(j.out, printable("-"+j.asWritten(l.Key, j.masked(l.Key, *l.Old))))
+				_ = line(j.out, "-%s", j.asWritten(l.Key, j.masked(l.Key, *l.Old)))
 			}
 		}
 		for _, l := range lines[:n] {
 			if l.New != nil {
-				fmt.Fprintln(j.out, printable("+"+j.asWritten(l.Key, j.masked(l.Key, *l.New))))
+				_ = line(j.out, "+%s", j.asWritten(l.Key, j.masked(l.Key, *l.New)))
 			}
 		}
 		lines = lines[n:]

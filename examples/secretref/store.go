@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/seed74218947/secretref"
@@ -12,14 +14,25 @@ import (
 // storeFlags say where a keyring is and what opens it.
 type storeFlags struct {
 	store, rootKeyFile, previousFile string
+	passwordFile                     string
+	timeout                          timeout
 }
+
+// The variables that stand for flags.
+const (
+	storeVariable        = "SECRETREF_STORE"
+	rootKeyVariable      = "SECRETREF_ROOT_KEY_FILE"
+	passwordFileVariable = "SECRETREF_STORE_PASSWORD_FILE"
+)
 
 // register adds the flags to a set. What they hold already remains unless they
 // are given.
 func (o *storeFlags) register(f *flag.FlagSet) {
-	f.StringVar(&o.store, "store", o.store, "")
-	f.StringVar(&o.rootKeyFile, "root-key-file", o.rootKeyFile, "")
+	f.StringVar(&o.store, "store", cmp.Or(o.store, os.Getenv(storeVariable)), "")
+	f.StringVar(&o.rootKeyFile, "root-key-file", cmp.Or(o.rootKeyFile, os.Getenv(rootKeyVariable)), "")
 	f.StringVar(&o.previousFile, "previous-root-key-file", o.previousFile, "")
+	f.StringVar(&o.passwordFile, "store-password-file", o.passwordFile, "")
+	f.Var(&o.timeout, "timeout", "")
 }
 
 const storeFlagsHelp = `  -store S                    the keyring's store: a file, or
@@ -28,22 +41,26 @@ const storeFlagsHelp = `  -store S                    the keyring's store: a fil
   -root-key-file F            a file with the root key, or with a reference to it.
                               A database needs it; a store that is a file S has
                               its root key in S.key otherwise
-  -previous-root-key-file F   the former root key, while it is being changed`
+  -previous-root-key-file F   the former root key, while it is being changed
+  -store-password-file F      a file with the database's password, or with a
+                              reference to it, on one line`
 
 const storeNotes = `
-The URL of a database has no password in it. The variable
-SECRETREF_STORE_PASSWORD has it, for PostgreSQL also PGPASSWORD or .pgpass. The
-variable may hold a reference to the password, and so may the URL in its place,
-percent-encoded. Parameters behind a ? are the driver's, as sslmode=verify-full
+The URL of a database has no password in it. The file of -store-password-file
+has it, or the variable SECRETREF_STORE_PASSWORD, for PostgreSQL also PGPASSWORD
+or .pgpass. File and variable may hold a reference to the password, and so may
+the URL in its place, percent-encoded. Where the flags are not given the variables
+SECRETREF_STORE, SECRETREF_ROOT_KEY_FILE and SECRETREF_STORE_PASSWORD_FILE stand
+for them. Parameters behind a ? are the driver's, as sslmode=verify-full
 for PostgreSQL; for MySQL they are tls (true, preferred, skip-verify), ssl-ca,
-socket, timeout, readTimeout, writeTimeout and collation. Files that hold a key
-or a token must not be open to others: chmod o-rwx F.`
+socket, timeout, readTimeout, writeTimeout and collation. Files that hold a key,
+a password or a token must not be open to others: chmod o-rwx F.`
 
 // location parses -store and checks that the other flags go with it.
 func (o *storeFlags) location() (location, error) {
 	switch {
-	case o.store == "" && o.rootKeyFile+o.previousFile != "":
-		return location{}, &usageError{"-root-key-file and -previous-root-key-file need -store"}
+	case o.store == "" && o.given():
+		return location{}, &usageError{"-root-key-file, -previous-root-key-file and -store-password-file need -store"}
 	case o.store == "":
 		return location{}, &usageError{"-store is missing: the file or the URL of the keyring's store"}
 	case o.previousFile != "" && o.rootKeyFile == "":
@@ -53,7 +70,21 @@ func (o *storeFlags) location() (location, error) {
 	if err == nil && l.dialect != 0 && o.rootKeyFile == "" {
 		return location{}, &usageError{"a database needs -root-key-file: make a root key with \"secretref keys new-root-key FILE\", and keep it outside of the database"}
 	}
+	if err == nil && l.dialect == 0 && o.passwordFile != "" {
+		return location{}, &usageError{"-store-password-file is for a database, and -store is a file"}
+	}
+	l.passwordFile = o.passwordFile
 	return l, err
+}
+
+// given reports whether there is a flag that says where the keyring is, or what
+// opens it. A root key may be in the environment of commands without a keyring.
+func (o *storeFlags) given() bool {
+	root := o.rootKeyFile
+	if root == os.Getenv(rootKeyVariable) {
+		root = ""
+	}
+	return o.store+root+o.previousFile+o.passwordFile != ""
 }
 
 // location is where a keyring's store is.
@@ -62,6 +93,8 @@ type location struct {
 	name     string            // the file's path, or the URL without password and parameters, for people
 	url      string            // without the password
 	password string            // the reference in the URL's place for it, or ""
+
+	passwordFile string // that was given, or ""
 }
 
 // String returns the name.

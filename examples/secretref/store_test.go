@@ -7,9 +7,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io/fs"
 	"math/big"
 	"net"
 	"net/url"
+	"os"
 	"testing"
 	"time"
 
@@ -135,11 +137,10 @@ func TestPasswordComesFromTheURLThenFromVariables(t *testing.T) {
 	of := func(store string) [2]string {
 		l, err := parseLocation(store)
 		require.NoError(t, err)
-		value, place := l.credential()
-		if value == "" {
-			place = ""
-		}
-		return [2]string{value, place}
+		c := l.credential()
+		value, err := c.read()
+		require.NoError(t, err)
+		return [2]string{value, c.place}
 	}
 	const postgres, mariadb = "postgres://app@db/k", "mysql://app@db/k"
 	assert.Equal(t, [2]string{}, of(postgres))
@@ -151,6 +152,68 @@ func TestPasswordComesFromTheURLThenFromVariables(t *testing.T) {
 	assert.Equal(t, [2]string{"canary-store", passwordVariable}, of(mariadb))
 	assert.Equal(t, [2]string{`{"region":"eu-west-1","secretId":"x"}`, "the reference in the URL"},
 		of("mysql://app:%7B%22region%22%3A%22eu-west-1%22%2C%22secretId%22%3A%22x%22%7D@db/k"))
+}
+
+func TestPasswordComesFromAFile(t *testing.T) {
+	w := newWorld(t)
+	file := w.path("password")
+	flags := storeFlags{store: "postgres://app@db/k", rootKeyFile: "root", passwordFile: file}
+	read := func(o storeFlags) (string, error) {
+		l, err := o.location()
+		require.NoError(t, err)
+		return l.credential().read()
+	}
+	for text, want := range map[string]string{
+		"canary": "canary", "canary\n": "canary", " canary \r\n": " canary ", "canary\n\n": "canary\n", trackerSecret + "\n": trackerSecret,
+	} {
+		w.write("password", text)
+		got, err := read(flags)
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
+	w.write("password", "canary\n")
+	t.Setenv("PGPASSWORD", "other")
+	t.Setenv(passwordVariable, "another")
+	got, err := read(flags) // the flag is nearer than a variable
+	require.NoError(t, err)
+	assert.Equal(t, "canary", got)
+
+	t.Setenv(passwordVariable, "")
+	t.Setenv(passwordFileVariable, file)
+	flags.passwordFile = ""
+	got, err = read(flags)
+	require.NoError(t, err)
+	assert.Equal(t, "canary", got)
+
+	require.NoError(t, os.Chmod(file, 0o604))
+	_, err = read(flags)
+	require.ErrorIs(t, err, secretref.ErrDenied)
+	w.write("password", "\n")
+	require.NoError(t, os.Chmod(file, 0o600))
+	_, err = read(flags)
+	require.ErrorContains(t, err, "is empty")
+	require.NoError(t, os.Remove(file))
+	_, err = read(flags)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+
+	// What a command says of it.
+	args := []string{"keys", "-store", "postgres://app@127.0.0.1:1/k", "-root-key-file", "DIR/root.key", "-store-password-file", "DIR/password", "list"}
+	w.must("", "keys", "new-root-key", "DIR/root.key")
+	failed := w.do("", false, args...)
+	assert.Equal(t, statusFailed, failed.status)
+	assert.Contains(t, failed.err, "password: no such file or directory")
+}
+
+func TestVariablesStandForFlags(t *testing.T) {
+	w := newWorld(t)
+	rooted(w)
+	t.Setenv("SECRETREF_ROOT_KEY_FILE", w.path("root.key"))
+	assert.Equal(t, outcome{out: "canary-tracker"}, w.do("", false, "resolve", trackerSecret)) // no keyring is meant
+	assert.Equal(t, statusUsage, w.do("", false, "keys", "get", "db").status)
+	t.Setenv("SECRETREF_STORE", w.path("k.db"))
+	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, "keys", "get", "db"))
+	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, "resolve", `{"keyring":"db"}`))
+	assert.Contains(t, w.do("", false, "keys", "-store", "DIR/nowhere.db", "get", "db").err, "nowhere.db: not found")
 }
 
 func TestPasswordIsResolvedForEachConnection(t *testing.T) {

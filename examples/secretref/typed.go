@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"unicode/utf8"
 
 	"golang.org/x/term"
-
-	"github.com/seed74218947/secretref"
 )
 
 // terminal returns the terminal that in is, if it is one.
@@ -18,51 +17,93 @@ func terminal(in io.Reader) (*os.File, bool) {
 	return f, ok && isTerminal(f)
 }
 
-// typeSecret asks for a secret twice, since nobody sees a slip of the finger.
-func typeSecret(ctx context.Context, in *os.File, prompts io.Writer) (secretref.Secret, error) {
-	first, err := typeUnseen(ctx, in, prompts, "secret: ")
-	if err != nil {
-		return secretref.Secret{}, err
-	}
-	if first.Reveal() == "" {
-		return secretref.Secret{}, errors.New("nothing was typed, so nothing is stored; to store an empty secret: printf '' | secretref keys put NAME")
-	}
-	second, err := typeUnseen(ctx, in, prompts, "again: ")
+// errInterrupted is a Ctrl-C, typed where it makes no signal.
+var errInterrupted = errors.New("interrupted")
+
+// typeTwice asks for a secret twice, since nobody sees a slip of the finger. The
+// outcome is what does not become of it if nothing is typed, as "stored".
+func typeTwice(ctx context.Context, in *os.File, prompts io.Writer, what, outcome string) (string, error) {
+	first, err := typeUnseen(ctx, in, prompts, what)
 	switch {
 	case err != nil:
-		return secretref.Secret{}, err
-	case !first.Equal(second):
-		return secretref.Secret{}, errors.New("what was typed the second time is something else, so nothing is stored")
+		return "", fmt.Errorf("%w, so nothing is %s", err, outcome)
+	case first == "":
+		return "", fmt.Errorf("%w, so nothing is %s", errNothingTyped, outcome)
+	}
+	second, err := typeUnseen(ctx, in, prompts, "again")
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w, so nothing is %s", err, outcome)
+	case first != second:
+		return "", fmt.Errorf("what was typed the second time is something else, so nothing is %s", outcome)
 	}
 	return first, nil
 }
 
-// typeUnseen reads a line from a terminal, which does not show it.
-func typeUnseen(ctx context.Context, in *os.File, prompts io.Writer, prompt string) (secretref.Secret, error) {
-	terminal := int(in.Fd())
-	was, err := term.GetState(terminal)
+var errNothingTyped = errors.New("nothing was typed")
+
+// typeUnseen reads a line from a terminal, which does not show it. Ctrl-D on an
+// empty line is errNothingTyped, Ctrl-C is errInterrupted, as is the end of ctx.
+func typeUnseen(ctx context.Context, in *os.File, prompts io.Writer, what string) (string, error) {
+	fd := int(in.Fd())
+	// The terminal's own lines have at most 4095 bytes, without a word on the rest.
+	was, err := term.MakeRaw(fd)
 	if err != nil {
-		return secretref.Secret{}, fmt.Errorf("the terminal cannot be made to hide what is typed: %w", err)
+		return "", fmt.Errorf("the terminal cannot be made to hide what is typed: %w", err)
 	}
-	fmt.Fprint(prompts, prompt)
 	defer fmt.Fprintln(prompts)
+	defer func() { _ = term.Restore(fd, was) }()
+	fmt.Fprint(prompts, what+": ")
 	type result struct {
-		line secretref.Secret
+		line string
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() { // a read of a terminal cannot be interrupted, only left behind
-		line, err := term.ReadPassword(terminal)
-		done <- result{secretref.NewSecret(string(line)), err}
+		line, err := readTyped(in)
+		done <- result{line, err}
 	}()
 	select {
 	case <-ctx.Done():
-		_ = term.Restore(terminal, was)
-		return secretref.Secret{}, fmt.Errorf("nothing was stored: %w", context.Cause(ctx))
+		return "", errInterrupted
 	case got := <-done:
-		if got.err != nil {
-			return secretref.Secret{}, fmt.Errorf("the terminal cannot be read: %w", got.err)
+		if ctx.Err() != nil {
+			return "", errInterrupted
 		}
-		return got.line, nil
+		return got.line, got.err
+	}
+}
+
+// readTyped reads a line from a terminal that hands over every key.
+func readTyped(in io.Reader) (string, error) {
+	const (
+		ctrlC, ctrlD, backspace, ctrlU, ctrlBackslash, del = 3, 4, '\b', 21, 28, 127
+	)
+	var line []byte
+	var problem error
+	for key := make([]byte, 1); ; {
+		n, err := in.Read(key)
+		switch c := key[0]; {
+		case err != nil && err != io.EOF:
+			return "", fmt.Errorf("the terminal cannot be read: %w", err)
+		case err != nil, n == 1 && c == ctrlD && len(line) == 0:
+			return "", errNothingTyped
+		case n == 0, c == ctrlD:
+		case c == '\r', c == '\n':
+			return string(line), problem
+		case c == ctrlC, c == ctrlBackslash:
+			return "", errInterrupted
+		case c == ctrlU:
+			line, problem = line[:0], nil
+		case c == backspace, c == del:
+			_, size := utf8.DecodeLastRune(line)
+			line = line[:len(line)-size]
+		case c < ' ' && c != '\t': // nobody means an arrow key to be in a password
+			problem = errors.New("a control character was typed")
+		case len(line) == maxSecret:
+			problem = fmt.Errorf("what was typed is longer than %d MiB", maxSecret>>20)
+		default:
+			line = append(line, c)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,35 +62,76 @@ func (a *answers) Write(p []byte) (int, error) {
 	return a.prompts.Write(p)
 }
 
-func TestSecretIsTypedTwiceAndUnseen(t *testing.T) {
-	w := newWorld(t)
-	keyring(w)
+func TestTypedSecretsAreUnseen(t *testing.T) {
+	long := strings.Repeat("canary-", 1000) // terminals cut their own lines off
+	put := on("put", "db")
+	set := []string{"set", "-backup-dir", "DIR/backup", "-force", "-plaintext-from", "-", "DIR/jira"}
+	reference := []string{"set", "-dry-run", "DIR/jira", "-"}
+	const storeEmpty = "; to store an empty secret: printf '' | secretref keys put -empty NAME\n"
 	for _, c := range []struct {
+		args   []string
 		lines  []string
-		want   string
+		want   string // what is stored, written or printed
 		status int
 		says   string
 	}{
-		{[]string{"canary-typed é\n", "canary-typed é\n"}, "canary-typed é", statusOK, "secret: \nagain: \n"},
-		{[]string{"canary-typed\n", "canary-tipped\n"}, "canary-db", statusFailed,
+		{put, []string{"canary-typed é\n", "canary-typed é\n"}, "canary-typed é", statusOK, "secret: \nagain: \n"},
+		{put, []string{long + "\r", long + "\r"}, long, statusOK, "secret: \nagain: \n"},
+		{put, []string{"canary-typedé\x7f\x7fd\n", "wrong\x15canary-type\td\x7f\bd\n"}, "canary-typed", statusOK, "secret: \nagain: \n"},
+		{put, []string{"canary-typed\n", "canary-tipped\n"}, "canary-db", statusFailed,
 			"secret: \nagain: \nsecretref: what was typed the second time is something else, so nothing is stored\n"},
-		{[]string{"\n"}, "canary-db", statusFailed,
-			"secret: \nsecretref: nothing was typed, so nothing is stored; to store an empty secret: printf '' | secretref keys put NAME\n"},
+		{put, []string{"\n"}, "canary-db", statusFailed, "secret: \nsecretref: nothing was typed, so nothing is stored" + storeEmpty},
+		{put, []string{"\x04"}, "canary-db", statusFailed, "secret: \nsecretref: nothing was typed, so nothing is stored" + storeEmpty},
+		{put, []string{"canary\n", "\x04"}, "canary-db", statusFailed, "secret: \nagain: \nsecretref: nothing was typed, so nothing is stored" + storeEmpty},
+		{put, []string{"canary\x03"}, "canary-db", statusInterrupted, "secret: \nsecretref: interrupted, so nothing is stored\n"},
+		{put, []string{"canary\x1b[A\n"}, "canary-db", statusFailed, "secret: \nsecretref: a control character was typed, so nothing is stored\n"},
+
+		{set, []string{"canary-typed\n", "canary-typed\n"}, "canary-typed", statusOK, "password: \nagain: \n"},
+		{set, []string{"canary-typed\n", "canary-tipped\n"}, trackerSecret, statusFailed,
+			"password: \nagain: \nsecretref: what was typed the second time is something else, so nothing is written\n"},
+		{set, []string{"\x04"}, trackerSecret, statusFailed, "password: \nsecretref: nothing was typed, so nothing is written\n"},
+		{set, []string{"\x03"}, trackerSecret, statusInterrupted, "password: \nsecretref: interrupted, so nothing is written\n"},
+		{reference, []string{trackerSecret + "\n"}, trackerSecret, statusOK, "reference: \n"},
+		{reference, []string{"\x03"}, trackerSecret, statusInterrupted, "reference: \nsecretref: interrupted\n"},
+
+		{[]string{"resolve", "-"}, []string{trackerSecret + "\r"}, "canary-tracker", statusOK, "value: \n"},
+		{[]string{"resolve", "-"}, []string{"canary-plain\n"}, "canary-plain", statusOK, "value: \n"},
+		{[]string{"resolve", "-"}, []string{"\x04"}, "", statusFailed, "value: \nsecretref: nothing was typed\n"},
+		{[]string{"resolve", "-"}, []string{"canary\x03"}, "", statusInterrupted, "value: \nsecretref: interrupted\n"},
 	} {
-		w.must("canary-db", on("put", "db")...)
+		w := newWorld(t)
+		keyring(w)
 		terminal, person := pseudoTerminal(t)
+		before, err := term.GetState(int(terminal.Fd()))
+		require.NoError(t, err)
 		a := &answers{t: t, terminal: terminal, person: person, lines: c.lines}
 		var out strings.Builder
-		status := run(t.Context(), []string{"keys", "-store", w.path("k.db"), "put", "db"}, streams{in: terminal, out: &out, err: a})
-		assert.Equal(t, c.status, status)
+		args := slices.Clone(c.args)
+		for i := range args {
+			args[i] = w.fill(args[i])
+		}
+		status := run(t.Context(), args, streams{in: terminal, out: &out, err: a})
+		assert.Equal(t, c.status, status, a.prompts.String())
 		assert.Equal(t, c.says, a.prompts.String())
-		assert.Empty(t, out.String())
-		assert.True(t, echoes(t, terminal))
-		assert.Equal(t, c.want, w.do("", false, on("get", "db")...).out)
+		after, err := term.GetState(int(terminal.Fd()))
+		require.NoError(t, err)
+		assert.Equal(t, before, after)
+		switch c.args[0] {
+		case "keys":
+			assert.Equal(t, c.want, w.do("", false, on("get", "db")...).out)
+			assert.Empty(t, out.String())
+		case "set":
+			text, err := os.ReadFile(w.path(jiraFile))
+			require.NoError(t, err)
+			assert.Contains(t, string(text), ">"+c.want+"<")
+			assert.NotContains(t, out.String(), canary)
+		default:
+			assert.Equal(t, c.want, out.String())
+		}
 	}
 }
 
-func TestInterruptedTypingLeavesTheTerminalAsItWas(t *testing.T) {
+func TestSignalWhileTypingLeavesTheTerminalAsItWas(t *testing.T) {
 	w := newWorld(t)
 	keyring(w)
 	terminal, _ := pseudoTerminal(t)
@@ -104,12 +146,19 @@ func TestInterruptedTypingLeavesTheTerminalAsItWas(t *testing.T) {
 	}()
 	var out, errs strings.Builder
 	status := run(ctx, []string{"keys", "-store", w.path("k.db"), "put", "db"}, streams{in: terminal, out: &out, err: &errs})
-	assert.Equal(t, statusFailed, status)
-	assert.Equal(t, "secret: \nsecretref: nothing was stored: context canceled\n", errs.String())
+	assert.Equal(t, statusInterrupted, status)
+	assert.Equal(t, "secret: \nsecretref: interrupted, so nothing is stored\n", errs.String())
 	after, err := term.GetState(int(terminal.Fd()))
 	require.NoError(t, err)
 	assert.Equal(t, before, after)
 	assert.Equal(t, "canary-db", w.do("", false, on("get", "db")...).out)
+}
+
+func TestDocumentIsNotReadFromATerminal(t *testing.T) {
+	terminal, _ := pseudoTerminal(t)
+	var out, errs strings.Builder
+	assert.Equal(t, statusUsage, run(t.Context(), []string{"pointer", "/a"}, streams{in: terminal, out: &out, err: &errs}))
+	assert.Contains(t, errs.String(), "< doc.json")
 }
 
 func TestTerminalIsToldFromOtherDevices(t *testing.T) {

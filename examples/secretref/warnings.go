@@ -34,14 +34,13 @@ func (h *warningHandler) Handle(_ context.Context, r slog.Record) error {
 		detail(a)
 	}
 	r.Attrs(detail)
-	line := "secretref: warning: " + r.Message
+	text := "secretref: warning: " + r.Message
 	if details != nil {
-		line += " (" + strings.Join(details, ", ") + ")"
+		text += " (" + strings.Join(details, ", ") + ")"
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := io.WriteString(h.w, line+"\n")
-	return err
+	return line(h.w, "%s", text)
 }
 
 // WithAttrs implements slog.Handler.

@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -138,8 +141,10 @@ func (b *Backend) client(ctx context.Context, at place) (*client, error) {
 		}
 	})
 	if err != nil {
-		if name := unsendableVariable("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"); name != "" && at.override == "" {
-			return nil, fault.New(fault.Syntax, "%s is not a URL: it %s", name, unsendableText)
+		for _, name := range []string{"AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"} {
+			if at.override == "" && strings.ContainsFunc(os.Getenv(name), unicode.IsControl) {
+				return nil, fault.New(fault.Syntax, "%s is not a URL: it holds a newline or another control character", name)
+			}
 		}
 		return nil, err
 	}

@@ -249,11 +249,10 @@ func (p *plan) used(key string) []int {
 
 // unused lists the lines of the key that do not count.
 func (p *plan) unused() []int {
+	all := p.indexes(p.change.Key)
 	var lines []int
-	for _, i := range p.indexes(p.change.Key) {
-		if !slices.Contains(p.used(p.change.Key), i) {
-			lines = append(lines, p.file.Entries[i].Line)
-		}
+	for _, i := range all[:len(all)-len(p.used(p.change.Key))] { // those that count are the last
+		lines = append(lines, p.file.Entries[i].Line)
 	}
 	return lines
 }
@@ -331,11 +330,14 @@ func (p *plan) verify(name string, text []byte) (*product.File, error) {
 // wanted returns the entries that the edited file should have.
 func (p *plan) wanted() []product.Entry {
 	var want []product.Entry
+	steps := make(map[int][]step, len(p.steps))
+	for _, s := range p.steps {
+		steps[s.entry] = append(steps[s.entry], s)
+	}
 	for i, e := range p.file.Entries {
 		keep := true
-		for _, s := range p.steps {
+		for _, s := range steps[i] {
 			switch {
-			case s.entry != i:
 			case s.do == set:
 				e.Value = s.value
 			case s.do == remove:

@@ -20,9 +20,14 @@ func spliceXML(text []byte, p *plan, tidy bool) ([]replacement, error) {
 	if err != nil {
 		return nil, err
 	}
+	changed := make([]*xmltext.Element, len(p.steps))
+	for i, s := range p.steps {
+		changed[i] = elements[s.entry]
+	}
+	places := doc.Places(changed...)
 	var all []replacement
-	for _, s := range p.steps {
-		at := doc.Place(elements[s.entry])
+	for i, s := range p.steps {
+		at := places[i]
 		value, ok := doc.Quote(s.value)
 		if !ok {
 			return nil, fault.New(fault.Unsupported, "the value has a character that cannot be written in this file")

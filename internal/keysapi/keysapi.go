@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/seed74218947/secretref/internal/fault"
@@ -36,14 +37,39 @@ type Keys interface {
 	DeleteInactive(ctx context.Context) ([]string, error)
 }
 
+// How long a client may hold a connection, whatever the server allows.
+const (
+	answerTimeout = time.Minute     // to read the answer
+	bodyTimeout   = 2 * time.Second // to send a body, which the API has no use for
+)
+
 // New returns the handler. authorize says who asks; nil lets nobody in.
+//
+// The handler never reads a body, and does not wait for one. A connection over
+// which a request came that has a body, or that was refused, is closed after the
+// answer.
 func New(keys Keys, authorize func(*http.Request) (string, error), log *slog.Logger) http.Handler {
 	a := &api{keys, authorize, log}
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusForbidden, state{"a browser sent this for another site", failed})
 	}))
-	return protection.Handler(a)
+	return discardBodies(protection.Handler(a))
+}
+
+// discardBodies bounds the wait for a body. HTTP/1 servers read what a handler
+// leaves of one: before they send the answer if the connection is to be kept, and
+// after it in any case. HTTP/2 servers end the stream.
+func discardBodies(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 0 || r.ProtoMajor != 1 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Connection", "close")
+		next.ServeHTTP(w, r)
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	})
 }
 
 type api struct {
@@ -65,6 +91,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case actor == "":
 		a.log.WarnContext(r.Context(), "key management: not authorized", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="secretref"`)
+		w.Header().Set("Connection", "close") // HTTP/2 servers understand it, too
 		answer(w, http.StatusUnauthorized, state{"not authorized", failed})
 	case allowed == "":
 		answer(w, http.StatusNotFound, state{"there is nothing at this path", failed})
@@ -157,10 +184,19 @@ func (a *api) deleteInactive(ctx context.Context) (any, error) {
 	return map[string][]string{"deletedKeys": append([]string{}, names...)}, err
 }
 
+// answer sends an answer to its end, so that its deadline is not that of a later
+// request over the same connection.
 func answer(w http.ResponseWriter, status int, body any) {
+	text, _ := json.Marshal(body) // strings, which have a JSON form
+	text = append(text, '\n')
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	connection := http.NewResponseController(w)
+	_ = connection.SetWriteDeadline(time.Now().Add(answerTimeout))
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+	_, _ = w.Write(text) // the client may be gone
+	_ = connection.Flush()
+	_ = connection.SetWriteDeadline(time.Time{})
 }

@@ -32,7 +32,8 @@ func SanitizedCause(err error) error {
 		return sanitizedOp(op)
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return dns
+		return &net.DNSError{Err: "lookup failed", Name: dns.Name, Server: dns.Server,
+			IsTimeout: dns.IsTimeout, IsTemporary: dns.IsTemporary, IsNotFound: dns.IsNotFound}
 	}
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return cert

@@ -3,6 +3,7 @@ package xmltext
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -83,20 +84,27 @@ func (d *Document) Text() (line int, text string) { return d.decoded.line, d.dec
 
 // Place returns where an element of the document stands. It costs a pass over
 // the document.
-func (d *Document) Place(e *Element) Place {
-	p := *d.places[e]
+func (d *Document) Place(e *Element) Place { return d.Places(e)[0] }
+
+// Places returns where elements of the document stand, in one pass over it.
+func (d *Document) Places(elements ...*Element) []Place {
+	places := make([]Place, len(elements))
+	var offsets []*int
+	for i, e := range elements {
+		p := &places[i]
+		*p = *d.places[e]
+		p.Text = slices.Clone(p.Text)
+		offsets = append(offsets, &p.Start, &p.Open, &p.Content, &p.Close, &p.End)
+		for j := range p.Text {
+			offsets = append(offsets, &p.Text[j].Start, &p.Text[j].End)
+		}
+	}
+	slices.SortFunc(offsets, func(a, b *int) int { return *a - *b })
 	w := walker{d: d, at: d.decoded.start}
-	p.Text = append([]Span(nil), p.Text...)
-	for _, offset := range []*int{&p.Start, &p.Open, &p.Content} {
+	for _, offset := range offsets {
 		*offset = w.to(*offset)
 	}
-	for i := range p.Text {
-		p.Text[i].Start = w.to(p.Text[i].Start)
-		p.Text[i].End = w.to(p.Text[i].End)
-	}
-	p.Close = w.to(p.Close)
-	p.End = w.to(p.End)
-	return p
+	return places
 }
 
 // A walker finds out from which bytes the decoded text comes.

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed74218947/secretref"
+)
+
+// When a person is told what a command waits for.
+const (
+	firstNotice  = 2 * time.Second
+	noticeEvery  = 5 * time.Second
+	failedFetch  = "fetch attempt failed"
+	waitsForLock = "waiting for the lock"
+)
+
+// waits says on w what a command waits for: the last attempt to fetch a secret
+// that failed, or a lock. It learns of them from the library's log.
+type waits struct {
+	w    io.Writer
+	done chan struct{}
+	end  sync.WaitGroup
+
+	mu   sync.Mutex
+	last string // not said yet
+}
+
+// watchWaits returns a logger for the library, which passes on to log what is
+// not about waiting, and what ends it.
+func watchWaits(w io.Writer, log *slog.Logger) (*slog.Logger, func()) {
+	n := &waits{w: w, done: make(chan struct{})}
+	n.end.Go(n.run)
+	var once sync.Once
+	return slog.New(waitHandler{log.Handler(), n}), func() {
+		once.Do(func() { close(n.done) })
+		n.end.Wait() // nothing is written any more
+	}
+}
+
+func (n *waits) run() {
+	timer := time.NewTimer(firstNotice)
+	defer timer.Stop()
+	for {
+		select {
+		case <-n.done:
+			return
+		case <-timer.C:
+			timer.Reset(noticeEvery)
+			if text := n.set(""); text != "" {
+				_ = line(n.w, "secretref: waiting: %s", text)
+			}
+		}
+	}
+}
+
+// set replaces what has not been said.
+func (n *waits) set(text string) (was string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	was, n.last = n.last, text
+	return was
+}
+
+type waitHandler struct {
+	slog.Handler
+	waits *waits
+}
+
+// Enabled implements slog.Handler.
+func (h waitHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle implements slog.Handler.
+func (h waitHandler) Handle(ctx context.Context, r slog.Record) error {
+	switch {
+	case r.Message == failedFetch:
+		h.waits.set(failedAttempt(r))
+		return nil
+	case strings.HasPrefix(r.Message, waitsForLock):
+		h.waits.set(strings.TrimPrefix(r.Message, "waiting for "))
+		return nil
+	case !h.Handler.Enabled(ctx, r.Level):
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h waitHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return waitHandler{h.Handler.WithAttrs(attrs), h.waits}
+}
+
+// WithGroup implements slog.Handler.
+func (h waitHandler) WithGroup(name string) slog.Handler {
+	return waitHandler{h.Handler.WithGroup(name), h.waits}
+}
+
+// failedAttempt is what a person needs to know of an attempt.
+func failedAttempt(r slog.Record) string {
+	has := map[string]string{}
+	r.Attrs(func(a slog.Attr) bool {
+		has[a.Key] = a.Value.Resolve().String()
+		return true
+	})
+	text := strings.TrimPrefix(strings.TrimPrefix(has["error"], "secretref: "), secretref.ErrUnavailable.Error()+": ")
+	if n := has["attempt"]; n != "" {
+		text += " (attempt " + n + ")"
+	}
+	return text
+}

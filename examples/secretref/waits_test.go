@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said, warned strings.Builder
+		log, stop := watchWaits(&said, warnings(&warned))
+		attempt := func(n int) {
+			log.Debug("fetch attempt failed", "reference", "{ENC}…", "attempt", n, "error", errors.New("unavailable: 127.0.0.1:1 refuses connections\n"))
+		}
+		step := func(d time.Duration, want string) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			assert.Equal(t, want, said.String())
+			said.Reset()
+		}
+		for n := range 4 {
+			attempt(n + 1)
+		}
+		step(1999*time.Millisecond, "")
+		step(time.Millisecond, "secretref: waiting: 127.0.0.1:1 refuses connections\\n (attempt 4)\n")
+		attempt(5)
+		attempt(6)
+		step(4999*time.Millisecond, "")
+		step(time.Millisecond, "secretref: waiting: 127.0.0.1:1 refuses connections\\n (attempt 6)\n")
+		step(time.Minute, "") // nothing new
+		log.With("store", "k.db").Warn(`waiting for the lock of "k.db", which another process holds`)
+		step(5*time.Second, "secretref: waiting: the lock of \"k.db\", which another process holds\n")
+		attempt(7)
+		stop()
+		step(time.Minute, "")
+
+		log.Info("something else")
+		log.Debug("something else")
+		log.Warn("careful", "line", slog.IntValue(3))
+		assert.Equal(t, "secretref: warning: careful (line 3)\n", warned.String())
+	})
+}
