@@ -391,6 +391,9 @@ func misspeltPrefix(text string) string {
 		return ""
 	}
 	if _, exact := CutPrefix(rest); quoted && exact {
+		if strings.ContainsAny(text[:len(text)-len(rest)], "=:") {
+			return "there is something before the prefix: remove it"
+		}
 		return "there are quotes or invisible characters before the prefix: remove them"
 	}
 	return "the prefix is written " + prefixBrace + " or " + prefixAngle

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -51,11 +50,9 @@ func TestItemsAreFoundInTimeProportionalToTheFile(t *testing.T) {
 	for i := range entries {
 		entries[i] = Entry{Key: string(rune('a' + i%26)), Value: "{ENC}", Line: i}
 	}
-	begin := time.Now()
-	items, err := Items(Bitbucket, entries)
+	items, err := Items(Bitbucket, entries) // in the square of that it would take hours
 	require.NoError(t, err)
 	require.Len(t, items, 26)
-	require.Less(t, time.Since(begin), 20*time.Second)
 }
 
 func TestAnItemIsWhatItsClassIsGiven(t *testing.T) {
