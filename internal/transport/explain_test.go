@@ -99,10 +99,11 @@ func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
 		"hangs up in handshake": {"https", raw(t, func(net.Conn) {}), false, "broke the connection off", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-			if c.lasting {
-				ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
+			most := 10 * time.Second
+			if c.words == "did not answer in time" {
+				most = 200 * time.Millisecond
 			}
+			ctx, cancel := context.WithTimeout(t.Context(), most)
 			defer cancel()
 			base := &http.Transport{MaxResponseHeaderBytes: 64 << 10, TLSClientConfig: &tls.Config{}}
 			defer base.CloseIdleConnections()

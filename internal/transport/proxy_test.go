@@ -66,7 +66,11 @@ func TestProxy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			at, err := url.Parse(proxy)
 			require.NoError(t, err)
-			through(t, at, 500*time.Millisecond)
+			most := time.Minute
+			if name == "does not answer" {
+				most = 200 * time.Millisecond
+			}
+			through(t, at, most)
 		})
 	}
 }
