@@ -32,7 +32,11 @@ func SanitizedCause(err error) error {
 		return sanitizedOp(op)
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return &net.DNSError{Err: "lookup failed", Name: dns.Name, Server: dns.Server,
+		text := "lookup failed" // not what a resolver or proxy wrote
+		if dns.IsNotFound {
+			text = "no such host"
+		}
+		return &net.DNSError{Err: text, Name: dns.Name, Server: dns.Server,
 			IsTimeout: dns.IsTimeout, IsTemporary: dns.IsTemporary, IsNotFound: dns.IsNotFound}
 	}
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
