@@ -34,9 +34,33 @@ func refreshers() int {
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "live.(*Refresher).run(")
 }
 
+// logText is where several goroutines log to while a test reads it.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logText) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Reset()
+}
+
 func TestHandleFailing(t *testing.T) {
 	const warning, again = "is not renewed", "is renewed again"
-	lines := func(log *bytes.Buffer, text string) (n int) {
+	lines := func(log *logText, text string) (n int) {
 		for line := range strings.Lines(log.String()) {
 			if strings.Contains(line, text) {
 				n++
@@ -47,7 +71,7 @@ func TestHandleFailing(t *testing.T) {
 	for _, kind := range []error{secretref.ErrDenied, secretref.ErrNotFound, secretref.ErrUnauthenticated, secretref.ErrUnsupported} {
 		t.Run(kind.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var log bytes.Buffer
+				var log logText
 				fake := secretref.NewFake()
 				fake.Set(awsRef, canary)
 				fake.Set(vaultRef, canary)
@@ -83,7 +107,7 @@ func TestHandleFailing(t *testing.T) {
 	}
 	t.Run("a value that is not in the secret any more", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			var log bytes.Buffer
+			var log logText
 			fake := secretref.NewFake()
 			fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"password":"`+canary+`"}`)
 			r := secretref.New(&secretref.Options{Fake: fake, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -98,7 +122,7 @@ func TestHandleFailing(t *testing.T) {
 		})
 	})
 	t.Run("an outage that nothing covers", func(t *testing.T) {
-		var log bytes.Buffer
+		var log logText
 		inBubble(t, secretref.Options{MaxStale: time.Hour, Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 			h, err := r.Handle(t.Context(), remoteA)
 			require.NoError(t, err)

@@ -112,6 +112,7 @@ var (
 	userLine  = regexp.MustCompile(`(?m)^  user   .*$`)
 	ownerText = regexp.MustCompile(`\(owner [^,]*,`)
 	timestamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\d{8}T\d{6}\.\d{3}Z`)
+	effort    = regexp.MustCompile(`; gave up after \d+ attempts in [0-9.]+m?s`) // depends on the machine
 	hexID     = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
 )
 
@@ -130,6 +131,7 @@ func (w *world) normal(output string) string {
 		}
 		return w.ids[id]
 	})
+	output = effort.ReplaceAllString(output, "")
 	output = timestamp.ReplaceAllString(output, "YYYY-MM-DDThh:mm:ssZ")
 	output = ownerText.ReplaceAllString(output, "(owner USER,")
 	return userLine.ReplaceAllString(output, "  user   USER (uid UID)")
