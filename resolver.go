@@ -349,10 +349,12 @@ type Options struct {
 	// AllowEndpoint is asked, with scheme, host and path, before any connection
 	// to a backend; an error refuses it with ErrDenied. Whoever can edit a
 	// configuration file names the endpoint that the Vault token is sent to. It
-	// also approves the target of a redirect to another host. The services that
+	// also approves the target of a redirect to another host; one that is not
+	// approved is ErrUnavailable, since it says nothing about the secret. The services that
 	// give out AWS credentials (STS, SSO, metadata) are not asked about: only the
 	// environment and the profile can move them. Nil: every
-	// endpoint is allowed, and no redirect to another host. It is called from
+	// endpoint is allowed but Unix sockets and those that [VaultOptions].Auth would
+	// post credentials to, and no redirect to another host. It is called from
 	// several goroutines.
 	AllowEndpoint func(*url.URL) error
 
