@@ -162,7 +162,7 @@ var all = []fault{
 	{
 		name: "a standby that redirects", only: "vault", pair: true,
 		begin: standBy, end: openGate,
-		kind: secretref.ErrDenied, lasting: true,
+		kind: secretref.ErrUnavailable, lasting: true,
 	},
 	{
 		name: "a standby that redirects to where it may", only: "vault", pair: true, setup: setup{allow: func(*url.URL) error { return nil }},
