@@ -285,8 +285,9 @@ type Options struct {
 	// (STS, SSO, metadata) are not asked about: only the environment and the
 	// profile can move them.
 	//
-	// If nil, every endpoint is allowed, and no redirect to another host. It is
-	// called from several goroutines.
+	// If nil, every endpoint is allowed, except for Unix sockets and those that
+	// [VaultOptions].Auth would post credentials to, and no redirect to another
+	// host. It is called from several goroutines.
 	AllowEndpoint func(*url.URL) error
 
 	// Strict makes plaintext values errors (ErrNotReference), and secrets that a

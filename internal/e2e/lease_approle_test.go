@@ -1,37 +1,49 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/vault/api/auth/approle"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/examples/approle"
 )
 
 // appRole sets up a role whose tokens live as its fields say, and returns
-// its id and the file with a secret id.
-func (s *server) appRole(t *testing.T, fields string) (roleID, file string) {
+// options that log in with it, and the file with its secret id.
+func (s *server) appRole(t *testing.T, policy, fields string) (opts *secretref.Options, file string) {
 	t.Helper()
-	s.mint(t, "reader", readAll)
+	s.mint(t, "reader", policy)
 	s.must(t, "POST", "sys/auth/approle", `{"type":"approle"}`)
 	s.must(t, "POST", "auth/approle/role/app", `{"token_policies":["reader"],`+fields+`}`)
-	roleID = textAt(t, s.must(t, "GET", "auth/approle/role/app/role-id", ""), "data.role_id")
+	roleID := textAt(t, s.must(t, "GET", "auth/approle/role/app/role-id", ""), "data.role_id")
 	secretID := textAt(t, s.must(t, "POST", "auth/approle/role/app/secret-id", ""), "data.secret_id")
 	file = filepath.Join(t.TempDir(), "secret-id")
 	require.NoError(t, os.WriteFile(file, []byte(secretID+"\n"), 0o600))
-	return roleID, file
+	method, err := approle.NewAppRoleAuth(roleID, &approle.SecretID{FromFile: file})
+	require.NoError(t, err)
+	return &secretref.Options{
+		Vault:         secretref.VaultOptions{Auth: method},
+		AllowEndpoint: func(*url.URL) error { return nil },
+	}, file
 }
 
 func TestAppRoleLogsInOnceForAll(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
-		roleID, file := s.appRole(t, `"token_ttl":"1h"`)
+		opts, _ := s.appRole(t, readAll, `"token_ttl":"1h"`)
 		front := countCalls(t, s)
-		r := newResolver(t, &secretref.Options{Vault: secretref.VaultOptions{Token: approle.Token(front.url, roleID, file)}})
+		r := newResolver(t, opts)
 		var values []string
 		for i := range 30 {
 			path := fmt.Sprint("app/", i)
@@ -59,9 +71,9 @@ func TestAppRoleTokensAreReplacedBeforeTheyEnd(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		t.Parallel()
 		s.put(t, "app/db", `{"password":"x"}`)
-		roleID, file := s.appRole(t, `"token_ttl":"3s","token_max_ttl":"3s"`)
+		opts, _ := s.appRole(t, readAll, `"token_ttl":"3s","token_max_ttl":"3s"`)
 		front := countCalls(t, s)
-		r := newResolver(t, &secretref.Options{Vault: secretref.VaultOptions{Token: approle.Token(front.url, roleID, file)}})
+		r := newResolver(t, opts)
 		for start := time.Now(); time.Since(start) < 7*time.Second; time.Sleep(20 * time.Millisecond) {
 			_, err := r.Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
 			require.NoError(t, err)
@@ -73,12 +85,120 @@ func TestAppRoleTokensAreReplacedBeforeTheyEnd(t *testing.T) {
 func TestAppRoleLoginsThatAreRefusedAreNotRepeated(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"`+canary+`"}`)
-		roleID, file := s.appRole(t, `"token_ttl":"1h"`)
+		opts, file := s.appRole(t, readAll, `"token_ttl":"1h"`)
 		require.NoError(t, os.WriteFile(file, []byte(canary), 0o600))
 		front := countCalls(t, s)
-		r := newResolver(t, &secretref.Options{Vault: secretref.VaultOptions{Token: approle.Token(front.url, roleID, file)}})
-		_, err := r.Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
-		s.refused(t, err, secretref.ErrUnauthenticated, "VaultOptions.Token failed", roleID)
+		_, err := newResolver(t, opts).Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
+		s.refused(t, err, secretref.ErrUnauthenticated, "Vault refuses the login of VaultOptions.Auth")
 		require.Equal(t, 1, front.count(""))
+
+		require.NoError(t, os.Remove(file))
+		_, err = newResolver(t, opts).Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
+		s.refused(t, err, secretref.ErrUnauthenticated, "VaultOptions.Auth failed before it asked Vault")
+		require.ErrorIs(t, err, os.ErrNotExist)
+		require.Zero(t, front.count(""))
+	})
+}
+
+func TestDeniedPathMakesNoLoginPerRead(t *testing.T) {
+	const elsewhere = `path "secret/data/other" { capabilities = ["read"] }`
+	bothServers(t, func(t *testing.T, s *server) {
+		pod := s.kubernetes(t, elsewhere, jwt(t, nil))
+		method, _ := s.appRole(t, elsewhere, `"token_ttl":"1h"`)
+		for auth, opts := range map[string]*secretref.Options{"KUBERNETES": pod, "TOKEN": method} {
+			front := countCalls(t, s)
+			r := newResolver(t, opts)
+			for range 100 {
+				_, err := r.Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", auth))
+				require.ErrorIs(t, err, secretref.ErrDenied)
+			}
+			require.LessOrEqual(t, front.count("/login"), 5)
+		}
+	})
+}
+
+// Twenty readers at a time, with tokens that each can be used once.
+func TestTokensOfOneUseServeAll(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"password":"x"}`)
+		pod := s.kubernetes(t, readAll, jwt(t, nil))
+		s.must(t, "POST", "auth/clusters/one/role/app", `{"token_num_uses":1}`)
+		method, _ := s.appRole(t, readAll, `"token_ttl":"1h","token_num_uses":1`)
+		for auth, opts := range map[string]*secretref.Options{"KUBERNETES": pod, "TOKEN": method} {
+			front := countCalls(t, s)
+			r := newResolver(t, opts)
+			var readers sync.WaitGroup
+			for i := range 20 {
+				path := fmt.Sprint("app/", i)
+				s.put(t, path, `{"password":"x"}`)
+				readers.Go(func() {
+					_, err := r.Resolve(t.Context(), reference(t, front.url, "secret", path, "password", auth))
+					assert.NoError(t, err, auth)
+				})
+			}
+			readers.Wait()
+			require.Equal(t, 20, front.count("/login"), auth)
+		}
+	})
+}
+
+// A token of two uses reads twice: nothing else is asked with it.
+func TestATokenOfTwoUsesReadsTwice(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"password":"x"}`)
+		r := withToken(t, s.leased(t, `"num_uses":2`))
+		for range 2 {
+			_, err := r.Resolve(t.Context(), s.ref(t, "app/db", "password"))
+			require.NoError(t, err)
+		}
+		_, err := r.Resolve(t.Context(), s.ref(t, "app/db", "password"))
+		require.ErrorIs(t, err, secretref.ErrUnauthenticated)
+	})
+}
+
+// An Agent adds its token to requests that have none, and takes only those.
+func TestNoTokenLeavesItToTheAgent(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"password":"x"}`)
+		own := s.leased(t, `"ttl":"1h"`)
+		target, err := url.Parse(s.URL)
+		require.NoError(t, err)
+		var sent, adds atomic.Bool
+		adds.Store(true)
+		agent := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			if _, ok := r.In.Header["X-Vault-Token"]; ok {
+				sent.Store(true)
+			}
+			if adds.Load() {
+				r.Out.Header.Set("X-Vault-Token", own)
+			}
+		}})
+		t.Cleanup(agent.Close)
+		r := newResolver(t, &secretref.Options{Vault: secretref.VaultOptions{NoToken: true}})
+		got, err := r.Resolve(t.Context(), reference(t, agent.URL, "secret", "app/db", "password", ""))
+		require.NoError(t, err)
+		require.Equal(t, "x", got.Reveal())
+		_, err = r.Resolve(t.Context(), reference(t, agent.URL, "other", "app/db", "password", ""))
+		s.refused(t, err, secretref.ErrDenied, "other/data/app/db", own)
+		adds.Store(false)
+		_, err = r.Resolve(t.Context(), reference(t, agent.URL, "secret", "app/db", "password", ""))
+		s.refused(t, err, secretref.ErrUnauthenticated, "use_auto_auth_token", own)
+		require.False(t, sent.Load())
+	})
+}
+
+// A token that is refused is followed by what the function gives next.
+func TestATokenFunctionMayGiveTokensOfOneUse(t *testing.T) {
+	bothServers(t, func(t *testing.T, s *server) {
+		s.put(t, "app/db", `{"password":"x"}`)
+		s.mint(t, "reader", readAll)
+		r := newResolver(t, &secretref.Options{Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) {
+			return s.leased(t, `"num_uses":1`), nil
+		}}})
+		for range 3 {
+			_, err := r.Resolve(t.Context(), s.ref(t, "app/db", "password"))
+			require.NoError(t, err)
+		}
 	})
 }

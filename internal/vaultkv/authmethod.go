@@ -131,8 +131,15 @@ func (m *methodLogin) answered(got answer) error {
 }
 
 // network reports whether err is about a connection: to a metadata service, say.
+// The errors of files look like a net.Error, too.
 func network(err error) bool {
-	_, ok := errors.AsType[net.Error](err)
+	if _, ok := errors.AsType[*url.Error](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*net.OpError](err)
 	return ok
 }
 

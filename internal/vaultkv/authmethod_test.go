@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -165,7 +166,7 @@ func TestAuthMethod_failures(t *testing.T) {
 		"its own error":        {gives(nil, errOwn), nil, fault.Unauthenticated, errOwn, "before it asked Vault"},
 		"its own outage":       {gives(nil, fmt.Errorf("%w: %w", errOwn, fault.Unavailable)), nil, fault.Unavailable, errOwn, "at the moment"},
 		"the network":          {gives(nil, &net.DNSError{Err: canary, Name: "metadata.example", IsTimeout: true}), nil, fault.Unavailable, nil, "at the moment"},
-		"a file": {gives(nil, &fs.PathError{Op: "open", Path: canary, Err: fs.ErrNotExist}), nil,
+		"a file": {gives(nil, &fs.PathError{Op: "open", Path: canary, Err: syscall.ENOENT}), nil,
 			fault.Unauthenticated, fs.ErrNotExist, "before it asked Vault"},
 		"refused":          {posts, answers(400, `{"errors":["invalid role or secret ID `+canary+`"]}`), fault.Unauthenticated, nil, "Vault refuses the login of VaultOptions.Auth (status 400)"},
 		"forbidden":        {posts, answers(403, `{"errors":["permission denied"]}`), fault.Unauthenticated, nil, "status 403"},
