@@ -46,7 +46,7 @@ func TestExecAndResolveDoNotWaitWithoutEndForALockedStore(t *testing.T) {
 				status := run(t.Context(), args, streams{out: &out, err: &errs})
 				assert.Equal(t, statusFailed, status)
 				assert.Equal(t, defaultTimeout, time.Since(start).Round(time.Second))
-				assert.Equal(t, `secretref: keyring: unavailable: waited for the lock of "DIR/k.db", which another process holds; try again when it is done`+"\n",
+				assert.Equal(t, `secretref: warning: keyring: waiting for a lock that another process holds (lock DIR/k.db)`+"\n"+`secretref: keyring: unavailable: waited for the lock of "DIR/k.db", which another process holds; try again when it is done`+"\n",
 					w.normal(errs.String()))
 			})
 		})

@@ -13,14 +13,14 @@ import (
 
 // When a person is told what a command waits for.
 const (
-	firstNotice  = 2 * time.Second
-	noticeEvery  = 5 * time.Second
-	failedFetch  = "fetch attempt failed"
-	waitsForLock = "waiting for the lock"
+	firstNotice = 2 * time.Second
+	noticeEvery = 5 * time.Second
+	failedFetch = "fetch attempt failed"
 )
 
 // waits says on w what a command waits for: the last attempt to fetch a secret
-// that failed, or a lock. It learns of them from the library's log.
+// that failed. It learns of it from the library's log. Of a lock the library
+// itself warns when the wait is long.
 type waits struct {
 	w    io.Writer
 	done chan struct{}
@@ -79,9 +79,6 @@ func (h waitHandler) Handle(ctx context.Context, r slog.Record) error {
 	switch {
 	case r.Message == failedFetch:
 		h.waits.set(failedAttempt(r))
-		return nil
-	case strings.HasPrefix(r.Message, waitsForLock):
-		h.waits.set(strings.TrimPrefix(r.Message, "waiting for "))
 		return nil
 	case !h.Handler.Enabled(ctx, r.Level):
 		return nil

@@ -35,8 +35,6 @@ func TestWaits(t *testing.T) {
 		step(4999*time.Millisecond, "")
 		step(time.Millisecond, "secretref: waiting: 127.0.0.1:1 refuses connections\\n (attempt 6)\n")
 		step(time.Minute, "") // nothing new
-		log.With("store", "k.db").Warn(`waiting for the lock of "k.db", which another process holds`)
-		step(5*time.Second, "secretref: waiting: the lock of \"k.db\", which another process holds\n")
 		attempt(7)
 		stop()
 		step(time.Minute, "")

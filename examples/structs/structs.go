@@ -65,7 +65,7 @@ type Environment struct {
 	Listen   string           `env:"LISTEN" envDefault:":8080"`
 	Database Database         `envPrefix:"DATABASE_"`
 	Mail     *Mail            `envPrefix:"MAIL_" env:",init"`
-	Admin    secretref.Secret `env:"ADMIN_PASSWORD,file"` // the file that the variable names has it
+	Admin    secretref.Secret `env:"ADMIN_PASSWORD,file" secretref:"optional"` // the file that the variable names has it
 
 	// References have commas in them, so that a list needs another separator.
 	Tokens []secretref.Secret `env:"TOKENS" envSeparator:";"`

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -185,7 +184,7 @@ const noticeAfter = 2 * time.Second
 // lock waits for the lock of a file.
 func (s *Store) lock(ctx context.Context, f *os.File, write bool) error {
 	notice := time.AfterFunc(noticeAfter, func() {
-		s.log.WarnContext(ctx, "keyring: waiting for a lock", "lock", f.Name(), "holder", cmp.Or(flock.Holder(f), "not known"))
+		s.log.WarnContext(ctx, "keyring: waiting for a lock that "+holder(f, "another process")+" holds", "lock", f.Name())
 	})
 	defer notice.Stop()
 	err := flock.Wait(ctx, f, write)
@@ -193,18 +192,17 @@ func (s *Store) lock(ctx context.Context, f *os.File, write bool) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fault.New(fault.Unavailable, "waited for the lock of %q, which %s holds", f.Name(), holder(f)).Because(ctx.Err())
+		return fault.New(fault.Unavailable, "waited for the lock of %q, which %s holds", f.Name(), holder(f, "another process")).Because(ctx.Err())
 	}
 	return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
 }
 
-// holder names who has the lock of a file.
-func holder(f *os.File) string {
-	who := flock.Holder(f)
-	if pid, ok := strings.CutPrefix(who, "process "); ok {
-		who = "another process, " + pid + ","
+// holder names the other process that has the lock of a file, if it is known.
+func holder(f *os.File, otherwise string) string {
+	if pid, ok := strings.CutPrefix(flock.Holder(f), "process "); ok {
+		return "another process, " + pid + ","
 	}
-	return cmp.Or(who, "another process")
+	return otherwise
 }
 
 // admit refuses what is not a keyring, and a keyring that others can open or

@@ -39,7 +39,7 @@ func (s *Store) Acquire(ctx context.Context) (keystore.Lease, error) {
 		case err != nil:
 			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
 		case !got:
-			return fault.New(fault.RotationInProgress, "%s holds the lock %q", holder(f), f.Name())
+			return fault.New(fault.RotationInProgress, "%s holds the lock %q", holder(f, "somebody else"), f.Name())
 		}
 		return nil
 	})

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Holder names a process that has the lock of a file, such as "process 17
+// Holder names another process that has the lock of a file, such as "process 17
 // (secretref)", or is empty if the system does not say: processes of other
 // containers are not shown.
 func Holder(f *os.File) string {
@@ -35,11 +35,8 @@ func Holder(f *os.File) string {
 			continue
 		}
 		pid, err := strconv.Atoi(fields[4])
-		switch {
-		case err != nil || pid <= 0:
+		if err != nil || pid <= 0 || pid == os.Getpid() {
 			continue
-		case pid == os.Getpid():
-			return "this process"
 		}
 		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
 			return fmt.Sprintf("process %d (%s)", pid, strings.TrimSpace(string(name)))
