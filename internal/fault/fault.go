@@ -47,6 +47,7 @@ type Error struct {
 	RetryAfter time.Duration
 
 	ours   bool   // see Ours
+	outage bool   // see AlsoUnavailable
 	effort string // see GaveUp
 }
 
@@ -70,8 +71,10 @@ func (e *Error) Error() string {
 // reporters print every error that they find by unwrapping.
 func (e *Error) Unwrap() error { return e.Kind }
 
-// Is reports whether the cause is target.
-func (e *Error) Is(target error) bool { return e.cause != nil && errors.Is(e.cause(), target) }
+// Is reports whether the cause is target, or an outage is.
+func (e *Error) Is(target error) bool {
+	return e.outage && target == Unavailable || e.cause != nil && errors.Is(e.cause(), target)
+}
 
 // As finds the first error in the cause's chain that matches target.
 func (e *Error) As(target any) bool { return e.cause != nil && errors.As(e.cause(), target) }

@@ -9,12 +9,20 @@ func (e *Error) Ours() *Error {
 	return e
 }
 
+// AlsoUnavailable marks e, and returns it, as the error of what an outage may
+// have caused although it has another kind: e matches [Unavailable], too, so that
+// a value that was fetched before is used.
+func (e *Error) AlsoUnavailable() *Error {
+	e.outage = true
+	return e
+}
+
 // KindIs reports whether the kind of err is kind. Unlike [errors.Is] it ignores
 // causes: a login that failed because a file was not found is not a secret that
 // was not found.
 func KindIs(err, kind error) bool {
 	if e, ok := errors.AsType[*Error](err); ok {
-		return errors.Is(e.Kind, kind)
+		return errors.Is(e.Kind, kind) || e.outage && kind == Unavailable
 	}
 	return errors.Is(err, kind)
 }
