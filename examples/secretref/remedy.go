@@ -43,12 +43,14 @@ func remedyText(err error) string {
 			return r.text
 		}
 	}
-	_, network := errors.AsType[net.Error](err)
+	// A full disk is a syscall.Errno, and thus a net.Error, too.
+	_, op := errors.AsType[*net.OpError](err)
+	_, dns := errors.AsType[*net.DNSError](err)
 	_, elsewhere := errors.AsType[*within](err) // it is about a store of passwords
 	switch {
-	case strings.Contains(err.Error(), ": waited for "): // a file's lock; its deadline is a net.Error
+	case strings.Contains(err.Error(), ": waited for "):
 		return "try again when it is done"
-	case network && !elsewhere && errors.Is(err, secretref.ErrUnavailable):
+	case (op || dns) && !elsewhere && errors.Is(err, secretref.ErrUnavailable):
 		return "check host and port in -store, and that this machine may reach them"
 	case !elsewhere && errors.Is(err, secretref.ErrUnauthenticated):
 		return "-store-password-file or " + passwordVariable + " is for the password, or a reference to it"

@@ -149,12 +149,6 @@ var all = []fault{
 		kind:  secretref.ErrUnavailable, lasting: true,
 	},
 	{
-		name: "clock skew", only: "aws", own: true,
-		begin: func(w *world) { w.aws.SetClock(func() time.Time { return time.Now().Add(-time.Hour) }) },
-		end:   func(w *world) { w.aws.SetClock(nil) },
-		kind:  secretref.ErrUnauthenticated, lasting: true,
-	},
-	{
 		name: "a token revoked mid-flight", only: "vault",
 		begin: revokeMidFlight, end: func(w *world) { w.renew() },
 		kind: secretref.ErrUnauthenticated, lasting: true,

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+func TestRemedy(t *testing.T) {
+	unavailable := func(cause error) error {
+		return &secretref.Error{Source: "keyring", Err: fault.New(fault.Unavailable, "the text of the store").Because(cause)}
+	}
+	assert.Empty(t, remedy(unavailable(syscall.ENOSPC)), "a full disk is not the network's")
+	assert.Empty(t, remedy(unavailable(nil)))
+	for _, cause := range []error{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, &net.DNSError{Err: "no such host"}} {
+		assert.Contains(t, remedy(unavailable(cause)), "check host and port in -store")
+	}
+}
