@@ -420,7 +420,7 @@ func TestTheLeaseOfADeadNodeEndsWithin15Seconds(t *testing.T) {
 		d.make()
 		d.node = d.killer.node()
 		for round := 0; ; round++ {
-			require.Less(t, round, 50, "no victim died as the holder")
+			require.Less(t, round, 1000, "no victim died as the holder") // on a slow machine few do
 			d.kill(round, "rotate", 1, d.during("rotate"))
 			d.died = time.Now()
 			if held(d) {

@@ -168,3 +168,18 @@ func TestAConnectionIsGivenBackAsItWas(t *testing.T) {
 	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT @@SESSION.wait_timeout`).Scan(&seconds))
 	require.Equal(t, 12345, seconds)
 }
+
+// A statement of MySQL knows only when it began, which may be before another
+// one, that prolonged the lease, had ended.
+func TestALeaseThatEndsALittleTooLateIsHeld(t *testing.T) {
+	onEach(t, func(t *testing.T, s server) {
+		db := s.shared(t).Open(t)
+		st := created(t, s, db)
+		acquire(t, st)
+		exec(t, db, `UPDATE secretref_lease SET expires = expires + 10000000`)
+		_, err := st.Acquire(t.Context())
+		require.ErrorIs(t, err, fault.RotationInProgress)
+		exec(t, db, `UPDATE secretref_lease SET expires = expires + 3600000000`) // the clock was put back
+		acquire(t, st)
+	})
+}

@@ -123,6 +123,7 @@ func TestAnotherProcessThatWaitsSaysSo(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			_, err = New(s.path).WithLogger(slog.New(slog.NewTextHandler(&log, nil))).Get(ctx, name(0))
 			cancel()
+			synctest.Wait() // until it is in the log
 			require.ErrorIs(t, err, fault.Unavailable)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.ErrorContains(t, err, "waited for the lock of")

@@ -31,8 +31,10 @@ func lost() error {
 	return fault.New(fault.RotationInProgress, "the right to change keys was not prolonged in time, and somebody else has it now")
 }
 
-// Acquire implements [keystore.Store]. A lease that ends later than any can is
-// from before the database's clock was put back.
+// Acquire implements [keystore.Store]. A lease that ends much later than any can
+// is from before the database's clock was put back. Not a little later: MySQL's
+// clock stands still during a statement, which may have begun before the one
+// that prolonged the lease, and be slow.
 func (s *Store) Acquire(ctx context.Context) (keystore.Lease, error) {
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
@@ -40,7 +42,7 @@ func (s *Store) Acquire(ctx context.Context) (keystore.Lease, error) {
 	l := &lease{store: s}
 	err := s.within(ctx, func(q session) error {
 		err := q.row(ctx, `SELECT token FROM secretref_lease WHERE id = 1
-			AND (expires <= {now} OR expires > {now} + {lapse}) FOR UPDATE SKIP LOCKED`).Scan(&l.token)
+			AND (expires <= {now} OR expires > {now} + 2 * {lapse}) FOR UPDATE SKIP LOCKED`).Scan(&l.token)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return taken()

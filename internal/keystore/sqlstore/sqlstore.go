@@ -118,11 +118,13 @@ const keyColumns = `k.id, k.state, k.wrapped, k.seals, k.created, k.activated, k
 
 // Load implements [keystore.Store].
 func (s *Store) Load(ctx context.Context) (keys *keystore.Keys, err error) {
+	refused := false
 	err = s.do(ctx, func(q session) error {
 		keys, err = q.load(ctx)
+		refused = err != nil && refusedStatement(err)
 		return err
 	})
-	if err != nil && refusedStatement(err) {
+	if refused {
 		// The tables may be those of a newer version.
 		if v := s.do(ctx, func(q session) error { return q.version(ctx) }); v != nil {
 			return nil, v
