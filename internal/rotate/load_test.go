@@ -85,11 +85,16 @@ func TestNodesReadAndWriteWhileOthersRotate(t *testing.T) {
 	}
 	end := time.Now().Add(duration)
 	var reads, writes, rotations, refused atomic.Int64
+	// On a busy machine it takes longer until there is something to look at.
+	goOn := func() bool {
+		busy := rotations.Load() <= rotators || writes.Load() <= 10*writers
+		return (busy || time.Now().Before(end)) && !t.Failed()
+	}
 	var nodes sync.WaitGroup
 	for w := range writers {
 		r, mine := p.ring(nil), slots[w*own:][:own]
 		nodes.Go(func() {
-			for time.Now().Before(end) && !t.Failed() {
+			for goOn() {
 				s := mine[rand.IntN(own)]
 				assert.NoError(t, s.next(t.Context(), r))
 				assert.NoError(t, s.read(t.Context(), r), "a writer reads his own")
@@ -102,7 +107,7 @@ func TestNodesReadAndWriteWhileOthersRotate(t *testing.T) {
 	for range rotators {
 		to := rotate.Rotator{Ring: p.ring(nil)}.Paged(4)
 		nodes.Go(func() {
-			for time.Now().Before(end) && !t.Failed() {
+			for goOn() {
 				_, err := to.Rotate(t.Context())
 				if errors.Is(err, fault.RotationInProgress) {
 					refused.Add(1)
@@ -118,8 +123,6 @@ func TestNodesReadAndWriteWhileOthersRotate(t *testing.T) {
 	}
 	nodes.Wait()
 	t.Logf("%d rotations, %d refused, %d writes, %d reads", rotations.Load(), refused.Load(), writes.Load(), reads.Load())
-	assert.Greater(t, rotations.Load(), int64(rotators))
-	assert.Greater(t, writes.Load(), int64(10*writers))
 	r := p.ring(nil)
 	for _, s := range slots {
 		require.NoError(t, s.read(t.Context(), r))

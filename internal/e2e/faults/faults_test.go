@@ -526,6 +526,6 @@ func (w *world) waits(h *secretref.Handle[secretref.Secret], until func(value st
 		if until(value, err) {
 			return
 		}
-		require.Less(w.t, time.Since(start), 20*time.Second, "%v", err)
+		require.Less(w.t, time.Since(start), 2*time.Minute, "%v", err)
 	}
 }
