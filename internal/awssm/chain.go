@@ -205,7 +205,7 @@ func (e *chainError) noInstance(because func(error, string, ...any) *fault.Error
 	case interrupted || e.chain.given || e.chain.metadataAnswered.Load():
 		return because(fault.Unavailable, "%s does not answer", metadataGiver)
 	}
-	return because(fault.Unauthenticated, "%s", e.nothing()).Because(errors.Join(fault.Unavailable, kept(e.err))).Final()
+	return because(fault.Unauthenticated, "%s", e.nothing()).Because(errors.Join(fault.Unavailable, kept(e.err))).Final().OrOutage()
 }
 
 // giverOf returns the source whose request failed, where a chain goes through

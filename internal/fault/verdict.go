@@ -28,3 +28,20 @@ func Verdict(err error) bool {
 	}
 	return KindIs(err, NotFound) || KindIs(err, Denied)
 }
+
+// OrOutage says of e, whose kind is another, that it may be an outage all the same:
+// nobody can tell a service that is down from one that was never there. It
+// returns e.
+func (e *Error) OrOutage() *Error {
+	e.outage = true
+	return e
+}
+
+// Outage reports whether a value that was fetched before may be used in spite of
+// err: the backend, or what it takes to ask it, is unavailable, or may be.
+func Outage(err error) bool {
+	if e, ok := errors.AsType[*Error](err); ok && e.outage {
+		return true
+	}
+	return KindIs(err, Unavailable)
+}
