@@ -227,6 +227,9 @@ func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed
 	attempt, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	event := Event{Group: g, Ask: ask, Start: time.Now()}
+	if p.Log.Enabled(ctx, slog.LevelDebug) {
+		p.Log.DebugContext(ctx, "fetch begins", "backend", event.Backend(), "reference", g.Reference())
+	}
 	got, err := p.guarded(func() (tried, error) {
 		return get(attempt, ask.Once(), func(n int, err error, pause time.Duration) {
 			failed(err)
