@@ -87,8 +87,9 @@ type KeyStore struct {
 //
 // A path that is a symbolic link, also one that leads to nothing yet, stands for
 // its target, beside which the other files are then; path.key may be a link of
-// its own, and stays one when ChangeRootKey replaces its target. Links in a
-// circle, a path on a network file system and an empty path are ErrUnsupported.
+// its own, and stays one when ChangeRootKey replaces its target. A link that
+// another user has put into a directory that is not theirs is ErrDenied. Links in
+// a circle, a path on a network file system and an empty path are ErrUnsupported.
 // A file that is not a keyring is ErrCorrupt, and left as it is.
 //
 // A call that waits for another process ends with its context, and its error

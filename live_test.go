@@ -491,3 +491,41 @@ func TestTry(t *testing.T) {
 		})
 	})
 }
+
+// One caller's hurry says nothing about the secret that all share.
+func TestHandleRefresh_whoeverLeaves(t *testing.T) {
+	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"cancelled": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(100*time.Millisecond, cancel)
+			return ctx, cancel
+		},
+		"in a hurry": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 100*time.Millisecond)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				takes := time.Duration(0)
+				r := secretref.New(&secretref.Options{Logger: slog.New(slog.DiscardHandler), Providers: store(func(context.Context, []byte) ([]byte, error) {
+					time.Sleep(takes)
+					return []byte(canary), nil
+				})})
+				defer r.Close()
+				h, err := r.Handle(t.Context(), `{"storeId":"1"}`)
+				require.NoError(t, err)
+				takes = time.Second
+				ctx, cancel := leave(t.Context())
+				defer cancel()
+				secret, err := h.Refresh(ctx)
+				require.ErrorIs(t, err, secretref.ErrUnavailable)
+				require.Equal(t, canary, secret.Reveal())
+				_, err = h.Status()
+				require.NoError(t, err)
+				time.Sleep(10 * time.Second)
+				_, err = h.Status()
+				require.NoError(t, err)
+			})
+		})
+	}
+}

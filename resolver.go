@@ -583,9 +583,9 @@ func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, 
 // secret has one version that is fresh at a time. Since all of them still are
 // after the last one was looked up, values of one secret are of one version.
 func (r *Resolver) allWarm(values []string) ([]Secret, bool) {
-	found := make([]*warm, len(values))
+	state, found := r.open(), make([]*warm, len(values))
 	for i, value := range values {
-		known, ok := r.open().warm.Load(value)
+		known, ok := state.warm.Load(value)
 		if !ok {
 			return nil, false
 		}

@@ -564,6 +564,35 @@ func TestTheWaitForATurnIsNotPartOfTheTimeout(t *testing.T) {
 	})
 }
 
+func TestNobodyWaitsLongForATurnWithAGoodValueInHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		r := secretref.New(&secretref.Options{Logger: slog.New(slog.DiscardHandler), Providers: store(func(ctx context.Context, coordinates []byte) ([]byte, error) {
+			if hangs.Load() {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return coordinates, nil
+		})})
+		defer r.Close()
+		values := make([]string, 1000)
+		for i := range values {
+			values[i] = fmt.Sprintf(`{"storeId":"%d"}`, i)
+		}
+		_, err := r.ResolveAll(t.Context(), values...)
+		require.NoError(t, err)
+		hangs.Store(true)
+		time.Sleep(10 * time.Minute)
+		start := time.Now()
+		secrets, err := r.ResolveAll(t.Context(), values...)
+		require.NoError(t, err)
+		for i, secret := range secrets {
+			require.Equal(t, values[i], secret.Reveal())
+		}
+		require.LessOrEqual(t, time.Since(start), 4*time.Second)
+	})
+}
+
 func TestNewPanicsOnAProviderThatCannotWork(t *testing.T) {
 	fetch := func(context.Context, []byte) ([]byte, error) { return nil, nil }
 	for name, providers := range map[string][]secretref.Provider{

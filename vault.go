@@ -94,8 +94,8 @@ type VaultOptions struct {
 	// that it can hand out a newer one; again if others have used that one up. All
 	// tokens must be of one identity: secrets are kept by reference, so a token for
 	// each tenant would give one tenant the secrets of another, see [Options]. An
-	// error that wraps ErrUnavailable is tried again. If nil,
-	// SECRET_STORE_VAULT_TOKEN is used.
+	// error that wraps ErrUnavailable, or comes from the network, is tried again. If
+	// nil, SECRET_STORE_VAULT_TOKEN is used.
 	Token func(ctx context.Context) (string, error)
 
 	// Auth logs in for references with TOKEN authentication, in place of a token.

@@ -35,6 +35,14 @@ func TestWaits(t *testing.T) {
 		step(4999*time.Millisecond, "")
 		step(time.Millisecond, "secretref: waiting: 127.0.0.1:1 refuses connections\\n (attempt 6)\n")
 		step(time.Minute, "") // nothing new
+		log.Debug("fetch begins", "reference", "b")
+		log.Debug("fetch begins", "reference", "a")
+		step(5*time.Second, "secretref: waiting: no answer yet about a and 1 more\n")
+		log.Debug("fetch", "reference", "a", "outcome", "ok")
+		step(5*time.Second, "secretref: waiting: no answer yet about b\n")
+		log.Debug("fetch attempt failed", "reference", "b", "error", "down")
+		step(5*time.Second, "secretref: waiting: down\n")
+		step(time.Minute, "") // nothing new
 		attempt(7)
 		stop()
 		step(time.Minute, "")

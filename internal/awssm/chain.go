@@ -175,6 +175,9 @@ func (e *chainError) explain() *fault.Error {
 		return because(fault.Unavailable, "the credentials of the given aws.Config were not retrieved in time")
 	case source == metadataGiver || source == "":
 		return e.noInstance(because)
+	case code == "" && status >= 400 && isService(source):
+		// AWS names a code where it refuses. Others are proxies, gateways and pages.
+		return because(fault.Unavailable, "%s answered with status %d, but not as AWS does: is a proxy or a gateway in between?", source, status).Final()
 	case code != "" || status >= 400:
 		return because(fault.Unauthenticated, "%s refuses to give out credentials (%s): %s", source, said(code, status), mend(source))
 	}
@@ -205,7 +208,7 @@ func (e *chainError) noInstance(because func(error, string, ...any) *fault.Error
 	case interrupted || e.chain.given || e.chain.metadataAnswered.Load():
 		return because(fault.Unavailable, "%s does not answer", metadataGiver)
 	}
-	return because(fault.Unauthenticated, "%s", e.nothing()).AlsoUnavailable().Final()
+	return because(fault.Unauthenticated, "%s", e.nothing()).OrOutage().Final()
 }
 
 // giverOf returns the source whose request failed, where a chain goes through
@@ -230,6 +233,11 @@ func giverOf(err error) (giver string) {
 		}
 		err = op.Err
 	}
+}
+
+// isService reports whether a giver is a service of AWS, and no agent of a machine.
+func isService(giver string) bool {
+	return giver == stsGiver || giver == ssoGiver || giver == loginGiver
 }
 
 func mend(giver string) string {

@@ -233,6 +233,26 @@ func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
 		"STS throttles":  {func(t *testing.T, s *fakeaws.Server) { webIdentity(t, s); s.FailSTS(99, 400, "Throttling", nil) }, fault.Unavailable, []string{"AWS STS", "Throttling"}},
 		"STS refuses": {func(t *testing.T, s *fakeaws.Server) { webIdentity(t, s); s.Deny("sts:AssumeRole", roleARN) },
 			fault.Unauthenticated, []string{"AWS STS refuses", "AccessDenied", "trust policy"}},
+		"a proxy in front of STS": {func(t *testing.T, s *fakeaws.Server) {
+			webIdentity(t, s)
+			t.Setenv("AWS_ENDPOINT_URL_STS", status(t, 403))
+		},
+			fault.Unavailable, []string{"AWS STS", "status 403"}},
+		"a gateway in front of STS": {func(t *testing.T, s *fakeaws.Server) {
+			webIdentity(t, s)
+			t.Setenv("AWS_ENDPOINT_URL_STS", status(t, 404))
+		},
+			fault.Unavailable, []string{"AWS STS", "status 404"}},
+		"a page in place of STS": {func(t *testing.T, s *fakeaws.Server) {
+			webIdentity(t, s)
+			t.Setenv("AWS_ENDPOINT_URL_STS", status(t, 200))
+		},
+			fault.Unavailable, []string{"AWS STS"}},
+		"a login page in front of STS": {func(t *testing.T, s *fakeaws.Server) {
+			webIdentity(t, s)
+			t.Setenv("AWS_ENDPOINT_URL_STS", status(t, 302))
+		},
+			fault.Unavailable, []string{"AWS STS"}},
 		"STS does not know the token": {func(t *testing.T, s *fakeaws.Server) { webIdentity(t, s); s.AddRole(roleARN, "another") },
 			fault.Unauthenticated, []string{"InvalidIdentityToken", "token"}},
 		"a role that may not be assumed": {func(t *testing.T, s *fakeaws.Server) {

@@ -287,6 +287,7 @@ func TestVerdict(t *testing.T) {
 		"the same, which a store hands on":   {fmt.Errorf("store: %w", fault.New(fault.Denied, "refused").Ours()), false},
 		"the policy is down":                 {fault.New(fault.Denied, "refused").Because(errDown).Ours(), false},
 		"not authenticated":                  {fault.New(fault.Unauthenticated, "who?"), false},
+		"it may be an outage":                {fault.New(fault.Unauthenticated, "who?").OrOutage(), false},
 		"a file of credentials is not found": {fault.New(fault.Unauthenticated, "no token").Because(fault.New(fault.NotFound, "no file")), false},
 		"a file of credentials is denied":    {fault.New(fault.Unauthenticated, "no token").Because(fault.Denied), false},
 		"unsupported":                        {fault.New(fault.Unsupported, "odd"), false},
@@ -304,7 +305,7 @@ func TestVerdict(t *testing.T) {
 				w.fails(c.err)
 				got := w.ask("k", cache.Fresh)
 				synctest.Wait()
-				if fault.KindIs(c.err, fault.Unavailable) {
+				if fault.Outage(c.err) {
 					require.Equal(w.t, 1, got.Version.Value())
 				} else {
 					require.Nil(w.t, got.Version, "it is not handed out in the place of the error")

@@ -47,7 +47,7 @@ type Error struct {
 	RetryAfter time.Duration
 
 	ours   bool   // see Ours
-	outage bool   // see AlsoUnavailable
+	outage bool   // see OrOutage
 	effort string // see GaveUp
 }
 

@@ -9,20 +9,12 @@ func (e *Error) Ours() *Error {
 	return e
 }
 
-// AlsoUnavailable marks e, and returns it, as the error of what an outage may
-// have caused although it has another kind: e matches [Unavailable], too, so that
-// a value that was fetched before is used.
-func (e *Error) AlsoUnavailable() *Error {
-	e.outage = true
-	return e
-}
-
 // KindIs reports whether the kind of err is kind. Unlike [errors.Is] it ignores
 // causes: a login that failed because a file was not found is not a secret that
 // was not found.
 func KindIs(err, kind error) bool {
 	if e, ok := errors.AsType[*Error](err); ok {
-		return errors.Is(e.Kind, kind) || e.outage && kind == Unavailable
+		return errors.Is(e.Kind, kind)
 	}
 	return errors.Is(err, kind)
 }
@@ -35,4 +27,21 @@ func Verdict(err error) bool {
 		return false
 	}
 	return KindIs(err, NotFound) || KindIs(err, Denied)
+}
+
+// OrOutage marks e, whose kind is another, as one that an outage may have caused,
+// and returns it: a service that is down looks like one that was never there. e
+// matches [Unavailable], too.
+func (e *Error) OrOutage() *Error {
+	e.outage = true
+	return e
+}
+
+// Outage reports whether a value that was fetched before may be used in spite of
+// err: the backend, or what it takes to ask it, is unavailable, or may be.
+func Outage(err error) bool {
+	if e, ok := errors.AsType[*Error](err); ok && e.outage {
+		return true
+	}
+	return KindIs(err, Unavailable)
 }

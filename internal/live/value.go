@@ -111,8 +111,9 @@ func (v *Value[T]) Refresh(ctx context.Context) (*State[T], error) {
 	if v.isClosed() {
 		return v.state.Load(), fault.New(fault.Closed, "the Handle is no longer refreshed").Final()
 	}
-	err := v.update(v.r.resolve(ctx, v.refs, cache.Fresh))
-	return v.state.Load(), err
+	results := v.r.resolve(ctx, v.refs, cache.Fresh)
+	errs, _ := v.accept(results, ctx.Err() != nil)
+	return v.state.Load(), errors.Join(errs...)
 }
 
 // Next waits until s is no longer the state. It reports false if ctx ends
@@ -133,13 +134,13 @@ func (v *Value[T]) Next(ctx context.Context, s *State[T]) (*State[T], bool) {
 
 // update takes results in and returns what is wrong with them.
 func (v *Value[T]) update(results []pipeline.Result) error {
-	errs, _ := v.accept(results)
+	errs, _ := v.accept(results, false)
 	return errors.Join(errs...)
 }
 
 // take implements updater.
 func (v *Value[T]) take(results []pipeline.Result) []error {
-	errs, usable := v.accept(results)
+	errs, usable := v.accept(results, false)
 	for i := range errs {
 		if usable[i] {
 			errs[i] = nil
@@ -150,8 +151,9 @@ func (v *Value[T]) take(results []pipeline.Result) []error {
 
 // accept takes results in. It returns what is wrong with each, and whether it can
 // be used all the same. Those of one group are taken together or not at all, so
-// that a user name and its password are of one version.
-func (v *Value[T]) accept(results []pipeline.Result) (errs []error, usable []bool) {
+// that a user name and its password are of one version. What is wrong for a caller
+// who left is no part of the state: it may be the caller's own hurry.
+func (v *Value[T]) accept(results []pipeline.Result, left bool) (errs []error, usable []bool) {
 	errs, usable = make([]error, len(results)), make([]bool, len(results))
 	bad := make([]bool, len(results)) // by group
 	for i, r := range results {
@@ -165,7 +167,7 @@ func (v *Value[T]) accept(results []pipeline.Result) (errs []error, usable []boo
 	defer v.mu.Unlock()
 	changed := false
 	for i, r := range results {
-		if r.Version != nil || r.Err != nil {
+		if (r.Version != nil || r.Err != nil) && (errs[i] == nil || !left) {
 			v.errs[i] = errs[i]
 		}
 		last := &v.last[i]

@@ -64,5 +64,5 @@ func (e Event) Cache() string {
 
 // Stale reports whether the last good value is handed out in place of Err.
 func (e Event) Stale() bool {
-	return e.Ask.Covered && !e.Left && fault.KindIs(e.Err, fault.Unavailable)
+	return e.Ask.Covered && !e.Left && fault.Outage(e.Err)
 }

@@ -26,6 +26,10 @@ const (
 	// patience is how long a fetch may take that is not worth waiting for long:
 	// there is a good value in hand, or nobody waits.
 	patience = 3 * time.Second
+
+	// leastAttempt is what is left of that for an attempt, however long it had to
+	// wait for its turn.
+	leastAttempt = time.Second
 )
 
 // Payload is what one fetch brings.
@@ -58,7 +62,7 @@ type Version = cache.Version[Payload]
 // Settings say how a Pipeline works.
 type Settings struct {
 	// Timeout is how long a fetch, with all its attempts, may take; the wait for
-	// its turn does not count.
+	// its turn does not count, which is unbounded unless there is a good value.
 	Timeout time.Duration
 
 	// TTL and MaxStale say how long what was fetched is used; see package cache.
@@ -207,18 +211,25 @@ func (p *Pipeline) inBatches(g coord.Group) bool { return g.Kind == coord.AWS &&
 
 // fly is one flight: all attempts to fetch one group.
 func (p *Pipeline) fly(ctx context.Context, g coord.Group, ask cache.Ask, failed func(error)) (Payload, error) {
-	get, settle, err := p.way(ctx, g)
+	arrived := time.Now()
+	get, settle, err := p.way(ctx, g, ask.Covered)
 	if err != nil {
 		return Payload{}, err
 	}
 	defer settle()
 	timeout := p.Timeout
-	if ask.Brief() {
+	switch {
+	case ask.Covered:
+		timeout = min(timeout, max(patience-time.Since(arrived), leastAttempt))
+	case ask.Brief():
 		timeout = min(timeout, patience)
 	}
 	attempt, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	event := Event{Group: g, Ask: ask, Start: time.Now()}
+	if p.Log.Enabled(ctx, slog.LevelDebug) {
+		p.Log.DebugContext(ctx, "fetch begins", "backend", event.Backend(), "reference", g.Reference())
+	}
 	got, err := p.guarded(func() (tried, error) {
 		return get(attempt, ask.Once(), func(n int, err error, pause time.Duration) {
 			failed(err)
@@ -248,8 +259,10 @@ type tried struct {
 	spent    bool // on as many attempts as were worth it
 }
 
-// way returns how a group is fetched, once it is its turn.
-func (p *Pipeline) way(ctx context.Context, g coord.Group) (get func(ctx context.Context, once bool, failed retry.Failed) (tried, error), settle func(), err error) {
+// way returns how a group is fetched, once it is its turn. Where there is a good
+// value in hand nobody waits for a turn longer than for a fetch: those before it
+// may all hang.
+func (p *Pipeline) way(ctx context.Context, g coord.Group, covered bool) (get func(ctx context.Context, once bool, failed retry.Failed) (tried, error), settle func(), err error) {
 	if p.inBatches(g) {
 		return func(ctx context.Context, once bool, failed retry.Failed) (tried, error) {
 			return p.batches.get(ctx, g, once, failed)
@@ -259,8 +272,16 @@ func (p *Pipeline) way(ctx context.Context, g coord.Group) (get func(ctx context
 	if backend == nil {
 		return nil, nil, fault.New(fault.Unsupported, "no %s store is configured", g.Kind)
 	}
-	limit := p.limits[g.Kind]
-	if err := limit.Acquire(ctx, 1); err != nil {
+	limit, turn := p.limits[g.Kind], ctx
+	if covered {
+		var cancel context.CancelFunc
+		turn, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	if err := limit.Acquire(turn, 1); err != nil {
+		if ctx.Err() == nil {
+			return nil, nil, fault.New(fault.Unavailable, "its turn did not come within %v: all of the %d fetches at a time take long", patience, perBackend).Because(err)
+		}
 		return nil, nil, fault.New(fault.Unavailable, "nobody waited for its turn among the %d fetches at a time", perBackend).Because(err)
 	}
 	return func(ctx context.Context, once bool, failed retry.Failed) (got tried, err error) {

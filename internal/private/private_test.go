@@ -98,3 +98,25 @@ func TestTarget(t *testing.T) {
 	_, err = Target(at("self"))
 	require.ErrorIs(t, err, syscall.ELOOP)
 }
+
+func TestTarget_linksOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "file"), link); err != nil {
+		t.Skip(err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a link away")
+	}
+	_, err := Target(link)
+	require.NoError(t, err)
+	require.NoError(t, os.Lchown(link, 4711, 4711))
+	_, err = Target(link)
+	require.ErrorIs(t, err, fault.Denied)
+	require.ErrorIs(t, Unresolved(link, err), fault.Denied)
+	require.ErrorContains(t, err, "uid 4711")
+	require.NoError(t, checkLink(link, dir, 4711), "their own")
+	require.NoError(t, os.Chown(dir, 4711, 4711))
+	_, err = Target(link)
+	require.NoError(t, err, "who has the directory can put anything there")
+}

@@ -36,6 +36,9 @@ func Target(path string) (string, error) {
 		if err != nil {
 			return path, nil
 		}
+		if err := checkLink(path, dir, os.Geteuid()); err != nil {
+			return "", err
+		}
 		if path = link; !filepath.IsAbs(link) {
 			path = dir + string(filepath.Separator) + link
 		}
@@ -45,6 +48,9 @@ func Target(path string) (string, error) {
 
 // Unresolved explains an error of [Target].
 func Unresolved(path string, err error) error {
+	if refused, ok := errors.AsType[*fault.Error](err); ok {
+		return refused
+	}
 	switch {
 	case errors.Is(err, syscall.ELOOP):
 		return fault.New(fault.Unsupported, "%q leads through links that lead in a circle", path).Because(err)
@@ -52,4 +58,26 @@ func Unresolved(path string, err error) error {
 		return fault.New(fault.Denied, "the directory of %q cannot be looked into", path).Because(err)
 	}
 	return fault.New(fault.NotFound, "there is no directory for %q", path).Because(err)
+}
+
+// checkLink refuses a link that another user has put into a directory that is not
+// theirs: whoever follows it by reading it is not protected by the kernel, which
+// refuses to follow such a link where everybody may write.
+func checkLink(path, dir string, euid int) error {
+	link, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	uid, known := owner(link)
+	if !known || uid == 0 || uid == euid {
+		return nil
+	}
+	in, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if theirs, _ := owner(in); theirs == uid {
+		return nil
+	}
+	return fault.New(fault.Denied, "%s is a link of the user with uid %d, in a directory of another user: make sure of where it leads, and make it anew", path, uid)
 }

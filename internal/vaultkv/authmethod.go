@@ -47,8 +47,10 @@ func (m *methodLogin) login(ctx context.Context) (*lease, error) {
 		return nil, m.failed(ctx, got, err)
 	}
 	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" || unprintable(secret.Auth.ClientToken) {
-		if err := m.answered(got); err != nil {
-			return nil, err
+		if got.asked {
+			if err := m.server.loginAnswered(got); err != nil {
+				return nil, err
+			}
 		}
 		why := wrapped(got.body)
 		if secret != nil && secret.Auth != nil && secret.Auth.MFARequirement != nil {
@@ -130,9 +132,13 @@ func (m *methodLogin) answered(got answer) error {
 	return m.server.foreign(got)
 }
 
-// network reports whether err is about a connection: to a metadata service, say.
-// The errors of files look like a net.Error, too.
+// network reports whether err is about a connection, to a metadata service, say,
+// or about a wait that was given up. The errors of files look like a net.Error,
+// too.
 func network(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
 	if _, ok := errors.AsType[*url.Error](err); ok {
 		return true
 	}

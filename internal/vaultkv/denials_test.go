@@ -2,10 +2,18 @@ package vaultkv_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -215,4 +223,49 @@ func TestTokenUses_notFound(t *testing.T) {
 		require.ErrorIs(t, err, fault.NotFound)
 		require.Equal(t, 2, s.Calls())
 	})
+}
+
+// The look-up of a mount only words an error, so that nobody waits for one that
+// hangs.
+func TestMountLookUpThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := roundTrip(func(r *http.Request) (*http.Response, error) {
+			if strings.Contains(r.URL.Path, "/sys/") {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return &http.Response{StatusCode: 404, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"errors":[]}`)), Request: r}, nil
+		})
+		r := newResolver(t, vaultkv.Settings{Transport: hangs}, 30*time.Second, nil)
+		start := time.Now()
+		_, err := r.get(t, "https://vault.example", coord.TokenAuth)
+		require.ErrorIs(t, err, fault.NotFound)
+		require.LessOrEqual(t, time.Since(start), 2*time.Second)
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A Token function whose source cannot be reached is an outage.
+func TestTokenFunction_outage(t *testing.T) {
+	for name, c := range map[string]struct{ cause, kind error }{
+		"no connection":      {&net.OpError{Op: "dial", Err: errors.New(canary)}, fault.Unavailable},
+		"no name":            {&net.DNSError{Err: canary}, fault.Unavailable},
+		"a failed request":   {&url.Error{Op: "Get", URL: canary, Err: io.EOF}, fault.Unavailable},
+		"its own time is up": {context.DeadlineExceeded, fault.Unavailable},
+		"a file":             {&fs.PathError{Op: "open", Path: canary, Err: fs.ErrNotExist}, fault.Unauthenticated},
+		"anything else":      {errors.New(canary), fault.Unauthenticated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") })
+			r := newResolver(t, vaultkv.Settings{Token: func(context.Context) (string, error) {
+				return "", fmt.Errorf("%s: %w", canary, c.cause)
+			}}, 150*time.Millisecond, nil)
+			_, err := r.get(t, s.URL, coord.TokenAuth)
+			require.Truef(t, fault.KindIs(err, c.kind), "%v", err)
+			require.NotContains(t, err.Error(), canary)
+		})
+	}
 }

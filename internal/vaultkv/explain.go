@@ -139,6 +139,9 @@ func (c *client) secret(ctx context.Context, l *lease, g coord.Group, got answer
 	}
 	object, err := jsonscan.Lookup(data, "/data")
 	if err == nil && string(object) == "null" {
+		if _, err := jsonscan.Lookup(data, "/metadata"); err != nil {
+			return pipeline.Payload{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret", c.name()).Final()
+		}
 		return pipeline.Payload{}, c.missing(ctx, l, g, got.body)
 	}
 	_, unversioned := jsonscan.Lookup(data, "/metadata/version")
@@ -190,11 +193,16 @@ func (c *client) missing(ctx context.Context, l *lease, g coord.Group, body []by
 // mount is what the server tells about one; zero if it tells nothing.
 type mount struct{ kind, version, path string }
 
+// mountWait bounds the look-up of a mount, which only words an error.
+const mountWait = 2 * time.Second
+
 // mount asks about one, only when a read found nothing.
 func (c *client) mount(ctx context.Context, l *lease, at string) mount {
 	if !l.take() {
 		return mount{} // the read was the token's last use
 	}
+	ctx, cancel := context.WithTimeout(ctx, mountWait)
+	defer cancel()
 	got, err := c.read(ctx, l.token, "sys/internal/ui/mounts/"+at)
 	var reply struct {
 		Data struct {
@@ -253,6 +261,22 @@ func isVaultsError(status int, body []byte) bool {
 
 // vaultsMembers are the members of Vault's answers, and of its errors.
 var vaultsMembers = []string{"request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth", "errors", "mount_type"}
+
+// loginAnswered returns an error for a good answer to a login that is not Vault's:
+// one with neither a login in it nor the marks of an answer. Whoever gave it has
+// refused nothing.
+func (s *server) loginAnswered(got answer) error {
+	var members map[string]json.RawMessage
+	if got.status != http.StatusOK || json.Unmarshal(got.body, &members) != nil {
+		return s.foreign(got)
+	}
+	for _, name := range []string{"auth", "wrap_info", "request_id"} {
+		if _, ok := members[name]; ok {
+			return nil
+		}
+	}
+	return fault.New(fault.Unavailable, "%s answered the login with JSON that is not Vault's: is a proxy or a gateway in between?", s.name()).Final()
+}
 
 // passing tells the states that pass by themselves. 412 is a node that has not
 // caught up, 472 and 473 are standbys.

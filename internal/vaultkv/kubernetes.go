@@ -75,7 +75,7 @@ func (k *kubernetesLogin) login(ctx context.Context) (*lease, error) {
 	if got.status != http.StatusOK {
 		return nil, k.refused(got, name, path, jwt)
 	}
-	if err := k.server.foreign(got); err != nil {
+	if err := k.server.loginAnswered(got); err != nil {
 		return nil, err
 	}
 	if err != nil || secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" || unprintable(secret.Auth.ClientToken) {

@@ -94,7 +94,7 @@ func (s *staticToken) read(ctx context.Context) (string, error) {
 	}
 	token, err := s.source(ctx)
 	switch {
-	case errors.Is(err, fault.Unavailable), err != nil && ctx.Err() != nil:
+	case err != nil && (errors.Is(err, fault.Unavailable) || ctx.Err() != nil || network(err)):
 		return "", fault.New(fault.Unavailable, "VaultOptions.Token has no token at the moment").Because(err)
 	case err != nil:
 		return "", fault.New(fault.Unauthenticated, "VaultOptions.Token failed").Because(err)

@@ -59,6 +59,10 @@ func TestVerdict(t *testing.T) {
 		"page 403":                     {403, `<html>403`, fault.Unavailable, fault.Unavailable},
 		"page 401":                     {401, `<html>401`, fault.Unavailable, fault.Unavailable},
 		"proxy authentication":         {407, `{"message":"proxy"}`, fault.Unavailable, fault.Unavailable},
+		"gateway's 200":                {200, `{"status":"ok"}`, fault.Unavailable, fault.Unavailable},
+		"gateway's empty 200":          {200, `{}`, fault.Unavailable, fault.Unavailable},
+		"gateway's data":               {200, `{"data":null}`, fault.Unavailable, fault.Unavailable},
+		"gateway's data in data":       {200, `{"data":{"data":null}}`, fault.Unavailable, fault.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
