@@ -18,6 +18,8 @@ type reply struct {
 
 	// bare is a body that goes out as it is, without the envelope.
 	bare any
+	// empty is an answer that is nothing but its status.
+	empty bool
 	// twice repeats data's members beside the envelope's, as sys/ does for
 	// clients from the time before the envelope.
 	twice bool
@@ -72,6 +74,11 @@ func fail(status int, format string, args ...any) *failure {
 
 // failed is fail in the shape Vault's core gives to the errors of its backends.
 func failed(status int, causes ...string) *failure {
+	return &failure{status, []string{listed(causes)}}
+}
+
+// listed is Vault's way to write several errors, or one that could be several.
+func listed(causes []string) string {
 	text := "1 error occurred:\n"
 	if len(causes) != 1 {
 		text = fmt.Sprintf("%d errors occurred:\n", len(causes))
@@ -79,7 +86,7 @@ func failed(status int, causes ...string) *failure {
 	for _, cause := range causes {
 		text += "\t* " + cause + "\n"
 	}
-	return &failure{status, []string{text + "\n"}}
+	return text + "\n"
 }
 
 func denied() *failure { return failed(http.StatusForbidden, "permission denied") }
@@ -106,6 +113,9 @@ func respond(w http.ResponseWriter, op operation, rep *reply, err *failure) {
 	case rep == nil:
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusNoContent)
+	case rep.empty:
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(rep.status)
 	case rep.bare != nil:
 		writeJSON(w, rep.status, rep.bare)
 	default:

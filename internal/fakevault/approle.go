@@ -25,9 +25,31 @@ func newAppRole(s *Server, at string) *appRole {
 
 func (b *appRole) open(path string) bool { return path == "login" }
 
-func (b *appRole) exists(path string) bool {
+func (b *appRole) exists(path string) (exists, told bool) {
 	name, ok := strings.CutPrefix(path, "role/")
-	return !ok || strings.Contains(name, "/") || b.roles[name] != nil
+	return b.roles[name] != nil, ok && name != "" && !strings.Contains(name, "/")
+}
+
+func (b *appRole) parameters(path string) parameters {
+	rest, isRole := strings.CutPrefix(path, "role/")
+	name, part, _ := strings.Cut(rest, "/")
+	secret := none.with(inPath, "role_name").with(unplayed, "metadata", "cidr_list", "token_bound_cidrs", "num_uses", "ttl")
+	switch {
+	case path == "login":
+		return none.with(plain, "role_id", "secret_id")
+	case !isRole || name == "":
+	case part == "":
+		return tokenParameters.with(plain, "policies").with(inPath, "role_name").
+			with(unplayed, "bind_secret_id", "bound_cidr_list", "local_secret_ids", "period", "role_id",
+				"secret_id_bound_cidrs", "secret_id_num_uses", "secret_id_ttl")
+	case part == "role-id":
+		return none.with(inPath, "role_name").with(plain, "role_id")
+	case part == "secret-id":
+		return secret
+	case part == "custom-secret-id":
+		return secret.with(plain, "secret_id")
+	}
+	return none
 }
 
 func (b *appRole) handle(q *request) (*reply, *failure) {

@@ -138,11 +138,15 @@ func (c *control) nextFailure() *failing {
 }
 
 // tokenOf returns the token a request carries. Vault takes it from either
-// header.
+// header, but no other scheme than Bearer.
 func tokenOf(r *http.Request) string {
 	if token := r.Header.Get("X-Vault-Token"); token != "" {
 		return token
 	}
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	return token
+	for _, value := range r.Header.Values("Authorization") {
+		if token, ok := strings.CutPrefix(value, "Bearer "); ok {
+			return strings.TrimSpace(token)
+		}
+	}
+	return ""
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // numberOf returns the integer that v, of a request's body, stands for, or 0.
@@ -40,36 +39,6 @@ func stringsOf(v any) []string {
 		}
 	}
 	return texts
-}
-
-// durationOf returns the time that v stands for: a text such as "90m", or a
-// number of seconds. Nothing is zero.
-func durationOf(v any) (time.Duration, error) {
-	switch v := v.(type) {
-	case nil:
-		return 0, nil
-	case json.Number:
-		seconds, err := v.Int64()
-		return time.Duration(seconds) * time.Second, err
-	case string:
-		if v == "" {
-			return 0, nil
-		}
-		if seconds, err := strconv.Atoi(v); err == nil {
-			return time.Duration(seconds) * time.Second, nil
-		}
-		return time.ParseDuration(v)
-	}
-	return 0, fmt.Errorf("not a duration: %v", v)
-}
-
-// kindOf names the type of a JSON value that is no object, as far as Vault
-// tells them apart.
-func kindOf(v any) string {
-	if _, ok := v.(bool); ok {
-		return "bool"
-	}
-	return "string"
 }
 
 // duplicate returns the first name that an object in a JSON text has twice.

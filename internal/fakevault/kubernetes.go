@@ -33,9 +33,28 @@ func newKubernetes(s *Server, at string) *kubernetes {
 
 func (b *kubernetes) open(path string) bool { return path == "login" }
 
-func (b *kubernetes) exists(path string) bool {
+func (b *kubernetes) exists(path string) (exists, told bool) {
 	name, ok := strings.CutPrefix(path, "role/")
-	return !ok || b.roles[name] != nil
+	return b.roles[name] != nil, ok && name != ""
+}
+
+func (b *kubernetes) parameters(path string) parameters {
+	switch name, isRole := strings.CutPrefix(path, "role/"); {
+	case path == "login":
+		return none.with(plain, "role", "jwt")
+	case path == "config":
+		// The fake runs in no pod, whose CA and JWT it could use.
+		return none.with(plain, "kubernetes_host", "kubernetes_ca_cert", "token_reviewer_jwt").
+			with(boolean, "disable_local_ca_jwt").
+			with(unplayed, "pem_keys", "issuer", "disable_iss_validation", "use_annotations_as_alias_metadata")
+	case isRole && name != "":
+		return tokenParameters.
+			with(plain, "bound_service_account_names", "bound_service_account_namespaces", "audience", "policies").
+			with(unplayed, "bound_service_account_namespace_selector", "alias_name_source", "bound_cidrs", "ttl",
+				"max_ttl", "num_uses", "period").
+			with(inPath, "name")
+	}
+	return none
 }
 
 func (b *kubernetes) handle(q *request) (*reply, *failure) {
@@ -95,7 +114,9 @@ func (b *kubernetes) serveRole(q *request, name string) (*reply, *failure) {
 		}
 		data := r.describe()
 		data["alias_name_source"] = "serviceaccount_uid"
-		data["audience"] = r.audience
+		if r.audience != "" {
+			data["audience"] = r.audience
+		}
 		data["bound_service_account_names"] = r.names
 		data["bound_service_account_namespaces"] = r.namespaces
 		data["bound_service_account_namespace_selector"] = ""
@@ -153,10 +174,10 @@ func (b *kubernetes) login(q *request) (*reply, *failure) {
 	switch {
 	case roleName == "":
 		return nil, fail(http.StatusBadRequest, "missing role")
-	case role == nil:
-		return nil, fail(http.StatusBadRequest, "invalid role name %q", roleName)
 	case jwt == "":
 		return nil, fail(http.StatusBadRequest, "missing jwt")
+	case role == nil:
+		return nil, fail(http.StatusBadRequest, "invalid role name %q", roleName)
 	case b.config == nil:
 		return nil, fail(http.StatusInternalServerError, "could not load backend configuration")
 	}

@@ -17,7 +17,9 @@ type kv1 struct{ secrets map[string]rawObject }
 
 func (b *kv1) open(string) bool { return false }
 
-func (b *kv1) exists(path string) bool { return b.secrets[path] != nil }
+func (b *kv1) exists(path string) (exists, told bool) { return b.secrets[path] != nil, true }
+
+func (b *kv1) parameters(string) parameters { return nil }
 
 func (b *kv1) handle(q *request) (*reply, *failure) {
 	switch q.op {

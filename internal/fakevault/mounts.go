@@ -86,6 +86,9 @@ func (b *system) serveMounts(q *request, table, path string) (*reply, *failure) 
 		return &reply{data: all, twice: true}, nil
 	}
 
+	if at, ok := strings.CutSuffix(path, "/tune"); ok {
+		return nil, notPlayed("the tuning of the mount %s", at)
+	}
 	path = strings.Trim(path, "/") + "/"
 	m := b.mounts[table+path]
 	switch q.op {
@@ -104,7 +107,7 @@ func (b *system) serveMounts(q *request, table, path string) (*reply, *failure) 
 		delete(b.mounts, table+path)
 		if table != "" {
 			for _, t := range b.tokens {
-				if strings.HasPrefix(t.path, table+path) {
+				if strings.HasPrefix(t.path, table+path) && !t.batch {
 					b.revoke(t)
 				}
 			}

@@ -1,11 +1,13 @@
 package fakevault
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"text/scanner"
+
+	"github.com/hashicorp/hcl"
+	"github.com/hashicorp/hcl/hcl/ast"
 )
 
 // The capabilities that are no operation.
@@ -14,7 +16,15 @@ const (
 	sudo operation = "sudo"
 )
 
-var knownCapabilities = []operation{create, read, update, "patch", remove, list, sudo, deny, "recover", "subscribe"}
+var knownCapabilities = []operation{create, read, update, patch, remove, list, sudo, deny, "recover", "subscribe"}
+
+// shorthands are the values of "policy", which stand for capabilities.
+var shorthands = map[string][]operation{
+	"deny":  {deny},
+	"read":  {read, list},
+	"write": {create, read, update, remove, list},
+	"sudo":  {create, read, update, remove, list, sudo},
+}
 
 // A policy is a list of rules and the text it was parsed from.
 type policy struct {
@@ -50,110 +60,96 @@ func mustParsePolicy(text string) *policy {
 	return p
 }
 
-// parsePolicy reads the blocks path "…" { capabilities = ["…", …] } and
-// comments. The other things a policy may hold it refuses, lest a test rely on
+// unplayedKeys are those of a rule that the fake refuses, lest a test rely on
 // them.
+var unplayedKeys = []string{
+	"allowed_parameters", "denied_parameters", "required_parameters", "min_wrapping_ttl", "max_wrapping_ttl",
+	"mfa_methods", "control_group", "subscribe_event_types",
+}
+
+// parsePolicy reads a policy in HCL or JSON. Its errors are those of Vault, or a
+// *failure for what the fake does not play.
 func parsePolicy(text string) (*policy, error) {
-	tokens := policyScanner{}
-	tokens.Init(strings.NewReader(text))
-	tokens.Mode = scanner.ScanIdents | scanner.ScanStrings | scanner.ScanComments | scanner.SkipComments
-	tokens.Scanner.Error = func(*scanner.Scanner, string) {} // the parser sees the odd token and complains
+	file, err := hcl.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	top, ok := file.Node.(*ast.ObjectList)
+	if !ok {
+		return nil, errors.New("does not contain a root object")
+	}
+	if wrong := wrongKeys(top, []string{"name", "path"}); wrong != nil {
+		return nil, errors.New(listed(wrong))
+	}
 	p := &policy{text: text}
-	for {
-		switch token := tokens.next(); token {
-		case "":
-			return p, nil
-		case "path":
-			r, err := tokens.rule()
-			if err != nil {
-				return nil, err
-			}
-			p.rules = append(p.rules, r)
-		default:
-			return nil, complaint("1 error occurred:\n\t* invalid key %q on line %d\n\n", token, tokens.Line)
+	for _, block := range top.Filter("path").Items {
+		r, err := parseRule(block)
+		if err != nil {
+			return nil, err
 		}
+		p.rules = append(p.rules, r)
 	}
+	return p, nil
 }
 
-// A policyError is written as Vault writes it.
-type policyError string
-
-func (e policyError) Error() string { return string(e) }
-
-func complaint(format string, args ...any) error { return policyError(fmt.Sprintf(format, args...)) }
-
-type policyScanner struct{ scanner.Scanner }
-
-// next returns the next token, "" at the end.
-func (s *policyScanner) next() string {
-	for {
-		switch s.Scan() {
-		case scanner.EOF:
-			return ""
-		case '#':
-			for c := s.Next(); c != '\n' && c != scanner.EOF; {
-				c = s.Next()
-			}
-		default:
-			return s.TokenText()
+// parseRule reads a block path "…" { … }.
+func parseRule(block *ast.ObjectItem) (rule, error) {
+	path := "path"
+	if len(block.Keys) > 0 {
+		path, _ = block.Keys[0].Token.Value().(string)
+	}
+	body, ok := block.Val.(*ast.ObjectType)
+	if !ok {
+		return rule{}, fmt.Errorf("path %q: cannot check HCL keys of type %T", path, block.Val)
+	}
+	if wrong := wrongKeys(body.List, append([]string{"comment", "policy", "capabilities"}, unplayedKeys...)); wrong != nil {
+		for i := range wrong {
+			wrong[i] = fmt.Sprintf("path %q: %s", path, wrong[i])
+		}
+		return rule{}, errors.New(listed(wrong))
+	}
+	for _, key := range unplayedKeys {
+		if len(body.List.Filter(key).Items) > 0 {
+			return rule{}, notPlayed("%s in a policy", key)
 		}
 	}
-}
-
-// rule reads what follows the word path.
-func (s *policyScanner) rule() (rule, error) {
-	path, err := strconv.Unquote(s.next())
-	if err != nil || s.next() != "{" {
-		return rule{}, s.unexpected()
+	if strings.Contains(path, "{{") {
+		return rule{}, notPlayed("templates in a policy")
 	}
+	var said struct {
+		Comment      string   `hcl:"comment"`
+		Policy       string   `hcl:"policy"`
+		Capabilities []string `hcl:"capabilities"`
+	}
+	if err := hcl.DecodeObject(&said, body); err != nil {
+		return rule{}, fmt.Errorf("path %q: %w", path, err)
+	}
+
 	r := rule{path: strings.TrimPrefix(path, "/")}
-	r.path, r.glob = strings.CutSuffix(r.path, "*")
 	if strings.Contains(r.path, "+*") {
-		return rule{}, complaint("path %q: invalid use of wildcards ('+*' is forbidden)", path)
+		return rule{}, fmt.Errorf("path %q: invalid use of wildcards ('+*' is forbidden)", r.path)
 	}
-	for {
-		switch key := s.next(); key {
-		case "}":
-			return r, nil
-		case "capabilities":
-			if r.capabilities, err = s.capabilities(path); err != nil {
-				return rule{}, err
-			}
-		case "":
-			return rule{}, complaint("At %d:%d: object expected closing RBRACE got: EOF", s.Pos().Line, s.Pos().Column)
-		default:
-			return rule{}, complaint("1 error occurred:\n\t* path %q: invalid key %q on line %d\n\n", path, key, s.Line)
+	r.path, r.glob = strings.CutSuffix(r.path, "*")
+	if said.Policy != "" && shorthands[said.Policy] == nil {
+		return rule{}, fmt.Errorf("path %q: invalid policy %q", path, said.Policy)
+	}
+	r.capabilities = slices.Clone(shorthands[said.Policy])
+	for _, name := range said.Capabilities {
+		if !slices.Contains(knownCapabilities, operation(name)) {
+			return rule{}, fmt.Errorf("path %q: invalid capability %q", path, name)
 		}
+		r.capabilities = append(r.capabilities, operation(name))
 	}
+	return r, nil
 }
 
-// capabilities reads = ["…", …].
-func (s *policyScanner) capabilities(path string) ([]operation, error) {
-	if s.next() != "=" || s.next() != "[" {
-		return nil, s.unexpected()
-	}
-	var all []operation
-	for {
-		switch token := s.next(); token {
-		case "]":
-			return all, nil
-		case ",":
-		default:
-			name, err := strconv.Unquote(token)
-			if err != nil {
-				return nil, s.unexpected()
-			}
-			if !slices.Contains(knownCapabilities, operation(name)) {
-				return nil, complaint("path %q: invalid capability %q", path, name)
-			}
-			all = append(all, operation(name))
+// wrongKeys returns an error text for each key that is none of the valid ones.
+func wrongKeys(items *ast.ObjectList, valid []string) []string {
+	var wrong []string
+	for _, item := range items.Items {
+		if key, _ := item.Keys[0].Token.Value().(string); !slices.Contains(valid, key) {
+			wrong = append(wrong, fmt.Sprintf("invalid key %q on line %d", key, item.Assign.Line))
 		}
 	}
-}
-
-func (s *policyScanner) unexpected() error {
-	if s.TokenText() == "" {
-		return complaint("unexpected end of the policy")
-	}
-	return complaint("At %d:%d: unexpected %s", s.Line, s.Column, s.TokenText())
+	return wrong
 }

@@ -1,6 +1,7 @@
 package fakevault
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,39 +18,71 @@ type tokenRole struct {
 	period      time.Duration
 	uses        int
 	noDefault   bool
+	kind        string // of the tokens: "" or "service", "batch"
 }
 
-// update takes over the fields that q has.
+// tokenParameters are those of the roles of all logins.
+var tokenParameters = none.
+	with(duration, "token_ttl", "token_max_ttl", "token_explicit_max_ttl", "token_period").
+	with(integer, "token_num_uses").
+	with(boolean, "token_no_default_policy").
+	with(plain, "token_policies", "token_type").
+	with(unplayed, "token_bound_cidrs")
+
+// update takes over the fields that q has, or none if one is wrong.
 func (r *tokenRole) update(q *request) *failure {
+	changed := *r
 	for name, to := range map[string]*time.Duration{
-		"token_ttl":              &r.ttl,
-		"token_max_ttl":          &r.max,
-		"token_explicit_max_ttl": &r.explicitMax,
-		"token_period":           &r.period,
+		"token_ttl":              &changed.ttl,
+		"token_max_ttl":          &changed.max,
+		"token_explicit_max_ttl": &changed.explicitMax,
+		"token_period":           &changed.period,
 	} {
-		if value, ok := q.data[name]; ok {
-			d, err := durationOf(value)
-			if err != nil {
-				return fail(http.StatusBadRequest, "%v", err)
-			}
+		if d, ok := q.data[name].(time.Duration); ok {
 			*to = d
 		}
 	}
 	for _, name := range []string{"policies", "token_policies"} {
 		if value, ok := q.data[name]; ok {
-			r.policies = stringsOf(value)
+			changed.policies = stringsOf(value)
 		}
 	}
-	if value, ok := q.data["token_num_uses"]; ok {
-		r.uses = numberOf(value)
+	if n, ok := q.data["token_num_uses"].(int); ok {
+		changed.uses = n
 	}
-	r.noDefault = boolOf(q.data["token_no_default_policy"], r.noDefault)
+	if no, ok := q.data["token_no_default_policy"].(bool); ok {
+		changed.noDefault = no
+	}
+	if kind, ok := q.data["token_type"].(string); ok {
+		switch kind {
+		case "", "default":
+			changed.kind = ""
+		case "service", "batch":
+			changed.kind = kind
+		case "default-service", "default-batch":
+			return notPlayed("a role's token_type %q", kind)
+		default:
+			return fail(http.StatusBadRequest, "invalid 'token_type' value %q", kind)
+		}
+	}
+	const cannot = "'token_type' cannot be 'batch' or 'default_batch' when set to generate "
+	switch batch := changed.kind == "batch"; {
+	case changed.uses < 0:
+		return fail(http.StatusBadRequest, "'token_num_uses' cannot be negative")
+	case batch && changed.period != 0:
+		return fail(http.StatusBadRequest, cannot+"periodic tokens")
+	case batch && changed.uses != 0:
+		return fail(http.StatusBadRequest, cannot+"tokens with limited use count")
+	case changed.max > 0 && changed.ttl > changed.max:
+		return fail(http.StatusBadRequest, "'token_ttl' cannot be greater than 'token_max_ttl'")
+	}
+	*r = changed
 	return nil
 }
 
 func (r *tokenRole) describe() map[string]any {
 	return map[string]any{
-		"token_policies":          r.policies,
+		"token_policies":          append([]string{}, r.policies...),
 		"token_ttl":               int(r.ttl / time.Second),
 		"token_max_ttl":           int(r.max / time.Second),
 		"token_explicit_max_ttl":  int(r.explicitMax / time.Second),
@@ -57,7 +90,7 @@ func (r *tokenRole) describe() map[string]any {
 		"token_num_uses":          r.uses,
 		"token_no_default_policy": r.noDefault,
 		"token_bound_cidrs":       []string{},
-		"token_type":              "default",
+		"token_type":              cmp.Or(r.kind, "default"),
 	}
 }
 
@@ -80,6 +113,7 @@ func (s *Server) login(r tokenRole, mount, alias, displayName string, meta map[s
 		explicitMax: r.explicitMax,
 		period:      r.period,
 		renewable:   true,
+		batch:       r.kind == "batch",
 		uses:        r.uses,
 	}
 	if displayName != "" {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,6 +23,7 @@ const (
 	create operation = "create"
 	update operation = "update"
 	remove operation = "delete"
+	patch  operation = "patch"
 
 	// other is what no backend does, whatever the policies say: HEAD, OPTIONS.
 	other operation = "other"
@@ -49,9 +51,11 @@ type backend interface {
 	// open reports whether the path may be used without a token.
 	open(path string) bool
 	// exists tells a write that updates from one that creates, for which a
-	// policy has to grant another capability. Backends that do not tell the two
-	// apart say true.
-	exists(path string) bool
+	// policy has to grant another capability. told is false for paths that do
+	// not tell the two apart.
+	exists(path string) (exists, told bool)
+	// parameters are those of the path.
+	parameters(path string) parameters
 }
 
 // serveAPI answers all below /v1/.
@@ -100,33 +104,76 @@ func parseRequest(w http.ResponseWriter, r *http.Request) (*request, *failure) {
 		q.data = fromQuery(r.URL.Query())
 	case "PUT", "POST":
 		q.op = update
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-		if err != nil {
-			return nil, fail(http.StatusRequestEntityTooLarge, "error parsing JSON: %v", err)
-		}
-		if name, found := duplicate(body); found {
-			return nil, fail(http.StatusInternalServerError, "duplicate key '%s' in object", name)
-		}
-		decoder := json.NewDecoder(bytes.NewReader(body))
-		decoder.UseNumber()
-		switch err := decoder.Decode(&q.data); {
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, fail(http.StatusInternalServerError, "malformed JSON, unclosed containers")
-		case err != nil && !errors.Is(err, io.EOF):
-			return nil, fail(http.StatusBadRequest, "error parsing JSON: %v", err)
+		if err := q.readBody(w, r); err != nil {
+			return nil, err
 		}
 	case "PATCH":
+		q.op = patch
 		const merge = "application/merge-patch+json"
-		if kind := r.Header.Get("Content-Type"); kind != merge {
+		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if err != nil {
+			return nil, fail(http.StatusBadRequest, "%v", err)
+		}
+		if kind != merge {
 			return nil, fail(http.StatusUnsupportedMediaType, "PATCH requires Content-Type of %s, provided %s", merge, kind)
 		}
-		q.op = other
+		if err := q.readBody(w, r); err != nil {
+			if err.status == http.StatusBadRequest {
+				err = fail(http.StatusBadRequest, "error parsing JSON")
+			}
+			return nil, err
+		}
 	case "HEAD", "OPTIONS":
 		q.op = other
 	default:
 		return nil, &failure{status: http.StatusMethodNotAllowed}
 	}
+	if r.Header.Get("X-Vault-Wrap-TTL") != "" {
+		return nil, notPlayed("response wrapping, which X-Vault-Wrap-TTL asks for")
+	}
 	return q, nil
+}
+
+// readBody reads the parameters of a write from its body, which is JSON or a
+// form.
+func (q *request) readBody(w http.ResponseWriter, r *http.Request) *failure {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return fail(http.StatusRequestEntityTooLarge, "error parsing JSON: failed to parse JSON input: %v", err)
+	}
+	start := bytes.TrimLeft(body, " \t\r\n")
+	looksLikeJSON := len(start) == 0 || start[0] == '{' || start[0] == '['
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err == nil && kind == "application/x-www-form-urlencoded" && !looksLikeJSON {
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return fail(http.StatusBadRequest, "error parsing form data")
+		}
+		q.data = map[string]any{}
+		for name, values := range form {
+			q.data[name] = strings.Join(values, ",")
+		}
+		return nil
+	}
+
+	if name, found := duplicate(body); found {
+		return fail(http.StatusInternalServerError, "duplicate key '%s' in object", name)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	switch err := decoder.Decode(&q.data); {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fail(http.StatusInternalServerError, "malformed JSON, unclosed containers")
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return fail(http.StatusBadRequest, "error parsing JSON: failed to parse JSON input: %v", err)
+	}
+	rest := bytes.TrimLeft(body[decoder.InputOffset():], " \t\r\n")
+	if len(rest) > 0 {
+		return fail(http.StatusInternalServerError, "invalid character '%c' after top-level value", rest[0])
+	}
+	return nil
 }
 
 func fromQuery(query url.Values) map[string]any {
@@ -161,20 +208,44 @@ func (s *Server) route(q *request) (*reply, *failure) {
 			return nil, failed(http.StatusForbidden, "permission denied", "invalid token")
 		}
 		defer s.spend(q.token)()
-		if q.op == update && m != nil && !m.backend.exists(rest) {
-			q.op = create
+		if q.op == update && m != nil {
+			exists, told := m.backend.exists(rest)
+			if told {
+				// Vault looks at the parameters before the policies then.
+				if err := m.backend.parameters(rest).convert(q.data); err != nil {
+					return nil, fail(http.StatusBadRequest, "%v", err)
+				}
+			}
+			if told && !exists {
+				q.op = create
+			}
 		}
-		if !s.aclOf(q.token).allows(q.op, q.path, m != nil && prefix == "sys/" && needsSudo(rest)) {
+		if !s.aclOf(q.token).allows(q.op, q.path, needsSudo(q.path)) {
 			return nil, denied()
 		}
 	}
 	if m == nil {
+		for _, builtin := range []string{"cubbyhole/", "identity/"} {
+			if strings.HasPrefix(q.path, builtin) {
+				return nil, notPlayed("%s", builtin)
+			}
+		}
 		return nil, fail(http.StatusNotFound, "no handler for route %q. route entry not found.", q.path)
 	}
 	q.path = rest
+	known := m.backend.parameters(rest)
+	if err := known.convert(q.data); err != nil {
+		return nil, fail(http.StatusBadRequest, "Field validation failed: %v", err)
+	}
+	if err := known.refuse(q.data); err != nil {
+		return nil, err
+	}
 	rep, err := m.backend.handle(q)
-	if rep != nil && !free && rep.status == 0 {
-		rep.mountType = m.kind
+	if rep != nil && rep.status == 0 {
+		rep.warnings = append(rep.warnings, known.warnings(q.data)...)
+		if !free {
+			rep.mountType = m.kind
+		}
 	}
 	return rep, err
 }

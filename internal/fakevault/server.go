@@ -2,7 +2,9 @@
 // Vault 1.21.4 on loopback, as far as this module meets it: mounts, policies,
 // tokens, the key/value engines version 1 and 2, Kubernetes and AppRole logins,
 // sealing. Status codes, error texts and response bodies are those of the real
-// server; internal/e2e runs one suite over both.
+// server; internal/e2e runs one suite over both. What Vault does and the fake
+// does not (response wrapping, entities, tuning of mounts, parameters of a policy,
+// and others) is answered with 501 Not Implemented and a text that says so.
 //
 // [New] starts one. Set it up over its HTTP API, as one would the real server,
 // or with [Server.Put]. [Server.Fail], [Server.Latency] and [Server.Intercept]
@@ -160,7 +162,11 @@ func (s *Server) Put(mount, path string, data map[string]any) {
 	case *kv1:
 		b.secrets[path] = text
 	case *kv2:
-		b.write(path, version{data: text, verbatim: true})
+		op := update
+		if b.secrets[path] == nil {
+			op = create
+		}
+		b.write(path, version{data: text, verbatim: true}, &author{Actor: "root", Operation: op})
 	default:
 		panic(fmt.Sprintf("fakevault: put %s/%s: not a KV engine", mount, path))
 	}

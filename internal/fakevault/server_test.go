@@ -143,6 +143,74 @@ func TestTokensExpireByTheServersClock(t *testing.T) {
 	require.ErrorContains(t, err, "invalid token")
 }
 
+func TestATokenEndsWithTheOneThatMadeIt(t *testing.T) {
+	s, root := start(t)
+	now := time.Now()
+	s.SetClock(func() time.Time { return now })
+	parent := mint(t, root, `path "auth/token/create" { capabilities = ["update"] }`, &api.TokenCreateRequest{TTL: "1h"})
+	for _, kind := range []string{"service", "batch"} {
+		child, err := client(t, s, parent).Auth().Token().Create(&api.TokenCreateRequest{TTL: "10h", Type: kind})
+		require.NoError(t, err)
+		c := client(t, s, child.Auth.ClientToken)
+		_, err = c.Auth().Token().LookupSelf()
+		require.NoError(t, err)
+		later := now.Add(2 * time.Hour)
+		s.SetClock(func() time.Time { return later })
+		_, err = c.Auth().Token().LookupSelf()
+		require.ErrorContains(t, err, "invalid token", kind)
+		s.SetClock(func() time.Time { return now })
+		parent = mint(t, root, `path "auth/token/create" { capabilities = ["update"] }`, &api.TokenCreateRequest{TTL: "1h"})
+	}
+}
+
+// What Vault does and the fake does not is an error that says so, not an answer
+// that is wrong.
+func TestWhatTheFakeDoesNotPlayIsRefused(t *testing.T) {
+	s, root := start(t)
+	require.NoError(t, root.Sys().EnableAuthWithOptions("approle", &api.EnableAuthOptions{Type: "approle"}))
+	wrapped := http.Header{"X-Vault-Wrap-TTL": {"60s"}}
+	patch := http.Header{"Content-Type": {"application/merge-patch+json"}}
+	for _, c := range []struct {
+		method, path, body string
+		header             http.Header
+		words              string
+	}{
+		{"GET", "auth/token/lookup-self", "", wrapped, "response wrapping"},
+		{"POST", "sys/mounts/secret/tune", `{"options":{"version":"2"}}`, nil, "tuning of the mount secret"},
+		{"POST", "sys/mounts/one", `{"type":"kv","config":{"max_lease_ttl":"1h"}}`, nil, `"config"`},
+		{"GET", "sys/leases/lookup", "", nil, "sys/leases/lookup"},
+		{"GET", "cubbyhole/x", "", nil, "cubbyhole/"},
+		{"GET", "identity/entity/name/x", "", nil, "identity/"},
+		{"LIST", "secret/metadata?exclude_deleted=true", "", nil, `"exclude_deleted"`},
+		{"PATCH", "secret/metadata/x", `{"max_versions":1}`, patch, "PATCH of metadata"},
+		{"POST", "auth/token/create/role", `{}`, nil, "auth/token/create/role"},
+		{"POST", "auth/token/create", `{"id":"mine"}`, nil, `"id"`},
+		{"POST", "auth/approle/role/x", `{"secret_id_num_uses":1}`, nil, `"secret_id_num_uses"`},
+		{"POST", "auth/approle/role/x", `{"token_bound_cidrs":["10.0.0.0/8"]}`, nil, `"token_bound_cidrs"`},
+		{"PUT", "sys/policies/acl/x", `{"policy":"path \"x\" { denied_parameters = { \"a\" = [] } }"}`, nil, "denied_parameters"},
+		{"PUT", "sys/policies/acl/x", `{"policy":"path \"x/{{identity.entity.id}}\" { capabilities = [\"read\"] }"}`, nil, "templates"},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), c.method, s.URL()+"/v1/"+c.path, strings.NewReader(c.body))
+		require.NoError(t, err)
+		for name, values := range c.header {
+			r.Header.Set(name, values[0])
+		}
+		r.Header.Set("X-Vault-Token", s.RootToken())
+		resp, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		var body struct{ Errors []string }
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&body), c.path)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusNotImplemented, resp.StatusCode, "%s: %s", c.path, body.Errors)
+		require.Len(t, body.Errors, 1)
+		require.Contains(t, body.Errors[0], "fakevault does not play")
+		require.Contains(t, body.Errors[0], c.words)
+	}
+	_, err := root.Auth().Token().LookupSelf()
+	require.NoError(t, err)
+	require.NoError(t, root.Sys().Mount("two", &api.MountInput{Type: "kv"}), "empty settings are none")
+}
+
 func TestFailAnswersTheNextCalls(t *testing.T) {
 	s, _ := start(t)
 	s.Fail(1, http.StatusTooManyRequests, http.Header{"Retry-After": {"7"}}, "slow down")

@@ -2,6 +2,7 @@ package fakevault
 
 import (
 	"encoding/base64"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -15,12 +16,37 @@ func (b *system) open(path string) bool {
 	return strings.HasPrefix(path, "internal/ui/mounts/")
 }
 
-func (b *system) exists(string) bool { return true }
+func (b *system) exists(string) (exists, told bool) { return true, false }
 
-// needsSudo reports whether a path below sys/ wants the capability sudo beside
-// the one that the operation wants.
+func (b *system) parameters(path string) parameters {
+	at := func(folder string) bool { return strings.HasPrefix(path, folder) && path != folder }
+	switch {
+	case at("mounts/"), at("auth/"):
+		return none.with(inPath, "path").with(plain, "type", "description").with(object, "options").
+			with(unplayed, "config", "local", "seal_wrap", "external_entropy_access", "plugin_name", "plugin_version")
+	case at("policies/acl/"):
+		return none.with(inPath, "name").with(plain, "policy")
+	case path == "capabilities-self":
+		return none.with(plain, "path", "paths", "token")
+	case at("internal/ui/mounts/"):
+		return none.with(inPath, "path")
+	}
+	return none
+}
+
+// needsSudo reports whether a path wants the capability sudo beside the one that
+// the operation wants.
 func needsSudo(path string) bool {
-	return path == "seal" || path == "auth" || strings.HasPrefix(path, "auth/")
+	return path == "sys/seal" || path == "sys/auth" || strings.HasPrefix(path, "sys/auth/") ||
+		path == "auth/token/revoke-orphan" || strings.HasPrefix(path, "auth/token/accessors")
+}
+
+// unplayedPaths are those below sys/ that Vault has and the fake has not.
+var unplayedPaths = []string{
+	"audit", "capabilities", "capabilities-accessor", "config", "control-group", "generate-root", "ha-status",
+	"host-info", "init", "internal", "key-status", "leases", "license", "loggers", "metrics", "monitor", "namespaces",
+	"plugins", "policies", "policy", "pprof", "quotas", "raw", "rekey", "remount", "renew", "replication", "revoke",
+	"rotate", "step-down", "storage", "tools", "version-history", "wrapping",
 }
 
 func (b *system) handle(q *request) (*reply, *failure) {
@@ -41,6 +67,8 @@ func (b *system) handle(q *request) (*reply, *failure) {
 	case path == "seal" && q.op == update:
 		b.sealed = true
 		return nil, nil
+	case slices.Contains(unplayedPaths, name):
+		return nil, notPlayed("sys/%s", path)
 	}
 	return nil, unsupportedPath()
 }
@@ -66,7 +94,13 @@ func (b *system) servePolicy(q *request, name string) (*reply, *failure) {
 		if text == "" {
 			return nil, fail(http.StatusBadRequest, "'policy' parameter not supplied or empty")
 		}
+		if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
+			text = string(decoded)
+		}
 		p, err := parsePolicy(text)
+		if refused := (*failure)(nil); errors.As(err, &refused) {
+			return nil, refused
+		}
 		if err != nil {
 			return nil, fail(http.StatusBadRequest, "failed to parse policy: %v", err)
 		}
@@ -113,6 +147,14 @@ func (s *Server) serveSeal(q *request) (*reply, *failure, bool) {
 		return &reply{status: status, bare: s.health()}, nil, true
 	case "sys/seal-status":
 		return &reply{bare: s.sealStatus()}, nil, true
+	case "sys/leader":
+		if q.op != read {
+			return nil, &failure{status: http.StatusMethodNotAllowed}, true
+		}
+		return &reply{bare: map[string]any{
+			"ha_enabled": false, "is_self": false, "active_time": "0001-01-01T00:00:00Z", "leader_address": "",
+			"leader_cluster_address": "", "performance_standby": false, "performance_standby_last_remote_wal": 0,
+		}}, nil, true
 	case "sys/unseal":
 		rep, err := s.serveUnseal(q)
 		return rep, err, true
@@ -137,8 +179,9 @@ func (s *Server) serveUnseal(q *request) (*reply, *failure) {
 	case len(key) < 16:
 		return nil, fail(http.StatusBadRequest, "invalid key: key is shorter than minimum 16 bytes")
 	case q.field("key") != s.unsealKey:
-		return nil, fail(http.StatusBadRequest, "unable to retrieve stored keys: failed to decrypt keys from storage: "+
-			"cipher: message authentication failed")
+		return nil, fail(http.StatusBadRequest, "unable to retrieve stored keys: invalid key: failed to decrypt keys "+
+			"from storage: error decrypting seal wrapped value\nerror decrypting using seal shamir: cipher: message "+
+			"authentication failed")
 	}
 	s.sealed = false
 	return &reply{bare: s.sealStatus()}, nil

@@ -2,6 +2,8 @@ package fakevault
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"slices"
@@ -29,14 +31,18 @@ type token struct {
 	explicitMax     time.Duration
 	period          time.Duration // a periodic token is renewed for this long, without end
 	renewable       bool
-	granted         int // uses at first; 0 for any number
-	uses            int // left; 0 for any number, -1 once the last is begun
+	batch           bool // it has no accessor, and is neither renewed nor revoked
+	granted         int  // uses at first; 0 for any number
+	uses            int  // left; 0 for any number, -1 once the last is begun
 }
 
 // issue completes a token whose rights and wishes are filled in, and returns
 // the warnings about those it does not get.
 func (s *Server) issue(t *token) []string {
 	t.id, t.accessor = "hvs."+rand.Text(), rand.Text()[:24]
+	if t.batch {
+		t.id, t.accessor, t.renewable = "hvb."+rand.Text(), "", false
+	}
 	t.issued, t.granted = s.clock(), t.uses
 	for i, name := range t.policies {
 		t.policies[i] = strings.ToLower(strings.TrimSpace(name))
@@ -48,8 +54,11 @@ func (s *Server) issue(t *token) []string {
 	slices.Sort(t.policies)
 	t.policies = slices.Compact(t.policies)
 
+	if isRoot && t.ttl == 0 && t.period == 0 {
+		t.ttl = t.explicitMax
+	}
 	var warnings []string
-	if !isRoot || t.ttl > 0 {
+	if !isRoot || t.ttl > 0 || t.period > 0 {
 		if t.ttl == 0 {
 			t.ttl = maxTTL * time.Second
 		}
@@ -97,14 +106,19 @@ func (t *token) capped(d time.Duration, now time.Time) (time.Duration, []string)
 		what, short(d), short(roundUp(left)), what)}
 }
 
-// valid returns the token with that id if it has not ended.
+// valid returns the token with that id if neither it nor the one that made it
+// has ended.
 func (s *Server) valid(id string) *token {
 	t := s.tokens[id]
-	if t == nil || t.expires.IsZero() || s.clock().Before(t.expires) {
-		return t
+	if t == nil {
+		return nil
 	}
-	s.revoke(t)
-	return nil
+	expired := !t.expires.IsZero() && !s.clock().Before(t.expires)
+	if expired || t.parent != "" && s.valid(t.parent) == nil {
+		s.revoke(t)
+		return nil
+	}
+	return t
 }
 
 // revoke ends a token and those made with it.
@@ -158,6 +172,23 @@ func (s *Server) renew(t *token, d time.Duration) ([]string, *failure) {
 // renewed for the time its role says.
 func (t *token) own() bool { return strings.HasPrefix(t.path, "auth/token/") }
 
+func (t *token) kind() string {
+	if t.batch {
+		return "batch"
+	}
+	return "service"
+}
+
+// client is what Vault counts its clients by: the entity, or else the set of
+// policies.
+func (t *token) client() string {
+	if t.entity != "" {
+		return t.entity
+	}
+	sum := sha256.Sum256([]byte(strings.Join(t.policies, ",")))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
 // auth describes the token to the one it is for.
 func (t *token) auth(now time.Time) *auth {
 	a := &auth{
@@ -168,7 +199,7 @@ func (t *token) auth(now time.Time) *auth {
 		Metadata:      t.meta,
 		Renewable:     t.renewable,
 		EntityID:      t.entity,
-		TokenType:     "service",
+		TokenType:     t.kind(),
 		Orphan:        t.parent == "",
 		NumUses:       t.granted,
 	}
@@ -195,7 +226,7 @@ func (t *token) describe(now time.Time) map[string]any {
 		"ttl":              0,
 		"explicit_max_ttl": int(t.explicitMax / time.Second),
 		"entity_id":        t.entity,
-		"type":             "service",
+		"type":             t.kind(),
 	}
 	if !t.expires.IsZero() {
 		d["expire_time"] = stamp(t.expires)
