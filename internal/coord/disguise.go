@@ -172,19 +172,23 @@ func replaceCodes(text string, sign byte, decode func(rest string) (string, int)
 		return "", false
 	}
 	var b strings.Builder
-	found := false
+	done := 0 // of text
 	for i := 0; i < len(text); i++ {
-		if text[i] == sign {
-			if plain, n := decode(text[i+1:]); n > 0 {
-				b.WriteString(plain)
-				i += n
-				found = true
-				continue
-			}
+		if text[i] != sign {
+			continue
 		}
-		b.WriteByte(text[i])
+		if plain, n := decode(text[i+1:]); n > 0 {
+			b.WriteString(text[done:i])
+			b.WriteString(plain)
+			i += n
+			done = i + 1
+		}
 	}
-	return b.String(), found
+	if done == 0 {
+		return "", false
+	}
+	b.WriteString(text[done:])
+	return b.String(), true
 }
 
 // hexByte decodes two digits at an offset. It returns where they end, or zero.
