@@ -1,6 +1,8 @@
 package secretref
 
 import (
+	"fmt"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/seed74218947/secretref/internal/coord"
@@ -67,4 +69,21 @@ type AWSOptions struct {
 	// where batches are throttled, after 5 seconds.
 	// False: one call a secret.
 	Batch bool
+}
+
+// String says what is set, without credentials.
+func (o AWSOptions) String() string {
+	return fmt.Sprintf("{Config:%s Batch:%t}", presence(o.Config != nil), o.Batch)
+}
+
+// Format writes String for every verb: fmt follows a pointer, to the credentials
+// in Config, for those that make no sense for one.
+func (o AWSOptions) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, o.String()) }
+
+// presence is what is printed of an option that may hold credentials.
+func presence(set bool) string {
+	if set {
+		return "(set)"
+	}
+	return "(not set)"
 }

@@ -13,26 +13,33 @@ import (
 // and returns the whole as a Secret. escape is applied to each secret, so that
 // it fits its surroundings: url.QueryEscape, for example; if nil, the secret is
 // inserted as it is. The text between references is kept as it is, also under
-// Strict, with two exceptions, which are ErrSyntax: a prefix that is misspelt,
-// and a JSON object without a prefix that has all required fields of a
-// reference, of which at most one is misspelt. Errors name the line; after 20
-// mistakes the rest is not looked at.
+// Strict, with three exceptions, which are ErrSyntax: a prefix that is misspelt, a
+// JSON object without a prefix that has all required fields of a reference, of
+// which at most one is misspelt, and a reference that is URL-encoded, written
+// with entities, escaped as in a JSON string, or UTF-16. Errors name the line; after
+// 20 mistakes the rest is not looked at.
 func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) string) (Secret, error) {
 	const maxMistakes = 20
 	s := r.open()
-	if before, _, found := strings.Cut(text, coord.Placeholder); found {
+	if before, found := coord.CutPlaceholder(text); found {
 		return Secret{}, &Error{Source: fmt.Sprintf("line %d", 1+strings.Count(before, "\n")), Err: coord.PlaceholderFault()}
 	}
 	var wants []want
 	var between []string
 	line, rest := 1, text
 	bare := func(text string) (mistakes int) {
-		if at, found := s.grammar.FindBare(text); found {
-			source := fmt.Sprintf("line %d", line+strings.Count(text[:at], "\n"))
-			wants, between = append(wants, want{source: source, err: coord.BareError()}), append(between, "")
-			return 1
+		at, found := s.grammar.FindBare(text)
+		err := coord.BareError()
+		if !found {
+			at, found = s.grammar.FindDisguised(text)
+			err = coord.DisguisedError()
 		}
-		return 0
+		if !found {
+			return 0
+		}
+		source := fmt.Sprintf("line %d", line+strings.Count(text[:at], "\n"))
+		wants, between = append(wants, want{source: source, err: err}), append(between, "")
+		return 1
 	}
 	for mistakes := 0; mistakes < maxMistakes; {
 		start, end, ok, err := coord.Find(rest)

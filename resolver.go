@@ -572,6 +572,7 @@ func (r *Resolver) ResolveReference(ctx context.Context, ref Reference) (Secret,
 // naming its value ("value 3" is the third). The Secrets of values that failed
 // are zero. If one value is malformed nothing is fetched.
 func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, error) {
+	r.open() // panics on a zero Resolver, without values, too
 	if secrets, ok := r.allWarm(values); ok {
 		return secrets, nil
 	}

@@ -10,14 +10,17 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"html"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -1415,6 +1418,58 @@ func TestAReferenceWithoutQuotesIsNoSecretInYAML(t *testing.T) {
 	require.Equal(t, secretBehind, c.Password.Reveal())
 }
 
+// A library that decodes a scalar first and writes it as a text then (goccy/go-yaml)
+// gives 007 as 7.
+func TestAScalarInYAMLIsTheSecretAsItIsWritten(t *testing.T) {
+	type node struct {
+		value any    // what it decodes to
+		text  string // as a string
+		raw   string // as it is written
+	}
+	unmarshal := func(n node, knowsBytes bool) func(any) error {
+		return func(v any) error {
+			switch v := v.(type) {
+			case *string:
+				*v = n.text
+			case *any:
+				*v = n.value
+			case interface{ UnmarshalYAML([]byte) error }:
+				if knowsBytes {
+					return v.UnmarshalYAML([]byte(n.raw))
+				}
+				reflect.ValueOf(v).Elem().SetString(n.text)
+			}
+			return nil
+		}
+	}
+	r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), AllowEmpty: true})
+	defer r.Close()
+	for raw, n := range map[string]node{
+		"123": {123, "123", "123\n"}, "'007'": {"007", "007", "'007'"}, "'-0'": {"-0", "-0", "'-0'"}, "true": {true, "true", "true"}, `""`: {"", "", `""`}, "pw": {"pw", "pw", "pw"},
+	} {
+		var c struct{ Password secretref.Secret }
+		require.NoError(t, c.Password.UnmarshalYAML(unmarshal(n, true)), raw)
+		require.NoError(t, r.ResolveStruct(t.Context(), &c), raw)
+		require.Equal(t, n.text, c.Password.Reveal())
+	}
+	for raw, n := range map[string]node{
+		"007": {7, "7", "007"}, "0x1F": {31, "31", "0x1F"}, "1_000": {1000, "1000", "1_000"}, "-0": {0, "0", "-0"}, "1.10": {1.1, "1.1", "1.10"}, "+5": {5, "5", "+5"},
+		"True": {true, "true", "True"}, ".INF": {math.Inf(1), "+Inf", ".INF"}, "*alias": {7, "7", "*alias"},
+	} {
+		var s secretref.Secret
+		require.ErrorIs(t, s.UnmarshalYAML(unmarshal(n, true)), secretref.ErrSyntax, raw)
+		require.True(t, s.IsZero())
+	}
+	var c struct{ Password secretref.Secret }
+	require.NoError(t, c.Password.UnmarshalYAML(unmarshal(node{7, "007", "007"}, false)), "a library that gives the text as it is written")
+	require.NoError(t, r.ResolveStruct(t.Context(), &c))
+	require.Equal(t, "007", c.Password.Reveal())
+
+	c.Password = secretref.Secret{}
+	require.NoError(t, c.Password.UnmarshalYAML(unmarshal(node{nil, "", "*null"}, true)))
+	require.ErrorIs(t, r.ResolveStruct(t.Context(), &c), secretref.ErrNotReference, "an alias of null sets nothing")
+}
+
 // asksToWait is an error of a Provider.
 type asksToWait time.Duration
 
@@ -2481,6 +2536,10 @@ func TestExpandRefusesBareReferences(t *testing.T) {
 		`{"mount":"a","paht":"b","key":"c","endpoint":"https://v"}`, `{"mount":"a","path":"b","key":"c","endpoint":"https://v","namespace":"n"}`,
 		`{"mount":"a","path":"b","key":"c","endpoint":"https://v",}`, `{"reg\u0069on":"eu-west-1","secretId":"x"}`,
 		`{"db":` + bare + `}`, `[1,` + vault + `]`, awsRef + bare, bare + awsRef, "{{{" + bare, `{"storeId":"x"}`,
+		`{"Region":"eu-west-1","secretID":"x"}`, `{"MOUNT":"a","PATH":"b","KEY":"c","ENDPOINT":"https://v"}`,
+		url.UserPassword("app", awsRef).String() + "@h", "postgres://app:" + url.QueryEscape(bare) + "@h/x", url.QueryEscape(url.QueryEscape(awsRef)), url.PathEscape(vault),
+		"<password>" + html.EscapeString(bare) + "</password>", html.EscapeString(`<ENC><"keyring":"a">`) + " ", strings.ReplaceAll(bare, `"`, "&#x22;"),
+		`{"password":` + strconv.Quote(bare) + `}`, `{"password":` + strconv.Quote(vault) + `}`, `"` + strings.ReplaceAll(bare, "{", `\u007b`) + `"`,
 	} {
 		t.Run(text, func(t *testing.T) {
 			_, err := r.Expand(t.Context(), "line 1\n"+text, nil)
@@ -2491,6 +2550,7 @@ func TestExpandRefusesBareReferences(t *testing.T) {
 	}
 	for _, text := range []string{
 		`{"a":1}`, `{"key":"v"}`, `{"path":"/x","mount":"y"}`, `{"region":"eu-west-1"}`, `{"region":"eu-west-1","bucket":"b"}`, `{}`, `{"mount":"a"`,
+		"100% {", `C:\{a}\n`, "a&amp;b", "%7B%22a%22%3A1%7D", `{"a":"{\"b\":1}"}`, "%", "\\", "&;", "a\x00b",
 		`{"region":"eu-west-1","secrets":["x"]}`, `{"level":"info","msg":"mount path key endpoint"}`, `{region:eu-west-1,secretId:x}`, "{", "{{", `{"`,
 	} {
 		got, err := r.Expand(t.Context(), text, nil)
@@ -2503,9 +2563,23 @@ func TestExpandRefusesBareReferences(t *testing.T) {
 func TestExpandTakesLinearTime(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
-	for _, piece := range []string{"{", `{"`, `{"a":`, `{"a":"b",`, `{"\"`, `{   `, `{"a":1,"b":{`, `"{"`} {
+	for _, piece := range []string{"{", `{"`, `{"a":`, `{"a":"b",`, `{"\"`, `{   `, `{"a":1,"b":{`, `"{"`, "%7B", `\`, "&lt;", `%7B\"a%22:`, "{\n%", "\x00{"} {
 		_, err := r.Expand(t.Context(), strings.Repeat(piece, 1<<20), nil)
 		require.NoError(t, err)
+	}
+}
+
+func TestExpandRefusesUTF16(t *testing.T) {
+	r := secretref.New(&secretref.Options{Fake: configFake()})
+	defer r.Close()
+	for _, ref := range []string{awsRef, strings.TrimPrefix(vaultRef, "{ENC}")} {
+		text := []byte("\xff\xfe")
+		for _, unit := range utf16.Encode([]rune("user=app\r\npassword=" + ref + "\r\n")) {
+			text = binary.LittleEndian.AppendUint16(text, unit)
+		}
+		_, err := r.Expand(t.Context(), string(text), nil)
+		require.ErrorIs(t, err, secretref.ErrSyntax)
+		require.ErrorContains(t, err, "UTF-16")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
@@ -138,13 +139,44 @@ func (s *Secret) UnmarshalText(b []byte) error {
 
 // UnmarshalYAML is [Secret.UnmarshalText] for YAML libraries that know this
 // method. A reference without quotes is a mapping in YAML; it is ErrSyntax, where
-// some of these libraries would leave s unset.
+// some of these libraries would leave s unset. So is a number without quotes that
+// some of them write in another way (007 as 7), and null leaves s unset.
 func (s *Secret) UnmarshalYAML(unmarshal func(any) error) error {
 	var text string
 	if err := unmarshal(&text); err != nil { // it may quote the value
 		return &Error{Err: fault.New(fault.Syntax, "a secret is a text in YAML: put a reference in single quotes")}
 	}
+	if perhapsRewritten(text) {
+		var value any
+		if err := unmarshal(&value); err == nil && value == nil {
+			return nil
+		}
+		var written writtenScalar
+		if _, isText := value.(string); !isText && (unmarshal(&written) != nil || strings.TrimSpace(string(written)) != text) {
+			return &Error{Err: fault.New(fault.Syntax, "a secret is a text in YAML: put a number, true and false in quotes")}
+		}
+	}
 	return s.UnmarshalText([]byte(text))
+}
+
+// perhapsRewritten reports whether text is what a library writes for null, or for
+// a number or a boolean, however that was written.
+func perhapsRewritten(text string) bool {
+	switch text {
+	case "true", "false", "+Inf", "-Inf", "NaN":
+		return true
+	}
+	return strings.Trim(text, "0123456789.+-eE") == ""
+}
+
+// writtenScalar is a scalar as it stands in the YAML text. Libraries without the
+// method give it in this form to any string.
+type writtenScalar string
+
+// UnmarshalYAML is given the text of the node.
+func (w *writtenScalar) UnmarshalYAML(node []byte) error {
+	*w = writtenScalar(node)
+	return nil
 }
 
 // Value implements driver.Valuer. It always returns an error, ErrUnsupported,

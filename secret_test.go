@@ -11,6 +11,9 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -190,5 +193,53 @@ func TestDumpsShowNoSecret(t *testing.T) {
 				require.NotContains(t, strings.ToLower(text), fmt.Sprintf("%x", canary), what)
 			}
 		})
+	}
+}
+
+// fmt follows a pointer, at any depth, for a verb that makes no sense for it.
+func TestOptionsDoNotPrintCredentials(t *testing.T) {
+	type auth struct {
+		api.AuthMethod
+		SecretID string
+	}
+	opts := secretref.Options{
+		AWS:   secretref.AWSOptions{Config: &aws.Config{Credentials: credentials.NewStaticCredentialsProvider("AKIA", canary, canary)}},
+		Vault: secretref.VaultOptions{Auth: &auth{SecretID: canary}, Role: "team"},
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t", "%c", "%U", "%e", "%p", "%w", "%10s", "%T"} {
+		for _, v := range []any{opts, &opts, opts.AWS, &opts.AWS, opts.Vault, &opts.Vault, []any{opts}} {
+			text := fmt.Sprintf(verb, v)
+			require.NotContains(t, text, canary, verb)
+			require.NotContains(t, text, fmt.Sprintf("%x", canary), verb)
+		}
+	}
+	require.Equal(t, "{Config:(set) Batch:false}", opts.AWS.String())
+	require.Contains(t, opts.Vault.String(), `Auth:(set) NoToken:false RenewToken:false Role:"team"`)
+	require.NotContains(t, secretref.VaultOptions{JWTPath: "eyJ" + canary}.String(), canary, "a token in place of its path")
+}
+
+func TestResolveStructFindsTypesDefinedAsSecret(t *testing.T) {
+	type Password secretref.Secret
+	fake := secretref.NewFake()
+	fake.Set(vaultRef, "behind")
+	r := secretref.New(&secretref.Options{Fake: fake})
+	defer r.Close()
+	var unset struct {
+		A Password
+		B Password `secretref:"optional"`
+	}
+	err := r.ResolveStruct(t.Context(), &unset)
+	require.ErrorIs(t, err, secretref.ErrNotReference)
+	require.ErrorContains(t, err, "A: ")
+	require.NotContains(t, err.Error(), "B: ")
+
+	set := struct {
+		One Password
+		All []Password
+		Map map[string]*Password
+	}{Password(secretref.NewSecret(vaultRef)), []Password{Password(secretref.NewSecret(vaultRef))}, map[string]*Password{"a": new(Password(secretref.NewSecret(vaultRef)))}}
+	require.NoError(t, r.ResolveStruct(t.Context(), &set))
+	for _, p := range []Password{set.One, set.All[0], *set.Map["a"]} {
+		require.Equal(t, "behind", secretref.Secret(p).Reveal())
 	}
 }

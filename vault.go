@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/fault"
 )
 
 // A VaultReference names one key of a secret in a KV version 2 engine of
@@ -162,3 +163,16 @@ func (o *VaultOptions) check() {
 		panic("secretref: VaultOptions has NoToken, and Auth or Token")
 	}
 }
+
+// String says what is set, without credentials.
+func (o VaultOptions) String() string {
+	shown := o.JWTPath
+	if shown != "" {
+		shown = fault.Path(shown)
+	}
+	return fmt.Sprintf("{Token:%s Auth:%s NoToken:%t RenewToken:%t Role:%q AuthPath:%q JWTPath:%q Namespace:%q}",
+		presence(o.Token != nil), presence(o.Auth != nil), o.NoToken, o.RenewToken, o.Role, o.AuthPath, shown, o.Namespace)
+}
+
+// Format writes String for every verb: an Auth may hold credentials.
+func (o VaultOptions) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, o.String()) }

@@ -10,7 +10,7 @@ import (
 
 // FindBare returns where the next object without a prefix stands in running
 // text that was meant as a reference: it has all required fields of a backend,
-// of which at most one is misspelt. It takes time in proportion to the text.
+// of which at most one is misspelt; letter case does not matter. It takes time in proportion to the text.
 func (g *Grammar) FindBare(text string) (start int, ok bool) {
 	for at := 0; ; at++ {
 		i := strings.IndexByte(text[at:], '{')
@@ -22,6 +22,57 @@ func (g *Grammar) FindBare(text string) (start int, ok bool) {
 			return at, true
 		}
 	}
+}
+
+// FindDisguised returns where the first line stands that holds a reference in
+// escaped form: URL-encoded in a connection string, with entities in XML, inside
+// a JSON string. What it would resolve to has no place there, and as it stands
+// it would be taken for the secret.
+func (g *Grammar) FindDisguised(text string) (start int, ok bool) {
+	if strings.IndexByte(text, 0) >= 0 { // UTF-16, whose lines are none
+		if plain, ok := withoutNUL(text); ok && g.holdsReference(plain) {
+			return 0, true
+		}
+	}
+	for line := range strings.Lines(text) {
+		if g.holdsDisguised(line, maxDisguises-1) {
+			return start, true
+		}
+		start += len(line)
+	}
+	return 0, false
+}
+
+func (g *Grammar) holdsDisguised(line string, depth int) bool {
+	for _, decode := range []func(string) (string, bool){fromPercent, fromEntities, fromEscapes} {
+		plain, ok := decode(line)
+		if ok && (g.holdsReference(plain) || depth > 1 && g.holdsDisguised(plain, depth-1)) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsReference reports whether a reference stands in running text, with its
+// prefix or without.
+func (g *Grammar) holdsReference(text string) bool {
+	for {
+		start, end, ok, err := Find(text)
+		if !ok {
+			break
+		}
+		if _, wrong := g.Coordinates(text[start:end]); err == nil && wrong == nil {
+			return true
+		}
+		text = text[end:]
+	}
+	_, ok := g.FindBare(text)
+	return ok
+}
+
+// DisguisedError is about a reference that FindDisguised finds.
+func DisguisedError() error {
+	return fault.New(fault.Syntax, "a secret reference in the text is escaped, URL-encoded or UTF-16: write it as it is, with the prefix %s", prefixBrace)
 }
 
 // BareError is about a reference without a prefix in running text.
@@ -50,7 +101,7 @@ func coversFields(names, required []string) bool {
 	misspelt := 0
 	for _, field := range required {
 		switch {
-		case slices.Contains(names, field):
+		case slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, field) }):
 		case slices.ContainsFunc(names, func(name string) bool { return nearFold(Fold(name), Fold(field), typingErrors(field)) }):
 			misspelt++
 		default:

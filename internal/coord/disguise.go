@@ -2,9 +2,12 @@ package coord
 
 import (
 	"html"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // A disguise is a form in which a reference, or any other text, is not readable
@@ -19,6 +22,8 @@ var disguises = [...]disguise{
 	{joinLines, "a line break or an invisible character stands inside it: write it in one line"},
 	{fromEntities, "it holds HTML entities: write the characters themselves"},
 	{fromPercent, "it is URL-encoded: write it decoded"},
+	{fromQuotedPrintable, "it is quoted-printable, as in a mail: write it decoded"},
+	{fromWide, "its characters are not those of ASCII, but only look like them: write it anew"},
 	{fromEscapes, "its characters are escaped with backslashes: write the characters themselves"},
 	{fromHex, "it is written in hexadecimal: write it decoded"},
 	{fromBase64, "it is written in Base64: write it decoded"},
@@ -52,7 +57,7 @@ func (g *Grammar) unmask(text string, depth int) string {
 // referenceLike reports whether text was meant as a reference, or as another
 // value that is no password.
 func (g *Grammar) referenceLike(text string) bool {
-	return g.meant(text) || sealedHint(text) != "" || misspeltPrefix(text) != "" || IsPlaceholder(text)
+	return g.meant(text) || sealedHint(text) != "" || misspeltPrefix(text) != "" || holdsPlaceholder(text) || foreign(text) != ""
 }
 
 // withoutNUL removes what UTF-16 puts between the characters of ASCII, and its
@@ -107,6 +112,18 @@ func fromEntities(text string) (string, bool) {
 	return plain, plain != text
 }
 
+// fromQuotedPrintable undoes what mail programs do to text.
+func fromQuotedPrintable(text string) (string, bool) {
+	return replaceCodes(text, '=', func(rest string) (string, int) { return hexByte(rest, 0) })
+}
+
+// fromWide undoes the wide letters of East Asian input, and other forms that
+// Unicode has of the same letters.
+func fromWide(text string) (string, bool) {
+	plain := norm.NFKC.String(text)
+	return plain, plain != text
+}
+
 func fromPercent(text string) (string, bool) {
 	return replaceCodes(text, '%', func(rest string) (string, int) { return hexByte(rest, 0) })
 }
@@ -119,6 +136,10 @@ func fromEscapes(text string) (string, bool) {
 			return "", 0
 		case rest[0] == 'x':
 			return hexByte(rest, 1)
+		case len(rest) >= 3 && rest[0] <= '3' && octalDigits(rest[:3]):
+			return string([]byte{(rest[0]-'0')<<6 | (rest[1]-'0')<<3 | (rest[2] - '0')}), 3
+		case strings.HasPrefix(rest, "u{"):
+			return bracedRune(rest)
 		case rest[0] != 'u':
 			return rest[:1], 1
 		}
@@ -131,6 +152,18 @@ func fromEscapes(text string) (string, bool) {
 	})
 }
 
+func octalDigits(s string) bool { return strings.Trim(s, "01234567") == "" }
+
+// bracedRune decodes u{7b}, as Rust, Swift and JavaScript write it.
+func bracedRune(code string) (string, int) {
+	digits, _, closed := strings.Cut(code[len("u{"):], "}")
+	c, err := strconv.ParseUint(digits, 16, 21)
+	if !closed || err != nil {
+		return "", 0
+	}
+	return string(rune(c)), len("u{}") + len(digits)
+}
+
 // replaceCodes replaces each code that begins with a sign. decode is given what
 // follows the sign and returns the text and how much of it stands for that, zero
 // for something that is no code.
@@ -139,19 +172,23 @@ func replaceCodes(text string, sign byte, decode func(rest string) (string, int)
 		return "", false
 	}
 	var b strings.Builder
-	found := false
+	done := 0 // of text
 	for i := 0; i < len(text); i++ {
-		if text[i] == sign {
-			if plain, n := decode(text[i+1:]); n > 0 {
-				b.WriteString(plain)
-				i += n
-				found = true
-				continue
-			}
+		if text[i] != sign {
+			continue
 		}
-		b.WriteByte(text[i])
+		if plain, n := decode(text[i+1:]); n > 0 {
+			b.WriteString(text[done:i])
+			b.WriteString(plain)
+			i += n
+			done = i + 1
+		}
 	}
-	return b.String(), found
+	if done == 0 {
+		return "", false
+	}
+	b.WriteString(text[done:])
+	return b.String(), true
 }
 
 // hexByte decodes two digits at an offset. It returns where they end, or zero.
@@ -199,7 +236,12 @@ func fromHex(text string) (string, bool) {
 }
 
 func fromBase64(text string) (string, bool) {
-	text = strings.TrimRight(strings.TrimPrefix(unquoted(text), "base64:"), "=")
+	text = unquoted(text)
+	if _, encoded, ok := strings.Cut(text, ";base64,"); ok && strings.HasPrefix(text, "data:") {
+		text = encoded
+	}
+	text = strings.TrimPrefix(strings.TrimPrefix(text, "!!binary"), "base64:")
+	text = strings.TrimRight(text, "= \t\r\n")
 	return fromDigits(text, 6, " \t\r\n", base64Digit)
 }
 

@@ -120,7 +120,27 @@ func TestParse_disguised(t *testing.T) {
 		"lines with continuations":  {func(s string) string { return wrap(s, 7, "\\\n  ") }, ""},
 		"quoted-printable":          {func(s string) string { return wrap(s, 7, "=\r\n") }, ""},
 		"invisible characters":      {func(s string) string { return wrap(s, 2, "\u200b") }, ""},
-		"soft hyphens":              {func(s string) string { return wrap(s, 3, "\u00ad") }, ""},
+		"octal escapes": {func(s string) string {
+			var b strings.Builder
+			for i := range len(s) {
+				fmt.Fprintf(&b, `\%03o`, s[i])
+			}
+			return b.String()
+		}, "escaped"},
+		"escapes in braces": {func(s string) string {
+			var b strings.Builder
+			for _, c := range s {
+				fmt.Fprintf(&b, `\u{%x}`, c)
+			}
+			return b.String()
+		}, ""},
+		"every character quoted-printable": {func(s string) string { return "=" + strings.ReplaceAll(fmt.Sprintf("% X", s), " ", "=") }, ""},
+		"wide letters": {func(s string) string {
+			return strings.Map(func(c rune) rune { return c + '！' - '!' }, strings.ReplaceAll(s, " ", ""))
+		}, ""},
+		"a data URL":             {func(s string) string { return "data:application/json;base64," + encode(base64.StdEncoding, s) }, "Base64"},
+		"a binary value of YAML": {func(s string) string { return "!!binary " + encode(base64.StdEncoding, s) }, "Base64"},
+		"soft hyphens":           {func(s string) string { return wrap(s, 3, "\u00ad") }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, plain := range []string{awsSample, vaultSample, `{"keyring":"db"}`, "{ENC}" + awsSample, `<ENC><"keyring":"db">`, `{ENC}{"keyring":"db"}`,
@@ -136,6 +156,43 @@ func TestParse_disguised(t *testing.T) {
 				require.NotContains(t, err.Error(), "hunter2")
 			}
 		})
+	}
+}
+
+// What else is no password is none in another form either.
+func TestParse_disguisedForeign(t *testing.T) {
+	const arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf"
+	var g coord.Grammar
+	for _, form := range []string{"%s", " %s\n", "\ufeff%s", `"%s"`, "'%s'", "`%s`", "export DB_PASSWORD=%s", "password: %s", "<password>%s</password>", "!secret %s", "[%s]", "{%s}"} {
+		for _, plain := range []string{arn, coord.Placeholder} {
+			_, err := g.Parse(fmt.Sprintf(form, plain))
+			require.ErrorIs(t, err, fault.Unsupported, form+plain)
+		}
+	}
+	for _, value := range []string{"{ATL_SECURED", "ATL_SECURED}", "ATL_SECURED", "{{atl_secured}}", "${ATL_SECURED}", `"{ATL_SECURED}";`} {
+		_, err := g.Parse(value)
+		require.ErrorIs(t, err, fault.Unsupported, value)
+	}
+	for _, plain := range []string{arn, coord.Placeholder, "op://vault/item/field"} {
+		for _, value := range []string{
+			base64.StdEncoding.EncodeToString([]byte(plain)), units(plain, binary.LittleEndian), hex.EncodeToString([]byte(plain)), url.QueryEscape(plain), escaped(plain),
+		} {
+			_, err := g.Parse(value)
+			require.ErrorIs(t, err, fault.Syntax, value)
+		}
+	}
+}
+
+// A mapping of YAML that a program printed into a text, or one line of it.
+func TestParse_keyringWithoutBraces(t *testing.T) {
+	var g coord.Grammar
+	for _, value := range []string{"map[keyring:db]", "map[Keyring:db]", "map[a:1 b:map[keyring:db]]", "keyring: db", "keyring:db", "Keyring : db", "map[region:eu-west-1 secretId:db]"} {
+		_, err := g.Parse(value)
+		require.ErrorIs(t, err, fault.Syntax, value)
+	}
+	for _, password := range []string{"map[a:1]", "mykeyring: x", "keyring", "keyring db", "heatmap[keys]"} {
+		_, err := g.Parse(password)
+		require.ErrorIs(t, err, fault.NotReference, password)
 	}
 }
 

@@ -53,11 +53,19 @@ func telling(name string) bool {
 // doubt the answer is yes.
 func (g *Grammar) meant(text string) bool {
 	if opens := opensObject(text) || assignsObject(text); !opens && !holdsQuotedName(text) {
-		return holdsPrefix(text) || g.holdsSeveral(text) || g.holdsMember(text)
+		return holdsPrefix(text) || g.holdsSeveral(text) || g.holdsMember(text) || isKeyringMember(text)
 	} else if opens && g.tellsTwice(text) {
 		return true
 	}
 	return holdsAny(text, tellingNames[:]...) || g.tellsSplit(text) || g.tellsQuoted(text) || g.tellsEscaped(text) || holdsPrefix(text)
+}
+
+// isKeyringMember reports whether text is the one member of a reference to a
+// keyring that lost its braces and quotes, as one line of YAML. All others have
+// several.
+func isKeyringMember(text string) bool {
+	name, _, ok := strings.Cut(text, ":")
+	return ok && strings.EqualFold(strings.TrimSpace(name), fieldKeyring)
 }
 
 // holdsPrefix reports whether a prefix stands anywhere in text.
@@ -65,9 +73,14 @@ func holdsPrefix(text string) bool {
 	return strings.Contains(text, prefixBrace) || strings.Contains(text, prefixAngle)
 }
 
+// printedMap is how Go prints a map: what is left of a reference without quotes
+// in YAML that was read as a text.
+const printedMap = "map["
+
 // holdsMember reports whether an opening brace stands anywhere in text before a
 // telling name and a colon or an equals sign.
 func (g *Grammar) holdsMember(text string) bool {
+	text = strings.ReplaceAll(text, printedMap, "{")
 	for {
 		i := strings.IndexByte(text, '{')
 		if i < 0 {
@@ -405,6 +418,30 @@ const Placeholder = "{ATL_SECURED}"
 // IsPlaceholder reports whether a value says that the password is elsewhere.
 func IsPlaceholder(text string) bool { return strings.EqualFold(strings.TrimSpace(text), Placeholder) }
 
+// holdsPlaceholder reports whether a placeholder stands in text, or is all of it
+// but for braces and what surrounds them.
+func holdsPlaceholder(text string) bool {
+	if _, found := CutPlaceholder(text); found {
+		return true
+	}
+	bare := strings.TrimFunc(text, func(c rune) bool { return invisible(c) || strings.ContainsRune("\"'`{}[]()<>$;", c) })
+	return strings.EqualFold(bare, strings.Trim(Placeholder, "{}"))
+}
+
+// CutPlaceholder returns what stands before the first placeholder in text, in any
+// letter case.
+func CutPlaceholder(text string) (before string, found bool) {
+	for at := 0; ; at++ {
+		i := strings.IndexByte(text[at:], Placeholder[0])
+		if i < 0 {
+			return text, false
+		}
+		if at += i; hasPrefixFold(text[at:], Placeholder) {
+			return text[:at], true
+		}
+	}
+}
+
 // PlaceholderFault is what became of the password behind a placeholder.
 func PlaceholderFault() error {
 	return fault.New(fault.Unsupported, "%s marks a password that the product has moved into its own internal store; it cannot be read from the file: "+
@@ -413,11 +450,12 @@ func PlaceholderFault() error {
 
 // foreign recognises the references of other tools.
 func foreign(text string) string {
+	text = strings.TrimLeftFunc(text, func(c rune) bool { return invisible(c) || strings.ContainsRune("\"'`", c) })
 	const use = "; write the coordinates, for example "
 	const aws = `{"region":"eu-west-1","secretId":"name"}`
 	const vault = `{"mount":"secret","path":"name","key":"password","endpoint":"https://vault.example.com"}`
 	switch {
-	case hasPrefixFold(text, "arn:aws") && holdsAny(text, ":secretsmanager:"):
+	case holdsAny(text, "arn:aws") && holdsAny(text, ":secretsmanager:"):
 		return "a bare ARN is not a secret reference" + use + `{"region":"eu-west-1","secretId":"arn:…"}`
 	case hasPrefixFold(text, "arn:aws") && holdsAny(text, ":ssm:"):
 		return "SSM parameters are not read" + use + aws

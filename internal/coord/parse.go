@@ -138,7 +138,7 @@ func (g *Grammar) Coordinates(value string) (Reference, error) {
 
 // notReference says why a value without coordinates is refused or plaintext.
 func (g *Grammar) notReference(text string) error {
-	if IsPlaceholder(text) {
+	if holdsPlaceholder(text) {
 		return PlaceholderFault()
 	}
 	if hint := misspeltPrefix(text); hint != "" {

@@ -37,8 +37,29 @@ func (t *translation) host(s string) string {
 		t.mistake("there is a : too many in the host (an IPv6 address stands in brackets, user and password are options of their own)")
 	case strings.ContainsFunc(s, notInHost):
 		t.mistake("the host holds characters that no host name has")
+	case strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }):
+		t.mistake("the host is not ASCII: Java and Go look for it under different names; write its ASCII form (xn--)")
+	case oddAddress(s):
+		t.mistake("the host is a number, but not an IPv4 address of four decimal numbers without leading zeros: " +
+			"Java, Go and the system read it in different ways")
 	}
 	return s
+}
+
+// oddAddress reports whether a host ends in a number, decimal or hexadecimal, and
+// is no IPv4 address in its usual form. 010.0.0.1 is 10.0.0.1 for Java and 8.0.0.1
+// for the resolver that Go asks; 127.1 is an address for both, and a name for a
+// Go program without cgo.
+func oddAddress(host string) bool {
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	hex, isHex := strings.CutPrefix(last, "0x")
+	switch {
+	case isHex && strings.Trim(hex, "0123456789abcdef") != "", !isHex && (last == "" || strings.Trim(last, "0123456789") != ""):
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return err != nil || !addr.Is4()
 }
 
 // notInHost reports characters that would mean something else to one of the

@@ -26,16 +26,28 @@ func Mask(jdbcURL string) string {
 	}
 	var b strings.Builder
 	b.WriteString(maskHosts(s[:at]))
+	secret := secretValue(s[:at]) >= 0 // is what was written last
+	if secret && strings.Count(s[:at], "(") > strings.Count(s[:at], ")") {
+		b.WriteString(masked) // the separator stands in it
+		return b.String()
+	}
+	secret = secret && !strings.Contains(s[:at], "(")
 	for at < len(s) {
 		b.WriteByte(s[at])
 		s = s[at+1:]
-		if at = parameterEnd(s, separator); !quotesPassword(s[:at]) {
-			b.WriteString(maskParameter(s[:at]))
-			continue
+		at = parameterEnd(s, separator)
+		p := s[:at]
+		if quotesPassword(p) {
+			// A statement may hold escaped separators: where it ends is not known.
+			b.WriteString(masked)
+			break
 		}
-		// A statement may hold escaped separators: where it ends is not known.
-		b.WriteString(masked)
-		break
+		if name, _, named := strings.Cut(p, "="); secret && trim(p) != "" && (!named || trim(name) == "") {
+			p = masked // the rest of a secret that holds a separator
+		} else {
+			secret = secretValue(p) >= 0
+		}
+		b.WriteString(maskParameter(p))
 	}
 	return b.String()
 }
@@ -112,6 +124,9 @@ func secretName(name string) bool {
 	if plain, err := url.QueryUnescape(name); err == nil {
 		name = plain
 	}
+	if !ascii(name) {
+		return true // no driver has such a name, and it may look like one of them
+	}
 	name = strings.Map(func(c rune) rune {
 		if strings.ContainsRune("_-. \t", c) {
 			return -1
@@ -121,7 +136,7 @@ func secretName(name string) bool {
 	if slices.Contains(noSecrets, name) {
 		return false
 	}
-	for _, word := range []string{"pass", "pwd", "secret", "token", "key", "credential"} {
+	for _, word := range []string{"pass", "pwd", "secret", "token", "key", "credential", "jwt"} {
 		if strings.Contains(name, word) {
 			return true
 		}
@@ -189,7 +204,15 @@ func maskUserInfo(s string) string {
 	if start >= at {
 		return s
 	}
-	if i := strings.IndexAny(s[start:at], ":/"); i >= 0 {
+	i := strings.IndexAny(s[start:at], ":/")
+	if value := secretValue(s[start:at]); value >= 0 {
+		// Does the @ stand in a parameter, or what looks like one in a password?
+		if hasParameters := strings.ContainsAny(s[start:start+value], "?;#"); i < 0 || hasParameters && !strings.HasSuffix(s[:start], "://") {
+			i = value
+		}
+		return s[:start+min(i+1, value)] + masked
+	}
+	if i >= 0 {
 		return s[:start+i+1] + masked + s[at:]
 	}
 	return s
@@ -226,6 +249,9 @@ func oracle(s string) bool {
 // jdbc:name:, for Oracle behind jdbc:oracle:thin:.
 func afterDriver(s string) int {
 	colons := 2
+	if len(s) < len("jdbc:") || !strings.EqualFold(s[:len("jdbc:")], "jdbc:") {
+		return len(s) - len(strings.TrimLeft(s, "/"))
+	}
 	if oracle(s) {
 		colons = 3
 	}
@@ -250,7 +276,7 @@ func plainHosts(s string) bool {
 		if strings.HasPrefix(host, "[") {
 			host = host[strings.IndexByte(host, ']')+1:] // IPv6
 		}
-		if _, port, ok := strings.Cut(host, ":"); ok && strings.Trim(port, "0123456789") != "" {
+		if _, port, ok := strings.Cut(host, ":"); ok && (port == "" || strings.Trim(port, "0123456789") != "") {
 			return false
 		}
 	}

@@ -171,3 +171,24 @@ func FuzzMask(f *testing.F) {
 		require.NotContains(t, jdbc.Mask("jdbc:mysql://u:"+strings.ReplaceAll(secret, "=", "")+"@db/jira"), second)
 	})
 }
+
+// A character that ends a value stands in a password that somebody did not escape.
+func TestMaskHidesTheRestOfAPasswordWithASeparator(t *testing.T) {
+	for _, u := range []string{
+		"jdbc:h2:file:/x;USER=u;PASSWORD=a@hunter", "jdbc:h2:/x;PASSWORD=a@b@hunter", "jdbc:hsqldb:x;password=a@hunter", "jdbc:db2://h:1/d:password=a@hunter;", "jdbc:mysql://h/d#password=a@hunter",
+		"jdbc:postgresql:d?password=a@hunter", "jdbc:postgresql://h/d?password=a&hunter", "jdbc:mysql://h/d?user=u&password=a&hunter&useSSL=true", "jdbc:sqlserver://h;pwd=a;hunter",
+		"jdbc:sqlserver://h;user=u;PassWord = a;hunter ;encrypt=true", "jdbc:mysql://(host=h,password=a?hunter,port=1)/d", "jdbc:mysql://address=(host=h)(password=a;hunter)(port=3)/d",
+		"jdbc:oracle:thin:@(DESCRIPTION=(SECURITY=(PASSWORD=a;hunter)))", "jdbc:mysql://h/d#password=a;hunter", "jdbc:postgresql://u:?=hunter@h/d", "//u:hunter@h/d", "u:hunter@h:5432/d",
+		"jdbc:mysql://h/d?\uff50assword=hunter", "jdbc:trino://h/d?jwt=hunter", "jdbc:mysql://u:password=a@hunter@h/d",
+	} {
+		require.NotContains(t, jdbc.Mask(u), "hunter", u)
+	}
+	for u, want := range map[string]string{
+		"jdbc:mysql://h/d?password=a&hunter&useSSL=true": "jdbc:mysql://h/d?password=[redacted]&[redacted]&useSSL=true",
+		"jdbc:mysql://(host=h,password=a)/d?useSSL":      "jdbc:mysql://(host=h,password=[redacted])/d?useSSL",
+		"jdbc:sqlserver://h;password=a;":                 "jdbc:sqlserver://h;password=[redacted];",
+		"jdbc:postgresql://h/d?user=a@b&ssl":             "jdbc:postgresql://h/d?user=a@b&ssl",
+	} {
+		require.Equal(t, want, jdbc.Mask(u))
+	}
+}

@@ -255,3 +255,22 @@ func TestNoErrorShowsAPassword(t *testing.T) {
 	_, err := jdbc.Source(jdbc.Database{Driver: "hunter", URL: "jdbc:postgresql://db/x"})
 	require.NotContains(t, err.Error(), "hunter")
 }
+
+// Java, Go without cgo, and the system's resolver take these for different hosts.
+func TestAHostIsTheSameForJavaAndGo(t *testing.T) {
+	for _, host := range []string{"127.1", "10.1.2", "010.0.0.1", "10.0.0.01", "0x7f.1", "0x7f000001", "2130706433", "1.2.3.4.5", "10.0.0.256", "10.0.0.1.", "db.1", "db.0x1",
+		"bücher.example", "ⓓⓑ", "db\u00ad1", "db\u200b", "①⑦②.16.0.1", "１０.0.0.1", "db。example"} {
+		for _, u := range []string{"jdbc:postgresql://%s/x", "jdbc:postgresql://%s:5432/x", "jdbc:postgresql://db1,%s/x", "jdbc:postgresql://db/x?PGHOST=%s", "jdbc:mysql://%s/x", "jdbc:mysql://(host=%s)/x",
+			"jdbc:mysql://address=(host=%s)(port=3306)/x", "jdbc:mariadb://%s:3306/x", "jdbc:mariadb://address=(host=%s)/x", "jdbc:sqlserver://%s:1433;databaseName=x", "jdbc:sqlserver://%s\\I;databaseName=x",
+			"jdbc:sqlserver://;serverName=%s;databaseName=x", "jdbc:jtds:sqlserver://%s/x"} {
+			_, err := jdbc.Source(jdbc.Database{URL: fmt.Sprintf(u, host), Username: "app", Password: "pw"})
+			require.ErrorIs(t, err, fault.Syntax, u+" "+host)
+		}
+	}
+	for _, host := range []string{"10.0.0.1", "db1", "db.example", "db.example.", "1.example", "0xdb.local", "db_1", "localhost"} {
+		_, err := jdbc.Source(jdbc.Database{URL: "jdbc:postgresql://" + host + "/x", Username: "app", Password: "pw"})
+		require.NoError(t, err, host)
+	}
+	_, err := jdbc.Source(jdbc.Database{URL: "jdbc:sqlserver://db;databaseName=x;failoverPartner=010.0.0.2", Username: "app", Password: "pw"})
+	require.Error(t, err)
+}

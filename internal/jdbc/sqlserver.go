@@ -291,7 +291,7 @@ func (s *sqlServerURL) direction() {
 	multi, _ := s.boolean("multiSubnetFailover")
 	s.query.Set("multiSubnetFailover", strconv.FormatBool(multi)) // true by default in Go
 	if partner, ok := s.o.take("failoverPartner"); ok && partner != "" {
-		if strings.ContainsFunc(partner, notInHost) || strings.Contains(partner, ":") {
+		if strings.ContainsFunc(partner, notInHost) || strings.Contains(partner, ":") || oddAddress(partner) {
 			s.o.t.refuse("failoverPartner: the Go driver takes a host name only")
 		}
 		s.query.Set("failoverpartner", partner)

@@ -107,6 +107,9 @@ func (w *walker) new(at visit) bool {
 
 // walk visits v, which is in a field of mode m.
 func (w *walker) walk(v reflect.Value, path string, m mode) {
+	if isDefinedAs(v.Type(), w.leaf) && v.CanAddr() {
+		v = v.Addr().Convert(reflect.PointerTo(w.leaf)).Elem()
+	}
 	if v.Type() == w.leaf || m.strings && v.Kind() == reflect.String {
 		if v.CanSet() && w.new(visit{at: v.Addr().Pointer(), typ: v.Type()}) {
 			place := Place{at: v.Addr().Pointer()}
@@ -154,6 +157,12 @@ func (w *walker) walk(v reflect.Value, path string, m mode) {
 	}
 }
 
+// isDefinedAs reports whether t is another type of the same structure as leaf:
+// type Password secretref.Secret.
+func isDefinedAs(t, leaf reflect.Type) bool {
+	return t != leaf && leaf.Kind() == reflect.Struct && t.Kind() == reflect.Struct && t.ConvertibleTo(leaf)
+}
+
 // barren reports whether values of type t can hold no slot, so that a long
 // []byte is not visited byte by byte.
 func barren(t reflect.Type, tagged bool) bool {
@@ -191,7 +200,7 @@ func (w *walker) fields(v reflect.Value, path string) {
 // that is tagged would stay a reference, and go to a database as one.
 func fits(f reflect.StructField, m mode, leaf reflect.Type) bool {
 	held := heldBy(f.Type)
-	return f.IsExported() && (held == leaf || m.strings && held.Kind() == reflect.String)
+	return f.IsExported() && (held == leaf || isDefinedAs(held, leaf) || m.strings && held.Kind() == reflect.String)
 }
 
 // isStruct reports whether the exported fields of an embedded t are promoted.
