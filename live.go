@@ -142,7 +142,8 @@ func (h *Handle[T]) Close() { h.live().Close() }
 // places; it goes on in the background when ctx ends.
 //
 // A nil refused recognises errors with a method SQLState() string that returns
-// a code of class 28, as PostgreSQL drivers have. Try panics if h or login is nil.
+// a code of class 28, as PostgreSQL drivers have, and the refusals of PgBouncer.
+// Try panics if h or login is nil.
 func Try[T, C any](ctx context.Context, h *Handle[T], login func(context.Context, T) (C, error), refused func(error) bool) (C, error) {
 	value := h.live()
 	if login == nil {

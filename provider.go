@@ -120,7 +120,7 @@ func providerText(err, kind error, class string) string {
 }
 
 // WithMessage returns an error whose text is shown where the text of err is not:
-// in the error that a [Provider], VaultOptions.Token or AllowEndpoint leads to.
+// in the error that a [Provider], VaultOptions.Token or VaultOptions.Auth leads to.
 // text must hold no secret. errors.Is and errors.As find err; unwrapping finds
 // only text. If err is nil, so is the result.
 func WithMessage(err error, text string) error { return fault.WithMessage(err, text) }

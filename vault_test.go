@@ -1090,3 +1090,28 @@ func TestVaultOddAnswersKeepTheLastGoodValue(t *testing.T) {
 		})
 	}
 }
+
+func TestVaultTokenErrors(t *testing.T) {
+	vaultEnv(t)
+	s := vaultFake(t)
+	for name, c := range map[string]struct {
+		err   error
+		kind  error
+		words string
+	}{
+		"without a message": {errors.New(canary), secretref.ErrUnauthenticated, "VaultOptions.Token failed"},
+		"with a message":    {secretref.WithMessage(errors.New(canary), "the token file is empty"), secretref.ErrUnauthenticated, "VaultOptions.Token failed: the token file is empty"},
+		"for now": {secretref.WithMessage(fmt.Errorf("%w: "+canary, secretref.ErrUnavailable), "the agent starts"), secretref.ErrUnavailable,
+			"no token at the moment: the agent starts"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := vaultResolver(t, &secretref.Options{Timeout: 50 * time.Millisecond, Vault: secretref.VaultOptions{
+				Token: func(context.Context) (string, error) { return "", c.err }}})
+			_, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
+			require.ErrorIs(t, err, c.kind)
+			require.ErrorContains(t, err, c.words)
+			requireQuiet(t, err)
+			walkErrors(err, func(e error) { require.NotContains(t, e.Error(), canary) })
+		})
+	}
+}

@@ -21,6 +21,15 @@ func MessageOf(err error) string {
 	return ""
 }
 
+// Shown returns the text of [MessageOf] as the end of a sentence: ": " and the
+// text, or "".
+func Shown(err error) string {
+	if text := MessageOf(err); text != "" {
+		return ": " + text
+	}
+	return ""
+}
+
 type messageError struct {
 	text  string
 	cause func() error // a closure, so that dumps do not print it

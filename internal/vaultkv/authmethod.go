@@ -115,9 +115,9 @@ func (m *methodLogin) failed(ctx context.Context, got answer, err error) error {
 			got.status).Because(loginCause(err))
 	}
 	if errors.Is(err, fault.Unavailable) || ctx.Err() != nil || network(err) {
-		return fault.New(fault.Unavailable, "VaultOptions.Auth cannot log in at the moment").Because(loginCause(err))
+		return fault.New(fault.Unavailable, "VaultOptions.Auth cannot log in at the moment%s", fault.Shown(err)).Because(loginCause(err))
 	}
-	return fault.New(fault.Unauthenticated, "VaultOptions.Auth failed before it asked Vault").Because(loginCause(err))
+	return fault.New(fault.Unauthenticated, "VaultOptions.Auth failed before it asked Vault%s", fault.Shown(err)).Because(loginCause(err))
 }
 
 // answered returns an error unless the last answer, if there was one, is Vault's
