@@ -25,7 +25,7 @@ import (
 //
 // A Handle is safe for concurrent use. What Value returns is shared by all
 // callers: do not change its elements. Its methods panic on a nil or zero Handle.
-type Handle[T any] struct{ value *live.Value[T] }
+type Handle[T any] struct{ value hidden[*live.Value[T]] }
 
 // Handle resolves value as [Resolver.Resolve] does and keeps it up to date. A
 // plaintext value stays what it is. One goroutine refreshes the secrets of all
@@ -70,15 +70,15 @@ func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]S
 	if err != nil {
 		return nil, err
 	}
-	return &Handle[T]{value}, nil
+	return &Handle[T]{hide(value)}, nil
 }
 
 // live returns what h stands for.
 func (h *Handle[T]) live() *live.Value[T] {
-	if h == nil || h.value == nil {
+	if h == nil || h.value.open == nil {
 		panic(noHandle)
 	}
-	return h.value
+	return h.value.open()
 }
 
 const noHandle = "secretref: a nil or zero Handle was used; use one that Resolver.Handle, HandleAll or HandleConfig returned without an error"

@@ -9,22 +9,17 @@ import (
 
 // NewConnector returns a driver.Connector that connects as [Try] logs in.
 func NewConnector[T any](v *Value[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool) driver.Connector {
-	return &connector[T]{v, connect, refused}
+	return connector(func(ctx context.Context) (driver.Conn, error) { return Try(ctx, v, connect, refused) })
 }
 
-type connector[T any] struct {
-	value   *Value[T]
-	connect func(context.Context, T) (driver.Conn, error)
-	refused func(error) bool
-}
+// connector is a function, so that dumps of a database do not show the value.
+type connector func(context.Context) (driver.Conn, error)
 
 // Connect implements driver.Connector.
-func (c *connector[T]) Connect(ctx context.Context) (driver.Conn, error) {
-	return Try(ctx, c.value, c.connect, c.refused)
-}
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) { return c(ctx) }
 
 // Driver implements driver.Connector.
-func (c *connector[T]) Driver() driver.Driver { return noDriver{} }
+func (connector) Driver() driver.Driver { return noDriver{} }
 
 // noDriver is the Driver of a Connector, which database/sql requires.
 type noDriver struct{}
