@@ -25,7 +25,10 @@ import (
 //
 // A Handle is safe for concurrent use. What Value returns is shared by all
 // callers: do not change its elements. Its methods panic on a nil or zero Handle.
-type Handle[T any] struct{ value hidden[*live.Value[T]] }
+type Handle[T any] struct {
+	value hidden[*live.Value[T]]
+	state func() *live.State[T] // of value
+}
 
 // Handle resolves value as [Resolver.Resolve] does and keeps it up to date. A
 // plaintext value stays what it is. One goroutine refreshes the secrets of all
@@ -70,7 +73,7 @@ func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]S
 	if err != nil {
 		return nil, err
 	}
-	return &Handle[T]{hide(value)}, nil
+	return &Handle[T]{hide(value), value.State}, nil
 }
 
 // live returns what h stands for.
@@ -85,7 +88,12 @@ const noHandle = "secretref: a nil or zero Handle was used; use one that Resolve
 
 // Value returns the latest good value. It does no I/O, does not allocate and
 // never waits. The value may be older than MaxStale: see Status.
-func (h *Handle[T]) Value() T { return h.live().State().Value }
+func (h *Handle[T]) Value() T {
+	if h == nil || h.state == nil {
+		panic(noHandle)
+	}
+	return h.state().Value
+}
 
 // Status returns when the value was fetched (the oldest of its secrets), and
 // why it is not newer: nil if it is as it should be.

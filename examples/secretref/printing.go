@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -29,9 +30,22 @@ type streams struct {
 
 // guarded returns streams whose out and err do nothing to a terminal.
 func (s streams) guarded() streams {
-	s.exact, s.cursor = bufio.NewWriter(s.out), s.err
+	s.exact, s.cursor = bufio.NewWriter(s.out), &lockedWriter{to: s.err}
 	s.out, s.err = printableWriter{s.exact}, printableWriter{s.cursor}
 	return s
+}
+
+// lockedWriter is written to by one goroutine at a time: a command, what it waits
+// for, and the library's log.
+type lockedWriter struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (w *lockedWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
 }
 
 // flush writes what out holds back, for a command that does not end.

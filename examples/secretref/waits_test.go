@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,9 +12,30 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+// lockedText is text that one goroutine writes and another one reads.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedText) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := l.text.String()
+	l.text.Reset()
+	return text
+}
+
 func TestWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var said, warned strings.Builder
+		var said lockedText
+		var warned strings.Builder
 		log, stop := watchWaits(&said, warnings(&warned))
 		attempt := func(n int) {
 			log.Debug("fetch attempt failed", "reference", "{ENC}…", "attempt", n, "error", errors.New("unavailable: 127.0.0.1:1 refuses connections\n"))
@@ -22,8 +44,7 @@ func TestWaits(t *testing.T) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			assert.Equal(t, want, said.String())
-			said.Reset()
+			assert.Equal(t, want, said.take())
 		}
 		for n := range 4 {
 			attempt(n + 1)
