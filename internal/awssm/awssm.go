@@ -204,7 +204,7 @@ func (p pinned) Do(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := p.HTTPClient.Do(req)
 	if err != nil {
-		return nil, redirectRefused(err)
+		return nil, err
 	}
 	return onlyAWS(resp, req.URL.Host)
 }

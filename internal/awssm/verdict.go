@@ -3,7 +3,6 @@ package awssm
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -89,17 +88,4 @@ func bareCode(code string) string {
 		code = bare
 	}
 	return strings.TrimSpace(code)
-}
-
-// redirectRefused makes an outage of a redirect that was not followed: where
-// something redirects calls to a login or a maintenance page, the secret is
-// still there.
-func redirectRefused(err error) error {
-	f, ok := errors.AsType[*fault.Error](err)
-	if !ok || !errors.Is(f.Kind, fault.Denied) {
-		return err
-	}
-	refused := *f
-	refused.Kind = fault.Unavailable
-	return refused.Final()
 }

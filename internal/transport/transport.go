@@ -41,7 +41,7 @@ type Guard struct {
 func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if host, err := endpoint.Host(req.URL); err != nil || host != req.URL.Host {
 		closeBody(req)
-		return nil, fault.New(fault.Denied, "refused a request to a host that is not in the spelling in which hosts are compared").Final()
+		return nil, fault.New(fault.Denied, "refused a request to a host that is not in the spelling in which hosts are compared").Final().Ours()
 	}
 	for hop := 0; ; hop++ {
 		resp, err := g.Base.RoundTrip(req)
