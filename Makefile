@@ -1,6 +1,6 @@
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),$(if $(shell command -v $$(go env CC)),-race))
-CODE := . examples
+CODE := . cmd/secretref examples
 MODULES := $(CODE) internal/e2e internal/tools # not internal/bench: its tidy fetches 3 GB
 # Of the peer with dozens of backends only those that are compared.
 PEERS := -tags custom_providers,aws,vault

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/unplugged"
+	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
 // answerless is a RoundTripper whose requests all fail with an error.
@@ -27,7 +27,7 @@ type answerless struct{ err error }
 func (a answerless) RoundTrip(*http.Request) (*http.Response, error) { return nil, a.err }
 
 func TestFailedAttempts(t *testing.T) {
-	unplugged.NeedsRandom(t)
+	inproc.NeedsRandom(t)
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	unknown := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "vault.example.invalid", IsNotFound: true}}
 	token := func(context.Context) (string, error) { return canary, nil }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 // An AWSReference names a secret in AWS Secrets Manager. Its version AWSCURRENT
@@ -34,8 +34,8 @@ func (r AWSReference) String() string { return r.coord().String() }
 
 func (AWSReference) reference() {}
 
-func (r AWSReference) coord() coord.Reference {
-	return coord.Reference{Kind: coord.AWS, Region: r.Region, SecretID: r.SecretID,
+func (r AWSReference) coord() ref.Reference {
+	return ref.Reference{Kind: ref.AWS, Region: r.Region, SecretID: r.SecretID,
 		Pointer: string(r.SecretPointer), EndpointOverride: r.EndpointOverride}
 }
 

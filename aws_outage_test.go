@@ -27,7 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/fakeaws"
+	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
 // What happens to AWS secrets while something between here and AWS misbehaves:

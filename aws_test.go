@@ -33,8 +33,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/fakeaws"
-	"github.com/seed74218947/secretref/internal/unplugged"
+	"github.com/seed74218947/secretref/internal/test/fakeaws"
+	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
 const (
@@ -391,7 +391,7 @@ func TestAWSHundredReferencesIntoOneSecretAreOneCall(t *testing.T) {
 	})
 	s.ResetCalls()
 	s.Latency(0)
-	unplugged.NeedsRandom(t)
+	inproc.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		r := secretref.New(&secretref.Options{TTL: -1, AWS: secretref.AWSOptions{Config: given}})
 		defer r.Close()

@@ -9,10 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/atlassian"
+	"github.com/seed74218947/secretref/internal/atlassian/cipher"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/legacy"
-	"github.com/seed74218947/secretref/internal/product"
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 // A Product is one of the products whose configuration files are read.
@@ -59,7 +59,7 @@ func ReadConfig(path string) (*Config, error) {
 	if strings.TrimSpace(path) == "" {
 		return nil, &Error{Err: fault.New(fault.NotFound, "the path of the configuration file is empty: is a variable not set?").Because(fs.ErrNotExist)}
 	}
-	f, err := product.Read(path)
+	f, err := atlassian.Read(path)
 	if err != nil {
 		if f != nil {
 			path = f.Path
@@ -81,7 +81,7 @@ func asRead(text string) Secret { return resolvedSecret(text) }
 // entries the last one in bitbucket.properties and *.cfg.xml, the first one in
 // dbconfig.xml.
 func (c *Config) Get(key string) (Secret, bool) {
-	i := product.Pick(product.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == key })
+	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == key })
 	if i < 0 {
 		return Secret{}, false
 	}
@@ -111,7 +111,7 @@ func (c *Config) WithEnvironment(env []string) *Config {
 	if c.Product != Bitbucket {
 		return with
 	}
-	replaced, overrides := product.Overlay(c.entries(), env)
+	replaced, overrides := atlassian.Overlay(c.entries(), env)
 	for i, e := range replaced {
 		with.Entries[i].Value = asRead(e.Value)
 	}
@@ -122,9 +122,9 @@ func (c *Config) WithEnvironment(env []string) *Config {
 }
 
 // source names the place of an item in messages.
-func (c *Config) source(item product.Item) string {
+func (c *Config) source(item atlassian.Item) string {
 	file := c.fileName()
-	i := product.Pick(product.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == item.Key })
+	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == item.Key })
 	if variable := c.Entries[i].variable; variable != "" {
 		return fmt.Sprintf("%s: variable %s: %s", file, variable, item.Key)
 	}
@@ -141,10 +141,10 @@ func (c *Config) fileName() string {
 }
 
 // entries returns the entries as text.
-func (c *Config) entries() []product.Entry {
-	entries := make([]product.Entry, len(c.Entries))
+func (c *Config) entries() []atlassian.Entry {
+	entries := make([]atlassian.Entry, len(c.Entries))
 	for i, e := range c.Entries {
-		entries[i] = product.Entry{Key: e.Key, Value: e.Value.text(), Line: e.Line}
+		entries[i] = atlassian.Entry{Key: e.Key, Value: e.Value.text(), Line: e.Line}
 	}
 	return entries
 }
@@ -185,25 +185,25 @@ func (r *Resolver) HandleConfig(ctx context.Context, c *Config) (*Handle[*Settin
 // configPlan is what has to be resolved for a configuration file.
 type configPlan struct {
 	plain  Settings // without what is resolved
-	layout product.Layout
-	items  []product.Item
+	layout atlassian.Layout
+	items  []atlassian.Item
 	wants  []want // of each of items
 }
 
 func (r *Resolver) planConfig(c *Config) (configPlan, error) {
-	p, entries := product.Product(c.Product), c.entries()
-	layout := product.LayoutOf(p)
+	p, entries := atlassian.Product(c.Product), c.entries()
+	layout := atlassian.LayoutOf(p)
 	plan := configPlan{layout: layout, plain: Settings{Product: c.Product, Database: Database{
-		Driver:   product.Text(p, entries, layout.Driver),
-		URL:      asRead(product.Text(p, entries, layout.URL)),
-		Username: product.Text(p, entries, layout.Username),
-		Schema:   product.Text(p, entries, layout.Schema),
+		Driver:   atlassian.Text(p, entries, layout.Driver),
+		URL:      asRead(atlassian.Text(p, entries, layout.URL)),
+		Username: atlassian.Text(p, entries, layout.Username),
+		Schema:   atlassian.Text(p, entries, layout.Schema),
 
-		properties: asRead(product.Properties(p, entries)),
+		properties: asRead(atlassian.Properties(p, entries)),
 	}}}
 	plan.plain.Database.noURL = c.Product == Bitbucket && plan.plain.Database.URL.IsZero()
 	var err error
-	if plan.items, err = product.Items(p, entries); err != nil {
+	if plan.items, err = atlassian.Items(p, entries); err != nil {
 		return plan, &Error{Source: fault.Printable(c.fileName()), Err: err}
 	}
 	plan.wants = make([]want, len(plan.items))
@@ -249,7 +249,7 @@ func (r *Resolver) databaseMissing(ctx context.Context, c *Config, p configPlan)
 		return nil
 	}
 	_, user := c.Get(p.layout.Username)
-	if err := product.MissingURLFault(); r.open().opts.Strict || !user && len(p.items) == 0 {
+	if err := atlassian.MissingURLFault(); r.open().opts.Strict || !user && len(p.items) == 0 {
 		return &Error{Source: fault.Printable(c.fileName()), Err: err}
 	}
 	r.open().log.WarnContext(ctx, "the file names no database: is it in the environment of the product?", "source", c.Path, "missing", p.layout.URL)
@@ -258,7 +258,7 @@ func (r *Resolver) databaseMissing(ctx context.Context, c *Config, p configPlan)
 
 // passwordMissing tells of a database without a password, which some are
 // reached without.
-func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout product.Layout) error {
+func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout atlassian.Layout) error {
 	if _, ok := c.Get(layout.Password); ok {
 		return nil
 	}
@@ -274,37 +274,37 @@ func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout produc
 
 // wantItem parses a value of a configuration file as its class says. What needs
 // no backend it finds at once.
-func (r *Resolver) wantItem(c *Config, item product.Item) want {
+func (r *Resolver) wantItem(c *Config, item atlassian.Item) want {
 	w := want{value: item.Text}
-	if c.Product == Bitbucket && (product.HoldsPlaceholder(item.Value) || product.HoldsPlaceholder(item.Class)) {
-		w.err = product.PlaceholderFault()
+	if c.Product == Bitbucket && (atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)) {
+		w.err = atlassian.PlaceholderFault()
 		return w
 	}
-	if coord.IsPlaceholder(item.Text) {
-		w.err = coord.PlaceholderFault()
+	if ref.IsPlaceholder(item.Text) {
+		w.err = ref.PlaceholderFault()
 		return w
 	}
-	switch store := product.StoreOf(item.Class); store {
-	case product.NoStore:
+	switch store := atlassian.StoreOf(item.Class); store {
+	case atlassian.NoStore:
 		w := r.want("", item.Text)
 		w.fromFile = true
 		return w
-	case product.AWSStore, product.VaultStore:
+	case atlassian.AWSStore, atlassian.VaultStore:
 		w.ref, w.err = r.open().grammar.Coordinates(item.Value) // with its prefix, which has two forms
 		if w.err == nil && w.ref.Kind != store.Kind() {
 			w.err = fault.New(fault.Syntax, "the value has coordinates of %s, but the class %s reads those of %s",
-				coord.BackendName(w.ref.Kind), item.Class, coord.BackendName(store.Kind()))
+				ref.BackendName(w.ref.Kind), item.Class, ref.BackendName(store.Kind()))
 		}
-	case product.CustomStore:
-		w.ref = coord.Reference{Kind: coord.Custom, Class: item.Class, Text: item.Text}
+	case atlassian.CustomStore:
+		w.ref = ref.Reference{Kind: ref.Custom, Class: item.Class, Text: item.Text}
 		if p, ok := r.open().providers[item.Class]; !ok || p.ClassName == "" {
 			w.err = unknownClass(item.Class)
 		}
-	case product.Base64Store:
-		text, err := legacy.Base64(item.Text)
+	case atlassian.Base64Store:
+		text, err := cipher.Base64(item.Text)
 		w.found, w.err = &text, err
-	case product.AlgorithmStore:
-		w.ref = coord.Reference{Kind: coord.Sealed, Class: item.Class, Text: item.Text, Dir: filepath.Dir(c.Path)}
+	case atlassian.AlgorithmStore:
+		w.ref = ref.Reference{Kind: ref.Sealed, Class: item.Class, Text: item.Text, Dir: filepath.Dir(c.Path)}
 		_, w.err = r.open().sealed.algorithm(w.ref.Group()).Files(item.Text)
 	}
 	return w
@@ -313,7 +313,7 @@ func (r *Resolver) wantItem(c *Config, item product.Item) want {
 // unknownClass repeats only what looks like a class: where class and password
 // are swapped it is the password.
 func unknownClass(class string) error {
-	if !product.LooksLikeClass(class) {
+	if !atlassian.LooksLikeClass(class) {
 		return fault.New(fault.Unsupported, "what stands in the place of the class is not the name of one: are class and password swapped?")
 	}
 	return fault.New(fault.Unsupported, "the class %q is none of the products' own; is it misspelt? A program can read a custom one with a Provider", class)

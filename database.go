@@ -1,8 +1,8 @@
 package secretref
 
 import (
-	"github.com/seed74218947/secretref/internal/jdbc"
-	"github.com/seed74218947/secretref/internal/product"
+	"github.com/seed74218947/secretref/internal/atlassian"
+	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
 // Settings are what a configuration file says once it is resolved.
@@ -86,7 +86,7 @@ func (d Database) DataSource() (DataSource, error) {
 // database leaves it to the environment.
 func (d Database) missing() error {
 	if d.noURL {
-		return &Error{Source: "database", Err: product.MissingURLFault()}
+		return &Error{Source: "database", Err: atlassian.MissingURLFault()}
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 // Expand replaces every reference in text, {ENC}{…} or <ENC><…>, by its secret
@@ -21,18 +21,18 @@ import (
 func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) string) (Secret, error) {
 	const maxMistakes = 20
 	s := r.open()
-	if before, found := coord.CutPlaceholder(text); found {
-		return Secret{}, &Error{Source: fmt.Sprintf("line %d", 1+strings.Count(before, "\n")), Err: coord.PlaceholderFault()}
+	if before, found := ref.CutPlaceholder(text); found {
+		return Secret{}, &Error{Source: fmt.Sprintf("line %d", 1+strings.Count(before, "\n")), Err: ref.PlaceholderFault()}
 	}
 	var wants []want
 	var between []string
 	line, rest := 1, text
 	bare := func(text string) (mistakes int) {
 		at, found := s.grammar.FindBare(text)
-		err := coord.BareError()
+		err := ref.BareError()
 		if !found {
 			at, found = s.grammar.FindDisguised(text)
-			err = coord.DisguisedError()
+			err = ref.DisguisedError()
 		}
 		if !found {
 			return 0
@@ -42,7 +42,7 @@ func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) 
 		return 1
 	}
 	for mistakes := 0; mistakes < maxMistakes; {
-		start, end, ok, err := coord.Find(rest)
+		start, end, ok, err := ref.Find(rest)
 		if !ok {
 			break
 		}

@@ -3,9 +3,9 @@ package secretref
 import (
 	"net/http"
 
-	"github.com/seed74218947/secretref/internal/coord"
-	"github.com/seed74218947/secretref/internal/transport"
-	"github.com/seed74218947/secretref/internal/vaultkv"
+	"github.com/seed74218947/secretref/internal/backend/httpguard"
+	"github.com/seed74218947/secretref/internal/backend/vaultkv"
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 // NewOver is New with a Vault that requests do not go to over a network, so
@@ -17,8 +17,8 @@ func NewOver(vault http.RoundTripper, opts *Options) *Resolver {
 		backends, closers := r.backends()
 		v := opts.Vault
 		backend := vaultkv.New(vaultkv.Settings{Token: v.Token, Role: v.Role, JWTPath: v.JWTPath, Timeout: opts.timeout(), Transport: vault},
-			&transport.Policy{Allow: opts.AllowEndpoint, Log: s.log}, s.log)
-		backends[coord.Vault] = backend
+			&httpguard.Policy{Allow: opts.AllowEndpoint, Log: s.log}, s.log)
+		backends[ref.Vault] = backend
 		s.started = r.connect(backends, append(closers, backend))
 	})
 	return r

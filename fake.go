@@ -3,16 +3,16 @@ package secretref
 import (
 	"net/url"
 
-	"github.com/seed74218947/secretref/internal/awssm"
+	"github.com/seed74218947/secretref/internal/backend/awssm"
+	"github.com/seed74218947/secretref/internal/backend/httpguard"
 	"github.com/seed74218947/secretref/internal/endpoint"
-	"github.com/seed74218947/secretref/internal/transport"
 
 	"context"
 	"sync"
 
-	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/pipeline"
+	"github.com/seed74218947/secretref/internal/fetch"
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 // A Fake stands in for all backends but Providers in tests of programs that use
@@ -21,14 +21,14 @@ import (
 // with a negative TTL. It is safe for concurrent use.
 type Fake struct {
 	mu     sync.Mutex
-	values map[coord.Reference]Secret
-	fails  map[coord.Reference]error
+	values map[ref.Reference]Secret
+	fails  map[ref.Reference]error
 	calls  int
 }
 
 // NewFake returns a Fake that knows nothing: every reference is ErrNotFound.
 func NewFake() *Fake {
-	return &Fake{values: map[coord.Reference]Secret{}, fails: map[coord.Reference]error{}}
+	return &Fake{values: map[ref.Reference]Secret{}, fails: map[ref.Reference]error{}}
 }
 
 // Set makes reference resolve to secret. Where an AWS reference has no pointer,
@@ -63,8 +63,8 @@ func (f *Fake) Calls() int {
 	return f.calls
 }
 
-func mustParse(reference string) coord.Reference {
-	var g coord.Grammar
+func mustParse(reference string) ref.Reference {
+	var g ref.Grammar
 	ref, err := g.Parse(reference)
 	if err != nil {
 		panic("secretref: the Fake was given a text that is not a reference")
@@ -75,19 +75,19 @@ func mustParse(reference string) coord.Reference {
 // fakeBackend is a Fake at the place of a backend.
 type fakeBackend struct {
 	*Fake
-	policy *transport.Policy
+	policy *httpguard.Policy
 }
 
-func (f fakeBackend) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, error) {
+func (f fakeBackend) Fetch(_ context.Context, g ref.Group) (fetch.Payload, error) {
 	if err := f.checkEndpoint(g); err != nil {
-		return pipeline.Payload{}, err
+		return fetch.Payload{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
 	for ref, err := range f.fails {
 		if ref.Group() == g {
-			return pipeline.Payload{}, (&fault.Error{Kind: err}).Final()
+			return fetch.Payload{}, (&fault.Error{Kind: err}).Final()
 		}
 	}
 	values := map[string]string{}
@@ -97,7 +97,7 @@ func (f fakeBackend) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, 
 		}
 	}
 	if len(values) == 0 {
-		return pipeline.Payload{}, fault.New(fault.NotFound, "the Fake was not told of it")
+		return fetch.Payload{}, fault.New(fault.NotFound, "the Fake was not told of it")
 	}
 	later := func(key string) (string, bool) {
 		f.mu.Lock()
@@ -109,18 +109,18 @@ func (f fakeBackend) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, 
 		}
 		return "", false
 	}
-	return pipeline.Payload{Values: values, Later: later}, nil
+	return fetch.Payload{Values: values, Later: later}, nil
 }
 
 // checkEndpoint calls AllowEndpoint with the endpoint that a real backend would
 // connect to, so that a test of a program finds what production would refuse.
-func (f fakeBackend) checkEndpoint(g coord.Group) error {
+func (f fakeBackend) checkEndpoint(g ref.Group) error {
 	var at *url.URL
 	var err error
 	switch g.Kind {
-	case coord.AWS:
+	case ref.AWS:
 		at, err = awssm.Endpoint(g.Region, g.Endpoint)
-	case coord.Vault:
+	case ref.Vault:
 		if at, err = endpoint.ParseOrSocket(g.Endpoint); err != nil {
 			err = fault.New(fault.Syntax, "the endpoint %s", err)
 		}

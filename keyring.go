@@ -12,19 +12,19 @@ import (
 	"sync"
 	"time"
 
-	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/keysapi"
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/keystore/bolt"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
-	"github.com/seed74218947/secretref/internal/lastknown"
-	"github.com/seed74218947/secretref/internal/pipeline"
-	"github.com/seed74218947/secretref/internal/private"
-	"github.com/seed74218947/secretref/internal/ring"
-	"github.com/seed74218947/secretref/internal/rootfile"
-	"github.com/seed74218947/secretref/internal/rotate"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/fetch"
+	"github.com/seed74218947/secretref/internal/fetch/lastknown"
+	"github.com/seed74218947/secretref/internal/keyring"
+	"github.com/seed74218947/secretref/internal/keyring/httpapi"
+	"github.com/seed74218947/secretref/internal/keyring/rootkey"
+	"github.com/seed74218947/secretref/internal/keyring/rotate"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+	"github.com/seed74218947/secretref/internal/keyring/store/boltstore"
+	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
+	"github.com/seed74218947/secretref/internal/ref"
+	"github.com/seed74218947/secretref/internal/secfile"
 )
 
 // A KeyringReference names a secret that is stored in a keyring.
@@ -38,8 +38,8 @@ func (r KeyringReference) String() string { return r.coord().String() }
 
 func (KeyringReference) reference() {}
 
-func (r KeyringReference) coord() coord.Reference {
-	return coord.Reference{Kind: coord.Keyring, Name: r.Name}
+func (r KeyringReference) coord() ref.Reference {
+	return ref.Reference{Kind: ref.Keyring, Name: r.Name}
 }
 
 // A Keyring stores secrets by name, sealed with AES-256-GCM under keys that can
@@ -57,7 +57,7 @@ func (r KeyringReference) coord() coord.Reference {
 type Keyring struct{ state hidden[*keyringState] }
 
 type keyringState struct {
-	ring    *ring.Ring
+	ring    *keyring.Ring
 	rotator *rotate.Rotator
 	log     *slog.Logger
 	stop    chan struct{} // closed: rotations end between two transactions
@@ -73,8 +73,8 @@ type keyringState struct {
 // A KeyStore is where a Keyring keeps its keys and secrets: [FileStore] or
 // [SQLStore].
 type KeyStore struct {
-	path  string         // of a FileStore
-	store keystore.Store // an SQLStore's
+	path  string      // of a FileStore
+	store store.Store // an SQLStore's
 }
 
 // FileStore is one file, for one machine; several processes may use it at the
@@ -103,12 +103,12 @@ func FileStore(path string) KeyStore {
 // target returns where path leads, also if nothing is there yet, so that file,
 // root key and lock have one name, and keep it if the working directory changes.
 func target(path string) (string, error) {
-	leads, err := private.Target(path)
+	leads, err := secfile.Target(path)
 	if err == nil {
 		leads, err = filepath.Abs(leads)
 	}
 	if err != nil {
-		return "", private.Unresolved(path, err)
+		return "", secfile.Unresolved(path, err)
 	}
 	return leads, nil
 }
@@ -178,28 +178,28 @@ type KeyringOptions struct {
 // or of another keyring), ErrCorrupt, ErrDenied, ErrUnauthenticated,
 // ErrUnsupported (a zero store; a network file system; tables of a newer
 // version), ErrNotFound (the directory of a FileStore), ErrUnavailable.
-func OpenKeyring(ctx context.Context, store KeyStore, opts *KeyringOptions) (*Keyring, error) {
+func OpenKeyring(ctx context.Context, keyStore KeyStore, opts *KeyringOptions) (*Keyring, error) {
 	opts = cmp.Or(opts, &KeyringOptions{})
-	if store.store == nil && store.path == "" {
+	if keyStore.store == nil && keyStore.path == "" {
 		return nil, keyringError(fault.New(fault.Unsupported, "there is no store: give a FileStore with a path, or an SQLStore with a database and a dialect"))
 	}
 	logger := cmp.Or(opts.Logger, defaultLogger())
-	if store.store == nil {
-		path, err := target(store.path)
+	if keyStore.store == nil {
+		path, err := target(keyStore.path)
 		if err != nil {
 			return nil, keyringError(err)
 		}
-		store = KeyStore{path, bolt.New(path).WithLogger(logger)}
+		keyStore = KeyStore{path, boltstore.New(path).WithLogger(logger)}
 	}
-	roots, err := rootsOf(store, opts, logger)
+	roots, err := rootsOf(keyStore, opts, logger)
 	if err != nil {
 		return nil, keyringError(err)
 	}
-	settings := ring.Settings{Store: store.store, Roots: roots, Log: logger}
+	settings := keyring.Settings{Store: keyStore.store, Roots: roots, Log: logger}
 	if opts.Audit != nil {
-		settings.Audit = func(ctx context.Context, e keystore.Event) { opts.Audit(ctx, publicEvent(e)) }
+		settings.Audit = func(ctx context.Context, e store.Event) { opts.Audit(ctx, publicEvent(e)) }
 	}
-	r, err := ring.Open(ctx, settings)
+	r, err := keyring.Open(ctx, settings)
 	if err != nil {
 		return nil, keyringError(err)
 	}
@@ -218,7 +218,7 @@ func (k *Keyring) open() *keyringState {
 }
 
 // rootsOf returns where the root key of the store is.
-func rootsOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (ring.Roots, error) {
+func rootsOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (keyring.Roots, error) {
 	var given []*seal.Root
 	names := []string{"RootKey", "PreviousRootKey"}
 	for i, s := range []Secret{opts.RootKey, opts.PreviousRootKey} {
@@ -237,13 +237,13 @@ func rootsOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (ring.Roots
 	}
 	switch {
 	case !opts.RootKey.IsZero():
-		return ring.NewGiven(given...), nil
+		return keyring.NewGiven(given...), nil
 	case len(given) != 0:
 		return nil, fault.New(fault.RootKey, "a PreviousRootKey is given and no RootKey")
 	case store.path == "":
 		return nil, fault.New(fault.RootKey, "an SQLStore needs a RootKey: make one with NewRootKey and keep it outside of the database")
 	}
-	return ring.File{File: rootfile.New(store.path + ".key"), Log: log}, nil
+	return keyring.File{File: rootkey.New(store.path + ".key"), Log: log}, nil
 }
 
 // keyringError locates an error that is about no single secret.
@@ -256,7 +256,7 @@ func keyringError(err error) error {
 
 // present says what it means that a keyring which was opened is not there.
 func present(err error) error {
-	if errors.Is(err, keystore.ErrEmpty) {
+	if errors.Is(err, store.ErrEmpty) {
 		return fault.New(fault.Corrupt, "the keyring is no longer in its store: was the file or the database removed or replaced? Restore a backup")
 	}
 	return err
@@ -268,7 +268,7 @@ func namedError(name string, err error) error {
 		return nil
 	}
 	e := &Error{Source: "keyring", Err: present(err)}
-	if ring.CheckName(name) == nil {
+	if keyring.CheckName(name) == nil {
 		e.Reference = KeyringReference{name}.String()
 	}
 	return e
@@ -289,7 +289,9 @@ func (k *keyringState) use(ctx context.Context) (context.Context, func(), error)
 }
 
 // WithActor returns a context that says who acts, for the audit log.
-func WithActor(ctx context.Context, actor string) context.Context { return ring.WithActor(ctx, actor) }
+func WithActor(ctx context.Context, actor string) context.Context {
+	return keyring.WithActor(ctx, actor)
+}
 
 // Put stores s under name, overwriting any other secret, and returns once it is
 // durable. It is ErrSyntax if s was never set or is unresolved (it was
@@ -392,9 +394,9 @@ type KeyState string
 
 // The states.
 const (
-	KeyActive   = KeyState(keystore.Active)   // seals what is stored; there is exactly one
-	KeyRetiring = KeyState(keystore.Retiring) // a rotation takes the secrets from it
-	KeyInactive = KeyState(keystore.Inactive) // no secret needs it; it can be deleted
+	KeyActive   = KeyState(store.Active)   // seals what is stored; there is exactly one
+	KeyRetiring = KeyState(store.Retiring) // a rotation takes the secrets from it
+	KeyInactive = KeyState(store.Inactive) // no secret needs it; it can be deleted
 )
 
 // KeyInfo tells about a key.
@@ -412,15 +414,15 @@ type KeyInfo struct {
 
 // Keys returns all keys, the oldest first.
 func (k *Keyring) Keys(ctx context.Context) ([]KeyInfo, error) {
-	return k.keys(ctx, func(keystore.Key) bool { return true })
+	return k.keys(ctx, func(store.Key) bool { return true })
 }
 
 // Inactive returns the inactive keys, the oldest first.
 func (k *Keyring) Inactive(ctx context.Context) ([]KeyInfo, error) {
-	return k.keys(ctx, func(key keystore.Key) bool { return key.State == keystore.Inactive })
+	return k.keys(ctx, func(key store.Key) bool { return key.State == store.Inactive })
 }
 
-func (k *Keyring) keys(ctx context.Context, wanted func(keystore.Key) bool) ([]KeyInfo, error) {
+func (k *Keyring) keys(ctx context.Context, wanted func(store.Key) bool) ([]KeyInfo, error) {
 	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return nil, keyringError(err)
@@ -443,7 +445,7 @@ func (k *Keyring) keys(ctx context.Context, wanted func(keystore.Key) bool) ([]K
 	return infos, nil
 }
 
-func publicKey(key keystore.Key, boxes int) KeyInfo {
+func publicKey(key store.Key, boxes int) KeyInfo {
 	return KeyInfo{key.ID.String(), KeyState(key.State), key.Created, key.Activated, key.Deactivated, boxes, key.Seals}
 }
 
@@ -550,7 +552,7 @@ type AuditEvent struct {
 	Detail  string    // for people
 }
 
-func publicEvent(e keystore.Event) AuditEvent {
+func publicEvent(e store.Event) AuditEvent {
 	p := AuditEvent{Time: e.Time, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome, Detail: e.Detail}
 	for _, id := range e.Keys {
 		p.Keys = append(p.Keys, id.String())
@@ -582,7 +584,7 @@ func (k *Keyring) AuditLog(ctx context.Context) iter.Seq2[AuditEvent, error] {
 	}
 }
 
-func (k *Keyring) events(ctx context.Context, after int64, limit int) ([]keystore.Event, error) {
+func (k *Keyring) events(ctx context.Context, after int64, limit int) ([]store.Event, error) {
 	ctx, done, err := k.open().use(ctx)
 	if err != nil {
 		return nil, err
@@ -602,7 +604,7 @@ func (k *Keyring) events(ctx context.Context, after int64, limit int) ([]keystor
 // quote what the client sent. A rotation goes on when its client goes
 // away, until Close. See the README for the answers.
 func (k *Keyring) Handler(authorize func(*http.Request) (actor string, err error)) http.Handler {
-	return keysapi.New(managed{k}, authorize, k.open().log)
+	return httpapi.New(managed{k}, authorize, k.open().log)
 }
 
 // managed is a Keyring as the API sees it.
@@ -658,12 +660,12 @@ func (k *Keyring) Close() error {
 type stored struct{ k *Keyring }
 
 // Fetch implements the pipeline's backend.
-func (s stored) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, error) {
+func (s stored) Fetch(ctx context.Context, g ref.Group) (fetch.Payload, error) {
 	if lastknown.Reserved(g.Name) {
-		return pipeline.Payload{}, fault.New(fault.NotFound, "the name is reserved for what LastKnown stores")
+		return fetch.Payload{}, fault.New(fault.NotFound, "the name is reserved for what LastKnown stores")
 	}
 	text, err := s.k.get(ctx, g.Name)
-	return pipeline.Payload{Text: text}, present(err)
+	return fetch.Payload{Text: text}, present(err)
 }
 
 // reserved is a Keyring as LastKnown uses it.

@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/keystore/bolt"
+	"github.com/seed74218947/secretref/internal/keyring/store/boltstore"
 )
 
 func keyringPath(t testing.TB) string { return filepath.Join(t.TempDir(), "secrets.db") }
@@ -49,7 +49,7 @@ func requireStored(t testing.TB, k *secretref.Keyring, name, text string) {
 // damageBox makes the stored secret one that does not open.
 func damageBox(t testing.TB, path, name string) {
 	t.Helper()
-	store := bolt.New(path)
+	store := boltstore.New(path)
 	keys, err := store.Load(t.Context())
 	require.NoError(t, err)
 	box, err := store.Get(t.Context(), name)
@@ -329,7 +329,7 @@ func TestEveryChangeOfKeysIsInTheAuditLog(t *testing.T) {
 	damageBox(t, path, "a")
 	_, err = k.Rotate(ctx)
 	require.ErrorIs(t, err, secretref.ErrRotationBlocked)
-	lease, err := bolt.New(path).Acquire(t.Context())
+	lease, err := boltstore.New(path).Acquire(t.Context())
 	require.NoError(t, err)
 	_, err = k.Rotate(ctx)
 	require.ErrorIs(t, err, secretref.ErrRotationInProgress)
@@ -618,7 +618,7 @@ func TestTheKeyManagementAPIAnswersAsTheProductsDo(t *testing.T) {
 	}
 	damaged := func(t *testing.T, path string, _ *secretref.Keyring) { damageBox(t, path, "a") }
 	busy := func(t *testing.T, path string, _ *secretref.Keyring) {
-		lease, err := bolt.New(path).Acquire(t.Context())
+		lease, err := boltstore.New(path).Acquire(t.Context())
 		require.NoError(t, err)
 		t.Cleanup(func() { lease.Release(context.Background()) })
 	}

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/live"
-	"github.com/seed74218947/secretref/internal/pipeline"
+	"github.com/seed74218947/secretref/internal/fetch"
+	"github.com/seed74218947/secretref/internal/fetch/refresh"
 )
 
 // A Handle is a live value. It is refreshed in the background until it or its
@@ -26,8 +26,8 @@ import (
 // A Handle is safe for concurrent use. What Value returns is shared by all
 // callers: do not change its elements. Its methods panic on a nil or zero Handle.
 type Handle[T any] struct {
-	value hidden[*live.Value[T]]
-	state func() *live.State[T] // of value
+	value hidden[*refresh.Value[T]]
+	state func() *refresh.State[T] // of value
 }
 
 // Handle resolves value as [Resolver.Resolve] does and keeps it up to date. A
@@ -51,7 +51,7 @@ func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]S
 		return nil, err
 	}
 	background := context.WithoutCancel(ctx)
-	check := func(n int, got pipeline.Result, seen bool) (usable bool, err error) {
+	check := func(n int, got fetch.Result, seen bool) (usable bool, err error) {
 		w := wants[p.at[n]]
 		if !seen || got.Err != nil {
 			if _, err := r.outcome(background, w, got); err != nil {
@@ -63,7 +63,7 @@ func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]S
 		}
 		return true, nil
 	}
-	value, err := live.Watch(ctx, r.engine().live, p.refs, check, func(texts []string) T {
+	value, err := refresh.Watch(ctx, r.engine().live, p.refs, check, func(texts []string) T {
 		secrets := slices.Clone(p.secrets)
 		for n, text := range texts {
 			secrets[p.at[n]] = resolvedSecret(text)
@@ -77,7 +77,7 @@ func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]S
 }
 
 // live returns what h stands for.
-func (h *Handle[T]) live() *live.Value[T] {
+func (h *Handle[T]) live() *refresh.Value[T] {
 	if h == nil || h.value.open == nil {
 		panic(noHandle)
 	}
@@ -157,7 +157,7 @@ func Try[T, C any](ctx context.Context, h *Handle[T], login func(context.Context
 	if login == nil {
 		panic("secretref: Try needs a login function")
 	}
-	return live.Try(ctx, value, login, refused)
+	return refresh.Try(ctx, value, login, refused)
 }
 
 // Connector returns what [database/sql.OpenDB] takes to connect with the
@@ -169,5 +169,5 @@ func Connector[T any](h *Handle[T], connect func(context.Context, T) (driver.Con
 	if connect == nil {
 		panic("secretref: a Connector needs a connect function")
 	}
-	return live.NewConnector(value, connect, refused)
+	return refresh.NewConnector(value, connect, refused)
 }

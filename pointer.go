@@ -6,7 +6,7 @@ import (
 	"iter"
 
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/jsonscan"
+	"github.com/seed74218947/secretref/internal/jsonptr"
 )
 
 // Pointer is a JSON Pointer (RFC 6901): the way to one value inside a JSON
@@ -22,7 +22,7 @@ type Pointer string
 // slash inside a token "~1". The URI fragment form of §6 ("#/a") is not
 // accepted. The error is [ErrSyntax] and says how to mend the pointer.
 func ParsePointer(s string) (Pointer, error) {
-	if err := jsonscan.ValidPointer(s); err != nil {
+	if err := jsonptr.ValidPointer(s); err != nil {
 		return "", fmt.Errorf("secretref: pointer %q: %w", s, err)
 	}
 	return Pointer(s), nil
@@ -32,10 +32,10 @@ func ParsePointer(s string) (Pointer, error) {
 // unescaped (RFC 6901 §4). The empty pointer has none, "/" has one, which is
 // empty. An invalid pointer has none.
 func (p Pointer) Tokens() iter.Seq[string] {
-	if jsonscan.ValidPointer(string(p)) != nil {
+	if jsonptr.ValidPointer(string(p)) != nil {
 		return func(func(string) bool) {}
 	}
-	return jsonscan.Tokens(string(p))
+	return jsonptr.Tokens(string(p))
 }
 
 // Lookup returns the JSON text of the value that p leads to in doc, exactly as
@@ -54,7 +54,7 @@ func (p Pointer) Tokens() iter.Seq[string] {
 //
 // Errors never hold text from doc.
 func (p Pointer) Lookup(doc []byte) ([]byte, error) {
-	text, err := jsonscan.Lookup(doc, string(p))
+	text, err := jsonptr.Lookup(doc, string(p))
 	if err != nil {
 		return nil, p.located(err)
 	}
@@ -67,7 +67,7 @@ func (p Pointer) Lookup(doc []byte) ([]byte, error) {
 // [ErrPointer], as it is when there is no value. Everything else is as for
 // [Pointer.Lookup], but the result does not share memory with doc.
 func (p Pointer) LookupScalar(doc []byte) (string, error) {
-	text, err := jsonscan.LookupScalar(doc, string(p))
+	text, err := jsonptr.LookupScalar(doc, string(p))
 	if err != nil {
 		return "", p.located(err)
 	}
@@ -77,7 +77,7 @@ func (p Pointer) LookupScalar(doc []byte) (string, error) {
 // located says what was looked up, and for a syntax error that it is not p's
 // own.
 func (p Pointer) located(err error) error {
-	if errors.Is(err, fault.Syntax) && jsonscan.ValidPointer(string(p)) == nil {
+	if errors.Is(err, fault.Syntax) && jsonptr.ValidPointer(string(p)) == nil {
 		// No pointer leads anywhere in what is not a document, so that it is both.
 		why := fault.New(fault.Pointer, "the document has a %s", err).Because(err)
 		return fmt.Errorf("secretref: pointer %q: %w", string(p), why)

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/atlassian"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/pipeline"
-	"github.com/seed74218947/secretref/internal/product"
+	"github.com/seed74218947/secretref/internal/fetch"
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 // A Provider is a store of the caller's own.
@@ -48,16 +48,16 @@ func (r *resolverState) add(p Provider) {
 		panic("secretref: a Provider needs ClassName or Fields")
 	case known:
 		panic("secretref: two Providers for " + class)
-	case product.StoreOf(class) != product.CustomStore:
+	case atlassian.StoreOf(class) != atlassian.CustomStore:
 		panic("secretref: the class " + class + " is a product's own")
-	case slices.Contains(p.Fields, ""), len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, coord.Foreign):
+	case slices.Contains(p.Fields, ""), len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, ref.Foreign):
 		panic("secretref: the Fields of a Provider must have a name that no built-in backend uses")
 	}
 	if r.providers == nil {
 		r.providers = map[string]Provider{}
 	}
 	r.providers[class] = p
-	r.grammar.Customs = append(r.grammar.Customs, coord.CustomFields{Class: class, Fields: slices.Clone(p.Fields)})
+	r.grammar.Customs = append(r.grammar.Customs, ref.CustomFields{Class: class, Fields: slices.Clone(p.Fields)})
 }
 
 // fieldsClass returns the class of a Provider that has only Fields. Different
@@ -79,17 +79,17 @@ type custom map[string]Provider
 var errProvider = errors.New("the store failed")
 
 // Fetch implements the pipeline's backend.
-func (c custom) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, error) {
+func (c custom) Fetch(ctx context.Context, g ref.Group) (fetch.Payload, error) {
 	p, ok := c[g.Class]
 	if !ok {
-		return pipeline.Payload{}, fault.New(fault.Unsupported, "no Provider is given for the class %q", g.Class)
+		return fetch.Payload{}, fault.New(fault.Unsupported, "no Provider is given for the class %q", g.Class)
 	}
 	text, err := p.Fetch(ctx, []byte(g.Text))
 	if err == nil {
-		return pipeline.Payload{Text: string(text)}, nil
+		return fetch.Payload{Text: string(text)}, nil
 	}
 	if ctx.Err() != nil {
-		return pipeline.Payload{}, fault.New(fault.Unavailable, "the Provider for %q did not answer in time", g.Class).Because(err)
+		return fetch.Payload{}, fault.New(fault.Unavailable, "the Provider for %q did not answer in time", g.Class).Because(err)
 	}
 	kind := errProvider
 	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated, ErrPointer, ErrUnsupported, ErrSyntax} {
@@ -105,7 +105,7 @@ func (c custom) Fetch(ctx context.Context, g coord.Group) (pipeline.Payload, err
 	if asked, ok := errors.AsType[retryAfter](err); ok {
 		failed.RetryAfter = asked.RetryAfter()
 	}
-	return pipeline.Payload{}, failed
+	return fetch.Payload{}, failed
 }
 
 // providerText returns what may be shown of a Provider's error.

@@ -99,17 +99,17 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/seed74218947/secretref/internal/awssm"
-	"github.com/seed74218947/secretref/internal/cache"
-	"github.com/seed74218947/secretref/internal/coord"
+	"github.com/seed74218947/secretref/internal/atlassian"
+	"github.com/seed74218947/secretref/internal/atlassian/cipher"
+	"github.com/seed74218947/secretref/internal/backend/awssm"
+	"github.com/seed74218947/secretref/internal/backend/httpguard"
+	"github.com/seed74218947/secretref/internal/backend/vaultkv"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/lastknown"
-	"github.com/seed74218947/secretref/internal/legacy"
-	"github.com/seed74218947/secretref/internal/live"
-	"github.com/seed74218947/secretref/internal/pipeline"
-	"github.com/seed74218947/secretref/internal/product"
-	"github.com/seed74218947/secretref/internal/transport"
-	"github.com/seed74218947/secretref/internal/vaultkv"
+	"github.com/seed74218947/secretref/internal/fetch"
+	"github.com/seed74218947/secretref/internal/fetch/cache"
+	"github.com/seed74218947/secretref/internal/fetch/lastknown"
+	"github.com/seed74218947/secretref/internal/fetch/refresh"
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 // A Reference names where a secret is. It is one of [AWSReference],
@@ -137,8 +137,8 @@ func (r CustomReference) String() string { return r.coord().String() }
 
 func (CustomReference) reference() {}
 
-func (r CustomReference) coord() coord.Reference {
-	return coord.Reference{Kind: coord.Custom, Class: r.Class, Text: r.Coordinates}
+func (r CustomReference) coord() ref.Reference {
+	return ref.Reference{Kind: ref.Custom, Class: r.Class, Text: r.Coordinates}
 }
 
 // Parse parses a value of a built-in backend: JSON coordinates, alone or after
@@ -149,18 +149,18 @@ func (r CustomReference) coord() coord.Reference {
 // fields, and what a pointer or region was likely meant to be, but never quote
 // the value, which may be a password.
 func Parse(value string) (Reference, error) {
-	var g coord.Grammar
+	var g ref.Grammar
 	return exported(g.Parse(value))
 }
 
 // exported returns what was parsed in its exported form.
-func exported(r coord.Reference, err error) (Reference, error) {
+func exported(r ref.Reference, err error) (Reference, error) {
 	switch err {
 	case nil:
 		return public(r), nil
 	case fault.NotReference:
 		return nil, plaintextError(false) // most values are
-	case coord.ErrEmpty:
+	case ref.ErrEmpty:
 		return nil, plaintextError(true)
 	}
 	return nil, &Error{Err: err}
@@ -172,7 +172,7 @@ type plaintextError bool
 
 func (e plaintextError) full() *Error {
 	if e {
-		return &Error{Err: coord.ErrEmpty}
+		return &Error{Err: ref.ErrEmpty}
 	}
 	return &Error{Err: fault.NotReference}
 }
@@ -190,17 +190,17 @@ func (e plaintextError) As(target any) bool {
 }
 
 // public returns the exported form of a reference.
-func public(r coord.Reference) Reference {
+func public(r ref.Reference) Reference {
 	switch r.Kind {
-	case coord.AWS:
+	case ref.AWS:
 		return AWSReference{r.Region, r.SecretID, Pointer(r.Pointer), r.EndpointOverride}
-	case coord.Vault:
+	case ref.Vault:
 		v := VaultReference{Mount: r.Mount, Path: r.Path, Key: r.Key, Endpoint: r.Endpoint}
-		if r.Auth == coord.KubernetesAuth {
+		if r.Auth == ref.KubernetesAuth {
 			v.AuthenticationType = VaultKubernetes
 		}
 		return v
-	case coord.Keyring:
+	case ref.Keyring:
 		return KeyringReference{r.Name}
 	default:
 		return CustomReference{r.Class, r.Text}
@@ -353,11 +353,11 @@ func (h warningsOnly) WithGroup(name string) slog.Handler {
 
 // scope returns what tells last known secrets apart that are stored for one
 // reference and belong to different identities.
-func (o *Options) scope(k coord.Kind) []string {
+func (o *Options) scope(k ref.Kind) []string {
 	switch k {
-	case coord.AWS:
+	case ref.AWS:
 		return []string{os.Getenv("AWS_PROFILE"), os.Getenv("AWS_ROLE_ARN")}
-	case coord.Vault:
+	case ref.Vault:
 		return []string{
 			cmp.Or(o.Vault.Namespace, os.Getenv("VAULT_NAMESPACE")),
 			cmp.Or(o.Vault.Role, os.Getenv(vaultkv.RoleVariable)),
@@ -396,7 +396,7 @@ type Resolver struct{ state hidden[*resolverState] }
 
 type resolverState struct {
 	opts      Options
-	grammar   coord.Grammar
+	grammar   ref.Grammar
 	providers map[string]Provider
 	sealed    sealedFiles
 	log       *slog.Logger
@@ -411,8 +411,8 @@ type resolverState struct {
 
 // engine is what fetches, and keeps what it has fetched.
 type engine struct {
-	pipeline *pipeline.Pipeline
-	live     *live.Refresher
+	pipeline *fetch.Pipeline
+	live     *refresh.Refresher
 	closers  []interface{ Close() } // of backends that keep connections
 }
 
@@ -461,54 +461,54 @@ func (r *Resolver) engine() *engine {
 }
 
 // connect puts an engine over backends.
-func (r *Resolver) connect(backends map[coord.Kind]pipeline.Backend, closers []interface{ Close() }) *engine {
+func (r *Resolver) connect(backends map[ref.Kind]fetch.Backend, closers []interface{ Close() }) *engine {
 	opts := &r.open().opts
-	s := pipeline.Settings{Timeout: opts.timeout(), TTL: cmp.Or(opts.TTL, defaultTTL), MaxStale: cmp.Or(opts.MaxStale, defaultMaxStale),
+	s := fetch.Settings{Timeout: opts.timeout(), TTL: cmp.Or(opts.TTL, defaultTTL), MaxStale: cmp.Or(opts.MaxStale, defaultMaxStale),
 		Log: r.open().log, OnFetch: forward(opts.OnFetch)}
-	if amazon, ok := backends[coord.AWS].(pipeline.BatchBackend); ok && opts.AWS.Batch {
+	if amazon, ok := backends[ref.AWS].(fetch.BatchBackend); ok && opts.AWS.Batch {
 		s.Batch = amazon
 	}
 	if opts.LastKnown != nil {
 		s.Known = lastknown.New(reserved{opts.LastKnown}, opts.scope, r.open().log)
 	}
-	p := pipeline.New(backends, s)
+	p := fetch.New(backends, s)
 	every := s.TTL
 	if every < 0 {
 		every = defaultTTL
 	}
-	return &engine{pipeline: p, live: live.New(p.Resolve, p.Changed(), every, r.open().log), closers: closers}
+	return &engine{pipeline: p, live: refresh.New(p.Resolve, p.Changed(), every, r.open().log), closers: closers}
 }
 
 // backends returns where secrets come from, and what of it has to be closed.
-func (r *Resolver) backends() (backends map[coord.Kind]pipeline.Backend, closers []interface{ Close() }) {
+func (r *Resolver) backends() (backends map[ref.Kind]fetch.Backend, closers []interface{ Close() }) {
 	opts := &r.open().opts
 	if opts.Fake != nil {
-		fake := fakeBackend{opts.Fake, &transport.Policy{Allow: opts.AllowEndpoint}}
-		return map[coord.Kind]pipeline.Backend{coord.AWS: fake, coord.Vault: fake, coord.Keyring: fake, coord.Custom: custom(r.open().providers), coord.Sealed: r.open().sealed}, nil
+		fake := fakeBackend{opts.Fake, &httpguard.Policy{Allow: opts.AllowEndpoint}}
+		return map[ref.Kind]fetch.Backend{ref.AWS: fake, ref.Vault: fake, ref.Keyring: fake, ref.Custom: custom(r.open().providers), ref.Sealed: r.open().sealed}, nil
 	}
-	policy := &transport.Policy{Allow: opts.AllowEndpoint, Log: r.open().log}
+	policy := &httpguard.Policy{Allow: opts.AllowEndpoint, Log: r.open().log}
 	v := opts.Vault
 	amazon := awssm.New(opts.AWS.Config, policy, r.open().log)
 	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, Auth: v.Auth, NoToken: v.NoToken, RenewToken: v.RenewToken, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
 		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.open().log)
-	backends = map[coord.Kind]pipeline.Backend{
-		coord.AWS:    amazon,
-		coord.Vault:  vault,
-		coord.Custom: custom(r.open().providers),
-		coord.Sealed: r.open().sealed,
+	backends = map[ref.Kind]fetch.Backend{
+		ref.AWS:    amazon,
+		ref.Vault:  vault,
+		ref.Custom: custom(r.open().providers),
+		ref.Sealed: r.open().sealed,
 	}
 	if opts.Keyring != nil {
-		backends[coord.Keyring] = stored{opts.Keyring}
+		backends[ref.Keyring] = stored{opts.Keyring}
 	}
 	return backends, []interface{ Close() }{amazon, vault}
 }
 
 // forward gives events out in their exported form.
-func forward(onFetch func(FetchEvent)) func(pipeline.Event) {
+func forward(onFetch func(FetchEvent)) func(fetch.Event) {
 	if onFetch == nil {
 		return nil
 	}
-	return func(e pipeline.Event) {
+	return func(e fetch.Event) {
 		onFetch(FetchEvent{Backend: e.Backend(), Reference: e.Group.Reference(), Start: e.Start, Duration: e.Duration, Attempts: e.Attempts, Err: e.Err,
 			Outcome: e.Outcome(), Cache: e.Cache(), Stale: e.Stale()})
 	}
@@ -607,7 +607,7 @@ func (r *Resolver) allWarm(values []string) ([]Secret, bool) {
 type want struct {
 	source, value string
 	number        int // unless zero, it is the source
-	ref           coord.Reference
+	ref           ref.Reference
 	err           error
 	found         *string // what the value itself holds, decoded: nothing is fetched
 	fromFile      bool    // a product's file has it, so that an empty password is the product's
@@ -632,11 +632,11 @@ func (r *Resolver) wantAll(values []string) []want {
 }
 
 func (r *Resolver) want(source, value string) want {
-	ref, err := r.open().grammar.Parse(value)
-	if coord.Blank(value) {
+	reference, err := r.open().grammar.Parse(value)
+	if ref.Blank(value) {
 		err = fault.NotReference // what it means is decided in plaintext
 	}
-	return want{source: source, value: value, ref: ref, err: err}
+	return want{source: source, value: value, ref: reference, err: err}
 }
 
 func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
@@ -644,7 +644,7 @@ func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
 		secrets, errs := r.all(ctx, []want{w}, false)
 		return secrets[0], errs[0]
 	}
-	got := r.engine().pipeline.Resolve(ctx, []coord.Reference{w.ref}, cache.Cached)[0]
+	got := r.engine().pipeline.Resolve(ctx, []ref.Reference{w.ref}, cache.Cached)[0]
 	secret, err := r.outcome(ctx, w, got)
 	if err == nil && w.value != "" {
 		r.remember(w.value, secret, got)
@@ -653,7 +653,7 @@ func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
 }
 
 // remember makes a value known by its text.
-func (r *Resolver) remember(value string, secret Secret, got pipeline.Result) {
+func (r *Resolver) remember(value string, secret Secret, got fetch.Result) {
 	if got.Stale != nil || got.Text == "" || !got.Version.Fresh() {
 		return
 	}
@@ -673,7 +673,7 @@ type plan struct {
 	wants   []want
 	secrets []Secret
 	errs    []error
-	refs    []coord.Reference
+	refs    []ref.Reference
 	at      []int // the index of each of refs in wants
 }
 
@@ -716,7 +716,7 @@ func (r *Resolver) all(ctx context.Context, wants []want, onlyAll bool) ([]Secre
 }
 
 // outcome hands out what became of a want.
-func (r *Resolver) outcome(ctx context.Context, w want, got pipeline.Result) (Secret, error) {
+func (r *Resolver) outcome(ctx context.Context, w want, got fetch.Result) (Secret, error) {
 	secret, err := Secret{}, got.Err
 	if err == nil {
 		secret, err = r.fetched(ctx, w, got.Text)
@@ -735,7 +735,7 @@ func malformed(wants []want) bool {
 // plaintext returns a value as it is, unless it is empty or Strict forbids it.
 func (r *Resolver) plaintext(ctx context.Context, w want) (Secret, error) {
 	opts := &r.open().opts
-	switch empty := coord.Blank(w.value); {
+	switch empty := ref.Blank(w.value); {
 	case empty && w.fromFile && !opts.Strict:
 		r.open().log.WarnContext(ctx, "the password in the file is empty or blank", "source", w.place())
 	case empty && !opts.AllowEmpty:
@@ -778,7 +778,7 @@ func (w want) place() string {
 // printable returns the reference for messages: nothing if the value did not
 // parse, or if it is for a Provider, since either may hold a password.
 func (w want) printable() string {
-	if w.ref.Kind == 0 || w.ref.Kind == coord.Custom || w.ref.Kind == coord.Sealed {
+	if w.ref.Kind == 0 || w.ref.Kind == ref.Custom || w.ref.Kind == ref.Sealed {
 		return ""
 	}
 	return w.ref.String()
@@ -789,11 +789,11 @@ func (w want) printable() string {
 type sealedFiles struct{ getenv func(string) string }
 
 // Fetch implements the pipeline's backend.
-func (f sealedFiles) Fetch(_ context.Context, g coord.Group) (pipeline.Payload, error) {
+func (f sealedFiles) Fetch(_ context.Context, g ref.Group) (fetch.Payload, error) {
 	password, err := f.algorithm(g).Open(g.Text)
-	return pipeline.Payload{Text: password}, err
+	return fetch.Payload{Text: password}, err
 }
 
-func (f sealedFiles) algorithm(g coord.Group) legacy.Algorithm {
-	return legacy.Algorithm{Dir: g.Dir, Getenv: f.getenv, OnlyAES: g.Class == product.OnlyAESClass}
+func (f sealedFiles) algorithm(g ref.Group) cipher.Algorithm {
+	return cipher.Algorithm{Dir: g.Dir, Getenv: f.getenv, OnlyAES: g.Class == atlassian.OnlyAESClass}
 }

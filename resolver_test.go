@@ -34,7 +34,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/vectors"
+	"github.com/seed74218947/secretref/internal/test/vectors"
 )
 
 const canary = "c4nary-hunter2"

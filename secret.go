@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 // A Secret holds a password or another secret text. However it is printed,
@@ -119,7 +119,7 @@ func (s Secret) usable() (string, error) {
 
 // isReference reports whether text is a reference, or has the prefix of one.
 func isReference(text string) bool {
-	if _, prefixed := coord.CutPrefix(text); prefixed {
+	if _, prefixed := ref.CutPrefix(text); prefixed {
 		return true
 	}
 	_, err := Parse(text)

@@ -21,9 +21,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/fakeaws"
-	"github.com/seed74218947/secretref/internal/fakevault"
-	"github.com/seed74218947/secretref/internal/unplugged"
+	"github.com/seed74218947/secretref/internal/test/fakeaws"
+	"github.com/seed74218947/secretref/internal/test/fakevault"
+	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
 // days is some days in the life of a service: secrets are rotated, tokens end
@@ -170,7 +170,7 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 	amazon := awsFake(t)
 	given := awsGiven(amazon)
 	given.HTTPClient = sender(amazon.RoundTrip)
-	unplugged.NeedsRandom(t)
+	inproc.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := simulate(t, amazon)
 		d.vault.Latency(5 * time.Millisecond)
@@ -308,7 +308,7 @@ func TestWhatResolvingCosts(t *testing.T) {
 		}
 		return refs
 	}
-	unplugged.NeedsRandom(t)
+	inproc.NeedsRandom(t)
 	for _, c := range []struct {
 		name                   string
 		vault                  bool

@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/walk"
+	"github.com/seed74218947/secretref/internal/structwalk"
 )
 
 // ResolveStruct resolves the values in the struct that ptr points to: every
@@ -35,12 +35,12 @@ import (
 // deeper than 1000 steps is ErrUnsupported.
 func (r *Resolver) ResolveStruct(ctx context.Context, ptr any) error {
 	s := r.open()
-	slots, done, err := walk.Walk(ptr, reflect.TypeFor[Secret]())
+	slots, done, err := structwalk.Walk(ptr, reflect.TypeFor[Secret]())
 	if err != nil {
 		return &Error{Err: err}
 	}
 	var wants []want
-	var places []walk.Slot
+	var places []structwalk.Slot
 	for _, slot := range slots {
 		w, pending := r.wantSlot(slot)
 		if pending {
@@ -65,7 +65,7 @@ func (r *Resolver) ResolveStruct(ctx context.Context, ptr any) error {
 }
 
 // wantSlot returns what a slot holds, and whether it has to be resolved.
-func (r *Resolver) wantSlot(slot walk.Slot) (w want, pending bool) {
+func (r *Resolver) wantSlot(slot structwalk.Slot) (w want, pending bool) {
 	s := r.open()
 	secret, ok := slot.Value.Interface().(Secret)
 	switch {
@@ -96,24 +96,24 @@ func neverSet() error {
 type written struct {
 	mu    sync.Mutex
 	seed  maphash.Seed
-	texts map[walk.Place]uint64 // what was written, as a hash
+	texts map[structwalk.Place]uint64 // what was written, as a hash
 }
 
 // maxWritten is how many strings are remembered.
 const maxWritten = 8192
 
-func (w *written) has(at walk.Place, text string) bool {
+func (w *written) has(at structwalk.Place, text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	sum, ok := w.texts[at]
 	return ok && sum == maphash.String(w.seed, text)
 }
 
-func (w *written) add(at walk.Place, text string) {
+func (w *written) add(at structwalk.Place, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.texts == nil || len(w.texts) >= maxWritten {
-		w.texts = map[walk.Place]uint64{}
+		w.texts = map[structwalk.Place]uint64{}
 	}
 	w.texts[at] = maphash.String(w.seed, text)
 }

@@ -6,8 +6,8 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
-	"github.com/seed74218947/secretref/internal/coord"
 	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 // A VaultReference names one key of a secret in a KV version 2 engine of
@@ -39,8 +39,8 @@ func (r VaultReference) String() string { return r.coord().String() }
 
 func (VaultReference) reference() {}
 
-func (r VaultReference) coord() coord.Reference {
-	return coord.Reference{Kind: coord.Vault, Mount: r.Mount, Path: r.Path, Key: r.Key,
+func (r VaultReference) coord() ref.Reference {
+	return ref.Reference{Kind: ref.Vault, Mount: r.Mount, Path: r.Path, Key: r.Key,
 		Endpoint: r.Endpoint, Auth: r.AuthenticationType.String()}
 }
 
@@ -61,9 +61,9 @@ const (
 func (a VaultAuth) String() string {
 	switch a {
 	case VaultToken:
-		return coord.TokenAuth
+		return ref.TokenAuth
 	case VaultKubernetes:
-		return coord.KubernetesAuth
+		return ref.KubernetesAuth
 	}
 	return fmt.Sprintf("VaultAuth(%d)", uint8(a))
 }

@@ -30,8 +30,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/fakevault"
-	"github.com/seed74218947/secretref/internal/unplugged"
+	"github.com/seed74218947/secretref/internal/test/fakevault"
+	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
 const vaultTokenVariable = "SECRET_STORE_VAULT_TOKEN"
@@ -816,7 +816,7 @@ func TestVaultHundredKeysOfOnePathAreOneCall(t *testing.T) {
 	require.Equal(t, []string{"GET /v1/secret/data/db"}, []string{s.Requests()[0].Method + " " + s.Requests()[0].Path})
 	require.Equal(t, 1, s.Calls(), "no call before it either")
 
-	unplugged.NeedsRandom(t)
+	inproc.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := fakevault.NewUnplugged()
 		s.Put("secret", "db", data)

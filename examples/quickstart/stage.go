@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/seed74218947/secretref/internal/fakeaws"
-	"github.com/seed74218947/secretref/internal/fakevault"
+	"github.com/seed74218947/secretref/internal/test/fakeaws"
+	"github.com/seed74218947/secretref/internal/test/fakevault"
 )
 
 //go:embed homes

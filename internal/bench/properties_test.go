@@ -8,7 +8,7 @@ import (
 
 	magiconair "github.com/magiconair/properties"
 
-	"github.com/seed74218947/secretref/internal/properties"
+	"github.com/seed74218947/secretref/internal/atlassian/properties"
 )
 
 // BenchmarkProperties decodes a .properties file such as Bitbucket has.

@@ -13,7 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
 )
 
 // rotationSizes is how many secrets of 32 bytes there are.

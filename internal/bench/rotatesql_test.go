@@ -9,9 +9,9 @@ import (
 
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/e2e/databases"
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
 // sqlServer is what differs from one database to another.
@@ -23,7 +23,7 @@ type sqlServer struct {
 	version string // what asks for it
 	vacuum  string
 	columns string
-	values  func(box keystore.Box) []any
+	values  func(box store.Box) []any
 	mark    func(n int) string // the n-th placeholder, from 1
 }
 
@@ -32,7 +32,7 @@ var postgresql = sqlServer{
 	version: "SHOW server_version",
 	vacuum:  "VACUUM ANALYZE secretref_boxes",
 	columns: "name, key_id, box",
-	values:  func(box keystore.Box) []any { return []any{[]byte(box.Name), int64(box.Key), box.Box} },
+	values:  func(box store.Box) []any { return []any{[]byte(box.Name), int64(box.Key), box.Box} },
 	mark:    func(n int) string { return fmt.Sprintf("$%d", n) },
 }
 
@@ -41,7 +41,7 @@ var mariadb = sqlServer{
 	version: "SELECT version()",
 	vacuum:  "ANALYZE TABLE secretref_boxes",
 	columns: "name, key_id, box, length",
-	values:  func(box keystore.Box) []any { return []any{[]byte(box.Name), int64(box.Key), box.Box, len(box.Box)} },
+	values:  func(box store.Box) []any { return []any{[]byte(box.Name), int64(box.Key), box.Box, len(box.Box)} },
 	mark:    func(int) string { return "?" },
 }
 
@@ -98,10 +98,10 @@ func (p *sqlPlace) grow(b *testing.B, n int) {
 		b.Fatal(err)
 	}
 	for p.secrets < n {
-		var rows []keystore.Box
+		var rows []store.Box
 		for range min(page, n-p.secrets) {
 			name := secretName(p.secrets)
-			rows = append(rows, keystore.Box{Name: name, Key: key.ID(), Box: key.Seal(name, []byte(secretText(p.secrets)))})
+			rows = append(rows, store.Box{Name: name, Key: key.ID(), Box: key.Seal(name, []byte(secretText(p.secrets)))})
 			p.secrets++
 		}
 		statement, args := p.server.insert(rows)
@@ -126,7 +126,7 @@ func (p *sqlPlace) spare(b *testing.B) seal.KeyID {
 	return key.ID()
 }
 
-func (s sqlServer) insert(rows []keystore.Box) (statement string, args []any) {
+func (s sqlServer) insert(rows []store.Box) (statement string, args []any) {
 	var tuples []string
 	for _, row := range rows {
 		var marks []string
@@ -140,7 +140,7 @@ func (s sqlServer) insert(rows []keystore.Box) (statement string, args []any) {
 }
 
 // update is the fastest way that each database has to change many rows.
-func (s sqlServer) update(rows []keystore.Box) (statement string, args []any) {
+func (s sqlServer) update(rows []store.Box) (statement string, args []any) {
 	if s.dialect == secretref.MySQL {
 		statement, args = s.insert(rows)
 		return statement + " ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box)", args
@@ -154,8 +154,8 @@ func (s sqlServer) update(rows []keystore.Box) (statement string, args []any) {
 }
 
 func (p *sqlPlace) rewrite(b *testing.B) (write, restore func()) {
-	var boxes, noise []keystore.Box
-	err := keystore.Pages(b.Context(), p.store, keystore.Range{Limit: page, Bytes: 1 << 20}, func(rows []keystore.Box) error {
+	var boxes, noise []store.Box
+	err := store.Pages(b.Context(), p.store, store.Range{Limit: page, Bytes: 1 << 20}, func(rows []store.Box) error {
 		boxes = append(boxes, rows...)
 		return nil
 	})
@@ -168,7 +168,7 @@ func (p *sqlPlace) rewrite(b *testing.B) (write, restore func()) {
 		_, _ = rand.Read(box.Box)
 		noise = append(noise, box)
 	}
-	put := func(boxes []keystore.Box) {
+	put := func(boxes []store.Box) {
 		for i := 0; i < len(boxes); i += page {
 			statement, args := p.server.update(boxes[i:min(i+page, len(boxes))])
 			p.exec(b, statement, args...)

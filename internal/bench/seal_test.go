@@ -10,7 +10,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
 )
 
 // sealer seals a text under a name, and opens what it has sealed. What either

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed74218947/secretref/internal/fakeaws"
-	"github.com/seed74218947/secretref/internal/fakevault"
+	"github.com/seed74218947/secretref/internal/test/fakeaws"
+	"github.com/seed74218947/secretref/internal/test/fakevault"
 )
 
 var latency = flag.Duration("latency", 5*time.Millisecond, "how long the fake servers take for each answer")

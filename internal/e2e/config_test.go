@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/fakeaws"
+	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
 const region = "ap-southeast-2"

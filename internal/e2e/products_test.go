@@ -105,12 +105,13 @@ func TestEveryProductsHomeLeadsToAnOpenDatabase(t *testing.T) {
 	}
 }
 
-// program builds one of the examples and returns a command that runs it.
-func program(t *testing.T, name string) func(args ...string) *exec.Cmd {
+// program builds a program in one of the modules, "examples/jiradb" for example,
+// and returns a command that runs it.
+func program(t *testing.T, dir string) func(args ...string) *exec.Cmd {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	build := exec.Command("go", "build", "-o", path, "./"+name)
-	build.Dir = "../../examples"
+	path := filepath.Join(t.TempDir(), filepath.Base(dir))
+	build := exec.Command("go", "build", "-o", path, ".")
+	build.Dir = filepath.Join("../..", dir)
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return func(args ...string) *exec.Cmd { return exec.Command(path, args...) }
@@ -148,7 +149,7 @@ func password(t *testing.T, text string) string {
 }
 
 func TestJirasDatabaseIsOpenedAsJiraWould(t *testing.T) {
-	s, server, run := startVault(t), databases.OwnPostgreSQL(t), program(t, "jiradb")
+	s, server, run := startVault(t), databases.OwnPostgreSQL(t), program(t, "examples/jiradb")
 	admin := server.Admin(t)
 	account(t, admin, "jiradbuser", "jiradb", awkward)
 	s.put(t, "products/jira", password(t, awkward))
@@ -199,7 +200,7 @@ func (l *transcript) String() string {
 }
 
 func TestARotatedPasswordOfJirasDatabaseIsFollowed(t *testing.T) {
-	s, server, run := startVault(t), databases.OwnPostgreSQL(t), program(t, "jiradb")
+	s, server, run := startVault(t), databases.OwnPostgreSQL(t), program(t, "examples/jiradb")
 	admin := server.Admin(t)
 	account(t, admin, "jiradbuser", "jiradb", "the first")
 	s.put(t, "products/jira", password(t, "the first"))
@@ -236,7 +237,7 @@ func TestARotatedPasswordOfJirasDatabaseIsFollowed(t *testing.T) {
 // TestAPlaintextPasswordBecomesAReferenceAndBack is the administrator's walk.
 func TestAPlaintextPasswordBecomesAReferenceAndBack(t *testing.T) {
 	s, server := startVault(t), databases.OwnPostgreSQL(t)
-	run, secretref := program(t, "jiradb"), program(t, "secretref")
+	run, secretref := program(t, "examples/jiradb"), program(t, "cmd/secretref")
 	account(t, server.Admin(t), "jiradbuser", "jiradb", awkward)
 	s.put(t, "products/jira", password(t, awkward))
 	t.Setenv("SECRET_STORE_VAULT_TOKEN", s.mint(t, "products", readAll))
@@ -279,7 +280,7 @@ func TestAPlaintextPasswordBecomesAReferenceAndBack(t *testing.T) {
 }
 
 func TestConfluencesDatabaseCanBeMariaDB(t *testing.T) {
-	s, server, run := startVault(t), databases.MariaDB(t), program(t, "jiradb")
+	s, server, run := startVault(t), databases.MariaDB(t), program(t, "examples/jiradb")
 	admin := server.Admin(t)
 	var quoted string
 	require.NoError(t, admin.QueryRowContext(t.Context(), "SELECT quote(?)", awkward).Scan(&quoted))
@@ -300,7 +301,7 @@ func TestConfluencesDatabaseCanBeMariaDB(t *testing.T) {
 }
 
 func TestBitbucketsPasswordsCanBeInAKeyring(t *testing.T) {
-	server, run := databases.OwnPostgreSQL(t), program(t, "jiradb")
+	server, run := databases.OwnPostgreSQL(t), program(t, "examples/jiradb")
 	account(t, server.Admin(t), "bitbucket", "bitbucket", awkward)
 	store := filepath.Join(t.TempDir(), "secrets.db")
 	keys, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(store), nil)

@@ -21,7 +21,7 @@ import (
 	"github.com/hashicorp/vault/vault"
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed74218947/secretref/internal/fakevault"
+	"github.com/seed74218947/secretref/internal/test/fakevault"
 )
 
 // A server is a Vault to test against, the real one or the fake. Everything

@@ -8,8 +8,8 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 	"github.com/seed74218947/secretref/internal/e2e/databases"
-	"github.com/seed74218947/secretref/internal/jdbc"
 )
 
 // text writes a literal of MariaDB.

@@ -14,7 +14,7 @@ import (
 	"github.com/microsoft/go-mssqldb/msdsn"
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed74218947/secretref/internal/jdbc"
+	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
 func TestPgxReadsEveryValueAsItIs(t *testing.T) {

@@ -25,8 +25,8 @@ import (
 	"github.com/lib/pq"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 	"github.com/seed74218947/secretref/internal/e2e/databases"
-	"github.com/seed74218947/secretref/internal/jdbc"
 )
 
 func identifier(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

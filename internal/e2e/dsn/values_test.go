@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed74218947/secretref/internal/jdbc"
+	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
 // printable is all of ASCII that can be seen, and the space.

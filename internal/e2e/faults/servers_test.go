@@ -26,7 +26,7 @@ import (
 	"github.com/hashicorp/vault/vault"
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed74218947/secretref/internal/fakeaws"
+	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
 // A node is a real Vault in this process, reached over plain HTTP.

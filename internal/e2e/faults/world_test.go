@@ -34,7 +34,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/fakeaws"
+	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
 // What all tests share: the network that the process sees.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed74218947/secretref/internal/jdbc"
+	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
 // jars are the drivers', where Debian's packages put them.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/seed74218947/secretref/internal/jdbc"
+	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
 // A generator writes URLs, most of them almost right.

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
 // store is what is below the keyring.

@@ -16,13 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/keystore/bolt"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+	"github.com/seed74218947/secretref/internal/keyring/store/boltstore"
 )
 
 // dataKeys returns the keys in the store, unwrapped by another implementation of
 // the format, and forbids them.
-func dataKeys(t *testing.T, store keystore.Store, root secretref.Secret) (raw [][]byte) {
+func dataKeys(t *testing.T, store store.Store, root secretref.Secret) (raw [][]byte) {
 	t.Helper()
 	block, err := aes.NewCipher(rawRoot(root))
 	require.NoError(t, err)
@@ -44,7 +44,7 @@ func dataKeys(t *testing.T, store keystore.Store, root secretref.Secret) (raw []
 
 // busy does all that a keyring does, and returns the keys that nobody may find
 // and a box that must be found.
-func busy(t *testing.T, store keystore.Store, root secretref.Secret, open func(root, previous secretref.Secret) *secretref.Keyring) (keys [][]byte, box []byte) {
+func busy(t *testing.T, store store.Store, root secretref.Secret, open func(root, previous secretref.Secret) *secretref.Keyring) (keys [][]byte, box []byte) {
 	t.Helper()
 	k := open(root, secretref.Secret{})
 	note := func() { keys = append(append(keys, rawRoot(root)), dataKeys(t, store, root)...) }
@@ -114,7 +114,7 @@ func TestNoSecretIsInTheFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "secrets.db")
 	root := newRoot()
-	keys, box := busy(t, bolt.New(path), root, func(root, previous secretref.Secret) *secretref.Keyring {
+	keys, box := busy(t, boltstore.New(path), root, func(root, previous secretref.Secret) *secretref.Keyring {
 		opts := heard.by(secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
 		k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), opts)
 		require.NoError(t, heard.told(err))
@@ -137,7 +137,7 @@ func TestTheRootKeyIsInItsFileOnly(t *testing.T) {
 		require.NoError(t, err)
 		root := secretref.NewSecret(strings.TrimSpace(string(text)))
 		heard.forbid(rawRoot(root))
-		keys = append(append(keys, rawRoot(root)), dataKeys(t, bolt.New(path), root)...)
+		keys = append(append(keys, rawRoot(root)), dataKeys(t, boltstore.New(path), root)...)
 	}
 	note()
 	require.NoError(t, heard.told(k.ChangeRootKey(t.Context(), newRoot())))
@@ -145,7 +145,7 @@ func TestTheRootKeyIsInItsFileOnly(t *testing.T) {
 	_, err = k.Rotate(t.Context())
 	require.NoError(t, heard.told(err))
 	note()
-	box, err := bolt.New(path).Get(t.Context(), "secret-2")
+	box, err := boltstore.New(path).Get(t.Context(), "secret-2")
 	require.NoError(t, err)
 	require.NoError(t, k.Close())
 	searched(t, tree(t, dir, "secrets.db.key"), keys, box)

@@ -25,8 +25,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
-	"github.com/seed74218947/secretref/internal/fakeaws"
-	"github.com/seed74218947/secretref/internal/fakevault"
+	"github.com/seed74218947/secretref/internal/test/fakeaws"
+	"github.com/seed74218947/secretref/internal/test/fakevault"
 )
 
 const (

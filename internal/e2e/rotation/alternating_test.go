@@ -13,7 +13,7 @@ import (
 
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/e2e/databases"
-	"github.com/seed74218947/secretref/internal/fakeaws"
+	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
 // The key that every client of AWS in this process signs with.

@@ -14,9 +14,9 @@ import (
 
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
 // as returns a store used by another user, who has the rights.
@@ -73,7 +73,7 @@ func TestAMissingRightIsNamed(t *testing.T) {
 		st := as(t, s, d, "")
 		_, err := st.Load(ctx)
 		if s.name == postgres.name { // MySQL does not say what is not there
-			require.ErrorIs(t, err, keystore.ErrEmpty)
+			require.ErrorIs(t, err, store.ErrEmpty)
 		} else {
 			denied(err, "SELECT")
 		}
@@ -179,10 +179,10 @@ func TestTablesThatWereMadeByHalfAreCompleted(t *testing.T) {
 				exec(t, db, statement)
 			}
 			_, err := st.Load(t.Context())
-			require.ErrorIs(t, err, keystore.ErrEmpty)
+			require.ErrorIs(t, err, store.ErrEmpty)
 			_, err = st.Get(t.Context(), "a")
 			require.ErrorIs(t, err, fault.NotFound)
-			require.ErrorIs(t, st.Put(t.Context(), key1, "a", nil), keystore.ErrNotActive)
+			require.ErrorIs(t, st.Put(t.Context(), key1, "a", nil), store.ErrNotActive)
 			created(t, s, db, "a")
 			acquire(t, st)
 		}

@@ -3,7 +3,7 @@ package sqlstore_test
 import (
 	"testing"
 
-	"github.com/seed74218947/secretref/internal/keystore/storetest"
+	"github.com/seed74218947/secretref/internal/keyring/store/storetest"
 )
 
 func TestConformance(t *testing.T) {

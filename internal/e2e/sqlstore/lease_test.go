@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
 func TestALeaseIsHeldFor15SecondsOfTheDatabasesClock(t *testing.T) {
@@ -44,7 +44,7 @@ func TestALeaseThatLapsedWorksUntilSomebodyElseTakesIt(t *testing.T) {
 		exec(t, db, lapseNow)
 		require.NoError(t, old.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
 		exec(t, db, lapseNow)
-		moved, err := old.Move(t.Context(), key1, key2, []keystore.Swap{swap("a", key1, key2, "a")})
+		moved, err := old.Move(t.Context(), key1, key2, []store.Swap{swap("a", key1, key2, "a")})
 		require.NoError(t, err)
 		require.Equal(t, 1, moved)
 
@@ -55,7 +55,7 @@ func TestALeaseThatLapsedWorksUntilSomebodyElseTakesIt(t *testing.T) {
 			"Renew":    func() error { return old.Renew(ctx) },
 			"Activate": func() error { return old.Activate(ctx, root, key2, newKey(key3), event("x")) },
 			"Move": func() error {
-				_, err := old.Move(ctx, key1, key2, []keystore.Swap{swap("b", key1, key2, "b")})
+				_, err := old.Move(ctx, key1, key2, []store.Swap{swap("b", key1, key2, "b")})
 				return err
 			},
 			"Retire": func() error { return old.Retire(ctx, key1, event("x")) },
@@ -92,7 +92,7 @@ func TestNobodyTakesTheLeaseInTheMidstOfACall(t *testing.T) {
 		obstacle := begin(t, db)
 		exec(t, obstacle, `UPDATE secretref_boxes SET box = box`)
 		move := later(func() error {
-			_, err := l.Move(t.Context(), key1, key2, []keystore.Swap{swap("a", key1, key2, "a")})
+			_, err := l.Move(t.Context(), key1, key2, []store.Swap{swap("a", key1, key2, "a")})
 			return err
 		})
 		waiting(t, s, d, 1)
@@ -132,7 +132,7 @@ func fallSilent(t *testing.T, s server) (free func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	move := later(func() error {
-		_, err := l.Move(ctx, key1, key2, []keystore.Swap{swap("a", key1, key2, "a"), swap("b", key1, key2, "b")})
+		_, err := l.Move(ctx, key1, key2, []store.Swap{swap("a", key1, key2, "a"), swap("b", key1, key2, "b")})
 		return err
 	})
 	waiting(t, s, d, 1)

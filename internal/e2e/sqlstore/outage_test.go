@@ -18,9 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
 func TestWhileTheServerIsStoppedEverythingIsUnavailable(t *testing.T) {
@@ -41,7 +41,7 @@ func TestWhileTheServerIsStoppedEverythingIsUnavailable(t *testing.T) {
 			{"Put", func() error { return st.Put(ctx, key2, "c", boxUnder(key2, "c")) }},
 			{"Delete", func() error { return st.Delete(ctx, "c") }},
 			{"Names", func() error { _, err := st.Names(ctx, "", 1); return err }},
-			{"Boxes", func() error { _, err := st.Boxes(ctx, keystore.Range{Limit: 1, Bytes: 1}); return err }},
+			{"Boxes", func() error { _, err := st.Boxes(ctx, store.Range{Limit: 1, Bytes: 1}); return err }},
 			{"Count", func() error { _, err := st.Count(ctx); return err }},
 			{"Record", func() error { _, err := st.Record(ctx, event("x")); return err }},
 			{"Events", func() error { _, err := st.Events(ctx, 0, 1); return err }},
@@ -136,7 +136,7 @@ func outage(err error) bool {
 }
 
 // storeVersion stores a version under the active key.
-func storeVersion(ctx context.Context, st keystore.Store, name string, version int64) error {
+func storeVersion(ctx context.Context, st store.Store, name string, version int64) error {
 	for {
 		keys, err := st.Load(ctx)
 		if err != nil {
@@ -144,21 +144,21 @@ func storeVersion(ctx context.Context, st keystore.Store, name string, version i
 		}
 		id := keys.Active().ID
 		err = st.Put(ctx, id, name, boxUnder(id, fmt.Sprintf("%020d", version)))
-		if !errors.Is(err, keystore.ErrNotActive) {
+		if !errors.Is(err, store.ErrNotActive) {
 			return err
 		}
 	}
 }
 
 // versions returns what is stored, and checks that it is complete.
-func versions(t *testing.T, st keystore.Store) map[string]int64 {
+func versions(t *testing.T, st store.Store) map[string]int64 {
 	keys, err := st.Load(t.Context())
 	require.NoError(t, err)
 	known := make(map[seal.KeyID]bool)
 	for _, k := range keys.Keys {
 		known[k.ID] = true
 	}
-	boxes, err := st.Boxes(t.Context(), keystore.Range{Limit: 1000, Bytes: 1 << 20})
+	boxes, err := st.Boxes(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 20})
 	require.NoError(t, err)
 	found := make(map[string]int64)
 	for _, b := range boxes {
@@ -173,7 +173,7 @@ func versions(t *testing.T, st keystore.Store) map[string]int64 {
 }
 
 // rotateOnce finishes a rotation that is recorded, and rotates.
-func rotateOnce(ctx context.Context, st keystore.Store) error {
+func rotateOnce(ctx context.Context, st store.Store) error {
 	l, err := st.Acquire(ctx)
 	if err != nil {
 		return err

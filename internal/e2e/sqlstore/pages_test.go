@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
 // large returns the longest box there is.
@@ -31,7 +31,7 @@ func TestAPageOfLargeBoxesBringsNoMoreThanItHolds(t *testing.T) {
 		st = sqlstore.New(line.open(t, d), s.dialect)
 		for _, under := range []seal.KeyID{0, key1} {
 			before := received.Load()
-			page, err := st.Boxes(t.Context(), keystore.Range{Key: under, After: "01", Limit: 1000, Bytes: 4 << 20})
+			page, err := st.Boxes(t.Context(), store.Range{Key: under, After: "01", Limit: 1000, Bytes: 4 << 20})
 			require.NoError(t, err)
 			assert.Len(t, page, 4)
 			// Hexadecimal digits, if the driver has the database send text.
@@ -60,11 +60,11 @@ func TestABatchOfLargeBoxesIsMoved(t *testing.T) {
 			t.Parallel()
 			st := created(t, row.server, row.shared(t).Open(t, row.params...))
 			const n = 3
-			var swaps []keystore.Swap
+			var swaps []store.Swap
 			for i := range n {
 				name, box := fmt.Sprint(i), large(key1, fmt.Sprintf("%012d", i))
 				require.NoError(t, st.Put(t.Context(), key1, name, box))
-				swaps = append(swaps, keystore.Swap{Name: name, Head: box[:seal.HeadSize], Box: large(key2, fmt.Sprintf("%012d", i))})
+				swaps = append(swaps, store.Swap{Name: name, Head: box[:seal.HeadSize], Box: large(key2, fmt.Sprintf("%012d", i))})
 			}
 			l := acquire(t, st)
 			require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
@@ -87,12 +87,12 @@ func TestBoxesOfAllSizesAreMovedTogether(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		st := created(t, s, s.shared(t).Open(t))
 		text := string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\', '?'}, 70_000))
-		var swaps []keystore.Swap
+		var swaps []store.Swap
 		for i, size := range []int{0, 1, 100, 255, 256, 8191, 16_384, 65_000, 65_535, 65_536, 70_000, 131_072, 300_000, 10} {
 			name := fmt.Sprintf("%02d", i)
 			box := func(id seal.KeyID) []byte { return boxUnder(id, fmt.Sprintf("%012d", i)+text[:size]) }
 			require.NoError(t, st.Put(t.Context(), key1, name, box(key1)))
-			swaps = append(swaps, keystore.Swap{Name: name, Head: box(key1)[:seal.HeadSize], Box: box(key2)})
+			swaps = append(swaps, store.Swap{Name: name, Head: box(key1)[:seal.HeadSize], Box: box(key2)})
 		}
 		l := acquire(t, st)
 		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
@@ -104,7 +104,7 @@ func TestBoxesOfAllSizesAreMovedTogether(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(swap.Box, got), "%d bytes have become %d", len(swap.Box), len(got))
 		}
-		page, err := st.Boxes(t.Context(), keystore.Range{Limit: 100, Bytes: len(swaps[0].Box) + 1})
+		page, err := st.Boxes(t.Context(), store.Range{Limit: 100, Bytes: len(swaps[0].Box) + 1})
 		require.NoError(t, err)
 		require.Len(t, page, 2)
 	})
@@ -114,7 +114,7 @@ func TestKeyIDsAreSignedToTheDatabaseOnly(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for _, id := range []seal.KeyID{1, 1<<63 - 1, 1 << 63, 1<<64 - 1} {
 			st := sqlstore.New(s.shared(t).Open(t), s.dialect)
-			_, err := st.Create(t.Context(), root, newKey(id), keystore.Event{Keys: []seal.KeyID{id}})
+			_, err := st.Create(t.Context(), root, newKey(id), store.Event{Keys: []seal.KeyID{id}})
 			require.NoError(t, err)
 			require.NoError(t, st.Put(t.Context(), id, "a", boxUnder(id, "a")))
 			count, err := st.Count(t.Context())

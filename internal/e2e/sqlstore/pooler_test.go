@@ -13,8 +13,8 @@ import (
 
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
 func opened(t *testing.T, driver, dsn string) *sql.DB {
@@ -54,7 +54,7 @@ func TestBehindAPoolerOfTransactions(t *testing.T) {
 				db.SetMaxOpenConns(1)
 				st := sqlstore.New(db, sqlstore.PostgreSQL)
 				for range 3 {
-					if _, err := st.Boxes(t.Context(), keystore.Range{Limit: 1, Bytes: 1}); err != nil {
+					if _, err := st.Boxes(t.Context(), store.Range{Limit: 1, Bytes: 1}); err != nil {
 						told = err
 					}
 				}

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/e2e/databases"
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
 // later runs f, and returns its error when it is asked for.
@@ -81,8 +81,8 @@ func TestAPutThatComesTooLateForActivateIsRefused(t *testing.T) {
 			exec(t, obstacle, `UNLOCK TABLES`)
 		}
 		require.NoError(t, activate())
-		require.ErrorIs(t, old(), keystore.ErrNotActive)
-		require.ErrorIs(t, fresh(), keystore.ErrNotActive)
+		require.ErrorIs(t, old(), store.ErrNotActive)
+		require.ErrorIs(t, fresh(), store.ErrNotActive)
 		require.NoError(t, st.Put(t.Context(), key2, "a", boxUnder(key2, "new")))
 		assert.Empty(t, under(t, st, key1))
 		assert.Equal(t, []string{"a"}, under(t, st, key2))
@@ -105,7 +105,7 @@ func TestKeysChangeHoweverManyPutsThereAre(t *testing.T) {
 			wg.Go(func() {
 				for ctx.Err() == nil {
 					if err := st.Put(ctx, key1, fmt.Sprint(i), boxUnder(key1, "text")); err != nil {
-						assert.ErrorIs(t, err, keystore.ErrNotActive)
+						assert.ErrorIs(t, err, store.ErrNotActive)
 						return
 					}
 				}
@@ -170,7 +170,7 @@ func TestDeleteInactiveWaitsForWhoeverPutsABoxUnderTheKey(t *testing.T) {
 		remove := later(func() error { _, err := st.DeleteInactive(t.Context(), event("delete")); return err })
 		waiting(t, s, d, 1)
 		require.NoError(t, intruder.Commit())
-		require.ErrorIs(t, remove(), keystore.ErrInUse)
+		require.ErrorIs(t, remove(), store.ErrInUse)
 		keys, err := st.Load(t.Context())
 		require.NoError(t, err)
 		assert.Len(t, keys.Keys, 2)
@@ -199,7 +199,7 @@ func TestAPutUnderAKeyThatIsBeingDeletedIsRefused(t *testing.T) {
 			waiting(t, s, d, 1)
 		}
 		require.NoError(t, deleting.Commit())
-		require.ErrorIs(t, put(), keystore.ErrNotActive)
+		require.ErrorIs(t, put(), store.ErrNotActive)
 	})
 }
 
@@ -215,7 +215,7 @@ func TestATransactionThatTheDatabaseGivesUpIsRepeated(t *testing.T) {
 		exec(t, other, `UPDATE secretref_boxes SET box = box WHERE name = 'b'`)
 		moved := 0
 		move := later(func() (err error) {
-			swaps := []keystore.Swap{swap("a", key1, key2, "a"), swap("b", key1, key2, "b")}
+			swaps := []store.Swap{swap("a", key1, key2, "a"), swap("b", key1, key2, "b")}
 			moved, err = l.Move(t.Context(), key1, key2, swaps)
 			return err
 		})

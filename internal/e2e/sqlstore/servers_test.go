@@ -13,10 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/e2e/databases"
-	"github.com/seed74218947/secretref/internal/keystore"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
-	"github.com/seed74218947/secretref/internal/keystore/storetest"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
+	"github.com/seed74218947/secretref/internal/keyring/store/storetest"
 )
 
 // server is a kind of database server that the store must work with.
@@ -61,12 +61,12 @@ func onEach(t *testing.T, test func(t *testing.T, s server)) {
 // place is a database in which every other Store has the same connections.
 func place(t testing.TB, s server, params ...string) storetest.Place {
 	d := s.shared(t)
-	pools := []keystore.Store{
+	pools := []store.Store{
 		sqlstore.New(d.Open(t, params...), s.dialect),
 		sqlstore.New(d.Open(t, params...), s.dialect),
 	}
 	next := 0
-	return func(testing.TB) keystore.Store {
+	return func(testing.TB) store.Store {
 		next++
 		return pools[next%len(pools)]
 	}
@@ -84,11 +84,11 @@ var root = seal.Fingerprint{1, 2, 3}
 // signed is how a key id is stored.
 func signed(id seal.KeyID) int64 { return int64(id) }
 
-func newKey(id seal.KeyID) keystore.Key {
-	return keystore.Key{ID: id, Wrapped: []byte("wrapped")}
+func newKey(id seal.KeyID) store.Key {
+	return store.Key{ID: id, Wrapped: []byte("wrapped")}
 }
 
-func event(action string) keystore.Event { return keystore.Event{Actor: "tester", Action: action} }
+func event(action string) store.Event { return store.Event{Actor: "tester", Action: action} }
 
 // boxUnder returns what looks like a box, with another head for each text.
 func boxUnder(id seal.KeyID, text string) []byte {
@@ -96,8 +96,8 @@ func boxUnder(id seal.KeyID, text string) []byte {
 	return append(append(box, text...), bytes.Repeat([]byte{'.'}, 40)...)
 }
 
-func swap(name string, from, to seal.KeyID, text string) keystore.Swap {
-	return keystore.Swap{Name: name, Head: boxUnder(from, text)[:seal.HeadSize], Box: boxUnder(to, text)}
+func swap(name string, from, to seal.KeyID, text string) store.Swap {
+	return store.Swap{Name: name, Head: boxUnder(from, text)[:seal.HeadSize], Box: boxUnder(to, text)}
 }
 
 // created returns a store with the active key key1 and a box under each name
@@ -114,7 +114,7 @@ func created(t testing.TB, s server, db *sql.DB, names ...string) *sqlstore.Stor
 	return st
 }
 
-func acquire(t testing.TB, st keystore.Store) keystore.Lease {
+func acquire(t testing.TB, st store.Store) store.Lease {
 	t.Helper()
 	l, err := st.Acquire(t.Context())
 	require.NoError(t, err)
@@ -151,9 +151,9 @@ func waiting(t testing.TB, s server, d *databases.Database, n int) {
 }
 
 // under returns the names of the boxes under a key.
-func under(t testing.TB, st keystore.Store, id seal.KeyID) (names []string) {
+func under(t testing.TB, st store.Store, id seal.KeyID) (names []string) {
 	t.Helper()
-	boxes, err := st.Boxes(t.Context(), keystore.Range{Key: id, Limit: 1000, Bytes: 1 << 30})
+	boxes, err := st.Boxes(t.Context(), store.Range{Key: id, Limit: 1000, Bytes: 1 << 30})
 	require.NoError(t, err)
 	for _, b := range boxes {
 		names = append(names, b.Name)
@@ -162,16 +162,16 @@ func under(t testing.TB, st keystore.Store, id seal.KeyID) (names []string) {
 }
 
 // moveAll moves every box, in many small steps, and returns how many.
-func moveAll(ctx context.Context, st keystore.Store, l keystore.Lease, from, to seal.KeyID) (int, error) {
+func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.KeyID) (int, error) {
 	all := 0
 	for range 10_000 {
-		page, err := st.Boxes(ctx, keystore.Range{Key: from, Limit: 2, Bytes: 1 << 20})
+		page, err := st.Boxes(ctx, store.Range{Key: from, Limit: 2, Bytes: 1 << 20})
 		if err != nil || len(page) == 0 {
 			return all, err
 		}
-		swaps := make([]keystore.Swap, len(page))
+		swaps := make([]store.Swap, len(page))
 		for i, b := range page {
-			swaps[i] = keystore.Swap{Name: b.Name, Head: b.Box[:seal.HeadSize], Box: boxUnder(to, string(b.Box[9:len(b.Box)-40]))}
+			swaps[i] = store.Swap{Name: b.Name, Head: b.Box[:seal.HeadSize], Box: boxUnder(to, string(b.Box[9:len(b.Box)-40]))}
 		}
 		n, err := l.Move(ctx, from, to, swaps)
 		if err != nil {

@@ -8,9 +8,9 @@ import (
 
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/keystore/sqlstore"
-	"github.com/seed74218947/secretref/internal/keystore/storetest"
-	"github.com/seed74218947/secretref/internal/seal"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
+	"github.com/seed74218947/secretref/internal/keyring/store/storetest"
 )
 
 // sessions are settings that a server, init_connect or a data source name may

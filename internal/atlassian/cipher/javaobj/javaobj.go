@@ -1,0 +1,196 @@
+// Package javastream reads the three Java serialization streams in which
+// Atlassian's cipher tool leaves a password: a key ([ReadKey]), an encrypted
+// object ([ReadSealed]), and, inside of that, a string ([ReadString]).
+//
+// It follows chapter 6 of the Java Object Serialization Specification as far as
+// a JDK uses it for those classes, and is no deserializer: it makes no objects,
+// knows no other class, does not recurse, and copies no length before the bytes
+// are there. What a JDK would not write is refused, trailing bytes too.
+//
+// A stream that is well-formed but holds another class is fault.Unsupported,
+// and the error names the class; everything else is fault.Corrupt. No error
+// holds the contents of a field.
+package javaobj
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// Key is a javax.crypto.spec.SecretKeySpec. It prints without its bytes.
+type Key struct {
+	Algorithm string
+	Encoded   []byte
+}
+
+// Format implements fmt.Formatter for every verb.
+func (k Key) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "SecretKeySpec(%q)", k.Algorithm) }
+
+// Sealed is a javax.crypto.SealedObject. Algorithms without parameters leave
+// EncodedParams nil and ParamsAlg empty.
+type Sealed struct {
+	EncodedParams    []byte // DER
+	EncryptedContent []byte
+	ParamsAlg        string
+	SealAlg          string // the transformation as it was given to the JDK
+}
+
+// ReadKey reads a serialized javax.crypto.spec.SecretKeySpec.
+func ReadKey(stream []byte) (Key, error) {
+	var algorithm text
+	var encoded array
+	if err := readObject(stream, &secretKeySpec, &algorithm, &encoded); err != nil {
+		return Key{}, err
+	}
+	// Its constructor refuses both as null and the array as empty.
+	if algorithm.null || len(encoded.value) == 0 {
+		return Key{}, corrupt("the key or its algorithm is null or empty")
+	}
+	return Key{Algorithm: algorithm.value, Encoded: bytes.Clone(encoded.value)}, nil
+}
+
+// ReadSealed reads a serialized javax.crypto.SealedObject.
+func ReadSealed(stream []byte) (Sealed, error) {
+	var params, content array
+	var paramsAlg, sealAlg text
+	if err := readObject(stream, &sealedObject, &params, &content, &paramsAlg, &sealAlg); err != nil {
+		return Sealed{}, err
+	}
+	if content.null || sealAlg.null {
+		return Sealed{}, corrupt("the encrypted content or its algorithm is null")
+	}
+	if params.null != paramsAlg.null {
+		return Sealed{}, corrupt("of the parameters and their algorithm one is null")
+	}
+	return Sealed{
+		EncodedParams:    bytes.Clone(params.value),
+		EncryptedContent: bytes.Clone(content.value),
+		ParamsAlg:        paramsAlg.value,
+		SealAlg:          sealAlg.value,
+	}, nil
+}
+
+// ErrSurrogate is the cause of the error for half of a surrogate pair in a
+// string, which Java can hold and UTF-8 cannot.
+var ErrSurrogate = errors.New("unpaired surrogate")
+
+// ReadString reads a serialized java.lang.String.
+func ReadString(stream []byte) (string, error) {
+	r := reader{stream: stream}
+	if err := r.header(); err != nil {
+		return "", err
+	}
+	if err := r.expect(stringClass); err != nil {
+		return "", err
+	}
+	var s text
+	if err := s.read(&r); err != nil {
+		return "", err
+	}
+	if s.null {
+		return "", corrupt("it holds null, not a string")
+	}
+	return s.value, r.end()
+}
+
+// value is the value of a field.
+type value interface{ read(*reader) error }
+
+// readObject reads a stream that holds one object of a class, its fields into
+// values.
+func readObject(stream []byte, c *class, values ...value) error {
+	r := reader{stream: stream}
+	if err := r.header(); err != nil {
+		return err
+	}
+	if err := r.expect(c.name); err != nil {
+		return err
+	}
+	if err := r.tag(tagObject, "an object"); err != nil {
+		return err
+	}
+	if err := r.classDesc(c); err != nil {
+		return err
+	}
+	r.remember(handle{is: anObject})
+	for _, v := range values {
+		if err := v.read(&r); err != nil {
+			return err
+		}
+	}
+	return r.end()
+}
+
+// array is a byte[] or null. Its value is a part of the stream.
+type array struct {
+	value []byte
+	null  bool
+}
+
+func (a *array) read(r *reader) error {
+	switch r.peek() {
+	case tagNull:
+		r.at++
+		a.null = true
+		return nil
+	case tagReference:
+		h, err := r.reference(anArray)
+		a.value = h.array
+		return err
+	}
+	if err := r.tag(tagArray, "a byte array"); err != nil {
+		return err
+	}
+	if err := r.classDesc(&byteArray); err != nil {
+		return err
+	}
+	n, err := r.number(4)
+	if err != nil {
+		return err
+	}
+	if a.value, err = r.take(n); err != nil {
+		return err
+	}
+	r.remember(handle{is: anArray, array: a.value})
+	return nil
+}
+
+// text is a String or null.
+type text struct {
+	value string
+	null  bool
+}
+
+func (s *text) read(r *reader) error {
+	width := 2
+	switch r.peek() {
+	case tagNull:
+		r.at++
+		s.null = true
+		return nil
+	case tagReference:
+		h, err := r.reference(aString)
+		s.value = h.text
+		return err
+	case tagLongString:
+		r.at++
+		width = 8
+	default:
+		if err := r.tag(tagString, "a string"); err != nil {
+			return err
+		}
+	}
+	var err error
+	if s.value, err = r.utf(width); err != nil {
+		return err
+	}
+	r.remember(handle{is: aString, text: s.value})
+	return nil
+}
+
+func corrupt(format string, args ...any) error {
+	return fault.New(fault.Corrupt, "not the Java stream that it should be: "+format, args...)
+}

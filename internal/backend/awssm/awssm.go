@@ -1,0 +1,248 @@
+// Package awssm fetches secrets from AWS Secrets Manager.
+package awssm
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	smithyendpoints "github.com/aws/smithy-go/endpoints"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/seed74218947/secretref/internal/backend/httpguard"
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/fetch"
+	"github.com/seed74218947/secretref/internal/ref"
+)
+
+// Backend fetches from AWS Secrets Manager. It loads the configuration with the
+// first fetch, once for all regions, and again when its credentials are refused
+// or do not arrive. It is safe for concurrent use.
+type Backend struct {
+	given  *aws.Config // nil: the default chain
+	policy *httpguard.Policy
+	log    *slog.Logger
+	turns  *semaphore.Weighted // of the calls of FetchBatch
+
+	metadataAnswered atomic.Bool // the instance metadata service gave credentials out
+
+	mu          sync.Mutex
+	session     *session            // nil: to be loaded
+	pausedUntil map[place]time.Time // credentials are not loaded again before
+}
+
+// session is one load of the configuration, and the clients made from it.
+type session struct {
+	config  aws.Config
+	chain   *chain
+	clients map[place]*client // guarded by Backend.mu
+}
+
+// place is what a client is bound to.
+type place struct{ region, override string }
+
+type client struct {
+	session  *session
+	api      *secretsmanager.Client
+	endpoint *url.URL
+
+	singlyUntil time.Time          // guarded by Backend.mu: batches were refused
+	throttled   map[ref.Group]bool // guarded by Backend.mu: asked for with batches that were, since the last that was not
+}
+
+// New returns a Backend that does no I/O yet.
+func New(given *aws.Config, policy *httpguard.Policy, log *slog.Logger) *Backend {
+	return &Backend{given: given, policy: policy, log: log, turns: semaphore.NewWeighted(atATime), pausedUntil: map[place]time.Time{}}
+}
+
+// Close closes idle connections. The fetches must have ended before.
+func (b *Backend) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.session != nil {
+		b.session.closeIdle()
+	}
+}
+
+// closeIdle leaves an HTTP client of the caller's own alone.
+func (s *session) closeIdle() {
+	if sender, ok := s.config.HTTPClient.(*http.Client); ok {
+		if guard, ok := sender.Transport.(*httpguard.Guard); ok {
+			guard.CloseIdle()
+		}
+	}
+}
+
+// Fetch implements fetch.Backend: one GetSecretValue call for the version
+// AWSCURRENT, and another one where the clock or the credentials had to be
+// corrected.
+func (b *Backend) Fetch(ctx context.Context, g ref.Group) (fetch.Payload, error) {
+	var out *secretsmanager.GetSecretValueOutput
+	c, err := b.attempt(ctx, place{g.Region, g.Endpoint}, func(c *client) (err error) {
+		out, err = c.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &g.Secret})
+		return err
+	})
+	switch {
+	case c == nil:
+		return fetch.Payload{}, err
+	case err != nil:
+		return fetch.Payload{}, explain(err, g, c.endpoint.Host)
+	case out.SecretString == nil && out.SecretBinary == nil && out.ARN == nil && out.Name == nil:
+		return fetch.Payload{}, (&notAWSError{status: http.StatusOK}).explain(c.endpoint.Host)
+	}
+	return payload(out.SecretString, out.SecretBinary, g)
+}
+
+// payload is the value of a secret, which has one of the two at most.
+func payload(text *string, binary []byte, g ref.Group) (fetch.Payload, error) {
+	switch {
+	case text != nil:
+		return fetch.Payload{Text: *text}, nil
+	case binary != nil:
+		return fetch.Payload{Text: string(binary)}, nil
+	}
+	return fetch.Payload{}, fault.New(fault.NotFound, "secret %q in region %q has no value", g.Secret, g.Region)
+}
+
+// client returns the client for a region and an override, made on first use.
+func (b *Backend) client(ctx context.Context, at place) (*client, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.open(ctx, at.region); err != nil {
+		return nil, err
+	}
+	if c := b.session.clients[at]; c != nil {
+		return c, nil
+	}
+	c := &client{session: b.session}
+	var err error
+	c.api = secretsmanager.NewFromConfig(b.session.config, func(o *secretsmanager.Options) {
+		o.Region = at.region
+		o.Retryer, o.RetryMaxAttempts = clockRetryer{}, 0 // the pipeline retries everything else
+		if at.override != "" {
+			o.BaseEndpoint = &at.override
+		}
+		var found settled
+		if found, err = settle(ctx, o); err == nil {
+			c.endpoint = &found.URI
+			o.EndpointResolverV2 = found
+			o.HTTPClient = pinned{o.HTTPClient, b.policy, c.endpoint}
+		}
+	})
+	if err != nil {
+		for _, name := range []string{"AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"} {
+			if at.override == "" && strings.ContainsFunc(os.Getenv(name), unicode.IsControl) {
+				return nil, fault.New(fault.Syntax, "%s is not a URL: it holds a newline or another control character", name)
+			}
+		}
+		return nil, err
+	}
+	b.session.clients[at] = c
+	return c, nil
+}
+
+// open makes sure that there is a session; the caller holds the lock. region is
+// for the parts of the credential chain that need one.
+func (b *Backend) open(ctx context.Context, region string) (err error) {
+	if b.session == nil {
+		b.session, err = b.load(ctx, region)
+	}
+	return err
+}
+
+// forget drops a session whose credentials failed, so that the next call loads
+// the configuration again and does not join a request for credentials that
+// hangs.
+func (b *Backend) forget(refused *session) {
+	if refused.chain.given {
+		refused.chain.cache.Invalidate() // the next session may have the same
+	}
+	refused.closeIdle()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.session == refused {
+		b.session = nil
+	}
+}
+
+// settled is the endpoint of a client, found once: the one that the policy is
+// asked about is the one that every call goes to.
+type settled struct{ smithyendpoints.Endpoint }
+
+func (s settled) ResolveEndpoint(context.Context, secretsmanager.EndpointParameters) (smithyendpoints.Endpoint, error) {
+	return s.Endpoint, nil
+}
+
+// pinned sends the requests of a client. It asks the policy once more when the
+// SDK turns to another endpoint than it was asked about: what the caller's own
+// aws.Config brings may do that.
+type pinned struct {
+	aws.HTTPClient
+	policy *httpguard.Policy
+	asked  *url.URL
+}
+
+func (p pinned) Do(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme != p.asked.Scheme || req.URL.Host != p.asked.Host {
+		if err := p.policy.Check(req.URL); err != nil {
+			return nil, err
+		}
+	}
+	if err := own(req); err != nil {
+		return nil, err
+	}
+	resp, err := p.HTTPClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	return onlyAWS(resp, req.URL.Host)
+}
+
+// own gives a request a body that can be sent again, and that is not closed
+// while it is being sent: the SDK closes its own as soon as an answer begins,
+// on which net/http at times ends the connection before the answer is read.
+func own(req *http.Request) error {
+	if req.Body == nil {
+		return nil
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return err
+	}
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	req.Body, err = req.GetBody()
+	return err
+}
+
+// Identity describes the credentials in use, for diagnostics.
+type Identity struct {
+	AccessKeyID string
+	Source      string // where the credentials came from, in the SDK's words
+}
+
+// Identity says which credentials the chain finds.
+func (b *Backend) Identity(ctx context.Context, region string) (Identity, error) {
+	b.mu.Lock()
+	err := b.open(ctx, region)
+	s := b.session
+	b.mu.Unlock()
+	if err != nil {
+		return Identity{}, err
+	}
+	found, err := s.chain.Retrieve(ctx)
+	if err != nil {
+		return Identity{}, explain(err, ref.Group{Region: region}, "")
+	}
+	return Identity{AccessKeyID: found.AccessKeyID, Source: found.Source}, nil
+}

@@ -1,0 +1,65 @@
+package awssm
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/ref"
+)
+
+// One attempt leaves time for another one.
+func TestASourceThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := make(chan struct{})
+		defer close(hangs)
+		c := newChain(aws.Config{Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			<-hangs
+			return aws.Credentials{}, context.Canceled
+		})}, false, new(atomic.Bool))
+		c.giver = processGiver
+		start := time.Now()
+		_, err := c.Retrieve(t.Context())
+		require.Equal(t, sourceWait, time.Since(start))
+		why := explain(err, ref.Group{}, "host")
+		require.ErrorIs(t, why, fault.Unavailable)
+		require.ErrorContains(t, why, processGiver+" does not answer")
+		_, again := fault.Transient(why)
+		require.True(t, again)
+	})
+}
+
+// A metadata service that once gave credentials out is there.
+func TestTheMetadataServiceIsKnownToExist(t *testing.T) {
+	var answered atomic.Bool
+	c := newChain(aws.Config{Credentials: aws.AnonymousCredentials{}}, false, &answered)
+	c.giver = metadataGiver
+	down := &chainError{c, &net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded}}
+	why := explain(down, ref.Group{}, "host")
+	require.ErrorIs(t, why, fault.Unauthenticated)
+	require.ErrorIs(t, why, fault.Unavailable)
+	_, again := fault.Transient(why)
+	require.False(t, again, "it is told within seconds")
+
+	answered.Store(true)
+	why = explain(down, ref.Group{}, "host")
+	require.NotErrorIs(t, why, fault.Unauthenticated)
+	_, again = fault.Transient(why)
+	require.True(t, again)
+}
+
+func TestTheRegionOfSTSThatDoesNotResolveIsNamed(t *testing.T) {
+	t.Setenv("AWS_REGION", "eu-wset-1")
+	c := newChain(aws.Config{Region: "eu-wset-1", Credentials: aws.AnonymousCredentials{}}, false, new(atomic.Bool))
+	c.giver = stsGiver
+	why := explain(&chainError{c, &net.OpError{Op: "dial", Err: &net.DNSError{Name: "sts.eu-wset-1.amazonaws.com", IsNotFound: true}}}, ref.Group{}, "host")
+	require.ErrorIs(t, why, fault.Unavailable)
+	require.ErrorContains(t, why, `is the region "eu-wset-1" right, which AWS_REGION names?`)
+}

@@ -1,0 +1,272 @@
+package awssm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/seed74218947/secretref/internal/backend/httpguard"
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/ref"
+)
+
+// explain turns an SDK error into one that says what is wrong and how to fix
+// it. Messages of the service are matched, never repeated nor kept.
+func explain(err error, g ref.Group, host string) error {
+	if own, ok := errors.AsType[*fault.Error](err); ok {
+		return own
+	}
+	if chain, ok := errors.AsType[*chainError](err); ok {
+		return chain.explain()
+	}
+	f := explainAnswer(err, g, host)
+	f.Because(kept(err))
+	_, header := httpAnswer(err)
+	f.RetryAfter = httpguard.RetryAfter(header)
+	return f
+}
+
+func explainAnswer(err error, g ref.Group, host string) *fault.Error {
+	if odd, ok := errors.AsType[*notAWSError](err); ok {
+		return odd.explain(host)
+	}
+	status, _ := httpAnswer(err)
+	if api, ok := errors.AsType[smithy.APIError](err); ok && documented(api.ErrorCode()) {
+		if from := answeredBy(err); from != "" && from != host && refusesSignature(api.ErrorCode()) {
+			return fault.New(fault.Unauthenticated, "%s redirects to %s, which refuses what is signed for another host: "+
+				"name %s as endpointOverride", host, from, from)
+		}
+		return explainCode(api, g, status)
+	}
+	switch {
+	case passes(status):
+		return fault.New(fault.Unavailable, "%s answered with status %d", host, status)
+	case status == http.StatusOK && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
+		return (&notAWSError{status: status}).explain(host)
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound:
+		return (&notAWSError{status: status}).explain(host)
+	case status >= 300:
+		return fault.New(fault.Unsupported, "%s answered with status %d: is it AWS Secrets Manager?", host, status)
+	}
+	f := httpguard.Explain(err, host)
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound && g.Endpoint == "" {
+		f.Text += fmt.Sprintf(": is the region %q right?", g.Region)
+	}
+	return f
+}
+
+// passes reports whether a status is of what passes by itself.
+func passes(status int) bool { return status == http.StatusTooManyRequests || status >= 500 }
+
+// documented reports whether a code came from an AWS service: without one the
+// SDK says "UnknownError", or repeats a piece of the answer.
+func documented(code string) bool { return printable(code) == code && code != "UnknownError" }
+
+// httpAnswer returns the zero values if there was none.
+func httpAnswer(err error) (status int, header http.Header) {
+	if odd, ok := errors.AsType[*notAWSError](err); ok {
+		return odd.status, odd.header
+	}
+	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.Response != nil && resp.Response.Response != nil {
+		return resp.HTTPStatusCode(), resp.Response.Header
+	}
+	if other, ok := errors.AsType[interface {
+		error
+		HTTPStatusCode() int
+	}](err); ok {
+		return other.HTTPStatusCode(), nil
+	}
+	return 0, nil
+}
+
+// answeredBy returns the host that an answer came from, after redirects.
+func answeredBy(err error) string {
+	resp, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if !ok || resp.Response == nil || resp.Response.Response == nil || resp.Response.Request == nil {
+		return ""
+	}
+	return resp.Response.Request.URL.Host
+}
+
+// kept is what an error may hold of the SDK's, for errors.Is and errors.As:
+// the code, or what [httpguard.SanitizedCause] keeps.
+func kept(err error) error {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return &smithy.GenericAPIError{Code: printable(api.ErrorCode()), Fault: api.ErrorFault()}
+	}
+	return httpguard.SanitizedCause(err)
+}
+
+// explainCode goes by the error code of the service.
+func explainCode(api smithy.APIError, g ref.Group, status int) *fault.Error {
+	code := api.ErrorCode()
+	if f := explainKnown(code, api.ErrorMessage(), g); f != nil {
+		return f
+	}
+	switch {
+	case passes(status):
+		return fault.New(fault.Unavailable, "AWS Secrets Manager answered with status %d (%s)", status, code)
+	case status == http.StatusUnauthorized:
+		return fault.New(fault.Unauthenticated, "AWS Secrets Manager answered with status 401 (%s)", code)
+	case status == http.StatusForbidden:
+		return fault.New(fault.Denied, "AWS Secrets Manager answered with status 403 (%s): needs secretsmanager:GetSecretValue on secret %q", code, g.Secret)
+	}
+	return fault.New(fault.Unsupported, "AWS Secrets Manager answered with status %d (%s), which is not documented for GetSecretValue", status, code)
+}
+
+// knownCode reports whether AWS documents a code for Secrets Manager or for all
+// services.
+func knownCode(code string) bool {
+	switch code {
+	case "UnknownOperationException", "InvalidAction", "InvalidNextTokenException", "MalformedHttpRequestException":
+		return true
+	}
+	return explainKnown(code, "", ref.Group{}) != nil
+}
+
+// explainKnown returns nil for a code that AWS does not document.
+func explainKnown(code, message string, g ref.Group) *fault.Error {
+	switch {
+	case throttled(code):
+		return fault.New(fault.Unavailable, "AWS throttles the calls")
+	case refusesSignature(code):
+		return fault.New(fault.Unauthenticated, "AWS refuses the signature: the secret access key is wrong, or this machine's clock is off by more than 5 minutes")
+	case ofKey(code, message):
+		return keyDenied(g)
+	}
+	switch code {
+	case "ResourceNotFoundException":
+		if strings.Contains(message, "AWSCURRENT") {
+			return fault.New(fault.NotFound, "secret %q in region %q has no value: no version of it is AWSCURRENT", g.Secret, g.Region)
+		}
+		return fault.New(fault.NotFound, "no secret %q in region %q of this account%s", g.Secret, g.Region, otherRegion(g))
+	case "InvalidRequestException":
+		if strings.Contains(message, "deletion") || strings.Contains(message, "deleted") {
+			return fault.New(fault.NotFound, "secret %q in region %q is marked for deletion: restore it with \"aws secretsmanager restore-secret\", or name another",
+				g.Secret, g.Region)
+		}
+		return fault.New(fault.Unsupported, "AWS refuses to read secret %q in its present state", g.Secret)
+	case "InvalidParameterException", "ValidationException", "ValidationError", "InvalidParameterValue", "InvalidParameterCombination",
+		"MissingParameter", "SerializationException", "RequestEntityTooLargeException":
+		return fault.New(fault.Syntax, "AWS does not accept %q as secretId%s", g.Secret, otherRegion(g))
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "NotAuthorized":
+		return denied(g, message)
+	case "ExpiredTokenException", "ExpiredToken":
+		return fault.New(fault.Unauthenticated, "the AWS session token has expired: renew the credentials")
+	case "UnrecognizedClientException", "InvalidClientTokenId", "MissingAuthenticationTokenException", "MissingAuthenticationToken",
+		"AuthFailure", "OptInRequired":
+		return fault.New(fault.Unauthenticated, "AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN or where else they come from, "+
+			"and that the region %q is enabled for the account", g.Region)
+	case "InternalServiceError", "InternalServiceErrorException", "InternalServiceFailure", "InternalFailure", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException":
+		return fault.New(fault.Unavailable, "AWS Secrets Manager reports an internal error")
+	case "RequestAbortedException":
+		return fault.New(fault.Unavailable, "AWS Secrets Manager reports that the request was cut off")
+	}
+	return nil
+}
+
+func throttled(code string) bool {
+	switch code {
+	case "ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown",
+		"RequestThrottled", "RequestThrottledException", "LimitExceededException", "EC2ThrottledException", "BandwidthLimitExceeded",
+		"ProvisionedThroughputExceededException", "PriorRequestNotComplete", "RequestTimeout", "RequestTimeoutException":
+		return true
+	}
+	return false
+}
+
+func refusesSignature(code string) bool {
+	switch code {
+	case "InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture",
+		"IncompleteSignature", "IncompleteSignatureException":
+		return true
+	}
+	return false
+}
+
+// ofKey distinguishes a missing permission on a secret's key from one on the
+// secret.
+// The message also names the secret, which may itself be called after a key.
+func ofKey(code, message string) bool {
+	switch code {
+	case "DecryptionFailure", "EncryptionFailure", "KMSAccessDeniedException", "KMSInvalidStateException", "KMSNotFoundException", "KMSDisabledException":
+		return true
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation":
+		return strings.Contains(message, "Access to KMS") || strings.Contains(message, "perform: kms:")
+	}
+	return false
+}
+
+func denied(g ref.Group, message string) *fault.Error {
+	explicit := ""
+	if strings.Contains(message, "explicit deny") {
+		explicit = "; a policy denies it explicitly, which no permission outweighs"
+	}
+	return fault.New(fault.Denied, "needs secretsmanager:GetSecretValue on secret %q in region %q; "+
+		"the resource of an IAM policy ends in %q, for example %q%s%s", g.Secret, g.Region, anySuffix, resource(g), explicit, otherRegion(g))
+}
+
+func keyDenied(g ref.Group) *fault.Error {
+	return fault.New(fault.Denied, "needs kms:Decrypt on the KMS key of secret %q in region %q, and the key must be enabled", g.Secret, g.Region)
+}
+
+// otherRegion points out an ARN that lives elsewhere than the reference says.
+func otherRegion(g ref.Group) string {
+	a, err := arn.Parse(g.Secret)
+	if err != nil || a.Region == g.Region {
+		return ""
+	}
+	return fmt.Sprintf("; the ARN is of region %q, the reference says %q", a.Region, g.Region)
+}
+
+// resource is the least that an IAM policy must name for the secret.
+func resource(g ref.Group) string {
+	if _, err := arn.Parse(g.Secret); err == nil {
+		if suffixed(g.Secret) {
+			return g.Secret
+		}
+		return g.Secret + anySuffix
+	}
+	partition := "aws"
+	switch {
+	case strings.HasPrefix(g.Region, "cn-"):
+		partition = "aws-cn"
+	case strings.HasPrefix(g.Region, "us-gov-"):
+		partition = "aws-us-gov"
+	}
+	return "arn:" + partition + ":secretsmanager:" + g.Region + ":*:secret:" + g.Secret + anySuffix
+}
+
+// anySuffix stands in a policy for the hyphen and the six random characters
+// that AWS appends to a secret's name in its ARN.
+const anySuffix = "-??????"
+
+func suffixed(arn string) bool {
+	at := len(arn) - len(anySuffix)
+	return at >= 0 && arn[at] == '-' && !strings.ContainsAny(arn[at+1:], "-/_+=.@!:*?")
+}
+
+// said is an error code, or the status where there is none.
+func said(code string, status int) string {
+	if code == "" {
+		return fmt.Sprintf("status %d", status)
+	}
+	return printable(code)
+}
+
+// printable keeps an error code out of a message unless it looks like one.
+func printable(code string) string {
+	if code == "" || len(code) > 64 || code[0] < 'A' || code[0] > 'Z' || strings.ContainsFunc(code, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.'
+	}) {
+		return "unknown code"
+	}
+	return code
+}

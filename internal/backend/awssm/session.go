@@ -1,0 +1,118 @@
+package awssm
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/ref"
+)
+
+// reloadPause is how long credentials are not asked for again after AWS
+// refused those that had just been given out.
+const reloadPause = 5 * time.Second
+
+// attempt makes one call with the client for at. Where AWS refuses credentials
+// that have been replaced since they were loaded, the configuration is loaded
+// again and the call repeated once. The client that made the last call is
+// returned, or nil if there is none.
+func (b *Backend) attempt(ctx context.Context, at place, call func(*client) error) (*client, error) {
+	c, err := b.allowedClient(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	before := c.session.chain.issued.Load() // nil: they are fresh
+	err = call(c)
+	if before != nil && credentialsRejected(err, c) {
+		var renewed bool
+		if c, renewed, err = b.reauthenticate(ctx, at, c, *before, err); renewed {
+			err = call(c)
+		}
+	}
+	b.settleSession(at, c, err)
+	return c, err
+}
+
+func (b *Backend) allowedClient(ctx context.Context, at place) (*client, error) {
+	c, err := b.client(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.policy.Check(c.endpoint); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// credentialsRejected reports whether the credentials of c's session failed for
+// good: AWS refused them, or what gives them out refused to.
+func credentialsRejected(err error, c *client) bool {
+	if err == nil {
+		return false
+	}
+	if _, unissued := errors.AsType[*chainError](err); !unissued {
+		if from := answeredBy(err); from != "" && from != c.endpoint.Host {
+			return false // they were signed for another host
+		}
+	}
+	why := explain(err, ref.Group{}, c.endpoint.Host)
+	return errors.Is(why, fault.Unauthenticated) && !errors.Is(why, fault.Unavailable)
+}
+
+// reauthenticate returns a client with other credentials than those that refused
+// had before its call failed with cause. If there are none, renewed is false
+// and err says why.
+func (b *Backend) reauthenticate(ctx context.Context, at place, refused *client, before aws.Credentials, cause error) (c *client, renewed bool, err error) {
+	b.mu.Lock()
+	current := b.session == refused.session
+	wait := current && !refused.session.chain.local && time.Now().Before(b.pausedUntil[at])
+	b.mu.Unlock()
+	if wait {
+		return refused, false, cause
+	}
+	if current {
+		b.forget(refused.session)
+	}
+	if c, err = b.allowedClient(ctx, at); err != nil {
+		return refused, false, err
+	}
+	now, err := c.session.chain.Retrieve(ctx)
+	if err != nil {
+		return c, false, err
+	}
+	if sameKeys(before, now) {
+		return c, false, cause
+	}
+	return c, true, nil
+}
+
+// settleSession draws the conclusions from the outcome of a call.
+func (b *Backend) settleSession(at place, c *client, err error) {
+	switch _, unissued := errors.AsType[*chainError](err); {
+	case unissued && !errors.Is(err, context.Canceled):
+		// So that the next call sees what has been repaired meanwhile, and does
+		// not join a request that hangs.
+		b.forget(c.session)
+	case credentialsRejected(err, c):
+		if c.session.chain.local {
+			b.forget(c.session) // to read a file again costs nothing
+			return
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if now := time.Now(); !now.Before(b.pausedUntil[at]) {
+			b.pausedUntil[at] = now.Add(reloadPause)
+		}
+	case err == nil:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.pausedUntil, at)
+	}
+}
+
+func sameKeys(a, b aws.Credentials) bool {
+	return a.AccessKeyID == b.AccessKeyID && a.SecretAccessKey == b.SecretAccessKey && a.SessionToken == b.SessionToken
+}

@@ -1,0 +1,225 @@
+package httpguard
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"time"
+)
+
+const (
+	// pingInterval is how long an HTTP/2 connection may be silent before it is
+	// tested with a ping, and pingTimeout how long the answer may take. Idle
+	// connections are closed after 90 seconds, and pings end with them.
+	pingInterval = 15 * time.Second
+	pingTimeout  = 5 * time.Second
+
+	// minAttempt is the least time that a request has before it is sent again.
+	minAttempt = time.Second
+
+	// maxSilence is how long a connection that has worked before may keep a
+	// request waiting whose caller then leaves; a new one has minAttempt. Longer,
+	// and the next request gets another connection.
+	maxSilence = 250 * time.Millisecond
+)
+
+// Pool is a RoundTripper over connections that are kept. A firewall may forget
+// a connection without a word to either side, and what is sent on it is lost.
+// So a request without an answer after a third of its time (at least a second)
+// is sent again, once, over a new connection, and no later request uses the old
+// ones. Idle HTTP/2 connections are tested with pings.
+type Pool struct {
+	mu      sync.Mutex
+	current *connections
+	files   *reloader // of the certificates; nil: they do not change
+}
+
+// connections are those of one http.Transport, to all hosts.
+type connections struct {
+	*http.Transport
+	gate
+}
+
+// errNoAnswer ends the first attempt of a request.
+var errNoAnswer = errors.New("no answer yet")
+
+// NewPool returns a Pool over base, which it changes and owns from now on.
+func NewPool(base *http.Transport) *Pool {
+	if base.OnProxyConnectResponse == nil {
+		base.OnProxyConnectResponse = ProxyAnswer
+	}
+	if base.HTTP2 == nil {
+		base.HTTP2 = &http.HTTP2Config{}
+	}
+	base.HTTP2.SendPingTimeout, base.HTTP2.PingTimeout = pingInterval, pingTimeout
+	return &Pool{current: newConnections(base)}
+}
+
+func newConnections(t *http.Transport) *connections { return &connections{t, newGate()} }
+
+// RoundTrip implements http.RoundTripper.
+func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
+	return p.roundTrip(req, (*connections).RoundTrip)
+}
+
+// sendFunc sends a request over one of the connections.
+type sendFunc func(*connections, *http.Request) (*http.Response, error)
+
+func (p *Pool) roundTrip(req *http.Request, send sendFunc) (*http.Response, error) {
+	wait := firstAttempt(req)
+	resp, err := p.attempt(req, wait, send)
+	if !errors.Is(err, errNoAnswer) {
+		return resp, err
+	}
+	next := req.Clone(req.Context())
+	if req.GetBody != nil {
+		if next.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	return p.attempt(next, 0, send)
+}
+
+// firstAttempt returns how long a request may take before it is sent again;
+// zero: as long as its context lasts.
+func firstAttempt(req *http.Request) time.Duration {
+	deadline, ok := req.Context().Deadline()
+	if !ok || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+		return 0
+	}
+	left := time.Until(deadline)
+	wait := max(left/3, minAttempt)
+	if wait > left/2 {
+		return 0
+	}
+	return wait
+}
+
+// attempt sends a request once. Its error is errNoAnswer if the time to wait
+// ended before an answer began.
+func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*http.Response, error) {
+	c := p.connections()
+	var use usage
+	ctx, cancel := context.WithCancelCause(req.Context())
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: use.begin})
+	inTime := func() bool { return true }
+	if wait > 0 {
+		inTime = time.AfterFunc(wait, func() { cancel(errNoAnswer) }).Stop
+	}
+	resp, err := send(c, req.WithContext(ctx))
+	switch late := !inTime(); {
+	case err == nil && !late:
+		resp.Body = &answerBody{ReadCloser: resp.Body, pool: p, from: c, ctx: ctx, cancel: cancel}
+		return resp, nil
+	case err == nil:
+		_ = resp.Body.Close()
+		err = errNoAnswer
+	case late && req.Context().Err() == nil:
+		err = errNoAnswer
+	case !use.begun():
+		err = c.explainProxy(req, err)
+	}
+	if ctx.Err() != nil && use.silent() {
+		p.retire(c)
+	}
+	p.release(c)
+	cancel(nil)
+	return nil, err
+}
+
+// connections returns those that a new request uses.
+func (p *Pool) connections() *connections {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.files != nil {
+		if next := p.files.reload(p.current); next != nil {
+			p.current.CloseIdleConnections()
+			p.current = next
+		}
+	}
+	return p.current
+}
+
+// usage is the use of a connection by one request. Without one the request waited
+// for a handshake, which goes on and is good for a later request.
+type usage struct {
+	mu     sync.Mutex
+	start  time.Time // zero: no connection
+	reused bool
+}
+
+func (u *usage) begin(info httptrace.GotConnInfo) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.start, u.reused = time.Now(), info.Reused
+}
+
+func (u *usage) begun() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.start.IsZero()
+}
+
+// silent reports whether the connection has kept the request waiting for long.
+func (u *usage) silent() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	limit := minAttempt
+	if u.reused {
+		limit = maxSilence
+	}
+	return !u.start.IsZero() && time.Since(u.start) >= limit
+}
+
+// retire makes later requests use new connections.
+func (p *Pool) retire(c *connections) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == c {
+		p.current = newConnections(c.Clone())
+	}
+}
+
+// release closes a retired connection as soon as no request uses it.
+func (p *Pool) release(c *connections) {
+	p.mu.Lock()
+	retired := p.current != c
+	p.mu.Unlock()
+	if retired {
+		c.CloseIdleConnections()
+	}
+}
+
+// CloseIdleConnections closes the connections that no request uses.
+func (p *Pool) CloseIdleConnections() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current.CloseIdleConnections()
+}
+
+// answerBody is the body of an answer.
+type answerBody struct {
+	io.ReadCloser
+	pool   *Pool
+	from   *connections
+	ctx    context.Context // of the request, for as long as its answer is read
+	cancel context.CancelCauseFunc
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && b.ctx.Err() != nil {
+		b.pool.retire(b.from)
+	}
+	return n, err
+}
+
+func (b *answerBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	b.pool.release(b.from)
+	return err
+}

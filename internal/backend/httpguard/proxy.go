@@ -1,0 +1,57 @@
+package httpguard
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+const checkProxy = "check HTTPS_PROXY and NO_PROXY"
+
+// ProxyAnswer is the OnProxyConnectResponse of an http.Transport: a proxy that
+// does not connect is named with the status of its answer. Another attempt does
+// not change the mind of a proxy that refuses.
+func ProxyAnswer(_ context.Context, proxy *url.URL, connect *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	f := fault.New(fault.Unavailable, "the proxy %s does not connect to %s: it answered with status %d %s; "+checkProxy,
+		proxy.Host, connect.Host, resp.StatusCode, http.StatusText(resp.StatusCode))
+	f.RetryAfter = RetryAfter(resp.Header)
+	f.Permanent = resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests
+	return f
+}
+
+// explainProxy makes an error about the proxy of one that occurred before there
+// was a connection through it.
+func (c *connections) explainProxy(req *http.Request, err error) error {
+	if c.Proxy == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	proxy, failed := c.Proxy(req)
+	if failed != nil {
+		// What it says quotes the variable, which may hold a password.
+		return fault.New(fault.Unavailable, "the proxy is not a URL: "+checkProxy).Final()
+	}
+	if proxy == nil {
+		return err
+	}
+	if own, ok := errors.AsType[*fault.Error](err); ok {
+		return own
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	switch {
+	case ok && (op.Op == "proxyconnect" || strings.HasPrefix(op.Op, "socks")):
+		return fault.New(fault.Unavailable, "the proxy %s cannot be reached: "+checkProxy, proxy.Host).Because(err)
+	case isTimeout(err):
+		return fault.New(fault.Unavailable, "there was no connection to %s through the proxy %s in time: "+checkProxy, req.URL.Host, proxy.Host).Because(err)
+	case brokenOff(err):
+		return fault.New(fault.Unavailable, "the connection to %s through the proxy %s was broken off: "+checkProxy, req.URL.Host, proxy.Host).Because(err)
+	}
+	return err // of the handshake with the server, say
+}

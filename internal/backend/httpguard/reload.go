@@ -1,0 +1,68 @@
+package httpguard
+
+import (
+	"crypto/tls"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// reloader reads certificates again when their files change.
+type reloader struct {
+	paths []string
+	load  func(*tls.Config) error
+	seen  []fs.FileInfo // of what was read last; nil before the first time
+}
+
+// Watch makes the pool read certificates again when one of the files, or a file
+// in one of the directories, has changed: load puts them into a TLS
+// configuration, and the next request goes over a new connection that uses it.
+// If load fails, the certificates in use stay until the files change again. It
+// is called before the first request; empty paths are left out.
+func (p *Pool) Watch(load func(*tls.Config) error, paths ...string) {
+	paths = slices.DeleteFunc(paths, func(path string) bool { return path == "" })
+	if len(paths) > 0 {
+		p.files = &reloader{paths: paths, load: load}
+	}
+}
+
+// reload returns a transport with the certificates of today, or nil if they are
+// those of t.
+func (r *reloader) reload(t *connections) *connections {
+	now := statAll(r.paths)
+	if slices.EqualFunc(now, r.seen, sameFile) {
+		return nil
+	}
+	r.seen = now
+	next := newConnections(t.Clone())
+	if next.TLSClientConfig == nil {
+		next.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if r.load(next.TLSClientConfig) != nil {
+		return nil
+	}
+	return next
+}
+
+// statAll returns what there is at the paths; nil for a file that is not there.
+func statAll(paths []string) (infos []fs.FileInfo) {
+	for _, path := range paths {
+		_ = filepath.WalkDir(path, func(path string, _ fs.DirEntry, _ error) error {
+			info, err := os.Stat(path) // of the target of a link
+			if err != nil {
+				info = nil
+			}
+			infos = append(infos, info)
+			return nil
+		})
+	}
+	return infos
+}
+
+func sameFile(a, b fs.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
+}

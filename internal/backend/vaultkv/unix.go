@@ -1,0 +1,58 @@
+package vaultkv
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+
+	"github.com/seed74218947/secretref/internal/backend/httpguard"
+	"github.com/seed74218947/secretref/internal/endpoint"
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// socketAddress is what a client of a server at a Unix domain socket asks, as
+// Vault's own client does.
+const socketAddress = "http://localhost"
+
+// socket takes all requests to a Unix domain socket, and follows no redirect: it
+// would lead away from the socket, or to a host that the socket stands for.
+type socket struct{ *http.Transport }
+
+func newSocket(base *http.Transport, endpoint *url.URL) socket {
+	base.Proxy = nil
+	base.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", endpoint.Path)
+	}
+	return socket{base}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s socket) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := s.Transport.RoundTrip(r)
+	if err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		_ = resp.Body.Close()
+		return nil, fault.New(fault.Unavailable, "a redirect (status %d) from a Unix socket is not followed", resp.StatusCode).Final()
+	}
+	return resp, err
+}
+
+// isSocket reports whether the endpoint is a Unix domain socket.
+func (s *server) isSocket() bool { return s.endpoint.Scheme == endpoint.SocketScheme }
+
+// explain says why there is no answer.
+func (s *server) explain(err error) *fault.Error {
+	f := httpguard.Explain(err, s.name())
+	if !s.isSocket() {
+		return f
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.Text = fault.Printable("there is no socket " + s.name() + ": does the Vault Agent or Proxy run?")
+	case errors.Is(err, fs.ErrPermission):
+		f.Text = fault.Printable("the socket " + s.name() + " may not be opened: check its owner and mode")
+	}
+	return f
+}

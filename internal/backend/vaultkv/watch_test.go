@@ -1,0 +1,412 @@
+package vaultkv_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/backend/vaultkv"
+	"github.com/seed74218947/secretref/internal/ref"
+)
+
+const (
+	aDay   = "the vault token ends within a day"
+	anHour = "the vault token ends within an hour"
+	ended  = "the vault token has ended"
+	alone  = "the vault token is not renewed any more"
+)
+
+// held is a token that a test can change.
+type held struct{ token string }
+
+func (h *held) settings(renew bool) vaultkv.Settings {
+	return vaultkv.Settings{RenewToken: renew, Token: func(context.Context) (string, error) { return h.token, nil }}
+}
+
+// watch runs test with a token that is as fields say and has been used once.
+func watch(t *testing.T, renew bool, fields string, test func(t *testing.T, s *simulation, h *held)) {
+	t.Helper()
+	h := &held{}
+	simulate(t, h.settings(renew), func(t *testing.T, s *simulation) {
+		h.token = s.mint(fields)
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		test(t, s, h)
+	})
+}
+
+func TestATokenIsAnnouncedToEndADayAndAnHourBefore(t *testing.T) {
+	watch(t, true, `"ttl":"100h","renewable":false`, func(t *testing.T, s *simulation, _ *held) {
+		time.Sleep(200 * time.Hour)
+		require.Equal(t, []string{"76h0m0s: " + aDay, "99h0m0s: " + anHour, "100h0m0s: " + ended}, s.said(slog.LevelWarn))
+		require.Contains(t, s.log.String(), "host=vault.example ends=2000-01-05T04:00:00Z")
+		require.Equal(t, 4, s.calls("/lookup-self"), "once, and before each announcement")
+		require.Zero(t, s.calls("/renew-self"))
+	})
+}
+
+func TestATokenIsAnnouncedAtOnceIfLessIsLeft(t *testing.T) {
+	for ttl, want := range map[string][]string{
+		"5h":  {"0s: " + aDay, "4h0m0s: " + anHour, "5h0m0s: " + ended},
+		"30m": {"0s: " + anHour, "30m0s: " + ended},
+	} {
+		watch(t, true, `"ttl":"`+ttl+`","renewable":false`, func(t *testing.T, s *simulation, _ *held) {
+			time.Sleep(10 * time.Hour)
+			require.Equal(t, want, s.said(slog.LevelWarn))
+		})
+	}
+}
+
+// A look-up costs a use of a token that has only some.
+func TestATokenThatIsNotToBeRenewedIsNotLookedUp(t *testing.T) {
+	watch(t, false, `"ttl":"100h","num_uses":3`, func(t *testing.T, s *simulation, _ *held) {
+		time.Sleep(50 * time.Hour)
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		time.Sleep(49 * time.Hour)
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		require.Equal(t, 3, s.Calls(), "the reads")
+		require.Empty(t, s.said(slog.LevelDebug))
+	})
+}
+
+func TestATokenThatIsRefusedIsNotWatched(t *testing.T) {
+	h := &held{"hvs." + canary}
+	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
+		require.Error(t, s.fetch(ref.TokenAuth))
+		time.Sleep(time.Hour)
+		require.Zero(t, s.calls("/lookup-self"))
+	})
+}
+
+func TestATokenWithoutAnEndIsAskedAboutOnce(t *testing.T) {
+	h := &held{}
+	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
+		h.token = s.RootToken()
+		for range 10 {
+			require.NoError(t, s.fetch(ref.TokenAuth))
+			time.Sleep(1000 * time.Hour)
+		}
+		require.Equal(t, 11, s.Calls())
+		require.Empty(t, s.said(slog.LevelDebug))
+	})
+}
+
+func TestATokenThatMayNotLookItselfUpIsLeftAlone(t *testing.T) {
+	watch(t, true, `"ttl":"2h","no_default_policy":true`, func(t *testing.T, s *simulation, _ *held) {
+		time.Sleep(time.Hour)
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		require.Equal(t, 3, s.Calls())
+		require.Len(t, s.said(slog.LevelDebug), 1)
+		require.Contains(t, s.log.String(), `lookup-self\" { capabilities = [\"read\"] }`)
+		require.Empty(t, s.said(slog.LevelInfo))
+	})
+}
+
+func TestALookupThatPassesIsMadeAgain(t *testing.T) {
+	watch(t, true, `"ttl":"1h"`, func(t *testing.T, s *simulation, _ *held) {
+		s.answer("/lookup-self", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+		time.Sleep(10 * time.Minute)
+		require.LessOrEqual(t, s.calls("/lookup-self"), 10)
+		s.Intercept(nil)
+		time.Sleep(10 * time.Hour)
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		require.Empty(t, s.said(slog.LevelInfo))
+	})
+}
+
+func TestARenewedTokenLivesOn(t *testing.T) {
+	for fields, life := range map[string]time.Duration{`"ttl":"1h"`: time.Hour, `"period":"1h"`: time.Hour, `"period":"3s"`: 3 * time.Second} {
+		watch(t, true, fields, func(t *testing.T, s *simulation, _ *held) {
+			time.Sleep(100 * life)
+			require.NoError(t, s.fetch(ref.TokenAuth))
+			require.Equal(t, 1, s.calls("/lookup-self"))
+			require.InDelta(t, 100/0.62, s.calls("/renew-self"), 17, "two thirds, less some jitter")
+			require.Empty(t, s.said(slog.LevelInfo))
+		})
+	}
+}
+
+func TestATokenThatNobodyRenewsDies(t *testing.T) {
+	watch(t, false, `"period":"1h"`, func(t *testing.T, s *simulation, _ *held) {
+		time.Sleep(time.Hour)
+		require.Error(t, s.fetch(ref.TokenAuth))
+		require.Zero(t, s.calls("/renew-self"))
+	})
+}
+
+func TestATokenIsRenewedUpToItsMaxTTL(t *testing.T) {
+	watch(t, true, `"ttl":"10h","explicit_max_ttl":"100h"`, func(t *testing.T, s *simulation, _ *held) {
+		time.Sleep(100*time.Hour - time.Second)
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		time.Sleep(time.Minute)
+		lines := s.said(slog.LevelWarn)
+		require.Len(t, lines, 3)
+		at, err := time.ParseDuration(strings.TrimSuffix(lines[0], ": "+aDay))
+		require.NoError(t, err)
+		// It is known from the first renewal that cannot give 10 hours any more, which
+		// comes up to two thirds of them after the 90th hour.
+		require.Greater(t, at, 90*time.Hour)
+		require.LessOrEqual(t, at, 90*time.Hour+10*time.Hour*2/3)
+		require.Regexp(t, "^99h0m[01]s: "+anHour, lines[1]) // Vault rounds up
+		require.Regexp(t, "^100h0m[01]s: "+ended, lines[2])
+		require.Contains(t, strings.Join(s.said(slog.LevelInfo), "\n"), alone)
+		require.Contains(t, s.log.String(), `reason="its max TTL is reached"`)
+	})
+}
+
+func TestAFailedRenewalIsTriedAgainWithGrowingPauses(t *testing.T) {
+	watch(t, true, `"period":"300h"`, func(t *testing.T, s *simulation, _ *held) {
+		for outage := range 2 {
+			var tries []time.Time
+			start := time.Now()
+			s.answer("/renew-self", func(w http.ResponseWriter, _ *http.Request) {
+				tries = append(tries, time.Now())
+				w.WriteHeader(http.StatusBadGateway)
+			})
+			time.Sleep(299*time.Hour + 50*time.Minute)
+			synctest.Wait()
+			require.InDelta(t, 185*time.Hour, tries[0].Sub(start), float64(15*time.Hour))
+			require.Less(t, tries[1].Sub(tries[0]), 11*time.Second)
+			for i := range 5 {
+				require.Greater(t, tries[i+2].Sub(tries[i+1]), tries[i+1].Sub(tries[i]))
+			}
+			require.InDelta(t, 115*60/8.75, len(tries), 120, "ten minutes, less some jitter, in the end")
+			lines := s.said(slog.LevelInfo)
+			require.Len(t, lines, 2*(outage+1), "each time they keep failing")
+			require.Contains(t, lines[2*outage], aDay)
+			require.Contains(t, lines[2*outage+1], anHour)
+
+			s.Intercept(nil)
+			time.Sleep(10 * time.Minute)
+			require.NoError(t, s.fetch(ref.TokenAuth), "the last tries are close together")
+		}
+		time.Sleep(1000 * time.Hour)
+		require.Len(t, s.said(slog.LevelInfo), 4)
+		require.Contains(t, s.log.String(), `reason="unavailable: Vault at vault.example answered with status 502"`)
+	})
+}
+
+func TestARenewalThatGetsNoAnswerIsTriedAgain(t *testing.T) {
+	watch(t, true, `"period":"10h"`, func(t *testing.T, s *simulation, _ *held) {
+		var silent atomic.Int32
+		s.answer("/renew-self", func(_ http.ResponseWriter, r *http.Request) {
+			silent.Add(1)
+			<-r.Context().Done()
+			s.Intercept(nil)
+		})
+		time.Sleep(100 * time.Hour)
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		require.EqualValues(t, 1, silent.Load())
+		require.Empty(t, s.said(slog.LevelInfo))
+	})
+}
+
+func TestATokenWhoseRenewalsFailUntilItsEndHasEnded(t *testing.T) {
+	for fields, told := range map[string]string{
+		`"ttl":"300h"`: "300h0m0s: " + ended,
+		`"ttl":"3s"`:   "3s: " + ended,
+	} {
+		watch(t, true, fields, func(t *testing.T, s *simulation, _ *held) {
+			s.answer("/renew-self", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+			time.Sleep(400 * time.Hour)
+			lines := s.said(slog.LevelInfo)
+			require.Equal(t, told, lines[len(lines)-1])
+			require.Greater(t, s.calls("/renew-self"), 3)
+			calls := s.Calls()
+			time.Sleep(time.Hour)
+			require.Equal(t, calls, s.Calls(), "that was all")
+		})
+	}
+}
+
+func TestARenewalThatIsPutOffBeyondTheEndIsNotWaitedFor(t *testing.T) {
+	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, _ *held) {
+		s.answer("/renew-self", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "86400")
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		time.Sleep(100 * time.Hour)
+		require.Equal(t, 1, s.calls("/renew-self"))
+		require.Equal(t, []string{"10h0m0s: " + ended}, s.said(slog.LevelInfo))
+	})
+}
+
+func TestATokenThatMayNotRenewItselfIsAnnounced(t *testing.T) {
+	h := &held{}
+	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
+		s.policy("reader", `path "secret/data/*" { capabilities = ["read"] } path "auth/token/lookup-self" { capabilities = ["read"] }`)
+		h.token = s.mint(`"ttl":"100h","no_default_policy":true`)
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		time.Sleep(101 * time.Hour)
+		require.Equal(t, 1, s.calls("/renew-self"))
+		require.Equal(t, []string{"76h0m0s: " + aDay, "99h0m0s: " + anHour, "100h0m0s: " + ended}, s.said(slog.LevelWarn))
+		require.Contains(t, s.log.String(), `renew-self\" { capabilities = [\"update\"] }`)
+	})
+}
+
+func TestATokenThatSomebodyElseRenewsIsNotAnnounced(t *testing.T) {
+	// It may look itself up, and not renew itself.
+	watch := func(fields string, test func(t *testing.T, s *simulation, h *held)) {
+		h := &held{}
+		simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
+			s.policy("reader", `path "secret/data/*" { capabilities = ["read"] } path "auth/token/lookup-self" { capabilities = ["read"] }`)
+			h.token = s.mint(fields + `,"no_default_policy":true`)
+			require.NoError(t, s.fetch(ref.TokenAuth))
+			test(t, s, h)
+		})
+	}
+	watch(`"ttl":"200h"`, func(t *testing.T, s *simulation, h *held) {
+		for range 4 {
+			time.Sleep(150 * time.Hour)
+			require.NoError(t, s.fetch(ref.TokenAuth))
+			if time.Since(s.started) < 600*time.Hour {
+				s.must("POST", "auth/token/renew", `{"token":"`+h.token+`"}`)
+			}
+		}
+		time.Sleep(100 * time.Hour)
+		lines := s.said(slog.LevelWarn)
+		require.Equal(t, []string{"626h0m0s: " + aDay, "649h0m0s: " + anHour, "650h0m0s: " + ended}, lines)
+	})
+	watch(`"ttl":"1h"`, func(t *testing.T, s *simulation, h *held) {
+		for range 100 {
+			time.Sleep(30 * time.Minute)
+			s.must("POST", "auth/token/renew", `{"token":"`+h.token+`"}`)
+		}
+		lines := s.said(slog.LevelWarn)
+		require.Len(t, lines, 1, "only before that was known")
+		require.Contains(t, lines[0], anHour)
+	})
+}
+
+func TestARevokedTokenIsNotRenewedAnyMore(t *testing.T) {
+	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, h *held) {
+		time.Sleep(time.Hour)
+		s.must("POST", "auth/token/revoke", `{"token":"`+h.token+`"}`)
+		time.Sleep(100 * time.Hour)
+		require.Equal(t, 1, s.calls("/renew-self"))
+		lines := s.said(slog.LevelInfo)
+		require.Len(t, lines, 1)
+		require.Contains(t, lines[0], ended)
+	})
+}
+
+func TestARevokedTokenIsNotAnnouncedToEndLater(t *testing.T) {
+	watch(t, true, `"ttl":"100h","renewable":false`, func(t *testing.T, s *simulation, h *held) {
+		time.Sleep(time.Hour)
+		s.must("POST", "auth/token/revoke", `{"token":"`+h.token+`"}`)
+		time.Sleep(200 * time.Hour)
+		require.Equal(t, []string{"76h0m0s: " + ended}, s.said(slog.LevelWarn))
+	})
+}
+
+func TestAReplacedTokenIsNotWatchedAnyMore(t *testing.T) {
+	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, h *held) {
+		time.Sleep(time.Hour)
+		old := h.token
+		h.token = s.mint(`"ttl":"20h"`)
+		for range 3 {
+			require.NoError(t, s.fetch(ref.TokenAuth))
+			synctest.Wait()
+		}
+		require.Equal(t, 1, s.calls("/lookup-self"))
+		time.Sleep(100 * time.Hour)
+		for _, r := range s.Requests() {
+			require.NotEqual(t, old, r.Token)
+		}
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		require.Empty(t, s.said(slog.LevelInfo), "nobody has to know that the old one ends")
+	})
+}
+
+func TestAReadThatOutlastsItsTokenDoesNotBringItBack(t *testing.T) {
+	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, h *held) {
+		s.Latency(time.Second)
+		slow := make(chan error)
+		go func() { slow <- s.fetch(ref.TokenAuth) }()
+		synctest.Wait()
+		s.Latency(0)
+		h.token = s.mint(`"ttl":"20h"`)
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		require.NoError(t, <-slow)
+		synctest.Wait()
+		require.Equal(t, 1, s.calls("/lookup-self"))
+	})
+}
+
+func TestATokenIsNotShownToAnEndpointThatIsRefused(t *testing.T) {
+	h := &held{}
+	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
+		h.token = s.mint(`"ttl":"10h"`)
+		require.NoError(t, s.fetch(ref.TokenAuth))
+		synctest.Wait()
+		s.refuse.Store(true)
+		time.Sleep(10 * time.Hour)
+		require.Zero(t, s.calls("/renew-self"))
+		require.Equal(t, 1, s.calls("/lookup-self"))
+	})
+}
+
+// simulate fails if Close leaves something behind.
+func TestCloseEndsTheWatchWhateverItDoes(t *testing.T) {
+	for _, c := range []struct {
+		fields string
+		fresh  bool
+		call   string
+	}{
+		{`"ttl":"10h"`, true, "/lookup-self"},
+		{`"ttl":"10h"`, false, "/renew-self"},
+		{`"ttl":"10h","renewable":false`, false, "/lookup-self"}, // before it announces
+	} {
+		watch(t, true, c.fields, func(t *testing.T, s *simulation, h *held) { // while it asks
+			time.Sleep(2 * time.Minute)
+			if c.fresh {
+				h.token = s.mint(`"ttl":"10h"`)
+			}
+			said, asked := s.said(slog.LevelDebug), make(chan bool)
+			s.answer(c.call, func(_ http.ResponseWriter, r *http.Request) {
+				asked <- true
+				<-r.Context().Done()
+				time.Sleep(time.Second)
+			})
+			require.NoError(t, s.fetch(ref.TokenAuth))
+			<-asked
+			start := time.Now()
+			s.backend.Close()
+			require.Equal(t, time.Second, time.Since(start), "it waits")
+			require.Equal(t, said, s.said(slog.LevelDebug))
+		})
+	}
+	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, _ *held) { // between renewals
+		time.Sleep(100 * time.Hour)
+		start := time.Now()
+		s.backend.Close()
+		require.Zero(t, time.Since(start))
+		calls := s.Calls()
+		time.Sleep(100 * time.Hour)
+		require.Equal(t, calls, s.Calls())
+		require.Empty(t, s.said(slog.LevelInfo))
+	})
+}
+
+func TestATokenFunctionCanTellARefusalFromAnotherAttempt(t *testing.T) {
+	var seen []<-chan struct{}
+	settings := vaultkv.Settings{Token: func(ctx context.Context) (string, error) {
+		seen = append(seen, ctx.Done())
+		return "hvs." + canary + strconv.Itoa(len(seen)), nil
+	}}
+	simulate(t, settings, func(t *testing.T, s *simulation) {
+		for range 2 {
+			require.Error(t, s.fetch(ref.TokenAuth))
+		}
+		require.Len(t, seen, 4)
+		require.True(t, seen[0] == seen[1] && seen[2] == seen[3])
+		require.False(t, seen[0] == seen[2])
+	})
+}

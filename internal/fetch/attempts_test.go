@@ -1,0 +1,77 @@
+package fetch_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/fetch"
+	"github.com/seed74218947/secretref/internal/fetch/cache"
+	"github.com/seed74218947/secretref/internal/ref"
+)
+
+// Also where attempts are made for many at once, each secret's are logged, its
+// error says how often it was tried, and a caller who leaves early gets the
+// latest failure.
+func TestAttemptsInBatches(t *testing.T) {
+	world := func(t *testing.T, answer func(call int, secret string) error, test func(*testing.T, *fetch.Pipeline, []ref.Reference, *bytes.Buffer, *store)) {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			s := &store{answer: answer}
+			p := fetch.New(nil, fetch.Settings{Timeout: 30 * time.Second, TTL: -1, Batch: s,
+				Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+			defer p.Close()
+			refs := []ref.Reference{{Kind: ref.AWS, Region: "eu-west-1", SecretID: "one"}, {Kind: ref.AWS, Region: "eu-west-1", SecretID: "two"}}
+			test(t, p, refs, &log, s)
+		})
+	}
+	lines := func(log *bytes.Buffer, secret string) (n int) {
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, "fetch attempt failed") && strings.Contains(line, secret) {
+				n++
+			}
+		}
+		return n
+	}
+	t.Run("all fail", func(t *testing.T) {
+		world(t, func(int, string) error { return fault.New(fault.Unavailable, "down") },
+			func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference, log *bytes.Buffer, s *store) {
+				for _, got := range p.Resolve(t.Context(), refs, cache.Cached) {
+					require.Regexp(t, `^unavailable: down; gave up after \d+ attempts in (2\d|30)s$`, got.Err.Error())
+				}
+				require.Equal(t, len(s.calls), lines(log, "one"))
+				require.Equal(t, len(s.calls), lines(log, "two"))
+			})
+	})
+	t.Run("one fails", func(t *testing.T) {
+		world(t, func(_ int, secret string) error {
+			if secret == "two" {
+				return fault.New(fault.Unavailable, "down")
+			}
+			return nil
+		}, func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference, log *bytes.Buffer, s *store) {
+			got := p.Resolve(t.Context(), refs, cache.Cached)
+			require.NoError(t, got[0].Err)
+			require.Regexp(t, `^unavailable: down; gave up after \d+ attempts in (2\d|30)s$`, got[1].Err.Error())
+			require.Zero(t, lines(log, "one"))
+			require.Equal(t, len(s.calls), lines(log, "two"))
+		})
+	})
+	t.Run("a caller leaves", func(t *testing.T) {
+		world(t, func(int, string) error { return fault.New(fault.Unavailable, "down") },
+			func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference, _ *bytes.Buffer, _ *store) {
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				for _, got := range p.Resolve(ctx, refs, cache.Cached) {
+					require.Regexp(t, `gave up after \d+ attempts in 5s; the last attempt said: unavailable: down$`, got.Err.Error())
+				}
+			})
+	})
+}

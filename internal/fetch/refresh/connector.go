@@ -1,0 +1,29 @@
+package refresh
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"github.com/seed74218947/secretref/internal/fault"
+)
+
+// NewConnector returns a driver.Connector that connects as [Try] logs in.
+func NewConnector[T any](v *Value[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool) driver.Connector {
+	return connector(func(ctx context.Context) (driver.Conn, error) { return Try(ctx, v, connect, refused) })
+}
+
+// connector is a function, so that dumps of a database do not show the value.
+type connector func(context.Context) (driver.Conn, error)
+
+// Connect implements driver.Connector.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) { return c(ctx) }
+
+// Driver implements driver.Connector.
+func (connector) Driver() driver.Driver { return noDriver{} }
+
+// noDriver is the Driver of a Connector, which database/sql requires.
+type noDriver struct{}
+
+func (noDriver) Open(string) (driver.Conn, error) {
+	return nil, fault.New(fault.Unsupported, "a Connector opens no other data source")
+}

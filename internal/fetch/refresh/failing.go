@@ -1,0 +1,77 @@
+package refresh
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/seed74218947/secretref/internal/fetch"
+	"github.com/seed74218947/secretref/internal/ref"
+)
+
+// reminder is how long the log is silent about a secret that goes on failing.
+const reminder = time.Hour
+
+// failing has the secrets whose renewals bring nothing that can be used.
+type failing map[ref.Group]*failure
+
+type failure struct {
+	since, warned time.Time
+}
+
+// prune forgets the secrets that nothing watches any more.
+func (f failing) prune(all []*watched) {
+	maps.DeleteFunc(f, func(g ref.Group, _ *failure) bool {
+		return !slices.ContainsFunc(all, func(w *watched) bool {
+			return slices.ContainsFunc(w.refs, func(r ref.Reference) bool { return r.Group() == g })
+		})
+	})
+}
+
+// report logs which secrets are no longer renewed, again each hour, and which are
+// renewed again. What is covered by the last good value is logged by the cache.
+func (r *Refresher) report(refs []ref.Reference, results []fetch.Result, unused []error) {
+	now := time.Now()
+	seen := map[ref.Group]bool{}
+	for i, ref := range refs {
+		if unused[i] != nil && !seen[ref.Group()] {
+			seen[ref.Group()] = true
+			r.warn(ref.Group(), now, reason(results[i], unused[i]))
+		}
+	}
+	for i, ref := range refs {
+		g := ref.Group()
+		if f := r.failing[g]; f != nil && !seen[g] && results[i].Err == nil && results[i].Stale == nil {
+			r.log.InfoContext(r.ctx, "a live secret is renewed again", "backend", backend(g), "reference", g.Reference(),
+				"after", now.Sub(f.since).Round(time.Second))
+			delete(r.failing, g)
+		}
+	}
+}
+
+// reason prefers what the fetch said to what was said about its result.
+func reason(result fetch.Result, unused error) error {
+	if result.Err != nil {
+		return result.Err
+	}
+	return unused
+}
+
+func (r *Refresher) warn(g ref.Group, now time.Time, err error) {
+	f := r.failing[g]
+	if f == nil {
+		f = &failure{since: now}
+		if r.failing == nil {
+			r.failing = failing{}
+		}
+		r.failing[g] = f
+	} else if now.Sub(f.warned) < reminder {
+		return
+	}
+	f.warned = now
+	r.log.WarnContext(r.ctx, "a live secret is not renewed; its last good value stays in use", "backend", backend(g), "reference", g.Reference(),
+		"for", now.Sub(f.since).Round(time.Second), "error", err.Error())
+}
+
+// backend returns the kind of a group's store, or the class of a caller's own.
+func backend(g ref.Group) string { return fetch.Event{Group: g}.Backend() }

@@ -1,0 +1,162 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keyring/rootkey"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+)
+
+// Roots is where the root keys come from.
+type Roots interface {
+	// Candidates returns the root keys that may have wrapped the keys. With an
+	// error that says what is missing there may still be some.
+	Candidates(ctx context.Context) ([]*seal.Root, error)
+
+	// First returns the root key for a new keyring.
+	First(ctx context.Context) (*seal.Root, error)
+
+	// Heal ends a change of the root key that was killed.
+	Heal(ctx context.Context, store store.Store)
+
+	// Settle makes the root key with the fingerprint, which the keys are wrapped
+	// with, the one that is kept. Only the holder of the lease may call it.
+	Settle(f seal.Fingerprint) error
+
+	// Stage keeps the text of the next root key beside the present one, before
+	// the keys are wrapped with it. Settle has to come first.
+	Stage(text string, root *seal.Root) error
+}
+
+// Given are root keys that the caller keeps: the one, then the previous one.
+type Given struct {
+	mu   sync.Mutex
+	keys []*seal.Root
+}
+
+// NewGiven returns roots, the first of which is for a new keyring.
+func NewGiven(roots ...*seal.Root) *Given { return &Given{keys: roots} }
+
+// Candidates implements Roots.
+func (g *Given) Candidates(context.Context) ([]*seal.Root, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.keys), nil
+}
+
+// First implements Roots.
+func (g *Given) First(ctx context.Context) (*seal.Root, error) {
+	have, err := g.Candidates(ctx)
+	return have[0], err
+}
+
+// Heal implements Roots: there is nothing to heal.
+func (g *Given) Heal(context.Context, store.Store) {}
+
+// Settle implements Roots: the caller keeps the keys, and one too many does no
+// harm.
+func (g *Given) Settle(seal.Fingerprint) error { return nil }
+
+// Stage implements Roots.
+func (g *Given) Stage(_ string, root *seal.Root) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keys = append([]*seal.Root{root}, g.keys...)
+	return nil
+}
+
+// File is a root key in a file beside the store.
+type File struct {
+	*rootkey.File
+	Log *slog.Logger
+}
+
+// Candidates implements Roots.
+func (f File) Candidates(context.Context) ([]*seal.Root, error) {
+	current, err := f.Read()
+	next, nextErr := f.ReadNext()
+	var have []*seal.Root
+	if current != nil {
+		have = append(have, current)
+	}
+	if next != nil {
+		have = append(have, next)
+	}
+	if errors.Is(err, fault.NotFound) {
+		err = fault.New(fault.RootKey, "%s is missing, without which the secrets cannot be read; put it back from where it is kept, or give the root key", f.Path())
+		if next != nil {
+			err = nil
+		}
+	}
+	if errors.Is(nextErr, fault.NotFound) {
+		nextErr = nil
+	}
+	return have, errors.Join(err, nextErr)
+}
+
+// First implements Roots.
+func (f File) First(context.Context) (*seal.Root, error) {
+	made, err := f.Make()
+	if err != nil {
+		return nil, err
+	}
+	root, err := f.Read()
+	switch {
+	case err != nil:
+		return nil, err
+	case made:
+		f.Log.Warn("a new root key was made: without it the secrets are lost, so keep a copy of it, apart from backups of the keyring", "file", f.Path())
+	default:
+		f.Log.Warn("a new, empty keyring is made with a root key that was there already: if there was a keyring, put its file back", "file", f.Path())
+	}
+	return root, nil
+}
+
+// Heal implements Roots. What it cannot do is logged: with both root keys there
+// the keyring opens all the same.
+func (f File) Heal(ctx context.Context, store store.Store) {
+	if _, err := f.ReadNext(); errors.Is(err, fault.NotFound) {
+		return
+	}
+	// Whoever changes the root key at the moment holds the lease, and tidies up
+	// himself.
+	lease, err := store.Acquire(ctx)
+	if err != nil {
+		return
+	}
+	defer lease.Release(ctx)
+	stored, err := store.Load(ctx)
+	if err != nil {
+		return // the database may be put back, and opening says what else is wrong
+	}
+	if err := f.Settle(stored.Root); err != nil {
+		f.Log.Warn("a change of the root key could not be ended", "error", err.Error())
+	}
+}
+
+// Settle implements Roots. It removes a root key only if the other one is in
+// use.
+func (f File) Settle(stored seal.Fingerprint) error {
+	next, err := f.ReadNext()
+	switch {
+	case errors.Is(err, fault.NotFound):
+		return nil
+	case err != nil && !errors.Is(err, fault.RootKey): // it cannot be read, now
+		return err
+	case err == nil && next.Fingerprint() == stored:
+		return f.Adopt()
+	}
+	if current, err := f.Read(); err == nil && current.Fingerprint() == stored {
+		return f.Drop()
+	}
+	return fault.New(fault.RootKey, "neither %s nor the file beside it that ends in .new has the root key of fingerprint %s", f.Path(), stored)
+}
+
+// Stage implements Roots.
+func (f File) Stage(text string, _ *seal.Root) error { return f.WriteNext(text) }

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package boltstore
+
+import "context"
+
+func fill(context.Context, *Store) error { return nil }

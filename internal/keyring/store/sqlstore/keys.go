@@ -1,0 +1,111 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+)
+
+// Reserve implements [store.Store].
+func (s *Store) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
+	var reserved int64
+	var state string
+	var seals uint64
+	err := s.do(ctx, func(q session) (err error) {
+		if n <= seal.MaxSeals {
+			reserved, err = q.exec(ctx, `UPDATE secretref_keys SET seals = seals + ? WHERE id = ? AND state = {active} AND seals <= ?`,
+				int64(n), int64(id), int64(seal.MaxSeals-n))
+		}
+		if reserved == 0 && err == nil {
+			err = q.row(ctx, `SELECT state, seals FROM secretref_keys WHERE id = ?`, int64(id)).Scan(&state, &seals)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, sql.ErrNoRows), s.empty(ctx, &err):
+		return store.ErrNotActive
+	case err != nil || reserved > 0:
+		return err
+	case store.State(state) == store.Active && (n > seal.MaxSeals || seals > seal.MaxSeals-n):
+		return store.ErrSpent
+	case store.State(state) == store.Active && n == 0:
+		return nil // it changes no row, which some databases count and some do not
+	}
+	return store.ErrNotActive
+}
+
+// DeleteInactive implements [store.Store].
+func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (deleted []store.Key, err error) {
+	remove := func() error {
+		return s.within(ctx, func(q session) error {
+			deleted, err = q.deleteInactive(ctx, e)
+			return err
+		})
+	}
+	if err = remove(); errors.Is(err, store.ErrEmpty) {
+		if err = s.prepare(ctx); err == nil {
+			err = remove()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return deleted, nil
+}
+
+func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key, error) {
+	deleted, err := q.lockInactive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.Keys = nil
+	for _, k := range deleted {
+		// The statement sees what was committed before it began: every box that
+		// somebody put under the key before it was locked.
+		if err := q.unused(ctx, k.ID); err != nil {
+			return nil, err
+		}
+		if _, err := q.exec(ctx, `DELETE FROM secretref_keys WHERE id = ?`, int64(k.ID)); err != nil {
+			return nil, err
+		}
+		e.Keys = append(e.Keys, k.ID)
+	}
+	_, err = q.record(ctx, e)
+	return deleted, err
+}
+
+// lockInactive returns the inactive keys, which nobody else can use or delete
+// before the transaction ends.
+func (q session) lockInactive(ctx context.Context) (keys []store.Key, err error) {
+	rows, err := q.query(ctx, `SELECT `+keyColumns+` FROM secretref_keys k WHERE k.state = {inactive} ORDER BY k.created, k.id FOR UPDATE`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, seals, created, activated, deactivated int64
+		var state string
+		var wrapped []byte
+		if err := rows.Scan(&id, &state, &wrapped, &seals, &created, &activated, &deactivated); err != nil {
+			return nil, err
+		}
+		keys = append(keys, key(id, state, wrapped, seals, created, activated, deactivated))
+	}
+	return keys, rows.Err()
+}
+
+// unused returns store.ErrInUse if a box is under the key.
+func (q session) unused(ctx context.Context, id seal.KeyID) error {
+	var one int
+	err := q.row(ctx, `SELECT 1 FROM secretref_boxes WHERE key_id = ? LIMIT 1`, int64(id)).Scan(&one)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return store.ErrInUse
+}

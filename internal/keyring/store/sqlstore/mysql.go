@@ -1,0 +1,200 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/seed74218947/secretref/internal/keyring/store"
+)
+
+// mysql is MySQL 8 or newer and MariaDB 10.6 or newer.
+func mysql() *dialect {
+	return &dialect{
+		now: `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`, // whatever the session's time zone is
+		state: func(s store.State) string {
+			var b strings.Builder
+			writeHex(&b, []byte(s)) // '…' would be in the character set of the session, which may be UTF-16
+			return b.String()
+		},
+		claim: `LOCK IN SHARE MODE`, change: `FOR UPDATE`,
+
+		// Numbers and x'…' need no quoting, and one round trip instead of two. The
+		// server takes a parameter for text in the connection's character set, of a
+		// length that it guesses: in some places it replaces what is not valid, and
+		// cuts off what is too long.
+		literal: true,
+		argument: func(b *strings.Builder, _ int, arg any) {
+			switch arg := arg.(type) {
+			case int64:
+				b.WriteString(strconv.FormatInt(arg, 10))
+			case []byte:
+				writeHex(b, arg)
+			default:
+				panic(fmt.Sprintf("sqlstore: an argument is a %T", arg))
+			}
+		},
+
+		// Each of these statements ends a transaction.
+		schema: []string{
+			`CREATE TABLE IF NOT EXISTS secretref_keys (
+				id BIGINT NOT NULL PRIMARY KEY,
+				state VARBINARY(16) NOT NULL,
+				wrapped BLOB NOT NULL,
+				seals BIGINT NOT NULL,
+				created BIGINT NOT NULL,
+				activated BIGINT NOT NULL,
+				deactivated BIGINT NOT NULL
+			) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+			// The length is a column because reading it from the box reads all of
+			// the box. writes makes each Put change the row: by the number of rows
+			// it affects, it knows whether it has stored the box.
+			`CREATE TABLE IF NOT EXISTS secretref_boxes (
+				name VARBINARY(1024) NOT NULL PRIMARY KEY,
+				key_id BIGINT NOT NULL,
+				box MEDIUMBLOB NOT NULL,
+				length INT NOT NULL,
+				writes INT UNSIGNED NOT NULL DEFAULT 0,
+				FOREIGN KEY (key_id) REFERENCES secretref_keys (id)
+			) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+			`CREATE TABLE IF NOT EXISTS secretref_events (
+				seq BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+				time BIGINT NOT NULL,
+				actor MEDIUMBLOB NOT NULL,
+				action MEDIUMBLOB NOT NULL,
+				outcome MEDIUMBLOB NOT NULL,
+				key_ids MEDIUMBLOB NOT NULL,
+				detail MEDIUMBLOB NOT NULL
+			) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+			`CREATE TABLE IF NOT EXISTS secretref_lease (
+				id TINYINT NOT NULL PRIMARY KEY,
+				token BIGINT NOT NULL,
+				expires BIGINT NOT NULL
+			) ENGINE=InnoDB`,
+			`CREATE TABLE IF NOT EXISTS secretref_meta (
+				id TINYINT NOT NULL PRIMARY KEY,
+				version INT NOT NULL,
+				root VARBINARY(8),
+				active BIGINT
+			) ENGINE=InnoDB`,
+			`INSERT IGNORE INTO secretref_lease (id, token, expires) VALUES (1, 0, 0)`,
+			`INSERT IGNORE INTO secretref_meta (id, version) VALUES (1, 1)`,
+		},
+
+		// The only limit that both MySQL and MariaDB have is one of the session.
+		guard:   `SET @secretref_wait = @@SESSION.wait_timeout, SESSION wait_timeout = {silence}`,
+		unguard: `SET SESSION wait_timeout = @secretref_wait`,
+
+		// As a text, a switch is 1 to one server and ON to another.
+		settings: `SELECT CONCAT_WS(' ', @@SESSION.autocommit + 0, @@SESSION.completion_type, @@SESSION.foreign_key_checks + 0,
+			@@SESSION.unique_checks + 0, @@SESSION.sql_select_limit)`,
+		ordinary: `1 NO_CHAIN 1 1 18446744073709551615`,
+		adapt: []string{
+			// What a chain has begun would keep everything behind it from being
+			// committed, and hide what others commit.
+			`COMMIT AND NO CHAIN NO RELEASE`,
+			`SET @secretref_autocommit = @@SESSION.autocommit, @secretref_completion = @@SESSION.completion_type,
+				@secretref_foreign = @@SESSION.foreign_key_checks, @secretref_unique = @@SESSION.unique_checks,
+				@secretref_limit = @@SESSION.sql_select_limit, @secretref_results = @@SESSION.character_set_results,
+				SESSION autocommit = 1, SESSION completion_type = 0, SESSION foreign_key_checks = 1,
+				SESSION unique_checks = 1, SESSION sql_select_limit = DEFAULT, SESSION character_set_results = NULL`,
+		},
+		restore: `SET SESSION completion_type = @secretref_completion, SESSION foreign_key_checks = @secretref_foreign,
+			SESSION unique_checks = @secretref_unique, SESSION sql_select_limit = @secretref_limit,
+			SESSION character_set_results = @secretref_results, SESSION autocommit = @secretref_autocommit`,
+
+		foreign: `SELECT count(*) FROM information_schema.tables
+			WHERE table_schema = DATABASE() AND table_name IN (` + ourTables + `) AND engine <> 'InnoDB'`,
+
+		put:    mysqlPut,
+		length: `length`,
+		under:  `key_id = ?`,
+		byName: `FORCE INDEX (PRIMARY)`, // by the index of key_id it would look each row up
+		move:   mysqlMove,
+	}
+}
+
+const ourTables = `'secretref_keys', 'secretref_boxes', 'secretref_events', 'secretref_lease', 'secretref_meta'`
+
+// mysqlPut reads the key's row with a lock, and so in its latest version. The
+// lock ends with the statement's transaction.
+func mysqlPut(name, box []byte, id int64) (string, []any) {
+	return `INSERT INTO secretref_boxes (name, key_id, box, length)
+		SELECT ?, id, ?, ? FROM secretref_keys WHERE id = ? AND state = {active} {claim}
+		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length), writes = (writes + 1) & 1023`,
+		[]any{name, box, int64(len(box)), id}
+}
+
+// mysqlMove moves as many boxes at a time as fit into a packet that any server
+// takes which can store the longest one. Boxes go from the statement into their
+// column directly: MariaDB cuts long ones off in the temporary tables that it
+// makes of derived ones.
+func mysqlMove(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64, err error) {
+	const most, size = 500, 1 << 20
+	for len(swaps) > 0 && err == nil {
+		n, bytes := 0, 0
+		for n < min(len(swaps), most) && (n == 0 || bytes+len(swaps[n].Box) <= size) {
+			bytes += len(swaps[n].Box)
+			n++
+		}
+		var some int64
+		some, err = mysqlMoveSome(ctx, q, from, to, swaps[:n])
+		moved += some
+		swaps = swaps[n:]
+	}
+	return moved, err
+}
+
+// mysqlMoveSome locks the boxes that are still as they were, so that the INSERT
+// finds every one of them there. It goes through the table from the first to the
+// last, which is less work than to look for each: a page of a rotation has all
+// boxes under the key that are in between.
+func mysqlMoveSome(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64, err error) {
+	boxes := make(map[string][]byte, len(swaps))
+	heads := make(map[string][]byte, len(swaps))
+	for i := range swaps {
+		s := &swaps[i]
+		boxes[s.Name], heads[s.Name] = s.Box, s.Head
+	}
+	first, last := span(swaps)
+	rows, err := q.query(ctx, `SELECT name, SUBSTR(box, 1, {head}) FROM secretref_boxes FORCE INDEX (PRIMARY)
+		WHERE key_id = ? AND name BETWEEN ? AND ? FOR UPDATE`, from, first, last)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var values []any
+	for rows.Next() {
+		var name string
+		var head []byte
+		if err := rows.Scan(&name, &head); err != nil {
+			return 0, err
+		}
+		if was, ok := heads[name]; ok && bytes.Equal(head, was) {
+			values = append(values, []byte(name), to, boxes[name], int64(len(boxes[name])))
+			moved++
+		}
+	}
+	if err := rows.Err(); err != nil || moved == 0 {
+		return 0, err
+	}
+	_, err = q.exec(ctx, `INSERT INTO secretref_boxes (name, key_id, box, length)
+		VALUES (?, ?, ?, ?)`+strings.Repeat(", (?, ?, ?, ?)", int(moved)-1)+`
+		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length)`, values...)
+	return moved, err
+}
+
+// writeHex writes a string of bytes as a literal.
+func writeHex(b *strings.Builder, value []byte) {
+	b.Grow(len("x''") + hex.EncodedLen(len(value)))
+	b.WriteString("x'")
+	var digits [1 << 10]byte
+	for part := range slices.Chunk(value, len(digits)/2) {
+		b.Write(digits[:hex.Encode(digits[:], part)])
+	}
+	b.WriteString("'")
+}

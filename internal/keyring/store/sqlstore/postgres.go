@@ -1,0 +1,127 @@
+package sqlstore
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/seed74218947/secretref/internal/keyring/store"
+)
+
+// postgres is PostgreSQL 12 or newer.
+func postgres() *dialect {
+	return &dialect{
+		returning: true,
+		argument: func(b *strings.Builder, n int, arg any) {
+			b.WriteString("$" + strconv.Itoa(n))
+			if _, ok := arg.([]byte); ok {
+				b.WriteString("::bytea")
+			}
+		},
+		now:   `(extract(epoch from clock_timestamp()) * 1000000)::bigint`, // now() is the beginning of the transaction
+		state: func(s store.State) string { return "'" + string(s) + "'" },
+		claim: `FOR KEY SHARE`, change: `FOR NO KEY UPDATE`,
+
+		atomic: true,
+		schema: []string{
+			// IF NOT EXISTS does not help two that look at the same time.
+			`SELECT pg_advisory_xact_lock(8314035726215439726)`,
+			`CREATE TABLE IF NOT EXISTS secretref_keys (
+				id bigint PRIMARY KEY,
+				state text NOT NULL,
+				wrapped bytea NOT NULL,
+				seals bigint NOT NULL,
+				created bigint NOT NULL,
+				activated bigint NOT NULL,
+				deactivated bigint NOT NULL)`,
+			`CREATE TABLE IF NOT EXISTS secretref_boxes (
+				name bytea PRIMARY KEY,
+				key_id bigint NOT NULL REFERENCES secretref_keys,
+				box bytea NOT NULL)`,
+			// Boxes do not compress, and the head of one that is not compressed
+			// is read without the rest.
+			`ALTER TABLE secretref_boxes ALTER COLUMN box SET STORAGE EXTERNAL`,
+			`CREATE TABLE IF NOT EXISTS secretref_events (
+				seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+				time bigint NOT NULL,
+				actor bytea NOT NULL,
+				action bytea NOT NULL,
+				outcome bytea NOT NULL,
+				key_ids bytea NOT NULL,
+				detail bytea NOT NULL)`,
+			`CREATE TABLE IF NOT EXISTS secretref_lease (
+				id smallint PRIMARY KEY CHECK (id = 1),
+				token bigint NOT NULL,
+				expires bigint NOT NULL)`,
+			`CREATE TABLE IF NOT EXISTS secretref_meta (
+				id smallint PRIMARY KEY CHECK (id = 1),
+				version integer NOT NULL,
+				root bytea,
+				active bigint)`,
+			`INSERT INTO secretref_lease (id, token, expires) VALUES (1, 0, 0) ON CONFLICT DO NOTHING`,
+			`INSERT INTO secretref_meta (id, version) VALUES (1, 1) ON CONFLICT DO NOTHING`,
+		},
+
+		guard: `SET LOCAL idle_in_transaction_session_timeout = '{silence}s'`,
+
+		// Who waits for those who share a row may wait for ever, since others can
+		// join them meanwhile. The queue of a table's lock is fair.
+		gate: `LOCK TABLE secretref_keys IN EXCLUSIVE MODE`,
+
+		put:    postgresPut,
+		length: `octet_length(box)`,
+		// An equality would make the planner expect that hardly any row is under
+		// the key, and read the whole table for each page.
+		under: `coalesce(key_id = ?, false)`,
+		move:  postgresMove,
+	}
+}
+
+// postgresPut locks the key's row, in its latest version, before there is
+// anything to insert. The lock ends with the statement's transaction.
+func postgresPut(name, box []byte, id int64) (string, []any) {
+	return `INSERT INTO secretref_boxes (name, key_id, box)
+		SELECT ?, id, ? FROM secretref_keys WHERE id = ? AND state = {active} {claim}
+		ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`, []any{name, box, id}
+}
+
+// postgresMove moves all boxes at once. They are cut out of one long argument,
+// which no driver has to know how to encode and the server need not parse. The
+// first and the last name keep the planner from reading the whole table.
+func postgresMove(ctx context.Context, q session, from, to int64, swaps []store.Swap) (int64, error) {
+	const update = `UPDATE secretref_boxes AS b SET box = s.box, key_id = ?
+		FROM (
+			SELECT substr(packed.bytes, start, name) AS name, substr(packed.bytes, start + name, head) AS head, substr(packed.bytes, start + name + head, box) AS box
+			FROM (SELECT ?::bytea AS bytes) AS packed,
+				unnest(?::text::int[], ?::text::int[], ?::text::int[], ?::text::int[]) AS part (start, name, head, box)
+		) AS s
+		WHERE b.name = s.name AND b.key_id = ? AND substr(b.box, 1, {head}) = s.head AND b.name BETWEEN ? AND ?`
+	size := 0
+	for i := range swaps {
+		size += len(swaps[i].Name) + len(swaps[i].Head) + len(swaps[i].Box)
+	}
+	packed := make([]byte, 0, size)
+	var starts, names, heads, boxes numbers
+	for i := range swaps {
+		s := &swaps[i]
+		starts.add(len(packed) + 1) // substr counts from 1
+		names.add(len(s.Name))
+		heads.add(len(s.Head))
+		boxes.add(len(s.Box))
+		packed = append(append(append(packed, s.Name...), s.Head...), s.Box...)
+	}
+	first, last := span(swaps)
+	return q.exec(ctx, update, to, packed, starts.text(), names.text(), heads.text(), boxes.text(), from, first, last)
+}
+
+// numbers is the text of an array of integers: {1,2}.
+type numbers []byte
+
+func (n *numbers) add(i int) { *n = strconv.AppendInt(append(*n, ','), int64(i), 10) }
+
+func (n numbers) text() string {
+	if len(n) == 0 {
+		return "{}"
+	}
+	return "{" + string(n[1:]) + "}"
+}

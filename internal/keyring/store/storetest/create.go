@@ -1,0 +1,127 @@
+package storetest
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+)
+
+var createTests = []test{
+	{"a place without a keyring is empty, and stays so when it is looked at", func(t *testing.T, open Place) {
+		s := open(t)
+		for range 2 {
+			_, err := s.Load(t.Context())
+			require.ErrorIs(t, err, store.ErrEmpty)
+		}
+		_, err := open(t).Load(t.Context())
+		require.ErrorIs(t, err, store.ErrEmpty)
+	}},
+
+	{"the first key is active and seen by every Store on the place", func(t *testing.T, open Place) {
+		early := open(t)
+		_, err := early.Load(t.Context())
+		require.ErrorIs(t, err, store.ErrEmpty)
+
+		first := newKey(key1)
+		first.Seals = 5
+		made, err := open(t).Create(t.Context(), root1, first, event("create"))
+		require.NoError(t, err)
+		require.True(t, made)
+
+		for _, s := range []store.Store{early, open(t)} {
+			keys := load(t, s)
+			assert.Equal(t, root1, keys.Root)
+			require.Len(t, keys.Keys, 1)
+			k := keys.Active()
+			require.NotNil(t, k)
+			assert.Equal(t, key1, k.ID)
+			assert.Equal(t, wrapped(key1, root1), k.Wrapped)
+			assert.EqualValues(t, 5, k.Seals)
+			recently(t, keys.Now, k.Created)
+			recently(t, keys.Now, k.Activated)
+			assert.True(t, k.Deactivated.IsZero())
+			assert.Nil(t, keys.Retiring())
+			assert.Equal(t, []string{"create"}, actions(t, s))
+		}
+	}},
+
+	{"a keyring that is there already is not replaced", func(t *testing.T, open Place) {
+		s := created(t, open)
+		put(t, s, key1, "name", []byte("box"))
+		for _, s := range []store.Store{s, open(t)} {
+			made, err := s.Create(t.Context(), root2, newKey(key2), event("again"))
+			require.NoError(t, err)
+			assert.False(t, made)
+		}
+		keys := load(t, s)
+		assert.Equal(t, root1, keys.Root)
+		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Active}, states(t, s))
+		assert.Equal(t, []string{"create"}, actions(t, s))
+		stored(t, s, "name", []byte("box"))
+	}},
+
+	{"of many Creates at the same time one makes the keyring", func(t *testing.T, open Place) {
+		const n = 12
+		var wg sync.WaitGroup
+		var made [n]bool
+		var errs [n]error
+		for i := range n {
+			s := open(t)
+			wg.Go(func() {
+				id := seal.KeyID(i + 1)
+				made[i], errs[i] = s.Create(t.Context(), seal.Fingerprint{byte(i)}, newKey(id), event("create"))
+			})
+		}
+		wg.Wait()
+
+		winner := 0
+		for i := range n {
+			require.NoError(t, errs[i])
+			if made[i] {
+				require.Zero(t, winner, "two made it")
+				winner = i + 1
+			}
+		}
+		require.NotZero(t, winner, "none made it")
+		s := open(t)
+		keys := load(t, s)
+		assert.Equal(t, seal.Fingerprint{byte(winner - 1)}, keys.Root)
+		assert.Equal(t, map[seal.KeyID]store.State{seal.KeyID(winner): store.Active}, states(t, s))
+		assert.Equal(t, []string{"create"}, actions(t, s))
+	}},
+
+	{"the one that holds the lease may create", func(t *testing.T, open Place) {
+		s := open(t)
+		l := acquire(t, s)
+		made, err := s.Create(t.Context(), root1, newKey(key1), event("create"))
+		require.NoError(t, err)
+		assert.True(t, made)
+		require.NoError(t, l.Renew(t.Context()))
+	}},
+
+	{"a lease does not keep others from creating", func(t *testing.T, open Place) {
+		acquire(t, open(t))
+		made, err := open(t).Create(t.Context(), root1, newKey(key1), event("create"))
+		require.NoError(t, err)
+		assert.True(t, made)
+	}},
+
+	{"a keyring without boxes has none", func(t *testing.T, open Place) {
+		s := created(t, open)
+		_, err := s.Get(t.Context(), "name")
+		require.ErrorIs(t, err, fault.NotFound)
+		assert.Empty(t, names(t, s, 10))
+		boxes, err := s.Boxes(t.Context(), store.Range{Limit: 10, Bytes: 1000})
+		require.NoError(t, err)
+		assert.Empty(t, boxes)
+		count, err := s.Count(t.Context())
+		require.NoError(t, err)
+		assert.Empty(t, count)
+	}},
+}

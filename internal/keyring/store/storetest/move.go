@@ -1,0 +1,207 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store"
+)
+
+// swap returns the Swap of a box that rotating or put made.
+func swap(name string) store.Swap {
+	return store.Swap{Name: name, Head: head(boxUnder(key1, name)), Box: boxUnder(key2, name)}
+}
+
+var moveTests = []test{
+	{"Move puts boxes under the other key", func(t *testing.T, open Place) {
+		s, l := rotating(t, open, "a", "b", "c")
+		swaps := []store.Swap{swap("c"), swap("a")}
+		given := slices.Clone(swaps)
+		moved, err := l.Move(t.Context(), key1, key2, swaps)
+		assert.Equal(t, given, swaps, "they are the caller's")
+		require.NoError(t, err)
+		assert.Equal(t, 2, moved)
+		stored(t, s, "a", boxUnder(key2, "a"))
+		stored(t, s, "b", boxUnder(key1, "b"))
+		stored(t, s, "c", boxUnder(key2, "c"))
+		count, err := open(t).Count(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, map[seal.KeyID]int{key1: 1, key2: 2}, count)
+
+		moved, err = l.Move(t.Context(), key1, key2, nil)
+		require.NoError(t, err)
+		assert.Zero(t, moved)
+	}},
+
+	{"Move leaves out what changed, went or is under another key", func(t *testing.T, open Place) {
+		s := created(t, open)
+		for _, name := range []string{"changed", "deleted", "resealed", "same"} {
+			put(t, s, key1, name, boxUnder(key1, name))
+		}
+		put(t, s, key1, "changed", boxUnder(key1, "another text"))
+		require.NoError(t, s.Delete(t.Context(), "deleted"))
+		l := acquire(t, s)
+		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
+		put(t, s, key2, "resealed", boxUnder(key1, "resealed")) // the same bytes, but under key2
+
+		moved, err := l.Move(t.Context(), key1, key2, []store.Swap{
+			swap("changed"), swap("deleted"), swap("never"), swap("resealed"), swap("same"),
+		})
+		require.NoError(t, err)
+		assert.Equal(t, 1, moved)
+		stored(t, s, "changed", boxUnder(key1, "another text"))
+		stored(t, s, "resealed", boxUnder(key1, "resealed"))
+		stored(t, s, "same", boxUnder(key2, "same"))
+		for _, name := range []string{"deleted", "never"} {
+			_, err := s.Get(t.Context(), name)
+			require.ErrorIs(t, err, fault.NotFound)
+		}
+	}},
+
+	{"Move knows a box shorter than a head by all of it", func(t *testing.T, open Place) {
+		s := created(t, open)
+		for _, box := range []string{"", "a", "ab", "abc"} {
+			put(t, s, key1, "is "+box, []byte(box))
+			put(t, s, key1, "was "+box, []byte(box+"+"))
+		}
+		l := acquire(t, s)
+		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
+		var swaps []store.Swap
+		for _, box := range []string{"", "a", "ab", "abc"} {
+			swaps = append(swaps,
+				store.Swap{Name: "is " + box, Head: []byte(box), Box: []byte("moved")},
+				store.Swap{Name: "was " + box, Head: []byte(box), Box: []byte("moved")})
+		}
+		moved, err := l.Move(t.Context(), key1, key2, swaps)
+		require.NoError(t, err)
+		assert.Equal(t, 4, moved)
+		for _, box := range []string{"", "a", "ab", "abc"} {
+			stored(t, s, "is "+box, []byte("moved"))
+			stored(t, s, "was "+box, []byte(box+"+"))
+		}
+	}},
+
+	{"Move moves nothing to a key that is not active", func(t *testing.T, open Place) {
+		s, l := rotating(t, open, "a")
+		for _, to := range []seal.KeyID{key1, key3} {
+			_, err := l.Move(t.Context(), key1, to, []store.Swap{swap("a")})
+			require.ErrorIs(t, err, store.ErrNotActive)
+		}
+		stored(t, s, "a", boxUnder(key1, "a"))
+	}},
+
+	{"Move takes thousands of swaps at once", func(t *testing.T, open Place) {
+		const n = 2500
+		s := created(t, open)
+		l := acquire(t, s)
+		var swaps []store.Swap // most of them for boxes that are not there
+		for i := range n {
+			swaps = append(swaps, swap(fmt.Sprintf("box %04d", i)))
+		}
+		put(t, s, key1, swaps[0].Name, boxUnder(key1, swaps[0].Name))
+		put(t, s, key1, swaps[n-1].Name, boxUnder(key1, swaps[n-1].Name))
+		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
+		moved, err := l.Move(t.Context(), key1, key2, swaps)
+		require.NoError(t, err)
+		assert.Equal(t, 2, moved)
+		assert.Equal(t, []string{swaps[0].Name, swaps[n-1].Name}, names(t, s, n))
+	}},
+
+	{"while keys rotate, no Put is lost and none goes under an old key", rotationLaw},
+}
+
+// rotationLaw: once Activate has returned, no Put under the old key succeeds;
+// each name holds the last box that a successful Put stored, or the box that
+// Move made of it; and the key of each box exists.
+func rotationLaw(t *testing.T, open Place) {
+	const writers, rounds = 3, 4
+	ids := []seal.KeyID{key1, key2, key3, 4, 5}[:rounds+1]
+	created(t, open)
+
+	var active atomic.Int32 // index into ids: the key that is known to be active
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	texts := make([]string, writers)
+	for w := range writers {
+		s := open(t)
+		wg.Go(func() {
+			name := fmt.Sprint("writer ", w)
+			at := 0
+			for i := 0; !done.Load(); i++ {
+				known := int(active.Load())
+				text := fmt.Sprintf("%06d", i)
+				err := s.Put(t.Context(), ids[at], name, boxUnder(ids[at], text))
+				switch {
+				case err == nil:
+					assert.GreaterOrEqual(t, at, known, "a Put under an old key succeeded")
+					texts[w] = text
+				case assert.ErrorIs(t, err, store.ErrNotActive):
+					at = min(at+1, rounds)
+				default:
+					return
+				}
+				if err := s.Reserve(t.Context(), ids[known], 1); err != nil {
+					assert.ErrorIs(t, err, store.ErrNotActive)
+				}
+			}
+		})
+	}
+
+	s := open(t)
+	l := acquire(t, s)
+	for i := range rounds {
+		from, to := ids[i], ids[i+1]
+		if !assert.NoError(t, l.Activate(t.Context(), root1, from, newKey(to), event("activate"))) {
+			break
+		}
+		active.Store(int32(i + 1))
+		assert.ErrorIs(t, s.Put(t.Context(), from, "late", nil), store.ErrNotActive)
+		assert.NoError(t, moveAll(t, s, l, from, to))
+		assert.NoError(t, l.Retire(t.Context(), from, event("retire")))
+	}
+	done.Store(true)
+	wg.Wait()
+
+	known := states(t, s)
+	assert.Len(t, known, rounds+1)
+	page, err := s.Boxes(t.Context(), store.Range{Limit: 100, Bytes: 1 << 20})
+	require.NoError(t, err)
+	for _, b := range page {
+		assert.Contains(t, known, b.Key)
+	}
+	for w, text := range texts {
+		if text != "" {
+			got, err := s.Get(t.Context(), fmt.Sprint("writer ", w))
+			require.NoError(t, err)
+			assert.Equal(t, text, textOf(got))
+		}
+	}
+}
+
+// moveAll does what a rotation does: it moves until no box is under from.
+func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) error {
+	for {
+		page, err := s.Boxes(t.Context(), store.Range{Key: from, Limit: 2, Bytes: 1 << 20})
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		var swaps []store.Swap
+		for _, b := range page {
+			swaps = append(swaps, store.Swap{Name: b.Name, Head: head(b.Box), Box: boxUnder(to, textOf(b.Box))})
+		}
+		if _, err := l.Move(t.Context(), from, to, swaps); err != nil {
+			return err
+		}
+	}
+}
+
+// textOf returns the text that boxUnder was called with.
+func textOf(box []byte) string { return string(box[seal.HeadSize : len(box)-16]) }

@@ -1,7 +1,0 @@
-//go:build 386 || arm
-
-package bolt
-
-import "golang.org/x/sys/unix"
-
-const setresuid, setresgid = unix.SYS_SETRESUID32, unix.SYS_SETRESGID32

@@ -1,7 +1,0 @@
-//go:build !unix
-
-package private
-
-import "io/fs"
-
-func owner(fs.FileInfo) (uid int, known bool) { return 0, false }

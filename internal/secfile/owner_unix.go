@@ -1,0 +1,17 @@
+//go:build unix
+
+package secfile
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// owner returns the id of the user whom a file belongs to.
+func owner(info fs.FileInfo) (uid int, known bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(stat.Uid), true
+}

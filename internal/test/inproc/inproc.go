@@ -1,0 +1,57 @@
+// Package unplugged takes requests to a handler without a connection, so that
+// a client and a fake server can be in one bubble of testing/synctest, whose
+// clock sockets would keep from running.
+package inproc
+
+import (
+	"cmp"
+	"crypto/fips140"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+)
+
+// Transport implements http.RoundTripper: Handler answers, whatever the host.
+// Where it panics with http.ErrAbortHandler there is no answer.
+type Transport struct{ Handler http.Handler }
+
+// RoundTrip implements http.RoundTripper.
+func (t Transport) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	in := r.Clone(r.Context())
+	in.Host, in.RequestURI = cmp.Or(in.Host, in.URL.Host), in.URL.RequestURI()
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	if in.ContentLength > 0 {
+		in.Header.Set("Content-Length", strconv.FormatInt(in.ContentLength, 10))
+	}
+	defer func() {
+		_ = in.Body.Close()
+		if p := recover(); p == http.ErrAbortHandler {
+			resp, err = nil, io.ErrUnexpectedEOF
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	w := httptest.NewRecorder()
+	t.Handler.ServeHTTP(w, in)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	resp = w.Result()
+	resp.Request = r
+	return resp, nil
+}
+
+// NeedsRandom skips a test in a bubble that needs random numbers, where there
+// are none: in FIPS 140-3 mode Go makes them with a clock that runs.
+func NeedsRandom(t interface {
+	Helper()
+	Skip(args ...any)
+}) {
+	t.Helper()
+	if fips140.Enabled() {
+		t.Skip("in FIPS mode there are no random numbers in a bubble")
+	}
+}
