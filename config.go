@@ -27,10 +27,10 @@ const (
 	Crowd      Product = "crowd"      // crowd.cfg.xml
 )
 
-// A Config is what a product's configuration file says. Nothing in it is
+// A ConfigFile is what a product's configuration file says. Nothing in it is
 // resolved. Its values may be passwords and are Secrets, so that a Config can be
 // printed.
-type Config struct {
+type ConfigFile struct {
 	Product Product
 	Path    string
 	Entries []Entry // in file order
@@ -55,9 +55,9 @@ type Entry struct {
 // ErrUnsupported (another kind of
 // file, two products' files in one directory, a DOCTYPE with a subset or an
 // external id, more than 4 MiB, a JNDI data source).
-func ReadConfig(path string) (*Config, error) {
+func ReadConfig(path string) (*ConfigFile, error) {
 	if strings.TrimSpace(path) == "" {
-		return nil, &Error{Err: fault.New(fault.NotFound, "the path of the configuration file is empty: is a variable not set?").Because(fs.ErrNotExist)}
+		return nil, &Error{Err: fault.New(fault.NotFound, "the path of the configuration file is empty: is a variable not set?").WithCause(fs.ErrNotExist)}
 	}
 	f, err := atlassian.Read(path)
 	if err != nil {
@@ -66,7 +66,7 @@ func ReadConfig(path string) (*Config, error) {
 		}
 		return nil, &Error{Source: fault.Printable(path), Err: err}
 	}
-	c := &Config{Product: Product(f.Product), Path: f.Path, Entries: make([]Entry, len(f.Entries))}
+	c := &ConfigFile{Product: Product(f.Product), Path: f.Path, Entries: make([]Entry, len(f.Entries))}
 	for i, e := range f.Entries {
 		c.Entries[i] = Entry{Key: e.Key, Value: asRead(e.Value), Line: e.Line}
 	}
@@ -80,7 +80,7 @@ func asRead(text string) Secret { return resolvedSecret(text) }
 // Get returns the value of key as the product sees it, not resolved: of several
 // entries the last one in bitbucket.properties and *.cfg.xml, the first one in
 // dbconfig.xml.
-func (c *Config) Get(key string) (Secret, bool) {
+func (c *ConfigFile) Get(key string) (Secret, bool) {
 	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == key })
 	if i < 0 {
 		return Secret{}, false
@@ -106,8 +106,8 @@ func (c *Config) Get(key string) (Secret, bool) {
 // seen.
 //
 // The files of the other products do not depend on the environment.
-func (c *Config) WithEnvironment(env []string) *Config {
-	with := &Config{Product: c.Product, Path: c.Path, Entries: slices.Clone(c.Entries)}
+func (c *ConfigFile) WithEnvironment(env []string) *ConfigFile {
+	with := &ConfigFile{Product: c.Product, Path: c.Path, Entries: slices.Clone(c.Entries)}
 	if c.Product != Bitbucket {
 		return with
 	}
@@ -122,7 +122,7 @@ func (c *Config) WithEnvironment(env []string) *Config {
 }
 
 // source names the place of an item in messages.
-func (c *Config) source(item atlassian.Item) string {
+func (c *ConfigFile) source(item atlassian.Item) string {
 	file := c.fileName()
 	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == item.Key })
 	if variable := c.Entries[i].variable; variable != "" {
@@ -133,7 +133,7 @@ func (c *Config) source(item atlassian.Item) string {
 
 // fileName returns the base name of the file, and of the product if there is
 // none.
-func (c *Config) fileName() string {
+func (c *ConfigFile) fileName() string {
 	if c.Path == "" {
 		return string(c.Product)
 	}
@@ -141,7 +141,7 @@ func (c *Config) fileName() string {
 }
 
 // entries returns the entries as text.
-func (c *Config) entries() []atlassian.Entry {
+func (c *ConfigFile) entries() []atlassian.Entry {
 	entries := make([]atlassian.Entry, len(c.Entries))
 	for i, e := range c.Entries {
 		entries[i] = atlassian.Entry{Key: e.Key, Value: e.Value.text(), Line: e.Line}
@@ -157,7 +157,7 @@ func (c *Config) entries() []atlassian.Entry {
 // Provider's class gets the text verbatim, and without a class a reference is
 // resolved and anything else is plaintext. It returns what could be resolved, never nil, beside the joined
 // errors, each naming file, line and key.
-func (r *Resolver) ResolveConfig(ctx context.Context, c *Config) (*Settings, error) {
+func (r *Resolver) ResolveConfig(ctx context.Context, c *ConfigFile) (*Settings, error) {
 	p, err := r.planConfig(c)
 	if err != nil {
 		return p.settings(nil, nil), err
@@ -167,11 +167,11 @@ func (r *Resolver) ResolveConfig(ctx context.Context, c *Config) (*Settings, err
 	return settings, errors.Join(append(errs, r.databaseMissing(ctx, c, p), r.passwordMissing(ctx, c, p.layout))...)
 }
 
-// HandleConfig is [Resolver.ResolveConfig] for Settings that are kept up to
+// WatchConfig is [Resolver.ResolveConfig] for Settings that are kept up to
 // date: when a secret changes there are new Settings, and those handed out
 // before stay as they are. The configuration file is not read again; the files
 // that an Algorithm class leads to are.
-func (r *Resolver) HandleConfig(ctx context.Context, c *Config) (*Handle[*Settings], error) {
+func (r *Resolver) WatchConfig(ctx context.Context, c *ConfigFile) (*Live[*Settings], error) {
 	p, err := r.planConfig(c)
 	if err == nil {
 		err = errors.Join(r.databaseMissing(ctx, c, p), r.passwordMissing(ctx, c, p.layout))
@@ -190,7 +190,7 @@ type configPlan struct {
 	wants  []want // of each of items
 }
 
-func (r *Resolver) planConfig(c *Config) (configPlan, error) {
+func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
 	p, entries := atlassian.Product(c.Product), c.entries()
 	layout := atlassian.LayoutOf(p)
 	plan := configPlan{layout: layout, plain: Settings{Product: c.Product, Database: Database{
@@ -244,7 +244,7 @@ func (p configPlan) settings(secrets []Secret, errs []error) *Settings {
 // databaseMissing says that a file of Bitbucket names no database: what is in
 // the environment of the product is not in the file. It is an error where nothing
 // else is in the file that could be wanted, and under Strict.
-func (r *Resolver) databaseMissing(ctx context.Context, c *Config, p configPlan) error {
+func (r *Resolver) databaseMissing(ctx context.Context, c *ConfigFile, p configPlan) error {
 	if !p.plain.Database.noURL {
 		return nil
 	}
@@ -258,7 +258,7 @@ func (r *Resolver) databaseMissing(ctx context.Context, c *Config, p configPlan)
 
 // passwordMissing tells of a database without a password, which some are
 // reached without.
-func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout atlassian.Layout) error {
+func (r *Resolver) passwordMissing(ctx context.Context, c *ConfigFile, layout atlassian.Layout) error {
 	if _, ok := c.Get(layout.Password); ok {
 		return nil
 	}
@@ -274,7 +274,7 @@ func (r *Resolver) passwordMissing(ctx context.Context, c *Config, layout atlass
 
 // wantItem parses a value of a configuration file as its class says. What needs
 // no backend it finds at once.
-func (r *Resolver) wantItem(c *Config, item atlassian.Item) want {
+func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 	w := want{value: item.Text}
 	if c.Product == Bitbucket && (atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)) {
 		w.err = atlassian.PlaceholderFault()
@@ -284,28 +284,28 @@ func (r *Resolver) wantItem(c *Config, item atlassian.Item) want {
 		w.err = ref.PlaceholderFault()
 		return w
 	}
-	switch store := atlassian.StoreOf(item.Class); store {
-	case atlassian.NoStore:
+	switch store := atlassian.CipherClassOf(item.Class); store {
+	case atlassian.NoClass:
 		w := r.want("", item.Text)
 		w.fromFile = true
 		return w
-	case atlassian.AWSStore, atlassian.VaultStore:
+	case atlassian.AWSClass, atlassian.VaultClass:
 		w.ref, w.err = r.open().grammar.Coordinates(item.Value) // with its prefix, which has two forms
 		if w.err == nil && w.ref.Kind != store.Kind() {
 			w.err = fault.New(fault.Syntax, "the value has coordinates of %s, but the class %s reads those of %s",
 				ref.BackendName(w.ref.Kind), item.Class, ref.BackendName(store.Kind()))
 		}
-	case atlassian.CustomStore:
+	case atlassian.CustomClass:
 		w.ref = ref.Reference{Kind: ref.Custom, Class: item.Class, Text: item.Text}
 		if p, ok := r.open().providers[item.Class]; !ok || p.ClassName == "" {
 			w.err = unknownClass(item.Class)
 		}
-	case atlassian.Base64Store:
+	case atlassian.Base64Class:
 		text, err := cipher.Base64(item.Text)
 		w.found, w.err = &text, err
-	case atlassian.AlgorithmStore:
-		w.ref = ref.Reference{Kind: ref.Sealed, Class: item.Class, Text: item.Text, Dir: filepath.Dir(c.Path)}
-		_, w.err = r.open().sealed.algorithm(w.ref.Group()).Files(item.Text)
+	case atlassian.AlgorithmClass:
+		w.ref = ref.Reference{Kind: ref.CipherFile, Class: item.Class, Text: item.Text, Dir: filepath.Dir(c.Path)}
+		_, w.err = r.open().sealed.algorithm(w.ref.Target()).Files(item.Text)
 	}
 	return w
 }

@@ -19,7 +19,7 @@ import (
 func TestConfigRedaction(t *testing.T) {
 	url := secretref.NewSecret("jdbc:postgresql://u:" + canary + "@db/x?password=" + canary)
 	password := secretref.NewSecret(canary)
-	config := secretref.Config{Product: secretref.Jira, Path: "dbconfig.xml", Entries: []secretref.Entry{{Key: jiraPassword, Value: password, Line: 14}}}
+	config := secretref.ConfigFile{Product: secretref.Jira, Path: "dbconfig.xml", Entries: []secretref.Entry{{Key: jiraPassword, Value: password, Line: 14}}}
 	database := secretref.Database{Driver: "d", URL: url, Username: "u", Schema: "s", Password: password}
 	settings := secretref.Settings{Product: secretref.Jira, Database: database, Secrets: map[string]secretref.Secret{jiraPassword: password}}
 	read := readConfig(t, "dbconfig.xml", jiraFile("url", "jdbc:postgresql://db/x", "username", "u", "password", canary,
@@ -137,7 +137,7 @@ func TestResolveConfig_placeholder(t *testing.T) {
 			for _, text := range []string{got.Database.URL.Reveal(), got.Database.Username, got.Database.Driver, got.Database.Password.Reveal()} {
 				require.NotContains(t, text, "${")
 			}
-			_, err = r.HandleConfig(t.Context(), c)
+			_, err = r.WatchConfig(t.Context(), c)
 			require.ErrorIs(t, err, secretref.ErrUnsupported)
 		})
 	}
@@ -158,7 +158,7 @@ func TestResolveConfig_placeholder(t *testing.T) {
 }
 
 func TestConfig_WithEnvironment(t *testing.T) {
-	get := func(t *testing.T, c *secretref.Config, key string) string {
+	get := func(t *testing.T, c *secretref.ConfigFile, key string) string {
 		t.Helper()
 		value, ok := c.Get(key)
 		require.True(t, ok, key)
@@ -190,7 +190,7 @@ func TestConfig_WithEnvironment(t *testing.T) {
 			require.Zero(t, e.Line)
 		}
 
-		got, err = r.ResolveConfig(t.Context(), (&secretref.Config{Product: secretref.Bitbucket}).WithEnvironment([]string{"JDBC_URL=jdbc:postgresql://db/x", "JDBC_PASSWORD=" + coordinates}))
+		got, err = r.ResolveConfig(t.Context(), (&secretref.ConfigFile{Product: secretref.Bitbucket}).WithEnvironment([]string{"JDBC_URL=jdbc:postgresql://db/x", "JDBC_PASSWORD=" + coordinates}))
 		require.NoError(t, err, "without a file")
 		require.Equal(t, secretBehind, got.Database.Password.Reveal())
 	})

@@ -34,7 +34,7 @@ var (
 	// moment.
 	ErrUnavailable = fault.Unavailable
 
-	// ErrClosed: the Resolver, Handle or Keyring was closed. The error of a
+	// ErrClosed: the Resolver, Live or Keyring was closed. The error of a
 	// closed Resolver or Keyring matches ErrUnavailable, too, so that a fallback
 	// for outages is used during a shutdown; a loop that tries again after
 	// ErrUnavailable must end at ErrClosed.

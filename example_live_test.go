@@ -16,7 +16,7 @@ func ExampleTry() {
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
 
-	password, err := resolver.Handle(context.Background(), reference)
+	password, err := resolver.Watch(context.Background(), reference)
 	if err != nil {
 		log.Fatal(err)
 	}

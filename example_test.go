@@ -370,7 +370,7 @@ func ExampleKeyring_Handler() {
 }
 
 // A password that is rotated while the program runs.
-func ExampleResolver_Handle() {
+func ExampleResolver_Watch() {
 	const reference = `{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
 	fake := secretref.NewFake() // in the place of AWS
 	fake.Set(reference, "hunter2")
@@ -378,7 +378,7 @@ func ExampleResolver_Handle() {
 	defer resolver.Close()
 
 	ctx := context.Background()
-	password, err := resolver.Handle(ctx, reference)
+	password, err := resolver.Watch(ctx, reference)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -403,7 +403,7 @@ func ExampleConnector() {
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
 
-	login, err := resolver.HandleAll(context.Background(), user, password)
+	login, err := resolver.WatchAll(context.Background(), user, password)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 
 // A Fake stands in for all backends but Providers in tests of programs that use
 // this package: give it to Options.Fake. What it is told anew shows as with a
-// real backend: when the TTL has passed or a [Handle] is refreshed, or at once
+// real backend: when the TTL has passed or a [Live] is refreshed, or at once
 // with a negative TTL. It is safe for concurrent use.
 type Fake struct {
 	mu     sync.Mutex
@@ -78,43 +78,43 @@ type fakeBackend struct {
 	policy *httpguard.Policy
 }
 
-func (f fakeBackend) Fetch(_ context.Context, g ref.Group) (fetch.Payload, error) {
+func (f fakeBackend) Fetch(_ context.Context, g ref.Target) (fetch.Document, error) {
 	if err := f.checkEndpoint(g); err != nil {
-		return fetch.Payload{}, err
+		return fetch.Document{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
 	for ref, err := range f.fails {
-		if ref.Group() == g {
-			return fetch.Payload{}, (&fault.Error{Kind: err}).Final()
+		if ref.Target() == g {
+			return fetch.Document{}, (&fault.Error{Kind: err}).Permanently()
 		}
 	}
 	values := map[string]string{}
 	for ref, text := range f.values {
-		if ref.Group() == g {
+		if ref.Target() == g {
 			values[ref.Pointer+ref.Key] = text.Reveal()
 		}
 	}
 	if len(values) == 0 {
-		return fetch.Payload{}, fault.New(fault.NotFound, "the Fake was not told of it")
+		return fetch.Document{}, fault.New(fault.NotFound, "the Fake was not told of it")
 	}
 	later := func(key string) (string, bool) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		for ref, text := range f.values {
-			if ref.Group() == g && ref.Pointer+ref.Key == key {
+			if ref.Target() == g && ref.Pointer+ref.Key == key {
 				return text.Reveal(), true
 			}
 		}
 		return "", false
 	}
-	return fetch.Payload{Values: values, Later: later}, nil
+	return fetch.Document{Values: values, Later: later}, nil
 }
 
 // checkEndpoint calls AllowEndpoint with the endpoint that a real backend would
 // connect to, so that a test of a program finds what production would refuse.
-func (f fakeBackend) checkEndpoint(g ref.Group) error {
+func (f fakeBackend) checkEndpoint(g ref.Target) error {
 	var at *url.URL
 	var err error
 	switch g.Kind {

@@ -268,8 +268,8 @@ func TestTheLifeOfKeys(t *testing.T) {
 	require.Len(t, keys, 1)
 	first := keys[0]
 	assert.Equal(t, secretref.KeyActive, first.State)
-	assert.Equal(t, 10, first.Boxes)
-	assert.GreaterOrEqual(t, first.Seals, uint64(10))
+	assert.Equal(t, 10, first.Secrets)
+	assert.GreaterOrEqual(t, first.Encryptions, uint64(10))
 	assert.WithinDuration(t, time.Now(), first.Created, time.Minute)
 	assert.False(t, first.Activated.IsZero())
 	assert.True(t, first.Deactivated.IsZero())
@@ -283,9 +283,9 @@ func TestTheLifeOfKeys(t *testing.T) {
 	require.Len(t, keys, 2)
 	assert.Equal(t, secretref.KeyInactive, keys[0].State)
 	assert.False(t, keys[0].Deactivated.IsZero())
-	assert.Zero(t, keys[0].Boxes)
+	assert.Zero(t, keys[0].Secrets)
 	assert.Equal(t, r.To, keys[1].ID)
-	assert.Equal(t, 10, keys[1].Boxes)
+	assert.Equal(t, 10, keys[1].Secrets)
 
 	inactive, err := k.Inactive(t.Context())
 	require.NoError(t, err)

@@ -13,39 +13,39 @@ import (
 	"github.com/seed74218947/secretref/internal/fetch/refresh"
 )
 
-// A Handle is a live value. It is refreshed in the background until it or its
-// Resolver is closed; a Handle that the program no longer refers to is not
+// A Live is a live value. It is refreshed in the background until it or its
+// Resolver is closed; a Live that the program no longer refers to is not
 // refreshed either. Its last value remains readable afterwards. A [Connector] made
-// of a Handle and a loop over its Updates refer to it. Each live secret costs a
-// fetch per [Options].TTL, however many Handles share it.
+// of a Live and a loop over its Updates refer to it. Each live secret costs a
+// fetch per [Options].TTL, however many Lives share it.
 //
 // When a refresh fails, the last good value stays. If the failure is not an
 // outage that MaxStale covers, the log is warned, and again each hour until the
 // secret is refreshed again, which is logged at level info.
 //
-// A Handle is safe for concurrent use. What Value returns is shared by all
-// callers: do not change its elements. Its methods panic on a nil or zero Handle.
-type Handle[T any] struct {
+// A Live is safe for concurrent use. What Value returns is shared by all
+// callers: do not change its elements. Its methods panic on a nil or zero Live.
+type Live[T any] struct {
 	value hidden[*refresh.Value[T]]
 	state func() *refresh.State[T] // of value
 }
 
-// Handle resolves value as [Resolver.Resolve] does and keeps it up to date. A
+// Watch resolves value as [Resolver.Resolve] does and keeps it up to date. A
 // plaintext value stays what it is. One goroutine refreshes the secrets of all
-// Handles of a Resolver before their TTL ends.
-func (r *Resolver) Handle(ctx context.Context, value string) (*Handle[Secret], error) {
+// Lives of a Resolver before their TTL ends.
+func (r *Resolver) Watch(ctx context.Context, value string) (*Live[Secret], error) {
 	return watch(ctx, r, []want{r.want("", value)}, func(secrets []Secret) Secret { return secrets[0] })
 }
 
-// HandleAll is [Resolver.Handle] for several values, in order. Where they are
+// WatchAll is [Resolver.Watch] for several values, in order. Where they are
 // parts of one secret, a user name and its password, they are always of the
 // same version of it; name the secret in the same way in both, since a name and
-// an ARN are fetched apart. There is no Handle unless all can be resolved.
-func (r *Resolver) HandleAll(ctx context.Context, values ...string) (*Handle[[]Secret], error) {
+// an ARN are fetched apart. There is no Live unless all can be resolved.
+func (r *Resolver) WatchAll(ctx context.Context, values ...string) (*Live[[]Secret], error) {
 	return watch(ctx, r, r.wantAll(values), func(secrets []Secret) []Secret { return secrets })
 }
 
-func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]Secret) T) (*Handle[T], error) {
+func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]Secret) T) (*Live[T], error) {
 	p := r.plan(ctx, wants)
 	if err := errors.Join(p.errs...); err != nil {
 		return nil, err
@@ -73,31 +73,31 @@ func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]S
 	if err != nil {
 		return nil, err
 	}
-	return &Handle[T]{hide(value), value.State}, nil
+	return &Live[T]{hide(value), value.State}, nil
 }
 
 // live returns what h stands for.
-func (h *Handle[T]) live() *refresh.Value[T] {
+func (h *Live[T]) live() *refresh.Value[T] {
 	if h == nil || h.value.open == nil {
-		panic(noHandle)
+		panic(noLive)
 	}
 	return h.value.open()
 }
 
-const noHandle = "secretref: a nil or zero Handle was used; use one that Resolver.Handle, HandleAll or HandleConfig returned without an error"
+const noLive = "secretref: a nil or zero Live was used; use one that Watch, WatchAll, WatchConfig returned without an error"
 
 // Value returns the latest good value. It does no I/O, does not allocate and
 // never waits. The value may be older than MaxStale: see Status.
-func (h *Handle[T]) Value() T {
+func (h *Live[T]) Value() T {
 	if h == nil || h.state == nil {
-		panic(noHandle)
+		panic(noLive)
 	}
 	return h.state().Value
 }
 
 // Status returns when the value was fetched (the oldest of its secrets), and
 // why it is not newer: nil if it is as it should be.
-func (h *Handle[T]) Status() (fetched time.Time, err error) {
+func (h *Live[T]) Status() (fetched time.Time, err error) {
 	s := h.live().State()
 	return s.Fetched, s.Err
 }
@@ -105,7 +105,7 @@ func (h *Handle[T]) Status() (fetched time.Time, err error) {
 // Refresh fetches the secrets anew and returns the value after it; with an
 // error that is the last good one. The fetch begins after the call, and all
 // callers that come meanwhile share it. After Close the error is ErrClosed.
-func (h *Handle[T]) Refresh(ctx context.Context) (T, error) {
+func (h *Live[T]) Refresh(ctx context.Context) (T, error) {
 	s, err := h.live().Refresh(ctx)
 	if own, ok := err.(*fault.Error); ok { // h is closed
 		err = &Error{Err: own}
@@ -116,8 +116,8 @@ func (h *Handle[T]) Refresh(ctx context.Context) (T, error) {
 // Updates yields the present value first, and then each change: another value,
 // or, with an error beside the last good value, that it cannot be renewed. Of
 // changes that come faster than they are taken only the latest is yielded. It
-// ends when ctx ends or the Handle or its Resolver is closed.
-func (h *Handle[T]) Updates(ctx context.Context) iter.Seq2[T, error] {
+// ends when ctx ends or the Live or its Resolver is closed.
+func (h *Live[T]) Updates(ctx context.Context) iter.Seq2[T, error] {
 	value := h.live()
 	return func(yield func(T, error) bool) {
 		for s, ok := value.State(), true; ok && yield(s.Value, s.Err); {
@@ -128,7 +128,7 @@ func (h *Handle[T]) Updates(ctx context.Context) iter.Seq2[T, error] {
 
 // Close ends the refreshes of h and the loops over its Updates. Value and Status
 // go on returning the last ones. It may be called more than once.
-func (h *Handle[T]) Close() { h.live().Close() }
+func (h *Live[T]) Close() { h.live().Close() }
 
 // Try logs in with the value of h: to a database, a message broker, a web
 // service. login is called with the current value. If it returns an error that
@@ -152,7 +152,7 @@ func (h *Handle[T]) Close() { h.live().Close() }
 // A nil refused recognises errors with a method SQLState() string that returns
 // a code of class 28, as PostgreSQL drivers have, and the refusals of PgBouncer.
 // Try panics if h or login is nil.
-func Try[T, C any](ctx context.Context, h *Handle[T], login func(context.Context, T) (C, error), refused func(error) bool) (C, error) {
+func Try[T, C any](ctx context.Context, h *Live[T], login func(context.Context, T) (C, error), refused func(error) bool) (C, error) {
 	value := h.live()
 	if login == nil {
 		panic("secretref: Try needs a login function")
@@ -164,7 +164,7 @@ func Try[T, C any](ctx context.Context, h *Handle[T], login func(context.Context
 // current value of h. connect makes one connection; it is called as [Try] calls
 // its login, and refused is that of Try, too. Connector panics if h or connect
 // is nil.
-func Connector[T any](h *Handle[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool) driver.Connector {
+func Connector[T any](h *Live[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool) driver.Connector {
 	value := h.live()
 	if connect == nil {
 		panic("secretref: a Connector needs a connect function")

@@ -28,7 +28,7 @@ func collect() {
 	}
 }
 
-// refreshers returns how many goroutines refresh Handles.
+// refreshers returns how many goroutines refresh Lives.
 func refreshers() int {
 	stacks := make([]byte, 1<<20)
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "live.(*Refresher).run(")
@@ -78,7 +78,7 @@ func TestHandleFailing(t *testing.T) {
 				r := secretref.New(&secretref.Options{Fake: fake, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 				defer r.Close()
 				for range 5 { // which share the secret
-					h, err := r.HandleAll(t.Context(), awsRef, awsRef, vaultRef)
+					h, err := r.WatchAll(t.Context(), awsRef, awsRef, vaultRef)
 					require.NoError(t, err)
 					defer h.Close()
 				}
@@ -112,7 +112,7 @@ func TestHandleFailing(t *testing.T) {
 			fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"password":"`+canary+`"}`)
 			r := secretref.New(&secretref.Options{Fake: fake, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			defer r.Close()
-			h, err := r.Handle(t.Context(), awsRef)
+			h, err := r.Watch(t.Context(), awsRef)
 			require.NoError(t, err)
 			fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"passwort":"`+canary+`"}`)
 			time.Sleep(6 * time.Minute)
@@ -124,7 +124,7 @@ func TestHandleFailing(t *testing.T) {
 	t.Run("an outage that nothing covers", func(t *testing.T) {
 		var log logText
 		inBubble(t, secretref.Options{MaxStale: time.Hour, Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Handle(t.Context(), remoteA)
+			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			defer h.Close()
 			store.fails(secretref.ErrUnavailable)
@@ -142,7 +142,7 @@ func TestHandleFailing(t *testing.T) {
 func TestHandleClose(t *testing.T) {
 	t.Run("ends the refreshes", func(t *testing.T) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Handle(t.Context(), remoteA)
+			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			var updates sync.WaitGroup
 			updates.Go(func() {
@@ -179,9 +179,9 @@ func TestHandleClose(t *testing.T) {
 	})
 	t.Run("leaves other Handles alone", func(t *testing.T) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			var handles []*secretref.Handle[secretref.Secret]
+			var handles []*secretref.Live[secretref.Secret]
 			for range 3 {
-				h, err := r.Handle(t.Context(), remoteA)
+				h, err := r.Watch(t.Context(), remoteA)
 				require.NoError(t, err)
 				handles = append(handles, h)
 			}
@@ -192,7 +192,7 @@ func TestHandleClose(t *testing.T) {
 			require.Equal(t, "a2", handles[1].Value().Reveal())
 			require.Equal(t, "a1", handles[2].Value().Reveal())
 			handles[1].Close()
-			later, err := r.Handle(t.Context(), remoteB)
+			later, err := r.Watch(t.Context(), remoteB)
 			require.NoError(t, err)
 			store.set(remoteB, "b2")
 			time.Sleep(6 * time.Minute)
@@ -202,7 +202,7 @@ func TestHandleClose(t *testing.T) {
 	})
 	t.Run("of a Resolver", func(t *testing.T) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, _ *remote) {
-			h, err := r.Handle(t.Context(), remoteA)
+			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			require.NoError(t, r.Close())
 			_, err = r.Resolve(t.Context(), remoteA)
@@ -211,7 +211,7 @@ func TestHandleClose(t *testing.T) {
 			requireClosed(t, err)
 			_, err = h.Refresh(t.Context())
 			requireClosed(t, err)
-			_, err = r.Handle(t.Context(), remoteA)
+			_, err = r.Watch(t.Context(), remoteA)
 			requireClosed(t, err)
 			h.Close()
 		})
@@ -251,7 +251,7 @@ func TestHandleUnreachable(t *testing.T) {
 	t.Run("is not refreshed", func(t *testing.T) {
 		inBubble(t, secretref.Options{TTL: time.Minute}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 			for i := range 1000 {
-				_, err := r.Handle(t.Context(), fmt.Sprintf(`{"storeId":"%d"}`, i))
+				_, err := r.Watch(t.Context(), fmt.Sprintf(`{"storeId":"%d"}`, i))
 				require.NoError(t, err)
 			}
 			calls := store.called()
@@ -266,12 +266,12 @@ func TestHandleUnreachable(t *testing.T) {
 	})
 	t.Run("others go on", func(t *testing.T) {
 		inBubble(t, secretref.Options{TTL: time.Minute}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Handle(t.Context(), remoteA)
+			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			db := &database{}
 			db.accepts("b1", "b2")
 			connector := func() driver.Connector {
-				h, err := r.Handle(t.Context(), remoteB)
+				h, err := r.Watch(t.Context(), remoteB)
 				require.NoError(t, err)
 				return secretref.Connector(h, db.connect, nil)
 			}()
@@ -280,7 +280,7 @@ func TestHandleUnreachable(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			updates.Go(func() {
 				loop := func() func(func(secretref.Secret, error) bool) {
-					h, err := r.Handle(t.Context(), `{"storeId":"c"}`)
+					h, err := r.Watch(t.Context(), `{"storeId":"c"}`)
 					assert.NoError(t, err)
 					return h.Updates(ctx)
 				}()
@@ -290,7 +290,7 @@ func TestHandleUnreachable(t *testing.T) {
 				}
 			})
 			for i := range 200 {
-				_, err := r.Handle(t.Context(), fmt.Sprintf(`{"storeId":"%d"}`, i))
+				_, err := r.Watch(t.Context(), fmt.Sprintf(`{"storeId":"%d"}`, i))
 				require.NoError(t, err)
 			}
 			synctest.Wait()
@@ -314,7 +314,7 @@ func TestHandleUnreachable(t *testing.T) {
 	})
 	t.Run("costs no memory", func(t *testing.T) {
 		inBubble(t, secretref.Options{TTL: 24 * time.Hour}, func(t *testing.T, r *secretref.Resolver, _ *remote) {
-			keep, err := r.Handle(t.Context(), remoteB)
+			keep, err := r.Watch(t.Context(), remoteB)
 			require.NoError(t, err)
 			used := func() uint64 {
 				var m runtime.MemStats
@@ -328,7 +328,7 @@ func TestHandleUnreachable(t *testing.T) {
 				if i == 1000 {
 					before = used()
 				}
-				_, err := r.Handle(t.Context(), remoteA)
+				_, err := r.Watch(t.Context(), remoteA)
 				require.NoError(t, err)
 				if i%500 == 0 {
 					runtime.GC()
@@ -341,15 +341,15 @@ func TestHandleUnreachable(t *testing.T) {
 }
 
 func TestHandleNil(t *testing.T) {
-	var none *secretref.Handle[secretref.Secret]
-	var zero secretref.Handle[secretref.Secret]
+	var none *secretref.Live[secretref.Secret]
+	var zero secretref.Live[secretref.Secret]
 	r := secretref.New(nil)
 	defer r.Close()
-	plain, err := r.Handle(t.Context(), "plain")
+	plain, err := r.Watch(t.Context(), "plain")
 	require.NoError(t, err)
 	connect := func(context.Context, secretref.Secret) (driver.Conn, error) { return conn{}, nil }
 	login := func(context.Context, secretref.Secret) (int, error) { return 1, nil }
-	for _, h := range []*secretref.Handle[secretref.Secret]{none, &zero} {
+	for _, h := range []*secretref.Live[secretref.Secret]{none, &zero} {
 		for name, use := range map[string]func(){
 			"Value":     func() { h.Value() },
 			"Status":    func() { _, _ = h.Status() },
@@ -359,7 +359,7 @@ func TestHandleNil(t *testing.T) {
 			"Connector": func() { secretref.Connector(h, connect, nil) },
 			"Try":       func() { _, _ = secretref.Try(t.Context(), h, login, nil) },
 		} {
-			require.PanicsWithValue(t, "secretref: a nil or zero Handle was used; use one that Resolver.Handle, HandleAll or HandleConfig returned "+
+			require.PanicsWithValue(t, "secretref: a nil or zero Live was used; use one that Watch, WatchAll, WatchConfig returned "+
 				"without an error", use, name)
 		}
 	}
@@ -390,16 +390,16 @@ func TestTry(t *testing.T) {
 		}
 	}
 	refused := func(err error) bool { return errors.Is(err, errRefused) }
-	world := func(t *testing.T, test func(*testing.T, *secretref.Handle[secretref.Secret], *service, *remote)) {
+	world := func(t *testing.T, test func(*testing.T, *secretref.Live[secretref.Secret], *service, *remote)) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Handle(t.Context(), remoteA)
+			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			defer h.Close()
 			test(t, h, &service{accept: "a1"}, store)
 		})
 	}
 	t.Run("the secret was rotated", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Handle[secretref.Secret], s *service, store *remote) {
+		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
 			store.set(remoteA, "a2")
 			s.accept = "a2"
 			var callers sync.WaitGroup
@@ -415,14 +415,14 @@ func TestTry(t *testing.T) {
 		})
 	})
 	t.Run("the service follows later", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Handle[secretref.Secret], s *service, store *remote) {
+		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
 			_, err := secretref.Try(t.Context(), h, login(s), refused)
 			require.NoError(t, err)
 			store.set(remoteA, "a2")
 			_, err = h.Refresh(t.Context())
 			require.NoError(t, err)
 			s.tried = nil
-			// What was accepted is remembered in the Handle, whoever logged in.
+			// What was accepted is remembered in the Live, whoever logged in.
 			got, err := secretref.Try(t.Context(), h, login(s), refused)
 			require.NoError(t, err)
 			require.Equal(t, "a1", got.password)
@@ -441,7 +441,7 @@ func TestTry(t *testing.T) {
 		})
 	})
 	t.Run("nothing is accepted", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Handle[secretref.Secret], s *service, store *remote) {
+		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
 			s.accept = "other"
 			start := time.Now()
 			for range 1000 {
@@ -454,7 +454,7 @@ func TestTry(t *testing.T) {
 		})
 	})
 	t.Run("another error", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Handle[secretref.Secret], s *service, store *remote) {
+		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
 			s.accept = "other"
 			got, err := secretref.Try(t.Context(), h, login(s), nil)
 			require.ErrorIs(t, err, errRefused)
@@ -464,7 +464,7 @@ func TestTry(t *testing.T) {
 		})
 	})
 	t.Run("a closed Handle", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Handle[secretref.Secret], s *service, store *remote) {
+		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
 			h.Close()
 			_, err := secretref.Try(t.Context(), h, login(s), refused)
 			require.NoError(t, err)
@@ -477,7 +477,7 @@ func TestTry(t *testing.T) {
 		})
 	})
 	t.Run("a context that ends", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Handle[secretref.Secret], s *service, store *remote) {
+		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
 			store.takes = time.Second
 			store.set(remoteA, "a2")
 			s.accept = "a2"
@@ -514,7 +514,7 @@ func TestHandleRefresh_whoeverLeaves(t *testing.T) {
 					return []byte(canary), nil
 				})})
 				defer r.Close()
-				h, err := r.Handle(t.Context(), `{"storeId":"1"}`)
+				h, err := r.Watch(t.Context(), `{"storeId":"1"}`)
 				require.NoError(t, err)
 				takes = time.Second
 				ctx, cancel := leave(t.Context())

@@ -79,7 +79,7 @@ func (p Pointer) LookupScalar(doc []byte) (string, error) {
 func (p Pointer) located(err error) error {
 	if errors.Is(err, fault.Syntax) && jsonptr.ValidPointer(string(p)) == nil {
 		// No pointer leads anywhere in what is not a document, so that it is both.
-		why := fault.New(fault.Pointer, "the document has a %s", err).Because(err)
+		why := fault.New(fault.Pointer, "the document has a %s", err).WithCause(err)
 		return fmt.Errorf("secretref: pointer %q: %w", string(p), why)
 	}
 	return fmt.Errorf("secretref: pointer %q: %w", string(p), err)

@@ -48,9 +48,9 @@ func (r *resolverState) add(p Provider) {
 		panic("secretref: a Provider needs ClassName or Fields")
 	case known:
 		panic("secretref: two Providers for " + class)
-	case atlassian.StoreOf(class) != atlassian.CustomStore:
+	case atlassian.CipherClassOf(class) != atlassian.CustomClass:
 		panic("secretref: the class " + class + " is a product's own")
-	case slices.Contains(p.Fields, ""), len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, ref.Foreign):
+	case slices.Contains(p.Fields, ""), len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, ref.IsCustomField):
 		panic("secretref: the Fields of a Provider must have a name that no built-in backend uses")
 	}
 	if r.providers == nil {
@@ -79,17 +79,17 @@ type custom map[string]Provider
 var errProvider = errors.New("the store failed")
 
 // Fetch implements the pipeline's backend.
-func (c custom) Fetch(ctx context.Context, g ref.Group) (fetch.Payload, error) {
+func (c custom) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	p, ok := c[g.Class]
 	if !ok {
-		return fetch.Payload{}, fault.New(fault.Unsupported, "no Provider is given for the class %q", g.Class)
+		return fetch.Document{}, fault.New(fault.Unsupported, "no Provider is given for the class %q", g.Class)
 	}
 	text, err := p.Fetch(ctx, []byte(g.Text))
 	if err == nil {
-		return fetch.Payload{Text: string(text)}, nil
+		return fetch.Document{Text: string(text)}, nil
 	}
 	if ctx.Err() != nil {
-		return fetch.Payload{}, fault.New(fault.Unavailable, "the Provider for %q did not answer in time", g.Class).Because(err)
+		return fetch.Document{}, fault.New(fault.Unavailable, "the Provider for %q did not answer in time", g.Class).WithCause(err)
 	}
 	kind := errProvider
 	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated, ErrPointer, ErrUnsupported, ErrSyntax} {
@@ -98,14 +98,14 @@ func (c custom) Fetch(ctx context.Context, g ref.Group) (fetch.Payload, error) {
 			break
 		}
 	}
-	failed := fault.New(kind, "%s", providerText(err, kind, g.Class)).Because(err)
+	failed := fault.New(kind, "%s", providerText(err, kind, g.Class)).WithCause(err)
 	if !fault.Verdict(err) { // it may hand on a refusal of another Resolver
 		failed.Ours()
 	}
 	if asked, ok := errors.AsType[retryAfter](err); ok {
 		failed.RetryAfter = asked.RetryAfter()
 	}
-	return fetch.Payload{}, failed
+	return fetch.Document{}, failed
 }
 
 // providerText returns what may be shown of a Provider's error.

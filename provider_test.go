@@ -90,7 +90,7 @@ func TestProvider(t *testing.T) {
 	t.Run("the class of a file is a ClassName", func(t *testing.T) {
 		r := secretref.New(&secretref.Options{Providers: []secretref.Provider{{Fields: []string{"storeId"}, Fetch: says("wrong")}}})
 		defer r.Close()
-		c := &secretref.Config{Product: secretref.Bitbucket, Entries: []secretref.Entry{
+		c := &secretref.ConfigFile{Product: secretref.Bitbucket, Entries: []secretref.Entry{
 			{Key: "jdbc.password", Value: secretref.NewSecret("x")}, {Key: "jdbc.password.decrypter.classname", Value: secretref.NewSecret("storeId")}}}
 		_, err := r.ResolveConfig(t.Context(), c)
 		require.ErrorIs(t, err, secretref.ErrUnsupported)

@@ -1,87 +1,3 @@
-// Package secretref turns secret references into secrets.
-//
-// A secret reference is what Atlassian Data Center products keep in their
-// configuration files instead of a password: the JSON coordinates of where it
-// is.
-//
-//	{ENC}{"region":"ap-southeast-2","secretId":"mySecretId","secretPointer":"/password"}
-//	{ENC}{"mount":"secret","path":"sample/secret","key":"password","endpoint":"https://vault.example.com"}
-//	{ENC}{"keyring":"jdbc-password"}
-//
-// The first names a secret in AWS Secrets Manager, the second a key in a KV
-// version 2 engine of HashiCorp Vault, the third a secret in a [Keyring].
-//
-// # Which function do I want
-//
-//   - A password from a variable or a configuration of your own:
-//     [Resolver.Resolve]; several of them: [Resolver.ResolveAll].
-//   - All [Secret] fields of a configuration struct: [Resolver.ResolveStruct].
-//   - References inside other text, such as a connection string:
-//     [Resolver.Expand].
-//   - The database password that Jira, Confluence, Bitbucket, Bamboo or Crowd
-//     uses: [ReadConfig], then [Resolver.ResolveConfig]; to open that database:
-//     [Database.DataSource].
-//   - A password that is rotated while the program runs: [Resolver.Handle];
-//     user name and password together: [Resolver.HandleAll]; for database/sql:
-//     [Connector]; for any other login: [Try].
-//   - To keep secrets without any cloud: [OpenKeyring], [Keyring.Put], and
-//     [Options].Keyring to resolve references to them.
-//   - To rotate keys: [Keyring.Rotate], [Keyring.RotateIfOlder]; over HTTP:
-//     [Keyring.Handler].
-//   - To look at a reference without resolving it: [Parse].
-//   - In tests of your program: [NewFake].
-//
-// # What to expect
-//
-// A value that nobody meant as a reference is plaintext and is returned as it
-// is, so that a program can resolve every password it has. A value that was
-// meant as one and has a mistake is an error, never a password. Many references
-// into one secret are one fetch. Transient failures are tried again until the
-// context or [Options].Timeout ends; everything else fails at once with an
-// error that names the place, the reference, the cause and what mends it. A
-// [Secret] redacts itself wherever it is printed or encoded; only
-// [Secret.Reveal] returns its text.
-//
-// # In production
-//
-// A fetched secret is handed out from memory for [Options].TTL. When it cannot
-// be fetched again because its backend is unavailable, the last good one is
-// used up to MaxStale, with a warning; never one that is denied or not found.
-// With LastKnown that holds for the start of the program, too. A [Handle] is
-// renewed in the background, so that nobody waits for it and a rotated password
-// needs no restart.
-//
-// # The keyring
-//
-// A [Keyring] is the application's own, and not the keys/ folder of a product.
-// It stores secrets by name, sealed with AES-256-GCM under keys that can be
-// rotated, while readers and writers go on.
-//
-// Which store: [FileStore] for one machine, [SQLStore] for several nodes that
-// share a PostgreSQL, MySQL or MariaDB.
-//
-// Where the root key should live: the keys are wrapped by a root key, which
-// should be kept apart from the database. A FileStore makes path.key beside it
-// if none is given; better, resolve a reference to Vault or AWS and give that.
-//
-// How to rotate on a cadence: call [Keyring.RotateIfOlder] from a timer, on one
-// node or on all; only one of them rotates. A rotation that is killed loses
-// nothing, and the next one finishes it. Then [Keyring.DeleteInactive].
-//
-// What evidence there is: [Keyring.AuditLog] has every change of keys, written
-// in the transaction of the change, with who made it ([WithActor]); also those
-// that were refused or failed. [Keyring.Keys] shows what each key is needed
-// for, [Keyring.Verify] opens every secret.
-//
-// What a backup must contain: the database, and in another place the root key.
-// Restoring one brings keys back that were deleted after it was made, and the
-// secrets as they were; what was sealed with keys deleted before is gone.
-//
-// How to recover: after ErrRootKey put the path.key of then back, or give the
-// root key of then as RootKey, or as PreviousRootKey and call
-// [Keyring.ChangeRootKey]; after ErrCorrupt, Verify names
-// the secrets to be restored, stored again or deleted; a damaged file is not
-// written to and has to be restored.
 package secretref
 
 import (
@@ -91,7 +7,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -112,283 +27,11 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// A Reference names where a secret is. It is one of [AWSReference],
-// [VaultReference], [KeyringReference] and [CustomReference]; all are
-// comparable. String returns the canonical form: Parse(r.String()) == r for
-// every valid r but a CustomReference, which [Resolver.Parse] takes back.
-type Reference interface {
-	fmt.Stringer
-	reference()
-}
-
-// A CustomReference names a secret in a store of the caller's own, see
-// [Provider]. Its String is the coordinates as they were written.
-type CustomReference struct {
-	// Class is the Provider's ClassName.
-	Class string
-
-	// Coordinates is what the Provider is given: the JSON object of a value, or
-	// the verbatim text that a configuration file holds for the class.
-	Coordinates string
-}
-
-// String returns the coordinates behind the prefix {ENC}.
-func (r CustomReference) String() string { return r.coord().String() }
-
-func (CustomReference) reference() {}
-
-func (r CustomReference) coord() ref.Reference {
-	return ref.Reference{Kind: ref.Custom, Class: r.Class, Text: r.Coordinates}
-}
-
-// Parse parses a value of a built-in backend: JSON coordinates, alone or after
-// the prefix {ENC} or <ENC>. It returns ErrNotReference for plaintext and for an
-// empty or blank value, ErrSyntax for what was meant as a reference and has a
-// mistake, or is written in Base64, UTF-16 or another such form, and
-// ErrUnsupported for {ATL_SECURED} and references of other tools. Errors name
-// fields, and what a pointer or region was likely meant to be, but never quote
-// the value, which may be a password.
-func Parse(value string) (Reference, error) {
-	var g ref.Grammar
-	return exported(g.Parse(value))
-}
-
-// exported returns what was parsed in its exported form.
-func exported(r ref.Reference, err error) (Reference, error) {
-	switch err {
-	case nil:
-		return public(r), nil
-	case fault.NotReference:
-		return nil, plaintextError(false) // most values are
-	case ref.ErrEmpty:
-		return nil, plaintextError(true)
-	}
-	return nil, &Error{Err: err}
-}
-
-// plaintextError is the [*Error] that says of a value that it is plaintext, or
-// that it is empty, made when somebody wants it.
-type plaintextError bool
-
-func (e plaintextError) full() *Error {
-	if e {
-		return &Error{Err: ref.ErrEmpty}
-	}
-	return &Error{Err: fault.NotReference}
-}
-
-func (e plaintextError) Error() string { return e.full().Error() }
-
-func (plaintextError) Unwrap() error { return fault.NotReference }
-
-func (e plaintextError) As(target any) bool {
-	to, ok := target.(**Error)
-	if ok {
-		*to = e.full()
-	}
-	return ok
-}
-
-// public returns the exported form of a reference.
-func public(r ref.Reference) Reference {
-	switch r.Kind {
-	case ref.AWS:
-		return AWSReference{r.Region, r.SecretID, Pointer(r.Pointer), r.EndpointOverride}
-	case ref.Vault:
-		v := VaultReference{Mount: r.Mount, Path: r.Path, Key: r.Key, Endpoint: r.Endpoint}
-		if r.Auth == ref.KubernetesAuth {
-			v.AuthenticationType = VaultKubernetes
-		}
-		return v
-	case ref.Keyring:
-		return KeyringReference{r.Name}
-	default:
-		return CustomReference{r.Class, r.Text}
-	}
-}
-
 const (
 	defaultTimeout  = 30 * time.Second
 	defaultTTL      = 5 * time.Minute
 	defaultMaxStale = 24 * time.Hour
 )
-
-// Options configure a Resolver. The zero value is ready for production.
-//
-// They describe one identity. What a Resolver has fetched with it is handed out
-// to all callers of that Resolver, also where [VaultOptions].Token or a Provider
-// could return another credential for another caller. A program that acts for
-// several tenants makes a Resolver for each, with a LastKnown of its own.
-type Options struct {
-	AWS   AWSOptions
-	Vault VaultOptions
-
-	// Keyring resolves references to stored secrets, {"keyring": name}. The
-	// Resolver does not close it. Nil: they are ErrUnsupported.
-	Keyring *Keyring
-
-	// Providers are stores of the caller's own. [New] panics on one that cannot
-	// work: without Fetch, without both ClassName and Fields, with the ClassName
-	// of another Provider or of a product's own store, with Fields that are empty
-	// or all belong to a built-in backend.
-	Providers []Provider
-
-	// TTL is how long a fetched secret is handed out from memory without asking
-	// again; up to a tenth of it, at random, is taken off. References to a
-	// Keyring are never kept. Zero: 5 minutes. Negative: nothing is kept, so that
-	// MaxStale and LastKnown have nothing to give either; Handles are then renewed
-	// every 5 minutes.
-	TTL time.Duration
-
-	// MaxStale is how old a secret may be that is handed out because its backend
-	// is unavailable: not one that the backend said is denied or not found, which
-	// is forgotten, and not while credentials or AllowEndpoint are refused. With such a secret in
-	// hand a fetch is one attempt of at most 3 seconds from its turn on, and the
-	// next one waits, up to a minute; a caller with less time gets the secret when
-	// that is up. Each time the log is warned. Zero: 24 hours. Negative: never.
-	MaxStale time.Duration
-
-	// LastKnown keeps the last good secrets, sealed, so that a program can start
-	// while a backend is unavailable: under names that [Keyring.Names] does not
-	// yield, written when a secret has changed and else once an hour, removed when
-	// its backend says that it is denied or not found, and never used when older
-	// than MaxStale. Use one for each service and environment: references are told
-	// apart by Vault's namespace, role and auth path and by AWS_PROFILE and
-	// AWS_ROLE_ARN, but not by token or account.
-	//
-	// The age is the difference between the date that was stored and the clock of
-	// this machine. A date up to 5 minutes in the future counts as now, a later one
-	// is not used; from 1 minute on the log is warned, since a clock is wrong. With
-	// a clock that is ahead, secrets are too old sooner, which is logged when one
-	// would have been needed. While a program runs its clock does not matter.
-	//
-	// Its first use in a process costs each secret a read of it.
-	// The Resolver does not close it, and Close waits up to some seconds for what
-	// is being written. If nil, nothing outlives the process.
-	LastKnown *Keyring
-
-	// Timeout bounds one fetch with all its attempts, from its turn on. Who asks
-	// for what is being fetched already shares that fetch, and the rest of its
-	// time. Zero or less: 30 seconds.
-	Timeout time.Duration
-
-	// AllowEndpoint is called with scheme, host and path before any connection to
-	// a backend is made. An error refuses the endpoint with ErrDenied, and its text
-	// becomes part of the message. Anyone who can edit a configuration file names
-	// the endpoint that the Vault token is sent to.
-	//
-	// The host is the one that is dialled, in its only spelling: ASCII, lower case,
-	// an IP address in its usual form. Endpoints with other hosts (not ASCII, an
-	// IPv4 address in octal) are ErrSyntax. AllowEndpoint is also called with the
-	// target of every redirect, with its whole path, within a host, too; a redirect
-	// that it refuses is ErrUnavailable. The services that give out AWS credentials
-	// (STS, SSO, metadata) are not asked about: only the environment and the
-	// profile can move them.
-	//
-	// If nil, every endpoint is allowed, except for Unix sockets and those that
-	// [VaultOptions].Auth would post credentials to, and no redirect to another
-	// host. It is called from several goroutines.
-	AllowEndpoint func(*url.URL) error
-
-	// Strict makes plaintext values errors (ErrNotReference), and secrets that a
-	// backend has and that are empty (ErrPointer).
-	Strict bool
-
-	// AllowEmpty makes empty and blank values secrets with that text. If false,
-	// they are ErrNotReference: an unset variable or a missing key is the
-	// commonest way to a wrong password. It does not concern a field that was never
-	// set, see [Resolver.ResolveStruct]. The empty password of a product's own
-	// file is what the product makes of it, with a warning.
-	AllowEmpty bool
-
-	// Logger receives warnings and, at debug level, every fetch. Secrets are never
-	// logged. If nil, warnings go to slog.Default().
-	Logger *slog.Logger
-
-	// OnFetch is told about every fetch when it ends. It is called from several
-	// goroutines and must not call back into the Resolver. Nil: nobody is.
-	OnFetch func(FetchEvent)
-
-	// Fake answers instead of AWS, Vault and keyring: no network, no environment.
-	// AllowEndpoint is called all the same; for an AWS reference without
-	// endpointOverride with AWS' endpoint in the region. Nil: the real ones do.
-	Fake *Fake
-}
-
-// timeout returns how long a fetch may take.
-func (o *Options) timeout() time.Duration { return cmp.Or(max(0, o.Timeout), defaultTimeout) }
-
-// logger returns where warnings go.
-func (o *Options) logger() *slog.Logger { return cmp.Or(o.Logger, defaultLogger()) }
-
-// defaultLogger returns a logger that passes warnings and errors on to
-// slog.Default(), whatever that is when they are logged.
-func defaultLogger() *slog.Logger { return slog.New(warningsOnly{}) }
-
-// warningsOnly is a handler over another one; nil is that of slog.Default().
-type warningsOnly struct{ under slog.Handler }
-
-func (h warningsOnly) handler() slog.Handler {
-	if h.under == nil {
-		return slog.Default().Handler()
-	}
-	return h.under
-}
-
-func (h warningsOnly) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && h.handler().Enabled(ctx, level)
-}
-
-func (h warningsOnly) Handle(ctx context.Context, r slog.Record) error {
-	return h.handler().Handle(ctx, r)
-}
-
-func (h warningsOnly) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warningsOnly{h.handler().WithAttrs(attrs)}
-}
-
-func (h warningsOnly) WithGroup(name string) slog.Handler {
-	return warningsOnly{h.handler().WithGroup(name)}
-}
-
-// scope returns what tells last known secrets apart that are stored for one
-// reference and belong to different identities.
-func (o *Options) scope(k ref.Kind) []string {
-	switch k {
-	case ref.AWS:
-		return []string{os.Getenv("AWS_PROFILE"), os.Getenv("AWS_ROLE_ARN")}
-	case ref.Vault:
-		return []string{
-			cmp.Or(o.Vault.Namespace, os.Getenv("VAULT_NAMESPACE")),
-			cmp.Or(o.Vault.Role, os.Getenv(vaultkv.RoleVariable)),
-			cmp.Or(o.Vault.AuthPath, os.Getenv(vaultkv.AuthPathVariable)),
-		}
-	}
-	return nil
-}
-
-// A FetchEvent tells about one fetch from a backend. What is handed out from
-// memory is none.
-type FetchEvent struct {
-	Backend   string        // "aws", "vault", "keyring", "sealed" (files of an Algorithm class) or a Provider's ClassName
-	Reference string        // the reference to all of what was fetched; empty for Providers and sealed files
-	Start     time.Time     // of the first attempt
-	Duration  time.Duration // of all attempts
-	Attempts  int           // at least 1
-	Err       error         // nil, or an error that wraps a sentinel or a Provider's error
-
-	// Outcome is the kind of Err for metrics: "ok", "not_found", "denied",
-	// "unauthenticated", "unavailable", "canceled" if those who asked have left,
-	// or "failed" for any other.
-	Outcome string
-
-	// Cache is what was in memory: "miss" for nothing that may be used, "renew"
-	// for a secret whose time has come, "refresh" where [Handle.Refresh] asked.
-	Cache string
-
-	// Stale says that the last good secret is handed out in place of Err.
-	Stale bool
-}
 
 // A Resolver resolves references for one identity, see [Options]. It is safe for
 // concurrent use. Create one with [New] and reuse it; the zero Resolver is not usable: its methods panic.
@@ -411,7 +54,7 @@ type resolverState struct {
 
 // engine is what fetches, and keeps what it has fetched.
 type engine struct {
-	pipeline *fetch.Pipeline
+	pipeline *fetch.Fetcher
 	live     *refresh.Refresher
 	closers  []interface{ Close() } // of backends that keep connections
 }
@@ -484,7 +127,7 @@ func (r *Resolver) backends() (backends map[ref.Kind]fetch.Backend, closers []in
 	opts := &r.open().opts
 	if opts.Fake != nil {
 		fake := fakeBackend{opts.Fake, &httpguard.Policy{Allow: opts.AllowEndpoint}}
-		return map[ref.Kind]fetch.Backend{ref.AWS: fake, ref.Vault: fake, ref.Keyring: fake, ref.Custom: custom(r.open().providers), ref.Sealed: r.open().sealed}, nil
+		return map[ref.Kind]fetch.Backend{ref.AWS: fake, ref.Vault: fake, ref.Keyring: fake, ref.Custom: custom(r.open().providers), ref.CipherFile: r.open().sealed}, nil
 	}
 	policy := &httpguard.Policy{Allow: opts.AllowEndpoint, Log: r.open().log}
 	v := opts.Vault
@@ -492,10 +135,10 @@ func (r *Resolver) backends() (backends map[ref.Kind]fetch.Backend, closers []in
 	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, Auth: v.Auth, NoToken: v.NoToken, RenewToken: v.RenewToken, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
 		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.open().log)
 	backends = map[ref.Kind]fetch.Backend{
-		ref.AWS:    amazon,
-		ref.Vault:  vault,
-		ref.Custom: custom(r.open().providers),
-		ref.Sealed: r.open().sealed,
+		ref.AWS:        amazon,
+		ref.Vault:      vault,
+		ref.Custom:     custom(r.open().providers),
+		ref.CipherFile: r.open().sealed,
 	}
 	if opts.Keyring != nil {
 		backends[ref.Keyring] = stored{opts.Keyring}
@@ -503,19 +146,8 @@ func (r *Resolver) backends() (backends map[ref.Kind]fetch.Backend, closers []in
 	return backends, []interface{ Close() }{amazon, vault}
 }
 
-// forward gives events out in their exported form.
-func forward(onFetch func(FetchEvent)) func(fetch.Event) {
-	if onFetch == nil {
-		return nil
-	}
-	return func(e fetch.Event) {
-		onFetch(FetchEvent{Backend: e.Backend(), Reference: e.Group.Reference(), Start: e.Start, Duration: e.Duration, Attempts: e.Attempts, Err: e.Err,
-			Outcome: e.Outcome(), Cache: e.Cache(), Stale: e.Stale()})
-	}
-}
-
 // Close ends all fetches under way and waits for them. Their callers, and later
-// ones whose value has to be fetched, get ErrClosed. Handles keep their values,
+// ones whose value has to be fetched, get ErrClosed. Lives keep their values,
 // which no longer change. Close must not be called from a Provider or OnFetch. It
 // returns nil.
 func (r *Resolver) Close() error {
@@ -644,7 +276,7 @@ func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
 		secrets, errs := r.all(ctx, []want{w}, false)
 		return secrets[0], errs[0]
 	}
-	got := r.engine().pipeline.Resolve(ctx, []ref.Reference{w.ref}, cache.Cached)[0]
+	got := r.engine().pipeline.Resolve(ctx, []ref.Reference{w.ref}, cache.UseCached)[0]
 	secret, err := r.outcome(ctx, w, got)
 	if err == nil && w.value != "" {
 		r.remember(w.value, secret, got)
@@ -704,7 +336,7 @@ func (r *Resolver) plan(ctx context.Context, wants []want) plan {
 func (r *Resolver) all(ctx context.Context, wants []want, onlyAll bool) ([]Secret, []error) {
 	p := r.plan(ctx, wants)
 	if !malformed(wants) && !(onlyAll && errors.Join(p.errs...) != nil) {
-		for n, got := range r.engine().pipeline.ResolveAll(ctx, p.refs, cache.Cached) {
+		for n, got := range r.engine().pipeline.ResolveAll(ctx, p.refs, cache.UseCached) {
 			i := p.at[n]
 			p.secrets[i], p.errs[i] = r.outcome(ctx, wants[i], got)
 			if wants[i].number > 0 && p.errs[i] == nil && len(wants) <= maxWarm/2 {
@@ -778,7 +410,7 @@ func (w want) place() string {
 // printable returns the reference for messages: nothing if the value did not
 // parse, or if it is for a Provider, since either may hold a password.
 func (w want) printable() string {
-	if w.ref.Kind == 0 || w.ref.Kind == ref.Custom || w.ref.Kind == ref.Sealed {
+	if w.ref.Kind == 0 || w.ref.Kind == ref.Custom || w.ref.Kind == ref.CipherFile {
 		return ""
 	}
 	return w.ref.String()
@@ -789,11 +421,11 @@ func (w want) printable() string {
 type sealedFiles struct{ getenv func(string) string }
 
 // Fetch implements the pipeline's backend.
-func (f sealedFiles) Fetch(_ context.Context, g ref.Group) (fetch.Payload, error) {
+func (f sealedFiles) Fetch(_ context.Context, g ref.Target) (fetch.Document, error) {
 	password, err := f.algorithm(g).Open(g.Text)
-	return fetch.Payload{Text: password}, err
+	return fetch.Document{Text: password}, err
 }
 
-func (f sealedFiles) algorithm(g ref.Group) cipher.Algorithm {
+func (f sealedFiles) algorithm(g ref.Target) cipher.Algorithm {
 	return cipher.Algorithm{Dir: g.Dir, Getenv: f.getenv, OnlyAES: g.Class == atlassian.OnlyAESClass}
 }

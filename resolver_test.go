@@ -206,9 +206,9 @@ func TestEmptyValues(t *testing.T) {
 				require.ErrorIs(t, err, secretref.ErrNotReference)
 				require.ErrorContains(t, err, "value 2: ")
 				require.True(t, secrets[1].IsZero())
-				_, err = r.Handle(t.Context(), value)
+				_, err = r.Watch(t.Context(), value)
 				require.ErrorIs(t, err, secretref.ErrNotReference)
-				_, err = r.HandleAll(t.Context(), value)
+				_, err = r.WatchAll(t.Context(), value)
 				require.ErrorIs(t, err, secretref.ErrNotReference)
 			}
 		})
@@ -722,7 +722,7 @@ func TestCloseBeforeTheFirstUse(t *testing.T) {
 	require.NoError(t, r.Close())
 	_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
-	_, err = r.Handle(t.Context(), `{"storeId":"a"}`)
+	_, err = r.Watch(t.Context(), `{"storeId":"a"}`)
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
 	require.False(t, asked)
 }
@@ -803,7 +803,7 @@ func TestNoMutationOfAReferenceEndsAsAPassword(t *testing.T) {
 func TestAPasswordInThePlaceOfTheClassIsNotQuoted(t *testing.T) {
 	r := secretref.New(nil)
 	defer r.Close()
-	c := &secretref.Config{Product: secretref.Jira, Path: "dbconfig.xml", Entries: []secretref.Entry{
+	c := &secretref.ConfigFile{Product: secretref.Jira, Path: "dbconfig.xml", Entries: []secretref.Entry{
 		{Key: "jdbc-datasource/password", Value: secretref.NewSecret("com.example.Store"), Line: 1},
 		{Key: "jdbc-datasource/atlassian-password-cipher-provider", Value: secretref.NewSecret(canary), Line: 2},
 	}}
@@ -820,7 +820,7 @@ func TestAUserNameCanBeAReference(t *testing.T) {
 	entry := func(key, pointer string) secretref.Entry {
 		return secretref.Entry{Key: key, Value: secretref.NewSecret(`{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"` + pointer + `"}`), Line: 1}
 	}
-	c := &secretref.Config{Product: secretref.Bitbucket, Entries: []secretref.Entry{entry("jdbc.user", "/user"), entry("jdbc.password", "/password")}}
+	c := &secretref.ConfigFile{Product: secretref.Bitbucket, Entries: []secretref.Entry{entry("jdbc.user", "/user"), entry("jdbc.password", "/password")}}
 	settings, err := r.ResolveConfig(t.Context(), c)
 	require.NoError(t, err)
 	require.Equal(t, "bitbucket", settings.Database.Username)
@@ -834,7 +834,7 @@ func TestAUserNameCanBeAReference(t *testing.T) {
 }
 
 func TestADatabaseWithoutAPasswordIsToldOf(t *testing.T) {
-	c := &secretref.Config{Product: secretref.Confluence, Path: "confluence.cfg.xml", Entries: []secretref.Entry{
+	c := &secretref.ConfigFile{Product: secretref.Confluence, Path: "confluence.cfg.xml", Entries: []secretref.Entry{
 		{Key: "hibernate.connection.url", Value: secretref.NewSecret("jdbc:postgresql://db/c?password=" + canary), Line: 1},
 	}}
 	var log bytes.Buffer
@@ -901,7 +901,7 @@ func write(t *testing.T, name, text string) (path string) {
 	return path
 }
 
-func readConfig(t *testing.T, name, text string) *secretref.Config {
+func readConfig(t *testing.T, name, text string) *secretref.ConfigFile {
 	t.Helper()
 	c, err := secretref.ReadConfig(write(t, name, text))
 	require.NoError(t, err)
@@ -949,7 +949,7 @@ type setting struct {
 	Line       int
 }
 
-func settingsOf(c *secretref.Config) []setting {
+func settingsOf(c *secretref.ConfigFile) []setting {
 	var list []setting
 	for _, e := range c.Entries {
 		list = append(list, setting{e.Key, e.Value.Reveal(), e.Line})
@@ -1505,7 +1505,7 @@ func TestAConfigWithAProductsOwnCipherNeedsNoBackend(t *testing.T) {
 	for home, want := range map[string]string{"bamboo": "bamboo's own", "crowd": "päßwörd-密码"} {
 		c, err := secretref.ReadConfig(filepath.Join(testdata, home))
 		require.NoError(t, err)
-		h, err := r.HandleConfig(t.Context(), c)
+		h, err := r.WatchConfig(t.Context(), c)
 		require.NoError(t, err)
 		require.Equal(t, want, h.Value().Database.Password.Reveal())
 		_, err = h.Refresh(t.Context())
@@ -1533,7 +1533,7 @@ func TestAPasswordThatIsSealedAnewIsSeen(t *testing.T) {
 	require.NoError(t, err)
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
-	h, err := r.HandleConfig(t.Context(), c)
+	h, err := r.WatchConfig(t.Context(), c)
 	require.NoError(t, err)
 	require.Equal(t, "secret", h.Value().Database.Password.Reveal())
 
@@ -2115,10 +2115,10 @@ func TestNothingOfAFileIsFetchedWhenOneValueIsMalformed(t *testing.T) {
 func TestAConfigMadeByHandIsResolvedOrRefusedTheSameWay(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
-	got, err := r.ResolveConfig(t.Context(), &secretref.Config{Product: secretref.Jira, Path: "x.xml", Entries: []secretref.Entry{{Key: jiraPassword, Value: secretref.NewSecret(awsRef)}}})
+	got, err := r.ResolveConfig(t.Context(), &secretref.ConfigFile{Product: secretref.Jira, Path: "x.xml", Entries: []secretref.Entry{{Key: jiraPassword, Value: secretref.NewSecret(awsRef)}}})
 	require.NoError(t, err)
 	require.Equal(t, secretBehind, got.Database.Password.Reveal())
-	for _, c := range []*secretref.Config{
+	for _, c := range []*secretref.ConfigFile{
 		{},
 		{Product: "fisheye", Entries: []secretref.Entry{{Key: "hibernate.connection.password", Value: secretref.NewSecret(canary)}}},
 		{Product: secretref.Jira, Entries: []secretref.Entry{{Key: "jndi-datasource"}}},
@@ -2508,7 +2508,7 @@ func TestResolveStructResolvesNewSecret(t *testing.T) {
 
 	expanded, err := r.Expand(t.Context(), "x", nil)
 	require.NoError(t, err)
-	live, err := r.Handle(t.Context(), `{"keyring":"odd"}`)
+	live, err := r.Watch(t.Context(), `{"keyring":"odd"}`)
 	require.NoError(t, err)
 	done := struct{ A, B secretref.Secret }{expanded, live.Value()}
 	require.NoError(t, r.ResolveStruct(t.Context(), &done))

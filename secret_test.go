@@ -84,12 +84,14 @@ func TestZeroValuesPanicInTheCallersGoroutine(t *testing.T) {
 		"ResolveReference":    func(r *secretref.Resolver) { _, _ = r.ResolveReference(ctx, secretref.KeyringReference{Name: "a"}) },
 		"ResolveAll":          func(r *secretref.Resolver) { _, _ = r.ResolveAll(ctx) },
 		"ResolveStruct":       func(r *secretref.Resolver) { _ = r.ResolveStruct(ctx, &struct{}{}) },
-		"ResolveConfig":       func(r *secretref.Resolver) { _, _ = r.ResolveConfig(ctx, &secretref.Config{Product: secretref.Jira}) },
-		"Expand":              func(r *secretref.Resolver) { _, _ = r.Expand(ctx, "plain", nil) },
-		"Handle":              func(r *secretref.Resolver) { _, _ = r.Handle(ctx, "plain") },
-		"HandleAll":           func(r *secretref.Resolver) { _, _ = r.HandleAll(ctx) },
-		"HandleConfig":        func(r *secretref.Resolver) { _, _ = r.HandleConfig(ctx, &secretref.Config{Product: secretref.Jira}) },
-		"Close":               func(r *secretref.Resolver) { _ = r.Close() },
+		"ResolveConfig": func(r *secretref.Resolver) {
+			_, _ = r.ResolveConfig(ctx, &secretref.ConfigFile{Product: secretref.Jira})
+		},
+		"Expand":       func(r *secretref.Resolver) { _, _ = r.Expand(ctx, "plain", nil) },
+		"Handle":       func(r *secretref.Resolver) { _, _ = r.Watch(ctx, "plain") },
+		"HandleAll":    func(r *secretref.Resolver) { _, _ = r.WatchAll(ctx) },
+		"HandleConfig": func(r *secretref.Resolver) { _, _ = r.WatchConfig(ctx, &secretref.ConfigFile{Product: secretref.Jira}) },
+		"Close":        func(r *secretref.Resolver) { _ = r.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.PanicsWithValue(t, "secretref: the Resolver was not made by New", func() { use(&r) })
@@ -169,7 +171,7 @@ func TestDumpsShowNoSecret(t *testing.T) {
 	got, err := r.Resolve(t.Context(), value)
 	require.NoError(t, err)
 	require.Equal(t, canary, got.Reveal())
-	live, err := r.Handle(t.Context(), value)
+	live, err := r.Watch(t.Context(), value)
 	require.NoError(t, err)
 	connector := secretref.Connector(live, func(context.Context, secretref.Secret) (driver.Conn, error) { return nullConn{}, nil }, nil)
 	_, err = connector.Connect(t.Context())

@@ -227,7 +227,7 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 		}
 		for i := range 20 {
 			user, password := refs[3*i], refs[3*i+1]
-			h, err := r.HandleAll(ctx, user.value, password.value)
+			h, err := r.WatchAll(ctx, user.value, password.value)
 			require.NoError(t, err)
 			all.Go(func() {
 				for ctx.Err() == nil {

@@ -40,7 +40,7 @@ func (r *Resolver) ResolveStruct(ctx context.Context, ptr any) error {
 		return &Error{Err: err}
 	}
 	var wants []want
-	var places []structwalk.Slot
+	var places []structwalk.Field
 	for _, slot := range slots {
 		w, pending := r.wantSlot(slot)
 		if pending {
@@ -65,7 +65,7 @@ func (r *Resolver) ResolveStruct(ctx context.Context, ptr any) error {
 }
 
 // wantSlot returns what a slot holds, and whether it has to be resolved.
-func (r *Resolver) wantSlot(slot structwalk.Slot) (w want, pending bool) {
+func (r *Resolver) wantSlot(slot structwalk.Field) (w want, pending bool) {
 	s := r.open()
 	secret, ok := slot.Value.Interface().(Secret)
 	switch {
@@ -88,7 +88,7 @@ func (r *Resolver) wantSlot(slot structwalk.Slot) (w want, pending bool) {
 // of its own, which no option turns into an empty password.
 func neverSet() error {
 	return (&fault.Error{Kind: fault.NotReference, Text: "the secret was never set: is its key misspelt or missing, or its reference not in quotes? " +
-		"A field that may be left out has the tag secretref:\"optional\""}).Final()
+		"A field that may be left out has the tag secretref:\"optional\""}).Permanently()
 }
 
 // written remembers which strings hold what a ResolveStruct wrote: a secret can

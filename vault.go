@@ -168,7 +168,7 @@ func (o *VaultOptions) check() {
 func (o VaultOptions) String() string {
 	shown := o.JWTPath
 	if shown != "" {
-		shown = fault.Path(shown)
+		shown = fault.SafePath(shown)
 	}
 	return fmt.Sprintf("{Token:%s Auth:%s NoToken:%t RenewToken:%t Role:%q AuthPath:%q JWTPath:%q Namespace:%q}",
 		presence(o.Token != nil), presence(o.Auth != nil), o.NoToken, o.RenewToken, o.Role, o.AuthPath, shown, o.Namespace)

@@ -85,7 +85,7 @@ type report struct {
 	passwordKey string
 }
 
-func newReport(c *secretref.Config, s *secretref.Settings, reveal bool) report {
+func newReport(c *secretref.ConfigFile, s *secretref.Settings, reveal bool) report {
 	d := s.Database
 	r := report{
 		Product: c.Product, Path: c.Path,
@@ -115,7 +115,7 @@ func newReport(c *secretref.Config, s *secretref.Settings, reveal bool) report {
 }
 
 // itemsOf lists the values of a file that have to be resolved.
-func itemsOf(c *secretref.Config) ([]atlassian.Item, error) {
+func itemsOf(c *secretref.ConfigFile) ([]atlassian.Item, error) {
 	entries := make([]atlassian.Entry, len(c.Entries))
 	for i, e := range c.Entries {
 		entries[i] = entryOf(e)

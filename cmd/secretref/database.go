@@ -72,7 +72,7 @@ func (c credential) read() (string, error) {
 	case err == nil && text == "":
 		err = fault.New(fault.Unauthenticated, "%s is empty", c.file)
 	case err != nil && !told:
-		err = fault.New(fault.Unauthenticated, "%s", err).Because(err)
+		err = fault.New(fault.Unauthenticated, "%s", err).WithCause(err)
 	}
 	return text, err
 }

@@ -55,7 +55,7 @@ type owned struct {
 	told *sync.Map // warnings that name all variables with one secret
 }
 
-// Handle implements slog.Handler.
+// Live implements slog.Handler.
 func (h owned) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level < slog.LevelWarn {
 		return h.Handler.Handle(ctx, r)

@@ -43,7 +43,7 @@ func writeKeysTable(w io.Writer, infos []secretref.KeyInfo) error {
 	fmt.Fprintln(t, "ID\tSTATE\tCREATED\tACTIVATED\tDEACTIVATED\tSECRETS\tSEALS")
 	for _, k := range infos {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", printable(k.ID), printable(string(k.State)),
-			instant(k.Created), instant(k.Activated), instant(k.Deactivated), k.Boxes, k.Seals)
+			instant(k.Created), instant(k.Activated), instant(k.Deactivated), k.Secrets, k.Encryptions)
 	}
 	return t.Flush()
 }
@@ -77,7 +77,7 @@ func writeKeysJSON(w io.Writer, infos []secretref.KeyInfo) error {
 	}
 	list := []keyJSON{}
 	for _, k := range infos {
-		list = append(list, keyJSON{k.ID, k.State, some(k.Created), some(k.Activated), some(k.Deactivated), k.Boxes, k.Seals})
+		list = append(list, keyJSON{k.ID, k.State, some(k.Created), some(k.Activated), some(k.Deactivated), k.Secrets, k.Encryptions})
 	}
 	e := newJSONEncoder(w)
 	e.SetIndent("", "  ")

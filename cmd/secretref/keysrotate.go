@@ -21,7 +21,7 @@ func verifyKeys(ctx context.Context, c *keysCall) error {
 	}
 	secrets := 0
 	for _, k := range infos {
-		secrets += k.Boxes
+		secrets += k.Secrets
 	}
 	return c.line("all is well: %s, %s", count(secrets, "secret"), count(len(infos), "key"))
 }

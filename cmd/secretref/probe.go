@@ -105,7 +105,7 @@ func (p *probe) document(ctx context.Context, reference secretref.Reference) ([]
 		return []byte(whole.Reveal()), err == nil
 	case secretref.VaultReference:
 		whole, err := p.vault.Fetch(ctx, ref.Reference{Kind: ref.Vault, Mount: at.Mount, Path: at.Path,
-			Endpoint: at.Endpoint, Auth: at.AuthenticationType.String()}.Group())
+			Endpoint: at.Endpoint, Auth: at.AuthenticationType.String()}.Target())
 		return []byte(whole.Text), err == nil
 	}
 	return nil, false

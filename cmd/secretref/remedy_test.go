@@ -13,7 +13,7 @@ import (
 
 func TestRemedy(t *testing.T) {
 	unavailable := func(cause error) error {
-		return &secretref.Error{Source: "keyring", Err: fault.New(fault.Unavailable, "the text of the store").Because(cause)}
+		return &secretref.Error{Source: "keyring", Err: fault.New(fault.Unavailable, "the text of the store").WithCause(cause)}
 	}
 	assert.Empty(t, remedy(unavailable(syscall.ENOSPC)), "a full disk is not the network's")
 	assert.Empty(t, remedy(unavailable(nil)))

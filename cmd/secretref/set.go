@@ -158,7 +158,7 @@ type amendment struct {
 	change edit.Change
 
 	target *target
-	config *secretref.Config // as it is
+	config *secretref.ConfigFile // as it is
 	layout atlassian.Layout
 	result *edit.Result
 
@@ -183,10 +183,10 @@ func (j *amendment) want(ctx context.Context, s streams) error {
 	}
 	reference, err := j.resolver.Parse(text)
 	reference = j.canonical(reference)
-	store := atlassian.StoreOf(j.class)
+	store := atlassian.CipherClassOf(j.class)
 	j.change.Class = cmp.Or(j.class, classOf(reference))
 	_, ofKeyring := reference.(secretref.KeyringReference)
-	switch own := store == atlassian.NoStore || store.Kind() != 0; {
+	switch own := store == atlassian.NoClass || store.Kind() != 0; {
 	case own && errors.Is(err, secretref.ErrNotReference):
 		return errors.New("REFERENCE is plaintext and not a reference; what writes a password into the file is -plaintext-from")
 	case own && err != nil:
@@ -266,8 +266,8 @@ func (j *amendment) read() error {
 	return nil
 }
 
-func configOf(f *atlassian.File, path string) *secretref.Config {
-	c := &secretref.Config{Product: secretref.Product(f.Product), Path: path}
+func configOf(f *atlassian.File, path string) *secretref.ConfigFile {
+	c := &secretref.ConfigFile{Product: secretref.Product(f.Product), Path: path}
 	for _, e := range f.Entries {
 		c.Entries = append(c.Entries, secretref.Entry{Key: e.Key, Value: secretref.NewSecret(e.Value), Line: e.Line})
 	}
@@ -292,7 +292,7 @@ func (j *amendment) decide() error {
 }
 
 // item returns the value in question if it has to be resolved.
-func (j *amendment) item(c *secretref.Config) (atlassian.Item, bool) {
+func (j *amendment) item(c *secretref.ConfigFile) (atlassian.Item, bool) {
 	items, _ := itemsOf(c)
 	i := slices.IndexFunc(items, func(i atlassian.Item) bool { return i.Key == j.change.Key })
 	if i < 0 {
@@ -343,7 +343,7 @@ func (j *amendment) announce() {
 	if j.change.Class != "" {
 		j.say("class", "%s", j.change.Class)
 		build, _ := j.config.Get("buildNumber")
-		j.say("version", "%s", needs(j.config.Product, atlassian.StoreOf(j.change.Class), build.Reveal()))
+		j.say("version", "%s", needs(j.config.Product, atlassian.CipherClassOf(j.change.Class), build.Reveal()))
 	}
 	for _, note := range j.notes {
 		j.say("note", "%s", note)

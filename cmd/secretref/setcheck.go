@@ -51,7 +51,7 @@ func (j *amendment) resolveNew(ctx context.Context) (secret *secretref.Secret, d
 		plain := secretref.NewSecret(j.change.Value)
 		return &plain, nil, nil
 	}
-	custom := atlassian.StoreOf(j.change.Class) == atlassian.CustomStore
+	custom := atlassian.CipherClassOf(j.change.Class) == atlassian.CustomClass
 	if custom {
 		doubt := "the class " + j.change.Class + " is none of the products' own and cannot be asked from here"
 		j.say("doubt", "%s", doubt)
@@ -91,7 +91,7 @@ func (j *amendment) resolveNew(ctx context.Context) (secret *secretref.Secret, d
 
 // ask resolves what shall stand in the file as the product will.
 func (j *amendment) ask(ctx context.Context) (secretref.Secret, error) {
-	if atlassian.StoreOf(j.change.Class) == atlassian.CustomStore {
+	if atlassian.CipherClassOf(j.change.Class) == atlassian.CustomClass {
 		return j.resolver.ResolveReference(ctx, j.ref)
 	}
 	changed := configOf(j.result.File, j.path)
@@ -156,7 +156,7 @@ func (j *amendment) resolveOld(ctx context.Context) (old secretref.Secret, unkno
 	case !ok:
 		entry, _ := j.config.Get(j.change.Key)
 		return entry, "", nil
-	case atlassian.StoreOf(item.Class) == atlassian.CustomStore:
+	case atlassian.CipherClassOf(item.Class) == atlassian.CustomClass:
 		// It is not named: where class and password are swapped it is the password.
 		return old, "the password that the file has now cannot be had: the class that the file names is none of the products' own and cannot be asked from here", nil
 	}

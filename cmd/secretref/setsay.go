@@ -15,23 +15,23 @@ func title(p secretref.Product) string { return strings.ToUpper(string(p[:1])) +
 
 // needs says which version of a product knows the class of a store. Some have
 // their build number in the file.
-func needs(p secretref.Product, s atlassian.Store, build string) string {
+func needs(p secretref.Product, s atlassian.CipherClass, build string) string {
 	type pair struct {
 		product secretref.Product
-		store   atlassian.Store
+		store   atlassian.CipherClass
 	}
 	least, ok := map[pair]string{
-		{secretref.Jira, atlassian.AWSStore}:       "9.11",
-		{secretref.Confluence, atlassian.AWSStore}: "8.6",
-		{secretref.Bitbucket, atlassian.AWSStore}:  "8.13",
-		{secretref.Jira, atlassian.VaultStore}:     "9.13",
+		{secretref.Jira, atlassian.AWSClass}:       "9.11",
+		{secretref.Confluence, atlassian.AWSClass}: "8.6",
+		{secretref.Bitbucket, atlassian.AWSClass}:  "8.13",
+		{secretref.Jira, atlassian.VaultClass}:     "9.13",
 	}[pair{p, s}]
 	switch {
 	case ok && p == secretref.Confluence:
 		return fmt.Sprintf("%s knows this class from %s on: make sure that no node is older", title(p), least) + ofBuild(build)
 	case ok:
 		return fmt.Sprintf("%s knows this class from %s on, which the file does not tell: make sure that no node is older", title(p), least)
-	case s == atlassian.CustomStore:
+	case s == atlassian.CustomClass:
 		return fmt.Sprintf("%s must have the class on its class path, on every node", title(p))
 	}
 	return fmt.Sprintf("look up in the guides whether your version of %s knows this class: older ones do not", title(p))
@@ -96,7 +96,7 @@ func (j *amendment) masked(key, value string) string {
 	const mask = "[redacted]"
 	if key != j.change.Key {
 		// Where class and password are swapped it is the password.
-		if class := strings.TrimSpace(value); class == j.change.Class || atlassian.StoreOf(class) != atlassian.CustomStore {
+		if class := strings.TrimSpace(value); class == j.change.Class || atlassian.CipherClassOf(class) != atlassian.CustomClass {
 			return class
 		}
 		return mask

@@ -90,23 +90,23 @@ func hasKey(items []atlassian.Item, key string) bool {
 }
 
 // readItem is one value of a file that has to be resolved.
-func readItem(r *secretref.Resolver, c *secretref.Config, item atlassian.Item) *subject {
+func readItem(r *secretref.Resolver, c *secretref.ConfigFile, item atlassian.Item) *subject {
 	x := &subject{place: place(c, item.Entry)}
 	layout := atlassian.LayoutOf(atlassian.Product(c.Product))
 	ref, err := r.Parse(item.Value)
 	plaintext := errors.Is(err, secretref.ErrNotReference)
-	store := atlassian.StoreOf(item.Class)
+	store := atlassian.CipherClassOf(item.Class)
 	switch {
 	case c.Product == secretref.Bitbucket && (atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)):
 		x.wrong("%s", why(atlassian.PlaceholderFault()))
 		return x
-	case store == atlassian.CustomStore:
+	case store == atlassian.CustomClass:
 		x.wrong("%s", unknownClass(item.Class))
 		return x
-	case store == atlassian.NoStore && plaintext && strings.TrimSpace(item.Value) == "":
+	case store == atlassian.NoClass && plaintext && strings.TrimSpace(item.Value) == "":
 		x.wrong("the value is empty")
 		return x
-	case store == atlassian.NoStore && plaintext:
+	case store == atlassian.NoClass && plaintext:
 		x.wrong("the password stands in the file in plain text: put it into AWS Secrets Manager or Vault, " +
 			"and a reference and its cipher class into the file")
 		return x
@@ -114,7 +114,7 @@ func readItem(r *secretref.Resolver, c *secretref.Config, item atlassian.Item) *
 		x.ref = ref
 		x.form(item.Value)
 		x.inFile(c, layout, item)
-		if store != atlassian.NoStore && item.Class != classOf(ref) && classOf(ref) != "" {
+		if store != atlassian.NoClass && item.Class != classOf(ref) && classOf(ref) != "" {
 			x.fail(secretref.ErrSyntax, otherClass(item, layout, ref))
 			return x
 		}
@@ -131,14 +131,14 @@ func readItem(r *secretref.Resolver, c *secretref.Config, item atlassian.Item) *
 	return x
 }
 
-func place(c *secretref.Config, e atlassian.Entry) string {
+func place(c *secretref.ConfigFile, e atlassian.Entry) string {
 	return fmt.Sprintf("%s:%d: %s", filepath.Base(c.Path), e.Line, e.Key)
 }
 
 // only returns c with no other value than item's to resolve, since the library
 // fetches nothing at all from a file in which one value is malformed.
-func only(c *secretref.Config, layout atlassian.Layout, item atlassian.Item) *secretref.Config {
-	alone := &secretref.Config{Product: c.Product, Path: c.Path}
+func only(c *secretref.ConfigFile, layout atlassian.Layout, item atlassian.Item) *secretref.ConfigFile {
+	alone := &secretref.ConfigFile{Product: c.Product, Path: c.Path}
 	for _, e := range c.Entries {
 		password := item.Key == layout.Password && e.Key == layout.Class
 		if e.Key == item.Key || password || layout.AnyClass != "" && e.Key == layout.AnyClass {
@@ -148,7 +148,7 @@ func only(c *secretref.Config, layout atlassian.Layout, item atlassian.Item) *se
 	return alone
 }
 
-func carriesPassword(c *secretref.Config, layout atlassian.Layout) bool {
+func carriesPassword(c *secretref.ConfigFile, layout atlassian.Layout) bool {
 	raw, _ := c.Get(layout.URL)
 	return jdbc.Mask(raw.Reveal()) != raw.Reveal()
 }
@@ -222,11 +222,11 @@ func (x *subject) clearText(endpoint string) {
 
 // ownCipher finds what is to be said about a password that the file itself
 // holds, or files that it leads to.
-func (x *subject) ownCipher(c *secretref.Config, item atlassian.Item, store atlassian.Store) {
+func (x *subject) ownCipher(c *secretref.ConfigFile, item atlassian.Item, store atlassian.CipherClass) {
 	switch store {
-	case atlassian.Base64Store:
+	case atlassian.Base64Class:
 		x.note("Base64 hides the password from a glance, and from nobody who means to read it")
-	case atlassian.AlgorithmStore:
+	case atlassian.AlgorithmClass:
 		files, err := cipher.Algorithm{Dir: filepath.Dir(c.Path)}.Files(item.Text)
 		if err != nil {
 			return // resolving it says so
@@ -244,7 +244,7 @@ func (x *subject) ownCipher(c *secretref.Config, item atlassian.Item, store atla
 
 // inFile finds what the product may refuse in the way a reference stands in its
 // file.
-func (x *subject) inFile(c *secretref.Config, layout atlassian.Layout, item atlassian.Item) {
+func (x *subject) inFile(c *secretref.ConfigFile, layout atlassian.Layout, item atlassian.Item) {
 	_, prefixed := ref.CutPrefix(strings.TrimSpace(item.Value))
 	class := cmp.Or(layout.AnyClass, layout.Class)
 	if layout.AnyClass != "" && !prefixed {
@@ -283,7 +283,7 @@ func classOf(ref secretref.Reference) string {
 
 // overlooked lists the entries that are references, but where the product looks
 // for none: their text would be used as the password.
-func overlooked(r *secretref.Resolver, c *secretref.Config, items []atlassian.Item) []*subject {
+func overlooked(r *secretref.Resolver, c *secretref.ConfigFile, items []atlassian.Item) []*subject {
 	var found []*subject
 	for _, e := range c.Entries {
 		if hasKey(items, e.Key) {

@@ -111,7 +111,7 @@ type waitHandler struct {
 // Enabled implements slog.Handler.
 func (h waitHandler) Enabled(context.Context, slog.Level) bool { return true }
 
-// Handle implements slog.Handler.
+// Live implements slog.Handler.
 func (h waitHandler) Handle(ctx context.Context, r slog.Record) error {
 	switch {
 	case r.Message == failedFetch:

@@ -31,7 +31,7 @@ func open(ctx context.Context, resolver *secretref.Resolver, path string, log *s
 	if err != nil {
 		return nil, err
 	}
-	settings, err := resolver.HandleConfig(ctx, config)
+	settings, err := resolver.WatchConfig(ctx, config)
 	if err != nil {
 		return nil, err
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// Pool is a pgxpool.Pool that logs in with the current value of a Handle. Its
+// Pool is a pgxpool.Pool that logs in with the current value of a Live. Its
 // connections are taken with Acquire: pgxpool has a hook before a login and one
 // after it was accepted, but none to try again after it was refused.
 type Pool struct {
 	pool  *pgxpool.Pool
-	login *secretref.Handle[[]secretref.Secret]
+	login *secretref.Live[[]secretref.Secret]
 }
 
 // attempt is what a connection is to log in with, and whether that was accepted.
@@ -31,9 +31,9 @@ type attempt struct {
 type attemptKey struct{}
 
 // Open returns a Pool that connects as connString says, but for user name and
-// password: those are the two values of login, which [secretref.Resolver.HandleAll]
+// password: those are the two values of login, which [secretref.Resolver.WatchAll]
 // keeps up to date together.
-func Open(ctx context.Context, connString string, login *secretref.Handle[[]secretref.Secret]) (*Pool, error) {
+func Open(ctx context.Context, connString string, login *secretref.Live[[]secretref.Secret]) (*Pool, error) {
 	config, err := pgxpool.ParseConfig(connString)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ const username, password = `{"keyring":"db-username"}`, `{"keyring":"db-password
 type world struct {
 	*database
 	store *secretref.Fake
-	login *secretref.Handle[[]secretref.Secret]
+	login *secretref.Live[[]secretref.Secret]
 	pool  *pgxpool.Pool
 }
 
@@ -37,7 +37,7 @@ func newWorld(t *testing.T) *world {
 	r := secretref.New(&secretref.Options{Fake: w.store})
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	var err error
-	w.login, err = r.HandleAll(t.Context(), username, password)
+	w.login, err = r.WatchAll(t.Context(), username, password)
 	require.NoError(t, err)
 	w.pool, err = pgxpool.Open(t.Context(), "postgres://"+w.addr+"/db?sslmode=disable&pool_max_conns=100", w.login)
 	require.NoError(t, err)
@@ -180,7 +180,7 @@ func TestShortTimeoutsGetTheNewPasswordToo(t *testing.T) {
 		},
 	}}})
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
-	login, err := r.HandleAll(t.Context(), "app", `{ENC}{"slow":"db"}`)
+	login, err := r.WatchAll(t.Context(), "app", `{ENC}{"slow":"db"}`)
 	require.NoError(t, err)
 	pool, err := pgxpool.Open(t.Context(), "postgres://"+d.addr+"/db?sslmode=disable", login)
 	require.NoError(t, err)

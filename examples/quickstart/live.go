@@ -17,7 +17,7 @@ func live(ctx context.Context, s *stage, w io.Writer) error {
 	s.vault.Put("secret", "demo/live", map[string]any{"password": livePassword})
 	resolver := secretref.New(nil)
 	defer resolver.Close()
-	password, err := resolver.Handle(ctx, reference)
+	password, err := resolver.Watch(ctx, reference)
 	if err != nil {
 		return err
 	}

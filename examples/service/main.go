@@ -62,7 +62,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	resolver := secretref.New(opts)
 	defer resolver.Close()
 
-	password, err := resolver.Handle(ctx, os.Getenv("DATABASE_PASSWORD"))
+	password, err := resolver.Watch(ctx, os.Getenv("DATABASE_PASSWORD"))
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func only(host string) func(*url.URL) error {
 
 // open returns the database, each of whose connections is made with the
 // password of that moment.
-func open(url string, password *secretref.Handle[secretref.Secret]) (*sql.DB, error) {
+func open(url string, password *secretref.Live[secretref.Secret]) (*sql.DB, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is not the URL of a PostgreSQL database")

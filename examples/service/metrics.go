@@ -37,7 +37,7 @@ func count(r prometheus.Registerer) func(secretref.FetchEvent) {
 
 // age tells how old a live value is, which is what to be alerted by: it stays
 // below the TTL as long as all is well.
-func age[T any](name string, h *secretref.Handle[T]) prometheus.Collector {
+func age[T any](name string, h *secretref.Live[T]) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "secretref_age_seconds", Help: "Time since a live secret was last fetched.", ConstLabels: prometheus.Labels{"secret": name},
 	}, func() float64 {

@@ -103,7 +103,7 @@ func find(home string) (string, error) {
 		return found[0], nil
 	case 0:
 		return "", fault.New(fault.NotFound, "the directory holds no configuration file of a known product "+
-			"(dbconfig.xml, confluence.cfg.xml, shared/bitbucket.properties, bamboo.cfg.xml, shared/crowd.cfg.xml)").Because(fs.ErrNotExist)
+			"(dbconfig.xml, confluence.cfg.xml, shared/bitbucket.properties, bamboo.cfg.xml, shared/crowd.cfg.xml)").WithCause(fs.ErrNotExist)
 	}
 	return "", fault.New(fault.Unsupported, "the directory holds the files of more than one product: name one of %s", strings.Join(found, " and "))
 }

@@ -143,39 +143,39 @@ func CheckSource(p Product, entries []Entry) error {
 	return nil
 }
 
-// Store is what a cipher class reads.
-type Store uint8
+// CipherClass is what a cipher class reads.
+type CipherClass uint8
 
 // The stores. The zero Store means that no class is named.
 const (
-	NoStore Store = iota
-	AWSStore
-	VaultStore
-	Base64Store
-	AlgorithmStore
-	CustomStore
+	NoClass CipherClass = iota
+	AWSClass
+	VaultClass
+	Base64Class
+	AlgorithmClass
+	CustomClass
 )
 
 // OnlyAESClass is Crowd's algorithm class, which takes no other cipher than AES.
 const OnlyAESClass = "com.atlassian.db.config.password.ciphers.algorithm.AesOnlyAlgorithmCipher"
 
-// StoreOf returns the store that a class names.
-func StoreOf(class string) Store {
+// CipherClassOf returns the store that a class names.
+func CipherClassOf(class string) CipherClass {
 	switch class {
 	case "":
-		return NoStore
+		return NoClass
 	case "com.atlassian.secrets.store.aws.AwsSecretsManagerStore":
-		return AWSStore
+		return AWSClass
 	case "com.atlassian.secrets.store.vault.VaultSecretStore":
-		return VaultStore
+		return VaultClass
 	case "com.atlassian.secrets.store.base64.Base64SecretStore",
 		"com.atlassian.db.config.password.ciphers.base64.Base64Cipher":
-		return Base64Store
+		return Base64Class
 	case "com.atlassian.secrets.store.algorithm.AlgorithmSecretStore",
 		"com.atlassian.db.config.password.ciphers.algorithm.AlgorithmCipher", OnlyAESClass:
-		return AlgorithmStore
+		return AlgorithmClass
 	}
-	return CustomStore
+	return CustomClass
 }
 
 // LooksLikeClass reports whether text can be the name of a Java class in a
@@ -196,11 +196,11 @@ func LooksLikeClass(text string) bool {
 }
 
 // Kind returns the backend whose coordinates a store takes, or zero.
-func (s Store) Kind() ref.Kind {
+func (s CipherClass) Kind() ref.Kind {
 	switch s {
-	case AWSStore:
+	case AWSClass:
 		return ref.AWS
-	case VaultStore:
+	case VaultClass:
 		return ref.Vault
 	}
 	return 0

@@ -23,7 +23,7 @@ type sqlServer struct {
 	version string // what asks for it
 	vacuum  string
 	columns string
-	values  func(box store.Box) []any
+	values  func(box store.Record) []any
 	mark    func(n int) string // the n-th placeholder, from 1
 }
 
@@ -32,7 +32,7 @@ var postgresql = sqlServer{
 	version: "SHOW server_version",
 	vacuum:  "VACUUM ANALYZE secretref_boxes",
 	columns: "name, key_id, box",
-	values:  func(box store.Box) []any { return []any{[]byte(box.Name), int64(box.Key), box.Box} },
+	values:  func(box store.Record) []any { return []any{[]byte(box.Name), int64(box.Key), box.Sealed} },
 	mark:    func(n int) string { return fmt.Sprintf("$%d", n) },
 }
 
@@ -41,8 +41,10 @@ var mariadb = sqlServer{
 	version: "SELECT version()",
 	vacuum:  "ANALYZE TABLE secretref_boxes",
 	columns: "name, key_id, box, length",
-	values:  func(box store.Box) []any { return []any{[]byte(box.Name), int64(box.Key), box.Box, len(box.Box)} },
-	mark:    func(int) string { return "?" },
+	values: func(box store.Record) []any {
+		return []any{[]byte(box.Name), int64(box.Key), box.Sealed, len(box.Sealed)}
+	},
+	mark: func(int) string { return "?" },
 }
 
 // sqlPlace is an SQLStore in a database that nobody else uses.
@@ -94,14 +96,14 @@ func (p *sqlPlace) grow(b *testing.B, n int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := p.store.Reserve(b.Context(), key.ID(), uint64(n)); err != nil {
+	if err := p.store.ReserveEncryptions(b.Context(), key.ID(), uint64(n)); err != nil {
 		b.Fatal(err)
 	}
 	for p.secrets < n {
-		var rows []store.Box
+		var rows []store.Record
 		for range min(page, n-p.secrets) {
 			name := secretName(p.secrets)
-			rows = append(rows, store.Box{Name: name, Key: key.ID(), Box: key.Seal(name, []byte(secretText(p.secrets)))})
+			rows = append(rows, store.Record{Name: name, Key: key.ID(), Sealed: key.Seal(name, []byte(secretText(p.secrets)))})
 			p.secrets++
 		}
 		statement, args := p.server.insert(rows)
@@ -126,7 +128,7 @@ func (p *sqlPlace) spare(b *testing.B) seal.KeyID {
 	return key.ID()
 }
 
-func (s sqlServer) insert(rows []store.Box) (statement string, args []any) {
+func (s sqlServer) insert(rows []store.Record) (statement string, args []any) {
 	var tuples []string
 	for _, row := range rows {
 		var marks []string
@@ -140,22 +142,22 @@ func (s sqlServer) insert(rows []store.Box) (statement string, args []any) {
 }
 
 // update is the fastest way that each database has to change many rows.
-func (s sqlServer) update(rows []store.Box) (statement string, args []any) {
+func (s sqlServer) update(rows []store.Record) (statement string, args []any) {
 	if s.dialect == secretref.MySQL {
 		statement, args = s.insert(rows)
 		return statement + " ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box)", args
 	}
 	var names, texts [][]byte
 	for _, row := range rows {
-		names, texts = append(names, []byte(row.Name)), append(texts, row.Box)
+		names, texts = append(names, []byte(row.Name)), append(texts, row.Sealed)
 	}
 	return "UPDATE secretref_boxes AS b SET key_id = $3, box = s.box FROM unnest($1::bytea[], $2::bytea[]) AS s (name, box) WHERE b.name = s.name",
 		[]any{names, texts, int64(rows[0].Key)}
 }
 
 func (p *sqlPlace) rewrite(b *testing.B) (write, restore func()) {
-	var boxes, noise []store.Box
-	err := store.Pages(b.Context(), p.store, store.Range{Limit: page, Bytes: 1 << 20}, func(rows []store.Box) error {
+	var boxes, noise []store.Record
+	err := store.Pages(b.Context(), p.store, store.Range{Limit: page, Bytes: 1 << 20}, func(rows []store.Record) error {
 		boxes = append(boxes, rows...)
 		return nil
 	})
@@ -164,11 +166,11 @@ func (p *sqlPlace) rewrite(b *testing.B) (write, restore func()) {
 	}
 	spare := p.spare(b)
 	for _, box := range boxes {
-		box.Key, box.Box = spare, make([]byte, len(box.Box))
-		_, _ = rand.Read(box.Box)
+		box.Key, box.Sealed = spare, make([]byte, len(box.Sealed))
+		_, _ = rand.Read(box.Sealed)
 		noise = append(noise, box)
 	}
-	put := func(boxes []store.Box) {
+	put := func(boxes []store.Record) {
 		for i := 0; i < len(boxes); i += page {
 			statement, args := p.server.update(boxes[i:min(i+page, len(boxes))])
 			p.exec(b, statement, args...)

@@ -66,7 +66,7 @@ func (w *world) readers(b *testing.B, r reference) []reader {
 	resolver := secretref.New(nil)
 	b.Cleanup(func() { _ = resolver.Close() })
 	value := r.secretref()
-	handle, err := resolver.Handle(ctx, value)
+	handle, err := resolver.Watch(ctx, value)
 	must(err)
 
 	peer := func(who contender) client {

@@ -97,7 +97,7 @@ func TestLoadOfManyReadersDuringRotations(t *testing.T) {
 			})
 		}
 		for i := range 10 {
-			h, err := r.HandleAll(t.Context(), all[i]...)
+			h, err := r.WatchAll(t.Context(), all[i]...)
 			require.NoError(t, err)
 			running.Go(func() {
 				for ctx.Err() == nil {

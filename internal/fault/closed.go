@@ -4,5 +4,5 @@ package fault
 // permanent, and it also matches Unavailable, so that callers with a fallback for
 // a backend that is unavailable use it during a shutdown, too.
 func AlreadyClosed(what string) *Error {
-	return New(Closed, "the %s is closed", what).Because(Unavailable).Final()
+	return New(Closed, "the %s is closed", what).WithCause(Unavailable).Permanently()
 }

@@ -85,8 +85,8 @@ func (e *Error) GoString() string { return e.Error() }
 // MarshalText is Error, for what encodes an error instead of printing it.
 func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// Because attaches the cause and returns e.
-func (e *Error) Because(cause error) *Error {
+// WithCause attaches the cause and returns e.
+func (e *Error) WithCause(cause error) *Error {
 	e.cause = nil
 	if cause != nil {
 		e.cause = func() error { return cause }
@@ -94,17 +94,17 @@ func (e *Error) Because(cause error) *Error {
 	return e
 }
 
-// Final marks e as not worth another attempt and returns it.
-func (e *Error) Final() *Error {
+// Permanently marks e as not worth another attempt and returns it.
+func (e *Error) Permanently() *Error {
 	e.Permanent = true
 	return e
 }
 
-// Panicked is the error of a fetch that panicked with p, which the log is told
+// FromPanic is the error of a fetch that panicked with p, which the log is told
 // of. The value of a panic may quote a secret; its type and the place do not.
-func Panicked(log *slog.Logger, p any) *Error {
+func FromPanic(log *slog.Logger, p any) *Error {
 	log.Error("a fetch panicked", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-	return New(Unavailable, "the fetch panicked (%T); the log has the place", p).Final()
+	return New(Unavailable, "the fetch panicked (%T); the log has the place", p).Permanently()
 }
 
 // Transient reports whether another attempt may succeed, and how long the

@@ -55,7 +55,7 @@ func (e *secretCause) Error() string { return e.text }
 // Crash reporters walk Unwrap() error and Unwrap() []error, and print what they find.
 func TestCauseIsReachableButNotWalked(t *testing.T) {
 	cause := &secretCause{"hunter2"}
-	err := error(fault.New(fault.Unavailable, "no answer").Because(cause))
+	err := error(fault.New(fault.Unavailable, "no answer").WithCause(cause))
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.ErrorIs(t, err, cause)
 	found, ok := errors.AsType[*secretCause](err)

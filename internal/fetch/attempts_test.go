@@ -21,7 +21,7 @@ import (
 // error says how often it was tried, and a caller who leaves early gets the
 // latest failure.
 func TestAttemptsInBatches(t *testing.T) {
-	world := func(t *testing.T, answer func(call int, secret string) error, test func(*testing.T, *fetch.Pipeline, []ref.Reference, *bytes.Buffer, *store)) {
+	world := func(t *testing.T, answer func(call int, secret string) error, test func(*testing.T, *fetch.Fetcher, []ref.Reference, *bytes.Buffer, *store)) {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer
 			s := &store{answer: answer}
@@ -42,8 +42,8 @@ func TestAttemptsInBatches(t *testing.T) {
 	}
 	t.Run("all fail", func(t *testing.T) {
 		world(t, func(int, string) error { return fault.New(fault.Unavailable, "down") },
-			func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference, log *bytes.Buffer, s *store) {
-				for _, got := range p.Resolve(t.Context(), refs, cache.Cached) {
+			func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference, log *bytes.Buffer, s *store) {
+				for _, got := range p.Resolve(t.Context(), refs, cache.UseCached) {
 					require.Regexp(t, `^unavailable: down; gave up after \d+ attempts in (2\d|30)s$`, got.Err.Error())
 				}
 				require.Equal(t, len(s.calls), lines(log, "one"))
@@ -56,8 +56,8 @@ func TestAttemptsInBatches(t *testing.T) {
 				return fault.New(fault.Unavailable, "down")
 			}
 			return nil
-		}, func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference, log *bytes.Buffer, s *store) {
-			got := p.Resolve(t.Context(), refs, cache.Cached)
+		}, func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference, log *bytes.Buffer, s *store) {
+			got := p.Resolve(t.Context(), refs, cache.UseCached)
 			require.NoError(t, got[0].Err)
 			require.Regexp(t, `^unavailable: down; gave up after \d+ attempts in (2\d|30)s$`, got[1].Err.Error())
 			require.Zero(t, lines(log, "one"))
@@ -66,10 +66,10 @@ func TestAttemptsInBatches(t *testing.T) {
 	})
 	t.Run("a caller leaves", func(t *testing.T) {
 		world(t, func(int, string) error { return fault.New(fault.Unavailable, "down") },
-			func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference, _ *bytes.Buffer, _ *store) {
+			func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference, _ *bytes.Buffer, _ *store) {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
-				for _, got := range p.Resolve(ctx, refs, cache.Cached) {
+				for _, got := range p.Resolve(ctx, refs, cache.UseCached) {
 					require.Regexp(t, `gave up after \d+ attempts in 5s; the last attempt said: unavailable: down$`, got.Err.Error())
 				}
 			})

@@ -37,8 +37,8 @@ type batches struct {
 	log     *slog.Logger
 
 	mu       sync.Mutex
-	open     map[lane]*batch.Batcher[ref.Group, tried]
-	watching map[ref.Group]*watcher
+	open     map[lane]*batch.Batcher[ref.Target, tried]
+	watching map[ref.Target]*watcher
 }
 
 // watcher is told of the failed attempts of a call to get its group.
@@ -46,7 +46,7 @@ type watcher struct{ failed retry.Failed }
 
 // get brings a group. Where a call brought others and not this one, it is tried
 // again with another call, so that they need not wait for it.
-func (b *batches) get(ctx context.Context, g ref.Group, once bool, failed retry.Failed) (got tried, err error) {
+func (b *batches) get(ctx context.Context, g ref.Target, once bool, failed retry.Failed) (got tried, err error) {
 	in, made, start := b.lane(lane{g.Region, g.Endpoint, once}), 0, time.Now()
 	_, _ = attempts(ctx, once, func(ctx context.Context) error {
 		before := made
@@ -67,7 +67,7 @@ func (b *batches) get(ctx context.Context, g ref.Group, once bool, failed retry.
 
 // watch has failed called for each failed attempt of a call that is tried again
 // as a whole, until forget is called.
-func (b *batches) watch(g ref.Group, failed retry.Failed) (forget func()) {
+func (b *batches) watch(g ref.Target, failed retry.Failed) (forget func()) {
 	w := &watcher{failed}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -81,18 +81,18 @@ func (b *batches) watch(g ref.Group, failed retry.Failed) (forget func()) {
 	}
 }
 
-func (b *batches) watcher(g ref.Group) *watcher {
+func (b *batches) watcher(g ref.Target) *watcher {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.watching[g]
 }
 
-func (b *batches) lane(l lane) *batch.Batcher[ref.Group, tried] {
+func (b *batches) lane(l lane) *batch.Batcher[ref.Target, tried] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	open := b.open[l]
 	if open == nil {
-		open = batch.New(perBatch, quiet, linger, b.log, func(ctx context.Context, groups []ref.Group) []batch.Result[tried] {
+		open = batch.New(perBatch, quiet, linger, b.log, func(ctx context.Context, groups []ref.Target) []batch.Result[tried] {
 			return b.call(ctx, groups, l.once)
 		})
 		b.open[l] = open
@@ -103,7 +103,7 @@ func (b *batches) lane(l lane) *batch.Batcher[ref.Group, tried] {
 // call is all attempts to get some groups as long as none comes: were each to
 // be tried again by itself, a backend that throttles would get twenty calls for
 // one.
-func (b *batches) call(ctx context.Context, groups []ref.Group, once bool) []batch.Result[tried] {
+func (b *batches) call(ctx context.Context, groups []ref.Target, once bool) []batch.Result[tried] {
 	var results []batch.Result[tried]
 	attempt, cutOff := 0, false
 	_, _ = attempts(ctx, once, func(ctx context.Context) error {

@@ -27,11 +27,11 @@ type store struct {
 	answer func(call int, secret string) error
 }
 
-func (s *store) FetchBatch(ctx context.Context, groups []ref.Group) []batch.Result[fetch.Payload] {
+func (s *store) FetchBatch(ctx context.Context, groups []ref.Target) []batch.Result[fetch.Document] {
 	s.mu.Lock()
 	call := len(s.calls)
 	s.calls = append(s.calls, nil)
-	results := make([]batch.Result[fetch.Payload], len(groups))
+	results := make([]batch.Result[fetch.Document], len(groups))
 	for i, g := range groups {
 		s.calls[call] = append(s.calls[call], g.Secret)
 		if s.answer != nil {
@@ -49,7 +49,7 @@ func (s *store) FetchBatch(ctx context.Context, groups []ref.Group) []batch.Resu
 	return results
 }
 
-func inBatches(t *testing.T, s *store, n int, test func(*testing.T, *fetch.Pipeline, []ref.Reference)) {
+func inBatches(t *testing.T, s *store, n int, test func(*testing.T, *fetch.Fetcher, []ref.Reference)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := fetch.New(nil, fetch.Settings{Timeout: 30 * time.Second, TTL: -1, Batch: s, Log: slog.New(slog.DiscardHandler)})
 		defer p.Close()
@@ -63,10 +63,10 @@ func inBatches(t *testing.T, s *store, n int, test func(*testing.T, *fetch.Pipel
 
 func TestBatchesAreOfTwentyAndOfOneRegion(t *testing.T) {
 	s := &store{}
-	inBatches(t, s, 100, func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference) {
+	inBatches(t, s, 100, func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference) {
 		refs = append(refs, ref.Reference{Kind: ref.AWS, Region: "us-east-1", SecretID: "secret-0"})
 		start := time.Now()
-		for i, got := range p.Resolve(t.Context(), refs, cache.Cached) {
+		for i, got := range p.Resolve(t.Context(), refs, cache.UseCached) {
 			require.NoError(t, got.Err)
 			require.Equal(t, "value of "+refs[i].SecretID, got.Text)
 		}
@@ -74,20 +74,20 @@ func TestBatchesAreOfTwentyAndOfOneRegion(t *testing.T) {
 		require.Len(t, s.calls, 6)
 
 		start = time.Now()
-		p.ResolveAll(t.Context(), refs[:1], cache.Cached)
+		p.ResolveAll(t.Context(), refs[:1], cache.UseCached)
 		require.Equal(t, takes, time.Since(start))
-		p.Resolve(t.Context(), refs[:1], cache.Cached)
+		p.Resolve(t.Context(), refs[:1], cache.UseCached)
 		require.Equal(t, 2*takes+time.Millisecond, time.Since(start), "others may come along")
 	})
 }
 
 func TestThoseWhoComeAloneShareACall(t *testing.T) {
 	s := &store{}
-	inBatches(t, s, 21, func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference) {
+	inBatches(t, s, 21, func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference) {
 		start := time.Now()
 		var all sync.WaitGroup
 		for _, reference := range refs {
-			all.Go(func() { require.NoError(t, p.Resolve(t.Context(), []ref.Reference{reference}, cache.Cached)[0].Err) })
+			all.Go(func() { require.NoError(t, p.Resolve(t.Context(), []ref.Reference{reference}, cache.UseCached)[0].Err) })
 		}
 		all.Wait()
 		require.Less(t, time.Since(start), takes+3*time.Millisecond)
@@ -100,14 +100,14 @@ func TestThoseWhoComeAloneShareACall(t *testing.T) {
 // may come.
 func TestACallDoesNotWaitForWhatIsNotFetchedWithIt(t *testing.T) {
 	s := &store{}
-	inBatches(t, s, 3, func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference) {
+	inBatches(t, s, 3, func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference) {
 		start := time.Now()
 		var all sync.WaitGroup
-		all.Go(func() { p.Resolve(t.Context(), refs[:2], cache.Cached) })
+		all.Go(func() { p.Resolve(t.Context(), refs[:2], cache.UseCached) })
 		time.Sleep(takes / 5)
 		elsewhere := ref.Reference{Kind: ref.Vault, Mount: "secret", Path: "p", Key: "k"}
 		all.Go(func() {
-			got := p.Resolve(t.Context(), []ref.Reference{refs[0], refs[2], elsewhere}, cache.Cached)
+			got := p.Resolve(t.Context(), []ref.Reference{refs[0], refs[2], elsewhere}, cache.UseCached)
 			require.NoError(t, got[0].Err)
 			require.NoError(t, got[1].Err)
 			require.ErrorIs(t, got[2].Err, fault.Unsupported)
@@ -116,7 +116,7 @@ func TestACallDoesNotWaitForWhatIsNotFetchedWithIt(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, s.calls, 2)
 		all.Go(func() {
-			p.Resolve(t.Context(), refs[:2], cache.Fresh)
+			p.Resolve(t.Context(), refs[:2], cache.ForceFetch)
 			require.GreaterOrEqual(t, time.Since(start), 2*takes)
 			require.Less(t, time.Since(start), 2*takes+3*time.Millisecond)
 		})
@@ -132,8 +132,8 @@ func TestABatchIsTriedAgainAsOne(t *testing.T) {
 		}
 		return nil
 	}}
-	inBatches(t, s, 20, func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference) {
-		for _, got := range p.Resolve(t.Context(), refs, cache.Cached) {
+	inBatches(t, s, 20, func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference) {
+		for _, got := range p.Resolve(t.Context(), refs, cache.UseCached) {
 			require.NoError(t, got.Err)
 		}
 		require.Len(t, s.calls, 4)
@@ -150,12 +150,12 @@ func TestOneSecretThatHasToBeTriedAgainHoldsNobodyUp(t *testing.T) {
 		}
 		return nil
 	}}
-	inBatches(t, s, 20, func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference) {
+	inBatches(t, s, 20, func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference) {
 		start := time.Now()
 		var all sync.WaitGroup
 		for i, reference := range refs {
 			all.Go(func() {
-				got := p.Resolve(t.Context(), []ref.Reference{reference}, cache.Cached)[0]
+				got := p.Resolve(t.Context(), []ref.Reference{reference}, cache.UseCached)[0]
 				switch i {
 				case 7:
 					require.NoError(t, got.Err)
@@ -184,9 +184,9 @@ func TestTheWishToBeLeftAloneOfOneCountsForTheBatch(t *testing.T) {
 		}
 		return f
 	}}
-	inBatches(t, s, 5, func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference) {
+	inBatches(t, s, 5, func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference) {
 		start := time.Now()
-		p.Resolve(t.Context(), refs, cache.Cached)
+		p.Resolve(t.Context(), refs, cache.UseCached)
 		require.GreaterOrEqual(t, time.Since(start), 4*time.Second)
 		require.Len(t, s.calls, 2)
 	})
@@ -194,9 +194,9 @@ func TestTheWishToBeLeftAloneOfOneCountsForTheBatch(t *testing.T) {
 
 func TestABatchEndsWhenItsTimeIsUp(t *testing.T) {
 	s := &store{answer: func(int, string) error { return fault.New(fault.Unavailable, "down") }}
-	inBatches(t, s, 20, func(t *testing.T, p *fetch.Pipeline, refs []ref.Reference) {
+	inBatches(t, s, 20, func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference) {
 		start := time.Now()
-		for _, got := range p.Resolve(t.Context(), refs, cache.Cached) {
+		for _, got := range p.Resolve(t.Context(), refs, cache.UseCached) {
 			require.ErrorContains(t, got.Err, "down")
 		}
 		require.LessOrEqual(t, time.Since(start), 31*time.Second)

@@ -10,8 +10,8 @@ import (
 
 // Event tells about one finished fetch.
 type Event struct {
-	Group    ref.Group
-	Ask      cache.Ask
+	Group    ref.Target
+	Ask      cache.FetchHint
 	Start    time.Time
 	Duration time.Duration
 	Attempts int
@@ -54,9 +54,9 @@ func (e Event) Outcome() string {
 // Cache returns in one word why there was a fetch.
 func (e Event) Cache() string {
 	switch {
-	case e.Ask.Refresh:
+	case e.Ask.Forced:
 		return "refresh"
-	case e.Ask.Covered:
+	case e.Ask.HasStale:
 		return "renew"
 	}
 	return "miss"
@@ -64,5 +64,5 @@ func (e Event) Cache() string {
 
 // Stale reports whether the last good value is handed out in place of Err.
 func (e Event) Stale() bool {
-	return e.Ask.Covered && !e.Left && fault.Outage(e.Err)
+	return e.Ask.HasStale && !e.Left && fault.Outage(e.Err)
 }

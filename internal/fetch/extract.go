@@ -12,7 +12,7 @@ import (
 
 // extract takes the value that r names out of what its group brought. What was
 // looked at before is not warned about once more.
-func (p *Pipeline) extract(payload Payload, r ref.Reference, before bool) (string, error) {
+func (p *Fetcher) extract(payload Document, r ref.Reference, before bool) (string, error) {
 	if payload.Values != nil {
 		if text, ok := payload.Values[r.Pointer+r.Key]; ok {
 			return text, nil
@@ -68,7 +68,7 @@ func lookup(doc, pointer, what string) (string, error) {
 
 // warnWhole tells about the two commonest mistakes in a secret that is used
 // whole; the value is handed out as it is.
-func (p *Pipeline) warnWhole(r ref.Reference, text string) {
+func (p *Fetcher) warnWhole(r ref.Reference, text string) {
 	switch {
 	case strings.HasPrefix(strings.TrimSpace(text), "{") && jsonptr.Valid([]byte(text)) == nil:
 		p.Log.Warn("the whole secret is a JSON object: is the secretPointer missing?", "reference", r.String())

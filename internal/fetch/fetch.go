@@ -32,8 +32,8 @@ const (
 	leastAttempt = time.Second
 )
 
-// Payload is what one fetch brings.
-type Payload struct {
+// Document is what one fetch brings.
+type Document struct {
 	// Text is the secret: for AWS its whole text, for Vault the JSON object of
 	// its keys.
 	Text string
@@ -46,18 +46,18 @@ type Payload struct {
 
 // Backend makes one attempt to fetch a group.
 type Backend interface {
-	Fetch(ctx context.Context, g ref.Group) (Payload, error)
+	Fetch(ctx context.Context, g ref.Target) (Document, error)
 }
 
 // BatchBackend fetches several groups of one region and endpoint with one call,
 // and has a result for each, in order. It bounds by itself how many calls run
 // at a time.
 type BatchBackend interface {
-	FetchBatch(ctx context.Context, groups []ref.Group) []batch.Result[Payload]
+	FetchBatch(ctx context.Context, groups []ref.Target) []batch.Result[Document]
 }
 
 // Version is what one fetch brought.
-type Version = cache.Version[Payload]
+type Version = cache.Version[Document]
 
 // Settings say how a Pipeline works.
 type Settings struct {
@@ -71,7 +71,7 @@ type Settings struct {
 	// Batch, unless nil, fetches the groups of AWS in place of their Backend.
 	Batch BatchBackend
 
-	Known   cache.Known[ref.Group, Payload] // may be nil
+	Known   cache.Persister[ref.Target, Document] // may be nil
 	Log     *slog.Logger
 	OnFetch func(Event) // may be nil
 }
@@ -79,39 +79,39 @@ type Settings struct {
 // most is how many secrets are kept in memory.
 const most = 4096
 
-// Pipeline is safe for concurrent use.
-type Pipeline struct {
+// Fetcher is safe for concurrent use.
+type Fetcher struct {
 	Settings
 	backends map[ref.Kind]Backend
 	limits   map[ref.Kind]*semaphore.Weighted
 	batches  batches
-	cache    *cache.Cache[ref.Group, Payload]
+	cache    *cache.Cache[ref.Target, Document]
 }
 
 // New returns a Pipeline over the backends.
-func New(backends map[ref.Kind]Backend, s Settings) *Pipeline {
-	p := &Pipeline{Settings: s, backends: backends, limits: make(map[ref.Kind]*semaphore.Weighted, len(backends)),
-		batches: batches{backend: s.Batch, log: s.Log, open: map[lane]*batch.Batcher[ref.Group, tried]{}, watching: map[ref.Group]*watcher{}}}
+func New(backends map[ref.Kind]Backend, s Settings) *Fetcher {
+	p := &Fetcher{Settings: s, backends: backends, limits: make(map[ref.Kind]*semaphore.Weighted, len(backends)),
+		batches: batches{backend: s.Batch, log: s.Log, open: map[lane]*batch.Batcher[ref.Target, tried]{}, watching: map[ref.Target]*watcher{}}}
 	for kind := range backends {
 		p.limits[kind] = semaphore.NewWeighted(perBackend)
 	}
-	p.cache = cache.New(cache.Settings[ref.Group, Payload]{
-		TTL: s.TTL, MaxStale: s.MaxStale, Most: most, Known: s.Known, Log: s.Log,
-		Keep:  func(g ref.Group) bool { return g.Kind != ref.Keyring && g.Kind != ref.Sealed }, // they are as near as memory
-		Equal: func(a, b Payload) bool { return a.Text == b.Text && maps.Equal(a.Values, b.Values) },
-		Name:  ref.Group.Reference,
+	p.cache = cache.New(cache.Settings[ref.Target, Document]{
+		TTL: s.TTL, MaxStale: s.MaxStale, MaxEntries: most, Persister: s.Known, Log: s.Log,
+		Keep:  func(g ref.Target) bool { return g.Kind != ref.Keyring && g.Kind != ref.CipherFile }, // they are as near as memory
+		Equal: func(a, b Document) bool { return a.Text == b.Text && maps.Equal(a.Values, b.Values) },
+		Name:  ref.Target.Reference,
 	}, p.fly)
 	return p
 }
 
 // Close ends all fetches and returns when they have ended.
-func (p *Pipeline) Close() {
+func (p *Fetcher) Close() {
 	p.cache.Close()
 	p.batches.close()
 }
 
 // Changed gets a token when what is in memory has changed.
-func (p *Pipeline) Changed() <-chan struct{} { return p.cache.Changed }
+func (p *Fetcher) Changed() <-chan struct{} { return p.cache.Changed }
 
 // Result is the outcome for one reference.
 type Result struct {
@@ -125,16 +125,16 @@ type Result struct {
 // Resolve returns a result for each reference, in order. References into one
 // group see one version of it. One that comes alone waits a moment for those of
 // other callers, where a call may bring several groups.
-func (p *Pipeline) Resolve(ctx context.Context, refs []ref.Reference, mode cache.Mode) []Result {
+func (p *Fetcher) Resolve(ctx context.Context, refs []ref.Reference, mode cache.Mode) []Result {
 	return p.resolve(ctx, refs, mode, len(refs) > 1)
 }
 
 // ResolveAll is Resolve for a caller who has all the references there are.
-func (p *Pipeline) ResolveAll(ctx context.Context, refs []ref.Reference, mode cache.Mode) []Result {
+func (p *Fetcher) ResolveAll(ctx context.Context, refs []ref.Reference, mode cache.Mode) []Result {
 	return p.resolve(ctx, refs, mode, true)
 }
 
-func (p *Pipeline) resolve(ctx context.Context, refs []ref.Reference, mode cache.Mode, together bool) []Result {
+func (p *Fetcher) resolve(ctx context.Context, refs []ref.Reference, mode cache.Mode, together bool) []Result {
 	results := make([]Result, len(refs))
 	groups, of := plan(refs)
 	fetched := p.fetch(ctx, groups, mode, together)
@@ -145,18 +145,18 @@ func (p *Pipeline) resolve(ctx context.Context, refs []ref.Reference, mode cache
 			continue
 		}
 		r.Version, r.Stale = got.Version, got.Err
-		r.Text, r.Err = p.extract(got.Version.Value(), refs[i], mode == cache.Present)
+		r.Text, r.Err = p.extract(got.Version.Value(), refs[i], mode == cache.PeekOnly)
 	}
 	return results
 }
 
 // plan groups the references by what has to be fetched, in order of first use.
 // of has for each reference the index of its group.
-func plan(refs []ref.Reference) (groups []ref.Group, of []int) {
-	at := make(map[ref.Group]int, len(refs))
-	groups, of = make([]ref.Group, 0, len(refs)), make([]int, len(refs))
+func plan(refs []ref.Reference) (groups []ref.Target, of []int) {
+	at := make(map[ref.Target]int, len(refs))
+	groups, of = make([]ref.Target, 0, len(refs)), make([]int, len(refs))
 	for i, r := range refs {
-		g := r.Group()
+		g := r.Target()
 		n, known := at[g]
 		if !known {
 			n = len(groups)
@@ -170,8 +170,8 @@ func plan(refs []ref.Reference) (groups []ref.Group, of []int) {
 
 // fetch gets all groups side by side; callers who ask for the same group at
 // the same time share its flight.
-func (p *Pipeline) fetch(ctx context.Context, groups []ref.Group, mode cache.Mode, together bool) []cache.Got[Payload] {
-	out := make([]cache.Got[Payload], len(groups))
+func (p *Fetcher) fetch(ctx context.Context, groups []ref.Target, mode cache.Mode, together bool) []cache.Got[Document] {
+	out := make([]cache.Got[Document], len(groups))
 	for i, w := range p.ask(ctx, groups, mode, together) {
 		out[i] = w.Wait(ctx)
 	}
@@ -180,8 +180,8 @@ func (p *Pipeline) fetch(ctx context.Context, groups []ref.Group, mode cache.Mod
 
 // ask starts what has to be fetched. Those who come together are a party, so
 // that the call that brings them waits for them and for nobody else.
-func (p *Pipeline) ask(ctx context.Context, groups []ref.Group, mode cache.Mode, together bool) []cache.Waiter[ref.Group, Payload] {
-	waiters := make([]cache.Waiter[ref.Group, Payload], len(groups))
+func (p *Fetcher) ask(ctx context.Context, groups []ref.Target, mode cache.Mode, together bool) []cache.Waiter[ref.Target, Document] {
+	waiters := make([]cache.Waiter[ref.Target, Document], len(groups))
 	if p.Batch == nil || !together {
 		for i, g := range groups {
 			waiters[i] = p.cache.Ask(ctx, g, mode)
@@ -200,28 +200,28 @@ func (p *Pipeline) ask(ctx context.Context, groups []ref.Group, mode cache.Mode,
 	for _, i := range missing {
 		g, seat := groups[i], party.Seat()
 		waiters[i] = p.cache.Ask(batch.WithSeat(ctx, seat), g, mode)
-		if !p.inBatches(g) || !waiters[i].Departs() {
+		if !p.inBatches(g) || !waiters[i].Started() {
 			seat.Leave()
 		}
 	}
 	return waiters
 }
 
-func (p *Pipeline) inBatches(g ref.Group) bool { return g.Kind == ref.AWS && p.Batch != nil }
+func (p *Fetcher) inBatches(g ref.Target) bool { return g.Kind == ref.AWS && p.Batch != nil }
 
 // fly is one flight: all attempts to fetch one group.
-func (p *Pipeline) fly(ctx context.Context, g ref.Group, ask cache.Ask, failed func(error)) (Payload, error) {
+func (p *Fetcher) fly(ctx context.Context, g ref.Target, ask cache.FetchHint, failed func(error)) (Document, error) {
 	arrived := time.Now()
-	get, settle, err := p.way(ctx, g, ask.Covered)
+	get, settle, err := p.way(ctx, g, ask.HasStale)
 	if err != nil {
-		return Payload{}, err
+		return Document{}, err
 	}
 	defer settle()
 	timeout := p.Timeout
 	switch {
-	case ask.Covered:
+	case ask.HasStale:
 		timeout = min(timeout, max(patience-time.Since(arrived), leastAttempt))
-	case ask.Brief():
+	case ask.Short():
 		timeout = min(timeout, patience)
 	}
 	attempt, cancel := context.WithTimeout(ctx, timeout)
@@ -231,7 +231,7 @@ func (p *Pipeline) fly(ctx context.Context, g ref.Group, ask cache.Ask, failed f
 		p.Log.DebugContext(ctx, "fetch begins", "backend", event.Backend(), "reference", g.Reference())
 	}
 	got, err := p.guarded(func() (tried, error) {
-		return get(attempt, ask.Once(), func(n int, err error, pause time.Duration) {
+		return get(attempt, ask.SingleAttempt(), func(n int, err error, pause time.Duration) {
 			failed(err)
 			p.reportAttempt(ctx, g, n, err, pause)
 		})
@@ -243,10 +243,10 @@ func (p *Pipeline) fly(ctx context.Context, g ref.Group, ask cache.Ask, failed f
 }
 
 // guarded makes an error of a panic in a caller's own store.
-func (p *Pipeline) guarded(get func() (tried, error)) (got tried, err error) {
+func (p *Fetcher) guarded(get func() (tried, error)) (got tried, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fault.Panicked(p.Log, v)
+			err = fault.FromPanic(p.Log, v)
 		}
 	}()
 	return get()
@@ -254,7 +254,7 @@ func (p *Pipeline) guarded(get func() (tried, error)) (got tried, err error) {
 
 // tried is what came of one or more attempts.
 type tried struct {
-	payload  Payload
+	payload  Document
 	attempts int
 	spent    bool // on as many attempts as were worth it
 }
@@ -262,7 +262,7 @@ type tried struct {
 // way returns how a group is fetched, once it is its turn. Where there is a good
 // value in hand nobody waits for a turn longer than for a fetch: those before it
 // may all hang.
-func (p *Pipeline) way(ctx context.Context, g ref.Group, covered bool) (get func(ctx context.Context, once bool, failed retry.Failed) (tried, error), settle func(), err error) {
+func (p *Fetcher) way(ctx context.Context, g ref.Target, covered bool) (get func(ctx context.Context, once bool, failed retry.Failed) (tried, error), settle func(), err error) {
 	if p.inBatches(g) {
 		return func(ctx context.Context, once bool, failed retry.Failed) (tried, error) {
 			return p.batches.get(ctx, g, once, failed)
@@ -280,9 +280,9 @@ func (p *Pipeline) way(ctx context.Context, g ref.Group, covered bool) (get func
 	}
 	if err := limit.Acquire(turn, 1); err != nil {
 		if ctx.Err() == nil {
-			return nil, nil, fault.New(fault.Unavailable, "its turn did not come within %v: all of the %d fetches at a time take long", patience, perBackend).Because(err)
+			return nil, nil, fault.New(fault.Unavailable, "its turn did not come within %v: all of the %d fetches at a time take long", patience, perBackend).WithCause(err)
 		}
-		return nil, nil, fault.New(fault.Unavailable, "nobody waited for its turn among the %d fetches at a time", perBackend).Because(err)
+		return nil, nil, fault.New(fault.Unavailable, "nobody waited for its turn among the %d fetches at a time", perBackend).WithCause(err)
 	}
 	return func(ctx context.Context, once bool, failed retry.Failed) (got tried, err error) {
 		got.attempts, err = attempts(ctx, once, func(ctx context.Context) (err error) {
@@ -306,14 +306,14 @@ func attempts(ctx context.Context, once bool, attempt func(context.Context) erro
 }
 
 // reportAttempt logs an attempt that failed. After the last one the pause is zero.
-func (p *Pipeline) reportAttempt(ctx context.Context, g ref.Group, n int, err error, pause time.Duration) {
+func (p *Fetcher) reportAttempt(ctx context.Context, g ref.Target, n int, err error, pause time.Duration) {
 	if p.Log.Enabled(ctx, slog.LevelDebug) {
 		p.Log.DebugContext(ctx, "fetch attempt failed", "backend", Event{Group: g}.Backend(), "reference", g.Reference(),
 			"attempt", n, "error", err.Error(), "pause", pause.Round(time.Millisecond))
 	}
 }
 
-func (p *Pipeline) report(ctx context.Context, e Event) {
+func (p *Fetcher) report(ctx context.Context, e Event) {
 	if p.Log.Enabled(ctx, slog.LevelDebug) {
 		attrs := []any{"backend", e.Backend(), "reference", e.Group.Reference(), "outcome", e.Outcome(), "cache", e.Cache(), "stale", e.Stale(),
 			"duration", e.Duration, "attempts", e.Attempts}

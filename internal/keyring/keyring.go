@@ -39,7 +39,7 @@ type Settings struct {
 
 	// Roots are the root keys that may have wrapped the keys; the first wraps
 	// those of a new keyring.
-	Roots Roots
+	Roots RootKeys
 
 	// Audit is told of every event that was recorded. It may be nil.
 	Audit func(context.Context, store.Event)
@@ -47,10 +47,10 @@ type Settings struct {
 	Log *slog.Logger
 }
 
-// Ring is safe for concurrent use.
-type Ring struct {
+// Keyring is safe for concurrent use.
+type Keyring struct {
 	store store.Store
-	roots Roots
+	roots RootKeys
 	audit func(context.Context, store.Event)
 	log   *slog.Logger
 
@@ -84,10 +84,10 @@ type seals struct {
 }
 
 // Open returns the Ring in the store, which it makes if there is none.
-func Open(ctx context.Context, s Settings) (*Ring, error) {
-	r := &Ring{store: s.Store, roots: s.Roots, audit: s.Audit, log: s.Log,
+func Open(ctx context.Context, s Settings) (*Keyring, error) {
+	r := &Keyring{store: s.Store, roots: s.Roots, audit: s.Audit, log: s.Log,
 		loading: semaphore.NewWeighted(1), reserving: semaphore.NewWeighted(1)}
-	r.roots.Heal(ctx, r.store)
+	r.roots.Recover(ctx, r.store)
 	known, err := r.load(ctx, nil)
 	if errors.Is(err, store.ErrEmpty) {
 		if err = r.create(ctx); err == nil {
@@ -103,7 +103,7 @@ func Open(ctx context.Context, s Settings) (*Ring, error) {
 
 // create makes the keyring with its first key, or waits until somebody else has
 // done so.
-func (r *Ring) create(ctx context.Context) error {
+func (r *Keyring) create(ctx context.Context) error {
 	lease, err := r.store.Acquire(ctx)
 	for errors.Is(err, fault.RotationInProgress) {
 		if _, err := r.store.Load(ctx); !errors.Is(err, store.ErrEmpty) {
@@ -123,7 +123,7 @@ func (r *Ring) create(ctx context.Context) error {
 	if _, err := r.store.Load(ctx); !errors.Is(err, store.ErrEmpty) {
 		return err
 	}
-	root, err := r.roots.First(ctx)
+	root, err := r.roots.Initial(ctx)
 	if err != nil {
 		return err
 	}
@@ -131,14 +131,14 @@ func (r *Ring) create(ctx context.Context) error {
 	e := store.Event{Actor: Actor(ctx), Action: Create, Outcome: Done, Keys: []seal.KeyID{first.ID()}}
 	created, err := r.store.Create(ctx, root.Fingerprint(), store.Key{ID: first.ID(), Wrapped: root.Wrap(first)}, e)
 	if created {
-		r.Told(ctx, e)
+		r.Notify(ctx, e)
 	}
 	return err
 }
 
 // load asks the store for the keys. Those of before need not be unwrapped
 // again.
-func (r *Ring) load(ctx context.Context, before *keys) (*keys, error) {
+func (r *Keyring) load(ctx context.Context, before *keys) (*keys, error) {
 	stored, err := r.store.Load(ctx)
 	if err != nil {
 		return nil, err
@@ -164,8 +164,8 @@ func (r *Ring) load(ctx context.Context, before *keys) (*keys, error) {
 }
 
 // root returns the root key with the fingerprint.
-func (r *Ring) root(ctx context.Context, f seal.Fingerprint) (*seal.Root, error) {
-	candidates, err := r.roots.Candidates(ctx)
+func (r *Keyring) root(ctx context.Context, f seal.Fingerprint) (*seal.Root, error) {
+	candidates, err := r.roots.All(ctx)
 	var have []string
 	for _, root := range candidates {
 		if root.Fingerprint() == f {
@@ -181,11 +181,11 @@ func (r *Ring) root(ctx context.Context, f seal.Fingerprint) (*seal.Root, error)
 }
 
 // Reload asks the store for the keys again.
-func (r *Ring) Reload(ctx context.Context) error { return r.reload(ctx, r.current()) }
+func (r *Keyring) Reload(ctx context.Context) error { return r.reload(ctx, r.current()) }
 
 // reload replaces the keys that turned out to be stale, unless somebody else
 // has done so.
-func (r *Ring) reload(ctx context.Context, stale *keys) error {
+func (r *Keyring) reload(ctx context.Context, stale *keys) error {
 	if err := r.loading.Acquire(ctx, 1); err != nil {
 		return ended(err)
 	}
@@ -206,23 +206,23 @@ func (r *Ring) reload(ctx context.Context, stale *keys) error {
 	return nil
 }
 
-func (r *Ring) current() *keys {
+func (r *Keyring) current() *keys {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.known
 }
 
 // Root returns the root key that wraps keys now.
-func (r *Ring) Root() *seal.Root { return r.current().root }
+func (r *Keyring) Root() *seal.Root { return r.current().root }
 
 // Store returns where the keys are.
-func (r *Ring) Store() store.Store { return r.store }
+func (r *Keyring) Store() store.Store { return r.store }
 
 // Roots returns where the root keys come from.
-func (r *Ring) Roots() Roots { return r.roots }
+func (r *Keyring) Roots() RootKeys { return r.roots }
 
 // Key returns the key with the id; the error is fault.Corrupt if there is none.
-func (r *Ring) Key(ctx context.Context, id seal.KeyID) (*seal.Key, error) {
+func (r *Keyring) Key(ctx context.Context, id seal.KeyID) (*seal.Key, error) {
 	known := r.current()
 	k := known.byID[id]
 	if k == nil {
@@ -250,7 +250,7 @@ func CheckName(name string) error {
 }
 
 // Put stores text under name, in the place of any other.
-func (r *Ring) Put(ctx context.Context, name string, text []byte) error {
+func (r *Keyring) Put(ctx context.Context, name string, text []byte) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
@@ -275,7 +275,7 @@ func (r *Ring) Put(ctx context.Context, name string, text []byte) error {
 
 // Sealer returns the key with the id after having reserved n seals for it. It
 // returns store.ErrNotActive if the key may not seal any more.
-func (r *Ring) Sealer(ctx context.Context, id seal.KeyID, n uint64) (*seal.Key, error) {
+func (r *Keyring) Sealer(ctx context.Context, id seal.KeyID, n uint64) (*seal.Key, error) {
 	k, err := r.Key(ctx, id)
 	if err != nil {
 		return nil, err
@@ -291,13 +291,13 @@ func (r *Ring) Sealer(ctx context.Context, id seal.KeyID, n uint64) (*seal.Key, 
 		return k, nil
 	}
 	reserved := max(n, block)
-	err = r.store.Reserve(ctx, id, reserved)
-	if errors.Is(err, store.ErrSpent) && n < block {
+	err = r.store.ReserveEncryptions(ctx, id, reserved)
+	if errors.Is(err, store.ErrKeyExhausted) && n < block {
 		reserved = n
-		err = r.store.Reserve(ctx, id, reserved)
+		err = r.store.ReserveEncryptions(ctx, id, reserved)
 	}
-	if errors.Is(err, store.ErrSpent) {
-		return nil, fault.New(fault.Unavailable, "key %s has sealed as often as it may (2^32 times): rotate the keys", id).Final()
+	if errors.Is(err, store.ErrKeyExhausted) {
+		return nil, fault.New(fault.Unavailable, "key %s has sealed as often as it may (2^32 times): rotate the keys", id).Permanently()
 	}
 	if err != nil {
 		return nil, err
@@ -308,7 +308,7 @@ func (r *Ring) Sealer(ctx context.Context, id seal.KeyID, n uint64) (*seal.Key, 
 }
 
 // Reserved adds to the seals that may be made with a key.
-func (r *Ring) Reserved(id seal.KeyID, n uint64) {
+func (r *Keyring) Reserved(id seal.KeyID, n uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.left.key != id {
@@ -318,7 +318,7 @@ func (r *Ring) Reserved(id seal.KeyID, n uint64) {
 }
 
 // take uses n of the reserved seals, if so many are left.
-func (r *Ring) take(id seal.KeyID, n uint64) bool {
+func (r *Keyring) take(id seal.KeyID, n uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.left.key != id || r.left.n < n {
@@ -329,7 +329,7 @@ func (r *Ring) take(id seal.KeyID, n uint64) bool {
 }
 
 // Get returns the text stored under name, or fault.NotFound.
-func (r *Ring) Get(ctx context.Context, name string) ([]byte, error) {
+func (r *Keyring) Get(ctx context.Context, name string) ([]byte, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -339,7 +339,7 @@ func (r *Ring) Get(ctx context.Context, name string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		text, err := r.OpenBox(ctx, name, box)
+		text, err := r.OpenRecord(ctx, name, box)
 		// A rotation and a deletion of its old key can pass between reading a
 		// box and looking for its key. The box is another one then.
 		if err == nil || !errors.Is(err, fault.Corrupt) || string(box) == string(seen) {
@@ -349,9 +349,9 @@ func (r *Ring) Get(ctx context.Context, name string) ([]byte, error) {
 	}
 }
 
-// OpenBox returns the text of a box that is stored under name.
-func (r *Ring) OpenBox(ctx context.Context, name string, box []byte) ([]byte, error) {
-	id, err := seal.BoxKey(box)
+// OpenRecord returns the text of a box that is stored under name.
+func (r *Keyring) OpenRecord(ctx context.Context, name string, box []byte) ([]byte, error) {
+	id, err := seal.RecordKey(box)
 	if err != nil {
 		return nil, err
 	}
@@ -364,15 +364,15 @@ func (r *Ring) OpenBox(ctx context.Context, name string, box []byte) ([]byte, er
 
 // OpenStored is OpenBox for a row of the store, which must be under the key that
 // its box names: what deletes keys goes by the row.
-func (r *Ring) OpenStored(ctx context.Context, b store.Box) ([]byte, error) {
-	if id, err := seal.BoxKey(b.Box); err == nil && id != b.Key {
+func (r *Keyring) OpenStored(ctx context.Context, b store.Record) ([]byte, error) {
+	if id, err := seal.RecordKey(b.Sealed); err == nil && id != b.Key {
 		return nil, fault.New(fault.Corrupt, "the box is stored under key %s and was sealed with %s", b.Key, id)
 	}
-	return r.OpenBox(ctx, b.Name, b.Box)
+	return r.OpenRecord(ctx, b.Name, b.Sealed)
 }
 
 // Delete removes the secret stored under name, or returns fault.NotFound.
-func (r *Ring) Delete(ctx context.Context, name string) error {
+func (r *Keyring) Delete(ctx context.Context, name string) error {
 	if len(name) == 0 || len(name) > MaxName {
 		return CheckName(name)
 	}
@@ -381,18 +381,18 @@ func (r *Ring) Delete(ctx context.Context, name string) error {
 
 // Verify opens every box. The error is fault.Corrupt and names those that do
 // not open, and keys that cannot be unwrapped.
-func (r *Ring) Verify(ctx context.Context) error {
+func (r *Keyring) Verify(ctx context.Context) error {
 	if err := r.Reload(ctx); err != nil {
 		return err
 	}
 	var bad []error
 	for id, k := range r.current().byID {
 		if _, err := k.unwrap(); err != nil {
-			bad = append(bad, fault.New(fault.Corrupt, "key %s cannot be unwrapped", id).Because(err))
+			bad = append(bad, fault.New(fault.Corrupt, "key %s cannot be unwrapped", id).WithCause(err))
 		}
 	}
 	var damaged []string
-	err := store.Pages(ctx, r.store, store.Range{Limit: 1000, Bytes: 4 << 20}, func(page []store.Box) error {
+	err := store.Pages(ctx, r.store, store.Range{Limit: 1000, Bytes: 4 << 20}, func(page []store.Record) error {
 		for _, b := range page {
 			if err := r.opens(ctx, b); errors.Is(err, fault.Corrupt) {
 				damaged = append(damaged, b.Name)
@@ -410,9 +410,9 @@ func (r *Ring) Verify(ctx context.Context) error {
 
 // opens tries to open a box. One that does not open is read again: a rotation
 // and a deletion of its key may have passed.
-func (r *Ring) opens(ctx context.Context, b store.Box) error {
+func (r *Keyring) opens(ctx context.Context, b store.Record) error {
 	_, err := r.OpenStored(ctx, b)
-	if id, headErr := seal.BoxKey(b.Box); !errors.Is(err, fault.Corrupt) || headErr == nil && id != b.Key {
+	if id, headErr := seal.RecordKey(b.Sealed); !errors.Is(err, fault.Corrupt) || headErr == nil && id != b.Key {
 		return err
 	}
 	_, err = r.Get(ctx, b.Name)
@@ -443,8 +443,8 @@ func Unopened(names []string) string {
 	return b.String()
 }
 
-// Told hands an event that was recorded to who wants to be told.
-func (r *Ring) Told(ctx context.Context, e store.Event) {
+// Notify hands an event that was recorded to who wants to be told.
+func (r *Keyring) Notify(ctx context.Context, e store.Event) {
 	if e.Time.IsZero() {
 		e.Time = time.Now().UTC()
 	}
@@ -454,17 +454,17 @@ func (r *Ring) Told(ctx context.Context, e store.Event) {
 	}
 }
 
-// Record writes an event of something that did not happen, which no transaction
+// RecordFailure writes an event of something that did not happen, which no transaction
 // of its own could write. That it could not be written is logged.
-func (r *Ring) Record(ctx context.Context, e store.Event) {
+func (r *Keyring) RecordFailure(ctx context.Context, e store.Event) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	stored, err := r.store.Record(ctx, e)
+	stored, err := r.store.RecordEvent(ctx, e)
 	if err != nil {
 		r.log.ErrorContext(ctx, "keyring: the audit log could not be written", "error", err.Error())
 		stored = e
 	}
-	r.Told(ctx, stored)
+	r.Notify(ctx, stored)
 }
 
 func names(ids []seal.KeyID) []string {
@@ -477,5 +477,5 @@ func names(ids []seal.KeyID) []string {
 
 // ended says that ctx ended.
 func ended(err error) error {
-	return fault.New(fault.Unavailable, "the context ended while the keyring was busy").Because(err)
+	return fault.New(fault.Unavailable, "the context ended while the keyring was busy").WithCause(err)
 }

@@ -13,21 +13,21 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// Roots is where the root keys come from.
-type Roots interface {
-	// Candidates returns the root keys that may have wrapped the keys. With an
+// RootKeys is where the root keys come from.
+type RootKeys interface {
+	// All returns the root keys that may have wrapped the keys. With an
 	// error that says what is missing there may still be some.
-	Candidates(ctx context.Context) ([]*seal.Root, error)
+	All(ctx context.Context) ([]*seal.Root, error)
 
-	// First returns the root key for a new keyring.
-	First(ctx context.Context) (*seal.Root, error)
+	// Initial returns the root key for a new keyring.
+	Initial(ctx context.Context) (*seal.Root, error)
 
-	// Heal ends a change of the root key that was killed.
-	Heal(ctx context.Context, store store.Store)
+	// Recover ends a change of the root key that was killed.
+	Recover(ctx context.Context, store store.Store)
 
-	// Settle makes the root key with the fingerprint, which the keys are wrapped
+	// Commit makes the root key with the fingerprint, which the keys are wrapped
 	// with, the one that is kept. Only the holder of the lease may call it.
-	Settle(f seal.Fingerprint) error
+	Commit(f seal.Fingerprint) error
 
 	// Stage keeps the text of the next root key beside the present one, before
 	// the keys are wrapped with it. Settle has to come first.
@@ -43,25 +43,25 @@ type Given struct {
 // NewGiven returns roots, the first of which is for a new keyring.
 func NewGiven(roots ...*seal.Root) *Given { return &Given{keys: roots} }
 
-// Candidates implements Roots.
-func (g *Given) Candidates(context.Context) ([]*seal.Root, error) {
+// All implements Roots.
+func (g *Given) All(context.Context) ([]*seal.Root, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.keys), nil
 }
 
-// First implements Roots.
-func (g *Given) First(ctx context.Context) (*seal.Root, error) {
-	have, err := g.Candidates(ctx)
+// Initial implements Roots.
+func (g *Given) Initial(ctx context.Context) (*seal.Root, error) {
+	have, err := g.All(ctx)
 	return have[0], err
 }
 
-// Heal implements Roots: there is nothing to heal.
-func (g *Given) Heal(context.Context, store.Store) {}
+// Recover implements Roots: there is nothing to heal.
+func (g *Given) Recover(context.Context, store.Store) {}
 
-// Settle implements Roots: the caller keeps the keys, and one too many does no
+// Commit implements Roots: the caller keeps the keys, and one too many does no
 // harm.
-func (g *Given) Settle(seal.Fingerprint) error { return nil }
+func (g *Given) Commit(seal.Fingerprint) error { return nil }
 
 // Stage implements Roots.
 func (g *Given) Stage(_ string, root *seal.Root) error {
@@ -77,8 +77,8 @@ type File struct {
 	Log *slog.Logger
 }
 
-// Candidates implements Roots.
-func (f File) Candidates(context.Context) ([]*seal.Root, error) {
+// All implements Roots.
+func (f File) All(context.Context) ([]*seal.Root, error) {
 	current, err := f.Read()
 	next, nextErr := f.ReadNext()
 	var have []*seal.Root
@@ -100,8 +100,8 @@ func (f File) Candidates(context.Context) ([]*seal.Root, error) {
 	return have, errors.Join(err, nextErr)
 }
 
-// First implements Roots.
-func (f File) First(context.Context) (*seal.Root, error) {
+// Initial implements Roots.
+func (f File) Initial(context.Context) (*seal.Root, error) {
 	made, err := f.Make()
 	if err != nil {
 		return nil, err
@@ -118,9 +118,9 @@ func (f File) First(context.Context) (*seal.Root, error) {
 	return root, nil
 }
 
-// Heal implements Roots. What it cannot do is logged: with both root keys there
+// Recover implements Roots. What it cannot do is logged: with both root keys there
 // the keyring opens all the same.
-func (f File) Heal(ctx context.Context, store store.Store) {
+func (f File) Recover(ctx context.Context, store store.Store) {
 	if _, err := f.ReadNext(); errors.Is(err, fault.NotFound) {
 		return
 	}
@@ -135,14 +135,14 @@ func (f File) Heal(ctx context.Context, store store.Store) {
 	if err != nil {
 		return // the database may be put back, and opening says what else is wrong
 	}
-	if err := f.Settle(stored.Root); err != nil {
+	if err := f.Commit(stored.Root); err != nil {
 		f.Log.Warn("a change of the root key could not be ended", "error", err.Error())
 	}
 }
 
-// Settle implements Roots. It removes a root key only if the other one is in
+// Commit implements Roots. It removes a root key only if the other one is in
 // use.
-func (f File) Settle(stored seal.Fingerprint) error {
+func (f File) Commit(stored seal.Fingerprint) error {
 	next, err := f.ReadNext()
 	switch {
 	case errors.Is(err, fault.NotFound):

@@ -111,8 +111,8 @@ func (r *Reference) field(name string) *string {
 	return nil
 }
 
-// Foreign reports whether no built-in backend has a field of that name.
-func Foreign(name string) bool {
+// IsCustomField reports whether no built-in backend has a field of that name.
+func IsCustomField(name string) bool {
 	kind, _ := ownerOf(name)
 	return kind == 0
 }

@@ -318,15 +318,15 @@ func TestCustomStoresAreKnownByTheirFields(t *testing.T) {
 
 func TestReferencesOfOneSecretShareAGroup(t *testing.T) {
 	a, b := parse(t, `{"region":"x","secretId":"s","secretPointer":"/a"}`), parse(t, `{"region":"x","secretId":"s","secretPointer":"/b"}`)
-	require.Equal(t, a.Group(), b.Group())
-	require.NotEqual(t, a.Group(), parse(t, `{"region":"y","secretId":"s"}`).Group())
+	require.Equal(t, a.Target(), b.Target())
+	require.NotEqual(t, a.Target(), parse(t, `{"region":"y","secretId":"s"}`).Target())
 
 	v := parse(t, vaultSample)
 	slash := parse(t, strings.Replace(strings.Replace(vaultSample, ".com", ".com/", 1), `"key":"password"`, `"key":"user"`, 1))
-	require.Equal(t, v.Group(), slash.Group(), "one trailing slash is the same endpoint")
+	require.Equal(t, v.Target(), slash.Target(), "one trailing slash is the same endpoint")
 	kubernetes := parse(t, strings.Replace(vaultSample, "}", `,"authenticationType":"KUBERNETES"}`, 1))
-	require.NotEqual(t, v.Group(), kubernetes.Group())
-	require.Equal(t, `{ENC}{"mount":"secret","path":"sample/secret","endpoint":"https://vault.example.com"}`, v.Group().Reference())
+	require.NotEqual(t, v.Target(), kubernetes.Target())
+	require.Equal(t, `{ENC}{"mount":"secret","path":"sample/secret","endpoint":"https://vault.example.com"}`, v.Target().Reference())
 }
 
 func TestFindLocatesReferencesInText(t *testing.T) {

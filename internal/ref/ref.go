@@ -19,7 +19,7 @@ const (
 	Vault
 	Keyring
 	Custom
-	Sealed // files of a product's own cipher class; no value has this form
+	CipherFile // files of a product's own cipher class; no value has this form
 )
 
 // String returns the name that events, logs and messages use.
@@ -33,7 +33,7 @@ func (k Kind) String() string {
 		return "keyring"
 	case Custom:
 		return "custom"
-	case Sealed:
+	case CipherFile:
 		return "sealed"
 	}
 	return "none"
@@ -64,9 +64,9 @@ type Reference struct {
 	Dir         string // Sealed: where relative paths start
 }
 
-// Group is what one fetch brings: references with equal groups are answered
+// Target is what one fetch brings: references with equal groups are answered
 // by the same secret.
-type Group struct {
+type Target struct {
 	Kind              Kind
 	Endpoint          string
 	Region, Secret    string // AWS
@@ -76,22 +76,22 @@ type Group struct {
 	Dir               string // Sealed
 }
 
-// Group returns what has to be fetched for r.
-func (r Reference) Group() Group {
+// Target returns what has to be fetched for r.
+func (r Reference) Target() Target {
 	switch r.Kind {
 	case AWS:
-		return Group{Kind: AWS, Endpoint: strings.TrimSuffix(r.EndpointOverride, "/"), Region: r.Region, Secret: r.SecretID}
+		return Target{Kind: AWS, Endpoint: strings.TrimSuffix(r.EndpointOverride, "/"), Region: r.Region, Secret: r.SecretID}
 	case Vault:
-		return Group{Kind: Vault, Endpoint: strings.TrimSuffix(r.Endpoint, "/"), Auth: r.Auth, Mount: r.Mount, Path: r.Path}
+		return Target{Kind: Vault, Endpoint: strings.TrimSuffix(r.Endpoint, "/"), Auth: r.Auth, Mount: r.Mount, Path: r.Path}
 	case Keyring:
-		return Group{Kind: Keyring, Name: r.Name}
+		return Target{Kind: Keyring, Name: r.Name}
 	default:
-		return Group{Kind: r.Kind, Class: r.Class, Text: r.Text, Dir: r.Dir}
+		return Target{Kind: r.Kind, Class: r.Class, Text: r.Text, Dir: r.Dir}
 	}
 }
 
 // Reference returns the reference to everything that g fetches, for messages.
-func (g Group) Reference() string {
+func (g Target) Reference() string {
 	switch g.Kind {
 	case AWS:
 		return Reference{Kind: AWS, Region: g.Region, SecretID: g.Secret, EndpointOverride: g.Endpoint}.String()

@@ -50,9 +50,9 @@ func Absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is
 func Unreadable(err error) error {
 	switch {
 	case Absent(err):
-		return fault.New(fault.NotFound, "the file does not exist").Because(fmt.Errorf("%w (%w)", fs.ErrNotExist, err))
+		return fault.New(fault.NotFound, "the file does not exist").WithCause(fmt.Errorf("%w (%w)", fs.ErrNotExist, err))
 	case errors.Is(err, fs.ErrPermission):
-		return fault.New(fault.Denied, "the file cannot be read by this user: run as the user of the product's service").Because(err)
+		return fault.New(fault.Denied, "the file cannot be read by this user: run as the user of the product's service").WithCause(err)
 	}
-	return fault.New(fault.Unavailable, "the file cannot be read").Because(err)
+	return fault.New(fault.Unavailable, "the file cannot be read").WithCause(err)
 }

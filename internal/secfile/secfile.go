@@ -73,7 +73,7 @@ func regular(path string, info fs.FileInfo) error {
 func Check(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
-		return fault.New(fault.Unavailable, "%s: its mode cannot be read", f.Name()).Because(err)
+		return fault.New(fault.Unavailable, "%s: its mode cannot be read", f.Name()).WithCause(err)
 	}
 	return check(f.Name(), info, os.Geteuid())
 }

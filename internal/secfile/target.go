@@ -53,11 +53,11 @@ func Unresolved(path string, err error) error {
 	}
 	switch {
 	case errors.Is(err, syscall.ELOOP):
-		return fault.New(fault.Unsupported, "%q leads through links that lead in a circle", path).Because(err)
+		return fault.New(fault.Unsupported, "%q leads through links that lead in a circle", path).WithCause(err)
 	case errors.Is(err, fs.ErrPermission):
-		return fault.New(fault.Denied, "the directory of %q cannot be looked into", path).Because(err)
+		return fault.New(fault.Denied, "the directory of %q cannot be looked into", path).WithCause(err)
 	}
-	return fault.New(fault.NotFound, "there is no directory for %q", path).Because(err)
+	return fault.New(fault.NotFound, "there is no directory for %q", path).WithCause(err)
 }
 
 // checkLink refuses a link that another user has put into a directory that is not

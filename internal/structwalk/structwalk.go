@@ -12,8 +12,8 @@ import (
 
 const tagName = "secretref"
 
-// Slot is one place: where it is, and what it holds, which can be set.
-type Slot struct {
+// Field is one place: where it is, and what it holds, which can be set.
+type Field struct {
 	Path     string
 	Value    reflect.Value
 	Place    Place
@@ -55,7 +55,7 @@ const deepest = 1000
 // structs, slices, arrays, maps and pointers. Unexported and interface fields
 // are left alone; what is reached twice is listed once, so that a cycle ends.
 // After the slots are set, done must be called: it stores what lies in maps.
-func Walk(root any, leaf reflect.Type) (slots []Slot, done func(), err error) {
+func Walk(root any, leaf reflect.Type) (slots []Field, done func(), err error) {
 	v := reflect.ValueOf(root)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return nil, nil, fault.New(fault.Unsupported, "need a pointer to a struct, not %T", root)
@@ -81,7 +81,7 @@ type visit struct {
 type walker struct {
 	leaf   reflect.Type
 	seen   map[visit]bool
-	slots  []Slot
+	slots  []Field
 	stores []func()
 	errs   []error
 	depth  int
@@ -116,7 +116,7 @@ func (w *walker) walk(v reflect.Value, path string, m mode) {
 			if w.within != 0 {
 				place = Place{w.within, path}
 			}
-			w.slots = append(w.slots, Slot{path, v, place, m.optional})
+			w.slots = append(w.slots, Field{path, v, place, m.optional})
 		}
 		return
 	}

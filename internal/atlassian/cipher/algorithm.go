@@ -175,5 +175,5 @@ func located(where string, err error) error {
 	if !ok {
 		return err
 	}
-	return fault.New(e.Kind, "%s: %s", where, e.Text).Because(err)
+	return fault.New(e.Kind, "%s: %s", where, e.Text).WithCause(err)
 }

@@ -149,7 +149,7 @@ func strangerText(name string, at int) string {
 	if better := suggest(name); better != "" {
 		return fmt.Sprintf("unknown %s (did you mean %q?)", called(name, at), better)
 	}
-	if !ref.Foreign(name) {
+	if !ref.IsCustomField(name) {
 		return fmt.Sprintf("field %q belongs to a secret reference: the cipher class, which is that of AlgorithmSecretStore, does not fit the value", name)
 	}
 	return "unknown " + called(name, at)

@@ -210,7 +210,7 @@ func (p *plan) checkPlaintext() error {
 // class that does not read them.
 func (p *plan) others(items []atlassian.Item) (found bool, err error) {
 	class := atlassian.Text(p.file.Product, p.file.Entries, p.layout.AnyClass)
-	kind := atlassian.StoreOf(p.change.Class).Kind()
+	kind := atlassian.CipherClassOf(p.change.Class).Kind()
 	for _, item := range items {
 		if _, marked := ref.CutPrefix(strings.TrimSpace(item.Value)); !marked || item.Key == p.change.Key {
 			continue

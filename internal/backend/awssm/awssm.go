@@ -57,8 +57,8 @@ type client struct {
 	api      *secretsmanager.Client
 	endpoint *url.URL
 
-	singlyUntil time.Time          // guarded by Backend.mu: batches were refused
-	throttled   map[ref.Group]bool // guarded by Backend.mu: asked for with batches that were, since the last that was not
+	singlyUntil time.Time           // guarded by Backend.mu: batches were refused
+	throttled   map[ref.Target]bool // guarded by Backend.mu: asked for with batches that were, since the last that was not
 }
 
 // New returns a Backend that does no I/O yet.
@@ -78,7 +78,7 @@ func (b *Backend) Close() {
 // closeIdle leaves an HTTP client of the caller's own alone.
 func (s *session) closeIdle() {
 	if sender, ok := s.config.HTTPClient.(*http.Client); ok {
-		if guard, ok := sender.Transport.(*httpguard.Guard); ok {
+		if guard, ok := sender.Transport.(*httpguard.Transport); ok {
 			guard.CloseIdle()
 		}
 	}
@@ -87,7 +87,7 @@ func (s *session) closeIdle() {
 // Fetch implements fetch.Backend: one GetSecretValue call for the version
 // AWSCURRENT, and another one where the clock or the credentials had to be
 // corrected.
-func (b *Backend) Fetch(ctx context.Context, g ref.Group) (fetch.Payload, error) {
+func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	var out *secretsmanager.GetSecretValueOutput
 	c, err := b.attempt(ctx, place{g.Region, g.Endpoint}, func(c *client) (err error) {
 		out, err = c.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &g.Secret})
@@ -95,24 +95,24 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Group) (fetch.Payload, error)
 	})
 	switch {
 	case c == nil:
-		return fetch.Payload{}, err
+		return fetch.Document{}, err
 	case err != nil:
-		return fetch.Payload{}, explain(err, g, c.endpoint.Host)
+		return fetch.Document{}, explain(err, g, c.endpoint.Host)
 	case out.SecretString == nil && out.SecretBinary == nil && out.ARN == nil && out.Name == nil:
-		return fetch.Payload{}, (&notAWSError{status: http.StatusOK}).explain(c.endpoint.Host)
+		return fetch.Document{}, (&notAWSError{status: http.StatusOK}).explain(c.endpoint.Host)
 	}
 	return payload(out.SecretString, out.SecretBinary, g)
 }
 
 // payload is the value of a secret, which has one of the two at most.
-func payload(text *string, binary []byte, g ref.Group) (fetch.Payload, error) {
+func payload(text *string, binary []byte, g ref.Target) (fetch.Document, error) {
 	switch {
 	case text != nil:
-		return fetch.Payload{Text: *text}, nil
+		return fetch.Document{Text: *text}, nil
 	case binary != nil:
-		return fetch.Payload{Text: string(binary)}, nil
+		return fetch.Document{Text: string(binary)}, nil
 	}
-	return fetch.Payload{}, fault.New(fault.NotFound, "secret %q in region %q has no value", g.Secret, g.Region)
+	return fetch.Document{}, fault.New(fault.NotFound, "secret %q in region %q has no value", g.Secret, g.Region)
 }
 
 // client returns the client for a region and an override, made on first use.
@@ -242,7 +242,7 @@ func (b *Backend) Identity(ctx context.Context, region string) (Identity, error)
 	}
 	found, err := s.chain.Retrieve(ctx)
 	if err != nil {
-		return Identity{}, explain(err, ref.Group{Region: region}, "")
+		return Identity{}, explain(err, ref.Target{Region: region}, "")
 	}
 	return Identity{AccessKeyID: found.AccessKeyID, Source: found.Source}, nil
 }

@@ -39,8 +39,8 @@ const (
 // order. What that call leaves open is fetched singly, side by side, and so is
 // everything where AWS refuses batches. One group needs no permission but
 // Fetch's. At most 50 calls run at a time.
-func (b *Backend) FetchBatch(ctx context.Context, groups []ref.Group) []batch.Result[fetch.Payload] {
-	settled := make(map[ref.Group]batch.Result[fetch.Payload], len(groups))
+func (b *Backend) FetchBatch(ctx context.Context, groups []ref.Target) []batch.Result[fetch.Document] {
+	settled := make(map[ref.Target]batch.Result[fetch.Document], len(groups))
 	open := distinct(groups)
 	if len(open) > 1 {
 		open = b.settle(ctx, open, settled)
@@ -48,7 +48,7 @@ func (b *Backend) FetchBatch(ctx context.Context, groups []ref.Group) []batch.Re
 	for i, r := range b.singly(ctx, open) {
 		settled[open[i]] = r
 	}
-	results := make([]batch.Result[fetch.Payload], len(groups))
+	results := make([]batch.Result[fetch.Document], len(groups))
 	for i, g := range groups {
 		results[i] = settled[g]
 	}
@@ -56,8 +56,8 @@ func (b *Backend) FetchBatch(ctx context.Context, groups []ref.Group) []batch.Re
 }
 
 // distinct leaves repetitions out, which AWS refuses.
-func distinct(groups []ref.Group) (out []ref.Group) {
-	seen := make(map[ref.Group]bool, len(groups))
+func distinct(groups []ref.Target) (out []ref.Target) {
+	seen := make(map[ref.Target]bool, len(groups))
 	for _, g := range groups {
 		if !seen[g] {
 			seen[g] = true
@@ -67,10 +67,10 @@ func distinct(groups []ref.Group) (out []ref.Group) {
 	return out
 }
 
-func (b *Backend) singly(ctx context.Context, groups []ref.Group) []batch.Result[fetch.Payload] {
-	return batch.Each(b.log, groups, func(g ref.Group) (fetch.Payload, error) {
+func (b *Backend) singly(ctx context.Context, groups []ref.Target) []batch.Result[fetch.Document] {
+	return batch.Each(b.log, groups, func(g ref.Target) (fetch.Document, error) {
 		if err := b.turn(ctx); err != nil {
-			return fetch.Payload{}, err
+			return fetch.Document{}, err
 		}
 		defer b.turns.Release(1)
 		return b.Fetch(ctx, g)
@@ -80,16 +80,16 @@ func (b *Backend) singly(ctx context.Context, groups []ref.Group) []batch.Result
 // turn waits until another call may run. The caller releases it afterwards.
 func (b *Backend) turn(ctx context.Context) error {
 	if err := b.turns.Acquire(ctx, 1); err != nil {
-		return fault.New(fault.Unavailable, "canceled while waiting for its turn among %d concurrent calls", atATime).Because(err)
+		return fault.New(fault.Unavailable, "canceled while waiting for its turn among %d concurrent calls", atATime).WithCause(err)
 	}
 	return nil
 }
 
 // settle puts what a batch brings into settled and returns the other groups.
-func (b *Backend) settle(ctx context.Context, groups []ref.Group, settled map[ref.Group]batch.Result[fetch.Payload]) (open []ref.Group) {
+func (b *Backend) settle(ctx context.Context, groups []ref.Target, settled map[ref.Target]batch.Result[fetch.Document]) (open []ref.Target) {
 	fail := func(err error) {
 		for _, g := range groups {
-			settled[g] = batch.Result[fetch.Payload]{Err: err}
+			settled[g] = batch.Result[fetch.Document]{Err: err}
 		}
 	}
 	at := place{groups[0].Region, groups[0].Endpoint}
@@ -118,7 +118,7 @@ func (b *Backend) settle(ctx context.Context, groups []ref.Group, settled map[re
 		if r, ok := a.about(g); ok {
 			settled[g] = r
 		} else if ours {
-			settled[g] = batch.Result[fetch.Payload]{Err: explain(err, g, c.endpoint.Host)}
+			settled[g] = batch.Result[fetch.Document]{Err: explain(err, g, c.endpoint.Host)}
 		} else {
 			open = append(open, g)
 		}
@@ -136,7 +136,7 @@ func (b *Backend) failed(c *client, err error, a answer) bool {
 	if _, unissued := errors.AsType[*chainError](err); unissued {
 		return true
 	}
-	why := explain(err, ref.Group{}, c.endpoint.Host)
+	why := explain(err, ref.Target{}, c.endpoint.Host)
 	status, _ := httpAnswer(err)
 	_, stranger := errors.AsType[*notAWSError](err)
 	var code, message string
@@ -162,11 +162,11 @@ func (b *Backend) failed(c *client, err error, a answer) bool {
 // throttledAgain notes that a batch of groups was throttled. The first time they
 // are asked for as a batch again, since it costs one call; if that is throttled,
 // too, batches are left alone for a while.
-func (b *Backend) throttledAgain(c *client, groups []ref.Group) (again bool) {
+func (b *Backend) throttledAgain(c *client, groups []ref.Target) (again bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c.throttled == nil {
-		c.throttled = map[ref.Group]bool{}
+		c.throttled = map[ref.Target]bool{}
 	}
 	for _, g := range groups {
 		again = again || c.throttled[g]
@@ -204,7 +204,7 @@ func (b *Backend) refuse(c *client, why, said string) {
 
 // answer is what the pages of one batch brought.
 type answer struct {
-	asked  []ref.Group
+	asked  []ref.Target
 	host   string
 	pages  int
 	values []types.SecretValueEntry
@@ -212,7 +212,7 @@ type answer struct {
 }
 
 // ask makes the calls of a batch. What came before an error counts.
-func (b *Backend) ask(ctx context.Context, c *client, groups []ref.Group) (answer, error) {
+func (b *Backend) ask(ctx context.Context, c *client, groups []ref.Target) (answer, error) {
 	a := answer{asked: groups, host: c.endpoint.Host, errors: map[string]types.APIErrorType{}}
 	if err := b.turn(ctx); err != nil {
 		return a, err
@@ -242,9 +242,9 @@ func (b *Backend) ask(ctx context.Context, c *client, groups []ref.Group) (answe
 
 // about returns what the answer says of a secret; not ok: nothing, or nothing
 // that is certain.
-func (a answer) about(g ref.Group) (r batch.Result[fetch.Payload], ok bool) {
+func (a answer) about(g ref.Target) (r batch.Result[fetch.Document], ok bool) {
 	if e, named := a.errors[g.Secret]; named {
-		return batch.Result[fetch.Payload]{Err: explain(entryError{e}, g, a.host)}, true
+		return batch.Result[fetch.Document]{Err: explain(entryError{e}, g, a.host)}, true
 	}
 	var found []types.SecretValueEntry
 	for _, v := range a.values {
@@ -258,11 +258,11 @@ func (a answer) about(g ref.Group) (r batch.Result[fetch.Payload], ok bool) {
 	for _, v := range found {
 		switch {
 		case !coherent(v):
-			return batch.Result[fetch.Payload]{Err: a.distrusted(g)}, true
+			return batch.Result[fetch.Document]{Err: a.distrusted(g)}, true
 		case *v.ARN != *found[0].ARN:
 			return r, false // secrets of one name, in two accounts
 		case !sameValue(v, found[0]):
-			return batch.Result[fetch.Payload]{Err: a.distrusted(g)}, true
+			return batch.Result[fetch.Document]{Err: a.distrusted(g)}, true
 		}
 	}
 	if !isARN(g.Secret) && len(found) < a.meaning(found[0]) {
@@ -273,9 +273,9 @@ func (a answer) about(g ref.Group) (r batch.Result[fetch.Payload], ok bool) {
 }
 
 // distrusted is the error of a secret about which an answer contradicts itself.
-func (a answer) distrusted(g ref.Group) error {
+func (a answer) distrusted(g ref.Target) error {
 	return fault.New(fault.Unavailable, "the answer of %s contradicts itself about secret %q in region %q: is it AWS Secrets Manager?",
-		a.host, g.Secret, g.Region).Final()
+		a.host, g.Secret, g.Region).Permanently()
 }
 
 // meaning counts the identifiers asked for that mean v.

@@ -58,11 +58,11 @@ func batched(t *testing.T) (*fakeaws.Server, *desk) {
 	return s, openDesk(t, nil, nil)
 }
 
-func group(id string) ref.Group { return ref.Group{Kind: ref.AWS, Region: region, Secret: id} }
+func group(id string) ref.Target { return ref.Target{Kind: ref.AWS, Region: region, Secret: id} }
 
-func (d *desk) ask(ids ...string) []batch.Result[fetch.Payload] {
+func (d *desk) ask(ids ...string) []batch.Result[fetch.Document] {
 	d.t.Helper()
-	groups := make([]ref.Group, len(ids))
+	groups := make([]ref.Target, len(ids))
 	for i, id := range ids {
 		groups[i] = group(id)
 	}
@@ -331,7 +331,7 @@ func TestFiftyCallsRunAtATime(t *testing.T) {
 			var callers sync.WaitGroup
 			for range n {
 				callers.Go(func() {
-					for _, r := range d.backend.FetchBatch(ctx, []ref.Group{group("s1"), group("s2")}) {
+					for _, r := range d.backend.FetchBatch(ctx, []ref.Target{group("s1"), group("s2")}) {
 						mu.Lock()
 						if r.Err != nil {
 							failed = append(failed, r.Err)
@@ -715,7 +715,7 @@ func TestABatchIsGivenUpWithItsContext(t *testing.T) {
 	s.Latency(time.Hour)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	for _, r := range d.backend.FetchBatch(ctx, []ref.Group{group("a"), group("b")}) {
+	for _, r := range d.backend.FetchBatch(ctx, []ref.Target{group("a"), group("b")}) {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		require.ErrorContains(t, r.Err, "did not answer in time")
 	}

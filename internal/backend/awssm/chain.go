@@ -143,7 +143,7 @@ func (e *chainError) explain() *fault.Error {
 		code = api.ErrorCode()
 	}
 	because := func(kind error, format string, args ...any) *fault.Error {
-		f := fault.New(kind, format, args...).Because(kept(e.err))
+		f := fault.New(kind, format, args...).WithCause(kept(e.err))
 		f.RetryAfter = httpguard.RetryAfter(header)
 		return f
 	}
@@ -164,7 +164,7 @@ func (e *chainError) explain() *fault.Error {
 		return because(fault.Unauthenticated, "%s failed: run it by hand as the user of this process", processGiver)
 	}
 	if path, ok := errors.AsType[*fs.PathError](e.err); ok {
-		return because(fault.Unauthenticated, "cannot read %s, where the AWS credentials should come from", fault.Path(path.Path))
+		return because(fault.Unauthenticated, "cannot read %s, where the AWS credentials should come from", fault.SafePath(path.Path))
 	}
 	switch {
 	case passes(status) || throttled(code) || code == "IDPCommunicationError":
@@ -177,12 +177,12 @@ func (e *chainError) explain() *fault.Error {
 		return e.noInstance(because)
 	case code == "" && status >= 400 && isService(source):
 		// AWS names a code where it refuses. Others are proxies, gateways and pages.
-		return because(fault.Unavailable, "%s answered with status %d, but not as AWS does: is a proxy or a gateway in between?", source, status).Final()
+		return because(fault.Unavailable, "%s answered with status %d, but not as AWS does: is a proxy or a gateway in between?", source, status).Permanently()
 	case code != "" || status >= 400:
 		return because(fault.Unauthenticated, "%s refuses to give out credentials (%s): %s", source, said(code, status), mend(source))
 	}
 	if f := httpguard.Explain(e.err, source); f.Permanent {
-		return f.Because(kept(e.err))
+		return f.WithCause(kept(e.err))
 	}
 	if dns, ok := errors.AsType[*net.DNSError](e.err); ok && dns.IsNotFound && source == stsGiver {
 		return because(fault.Unavailable, "%s does not answer: its name does not resolve; is the region %q right, which %s names?",
@@ -208,7 +208,7 @@ func (e *chainError) noInstance(because func(error, string, ...any) *fault.Error
 	case interrupted || e.chain.given || e.chain.metadataAnswered.Load():
 		return because(fault.Unavailable, "%s does not answer", metadataGiver)
 	}
-	return because(fault.Unauthenticated, "%s", e.nothing()).OrOutage().Final()
+	return because(fault.Unauthenticated, "%s", e.nothing()).OrOutage().Permanently()
 }
 
 // giverOf returns the source whose request failed, where a chain goes through

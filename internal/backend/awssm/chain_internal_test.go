@@ -28,7 +28,7 @@ func TestASourceThatHangsIsGivenUp(t *testing.T) {
 		start := time.Now()
 		_, err := c.Retrieve(t.Context())
 		require.Equal(t, sourceWait, time.Since(start))
-		why := explain(err, ref.Group{}, "host")
+		why := explain(err, ref.Target{}, "host")
 		require.ErrorIs(t, why, fault.Unavailable)
 		require.ErrorContains(t, why, processGiver+" does not answer")
 		_, again := fault.Transient(why)
@@ -42,14 +42,14 @@ func TestTheMetadataServiceIsKnownToExist(t *testing.T) {
 	c := newChain(aws.Config{Credentials: aws.AnonymousCredentials{}}, false, &answered)
 	c.giver = metadataGiver
 	down := &chainError{c, &net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded}}
-	why := explain(down, ref.Group{}, "host")
+	why := explain(down, ref.Target{}, "host")
 	require.ErrorIs(t, why, fault.Unauthenticated)
 	require.ErrorIs(t, why, fault.Unavailable)
 	_, again := fault.Transient(why)
 	require.False(t, again, "it is told within seconds")
 
 	answered.Store(true)
-	why = explain(down, ref.Group{}, "host")
+	why = explain(down, ref.Target{}, "host")
 	require.NotErrorIs(t, why, fault.Unauthenticated)
 	_, again = fault.Transient(why)
 	require.True(t, again)
@@ -59,7 +59,7 @@ func TestTheRegionOfSTSThatDoesNotResolveIsNamed(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-wset-1")
 	c := newChain(aws.Config{Region: "eu-wset-1", Credentials: aws.AnonymousCredentials{}}, false, new(atomic.Bool))
 	c.giver = stsGiver
-	why := explain(&chainError{c, &net.OpError{Op: "dial", Err: &net.DNSError{Name: "sts.eu-wset-1.amazonaws.com", IsNotFound: true}}}, ref.Group{}, "host")
+	why := explain(&chainError{c, &net.OpError{Op: "dial", Err: &net.DNSError{Name: "sts.eu-wset-1.amazonaws.com", IsNotFound: true}}}, ref.Target{}, "host")
 	require.ErrorIs(t, why, fault.Unavailable)
 	require.ErrorContains(t, why, `is the region "eu-wset-1" right, which AWS_REGION names?`)
 }

@@ -362,7 +362,7 @@ func TestACallerWhoLeavesDoesNotCostTheOthersTheirCredentials(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	var first, second sync.WaitGroup
 	first.Go(func() {
-		require.ErrorIs(t, w.line.Resolve(ctx, []ref.Reference{db("us-east-1")}, cache.Cached)[0].Err, context.Canceled)
+		require.ErrorIs(t, w.line.Resolve(ctx, []ref.Reference{db("us-east-1")}, cache.UseCached)[0].Err, context.Canceled)
 	})
 	<-arrived
 	leave()

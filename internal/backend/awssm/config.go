@@ -161,7 +161,7 @@ func guarded(c aws.HTTPClient, policy *httpguard.Policy, bundle string) aws.HTTP
 		base = pool
 	}
 	return &http.Client{
-		Transport: &httpguard.Guard{Base: base, Approve: policy.Redirects(), MaxBody: maxBody, Check: strictJSON},
+		Transport: &httpguard.Transport{Base: base, AllowRedirect: policy.Redirects(), MaxBody: maxBody, Check: strictJSON},
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		},
@@ -191,7 +191,7 @@ func reloadBundle(path string, log *slog.Logger) func(*tls.Config) error {
 			err = errors.New("no certificates")
 		}
 		if err != nil {
-			log.Warn("the CA bundle of AWS has changed and cannot be read: the old one stays in use", "file", fault.Path(path))
+			log.Warn("the CA bundle of AWS has changed and cannot be read: the old one stays in use", "file", fault.SafePath(path))
 			return err
 		}
 		c.RootCAs = pool
@@ -222,7 +222,7 @@ func (d doer) RoundTrip(req *http.Request) (*http.Response, error) { return d.Do
 // replace bytes of the password.
 func strictJSON(body []byte) error {
 	if err := jsonptr.Valid(body); err != nil {
-		return fault.New(fault.Unavailable, "the answer is not the JSON of AWS Secrets Manager (%s)", err).Final()
+		return fault.New(fault.Unavailable, "the answer is not the JSON of AWS Secrets Manager (%s)", err).Permanently()
 	}
 	return nil
 }
@@ -244,10 +244,10 @@ func explainLoad(err error) error {
 		return because("the AWS profile %q names no role_arn", role.Profile)
 	}
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
-		return because("cannot read %s", fault.Path(path.Path))
+		return because("cannot read %s", fault.SafePath(path.Path))
 	}
 	if file, ok := errors.AsType[config.SharedConfigLoadError](err); ok {
-		return because("%s is not an AWS configuration file", fault.Path(file.Filename))
+		return because("%s is not an AWS configuration file", fault.SafePath(file.Filename))
 	}
 	switch {
 	case unsendableVariable("AWS_CONTAINER_CREDENTIALS_FULL_URI") != "":

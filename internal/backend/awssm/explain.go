@@ -19,7 +19,7 @@ import (
 
 // explain turns an SDK error into one that says what is wrong and how to fix
 // it. Messages of the service are matched, never repeated nor kept.
-func explain(err error, g ref.Group, host string) error {
+func explain(err error, g ref.Target, host string) error {
 	if own, ok := errors.AsType[*fault.Error](err); ok {
 		return own
 	}
@@ -27,13 +27,13 @@ func explain(err error, g ref.Group, host string) error {
 		return chain.explain()
 	}
 	f := explainAnswer(err, g, host)
-	f.Because(kept(err))
+	f.WithCause(kept(err))
 	_, header := httpAnswer(err)
 	f.RetryAfter = httpguard.RetryAfter(header)
 	return f
 }
 
-func explainAnswer(err error, g ref.Group, host string) *fault.Error {
+func explainAnswer(err error, g ref.Target, host string) *fault.Error {
 	if odd, ok := errors.AsType[*notAWSError](err); ok {
 		return odd.explain(host)
 	}
@@ -105,7 +105,7 @@ func kept(err error) error {
 }
 
 // explainCode goes by the error code of the service.
-func explainCode(api smithy.APIError, g ref.Group, status int) *fault.Error {
+func explainCode(api smithy.APIError, g ref.Target, status int) *fault.Error {
 	code := api.ErrorCode()
 	if f := explainKnown(code, api.ErrorMessage(), g); f != nil {
 		return f
@@ -128,11 +128,11 @@ func knownCode(code string) bool {
 	case "UnknownOperationException", "InvalidAction", "InvalidNextTokenException", "MalformedHttpRequestException":
 		return true
 	}
-	return explainKnown(code, "", ref.Group{}) != nil
+	return explainKnown(code, "", ref.Target{}) != nil
 }
 
 // explainKnown returns nil for a code that AWS does not document.
-func explainKnown(code, message string, g ref.Group) *fault.Error {
+func explainKnown(code, message string, g ref.Target) *fault.Error {
 	switch {
 	case throttled(code):
 		return fault.New(fault.Unavailable, "AWS throttles the calls")
@@ -204,7 +204,7 @@ func ofKey(code, message string) bool {
 	return false
 }
 
-func denied(g ref.Group, message string) *fault.Error {
+func denied(g ref.Target, message string) *fault.Error {
 	explicit := ""
 	if strings.Contains(message, "explicit deny") {
 		explicit = "; a policy denies it explicitly, which no permission outweighs"
@@ -213,12 +213,12 @@ func denied(g ref.Group, message string) *fault.Error {
 		"the resource of an IAM policy ends in %q, for example %q%s%s", g.Secret, g.Region, anySuffix, resource(g), explicit, otherRegion(g))
 }
 
-func keyDenied(g ref.Group) *fault.Error {
+func keyDenied(g ref.Target) *fault.Error {
 	return fault.New(fault.Denied, "needs kms:Decrypt on the KMS key of secret %q in region %q, and the key must be enabled", g.Secret, g.Region)
 }
 
 // otherRegion points out an ARN that lives elsewhere than the reference says.
-func otherRegion(g ref.Group) string {
+func otherRegion(g ref.Target) string {
 	a, err := arn.Parse(g.Secret)
 	if err != nil || a.Region == g.Region {
 		return ""
@@ -227,7 +227,7 @@ func otherRegion(g ref.Group) string {
 }
 
 // resource is the least that an IAM policy must name for the secret.
-func resource(g ref.Group) string {
+func resource(g ref.Target) string {
 	if _, err := arn.Parse(g.Secret); err == nil {
 		if suffixed(g.Secret) {
 			return g.Secret

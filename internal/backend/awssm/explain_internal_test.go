@@ -21,10 +21,10 @@ import (
 func TestANameThatDoesNotResolveAsksForTheRegion(t *testing.T) {
 	unknown := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Name: "secretsmanager.eu-wset-1.amazonaws.com", IsNotFound: true}}
 	const host = "secretsmanager.eu-wset-1.amazonaws.com"
-	err := explain(unknown, ref.Group{Region: "eu-wset-1"}, host)
+	err := explain(unknown, ref.Target{Region: "eu-wset-1"}, host)
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.Contains(t, err.Error(), host+` does not resolve: is the region "eu-wset-1" right?`)
-	require.NotContains(t, explain(unknown, ref.Group{Region: "eu-wset-1", Endpoint: "https://x"}, "x").Error(), "region")
+	require.NotContains(t, explain(unknown, ref.Target{Region: "eu-wset-1", Endpoint: "https://x"}, "x").Error(), "region")
 }
 
 func TestAPolicyNamesItsResourceInThePartitionOfTheRegion(t *testing.T) {
@@ -33,7 +33,7 @@ func TestAPolicyNamesItsResourceInThePartitionOfTheRegion(t *testing.T) {
 		"cn-north-1":    "arn:aws-cn:secretsmanager:cn-north-1:*:secret:db-??????",
 		"us-gov-west-1": "arn:aws-us-gov:secretsmanager:us-gov-west-1:*:secret:db-??????",
 	} {
-		require.Equal(t, want, resource(ref.Group{Region: region, Secret: "db"}))
+		require.Equal(t, want, resource(ref.Target{Region: region, Secret: "db"}))
 	}
 }
 

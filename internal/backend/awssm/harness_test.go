@@ -80,7 +80,7 @@ func file(t *testing.T, variable, text string) string {
 // world is a pipeline over the backend and nothing else.
 type world struct {
 	t    *testing.T
-	line *fetch.Pipeline
+	line *fetch.Fetcher
 	log  *bytes.Buffer
 }
 
@@ -94,7 +94,7 @@ func open(t *testing.T, given *aws.Config, allow func(*url.URL) error, timeout t
 }
 
 func (w *world) get(refs ...ref.Reference) []fetch.Result {
-	return w.line.Resolve(context.Background(), refs, cache.Cached)
+	return w.line.Resolve(context.Background(), refs, cache.UseCached)
 }
 
 // one gets the secret of the fake.

@@ -58,7 +58,7 @@ func credentialsRejected(err error, c *client) bool {
 			return false // they were signed for another host
 		}
 	}
-	why := explain(err, ref.Group{}, c.endpoint.Host)
+	why := explain(err, ref.Target{}, c.endpoint.Host)
 	return errors.Is(why, fault.Unauthenticated) && !errors.Is(why, fault.Unavailable)
 }
 

@@ -66,7 +66,7 @@ func (c *chain) placeOf(source, variables, profile, words string) string {
 			}
 		}
 	case shared:
-		return profile + " in " + fault.Path(file)
+		return profile + " in " + fault.SafePath(file)
 	case c.giver != "":
 		return "the " + words + " of " + c.giver
 	}
@@ -117,11 +117,11 @@ func (e *chainError) localMistake(source string) string {
 // tokenMistake returns what is wrong with a token file, or "".
 func tokenMistake(path, what, setting string) string {
 	if !readable(path) {
-		return "cannot read " + what + " " + fault.Path(path) + ", which " + setting + " names"
+		return "cannot read " + what + " " + fault.SafePath(path) + ", which " + setting + " names"
 	}
 	token, err := secfile.Read(path, maxToken)
 	if err == nil && unsendable(string(token)) {
-		return what + " in " + fault.Path(path) + ", which " + setting + " names, " + unsendableText
+		return what + " in " + fault.SafePath(path) + ", which " + setting + " names, " + unsendableText
 	}
 	return ""
 }

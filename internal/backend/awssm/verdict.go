@@ -24,11 +24,11 @@ func (e *notAWSError) Error() string { return "the answer is not that of AWS Sec
 // explain says what an answer of something else than AWS means.
 func (e *notAWSError) explain(host string) *fault.Error {
 	says := func(hint string) *fault.Error {
-		return fault.New(fault.Unavailable, "%s answered with status %d, but not as AWS does: is it AWS Secrets Manager?%s", host, e.status, hint).Final()
+		return fault.New(fault.Unavailable, "%s answered with status %d, but not as AWS does: is it AWS Secrets Manager?%s", host, e.status, hint).Permanently()
 	}
 	switch {
 	case e.status < 300:
-		return fault.New(fault.Unavailable, "the answer of %s is not that of AWS Secrets Manager", host).Final()
+		return fault.New(fault.Unavailable, "the answer of %s is not that of AWS Secrets Manager", host).Permanently()
 	case passes(e.status), e.status == http.StatusRequestTimeout, e.status == http.StatusTooEarly:
 		return fault.New(fault.Unavailable, "%s answered with status %d", host, e.status)
 	case e.status == http.StatusProxyAuthRequired:

@@ -48,7 +48,7 @@ func SanitizedCause(err error) error {
 	if host, ok := errors.AsType[x509.HostnameError](err); ok {
 		return host
 	}
-	if path, ok := errors.AsType[*fs.PathError](err); ok && fault.Path(path.Path) == path.Path {
+	if path, ok := errors.AsType[*fs.PathError](err); ok && fault.SafePath(path.Path) == path.Path {
 		if cause := SanitizedCause(path.Err); cause != nil {
 			return &fs.PathError{Op: path.Op, Path: path.Path, Err: cause}
 		}

@@ -27,7 +27,7 @@ func Explain(err error, host string) *fault.Error {
 	}
 	cause := SanitizedCause(err)
 	unavailable := func(format string, args ...any) *fault.Error {
-		return fault.New(fault.Unavailable, format, args...).Because(cause)
+		return fault.New(fault.Unavailable, format, args...).WithCause(cause)
 	}
 	op, _ := errors.AsType[*net.OpError](err)
 	if op != nil && op.Op == "proxyconnect" { // whatever failed there is about the proxy
@@ -41,10 +41,10 @@ func Explain(err error, host string) *fault.Error {
 	}
 	if untrusted(err) {
 		return unavailable("the TLS certificate of %s is not trusted: check its name, its dates, and that its CA is known here "+
-			"(VAULT_CACERT for Vault, AWS_CA_BUNDLE for AWS)", host).Final()
+			"(VAULT_CACERT for Vault, AWS_CA_BUNDLE for AWS)", host).Permanently()
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return unavailable("%s does not speak TLS; if it speaks plain HTTP, the endpoint begins with http://", host).Final()
+		return unavailable("%s does not speak TLS; if it speaks plain HTTP, the endpoint begins with http://", host).Permanently()
 	}
 	if op != nil && (op.Op == "remote error" || op.Op == "local error") { // of crypto/tls, about an alert
 		f := unavailable("the TLS handshake with %s failed (%s)", host, op.Err)
@@ -53,9 +53,9 @@ func Explain(err error, host string) *fault.Error {
 	}
 	switch said := err.Error(); {
 	case strings.Contains(said, "malformed HTTP") && !cutOff(said):
-		return unavailable("%s does not speak HTTP; if it speaks TLS, the endpoint begins with https://", host).Final()
+		return unavailable("%s does not speak HTTP; if it speaks TLS, the endpoint begins with https://", host).Permanently()
 	case strings.Contains(said, "headers exceeded"), strings.Contains(said, "header list larger"):
-		return unavailable("the headers of the answer of %s are too large", host).Final()
+		return unavailable("the headers of the answer of %s are too large", host).Permanently()
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
 		return unavailable("%s did not answer in time", host)
 	case errors.Is(err, context.Canceled):

@@ -112,7 +112,7 @@ func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
 			}
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.scheme+"://"+c.host+"/v1/x", nil)
 			require.NoError(t, err)
-			resp, err := (&http.Client{Transport: &httpguard.Guard{Base: base, MaxBody: 100}}).Do(req)
+			resp, err := (&http.Client{Transport: &httpguard.Transport{Base: base, MaxBody: 100}}).Do(req)
 			if err == nil {
 				_ = resp.Body.Close()
 			}

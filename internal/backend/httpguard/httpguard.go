@@ -18,16 +18,16 @@ import (
 
 const maxHops = 3
 
-// Guard is a RoundTripper that follows redirects itself, under its own rules,
+// Transport is a RoundTripper that follows redirects itself, under its own rules,
 // and bounds the answers. The http.Client around it must not follow any. It
 // sends requests only to hosts in the spelling of [endpoint.Host].
-type Guard struct {
+type Transport struct {
 	Base http.RoundTripper
 
-	// Approve is called with scheme, host and path of the target of every
+	// AllowRedirect is called with scheme, host and path of the target of every
 	// redirect; its error refuses the redirect. If nil, redirects within a host
 	// are followed, and those to other hosts are refused.
-	Approve func(*url.URL) error
+	AllowRedirect func(*url.URL) error
 
 	// MaxBody is the size of the largest answer, in bytes.
 	MaxBody int64
@@ -38,10 +38,10 @@ type Guard struct {
 }
 
 // RoundTrip implements http.RoundTripper. Its own errors are *fault.Error.
-func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
+func (g *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if host, err := endpoint.Host(req.URL); err != nil || host != req.URL.Host {
 		closeBody(req)
-		return nil, fault.New(fault.Denied, "refused a request to a host that is not in the spelling in which hosts are compared").Final().Ours()
+		return nil, fault.New(fault.Denied, "refused a request to a host that is not in the spelling in which hosts are compared").Permanently().Ours()
 	}
 	for hop := 0; ; hop++ {
 		resp, err := g.Base.RoundTrip(req)
@@ -58,7 +58,7 @@ func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		resp.Body.Close()
 		if hop == maxHops {
-			return nil, fault.New(fault.Unavailable, "%s redirects more than %d times", req.URL.Host, maxHops).Final()
+			return nil, fault.New(fault.Unavailable, "%s redirects more than %d times", req.URL.Host, maxHops).Permanently()
 		}
 		if err := g.approve(req.URL, target); err != nil {
 			return nil, err
@@ -82,7 +82,7 @@ func redirect(req *http.Request, resp *http.Response) (*url.URL, error) {
 	}
 	target, err := req.URL.Parse(location)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "%s redirects to what is not a URL", req.URL.Host).Final()
+		return nil, fault.New(fault.Unavailable, "%s redirects to what is not a URL", req.URL.Host).Permanently()
 	}
 	target.User, target.Fragment, target.RawFragment = nil, "", ""
 	return target, nil
@@ -91,9 +91,9 @@ func redirect(req *http.Request, resp *http.Response) (*url.URL, error) {
 // approve reports whether a request, with the token in it, may go on to target,
 // and puts target's host into its one spelling. A redirect that is refused is
 // no verdict of the store on the secret: the store is unavailable.
-func (g *Guard) approve(from, target *url.URL) (err error) {
+func (g *Transport) approve(from, target *url.URL) (err error) {
 	refused := func(format string, args ...any) error {
-		return fault.New(fault.Unavailable, "refused a redirect from "+format, append([]any{from.Host}, args...)...).Final()
+		return fault.New(fault.Unavailable, "refused a redirect from "+format, append([]any{from.Host}, args...)...).Permanently()
 	}
 	if target.Scheme != "http" && target.Scheme != "https" || target.Host == "" {
 		return refused("%s: it leads to something else than http or https")
@@ -105,25 +105,25 @@ func (g *Guard) approve(from, target *url.URL) (err error) {
 	switch {
 	case from.Scheme == "https" && target.Scheme != "https":
 		return refused("%s, which speaks https, to %s: the token would travel in clear text", there)
-	case g.Approve == nil && !endpoint.Same(from, target):
+	case g.AllowRedirect == nil && !endpoint.Same(from, target):
 		return refused("%s to another host, %s: the token must not follow; name that host as endpoint, or approve it with AllowEndpoint", there)
 	case target.EscapedPath() == from.EscapedPath():
 		// It was asked for, however it is spelled.
 	case endpoint.CheckPath(target) != nil || strings.Contains(strings.ToLower(target.EscapedPath()), "%2f"):
 		return refused("%s to a path at %s that servers read in different ways", there)
 	}
-	if g.Approve == nil {
+	if g.AllowRedirect == nil {
 		return nil
 	}
-	err = g.Approve(bare(target))
+	err = g.AllowRedirect(bare(target))
 	if err == nil {
 		return nil
 	}
-	refusal := fault.New(fault.Unavailable, "refused a redirect from %s: %s", from.Host, reason(err)).Because(err).Final()
+	refusal := fault.New(fault.Unavailable, "refused a redirect from %s: %s", from.Host, reason(err)).WithCause(err).Permanently()
 	if own, ok := errors.AsType[*fault.Error](err); ok { // its cause is kept, its kind is not: no secret was denied
 		same := *own
 		same.Kind, same.Text = refusal.Kind, refusal.Text
-		refusal = same.Final()
+		refusal = same.Permanently()
 	}
 	return refusal
 }
@@ -147,11 +147,11 @@ func again(req *http.Request, target *url.URL) (*http.Request, error) {
 	next.URL, next.Host = target, ""
 	if req.Body != nil && req.Body != http.NoBody {
 		if req.GetBody == nil {
-			return nil, fault.New(fault.Unavailable, "%s redirects a request that cannot be sent twice", req.URL.Host).Final()
+			return nil, fault.New(fault.Unavailable, "%s redirects a request that cannot be sent twice", req.URL.Host).Permanently()
 		}
 		body, err := req.GetBody()
 		if err != nil {
-			return nil, fault.New(fault.Unavailable, "a redirected request cannot be sent again").Because(err).Final()
+			return nil, fault.New(fault.Unavailable, "a redirected request cannot be sent again").WithCause(err).Permanently()
 		}
 		next.Body = body
 	}
@@ -161,7 +161,7 @@ func again(req *http.Request, target *url.URL) (*http.Request, error) {
 // CloseIdle closes the connections that no request uses, and those in use when
 // they no longer are. It is not named CloseIdleConnections, which clients call
 // by themselves after a failed request.
-func (g *Guard) CloseIdle() {
+func (g *Transport) CloseIdle() {
 	if base, ok := g.Base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()
 	}
@@ -173,7 +173,7 @@ func closeBody(req *http.Request) {
 	}
 }
 
-func (g *Guard) bounded(resp *http.Response) (*http.Response, error) {
+func (g *Transport) bounded(resp *http.Response) (*http.Response, error) {
 	if resp.ContentLength > g.MaxBody {
 		resp.Body.Close()
 		return nil, g.tooLarge()
@@ -194,15 +194,15 @@ func (g *Guard) bounded(resp *http.Response) (*http.Response, error) {
 	return resp, nil
 }
 
-func (g *Guard) tooLarge() error {
-	return fault.New(fault.Unavailable, "the answer is larger than %d MiB", g.MaxBody>>20).Final()
+func (g *Transport) tooLarge() error {
+	return fault.New(fault.Unavailable, "the answer is larger than %d MiB", g.MaxBody>>20).Permanently()
 }
 
 // boundedBody fails, instead of ending, where an answer is too long: half a
 // secret must not pass for one.
 type boundedBody struct {
 	io.ReadCloser
-	guard *Guard
+	guard *Transport
 	left  int64
 }
 

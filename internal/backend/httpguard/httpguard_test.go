@@ -95,7 +95,7 @@ func TestRedirectsAreFollowedToTheSameHostOnly(t *testing.T) {
 	} {
 		for _, status := range []int{301, 302, 307, 308} {
 			base := &script{answers: map[string]*http.Response{c.from: answer(status, c.to, "")}}
-			guard := &httpguard.Guard{Base: base, Approve: c.approve, MaxBody: 100}
+			guard := &httpguard.Transport{Base: base, AllowRedirect: c.approve, MaxBody: 100}
 			resp, err := guard.RoundTrip(request(t, c.from))
 			if c.reached == "" {
 				require.ErrorIs(t, err, fault.Unavailable, c.to)
@@ -124,7 +124,7 @@ func TestRedirectsThatLeadNowhereEnd(t *testing.T) {
 		"a control": {answer(307, "/\x7f", ""), "not a URL", 1},
 	} {
 		base := &script{answers: map[string]*http.Response{"https://v.example/a": c.resp}}
-		_, err := (&httpguard.Guard{Base: base, MaxBody: 100}).RoundTrip(request(t, "https://v.example/a"))
+		_, err := (&httpguard.Transport{Base: base, MaxBody: 100}).RoundTrip(request(t, "https://v.example/a"))
 		require.ErrorIs(t, err, fault.Unavailable, name)
 		require.Contains(t, err.Error(), c.words)
 		require.Len(t, base.asked, c.calls)
@@ -134,7 +134,7 @@ func TestRedirectsThatLeadNowhereEnd(t *testing.T) {
 	// These are answers, for the caller to refuse.
 	for _, resp := range []*http.Response{answer(303, "https://w.example/", ""), answer(300, "/b", ""), answer(304, "", ""), answer(307, "", "")} {
 		base := &script{answers: map[string]*http.Response{"https://v.example/a": resp}}
-		got, err := (&httpguard.Guard{Base: base, MaxBody: 100}).RoundTrip(request(t, "https://v.example/a"))
+		got, err := (&httpguard.Transport{Base: base, MaxBody: 100}).RoundTrip(request(t, "https://v.example/a"))
 		require.NoError(t, err)
 		require.Equal(t, resp.StatusCode, got.StatusCode)
 		require.Len(t, base.asked, 1)
@@ -142,7 +142,7 @@ func TestRedirectsThatLeadNowhereEnd(t *testing.T) {
 	once := request(t, "https://v.example/a")
 	once.GetBody = nil
 	base := &script{answers: map[string]*http.Response{"https://v.example/a": answer(307, "/b", "")}}
-	_, err := (&httpguard.Guard{Base: base, MaxBody: 100}).RoundTrip(once)
+	_, err := (&httpguard.Transport{Base: base, MaxBody: 100}).RoundTrip(once)
 	require.ErrorContains(t, err, "cannot be sent twice")
 }
 
@@ -153,7 +153,7 @@ func TestAnAnswerThatIsTooLargeIsAnErrorAndNotItsBeginning(t *testing.T) {
 			resp := answer(200, "", strings.Repeat("x", size))
 			resp.ContentLength = told
 			base := &script{answers: map[string]*http.Response{"https://v.example/a": resp}}
-			got, err := (&httpguard.Guard{Base: base, MaxBody: most}).RoundTrip(request(t, "https://v.example/a"))
+			got, err := (&httpguard.Transport{Base: base, MaxBody: most}).RoundTrip(request(t, "https://v.example/a"))
 			if err == nil {
 				var body []byte
 				if body, err = io.ReadAll(got.Body); fits {
@@ -180,14 +180,14 @@ func TestGoodAnswersAreCheckedBeforeAnyoneDecodesThem(t *testing.T) {
 	}
 	for body, status := range map[string]int{"good": 200, "bad": 500} {
 		base := &script{answers: map[string]*http.Response{"https://v.example/a": answer(status, "", body)}}
-		resp, err := (&httpguard.Guard{Base: base, MaxBody: 100, Check: check}).RoundTrip(request(t, "https://v.example/a"))
+		resp, err := (&httpguard.Transport{Base: base, MaxBody: 100, Check: check}).RoundTrip(request(t, "https://v.example/a"))
 		require.NoError(t, err)
 		got, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
 		require.Equal(t, body, string(got))
 	}
 	base := &script{answers: map[string]*http.Response{"https://v.example/a": answer(200, "", "bad")}}
-	_, err := (&httpguard.Guard{Base: base, MaxBody: 100, Check: check}).RoundTrip(request(t, "https://v.example/a"))
+	_, err := (&httpguard.Transport{Base: base, MaxBody: 100, Check: check}).RoundTrip(request(t, "https://v.example/a"))
 	require.ErrorIs(t, err, errBad)
 }
 

@@ -38,15 +38,15 @@ func (p *Policy) Ask(at *url.URL) error {
 	if at.Scheme == endpoint.SocketScheme {
 		// It names no host.
 	} else if host, err := endpoint.Host(at); err != nil {
-		return fault.New(fault.Denied, "refused an endpoint that %s", err).Final().Ours()
+		return fault.New(fault.Denied, "refused an endpoint that %s", err).Permanently().Ours()
 	} else if host != at.Host {
-		return fault.New(fault.Denied, "refused the endpoint %s: its host is spelled %q", shown, host).Final().Ours()
+		return fault.New(fault.Denied, "refused the endpoint %s: its host is spelled %q", shown, host).Permanently().Ours()
 	}
 	if p.Allow == nil {
 		return nil
 	}
 	if err := p.Allow(bare(at)); err != nil {
-		return fault.New(fault.Denied, "AllowEndpoint refused %s: %s", shown, reason(err)).Because(err).Final().Ours()
+		return fault.New(fault.Denied, "AllowEndpoint refused %s: %s", shown, reason(err)).WithCause(err).Permanently().Ours()
 	}
 	return nil
 }

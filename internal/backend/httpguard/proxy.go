@@ -36,7 +36,7 @@ func (c *connections) explainProxy(req *http.Request, err error) error {
 	proxy, failed := c.Proxy(req)
 	if failed != nil {
 		// What it says quotes the variable, which may hold a password.
-		return fault.New(fault.Unavailable, "the proxy is not a URL: "+checkProxy).Final()
+		return fault.New(fault.Unavailable, "the proxy is not a URL: "+checkProxy).Permanently()
 	}
 	if proxy == nil {
 		return err
@@ -47,11 +47,11 @@ func (c *connections) explainProxy(req *http.Request, err error) error {
 	op, ok := errors.AsType[*net.OpError](err)
 	switch {
 	case ok && (op.Op == "proxyconnect" || strings.HasPrefix(op.Op, "socks")):
-		return fault.New(fault.Unavailable, "the proxy %s cannot be reached: "+checkProxy, proxy.Host).Because(err)
+		return fault.New(fault.Unavailable, "the proxy %s cannot be reached: "+checkProxy, proxy.Host).WithCause(err)
 	case isTimeout(err):
-		return fault.New(fault.Unavailable, "there was no connection to %s through the proxy %s in time: "+checkProxy, req.URL.Host, proxy.Host).Because(err)
+		return fault.New(fault.Unavailable, "there was no connection to %s through the proxy %s in time: "+checkProxy, req.URL.Host, proxy.Host).WithCause(err)
 	case brokenOff(err):
-		return fault.New(fault.Unavailable, "the connection to %s through the proxy %s was broken off: "+checkProxy, req.URL.Host, proxy.Host).Because(err)
+		return fault.New(fault.Unavailable, "the connection to %s through the proxy %s was broken off: "+checkProxy, req.URL.Host, proxy.Host).WithCause(err)
 	}
 	return err // of the handshake with the server, say
 }

@@ -17,7 +17,7 @@ import (
 func follow(t *testing.T, from, location string, approve func(*url.URL) error) ([]string, error) {
 	t.Helper()
 	base := &script{answers: map[string]*http.Response{from: answer(307, location, "")}}
-	resp, err := (&httpguard.Guard{Base: base, Approve: approve, MaxBody: 100}).RoundTrip(request(t, from))
+	resp, err := (&httpguard.Transport{Base: base, AllowRedirect: approve, MaxBody: 100}).RoundTrip(request(t, from))
 	if err == nil {
 		_ = resp.Body.Close()
 	}

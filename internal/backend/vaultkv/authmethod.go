@@ -34,7 +34,7 @@ func (m *methodLogin) login(ctx context.Context) (*lease, error) {
 	case m.turn <- struct{}{}:
 		defer func() { <-m.turn }()
 	case <-ctx.Done():
-		return nil, fault.New(fault.Unavailable, "another login of VaultOptions.Auth did not end in time").Because(ctx.Err())
+		return nil, fault.New(fault.Unavailable, "another login of VaultOptions.Auth did not end in time").WithCause(ctx.Err())
 	}
 	var got answer
 	client, err := m.client(&got)
@@ -112,12 +112,12 @@ func (m *methodLogin) failed(ctx context.Context, got answer, err error) error {
 			return err
 		}
 		return fault.New(fault.Unauthenticated, "Vault refuses the login of VaultOptions.Auth (status %d): check its role, its credentials and its mount path",
-			got.status).Because(loginCause(err))
+			got.status).WithCause(loginCause(err))
 	}
 	if errors.Is(err, fault.Unavailable) || ctx.Err() != nil || network(err) {
-		return fault.New(fault.Unavailable, "VaultOptions.Auth cannot log in at the moment%s", fault.Shown(err)).Because(loginCause(err))
+		return fault.New(fault.Unavailable, "VaultOptions.Auth cannot log in at the moment%s", fault.Shown(err)).WithCause(loginCause(err))
 	}
-	return fault.New(fault.Unauthenticated, "VaultOptions.Auth failed before it asked Vault%s", fault.Shown(err)).Because(loginCause(err))
+	return fault.New(fault.Unauthenticated, "VaultOptions.Auth failed before it asked Vault%s", fault.Shown(err)).WithCause(loginCause(err))
 }
 
 // answered returns an error unless the last answer, if there was one, is Vault's

@@ -219,7 +219,7 @@ func TestTokenUses_unknown(t *testing.T) {
 func TestTokenUses_notFound(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h","token_num_uses":1`)
-		_, err := s.backend.Fetch(t.Context(), ref.Group{Kind: ref.Vault, Mount: "secret", Path: "none", Endpoint: s.URL(), Auth: ref.KubernetesAuth})
+		_, err := s.backend.Fetch(t.Context(), ref.Target{Kind: ref.Vault, Mount: "secret", Path: "none", Endpoint: s.URL(), Auth: ref.KubernetesAuth})
 		require.ErrorIs(t, err, fault.NotFound)
 		require.Equal(t, 2, s.Calls())
 	})

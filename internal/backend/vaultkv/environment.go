@@ -78,7 +78,7 @@ func badEnvironment(said error) error {
 }
 
 func unreadable(format string, args ...any) error {
-	return fault.New(fault.Unavailable, format, args...).Final()
+	return fault.New(fault.Unavailable, format, args...).Permanently()
 }
 
 // badVariable parses as Vault's client does.

@@ -47,36 +47,36 @@ func (s *server) knew(got answer) bool {
 }
 
 // payload takes the secret out of an answer, or says why there is none.
-func (c *client) payload(ctx context.Context, l *lease, g ref.Group, got answer) (fetch.Payload, error) {
+func (c *client) payload(ctx context.Context, l *lease, g ref.Target, got answer) (fetch.Document, error) {
 	if got.status == http.StatusOK {
 		return c.secret(ctx, l, g, got)
 	}
 	if err := c.foreign(got); err != nil {
-		return fetch.Payload{}, err
+		return fetch.Document{}, err
 	}
 	said := spoken(got.body)
 	switch {
 	case passing(got.status):
-		return fetch.Payload{}, c.unavailable(got)
+		return fetch.Document{}, c.unavailable(got)
 	case got.status == http.StatusNotFound && saysNotFound(said):
-		return fetch.Payload{}, c.missing(ctx, l, g, got.body)
+		return fetch.Document{}, c.missing(ctx, l, g, got.body)
 	case unknownToken(got.status, said), c.auth == authenticator(noToken{}) && said == "permission denied":
 		// Vault has a longer text for a token that it knows.
-		return fetch.Payload{}, c.invalidToken()
+		return fetch.Document{}, c.invalidToken()
 	case strings.Contains(said, "locked by an administrator"):
-		return fetch.Payload{}, fault.New(fault.Unavailable, "an administrator has locked the namespace of mount %q", g.Mount).Final()
+		return fetch.Document{}, fault.New(fault.Unavailable, "an administrator has locked the namespace of mount %q", g.Mount).Permanently()
 	case got.status == http.StatusForbidden && !strings.Contains(said, "permission denied"), got.status == http.StatusNotFound:
-		return fetch.Payload{}, fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's words: is a proxy or a gateway in between?",
-			c.name(), got.status).Final()
+		return fetch.Document{}, fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's words: is a proxy or a gateway in between?",
+			c.name(), got.status).Permanently()
 	case got.status == http.StatusForbidden:
-		return fetch.Payload{}, c.denied(g)
+		return fetch.Document{}, c.denied(g)
 	case got.status == http.StatusBadRequest && strings.Contains(said, "Upgrading from non-versioned"):
-		return fetch.Payload{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
+		return fetch.Document{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
 	}
-	return fetch.Payload{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?%s", c.name(), got.status, c.baseHint())
+	return fetch.Document{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?%s", c.name(), got.status, c.baseHint())
 }
 
-func (c *client) denied(g ref.Group) error {
+func (c *client) denied(g ref.Target) error {
 	unwrap := ""
 	if _, ok := c.auth.(*staticToken); ok {
 		unwrap = ", or the token is a response-wrapping token, which has to be unwrapped first"
@@ -129,35 +129,35 @@ func wrapped(body []byte) string {
 
 // secret returns the object of keys. A KV version 1 mount can have a secret at
 // a path that begins with data/, without the envelope.
-func (c *client) secret(ctx context.Context, l *lease, g ref.Group, got answer) (fetch.Payload, error) {
+func (c *client) secret(ctx context.Context, l *lease, g ref.Target, got answer) (fetch.Document, error) {
 	data, err := jsonptr.Lookup(got.body, "/data")
 	switch {
 	case errors.Is(err, fault.Syntax):
-		return fetch.Payload{}, c.foreign(got)
+		return fetch.Document{}, c.foreign(got)
 	case err != nil || data[0] != '{':
-		return fetch.Payload{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret%s", c.name(), wrapped(got.body)).Final()
+		return fetch.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret%s", c.name(), wrapped(got.body)).Permanently()
 	}
 	object, err := jsonptr.Lookup(data, "/data")
 	if err == nil && string(object) == "null" {
 		if _, err := jsonptr.Lookup(data, "/metadata"); err != nil {
-			return fetch.Payload{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret", c.name()).Final()
+			return fetch.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret", c.name()).Permanently()
 		}
-		return fetch.Payload{}, c.missing(ctx, l, g, got.body)
+		return fetch.Document{}, c.missing(ctx, l, g, got.body)
 	}
 	_, unversioned := jsonptr.Lookup(data, "/metadata/version")
 	if err != nil || object[0] != '{' || unversioned != nil {
-		return fetch.Payload{}, versionOne(g)
+		return fetch.Document{}, versionOne(g)
 	}
-	return fetch.Payload{Text: string(object)}, nil
+	return fetch.Document{Text: string(object)}, nil
 }
 
-func versionOne(g ref.Group) error {
+func versionOne(g ref.Target) error {
 	return fault.New(fault.Unsupported, "mount %q is a KV version 1 engine; references are read from KV version 2 only: "+
 		"upgrade it with \"vault kv enable-versioning %s\"", g.Mount, g.Mount)
 }
 
 // missing says what kind of nothing was found.
-func (c *client) missing(ctx context.Context, l *lease, g ref.Group, body []byte) error {
+func (c *client) missing(ctx context.Context, l *lease, g ref.Target, body []byte) error {
 	if destroyed, err := jsonptr.LookupScalar(body, "/data/metadata/destroyed"); err == nil && destroyed == "true" {
 		return fault.New(fault.NotFound, "the latest version of %q in mount %q was destroyed: write a new one", g.Path, g.Mount)
 	}
@@ -221,7 +221,7 @@ func (c *client) mount(ctx context.Context, l *lease, at string) mount {
 func (s *server) foreign(got answer) error {
 	host := s.name()
 	if got.status >= 300 && got.status < 400 {
-		return fault.New(fault.Unavailable, "%s answered with status %d and nowhere to go: is a login page in between?", host, got.status).Final()
+		return fault.New(fault.Unavailable, "%s answered with status %d and nowhere to go: is a login page in between?", host, got.status).Permanently()
 	}
 	if passing(got.status) {
 		return nil
@@ -231,12 +231,12 @@ func (s *server) foreign(got answer) error {
 	case !bad && (got.status == http.StatusOK || isVaultsError(got.status, got.body)):
 		return nil
 	case !bad:
-		return fault.New(fault.Unavailable, "%s answered with status %d in JSON that is not Vault's: is a proxy or a gateway in between?", host, got.status).Final()
+		return fault.New(fault.Unavailable, "%s answered with status %d in JSON that is not Vault's: is a proxy or a gateway in between?", host, got.status).Permanently()
 	case s.endpoint.Scheme == "http" && strings.HasPrefix(string(got.body), "Client sent an HTTP request to an HTTPS server"):
-		return fault.New(fault.Unavailable, "%s speaks https: write https:// in endpoint", host).Final()
+		return fault.New(fault.Unavailable, "%s speaks https: write https:// in endpoint", host).Permanently()
 	}
 	return fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's JSON (%s): is a proxy or a login page in between?",
-		host, got.status, why.Text).Final()
+		host, got.status, why.Text).Permanently()
 }
 
 // isVaultsError reports whether a body has the shape of Vault's errors: a list of
@@ -275,7 +275,7 @@ func (s *server) loginAnswered(got answer) error {
 			return nil
 		}
 	}
-	return fault.New(fault.Unavailable, "%s answered the login with JSON that is not Vault's: is a proxy or a gateway in between?", s.name()).Final()
+	return fault.New(fault.Unavailable, "%s answered the login with JSON that is not Vault's: is a proxy or a gateway in between?", s.name()).Permanently()
 }
 
 // passing tells the states that pass by themselves. 412 is a node that has not

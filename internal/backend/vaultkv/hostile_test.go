@@ -58,10 +58,10 @@ func newBackend(t *testing.T, settings vaultkv.Settings, timeout time.Duration, 
 // get resolves the key k of secret/db.
 func (r *resolver) get(t *testing.T, endpoint, auth string) (string, error) {
 	t.Helper()
-	return r.read(t, ref.Group{Kind: ref.Vault, Mount: "secret", Path: "db", Endpoint: endpoint, Auth: auth})
+	return r.read(t, ref.Target{Kind: ref.Vault, Mount: "secret", Path: "db", Endpoint: endpoint, Auth: auth})
 }
 
-func (r *resolver) read(t *testing.T, g ref.Group) (text string, err error) {
+func (r *resolver) read(t *testing.T, g ref.Target) (text string, err error) {
 	ctx, cancel := context.WithTimeout(t.Context(), r.timeout)
 	defer cancel()
 	attempts, err := retry.Do(ctx, func(ctx context.Context) error {

@@ -101,7 +101,7 @@ func authPath(path string) (string, bool) {
 func readJWT(path string) (string, error) {
 	const most = 64 << 10
 	refuse := func(why string, cause error) (string, error) {
-		return "", fault.New(fault.Unauthenticated, "the service account token %s %s: set %s, or mount it into the pod", fault.Path(path), why, JWTPathVariable).Because(httpguard.SanitizedCause(cause))
+		return "", fault.New(fault.Unauthenticated, "the service account token %s %s: set %s, or mount it into the pod", fault.SafePath(path), why, JWTPathVariable).WithCause(httpguard.SanitizedCause(cause))
 	}
 	if looksLikeJWT(path) {
 		return "", fault.New(fault.Unauthenticated, "%s holds a token; it is the path of a file that is wanted", JWTPathVariable)

@@ -167,7 +167,7 @@ func TestALoginThatPassesIsTriedOnceForAllWhoWait(t *testing.T) {
 	var readers sync.WaitGroup
 	for i := range 100 {
 		readers.Go(func() {
-			_, err := r.read(t, ref.Group{Kind: ref.Vault, Mount: "secret", Path: fmt.Sprint(i), Endpoint: s.URL, Auth: ref.KubernetesAuth})
+			_, err := r.read(t, ref.Target{Kind: ref.Vault, Mount: "secret", Path: fmt.Sprint(i), Endpoint: s.URL, Auth: ref.KubernetesAuth})
 			assert.NoError(t, err)
 		})
 	}

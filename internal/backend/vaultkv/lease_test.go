@@ -150,7 +150,7 @@ func tokenIn(t *testing.T, answer []byte) string {
 
 // fetch makes one attempt to read the secret.
 func (s *simulation) fetch(auth string) error {
-	got, err := s.backend.Fetch(s.t.Context(), ref.Group{Kind: ref.Vault, Mount: "secret", Path: "db", Endpoint: s.URL(), Auth: auth})
+	got, err := s.backend.Fetch(s.t.Context(), ref.Target{Kind: ref.Vault, Mount: "secret", Path: "db", Endpoint: s.URL(), Auth: auth})
 	if err == nil {
 		assert.JSONEq(s.t, `{"k":"v"}`, got.Text)
 	} else {

@@ -32,7 +32,7 @@ type server struct {
 	endpoint *url.URL
 	address  string // that the client asks: the endpoint, unless it is a socket
 	api      *api.Client
-	guard    *httpguard.Guard
+	guard    *httpguard.Transport
 }
 
 // newServer takes of the environment what concerns TLS, the namespace and
@@ -62,7 +62,7 @@ func newServer(endpoint *url.URL, settings Settings, policy *httpguard.Policy) (
 	// The guard goes around the transport only now that TLS is configured.
 	pool := httpguard.NewOpening(base)
 	pool.Watch(reloadTLS(policy.Log), os.Getenv(api.EnvVaultCACert), os.Getenv(api.EnvVaultCAPath), os.Getenv(api.EnvVaultClientCert), os.Getenv(api.EnvVaultClientKey))
-	s.guard = &httpguard.Guard{Base: pool, Approve: policy.Redirects(), MaxBody: maxBody}
+	s.guard = &httpguard.Transport{Base: pool, AllowRedirect: policy.Redirects(), MaxBody: maxBody}
 	if settings.Transport != nil {
 		s.guard.Base = settings.Transport
 	}

@@ -95,9 +95,9 @@ func (s *staticToken) read(ctx context.Context) (string, error) {
 	token, err := s.source(ctx)
 	switch {
 	case err != nil && (errors.Is(err, fault.Unavailable) || ctx.Err() != nil || network(err)):
-		return "", fault.New(fault.Unavailable, "VaultOptions.Token has no token at the moment%s", fault.Shown(err)).Because(err)
+		return "", fault.New(fault.Unavailable, "VaultOptions.Token has no token at the moment%s", fault.Shown(err)).WithCause(err)
 	case err != nil:
-		return "", fault.New(fault.Unauthenticated, "VaultOptions.Token failed%s", fault.Shown(err)).Because(err)
+		return "", fault.New(fault.Unauthenticated, "VaultOptions.Token failed%s", fault.Shown(err)).WithCause(err)
 	case strings.TrimSpace(token) == "":
 		return "", fault.New(fault.Unauthenticated, "the token that VaultOptions.Token gave is empty")
 	}

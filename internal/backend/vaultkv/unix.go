@@ -34,7 +34,7 @@ func (s socket) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := s.Transport.RoundTrip(r)
 	if err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		_ = resp.Body.Close()
-		return nil, fault.New(fault.Unavailable, "a redirect (status %d) from a Unix socket is not followed", resp.StatusCode).Final()
+		return nil, fault.New(fault.Unavailable, "a redirect (status %d) from a Unix socket is not followed", resp.StatusCode).Permanently()
 	}
 	return resp, err
 }

@@ -86,17 +86,17 @@ func (b *Backend) Close() {
 
 // Fetch implements fetch.Backend: one read of the latest version, which
 // brings all keys of the path.
-func (b *Backend) Fetch(ctx context.Context, g ref.Group) (fetch.Payload, error) {
+func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	base, err := endpoint.ParseOrSocket(g.Endpoint)
 	if err != nil {
-		return fetch.Payload{}, fault.New(fault.Syntax, "the endpoint %s", err)
+		return fetch.Document{}, fault.New(fault.Syntax, "the endpoint %s", err)
 	}
 	if err := b.check(base, g.Auth); err != nil {
-		return fetch.Payload{}, err
+		return fetch.Document{}, err
 	}
 	c, err := b.client(place{g.Endpoint, g.Auth}, base)
 	if err != nil {
-		return fetch.Payload{}, err
+		return fetch.Document{}, err
 	}
 	// Each attempt has a context of its own, by which a Token function tells the
 	// second call of one, after a refusal, from the first of another.
@@ -104,17 +104,17 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Group) (fetch.Payload, error)
 	defer cancel()
 	l, err := c.auth.token(ctx)
 	if err != nil {
-		return fetch.Payload{}, err
+		return fetch.Document{}, err
 	}
 	path := g.Mount + "/data/" + g.Path
 	for first := true; ; first = false {
 		got, err := c.readWith(ctx, l, path)
 		if err != nil {
-			return fetch.Payload{}, err
+			return fetch.Document{}, err
 		}
 		next, err := c.another(ctx, l, got, path, first)
 		if err != nil {
-			return fetch.Payload{}, err
+			return fetch.Document{}, err
 		}
 		if next == nil {
 			return c.payload(ctx, l, g, got)

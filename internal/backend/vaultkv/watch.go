@@ -261,7 +261,7 @@ func (w *watcher) ask(ctx context.Context, call string) (life, error) {
 	bad := json.Unmarshal(got.body, &reply) != nil
 	switch {
 	case bad || call == renewSelf && reply.Auth == nil:
-		return life{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's", w.server.name()).Final()
+		return life{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's", w.server.name()).Permanently()
 	case call == renewSelf:
 		return life{start.Add(time.Duration(reply.Auth.LeaseDuration) * time.Second), reply.Auth.Renewable,
 			strings.Contains(strings.Join(reply.Warnings, " "), "max_ttl")}, nil

@@ -482,7 +482,7 @@ func tooOld(w *world, f fault) {
 func handle(w *world, f fault) {
 	const longer = 300 * time.Millisecond
 	r := w.resolver(secretref.Options{TTL: longer, Timeout: 20 * time.Second})
-	h, err := r.Handle(w.t.Context(), w.ref)
+	h, err := r.Watch(w.t.Context(), w.ref)
 	require.NoError(w.t, err)
 	start, before := time.Now(), w.tally()
 	f.begin(w)
@@ -516,7 +516,7 @@ func handle(w *world, f fault) {
 }
 
 // waits looks at a Handle until it is as it should be. To look never takes time.
-func (w *world) waits(h *secretref.Handle[secretref.Secret], until func(value string, err error) bool) {
+func (w *world) waits(h *secretref.Live[secretref.Secret], until func(value string, err error) bool) {
 	w.t.Helper()
 	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		looked := time.Now()

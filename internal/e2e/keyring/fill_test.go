@@ -31,7 +31,7 @@ func (p place) filled(t testing.TB, n int) stored {
 	active := keys.Active()
 	key, err := root.Unwrap(active.ID, active.Wrapped)
 	require.NoError(t, err)
-	require.NoError(t, store.Reserve(t.Context(), key.ID(), uint64(n)))
+	require.NoError(t, store.ReserveEncryptions(t.Context(), key.ID(), uint64(n)))
 
 	s, db := stored{}, p.Open(t)
 	columns := 3

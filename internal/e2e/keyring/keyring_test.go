@@ -164,7 +164,7 @@ func (s stored) whole(t testing.TB, k *secretref.Keyring) {
 	require.NoError(t, heard.told(err))
 	require.Len(t, keys, 1)
 	require.Equal(t, secretref.KeyActive, keys[0].State)
-	require.GreaterOrEqual(t, keys[0].Seals, uint64(len(s)), "every seal is counted")
+	require.GreaterOrEqual(t, keys[0].Encryptions, uint64(len(s)), "every seal is counted")
 	s.in(t, k)
 }
 

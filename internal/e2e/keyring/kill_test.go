@@ -293,7 +293,7 @@ func (k *killer) intact() *secretref.Keyring {
 	states, boxes := map[secretref.KeyState]int{}, 0
 	for _, key := range keys {
 		states[key.State]++
-		boxes += key.Boxes
+		boxes += key.Secrets
 	}
 	require.Equal(k.t, 1, states[secretref.KeyActive], "keys: %v", states)
 	require.LessOrEqual(k.t, states[secretref.KeyRetiring], 1)

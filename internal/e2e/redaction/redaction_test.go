@@ -121,7 +121,7 @@ func TestPrintersShowNoSecret(t *testing.T) {
 	for _, s := range secrets {
 		require.Equal(t, canary, s.Reveal())
 	}
-	live, err := r.HandleAll(ctx, vaultRef, `{"region":"eu-west-1","secretId":"db"}`)
+	live, err := r.WatchAll(ctx, vaultRef, `{"region":"eu-west-1","secretId":"db"}`)
 	require.NoError(t, err)
 	connector := secretref.Connector(live, func(context.Context, []secretref.Secret) (driver.Conn, error) { return nil, errors.New("no") }, nil)
 

@@ -57,7 +57,7 @@ func TestNoQueryFailsWhileUsersAlternate(t *testing.T) {
 	ref := func(member string) string {
 		return `{ENC}{"region":"eu-west-1","secretId":"app/db","secretPointer":"/` + member + `","endpointOverride":"` + store.URL() + `"}`
 	}
-	h, err := r.HandleAll(t.Context(), ref("username"), ref("password"))
+	h, err := r.WatchAll(t.Context(), ref("username"), ref("password"))
 	require.NoError(t, err)
 
 	var mu sync.Mutex

@@ -17,7 +17,7 @@ func TestThePgxpoolExampleGoesOnWhileThePasswordIsRotated(t *testing.T) {
 }
 
 // pgxpoolClient has the example's pool, and leaves no connection in it.
-func pgxpoolClient(t *testing.T, d *databases.Database, h *secretref.Handle[[]secretref.Secret]) client {
+func pgxpoolClient(t *testing.T, d *databases.Database, h *secretref.Live[[]secretref.Secret]) client {
 	pool, err := pgxpool.Open(t.Context(), d.DSN("pool_max_conns=8"), h)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)

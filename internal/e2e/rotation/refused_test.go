@@ -198,11 +198,11 @@ const keyringRef = `{"keyring":"db"}`
 
 type slowKey struct{}
 
-func handle(t *testing.T, store *secretref.Fake) *secretref.Handle[secretref.Secret] {
+func handle(t *testing.T, store *secretref.Fake) *secretref.Live[secretref.Secret] {
 	t.Helper()
 	r := secretref.New(&secretref.Options{Fake: store})
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
-	h, err := r.Handle(t.Context(), keyringRef)
+	h, err := r.Watch(t.Context(), keyringRef)
 	require.NoError(t, err)
 	return h
 }

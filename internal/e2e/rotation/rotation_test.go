@@ -36,7 +36,7 @@ type client struct {
 }
 
 func TestQueriesGoOnWhileThePasswordIsRotated(t *testing.T) {
-	for name, start := range map[string]func(*testing.T, *databases.Database, *secretref.Handle[[]secretref.Secret]) client{
+	for name, start := range map[string]func(*testing.T, *databases.Database, *secretref.Live[[]secretref.Secret]) client{
 		"database/sql with PostgreSQL": postgresClient,
 		"database/sql with MariaDB":    mariadbClient,
 	} {
@@ -52,7 +52,7 @@ func TestQueriesGoOnWhileThePasswordIsRotated(t *testing.T) {
 }
 
 // rotate rotates the password of d's user under load, in both orders.
-func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databases.Database, *secretref.Handle[[]secretref.Secret]) client) {
+func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databases.Database, *secretref.Live[[]secretref.Secret]) client) {
 	v := startVault(t)
 	v.put(t, d.User, d.Password)
 	h := v.handle(t)
@@ -117,7 +117,7 @@ func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databas
 }
 
 // postgresClient has a database/sql pool that keeps no connection.
-func postgresClient(t *testing.T, d *databases.Database, h *secretref.Handle[[]secretref.Secret]) client {
+func postgresClient(t *testing.T, d *databases.Database, h *secretref.Live[[]secretref.Secret]) client {
 	return client{
 		query:   oneRow(open(t, secretref.Connector(h, postgresConnect(t, d, nil), nil))),
 		alter:   alterer(d.Admin(t), "ALTER ROLE %s PASSWORD '%s'"),
@@ -146,7 +146,7 @@ func refusedByPostgres(err error) bool {
 	return ok && e.Code == "28P01"
 }
 
-func mariadbClient(t *testing.T, d *databases.Database, h *secretref.Handle[[]secretref.Secret]) client {
+func mariadbClient(t *testing.T, d *databases.Database, h *secretref.Live[[]secretref.Secret]) client {
 	config, err := mysql.ParseDSN(d.DSN())
 	require.NoError(t, err)
 	connect := func(ctx context.Context, login []secretref.Secret) (driver.Conn, error) {

@@ -147,13 +147,13 @@ func (s *vaultServer) ask(t *testing.T, path string, body any) *httptest.Respons
 
 // handle keeps the secret's user name and password, for so long that nothing
 // but a refused login makes it ask again.
-func (s *vaultServer) handle(t *testing.T) *secretref.Handle[[]secretref.Secret] {
+func (s *vaultServer) handle(t *testing.T) *secretref.Live[[]secretref.Secret] {
 	t.Helper()
 	r := secretref.New(&secretref.Options{TTL: 5 * time.Minute, Vault: secretref.VaultOptions{
 		Token: func(context.Context) (string, error) { return s.token, nil },
 	}})
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
-	h, err := r.HandleAll(t.Context(), s.ref(t, "username"), s.ref(t, "password"))
+	h, err := r.WatchAll(t.Context(), s.ref(t, "username"), s.ref(t, "password"))
 	require.NoError(t, err)
 	return h
 }

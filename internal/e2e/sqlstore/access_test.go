@@ -45,7 +45,7 @@ func TestAUserWhoMayNotMakeTablesUsesThoseThatAreThere(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, made)
 		require.NoError(t, st.Put(ctx, key1, "b", boxUnder(key1, "b")))
-		require.NoError(t, st.Reserve(ctx, key1, 10))
+		require.NoError(t, st.ReserveEncryptions(ctx, key1, 10))
 		l := acquire(t, st)
 		require.NoError(t, l.Activate(ctx, root, key1, newKey(key2), event("activate")))
 		moved, err := moveAll(ctx, st, l, key1, key2)
@@ -102,7 +102,7 @@ func TestAMissingRightIsNamed(t *testing.T) {
 		_, err = st.Load(ctx)
 		require.NoError(t, err)
 		denied(st.Put(ctx, key1, "a", boxUnder(key1, "b")), "INSERT")
-		denied(st.Reserve(ctx, key1, 1), "UPDATE")
+		denied(st.ReserveEncryptions(ctx, key1, 1), "UPDATE")
 	})
 }
 
@@ -231,7 +231,7 @@ func TestManyMakeTheTablesAtOnce(t *testing.T) {
 			for range 8 {
 				st := sqlstore.New(d.Open(t), s.dialect)
 				wg.Go(func() {
-					_, err := st.Record(t.Context(), event("note"))
+					_, err := st.RecordEvent(t.Context(), event("note"))
 					assert.NoError(t, err)
 				})
 				wg.Go(func() {

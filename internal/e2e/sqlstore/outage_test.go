@@ -36,14 +36,14 @@ func TestWhileTheServerIsStoppedEverythingIsUnavailable(t *testing.T) {
 		}{
 			{"Create", func() error { _, err := st.Create(ctx, root, newKey(key3), event("x")); return err }},
 			{"Load", func() error { _, err := st.Load(ctx); return err }},
-			{"Reserve", func() error { return st.Reserve(ctx, key2, 1) }},
+			{"Reserve", func() error { return st.ReserveEncryptions(ctx, key2, 1) }},
 			{"Get", func() error { _, err := st.Get(ctx, "a"); return err }},
 			{"Put", func() error { return st.Put(ctx, key2, "c", boxUnder(key2, "c")) }},
 			{"Delete", func() error { return st.Delete(ctx, "c") }},
 			{"Names", func() error { _, err := st.Names(ctx, "", 1); return err }},
-			{"Boxes", func() error { _, err := st.Boxes(ctx, store.Range{Limit: 1, Bytes: 1}); return err }},
+			{"Boxes", func() error { _, err := st.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err }},
 			{"Count", func() error { _, err := st.Count(ctx); return err }},
-			{"Record", func() error { _, err := st.Record(ctx, event("x")); return err }},
+			{"Record", func() error { _, err := st.RecordEvent(ctx, event("x")); return err }},
 			{"Events", func() error { _, err := st.Events(ctx, 0, 1); return err }},
 			{"Renew", func() error { return l.Renew(ctx) }},
 			{"Move", func() error { _, err := moveAll(ctx, st, l, key1, key2); return err }},
@@ -158,15 +158,15 @@ func versions(t *testing.T, st store.Store) map[string]int64 {
 	for _, k := range keys.Keys {
 		known[k.ID] = true
 	}
-	boxes, err := st.Boxes(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 20})
+	boxes, err := st.Records(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 20})
 	require.NoError(t, err)
 	found := make(map[string]int64)
 	for _, b := range boxes {
 		require.True(t, known[b.Key])
 		var version int64
-		_, err := fmt.Sscanf(string(b.Box[9:29]), "%d", &version)
+		_, err := fmt.Sscanf(string(b.Sealed[9:29]), "%d", &version)
 		require.NoError(t, err)
-		require.Equal(t, boxUnder(b.Key, fmt.Sprintf("%020d", version)), b.Box)
+		require.Equal(t, boxUnder(b.Key, fmt.Sprintf("%020d", version)), b.Sealed)
 		found[b.Name] = version
 	}
 	return found

@@ -31,7 +31,7 @@ func TestAPageOfLargeBoxesBringsNoMoreThanItHolds(t *testing.T) {
 		st = sqlstore.New(line.open(t, d), s.dialect)
 		for _, under := range []seal.KeyID{0, key1} {
 			before := received.Load()
-			page, err := st.Boxes(t.Context(), store.Range{Key: under, After: "01", Limit: 1000, Bytes: 4 << 20})
+			page, err := st.Records(t.Context(), store.Range{Key: under, After: "01", Limit: 1000, Bytes: 4 << 20})
 			require.NoError(t, err)
 			assert.Len(t, page, 4)
 			// Hexadecimal digits, if the driver has the database send text.
@@ -64,7 +64,7 @@ func TestABatchOfLargeBoxesIsMoved(t *testing.T) {
 			for i := range n {
 				name, box := fmt.Sprint(i), large(key1, fmt.Sprintf("%012d", i))
 				require.NoError(t, st.Put(t.Context(), key1, name, box))
-				swaps = append(swaps, store.Swap{Name: name, Head: box[:seal.HeadSize], Box: large(key2, fmt.Sprintf("%012d", i))})
+				swaps = append(swaps, store.Swap{Name: name, Head: box[:seal.HeadSize], Sealed: large(key2, fmt.Sprintf("%012d", i))})
 			}
 			l := acquire(t, st)
 			require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
@@ -74,7 +74,7 @@ func TestABatchOfLargeBoxesIsMoved(t *testing.T) {
 			for i, swap := range swaps {
 				got, err := st.Get(t.Context(), fmt.Sprint(i))
 				require.NoError(t, err)
-				require.True(t, bytes.Equal(swap.Box, got))
+				require.True(t, bytes.Equal(swap.Sealed, got))
 			}
 			require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
 		})
@@ -92,7 +92,7 @@ func TestBoxesOfAllSizesAreMovedTogether(t *testing.T) {
 			name := fmt.Sprintf("%02d", i)
 			box := func(id seal.KeyID) []byte { return boxUnder(id, fmt.Sprintf("%012d", i)+text[:size]) }
 			require.NoError(t, st.Put(t.Context(), key1, name, box(key1)))
-			swaps = append(swaps, store.Swap{Name: name, Head: box(key1)[:seal.HeadSize], Box: box(key2)})
+			swaps = append(swaps, store.Swap{Name: name, Head: box(key1)[:seal.HeadSize], Sealed: box(key2)})
 		}
 		l := acquire(t, st)
 		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
@@ -102,9 +102,9 @@ func TestBoxesOfAllSizesAreMovedTogether(t *testing.T) {
 		for _, swap := range swaps {
 			got, err := st.Get(t.Context(), swap.Name)
 			require.NoError(t, err)
-			require.True(t, bytes.Equal(swap.Box, got), "%d bytes have become %d", len(swap.Box), len(got))
+			require.True(t, bytes.Equal(swap.Sealed, got), "%d bytes have become %d", len(swap.Sealed), len(got))
 		}
-		page, err := st.Boxes(t.Context(), store.Range{Limit: 100, Bytes: len(swaps[0].Box) + 1})
+		page, err := st.Records(t.Context(), store.Range{Limit: 100, Bytes: len(swaps[0].Sealed) + 1})
 		require.NoError(t, err)
 		require.Len(t, page, 2)
 	})

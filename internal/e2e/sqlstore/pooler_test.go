@@ -54,7 +54,7 @@ func TestBehindAPoolerOfTransactions(t *testing.T) {
 				db.SetMaxOpenConns(1)
 				st := sqlstore.New(db, sqlstore.PostgreSQL)
 				for range 3 {
-					if _, err := st.Boxes(t.Context(), store.Range{Limit: 1, Bytes: 1}); err != nil {
+					if _, err := st.Records(t.Context(), store.Range{Limit: 1, Bytes: 1}); err != nil {
 						told = err
 					}
 				}

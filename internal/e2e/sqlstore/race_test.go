@@ -113,7 +113,7 @@ func TestKeysChangeHoweverManyPutsThereAre(t *testing.T) {
 		}
 		require.Eventually(t, func() bool { return len(under(t, st, key1)) == 16 }, 10*time.Second, time.Millisecond)
 		start := time.Now()
-		assert.NoError(t, st.Reserve(ctx, key1, 1000))
+		assert.NoError(t, st.ReserveEncryptions(ctx, key1, 1000))
 		t.Log("Reserve took", time.Since(start))
 		start = time.Now()
 		assert.NoError(t, l.Rewrap(ctx, root, root, map[seal.KeyID][]byte{key1: []byte("wrapped")}, event("rewrap")))

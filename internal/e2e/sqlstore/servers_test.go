@@ -97,7 +97,7 @@ func boxUnder(id seal.KeyID, text string) []byte {
 }
 
 func swap(name string, from, to seal.KeyID, text string) store.Swap {
-	return store.Swap{Name: name, Head: boxUnder(from, text)[:seal.HeadSize], Box: boxUnder(to, text)}
+	return store.Swap{Name: name, Head: boxUnder(from, text)[:seal.HeadSize], Sealed: boxUnder(to, text)}
 }
 
 // created returns a store with the active key key1 and a box under each name
@@ -153,7 +153,7 @@ func waiting(t testing.TB, s server, d *databases.Database, n int) {
 // under returns the names of the boxes under a key.
 func under(t testing.TB, st store.Store, id seal.KeyID) (names []string) {
 	t.Helper()
-	boxes, err := st.Boxes(t.Context(), store.Range{Key: id, Limit: 1000, Bytes: 1 << 30})
+	boxes, err := st.Records(t.Context(), store.Range{Key: id, Limit: 1000, Bytes: 1 << 30})
 	require.NoError(t, err)
 	for _, b := range boxes {
 		names = append(names, b.Name)
@@ -165,13 +165,13 @@ func under(t testing.TB, st store.Store, id seal.KeyID) (names []string) {
 func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.KeyID) (int, error) {
 	all := 0
 	for range 10_000 {
-		page, err := st.Boxes(ctx, store.Range{Key: from, Limit: 2, Bytes: 1 << 20})
+		page, err := st.Records(ctx, store.Range{Key: from, Limit: 2, Bytes: 1 << 20})
 		if err != nil || len(page) == 0 {
 			return all, err
 		}
 		swaps := make([]store.Swap, len(page))
 		for i, b := range page {
-			swaps[i] = store.Swap{Name: b.Name, Head: b.Box[:seal.HeadSize], Box: boxUnder(to, string(b.Box[9:len(b.Box)-40]))}
+			swaps[i] = store.Swap{Name: b.Name, Head: b.Sealed[:seal.HeadSize], Sealed: boxUnder(to, string(b.Sealed[9:len(b.Sealed)-40]))}
 		}
 		n, err := l.Move(ctx, from, to, swaps)
 		if err != nil {

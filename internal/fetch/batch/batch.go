@@ -174,7 +174,7 @@ func (b *Batcher[K, V]) run(ctx context.Context, c *call[K, V]) {
 	c.err = lost() // what stays if ask ends the goroutine instead of returning
 	c.results, c.err = guarded(b.log, func() ([]Result[V], error) { return b.ask(ctx, c.keys), nil })
 	if c.err == nil && len(c.results) != len(c.keys) {
-		c.err = fault.New(fault.Unavailable, "the call brought %d results for %d keys", len(c.results), len(c.keys)).Final()
+		c.err = fault.New(fault.Unavailable, "the call brought %d results for %d keys", len(c.results), len(c.keys)).Permanently()
 	}
 }
 
@@ -287,7 +287,7 @@ func Each[K, V any](log *slog.Logger, keys []K, one func(K) (V, error)) []Result
 func guarded[V any](log *slog.Logger, f func() (V, error)) (v V, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fault.Panicked(log, p)
+			err = fault.FromPanic(log, p)
 		}
 	}()
 	return f()
@@ -304,11 +304,11 @@ func (b *Batcher[K, V]) unasked(cause error) error {
 }
 
 func lost() error {
-	return fault.New(fault.Unavailable, "the fetch ended without a result").Final()
+	return fault.New(fault.Unavailable, "the fetch ended without a result").Permanently()
 }
 
 func closed() error { return fault.AlreadyClosed("Resolver") }
 
 func gaveUp(cause error) error {
-	return fault.New(fault.Unavailable, "no answer before the caller's context ended").Because(cause)
+	return fault.New(fault.Unavailable, "no answer before the caller's context ended").WithCause(cause)
 }

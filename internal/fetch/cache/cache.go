@@ -38,8 +38,8 @@ type Settings[K comparable, V any] struct {
 	// finds its backend unavailable. Zero or less: none is.
 	MaxStale time.Duration
 
-	// Most is how many values are kept.
-	Most int
+	// MaxEntries is how many values are kept.
+	MaxEntries int
 
 	// Keep says of which keys. Of others nothing is.
 	Keep func(K) bool
@@ -47,8 +47,8 @@ type Settings[K comparable, V any] struct {
 	// Equal says whether two values are the same.
 	Equal func(a, b V) bool
 
-	// Known are values of an earlier process. It may be nil.
-	Known Known[K, V]
+	// Persister are values of an earlier process. It may be nil.
+	Persister Persister[K, V]
 
 	// Name is what the log calls a key.
 	Name func(K) string
@@ -58,21 +58,21 @@ type Settings[K comparable, V any] struct {
 
 // Fetch gets a value, with as many attempts as are worth it for who asks. What
 // it tells failed is for those who do not wait for its end.
-type Fetch[K comparable, V any] func(ctx context.Context, key K, ask Ask, failed func(error)) (V, error)
+type Fetch[K comparable, V any] func(ctx context.Context, key K, ask FetchHint, failed func(error)) (V, error)
 
-// Ask is what a fetch is for.
-type Ask struct {
-	Refresh bool // somebody wants it now, whatever is in hand
-	Renew   bool // nobody waits for it, so that one attempt is enough
-	Covered bool // there is a good value in hand
-	Known   bool // which is of an earlier process
+// FetchHint is what a fetch is for.
+type FetchHint struct {
+	Forced        bool // somebody wants it now, whatever is in hand
+	Background    bool // nobody waits for it, so that one attempt is enough
+	HasStale      bool // there is a good value in hand
+	StaleFromDisk bool // which is of an earlier process
 }
 
-// Once reports whether one attempt is enough.
-func (a Ask) Once() bool { return a.Renew || a.Covered && !a.Known }
+// SingleAttempt reports whether one attempt is enough.
+func (a FetchHint) SingleAttempt() bool { return a.Background || a.HasStale && !a.StaleFromDisk }
 
-// Brief reports whether the fetch is not worth waiting for long.
-func (a Ask) Brief() bool { return a.Renew || a.Covered }
+// Short reports whether the fetch is not worth waiting for long.
+func (a FetchHint) Short() bool { return a.Background || a.HasStale }
 
 // Version is a value as it was fetched once.
 type Version[V any] struct {
@@ -146,7 +146,7 @@ type entry[K comparable, V any] struct {
 func New[K comparable, V any](s Settings[K, V], fetch Fetch[K, V]) *Cache[K, V] {
 	c := &Cache[K, V]{Settings: s, fetch: fetch, flights: singleflight.New[K, Got[V]](0, s.Log),
 		entries: map[K]*entry[K, V]{}, Changed: make(chan struct{}, 1)}
-	c.outbox = newOutbox(s.Known, s.Log)
+	c.outbox = newOutbox(s.Persister, s.Log)
 	return c
 }
 
@@ -175,28 +175,28 @@ type Waiter[K comparable, V any] struct {
 	keeps  bool
 }
 
-// Departs reports whether a fetch began with this Waiter.
-func (w Waiter[K, V]) Departs() bool { return w.flies && w.flight.Departs() }
+// Started reports whether a fetch began with this Waiter.
+func (w Waiter[K, V]) Started() bool { return w.flies && w.flight.Started() }
 
 // Mode is how new a value has to be.
 type Mode int
 
 const (
-	// Cached is one from memory if it is young enough.
-	Cached Mode = iota
-	// Renewed is one from memory only if its time to be renewed has not come.
-	Renewed
-	// Fresh is one that is fetched after the call.
-	Fresh
-	// Present is the one in memory, whatever its age; nothing is fetched.
-	Present
+	// UseCached is one from memory if it is young enough.
+	UseCached Mode = iota
+	// RefreshIfDue is one from memory only if its time to be renewed has not come.
+	RefreshIfDue
+	// ForceFetch is one that is fetched after the call.
+	ForceFetch
+	// PeekOnly is the one in memory, whatever its age; nothing is fetched.
+	PeekOnly
 )
 
 // Peek returns a Waiter for the value of key if that needs no fetch.
 func (c *Cache[K, V]) Peek(key K, mode Mode) (Waiter[K, V], bool) {
 	w := Waiter[K, V]{cache: c, key: key, mode: mode, keeps: c.TTL > 0 && c.Keep(key)}
-	ready := mode == Present
-	if w.keeps && mode != Fresh {
+	ready := mode == PeekOnly
+	if w.keeps && mode != ForceFetch {
 		var ok bool
 		w.got, ok = c.inHand(key, mode)
 		ready = ready || ok
@@ -218,10 +218,10 @@ func (c *Cache[K, V]) Ask(ctx context.Context, key K, mode Mode) Waiter[K, V] {
 		}
 		return c.fly(ctx, key, mode, failed), nil
 	}
-	if mode == Fresh {
-		w.flight = c.flights.JoinNext(ctx, key, run)
+	if mode == ForceFetch {
+		w.flight = c.flights.DoFresh(ctx, key, run)
 	} else {
-		w.flight = c.flights.Join(ctx, key, run)
+		w.flight = c.flights.Do(ctx, key, run)
 	}
 	return w
 }
@@ -233,7 +233,7 @@ func (w Waiter[K, V]) Wait(ctx context.Context) Got[V] {
 		return w.got
 	}
 	got, err := w.flight.Wait(ctx)
-	if err == nil && got.Version == nil && got.renewal && w.mode != Renewed && fault.KindIs(got.Err, fault.Unavailable) {
+	if err == nil && got.Version == nil && got.renewal && w.mode != RefreshIfDue && fault.KindIs(got.Err, fault.Unavailable) {
 		return w.cache.Ask(ctx, w.key, w.mode).Wait(ctx)
 	}
 	if err == nil {
@@ -255,9 +255,9 @@ func (c *Cache[K, V]) inHand(key K, mode Mode) (Got[V], bool) {
 	}
 	waits := e.flying > 0 && e.hurried || e.pause > 0 && time.Now().Before(e.again)
 	switch {
-	case mode == Present:
+	case mode == PeekOnly:
 		return Got[V]{Version: e.version, Err: e.why}, true
-	case mode == Cached && e.version.Fresh(), mode == Renewed && e.version.Fresh() && time.Now().Before(e.version.Renew):
+	case mode == UseCached && e.version.Fresh(), mode == RefreshIfDue && e.version.Fresh() && time.Now().Before(e.version.Renew):
 		return Got[V]{Version: e.version}, true
 	case waits && (e.version.Fresh() || c.stale(e.version)):
 		return Got[V]{Version: e.version, Err: e.why}, true
@@ -271,14 +271,14 @@ func (c *Cache[K, V]) stale(v *Version[V]) bool { return time.Since(v.Fetched) <
 
 // direct is a flight for what is not kept.
 func (c *Cache[K, V]) direct(ctx context.Context, key K, mode Mode, failed func(error)) Got[V] {
-	value, err := c.fetch(ctx, key, Ask{Refresh: mode == Fresh, Renew: mode == Renewed}, failed)
+	value, err := c.fetch(ctx, key, FetchHint{Forced: mode == ForceFetch, Background: mode == RefreshIfDue}, failed)
 	switch {
 	case err == nil:
 		return Got[V]{Version: c.version(value, time.Now())}
 	case ctx.Err() != nil:
 		return Got[V]{Err: c.abandoned(err)}
 	}
-	return Got[V]{Err: err, renewal: mode == Renewed}
+	return Got[V]{Err: err, renewal: mode == RefreshIfDue}
 }
 
 // abandoned returns the error of a fetch that was ended before it had an answer:
@@ -302,10 +302,10 @@ func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(err
 	defer c.depart(key)()
 	if good != nil {
 		// It brings something for those to come, also when nobody can wait for it.
-		c.flights.Hold(ctx)
+		c.flights.Detach(ctx)
 	}
 	start := time.Now()
-	value, err := c.fetch(ctx, key, Ask{Refresh: mode == Fresh, Renew: mode == Renewed, Covered: good != nil, Known: known}, failed)
+	value, err := c.fetch(ctx, key, FetchHint{Forced: mode == ForceFetch, Background: mode == RefreshIfDue, HasStale: good != nil, StaleFromDisk: known}, failed)
 	switch {
 	case err == nil:
 		return Got[V]{Version: c.put(ctx, key, value, start)}
@@ -316,13 +316,13 @@ func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(err
 			c.Log.WarnContext(ctx, "the last known secret is too old to be used, by this machine's clock", "reference", c.Name(key),
 				"age", tooOld.Round(time.Second), "max_stale", c.MaxStale)
 		}
-		return c.cover(ctx, key, good, err, mode == Renewed)
+		return c.cover(ctx, key, good, err, mode == RefreshIfDue)
 	case fault.Verdict(err):
 		c.drop(key)
 	default:
 		c.fail(key, err)
 	}
-	return Got[V]{Err: err, renewal: mode == Renewed}
+	return Got[V]{Err: err, renewal: mode == RefreshIfDue}
 }
 
 // depart notes that a flight is under way, until what it returns is called.
@@ -356,7 +356,7 @@ func (c *Cache[K, V]) good(ctx context.Context, key K) (v *Version[V], known boo
 		return nil, false, 0
 	}
 	c.mu.Unlock()
-	if c.Known == nil || c.MaxStale <= 0 {
+	if c.Persister == nil || c.MaxStale <= 0 {
 		return nil, false, 0
 	}
 	value, fetched, ok := c.outbox.load(ctx, key)
@@ -407,7 +407,7 @@ func (c *Cache[K, V]) put(ctx context.Context, key K, value V, start time.Time) 
 	v.used.Store(e.version.used.Load()) // what is used once and never again goes first
 	e.version, e.known, e.pause, e.why = v, false, 0, nil
 	e.expiry = time.AfterFunc(life-time.Since(start), func() { v.fresh.Store(false) })
-	if c.Known != nil && c.MaxStale > 0 && (changed || time.Since(e.saved) >= min(time.Hour, c.MaxStale/2)) {
+	if c.Persister != nil && c.MaxStale > 0 && (changed || time.Since(e.saved) >= min(time.Hour, c.MaxStale/2)) {
 		e.saved = start
 		c.outbox.put(key, note[V]{value: value, fetched: start})
 	}
@@ -513,14 +513,14 @@ func (c *Cache[K, V]) drop(key K) {
 		c.remove(e)
 		c.signal()
 	}
-	if c.Known != nil && !c.closed {
+	if c.Persister != nil && !c.closed {
 		c.outbox.put(key, note[V]{remove: true})
 	}
 }
 
 // add makes an entry, and room for it; the caller holds the lock.
 func (c *Cache[K, V]) add(key K) *entry[K, V] {
-	for len(c.ring) >= c.Most {
+	for len(c.ring) >= c.MaxEntries {
 		c.hand %= len(c.ring)
 		e := c.ring[c.hand]
 		if e.version.used.Swap(false) {

@@ -25,16 +25,16 @@ type backend struct {
 	takes time.Duration
 	mu    sync.Mutex
 	err   error
-	asked []cache.Ask
+	asked []cache.FetchHint
 }
 
-func (b *backend) fetch(ctx context.Context, _ string, ask cache.Ask, failed func(error)) (int, error) {
+func (b *backend) fetch(ctx context.Context, _ string, ask cache.FetchHint, failed func(error)) (int, error) {
 	n := int(b.calls.Add(1))
 	b.mu.Lock()
 	err := b.err
 	b.asked = append(b.asked, ask)
 	b.mu.Unlock()
-	if ask.Brief() {
+	if ask.Short() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
@@ -42,7 +42,7 @@ func (b *backend) fetch(ctx context.Context, _ string, ask cache.Ask, failed fun
 	select {
 	case <-time.After(b.takes):
 	case <-ctx.Done():
-		return 0, fault.New(fault.Unavailable, "too slow").Because(ctx.Err())
+		return 0, fault.New(fault.Unavailable, "too slow").WithCause(ctx.Err())
 	}
 	if err != nil {
 		failed(err)
@@ -69,7 +69,7 @@ func bubble(t *testing.T, adjust func(*cache.Settings[string, int]), test func(*
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{backend: &backend{takes: 10 * time.Millisecond}, t: t}
 		s := cache.Settings[string, int]{
-			TTL: 5 * time.Minute, MaxStale: 24 * time.Hour, Most: 100,
+			TTL: 5 * time.Minute, MaxStale: 24 * time.Hour, MaxEntries: 100,
 			Keep:  func(key string) bool { return key != "near" },
 			Equal: func(a, b int) bool { return a == b },
 			Name:  func(key string) string { return "ref-" + key },
@@ -93,7 +93,7 @@ func (w *world) ask(key string, mode cache.Mode) cache.Got[int] {
 func (w *world) has(value, calls int, within time.Duration) cache.Got[int] {
 	w.t.Helper()
 	start := time.Now()
-	got := w.ask("k", cache.Cached)
+	got := w.ask("k", cache.UseCached)
 	require.NotNil(w.t, got.Version, "%v", got.Err)
 	require.Equal(w.t, value, got.Version.Value())
 	require.EqualValues(w.t, calls, w.calls.Load())
@@ -120,7 +120,7 @@ func TestTheTTLVaries(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		lives := map[time.Duration]bool{}
 		for i := range 20 {
-			v := w.ask(fmt.Sprint(i), cache.Cached).Version
+			v := w.ask(fmt.Sprint(i), cache.UseCached).Version
 			renew := v.Renew.Sub(v.Fetched)
 			require.Less(w.t, renew, 5*time.Minute)
 			require.Greater(w.t, renew, 4*time.Minute)
@@ -151,8 +151,8 @@ func TestWhatIsNotKeptIsFetchedEachTime(t *testing.T) {
 					require.False(w.t, w.has(i+1, i+1, time.Second).Version.Fresh())
 				}
 				w.fails(errDown)
-				require.ErrorIs(w.t, w.ask("k", cache.Cached).Err, fault.Unavailable)
-				require.Equal(w.t, cache.Got[int]{}, w.ask("k", cache.Present))
+				require.ErrorIs(w.t, w.ask("k", cache.UseCached).Err, fault.Unavailable)
+				require.Equal(w.t, cache.Got[int]{}, w.ask("k", cache.PeekOnly))
 			})
 		})
 	}
@@ -172,7 +172,7 @@ func TestAnOutageIsCoveredWithTheLastGoodValue(t *testing.T) {
 		w.has(1, 2, 0) // the next attempt waits
 		calls, start := w.calls.Load(), time.Now()
 		for time.Since(start) < 23*time.Hour {
-			require.Equal(w.t, 1, w.ask("k", cache.Cached).Version.Value())
+			require.Equal(w.t, 1, w.ask("k", cache.UseCached).Version.Value())
 			time.Sleep(time.Second)
 		}
 		require.InDelta(w.t, 23*60, int(w.calls.Load()-calls), 23*60, "not more than about one attempt in half a minute")
@@ -180,7 +180,7 @@ func TestAnOutageIsCoveredWithTheLastGoodValue(t *testing.T) {
 
 		w.fails(nil)
 		time.Sleep(time.Minute)
-		require.Nil(w.t, w.ask("k", cache.Cached).Err)
+		require.Nil(w.t, w.ask("k", cache.UseCached).Err)
 	})
 }
 
@@ -192,7 +192,7 @@ func TestACoveredAttemptTakesThreeSecondsAtMost(t *testing.T) {
 		start := time.Now()
 		w.has(1, 2, 3*time.Second)
 		require.Equal(w.t, 3*time.Second, time.Since(start))
-		require.Equal(w.t, cache.Ask{Covered: true}, w.asked[1])
+		require.Equal(w.t, cache.FetchHint{HasStale: true}, w.asked[1])
 		w.has(1, 2, 0)
 	})
 }
@@ -204,7 +204,7 @@ func TestACallerWithLessTimeGetsTheLastGoodValueWhenItsTimeIsUp(t *testing.T) {
 		w.takes = 2 * time.Second
 		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
 		defer cancel()
-		got := w.cache.Ask(ctx, "k", cache.Cached).Wait(ctx)
+		got := w.cache.Ask(ctx, "k", cache.UseCached).Wait(ctx)
 		require.Equal(w.t, 1, got.Version.Value())
 		require.ErrorIs(w.t, got.Err, context.DeadlineExceeded)
 		require.Contains(w.t, w.log.String(), "level=WARN")
@@ -215,7 +215,7 @@ func TestACallerWithLessTimeGetsTheLastGoodValueWhenItsTimeIsUp(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		gone, leave := context.WithCancel(w.t.Context())
 		leave()
-		got = w.cache.Ask(gone, "k", cache.Cached).Wait(gone)
+		got = w.cache.Ask(gone, "k", cache.UseCached).Wait(gone)
 		require.Nil(w.t, got.Version)
 		require.ErrorIs(w.t, got.Err, context.Canceled, "who does not want it any more does not get it")
 	})
@@ -227,7 +227,7 @@ func TestManyCallersInAHurryGetTheNewValueAllTheSame(t *testing.T) {
 		w.takes = 50 * time.Millisecond
 		for range 1000 {
 			ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Millisecond)
-			got := w.cache.Ask(ctx, "k", cache.Cached).Wait(ctx)
+			got := w.cache.Ask(ctx, "k", cache.UseCached).Wait(ctx)
 			cancel()
 			require.NotNil(w.t, got.Version)
 			require.Less(w.t, time.Since(got.Version.Fetched), 6*time.Minute)
@@ -248,10 +248,10 @@ func TestNothingOlderThanMaxStaleIsUsed(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 			}
 			time.Sleep(2 * time.Minute)
-			got := w.ask("k", cache.Cached)
+			got := w.ask("k", cache.UseCached)
 			require.Nil(w.t, got.Version)
 			require.ErrorIs(w.t, got.Err, fault.Unavailable)
-			require.False(w.t, w.asked[len(w.asked)-1].Covered, "it is worth more than one attempt now")
+			require.False(w.t, w.asked[len(w.asked)-1].HasStale, "it is worth more than one attempt now")
 		})
 	}
 }
@@ -261,14 +261,14 @@ func TestDeniedAndNotFoundAreNeverCovered(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			v := w.has(1, 1, time.Second).Version
 			w.fails(fault.New(kind, "no"))
-			got := w.ask("k", cache.Fresh)
+			got := w.ask("k", cache.ForceFetch)
 			require.Nil(w.t, got.Version)
 			require.ErrorIs(w.t, got.Err, kind)
 			require.False(w.t, v.Fresh())
 			w.fails(errDown)
-			got = w.ask("k", cache.Cached)
+			got = w.ask("k", cache.UseCached)
 			require.Nil(w.t, got.Version, "an outage does not bring it back")
-			require.Equal(w.t, cache.Got[int]{}, w.ask("k", cache.Present))
+			require.Equal(w.t, cache.Got[int]{}, w.ask("k", cache.PeekOnly))
 		})
 	}
 }
@@ -281,29 +281,29 @@ func TestVerdict(t *testing.T) {
 	}{
 		"denied":                             {fault.New(fault.Denied, "no"), true},
 		"not found":                          {fault.New(fault.NotFound, "no"), true},
-		"denied, after an outage":            {fault.New(fault.Denied, "no").Because(errDown), true},
+		"denied, after an outage":            {fault.New(fault.Denied, "no").WithCause(errDown), true},
 		"a sentinel":                         {fmt.Errorf("store: %w", fault.NotFound), true},
 		"denied by the caller's policy":      {fault.New(fault.Denied, "refused").Ours(), false},
 		"the same, which a store hands on":   {fmt.Errorf("store: %w", fault.New(fault.Denied, "refused").Ours()), false},
-		"the policy is down":                 {fault.New(fault.Denied, "refused").Because(errDown).Ours(), false},
+		"the policy is down":                 {fault.New(fault.Denied, "refused").WithCause(errDown).Ours(), false},
 		"not authenticated":                  {fault.New(fault.Unauthenticated, "who?"), false},
 		"it may be an outage":                {fault.New(fault.Unauthenticated, "who?").OrOutage(), false},
-		"a file of credentials is not found": {fault.New(fault.Unauthenticated, "no token").Because(fault.New(fault.NotFound, "no file")), false},
-		"a file of credentials is denied":    {fault.New(fault.Unauthenticated, "no token").Because(fault.Denied), false},
+		"a file of credentials is not found": {fault.New(fault.Unauthenticated, "no token").WithCause(fault.New(fault.NotFound, "no file")), false},
+		"a file of credentials is denied":    {fault.New(fault.Unauthenticated, "no token").WithCause(fault.Denied), false},
 		"unsupported":                        {fault.New(fault.Unsupported, "odd"), false},
 		"syntax":                             {fault.New(fault.Syntax, "odd"), false},
 		"pointer":                            {fault.New(fault.Pointer, "odd"), false},
 		"an error of the store's own":        {errors.New("odd"), false},
-		"a panic":                            {fault.Panicked(slog.New(slog.DiscardHandler), "odd"), false},
+		"a panic":                            {fault.FromPanic(slog.New(slog.DiscardHandler), "odd"), false},
 		"a context's end":                    {context.DeadlineExceeded, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := &known{}
-			bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+			bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 				w.has(1, 1, time.Second)
 				synctest.Wait()
 				w.fails(c.err)
-				got := w.ask("k", cache.Fresh)
+				got := w.ask("k", cache.ForceFetch)
 				synctest.Wait()
 				if fault.Outage(c.err) {
 					require.Equal(w.t, 1, got.Version.Value())
@@ -314,11 +314,11 @@ func TestVerdict(t *testing.T) {
 				k.mu.Lock()
 				require.Equal(w.t, c.deletes, k.value == 0, "in Known")
 				k.mu.Unlock()
-				require.Equal(w.t, c.deletes, w.ask("k", cache.Present).Version == nil, "in memory")
+				require.Equal(w.t, c.deletes, w.ask("k", cache.PeekOnly).Version == nil, "in memory")
 
 				time.Sleep(5 * time.Minute)
 				w.fails(errDown)
-				got = w.ask("k", cache.Cached)
+				got = w.ask("k", cache.UseCached)
 				if require.Equal(w.t, c.deletes, got.Version == nil, "during an outage"); !c.deletes {
 					require.Equal(w.t, 1, got.Version.Value())
 				}
@@ -331,11 +331,11 @@ func TestVerdict(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 			for range 10 {
 				w.fails(errDown)
-				require.NotNil(w.t, w.ask("k", cache.Fresh).Version)
+				require.NotNil(w.t, w.ask("k", cache.ForceFetch).Version)
 			}
 			w.fails(fault.New(fault.Unauthenticated, "who?"))
-			require.Nil(w.t, w.ask("k", cache.Fresh).Version)
-			require.Nil(w.t, w.ask("k", cache.Cached).Version)
+			require.Nil(w.t, w.ask("k", cache.ForceFetch).Version)
+			require.Nil(w.t, w.ask("k", cache.UseCached).Version)
 		})
 	})
 }
@@ -345,7 +345,7 @@ func TestOtherFailuresAreHandedOn(t *testing.T) {
 		w.has(1, 1, time.Second)
 		time.Sleep(5 * time.Minute)
 		w.fails(fault.New(fault.Unauthenticated, "who?"))
-		got := w.ask("k", cache.Cached)
+		got := w.ask("k", cache.UseCached)
 		require.Nil(w.t, got.Version)
 		require.ErrorIs(w.t, got.Err, fault.Unauthenticated)
 		w.fails(errDown)
@@ -357,7 +357,7 @@ func TestFailuresAreNotCached(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		for i, err := range []error{errDown, fault.New(fault.NotFound, "no"), errors.New("odd")} {
 			w.fails(err)
-			require.ErrorIs(w.t, w.ask("k", cache.Cached).Err, err)
+			require.ErrorIs(w.t, w.ask("k", cache.UseCached).Err, err)
 			require.EqualValues(w.t, i+1, w.calls.Load())
 		}
 		w.fails(nil)
@@ -368,17 +368,17 @@ func TestFailuresAreNotCached(t *testing.T) {
 func TestAFreshValueIsFetchedAfterTheCall(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		old := w.has(1, 1, time.Second).Version
-		require.Equal(w.t, 2, w.ask("k", cache.Fresh).Version.Value())
+		require.Equal(w.t, 2, w.ask("k", cache.ForceFetch).Version.Value())
 		require.False(w.t, old.Fresh(), "what was known of the old one is void")
 		w.has(2, 2, 0)
-		require.True(w.t, w.asked[1].Refresh)
+		require.True(w.t, w.asked[1].Forced)
 
 		w.takes = time.Second
 		var callers sync.WaitGroup
-		callers.Go(func() { require.Equal(w.t, 3, w.ask("k", cache.Fresh).Version.Value()) })
+		callers.Go(func() { require.Equal(w.t, 3, w.ask("k", cache.ForceFetch).Version.Value()) })
 		time.Sleep(time.Second / 2)
 		for range 100 {
-			callers.Go(func() { require.Equal(w.t, 4, w.ask("k", cache.Fresh).Version.Value()) })
+			callers.Go(func() { require.Equal(w.t, 4, w.ask("k", cache.ForceFetch).Version.Value()) })
 		}
 		callers.Wait()
 		w.has(4, 4, 0)
@@ -388,19 +388,19 @@ func TestAFreshValueIsFetchedAfterTheCall(t *testing.T) {
 func TestAValueIsRenewedBeforeItsTTLEnds(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		v := w.has(1, 1, time.Second).Version
-		require.Same(w.t, v, w.ask("k", cache.Renewed).Version)
+		require.Same(w.t, v, w.ask("k", cache.RefreshIfDue).Version)
 		time.Sleep(time.Until(v.Renew))
 		require.True(w.t, v.Fresh())
 		w.has(1, 1, 0)
-		require.Equal(w.t, 2, w.ask("k", cache.Renewed).Version.Value())
+		require.Equal(w.t, 2, w.ask("k", cache.RefreshIfDue).Version.Value())
 
 		w.fails(errDown)
-		v = w.ask("k", cache.Present).Version
+		v = w.ask("k", cache.PeekOnly).Version
 		time.Sleep(time.Until(v.Renew))
-		got := w.ask("k", cache.Renewed)
+		got := w.ask("k", cache.RefreshIfDue)
 		require.Same(w.t, v, got.Version)
 		require.Error(w.t, got.Err)
-		require.Nil(w.t, w.ask("k", cache.Cached).Err, "its TTL has not passed")
+		require.Nil(w.t, w.ask("k", cache.UseCached).Err, "its TTL has not passed")
 	})
 }
 
@@ -420,15 +420,15 @@ func TestTheBackendsWishToBeLeftAloneIsHeard(t *testing.T) {
 }
 
 func TestNoMoreThanMostAreKeptAndThoseInUseStay(t *testing.T) {
-	bubble(t, func(s *cache.Settings[string, int]) { s.Most = 10; s.TTL = 24 * time.Hour }, func(w *world) {
-		inUse := w.ask("in use", cache.Cached).Version
+	bubble(t, func(s *cache.Settings[string, int]) { s.MaxEntries = 10; s.TTL = 24 * time.Hour }, func(w *world) {
+		inUse := w.ask("in use", cache.UseCached).Version
 		for i := range 1000 {
-			w.ask(fmt.Sprint(i), cache.Cached)
+			w.ask(fmt.Sprint(i), cache.UseCached)
 			require.True(w.t, inUse.Fresh(), i)
 		}
 		kept := 0
 		for i := range 1000 {
-			if w.ask(fmt.Sprint(i), cache.Present).Version != nil {
+			if w.ask(fmt.Sprint(i), cache.PeekOnly).Version != nil {
 				kept++
 			}
 		}
@@ -441,7 +441,7 @@ func TestCloseVoidsWhatIsKept(t *testing.T) {
 		v := w.has(1, 1, time.Second).Version
 		w.cache.Close()
 		require.False(w.t, v.Fresh())
-		got := w.ask("k", cache.Cached)
+		got := w.ask("k", cache.UseCached)
 		require.Nil(w.t, got.Version)
 		require.ErrorIs(w.t, got.Err, fault.Unavailable)
 	})
@@ -451,10 +451,10 @@ func TestWhoWantsToKnowIsToldOfChanges(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		w.has(1, 1, time.Second)
 		<-w.cache.Changed
-		w.ask("k", cache.Fresh)
+		w.ask("k", cache.ForceFetch)
 		<-w.cache.Changed
 		w.fails(errDown)
-		w.ask("k", cache.Fresh)
+		w.ask("k", cache.ForceFetch)
 		select {
 		case <-w.cache.Changed:
 			require.Fail(w.t, "nothing has changed")
@@ -514,7 +514,7 @@ func (k *known) Remove(ctx context.Context, _ string) bool {
 
 func TestAStartDuringAnOutageUsesWhatWasKnown(t *testing.T) {
 	k := &known{value: 7}
-	bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+	bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 		k.at = time.Now().Add(-time.Hour)
 		w.fails(errDown)
 		got := w.has(7, 1, 3*time.Second)
@@ -531,17 +531,17 @@ func TestAStartDuringAnOutageUsesWhatWasKnown(t *testing.T) {
 
 func TestWhatWasKnownIsNotUsedWhenTooOldOrDeniedOrGone(t *testing.T) {
 	k := &known{}
-	adjust := func(s *cache.Settings[string, int]) { s.Known = k }
+	adjust := func(s *cache.Settings[string, int]) { s.Persister = k }
 	bubble(t, adjust, func(w *world) {
 		k.value, k.at = 7, time.Now().Add(-25*time.Hour)
 		w.fails(errDown)
-		require.Nil(w.t, w.ask("k", cache.Cached).Version)
+		require.Nil(w.t, w.ask("k", cache.UseCached).Version)
 	})
 	for _, kind := range []error{fault.Denied, fault.NotFound} {
 		bubble(t, adjust, func(w *world) {
 			k.value, k.at = 7, time.Now()
 			w.fails(fault.New(kind, "no"))
-			require.ErrorIs(w.t, w.ask("k", cache.Cached).Err, kind)
+			require.ErrorIs(w.t, w.ask("k", cache.UseCached).Err, kind)
 			synctest.Wait()
 			require.Zero(w.t, k.value)
 		})
@@ -549,7 +549,7 @@ func TestWhatWasKnownIsNotUsedWhenTooOldOrDeniedOrGone(t *testing.T) {
 	bubble(t, adjust, func(w *world) {
 		k.value, k.at = 7, time.Now()
 		w.fails(fault.New(fault.Unauthenticated, "who?"))
-		require.Nil(w.t, w.ask("k", cache.Cached).Version)
+		require.Nil(w.t, w.ask("k", cache.UseCached).Version)
 		synctest.Wait()
 		require.Equal(w.t, 7, k.value)
 	})
@@ -561,7 +561,7 @@ func TestWhatWasKnownIsNotUsedWhenTooOldOrDeniedOrGone(t *testing.T) {
 	bubble(t, adjust, func(w *world) { // or far ahead: who knows how old it is
 		k.value, k.at = 7, time.Now().Add(time.Hour)
 		w.fails(errDown)
-		require.Nil(w.t, w.ask("k", cache.Cached).Version)
+		require.Nil(w.t, w.ask("k", cache.UseCached).Version)
 	})
 }
 
@@ -581,10 +581,10 @@ func TestKnownClock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := &known{value: 7}
-			bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+			bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 				k.at = time.Now().Add(-c.age)
 				w.fails(errDown)
-				got := w.ask("k", cache.Cached)
+				got := w.ask("k", cache.UseCached)
 				if require.Equal(w.t, c.usable, got.Version != nil); c.usable {
 					require.LessOrEqual(w.t, time.Since(got.Version.Fetched), max(0, c.age)+time.Second)
 					require.GreaterOrEqual(w.t, time.Since(got.Version.Fetched), time.Duration(0))
@@ -596,7 +596,7 @@ func TestKnownClock(t *testing.T) {
 	}
 	t.Run("a value that is too old is no matter while the backend answers", func(t *testing.T) {
 		k := &known{value: 7}
-		bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+		bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 			k.at = time.Now().Add(-48 * time.Hour)
 			w.has(1, 1, time.Second)
 			require.Empty(w.t, w.log.String())
@@ -607,17 +607,17 @@ func TestKnownClock(t *testing.T) {
 func TestWhatIsKnownIsSavedOnChangeAndOnceAnHour(t *testing.T) {
 	k := &known{}
 	same := func(a, b int) bool { return a/10 == b/10 }
-	bubble(t, func(s *cache.Settings[string, int]) { s.Known, s.Equal = k, same }, func(w *world) {
+	bubble(t, func(s *cache.Settings[string, int]) { s.Persister, s.Equal = k, same }, func(w *world) {
 		for range 9 {
-			w.ask("k", cache.Fresh)
+			w.ask("k", cache.ForceFetch)
 			synctest.Wait()
 			require.Equal(w.t, 1, k.saves)
 		}
-		w.ask("k", cache.Fresh)
+		w.ask("k", cache.ForceFetch)
 		synctest.Wait()
 		require.Equal(w.t, 2, k.saves)
 		time.Sleep(time.Hour)
-		w.ask("k", cache.Fresh)
+		w.ask("k", cache.ForceFetch)
 		synctest.Wait()
 		require.Equal(w.t, 3, k.saves)
 	})
@@ -628,13 +628,13 @@ func TestWhoWaitsGetsMoreThanARenewalsOneAttempt(t *testing.T) {
 		w.takes = time.Second
 		w.fails(errDown)
 		var callers sync.WaitGroup
-		callers.Go(func() { require.ErrorIs(w.t, w.ask("k", cache.Renewed).Err, fault.Unavailable) })
+		callers.Go(func() { require.ErrorIs(w.t, w.ask("k", cache.RefreshIfDue).Err, fault.Unavailable) })
 		time.Sleep(time.Second / 2)
-		callers.Go(func() { require.Equal(w.t, 2, w.ask("k", cache.Cached).Version.Value()) })
+		callers.Go(func() { require.Equal(w.t, 2, w.ask("k", cache.UseCached).Version.Value()) })
 		synctest.Wait()
 		w.fails(nil)
 		callers.Wait()
-		require.Equal(w.t, []cache.Ask{{Renew: true}, {}}, w.asked)
+		require.Equal(w.t, []cache.FetchHint{{Background: true}, {}}, w.asked)
 	})
 }
 
@@ -642,9 +642,9 @@ func TestAFetchThatOutlivesItsCallersBringsNothingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		proceed := make(chan struct{})
 		var n atomic.Int32
-		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, Most: 10, Keep: func(string) bool { return true },
+		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, MaxEntries: 10, Keep: func(string) bool { return true },
 			Equal: func(a, b int) bool { return a == b }, Name: func(string) string { return "" }, Log: slog.New(slog.DiscardHandler)},
-			func(context.Context, string, cache.Ask, func(error)) (int, error) {
+			func(context.Context, string, cache.FetchHint, func(error)) (int, error) {
 				if n.Add(1) == 1 {
 					<-proceed // deaf to its context
 					return 1, nil
@@ -654,30 +654,30 @@ func TestAFetchThatOutlivesItsCallersBringsNothingBack(t *testing.T) {
 		defer c.Close()
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.Error(t, c.Ask(short, "k", cache.Cached).Wait(short).Err)
-		require.ErrorIs(t, c.Ask(t.Context(), "k", cache.Cached).Wait(t.Context()).Err, fault.NotFound)
+		require.Error(t, c.Ask(short, "k", cache.UseCached).Wait(short).Err)
+		require.ErrorIs(t, c.Ask(t.Context(), "k", cache.UseCached).Wait(t.Context()).Err, fault.NotFound)
 		close(proceed)
 		synctest.Wait()
-		require.Equal(t, cache.Got[int]{}, c.Ask(t.Context(), "k", cache.Present).Wait(t.Context()))
+		require.Equal(t, cache.Got[int]{}, c.Ask(t.Context(), "k", cache.PeekOnly).Wait(t.Context()))
 	})
 }
 
 func TestWhatIsGoneIsNotUsedAlthoughItCannotBeRemoved(t *testing.T) {
 	for _, k := range []*known{{broken: true}, {takes: time.Hour}, {takes: time.Second / 2}} {
-		bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+		bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 			k.value, k.at = 7, time.Now()
 			w.fails(fault.New(fault.NotFound, "no"))
-			require.ErrorIs(w.t, w.ask("k", cache.Cached).Err, fault.NotFound)
+			require.ErrorIs(w.t, w.ask("k", cache.UseCached).Err, fault.NotFound)
 			w.fails(errDown)
 			for range 10 {
-				require.Nil(w.t, w.ask("k", cache.Cached).Version)
+				require.Nil(w.t, w.ask("k", cache.UseCached).Version)
 				time.Sleep(time.Minute)
 			}
 			if k.broken {
 				k.mu.Lock()
 				k.broken = false
 				k.mu.Unlock()
-				w.ask("k", cache.Cached)
+				w.ask("k", cache.UseCached)
 				synctest.Wait()
 				require.Zero(w.t, k.value, "it is tried again")
 			}
@@ -689,11 +689,11 @@ func TestAKnownThatHangsHoldsNobodyUpForLong(t *testing.T) {
 	k := &known{takes: 24 * time.Hour}
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, Most: 1000, Keep: func(string) bool { return true }, Known: k,
+		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, MaxEntries: 1000, Keep: func(string) bool { return true }, Persister: k,
 			Equal: func(a, b int) bool { return a == b }, Name: func(string) string { return "" }, Log: slog.New(slog.DiscardHandler)},
-			func(context.Context, string, cache.Ask, func(error)) (int, error) { return 1, nil })
+			func(context.Context, string, cache.FetchHint, func(error)) (int, error) { return 1, nil })
 		for i := range 200 {
-			require.Equal(t, 1, c.Ask(t.Context(), fmt.Sprint(i), cache.Cached).Wait(t.Context()).Version.Value())
+			require.Equal(t, 1, c.Ask(t.Context(), fmt.Sprint(i), cache.UseCached).Wait(t.Context()).Version.Value())
 		}
 		require.LessOrEqual(t, time.Since(start), 200*time.Second)
 		start = time.Now()
@@ -704,24 +704,24 @@ func TestAKnownThatHangsHoldsNobodyUpForLong(t *testing.T) {
 
 func TestAHurriedStartUsesWhatWasKnown(t *testing.T) {
 	k := &known{value: 7}
-	bubble(t, func(s *cache.Settings[string, int]) { s.Known = k }, func(w *world) {
+	bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 		k.at = time.Now()
 		w.takes = time.Hour
 		ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Second)
 		defer cancel()
-		got := w.cache.Ask(ctx, "k", cache.Cached).Wait(ctx)
+		got := w.cache.Ask(ctx, "k", cache.UseCached).Wait(ctx)
 		require.Equal(w.t, 7, got.Version.Value())
 		require.Error(w.t, got.Err)
 		synctest.Wait()
-		require.True(w.t, w.asked[0].Known)
-		require.False(w.t, w.asked[0].Once(), "a start is worth more than one attempt")
+		require.True(w.t, w.asked[0].StaleFromDisk)
+		require.False(w.t, w.asked[0].SingleAttempt(), "a start is worth more than one attempt")
 	})
 }
 
 func TestWhatMayNeverBeUsedIsNotSaved(t *testing.T) {
 	k := &known{}
-	bubble(t, func(s *cache.Settings[string, int]) { s.Known, s.MaxStale = k, -1 }, func(w *world) {
-		w.ask("k", cache.Fresh)
+	bubble(t, func(s *cache.Settings[string, int]) { s.Persister, s.MaxStale = k, -1 }, func(w *world) {
+		w.ask("k", cache.ForceFetch)
 		synctest.Wait()
 		require.Zero(w.t, k.saves)
 	})

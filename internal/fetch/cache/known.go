@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Known keeps values beyond the process. Its methods are called from several
+// Persister keeps values beyond the process. Its methods are called from several
 // goroutines, but Save and Remove one at a time; what goes wrong is theirs to
 // tell.
-type Known[K comparable, V any] interface {
+type Persister[K comparable, V any] interface {
 	// Load returns a value and when it was fetched, if there is one.
 	Load(ctx context.Context, key K) (V, time.Time, bool)
 	Save(ctx context.Context, key K, value V, fetched time.Time)
@@ -29,7 +29,7 @@ const (
 // outbox hands to Known what it is to keep, so that nobody waits for it: of
 // each key the latest, one after the other.
 type outbox[K comparable, V any] struct {
-	known  Known[K, V]
+	known  Persister[K, V]
 	log    *slog.Logger
 	ctx    context.Context // ends when there is no more time
 	cancel context.CancelFunc
@@ -48,7 +48,7 @@ type note[V any] struct {
 	fetched time.Time
 }
 
-func newOutbox[K comparable, V any](known Known[K, V], log *slog.Logger) *outbox[K, V] {
+func newOutbox[K comparable, V any](known Persister[K, V], log *slog.Logger) *outbox[K, V] {
 	o := &outbox[K, V]{known: known, log: log, notes: map[K]note[V]{}, under: map[K]note[V]{}, gone: map[K]struct{}{}}
 	o.ctx, o.cancel = context.WithCancel(context.Background())
 	return o

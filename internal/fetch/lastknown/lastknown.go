@@ -56,7 +56,7 @@ func New(k Keyring, scope func(ref.Kind) []string, log *slog.Logger) *Store {
 // list of names does not show what they stand for. Each field enters it byte by
 // byte after its length: text formats such as JSON replace bytes that are not
 // UTF-8, and a separator may be part of a field.
-func (s *Store) name(g ref.Group) string {
+func (s *Store) name(g ref.Target) string {
 	fields := append([]string{g.Kind.String(), g.Endpoint, g.Region, g.Secret, g.Auth, g.Mount, g.Path, g.Name, g.Class, g.Text, g.Dir},
 		s.scope(g.Kind)...)
 	var encoded []byte
@@ -73,9 +73,9 @@ func (s *Store) name(g ref.Group) string {
 const format = "1"
 
 // Load returns what was stored for a group, and when it was fetched.
-func (s *Store) Load(ctx context.Context, g ref.Group) (fetch.Payload, time.Time, bool) {
+func (s *Store) Load(ctx context.Context, g ref.Target) (fetch.Document, time.Time, bool) {
 	if s.waits() {
-		return fetch.Payload{}, time.Time{}, false
+		return fetch.Document{}, time.Time{}, false
 	}
 	stored, err := s.keyring.Get(ctx, s.name(g))
 	if err != nil {
@@ -85,20 +85,20 @@ func (s *Store) Load(ctx context.Context, g ref.Group) (fetch.Payload, time.Time
 		if errors.Is(err, fault.Unavailable) {
 			s.wait()
 		}
-		return fetch.Payload{}, time.Time{}, false
+		return fetch.Document{}, time.Time{}, false
 	}
 	version, rest, _ := strings.Cut(stored, "\n")
 	at, text, ok := strings.Cut(rest, "\n")
 	seconds, bad := strconv.ParseInt(at, 10, 64)
 	if version != format || !ok || bad != nil {
 		s.warn(ctx, "the last known secret is of another format", g, nil)
-		return fetch.Payload{}, time.Time{}, false
+		return fetch.Document{}, time.Time{}, false
 	}
-	return fetch.Payload{Text: text}, time.Unix(seconds, 0), true
+	return fetch.Document{Text: text}, time.Unix(seconds, 0), true
 }
 
 // Save stores what was fetched.
-func (s *Store) Save(ctx context.Context, g ref.Group, p fetch.Payload, fetched time.Time) {
+func (s *Store) Save(ctx context.Context, g ref.Target, p fetch.Document, fetched time.Time) {
 	if p.Values != nil {
 		return // of a fake
 	}
@@ -109,7 +109,7 @@ func (s *Store) Save(ctx context.Context, g ref.Group, p fetch.Payload, fetched 
 }
 
 // Remove forgets what was stored, and reports whether it is gone.
-func (s *Store) Remove(ctx context.Context, g ref.Group) bool {
+func (s *Store) Remove(ctx context.Context, g ref.Target) bool {
 	err := s.keyring.Delete(ctx, s.name(g))
 	if err == nil || errors.Is(err, fault.NotFound) {
 		return true
@@ -130,7 +130,7 @@ func (s *Store) wait() {
 	s.notYet = time.Now().Add(pause)
 }
 
-func (s *Store) warn(ctx context.Context, what string, g ref.Group, err error) {
+func (s *Store) warn(ctx context.Context, what string, g ref.Target, err error) {
 	attrs := []any{"backend", g.Kind.String(), "reference", g.Reference()}
 	if err != nil {
 		attrs = append(attrs, "error", err.Error())

@@ -39,10 +39,10 @@ func (m memory) Delete(_ context.Context, name string) error {
 // What is stored for one group and scope is never found under
 // another, however much their texts resemble each other.
 func TestStore(t *testing.T) {
-	custom := func(class, text string) ref.Group { return ref.Group{Kind: ref.Custom, Class: class, Text: text} }
-	vault := func(mount, path string) ref.Group { return ref.Group{Kind: ref.Vault, Mount: mount, Path: path} }
+	custom := func(class, text string) ref.Target { return ref.Target{Kind: ref.Custom, Class: class, Text: text} }
+	vault := func(mount, path string) ref.Target { return ref.Target{Kind: ref.Vault, Mount: mount, Path: path} }
 	type key struct {
-		group ref.Group
+		group ref.Target
 		scope []string
 	}
 	keys := []key{
@@ -65,22 +65,22 @@ func TestStore(t *testing.T) {
 		{vault("a/b", "c"), nil},
 		{vault("", "a"), nil},
 		{vault("a", ""), nil},
-		{ref.Group{Kind: ref.Vault, Auth: "a"}, nil},
-		{ref.Group{Kind: ref.AWS, Mount: "a"}, nil},
-		{ref.Group{Kind: ref.AWS, Secret: "a"}, nil},
+		{ref.Target{Kind: ref.Vault, Auth: "a"}, nil},
+		{ref.Target{Kind: ref.AWS, Mount: "a"}, nil},
+		{ref.Target{Kind: ref.AWS, Secret: "a"}, nil},
 	}
 	t.Run("every field of a group counts", func(t *testing.T) {
-		group := reflect.TypeFor[ref.Group]()
+		group := reflect.TypeFor[ref.Target]()
 		for i := range group.NumField() {
 			if group.Field(i).Type.Kind() != reflect.String {
 				continue
 			}
-			g := ref.Group{Kind: ref.Custom}
+			g := ref.Target{Kind: ref.Custom}
 			reflect.ValueOf(&g).Elem().Field(i).SetString("x")
 			m := memory{}
 			s := lastknown.New(m, func(ref.Kind) []string { return nil }, slog.New(slog.DiscardHandler))
-			s.Save(t.Context(), g, fetch.Payload{Text: "secret"}, time.Now())
-			_, _, ok := s.Load(t.Context(), ref.Group{Kind: ref.Custom})
+			s.Save(t.Context(), g, fetch.Document{Text: "secret"}, time.Now())
+			_, _, ok := s.Load(t.Context(), ref.Target{Kind: ref.Custom})
 			require.False(t, ok, group.Field(i).Name)
 		}
 	})
@@ -90,7 +90,7 @@ func TestStore(t *testing.T) {
 			s := lastknown.New(m, func(ref.Kind) []string { return k.scope }, slog.New(slog.DiscardHandler))
 			_, _, ok := s.Load(t.Context(), k.group)
 			require.False(t, ok, "%q finds another's secret", keys[i])
-			s.Save(t.Context(), k.group, fetch.Payload{Text: "secret\xff"}, time.Now())
+			s.Save(t.Context(), k.group, fetch.Document{Text: "secret\xff"}, time.Now())
 			got, _, ok := s.Load(t.Context(), k.group)
 			require.True(t, ok)
 			require.Equal(t, "secret\xff", got.Text)

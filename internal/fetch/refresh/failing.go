@@ -13,7 +13,7 @@ import (
 const reminder = time.Hour
 
 // failing has the secrets whose renewals bring nothing that can be used.
-type failing map[ref.Group]*failure
+type failing map[ref.Target]*failure
 
 type failure struct {
 	since, warned time.Time
@@ -21,9 +21,9 @@ type failure struct {
 
 // prune forgets the secrets that nothing watches any more.
 func (f failing) prune(all []*watched) {
-	maps.DeleteFunc(f, func(g ref.Group, _ *failure) bool {
+	maps.DeleteFunc(f, func(g ref.Target, _ *failure) bool {
 		return !slices.ContainsFunc(all, func(w *watched) bool {
-			return slices.ContainsFunc(w.refs, func(r ref.Reference) bool { return r.Group() == g })
+			return slices.ContainsFunc(w.refs, func(r ref.Reference) bool { return r.Target() == g })
 		})
 	})
 }
@@ -32,15 +32,15 @@ func (f failing) prune(all []*watched) {
 // renewed again. What is covered by the last good value is logged by the cache.
 func (r *Refresher) report(refs []ref.Reference, results []fetch.Result, unused []error) {
 	now := time.Now()
-	seen := map[ref.Group]bool{}
+	seen := map[ref.Target]bool{}
 	for i, ref := range refs {
-		if unused[i] != nil && !seen[ref.Group()] {
-			seen[ref.Group()] = true
-			r.warn(ref.Group(), now, reason(results[i], unused[i]))
+		if unused[i] != nil && !seen[ref.Target()] {
+			seen[ref.Target()] = true
+			r.warn(ref.Target(), now, reason(results[i], unused[i]))
 		}
 	}
 	for i, ref := range refs {
-		g := ref.Group()
+		g := ref.Target()
 		if f := r.failing[g]; f != nil && !seen[g] && results[i].Err == nil && results[i].Stale == nil {
 			r.log.InfoContext(r.ctx, "a live secret is renewed again", "backend", backend(g), "reference", g.Reference(),
 				"after", now.Sub(f.since).Round(time.Second))
@@ -57,7 +57,7 @@ func reason(result fetch.Result, unused error) error {
 	return unused
 }
 
-func (r *Refresher) warn(g ref.Group, now time.Time, err error) {
+func (r *Refresher) warn(g ref.Target, now time.Time, err error) {
 	f := r.failing[g]
 	if f == nil {
 		f = &failure{since: now}
@@ -74,4 +74,4 @@ func (r *Refresher) warn(g ref.Group, now time.Time, err error) {
 }
 
 // backend returns the kind of a group's store, or the class of a caller's own.
-func backend(g ref.Group) string { return fetch.Event{Group: g}.Backend() }
+func backend(g ref.Target) string { return fetch.Event{Group: g}.Backend() }

@@ -130,11 +130,11 @@ func (r *Refresher) run() {
 		case <-r.ctx.Done():
 			return
 		case <-r.wake: // a value may have been resolved before the latest change, and watched after it
-			r.pass(r.takeAdded(), cache.Present)
+			r.pass(r.takeAdded(), cache.PeekOnly)
 		case <-r.changed:
-			r.pass(r.all(), cache.Present)
+			r.pass(r.all(), cache.PeekOnly)
 		case <-timer.C:
-			r.pass(r.due(), cache.Renewed)
+			r.pass(r.due(), cache.RefreshIfDue)
 		}
 	}
 }
@@ -202,11 +202,11 @@ func (r *Refresher) pass(some []*watched, mode cache.Mode) {
 		own := rest[:len(w.refs)]
 		rest = rest[len(w.refs):]
 		unused = append(unused, values[i].take(own)...)
-		if mode != cache.Present {
+		if mode != cache.PeekOnly {
 			w.schedule(own, r.every)
 		}
 	}
-	if mode != cache.Present {
+	if mode != cache.PeekOnly {
 		r.report(refs, results, unused)
 	}
 }

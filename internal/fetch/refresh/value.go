@@ -62,9 +62,9 @@ func Watch[T any](ctx context.Context, r *Refresher, refs []ref.Reference, check
 	v := &Value[T]{r: r, refs: refs, check: check, build: build, closed: make(chan struct{}),
 		logins: logins[T]{turn: make(chan struct{}, 1)}, last: make([]held, len(refs)), errs: make([]error, len(refs))}
 	for i := range refs {
-		v.groups = append(v.groups, slices.IndexFunc(refs, func(o ref.Reference) bool { return o.Group() == refs[i].Group() }))
+		v.groups = append(v.groups, slices.IndexFunc(refs, func(o ref.Reference) bool { return o.Target() == refs[i].Target() }))
 	}
-	results := r.resolve(ctx, refs, cache.Cached)
+	results := r.resolve(ctx, refs, cache.UseCached)
 	if err := v.update(results); v.state.Load() == nil {
 		return nil, err
 	}
@@ -109,9 +109,9 @@ func (v *Value[T]) isClosed() bool {
 // Refresh fetches all secrets anew, and returns the state after it.
 func (v *Value[T]) Refresh(ctx context.Context) (*State[T], error) {
 	if v.isClosed() {
-		return v.state.Load(), fault.New(fault.Closed, "the Handle is no longer refreshed").Final()
+		return v.state.Load(), fault.New(fault.Closed, "the Handle is no longer refreshed").Permanently()
 	}
-	results := v.r.resolve(ctx, v.refs, cache.Fresh)
+	results := v.r.resolve(ctx, v.refs, cache.ForceFetch)
 	errs, _ := v.accept(results, ctx.Err() != nil)
 	return v.state.Load(), errors.Join(errs...)
 }

@@ -35,7 +35,7 @@ func TestDoStopsAtSuccess(t *testing.T) {
 func TestDoFailsAtOnceForGood(t *testing.T) {
 	for _, err := range []error{
 		fault.New(fault.Denied, ""), fault.New(fault.NotFound, ""), fault.New(fault.Syntax, ""),
-		unavailable().Final(), errors.New("unknown"),
+		unavailable().Permanently(), errors.New("unknown"),
 	} {
 		attempts, got := retry.Do(t.Context(), func(context.Context) error { return err })
 		require.Equal(t, 1, attempts)
@@ -137,7 +137,7 @@ func TestObserve(t *testing.T) {
 		require.EqualError(t, err, fmt.Sprintf("unavailable: down; gave up after %d attempts in %s", len(failed), took.Round(time.Second)))
 	})
 	t.Run("an error after one attempt is as it was", func(t *testing.T) {
-		first := unavailable().Final()
+		first := unavailable().Permanently()
 		failed, _, err := observe(t, 30*time.Second, func(int) error { return first })
 		require.Same(t, error(first), err)
 		require.Equal(t, []attempt{{1, first, 0}}, failed)
@@ -147,7 +147,7 @@ func TestObserve(t *testing.T) {
 			if n < 3 {
 				return unavailable()
 			}
-			return fault.New(fault.Denied, "no").Because(fault.Unavailable)
+			return fault.New(fault.Denied, "no").WithCause(fault.Unavailable)
 		})
 		require.EqualError(t, err, "access denied: no")
 		require.Len(t, failed, 3)
@@ -191,7 +191,7 @@ func TestObserveNoSuchHost(t *testing.T) {
 					if tries++; c.other > 0 && tries%c.other == 0 {
 						return unavailable()
 					}
-					return unavailable().Because(&net.OpError{Op: "dial", Err: &c.dns})
+					return unavailable().WithCause(&net.OpError{Op: "dial", Err: &c.dns})
 				})
 				require.ErrorIs(t, err, fault.Unavailable)
 				if !c.soon {

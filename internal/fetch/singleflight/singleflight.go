@@ -60,13 +60,13 @@ type Waiter[K comparable, V any] struct {
 	departs bool
 }
 
-// Departs reports whether the flight began with this Waiter.
-func (w Waiter[K, V]) Departs() bool { return w.departs }
+// Started reports whether the flight began with this Waiter.
+func (w Waiter[K, V]) Started() bool { return w.departs }
 
-// Join gets on the flight for key, which starts if there is none. The flight
+// Do gets on the flight for key, which starts if there is none. The flight
 // keeps the values of the context that started it, not its end. Every Waiter
 // must be waited for.
-func (g *Group[K, V]) Join(ctx context.Context, key K, run Run[V]) Waiter[K, V] {
+func (g *Group[K, V]) Do(ctx context.Context, key K, run Run[V]) Waiter[K, V] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -82,10 +82,10 @@ func (g *Group[K, V]) Join(ctx context.Context, key K, run Run[V]) Waiter[K, V] 
 	return Waiter[K, V]{group: g, key: key, call: c, departs: departs}
 }
 
-// JoinNext is Join for a caller to whom what is already under way is too old:
+// DoFresh is Join for a caller to whom what is already under way is too old:
 // the flight begins after the call. All who come while another is under way
 // share the one after it.
-func (g *Group[K, V]) JoinNext(ctx context.Context, key K, run Run[V]) Waiter[K, V] {
+func (g *Group[K, V]) DoFresh(ctx context.Context, key K, run Run[V]) Waiter[K, V] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -127,9 +127,9 @@ func (g *Group[K, V]) prepare(ctx context.Context, key K, run Run[V]) *call[V] {
 // callKey is the key of a flight's context for its call.
 type callKey struct{}
 
-// Hold lets the flight whose context this is go on when nobody waits for it any
+// Detach lets the flight whose context this is go on when nobody waits for it any
 // more.
-func (g *Group[K, V]) Hold(ctx context.Context) {
+func (g *Group[K, V]) Detach(ctx context.Context) {
 	c, ok := ctx.Value(callKey{}).(*call[V])
 	if !ok {
 		return
@@ -151,7 +151,7 @@ func (g *Group[K, V]) begin(key K, c *call[V]) {
 func (g *Group[K, V]) fly(ctx context.Context, key K, c *call[V], run Run[V]) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.err = fault.Panicked(g.log, p)
+			c.err = fault.FromPanic(g.log, p)
 		}
 		c.cancel()
 		g.mu.Lock()
@@ -160,7 +160,7 @@ func (g *Group[K, V]) fly(ctx context.Context, key K, c *call[V], run Run[V]) {
 		close(c.done)
 	}()
 	// What stays if run ends the goroutine instead of returning.
-	c.err = fault.New(fault.Unavailable, "the fetch ended without a result").Final()
+	c.err = fault.New(fault.Unavailable, "the fetch ended without a result").Permanently()
 	c.value, c.err = run(ctx, func(err error) {
 		g.mu.Lock()
 		c.failed.last = err
@@ -238,9 +238,9 @@ func gaveUp(failed attempts, cause error) error {
 	effort := ""
 	switch {
 	case failed.last == nil:
-		return fault.New(fault.Unavailable, "no answer before the caller's context ended").Because(cause)
+		return fault.New(fault.Unavailable, "no answer before the caller's context ended").WithCause(cause)
 	case failed.count > 1:
 		effort = ": " + fault.Effort(failed.count, time.Since(failed.start))
 	}
-	return fault.New(fault.Unavailable, "no answer before the caller's context ended%s; the last attempt said: %s", effort, failed.last).Because(cause)
+	return fault.New(fault.Unavailable, "no answer before the caller's context ended%s; the last attempt said: %s", effort, failed.last).WithCause(cause)
 }

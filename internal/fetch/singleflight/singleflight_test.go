@@ -34,7 +34,7 @@ func TestManyCallersShareOneFlight(t *testing.T) {
 		var callers sync.WaitGroup
 		for range 100 {
 			callers.Go(func() {
-				got, err := g.Join(t.Context(), "k", run).Wait(t.Context())
+				got, err := g.Do(t.Context(), "k", run).Wait(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, 1, got)
 			})
@@ -42,7 +42,7 @@ func TestManyCallersShareOneFlight(t *testing.T) {
 		callers.Wait()
 		require.EqualValues(t, 1, runs.Load())
 
-		got, err := g.Join(t.Context(), "k", run).Wait(t.Context())
+		got, err := g.Do(t.Context(), "k", run).Wait(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 2, got, "a flight that has landed is not joined again")
 	})
@@ -62,7 +62,7 @@ func TestOneCallersEndDoesNotFailTheOthers(t *testing.T) {
 				return 0, ctx.Err()
 			}
 		}
-		first, second := g.Join(short, "k", run), g.Join(t.Context(), "k", run)
+		first, second := g.Do(short, "k", run), g.Do(t.Context(), "k", run)
 		_, err := first.Wait(short)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, fault.Unavailable)
@@ -83,7 +83,7 @@ func TestTheLastOneOutEndsTheFlight(t *testing.T) {
 			return 0, ctx.Err()
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		w := g.Join(ctx, "k", run)
+		w := g.Do(ctx, "k", run)
 		cancel()
 		_, err := w.Wait(ctx)
 		require.ErrorIs(t, err, context.Canceled)
@@ -95,7 +95,7 @@ func TestFlightsEndAfterTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
 		start := time.Now()
-		_, err := g.Join(t.Context(), "k", func(ctx context.Context, _ func(error)) (int, error) {
+		_, err := g.Do(t.Context(), "k", func(ctx context.Context, _ func(error)) (int, error) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		}).Wait(t.Context())
@@ -107,14 +107,14 @@ func TestFlightsEndAfterTheTimeout(t *testing.T) {
 func TestCloseEndsFlightsAndRefusesNewOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
-		w := g.Join(t.Context(), "k", func(ctx context.Context, _ func(error)) (int, error) {
+		w := g.Do(t.Context(), "k", func(ctx context.Context, _ func(error)) (int, error) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		})
 		g.Close()
 		_, err := w.Wait(t.Context())
 		require.ErrorIs(t, err, context.Canceled)
-		_, err = g.Join(t.Context(), "k", nil).Wait(t.Context())
+		_, err = g.Do(t.Context(), "k", nil).Wait(t.Context())
 		require.ErrorIs(t, err, fault.Unavailable)
 	})
 }
@@ -123,7 +123,7 @@ func TestAPanicBecomesAnErrorThatQuotesNothing(t *testing.T) {
 	var log bytes.Buffer
 	g := singleflight.New[string, int](time.Second, slog.New(slog.NewTextHandler(&log, nil)))
 	defer g.Close()
-	_, err := g.Join(t.Context(), "k", func(context.Context, func(error)) (int, error) {
+	_, err := g.Do(t.Context(), "k", func(context.Context, func(error)) (int, error) {
 		panic(errors.New("hunter2"))
 	}).Wait(t.Context())
 	require.ErrorIs(t, err, fault.Unavailable)
@@ -141,12 +141,12 @@ func TestTheNextFlightBeginsAfterTheCallAndIsShared(t *testing.T) {
 			time.Sleep(time.Second)
 			return n, nil
 		}
-		first := g.Join(t.Context(), "k", run)
+		first := g.Do(t.Context(), "k", run)
 		time.Sleep(time.Second / 2)
 		var callers sync.WaitGroup
 		for range 100 {
 			callers.Go(func() {
-				got, err := g.JoinNext(t.Context(), "k", run).Wait(t.Context())
+				got, err := g.DoFresh(t.Context(), "k", run).Wait(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, 2, got)
 				require.Equal(t, 2*time.Second, time.Since(start))
@@ -157,7 +157,7 @@ func TestTheNextFlightBeginsAfterTheCallAndIsShared(t *testing.T) {
 		require.Equal(t, 1, got)
 		callers.Wait()
 
-		got, err = g.JoinNext(t.Context(), "k", run).Wait(t.Context())
+		got, err = g.DoFresh(t.Context(), "k", run).Wait(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 3, got)
 	})
@@ -169,8 +169,8 @@ func TestTheNextFlightBeginsWhenNobodyWaitsForTheOneBefore(t *testing.T) {
 		hang := func(ctx context.Context, _ func(error)) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		first := g.Join(short, "k", hang)
-		next := g.JoinNext(t.Context(), "k", func(context.Context, func(error)) (int, error) { return 2, nil })
+		first := g.Do(short, "k", hang)
+		next := g.DoFresh(t.Context(), "k", func(context.Context, func(error)) (int, error) { return 2, nil })
 		_, err := first.Wait(short)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		got, err := next.Wait(t.Context())
@@ -187,10 +187,10 @@ func TestANextFlightThatNobodyWaitsForIsNotMade(t *testing.T) {
 			time.Sleep(time.Second)
 			return int(runs.Add(1)), nil
 		}
-		first := g.Join(t.Context(), "k", run)
+		first := g.Do(t.Context(), "k", run)
 		short, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
-		_, err := g.JoinNext(short, "k", run).Wait(short)
+		_, err := g.DoFresh(short, "k", run).Wait(short)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		_, err = first.Wait(t.Context())
 		require.NoError(t, err)
@@ -203,8 +203,8 @@ func TestCloseEndsTheNextFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
 		hang := func(ctx context.Context, _ func(error)) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
-		first := g.Join(t.Context(), "k", hang)
-		next := g.JoinNext(t.Context(), "k", hang)
+		first := g.Do(t.Context(), "k", hang)
+		next := g.DoFresh(t.Context(), "k", hang)
 		g.Close()
 		_, err := first.Wait(t.Context())
 		require.ErrorIs(t, err, context.Canceled)

@@ -63,7 +63,7 @@ func read(path string) (*seal.Root, error) {
 	}
 	root, err := seal.ParseRoot(string(text))
 	if err != nil {
-		return nil, fault.New(fault.RootKey, "%s: %s", path, "its content is not a root key (base64 of 32 random bytes)").Because(err)
+		return nil, fault.New(fault.RootKey, "%s: %s", path, "its content is not a root key (base64 of 32 random bytes)").WithCause(err)
 	}
 	return root, nil
 }
@@ -197,7 +197,7 @@ func failed(path, what string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		kind = fault.Denied
 	}
-	return fault.New(kind, "%s cannot be %s: %s", path, what, reason(err)).Because(err)
+	return fault.New(kind, "%s cannot be %s: %s", path, what, reason(err)).WithCause(err)
 }
 
 // reason returns what the operating system said, without the path again.

@@ -68,7 +68,7 @@ func (f *faulty) Load(ctx context.Context) (*store.Keys, error) {
 }
 
 func (f *faulty) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
-	return f.call("Reserve", func() error { return f.Store.Reserve(ctx, id, n) })
+	return f.call("Reserve", func() error { return f.Store.ReserveEncryptions(ctx, id, n) })
 }
 
 func (f *faulty) Get(ctx context.Context, name string) ([]byte, error) {
@@ -79,8 +79,8 @@ func (f *faulty) Put(ctx context.Context, id seal.KeyID, name string, box []byte
 	return f.call("Put", func() error { return f.Store.Put(ctx, id, name, box) })
 }
 
-func (f *faulty) Boxes(ctx context.Context, r store.Range) ([]store.Box, error) {
-	return answered(f, "Boxes", func() ([]store.Box, error) { return f.Store.Boxes(ctx, r) })
+func (f *faulty) Boxes(ctx context.Context, r store.Range) ([]store.Record, error) {
+	return answered(f, "Boxes", func() ([]store.Record, error) { return f.Store.Records(ctx, r) })
 }
 
 func (f *faulty) Count(ctx context.Context) (map[seal.KeyID]int, error) {
@@ -92,7 +92,7 @@ func (f *faulty) DeleteInactive(ctx context.Context, e store.Event) ([]store.Key
 }
 
 func (f *faulty) Record(ctx context.Context, e store.Event) (store.Event, error) {
-	return answered(f, "Record", func() (store.Event, error) { return f.Store.Record(ctx, e) })
+	return answered(f, "Record", func() (store.Event, error) { return f.Store.RecordEvent(ctx, e) })
 }
 
 func (f *faulty) Acquire(ctx context.Context) (store.Lease, error) {

@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 // output what it begins and what it has done.
 func victim(path, round string) error {
 	ctx := context.Background()
-	var r *keyring.Ring
+	var r *keyring.Keyring
 	err := saying("open", "", "", func() (err error) {
 		r, err = openFile(ctx, path)
 		return err
@@ -75,7 +75,7 @@ func saying(op, name, mark string, do func() error) error {
 	return err
 }
 
-func write(ctx context.Context, r *keyring.Ring, round string) error {
+func write(ctx context.Context, r *keyring.Keyring, round string) error {
 	for i := 0; ; i++ {
 		name, mark := fmt.Sprintf("secret-%d", rand.IntN(24)), fmt.Sprintf("%s.%d", round, i)
 		var err error
@@ -101,7 +101,7 @@ func marked(mark string) string {
 	return mark + strings.Repeat(".", int(mark[len(mark)-1]-'0')*1300)
 }
 
-func changeKeys(ctx context.Context, r *keyring.Ring) error {
+func changeKeys(ctx context.Context, r *keyring.Keyring) error {
 	to := rotate.Rotator{Ring: r}.Paged(5)
 	for {
 		err := errors.Join(
@@ -249,7 +249,7 @@ func (k *killer) intact() {
 
 // history proves that the audit log tells how the keys became what they are, and
 // of nothing that failed.
-func (k *killer) history(r *keyring.Ring, keys *store.Keys) {
+func (k *killer) history(r *keyring.Keyring, keys *store.Keys) {
 	k.t.Helper()
 	have := map[seal.KeyID]store.State{}
 	var active seal.KeyID

@@ -31,7 +31,7 @@ type slot struct {
 	begun, written atomic.Int64
 }
 
-func (s *slot) next(ctx context.Context, r *keyring.Ring) error {
+func (s *slot) next(ctx context.Context, r *keyring.Keyring) error {
 	n := s.begun.Add(1)
 	var err error
 	if deletes(n) {
@@ -47,7 +47,7 @@ func deletes(n int64) bool { return n%5 == 0 }
 
 // read proves that the secret is what was written last, or what is being written
 // meanwhile.
-func (s *slot) read(ctx context.Context, r *keyring.Ring) error {
+func (s *slot) read(ctx context.Context, r *keyring.Keyring) error {
 	oldest := s.written.Load()
 	text, err := r.Get(ctx, s.name)
 	newest := s.begun.Load()
@@ -134,7 +134,7 @@ func TestNodesReadAndWriteWhileOthersRotate(t *testing.T) {
 }
 
 // openFile opens the keyring at path, in whatever process.
-func openFile(ctx context.Context, path string) (*keyring.Ring, error) {
+func openFile(ctx context.Context, path string) (*keyring.Keyring, error) {
 	return keyring.Open(ctx, keyring.Settings{Store: boltstore.New(path), Roots: keyring.File{File: rootkey.New(path + ".key"), Log: slog.New(slog.DiscardHandler)}, Log: slog.New(slog.DiscardHandler)})
 }
 

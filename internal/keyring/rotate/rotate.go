@@ -46,7 +46,7 @@ type Rotation struct {
 
 // Rotator is safe for concurrent use.
 type Rotator struct {
-	Ring *keyring.Ring
+	Ring *keyring.Keyring
 
 	// Progress is told how many boxes of how many have moved. It may be nil.
 	Progress func(done, total int)
@@ -131,7 +131,7 @@ func (r *Rotator) DeleteInactive(ctx context.Context) ([]store.Key, error) {
 	for _, k := range deleted {
 		e.Keys = append(e.Keys, k.ID)
 	}
-	r.Ring.Told(ctx, e)
+	r.Ring.Notify(ctx, e)
 	return deleted, nil
 }
 
@@ -158,7 +158,7 @@ func (r *Rotator) exclusively(ctx context.Context, action string, work func(*job
 
 func (r *Rotator) holding(ctx context.Context, lease store.Lease, action string, work func(*job) error) error {
 	defer lease.Release(ctx)
-	j := &job{Ring: r.Ring, lease: lease, renewed: time.Now(), stop: r.Stop, page: cmp.Or(r.page, pageBoxes)}
+	j := &job{Keyring: r.Ring, lease: lease, renewed: time.Now(), stop: r.Stop, page: cmp.Or(r.page, pageBoxes)}
 	return r.ended(ctx, action, j, work(j))
 }
 
@@ -179,13 +179,13 @@ func (r *Rotator) ended(ctx context.Context, action string, j *job, err error) e
 			e.Outcome = keyring.Failed
 		}
 	}
-	r.Ring.Record(ctx, e)
+	r.Ring.RecordFailure(ctx, e)
 	return err
 }
 
 // job is work done under the lease.
 type job struct {
-	*keyring.Ring
+	*keyring.Keyring
 	lease   store.Lease
 	renewed time.Time
 	stop    <-chan struct{}
@@ -201,7 +201,7 @@ type job struct {
 func (j *job) between(ctx context.Context) error {
 	select {
 	case <-j.stop:
-		return fault.New(fault.Unavailable, "the keyring was closed; the next rotation goes on from here").Final()
+		return fault.New(fault.Unavailable, "the keyring was closed; the next rotation goes on from here").Permanently()
 	case <-ctx.Done():
 		return interrupted(ctx)
 	default:
@@ -214,7 +214,7 @@ func (j *job) between(ctx context.Context) error {
 }
 
 func interrupted(ctx context.Context) error {
-	return fault.New(fault.Unavailable, "the context ended; the next rotation goes on from here").Because(ctx.Err())
+	return fault.New(fault.Unavailable, "the context ended; the next rotation goes on from here").WithCause(ctx.Err())
 }
 
 func (j *job) event(ctx context.Context, action, outcome string, format string, args ...any) store.Event {
@@ -256,10 +256,10 @@ func (j *job) begin(ctx context.Context, keys *store.Keys, under map[seal.KeyID]
 	from := keys.Active().ID
 	j.keys = []seal.KeyID{from}
 	under[from] = 0
-	read := func(ctx context.Context, visit func([]store.Box) error) error {
+	read := func(ctx context.Context, visit func([]store.Record) error) error {
 		return store.Pages(ctx, j.Store(), j.pages(0), visit)
 	}
-	err = ahead(ctx, read, func(page []store.Box) error {
+	err = ahead(ctx, read, func(page []store.Record) error {
 		if err := j.between(ctx); err != nil {
 			return err
 		}
@@ -290,7 +290,7 @@ func (j *job) begin(ctx context.Context, keys *store.Keys, under map[seal.KeyID]
 	j.keys = []seal.KeyID{from, next.ID()}
 	reserved := uint64(total + spare)
 	e := j.event(ctx, keyring.Rotate, keyring.Started, "secrets: %d", total)
-	err = j.lease.Activate(ctx, root.Fingerprint(), from, store.Key{ID: next.ID(), Wrapped: root.Wrap(next), Seals: reserved}, e)
+	err = j.lease.Activate(ctx, root.Fingerprint(), from, store.Key{ID: next.ID(), Wrapped: root.Wrap(next), Encryptions: reserved}, e)
 	if errors.Is(err, store.ErrChanged) {
 		err = fault.New(fault.RotationInProgress, "the keys were changed by somebody else meanwhile")
 	}
@@ -298,7 +298,7 @@ func (j *job) begin(ctx context.Context, keys *store.Keys, under map[seal.KeyID]
 		return 0, 0, nil, err
 	}
 	j.began = true
-	j.Told(ctx, e)
+	j.Notify(ctx, e)
 	j.Reserved(next.ID(), reserved)
 	return next.ID(), total, nil, nil
 }
@@ -311,10 +311,10 @@ func (j *job) resume(ctx context.Context, to seal.KeyID) (under map[seal.KeyID]i
 		total += n
 	}
 	if err == nil && total > 0 {
-		err = j.Store().Reserve(ctx, to, uint64(total))
+		err = j.Store().ReserveEncryptions(ctx, to, uint64(total))
 	}
-	if errors.Is(err, store.ErrSpent) {
-		err = fault.New(fault.Unavailable, "key %s has sealed as often as it may, and %d secrets still have to be moved to it", to, total).Final()
+	if errors.Is(err, store.ErrKeyExhausted) {
+		err = fault.New(fault.Unavailable, "key %s has sealed as often as it may, and %d secrets still have to be moved to it", to, total).Permanently()
 	}
 	if err != nil {
 		return nil, 0, err
@@ -368,7 +368,7 @@ func (j *job) move(ctx context.Context, done Rotation, under map[seal.KeyID]int,
 	if err != nil {
 		return done, stale(err)
 	}
-	j.Told(ctx, e)
+	j.Notify(ctx, e)
 	if progress != nil && visited < total { // writers moved the others
 		progress(total, total)
 	}
@@ -393,7 +393,7 @@ type resealed struct {
 // reseal gives the boxes under the key from, resealed with the key to, to visit,
 // page by page.
 func (j *job) reseal(ctx context.Context, from, to seal.KeyID, visit func(resealed) error) error {
-	return store.Pages(ctx, j.Store(), j.pages(from), func(page []store.Box) error {
+	return store.Pages(ctx, j.Store(), j.pages(from), func(page []store.Record) error {
 		next, err := j.resealPage(ctx, to, page)
 		if err != nil {
 			return err
@@ -403,14 +403,14 @@ func (j *job) reseal(ctx context.Context, from, to seal.KeyID, visit func(reseal
 }
 
 // resealPage opens the boxes of a page and seals their texts with the new key.
-func (j *job) resealPage(ctx context.Context, to seal.KeyID, page []store.Box) (resealed, error) {
+func (j *job) resealPage(ctx context.Context, to seal.KeyID, page []store.Record) (resealed, error) {
 	done := resealed{boxes: len(page), swaps: make([]store.Swap, 0, len(page))}
 	sealer, err := j.Sealer(ctx, to, uint64(len(page)))
 	if err != nil {
 		return done, err
 	}
 	for _, b := range page {
-		text, err := j.OpenBox(ctx, b.Name, b.Box)
+		text, err := j.OpenRecord(ctx, b.Name, b.Sealed)
 		if errors.Is(err, fault.Corrupt) {
 			done.blocked = append(done.blocked, b.Name)
 			continue
@@ -418,7 +418,7 @@ func (j *job) resealPage(ctx context.Context, to seal.KeyID, page []store.Box) (
 		if err != nil {
 			return done, err
 		}
-		done.swaps = append(done.swaps, store.Swap{Name: b.Name, Head: b.Box[:seal.HeadSize], Box: sealer.Seal(b.Name, text)})
+		done.swaps = append(done.swaps, store.Swap{Name: b.Name, Head: b.Sealed[:seal.HeadSize], Sealed: sealer.Seal(b.Name, text)})
 	}
 	return done, nil
 }
@@ -486,7 +486,7 @@ func (j *job) changeRoot(ctx context.Context, text string, next *seal.Root) erro
 		j.keys = append(j.keys, k.ID)
 	}
 	// A key that was staged earlier may be the one in use, and its only copy.
-	if err := j.Roots().Settle(root.Fingerprint()); err != nil {
+	if err := j.Roots().Commit(root.Fingerprint()); err != nil {
 		return err
 	}
 	if err := j.Roots().Stage(text, next); err != nil {
@@ -499,9 +499,9 @@ func (j *job) changeRoot(ctx context.Context, text string, next *seal.Root) erro
 		}
 	}
 	j.began = true
-	j.Told(ctx, e)
-	if err := j.Roots().Settle(next.Fingerprint()); err != nil {
-		return fault.New(fault.Unavailable, "the keys are wrapped with the new root key, but its file could not be put in its place: keep both files; opening the keyring tries again").Because(err)
+	j.Notify(ctx, e)
+	if err := j.Roots().Commit(next.Fingerprint()); err != nil {
+		return fault.New(fault.Unavailable, "the keys are wrapped with the new root key, but its file could not be put in its place: keep both files; opening the keyring tries again").WithCause(err)
 	}
 	return j.Reload(ctx)
 }
@@ -519,6 +519,6 @@ func (j *job) undo(ctx context.Context, root *seal.Root) (happened bool) {
 	if stored.Root != root.Fingerprint() {
 		return true
 	}
-	_ = j.Roots().Settle(stored.Root) // a key that stays does no harm
+	_ = j.Roots().Commit(stored.Root) // a key that stays does no harm
 	return false
 }

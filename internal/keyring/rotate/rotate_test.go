@@ -36,13 +36,13 @@ type place struct {
 func newPlace(t *testing.T) place { return place{t, filepath.Join(t.TempDir(), "secrets.db")} }
 
 // ring opens the keyring, through f if it is not nil.
-func (p place) ring(f *faulty) *keyring.Ring {
+func (p place) ring(f *faulty) *keyring.Keyring {
 	r, err := p.open(f)
 	require.NoError(p.t, err)
 	return r
 }
 
-func (p place) open(f *faulty) (*keyring.Ring, error) {
+func (p place) open(f *faulty) (*keyring.Keyring, error) {
 	store := store.Store(boltstore.New(p.path))
 	if f != nil {
 		f.Store = store
@@ -55,7 +55,7 @@ func (p place) open(f *faulty) (*keyring.Ring, error) {
 type stored map[string]string
 
 // fill stores n secrets.
-func (p place) fill(r *keyring.Ring, n int) stored {
+func (p place) fill(r *keyring.Keyring, n int) stored {
 	s := stored{}
 	for i := range n {
 		name, text := fmt.Sprintf("secret %d", i), fmt.Sprintf("text %d", i)
@@ -83,11 +83,11 @@ func (p place) whole(s stored) {
 	require.NoError(p.t, err)
 	require.Len(p.t, keys.Keys, 1)
 	require.Equal(p.t, store.Active, keys.Keys[0].State)
-	require.GreaterOrEqual(p.t, keys.Keys[0].Seals, uint64(len(s)), "every seal is counted")
+	require.GreaterOrEqual(p.t, keys.Keys[0].Encryptions, uint64(len(s)), "every seal is counted")
 	p.same(p.ring(nil), s)
 }
 
-func (p place) same(r *keyring.Ring, s stored) {
+func (p place) same(r *keyring.Keyring, s stored) {
 	p.t.Helper()
 	for name, text := range s {
 		got, err := r.Get(p.t.Context(), name)
@@ -96,7 +96,7 @@ func (p place) same(r *keyring.Ring, s stored) {
 	}
 }
 
-func (p place) events(r *keyring.Ring) (lines []string) {
+func (p place) events(r *keyring.Keyring) (lines []string) {
 	p.t.Helper()
 	events, err := r.Store().Events(p.t.Context(), 0, 1000)
 	require.NoError(p.t, err)
@@ -356,12 +356,12 @@ func TestASinglePageIsNotReadAhead(t *testing.T) {
 // and of moves that begin.
 type observed struct {
 	store.Store
-	read func(r store.Range, page []store.Box)
+	read func(r store.Range, page []store.Record)
 	move func()
 }
 
-func (o observed) Boxes(ctx context.Context, r store.Range) ([]store.Box, error) {
-	page, err := o.Store.Boxes(ctx, r)
+func (o observed) Boxes(ctx context.Context, r store.Range) ([]store.Record, error) {
+	page, err := o.Store.Records(ctx, r)
 	o.read(r, page)
 	return page, err
 }
@@ -388,7 +388,7 @@ func TestTheNextPageIsReadWhileOneIsMoved(t *testing.T) {
 	s := p.fill(r, 12)
 	var read atomic.Int32
 	moves := 0
-	f.Store = observed{f.Store, func(of store.Range, _ []store.Box) {
+	f.Store = observed{f.Store, func(of store.Range, _ []store.Record) {
 		if of.Key != 0 {
 			read.Add(1)
 		}
@@ -415,13 +415,13 @@ func TestARotationLooksUnderAllKeysThatItHasSeen(t *testing.T) {
 	first, err := to.Rotate(t.Context())
 	require.NoError(t, err)
 	var asked []seal.KeyID
-	f.Store = observed{f.Store, func(of store.Range, page []store.Box) {
+	f.Store = observed{f.Store, func(of store.Range, page []store.Record) {
 		if of.Key != 0 {
 			asked = append(asked, of.Key)
 		}
 		for i := range page {
 			if of.Key == 0 && page[i].Name == "secret 1" {
-				page[i] = store.Box{Name: "secret 1", Key: first.From, Box: old}
+				page[i] = store.Record{Name: "secret 1", Key: first.From, Sealed: old}
 			}
 		}
 	}, func() {}}
@@ -514,7 +514,7 @@ func TestASecondRotatorIsRefusedAndThatIsRecorded(t *testing.T) {
 }
 
 // damage replaces the box under name by one that does not open.
-func (p place) damage(r *keyring.Ring, name string, change func(box []byte) []byte) {
+func (p place) damage(r *keyring.Keyring, name string, change func(box []byte) []byte) {
 	p.t.Helper()
 	box, err := r.Store().Get(p.t.Context(), name)
 	require.NoError(p.t, err)
@@ -746,7 +746,7 @@ func TestASpentKeySealsNoMoreAndIsRotated(t *testing.T) {
 	keys, err := r.Store().Load(t.Context())
 	require.NoError(t, err)
 	active := keys.Active()
-	require.NoError(t, r.Store().Reserve(t.Context(), active.ID, seal.MaxSeals-active.Seals-2))
+	require.NoError(t, r.Store().ReserveEncryptions(t.Context(), active.ID, seal.MaxSeals-active.Encryptions-2))
 
 	other := p.ring(nil)
 	for range 2 { // the last seals are given out one by one

@@ -145,9 +145,9 @@ func (k *Key) space(n, size int, name string) (room, associated []byte) {
 	return all[:n:size], associated
 }
 
-// BoxKey returns the id of the key that a box was sealed with. The error is
+// RecordKey returns the id of the key that a box was sealed with. The error is
 // fault.Corrupt.
-func BoxKey(box []byte) (KeyID, error) {
+func RecordKey(box []byte) (KeyID, error) {
 	switch {
 	case len(box) < Overhead:
 		return 0, fault.New(fault.Corrupt, "the box is cut off after %d bytes", len(box))

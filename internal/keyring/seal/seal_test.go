@@ -62,7 +62,7 @@ func TestFormatVersion1OpensAsItAlwaysDid(t *testing.T) {
 		assert.Equal(t, v.Fingerprint, root.Fingerprint().String())
 		key := opened(t, v)
 		assert.Equal(t, v.ID, key.ID().String())
-		id, err := seal.BoxKey(unhex(t, v.Box))
+		id, err := seal.RecordKey(unhex(t, v.Box))
 		require.NoError(t, err)
 		assert.Equal(t, key.ID(), id)
 		text, err := key.Open(v.Name, unhex(t, v.Box))
@@ -138,7 +138,7 @@ func TestABoxOpensUnderItsOwnNameAndKeyOnly(t *testing.T) {
 
 	newer := bytes.Clone(box)
 	newer[0] = 2
-	_, err = seal.BoxKey(newer)
+	_, err = seal.RecordKey(newer)
 	require.ErrorIs(t, err, fault.Corrupt)
 	require.ErrorContains(t, err, "version 2")
 }

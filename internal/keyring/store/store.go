@@ -31,8 +31,8 @@ type Key struct {
 	State   State
 	Wrapped []byte // sealed under the root key
 
-	// Seals is how many seals were reserved for it, never fewer than were made.
-	Seals uint64
+	// Encryptions is how many seals were reserved for it, never fewer than were made.
+	Encryptions uint64
 
 	// When it was stored, began to seal and ceased to; zero if it has not. They
 	// are set by the store, by the store's clock.
@@ -62,18 +62,18 @@ func (k *Keys) find(s State) *Key {
 	return nil
 }
 
-// Box is a sealed text and the name it is stored under.
-type Box struct {
-	Name string
-	Key  seal.KeyID // as it was given to Put or Move
-	Box  []byte
+// Record is a sealed text and the name it is stored under.
+type Record struct {
+	Name   string
+	Key    seal.KeyID // as it was given to Put or Move
+	Sealed []byte
 }
 
 // Swap replaces a box by one under another key.
 type Swap struct {
-	Name string
-	Head []byte // the first seal.HeadSize bytes of the box to be replaced, or all of a shorter one
-	Box  []byte
+	Name   string
+	Head   []byte // the first seal.HeadSize bytes of the box to be replaced, or all of a shorter one
+	Sealed []byte
 }
 
 // Range is a page of boxes.
@@ -104,7 +104,7 @@ var (
 	ErrNotActive = errors.New("keystore: the key is not active")
 
 	// ErrSpent: so many seals are not left.
-	ErrSpent = errors.New("keystore: the key may not seal more often")
+	ErrKeyExhausted = errors.New("keystore: the key may not seal more often")
 
 	// ErrChanged: keys or root key are not as the caller last saw them.
 	ErrChanged = errors.New("keystore: the keys have changed meanwhile")
@@ -129,9 +129,9 @@ type Store interface {
 	// Load returns the keys, or ErrEmpty.
 	Load(ctx context.Context) (*Keys, error)
 
-	// Reserve adds n to the seals of a key, or returns ErrNotActive, or ErrSpent
+	// ReserveEncryptions adds n to the seals of a key, or returns ErrNotActive, or ErrSpent
 	// if the sum would be above seal.MaxSeals.
-	Reserve(ctx context.Context, id seal.KeyID, n uint64) error
+	ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64) error
 
 	// Get returns the box stored under name, or fault.NotFound.
 	Get(ctx context.Context, name string) ([]byte, error)
@@ -149,9 +149,9 @@ type Store interface {
 	// Names returns up to limit names behind after, in bytewise order.
 	Names(ctx context.Context, after string, limit int) ([]string, error)
 
-	// Boxes returns a page of boxes in bytewise order of their names. An empty
+	// Records returns a page of boxes in bytewise order of their names. An empty
 	// page means that there are no more.
-	Boxes(ctx context.Context, r Range) ([]Box, error)
+	Records(ctx context.Context, r Range) ([]Record, error)
 
 	// Count returns how many boxes there are under each key that has any.
 	Count(ctx context.Context) (map[seal.KeyID]int, error)
@@ -161,8 +161,8 @@ type Store interface {
 	// is under one of them: that is proved while they are locked.
 	DeleteInactive(ctx context.Context, e Event) ([]Key, error)
 
-	// Record appends e to the audit log and returns it as it was stored.
-	Record(ctx context.Context, e Event) (Event, error)
+	// RecordEvent appends e to the audit log and returns it as it was stored.
+	RecordEvent(ctx context.Context, e Event) (Event, error)
 
 	// Events returns up to limit events with a Seq above after, in its order.
 	Events(ctx context.Context, after int64, limit int) ([]Event, error)
@@ -212,9 +212,9 @@ type Lease interface {
 }
 
 // Pages gives the boxes of a range to visit, page by page.
-func Pages(ctx context.Context, store Store, r Range, visit func([]Box) error) error {
+func Pages(ctx context.Context, store Store, r Range, visit func([]Record) error) error {
 	for {
-		page, err := store.Boxes(ctx, r)
+		page, err := store.Records(ctx, r)
 		if err != nil || len(page) == 0 {
 			return err
 		}

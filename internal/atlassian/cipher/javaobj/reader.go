@@ -135,7 +135,7 @@ func (r *reader) utf(width int) (string, error) {
 	}
 	s, bad, lone := decodeUTF(b)
 	if lone {
-		return "", fault.New(fault.Corrupt, "half of a surrogate pair at byte %d: it stands for no character", start+bad).Because(ErrSurrogate)
+		return "", fault.New(fault.Corrupt, "half of a surrogate pair at byte %d: it stands for no character", start+bad).WithCause(ErrSurrogate)
 	}
 	if bad >= 0 {
 		return "", corrupt("malformed modified UTF-8 at byte %d", start+bad)

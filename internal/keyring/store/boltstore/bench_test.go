@@ -106,14 +106,14 @@ func BenchmarkMove(b *testing.B) {
 				moved, after := 0, ""
 				var moving time.Duration
 				for {
-					page, err := s.Boxes(b.Context(), store.Range{Key: from, After: after, Limit: size, Bytes: 1 << 20})
+					page, err := s.Records(b.Context(), store.Range{Key: from, After: after, Limit: size, Bytes: 1 << 20})
 					require.NoError(b, err)
 					if len(page) == 0 {
 						break
 					}
 					var swaps []store.Swap
 					for i, x := range page {
-						swaps = append(swaps, store.Swap{Name: x.Name, Head: x.Box[:seal.HeadSize], Box: box(to, i)})
+						swaps = append(swaps, store.Swap{Name: x.Name, Head: x.Sealed[:seal.HeadSize], Sealed: box(to, i)})
 					}
 					start := time.Now()
 					m, err := l.Move(b.Context(), from, to, swaps)

@@ -71,8 +71,8 @@ func (s *Store) Load(ctx context.Context) (keys *store.Keys, err error) {
 	return keys, err
 }
 
-// Reserve implements [store.Store].
-func (s *Store) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
+// ReserveEncryptions implements [store.Store].
+func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64) error {
 	return s.update(ctx, func(c *change) error { return c.reserve(id, n) })
 }
 
@@ -136,9 +136,9 @@ func (s *Store) Names(ctx context.Context, after string, limit int) (names []str
 	return names, err
 }
 
-// Boxes implements [store.Store]. A damaged box comes as nil, under its name
+// Records implements [store.Store]. A damaged box comes as nil, under its name
 // and key, so that whoever opens boxes can say which one it is.
-func (s *Store) Boxes(ctx context.Context, r store.Range) (boxes []store.Box, err error) {
+func (s *Store) Records(ctx context.Context, r store.Range) (boxes []store.Record, err error) {
 	err = s.read(ctx, func(k *keyring) error { boxes, err = k.boxes(r); return err })
 	return boxes, err
 }
@@ -158,8 +158,8 @@ func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (gone []store
 	return gone, nil
 }
 
-// Record implements [store.Store].
-func (s *Store) Record(ctx context.Context, e store.Event) (store.Event, error) {
+// RecordEvent implements [store.Store].
+func (s *Store) RecordEvent(ctx context.Context, e store.Event) (store.Event, error) {
 	err := s.update(ctx, func(c *change) (err error) { e, err = c.record(e); return err })
 	return e, err
 }

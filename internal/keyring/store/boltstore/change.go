@@ -103,7 +103,7 @@ func (c *change) putRow(bucket string, key []byte, row any) error {
 func (c *change) finish() error { return c.putRow(metaBucket, []byte(metaKey), c.first) }
 
 func (c *change) putKey(k store.Key) error {
-	return c.putRow(keysBucket, idKey(k.ID), keyRow{k.State, k.Wrapped, k.Seals, k.Created, k.Activated, k.Deactivated})
+	return c.putRow(keysBucket, idKey(k.ID), keyRow{k.State, k.Wrapped, k.Encryptions, k.Created, k.Activated, k.Deactivated})
 }
 
 // putActive stores a key that is active from now on.
@@ -150,10 +150,10 @@ func (c *change) reserve(id seal.KeyID, n uint64) error {
 	if err != nil {
 		return err
 	}
-	if k.Seals > seal.MaxSeals || n > seal.MaxSeals-k.Seals {
-		return store.ErrSpent
+	if k.Encryptions > seal.MaxSeals || n > seal.MaxSeals-k.Encryptions {
+		return store.ErrKeyExhausted
 	}
-	k.Seals += n
+	k.Encryptions += n
 	return c.putKey(k)
 }
 
@@ -242,7 +242,7 @@ func (c *change) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err e
 	}
 	for _, s := range swaps[:fit] {
 		name := []byte(s.Name)
-		value := encodeBox(name, to, s.Box)
+		value := encodeBox(name, to, s.Sealed)
 		if err := c.account(boxesBucket, pages.NewEntry(name, value), 1); err != nil {
 			return 0, err
 		}

@@ -28,7 +28,7 @@ type sample struct {
 	bytes []byte
 	keys  *store.Keys
 	names []string
-	boxes map[string]store.Box
+	boxes map[string]store.Record
 	count map[seal.KeyID]int
 	log   []store.Event
 }
@@ -54,7 +54,7 @@ func newSample(t *testing.T) *sample {
 	require.NoError(t, l.Activate(ctx, seal.Fingerprint{}, 1, store.Key{ID: 2, Wrapped: make([]byte, 77)}, store.Event{}))
 	var swaps []store.Swap
 	for i := range 100 {
-		swaps = append(swaps, store.Swap{Name: name(i), Head: box(1, i)[:seal.HeadSize], Box: box(2, i)})
+		swaps = append(swaps, store.Swap{Name: name(i), Head: box(1, i)[:seal.HeadSize], Sealed: box(2, i)})
 	}
 	_, err = l.Move(ctx, 1, 2, swaps)
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func newSample(t *testing.T) *sample {
 // capture returns the file of s and what it holds.
 func capture(t *testing.T, s *Store) *sample {
 	ctx := t.Context()
-	f := &sample{boxes: map[string]store.Box{}}
+	f := &sample{boxes: map[string]store.Record{}}
 	var err error
 	f.bytes, err = os.ReadFile(s.path)
 	require.NoError(t, err)
@@ -77,7 +77,7 @@ func capture(t *testing.T, s *Store) *sample {
 	require.NoError(t, err)
 	f.names, err = s.Names(ctx, "", 1000)
 	require.NoError(t, err)
-	all, err := s.Boxes(ctx, store.Range{Limit: 1000, Bytes: 1 << 30})
+	all, err := s.Records(ctx, store.Range{Limit: 1000, Bytes: 1 << 30})
 	require.NoError(t, err)
 	for _, b := range all {
 		f.boxes[b.Name] = b
@@ -119,7 +119,7 @@ func (f *sample) judge(t *testing.T, path string, gets []string) (whole bool) {
 	for _, name := range gets {
 		got, err := s.Get(ctx, name)
 		if ok("Get", err) {
-			require.True(t, bytes.Equal(f.boxes[name].Box, got), "Get gives a wrong box")
+			require.True(t, bytes.Equal(f.boxes[name].Sealed, got), "Get gives a wrong box")
 		}
 	}
 	if _, err := s.Get(ctx, "nothing"); !errors.Is(err, fault.NotFound) {
@@ -132,18 +132,18 @@ func (f *sample) judge(t *testing.T, path string, gets []string) (whole bool) {
 	if names, err := s.Names(ctx, "", 1000); ok("Names", err) {
 		require.Equal(t, f.names, names)
 	}
-	if boxes, err := s.Boxes(ctx, store.Range{Limit: 1000, Bytes: 1 << 30}); ok("Boxes", err) {
+	if boxes, err := s.Records(ctx, store.Range{Limit: 1000, Bytes: 1 << 30}); ok("Boxes", err) {
 		require.Len(t, boxes, len(f.names))
 		for i, b := range boxes {
 			require.Equal(t, f.names[i], b.Name)
 			require.Equal(t, f.boxes[b.Name].Key, b.Key)
-			if b.Box == nil { // damaged: Get says so
+			if b.Sealed == nil { // damaged: Get says so
 				_, err := s.Get(ctx, b.Name)
 				require.ErrorIs(t, err, fault.Corrupt)
 				whole = false
 				continue
 			}
-			require.True(t, bytes.Equal(f.boxes[b.Name].Box, b.Box), "Boxes gives a wrong box")
+			require.True(t, bytes.Equal(f.boxes[b.Name].Sealed, b.Sealed), "Boxes gives a wrong box")
 		}
 	}
 	if count, err := s.Count(ctx); ok("Count", err) {
@@ -167,12 +167,12 @@ func (f *sample) judgeWrites(t *testing.T, path string) {
 
 	worked := 0
 	for name, call := range map[string]func(s *Store) error{
-		"Put":    func(s *Store) error { return s.Put(ctx, 2, f.names[7], f.boxes[f.names[7]].Box) },
+		"Put":    func(s *Store) error { return s.Put(ctx, 2, f.names[7], f.boxes[f.names[7]].Sealed) },
 		"Delete": func(s *Store) error { return s.Delete(ctx, f.names[250]) },
-		"Record": func(s *Store) error { _, err := s.Record(ctx, store.Event{Action: "new"}); return err },
+		"Record": func(s *Store) error { _, err := s.RecordEvent(ctx, store.Event{Action: "new"}); return err },
 		"Move": func(*Store) error {
 			b := f.boxes[f.names[150]]
-			_, err := l.Move(ctx, 1, 2, []store.Swap{{Name: b.Name, Head: b.Box[:seal.HeadSize], Box: b.Box}})
+			_, err := l.Move(ctx, 1, 2, []store.Swap{{Name: b.Name, Head: b.Sealed[:seal.HeadSize], Sealed: b.Sealed}})
 			return err
 		},
 	} {
@@ -200,7 +200,7 @@ func (f *sample) judgeWrites(t *testing.T, path string) {
 				require.ErrorIs(t, err, fault.Corrupt)
 				continue
 			}
-			require.True(t, bytes.Equal(f.boxes[name].Box, box))
+			require.True(t, bytes.Equal(f.boxes[name].Sealed, box))
 		}
 	}
 	events, err := s.Events(ctx, 0, 1000)
@@ -386,7 +386,7 @@ func TestADamagedBoxHurtsOnlyItself(t *testing.T) {
 	f := newSample(t)
 	path := filepath.Join(t.TempDir(), "keyring.db")
 	victim := "service-00180/certificate"
-	text := f.boxes[victim].Box
+	text := f.boxes[victim].Sealed
 	damaged := slices.Concat(text[:3000], []byte("!"), text[3001:])
 	for name, mend := range map[string]func(s *Store) error{
 		"Put":    func(s *Store) error { return s.Put(t.Context(), 2, victim, []byte("new")) },
@@ -397,18 +397,18 @@ func TestADamagedBoxHurtsOnlyItself(t *testing.T) {
 			s := New(path)
 			_, err := s.Get(t.Context(), victim)
 			require.ErrorIs(t, err, fault.Corrupt)
-			boxes, err := s.Boxes(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 30})
+			boxes, err := s.Records(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 30})
 			require.NoError(t, err)
 			for _, b := range boxes {
 				if b.Name == victim {
-					assert.Nil(t, b.Box)
+					assert.Nil(t, b.Sealed)
 					assert.EqualValues(t, 1, b.Key)
 				} else {
 					assert.Equal(t, f.boxes[b.Name], b)
 				}
 			}
 			require.NoError(t, mend(s))
-			_, err = s.Boxes(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 30})
+			_, err = s.Records(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 30})
 			require.NoError(t, err)
 		})
 	}

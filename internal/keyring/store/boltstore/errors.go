@@ -29,7 +29,7 @@ func (s *Store) foreign() error {
 // unfinished returns an error once ctx has ended.
 func unfinished(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return fault.New(fault.Unavailable, "the call was given up").Because(err)
+		return fault.New(fault.Unavailable, "the call was given up").WithCause(err)
 	}
 	return nil
 }
@@ -43,9 +43,9 @@ func (s *Store) located(err error) error {
 	case errors.Is(err, errForeign):
 		return s.foreign()
 	case e.Kind == fault.Corrupt:
-		return fault.New(fault.Corrupt, "%q is damaged: %s: restore a backup", s.path, e.Text).Because(err)
+		return fault.New(fault.Corrupt, "%q is damaged: %s: restore a backup", s.path, e.Text).WithCause(err)
 	case e.Kind == fault.Unavailable, e.Kind == fault.Unsupported:
-		return fault.New(e.Kind, "%q: %s", s.path, e.Text).Because(err)
+		return fault.New(e.Kind, "%q: %s", s.path, e.Text).WithCause(err)
 	}
 	return err
 }
@@ -68,9 +68,9 @@ func unopened(path string, err error) error {
 	case errors.Is(err, syscall.EISDIR):
 		return fault.New(fault.Unsupported, "%q is a directory", path)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return fault.New(fault.Denied, "%q cannot be opened%s", path, reason(err)).Because(err)
+		return fault.New(fault.Denied, "%q cannot be opened%s", path, reason(err)).WithCause(err)
 	}
-	return fault.New(fault.Unavailable, "%q cannot be opened%s", path, reason(err)).Because(err)
+	return fault.New(fault.Unavailable, "%q cannot be opened%s", path, reason(err)).WithCause(err)
 }
 
 // unwritten explains why a change was not made. What bbolt says of a full disk
@@ -78,10 +78,10 @@ func unopened(path string, err error) error {
 func unwritten(err error) error {
 	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
-			return fault.New(fault.Unavailable, "there is no space for the change (%s); all is as it was", full).Because(err)
+			return fault.New(fault.Unavailable, "there is no space for the change (%s); all is as it was", full).WithCause(err)
 		}
 	}
-	return fault.New(fault.Unavailable, "it could not be written%s", reason(err)).Because(err)
+	return fault.New(fault.Unavailable, "it could not be written%s", reason(err)).WithCause(err)
 }
 
 // reason is what the operating system says.

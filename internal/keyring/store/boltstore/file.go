@@ -102,7 +102,7 @@ func (s *Store) enter(ctx context.Context, weight int64) (leave func(), err erro
 	})
 	defer notice.Stop()
 	if s.queue.Acquire(ctx, weight) != nil {
-		return nil, fault.New(fault.Unavailable, "waited for %q behind other calls of this process", s.path).Because(ctx.Err())
+		return nil, fault.New(fault.Unavailable, "waited for %q behind other calls of this process", s.path).WithCause(ctx.Err())
 	}
 	return func() { s.queue.Release(weight) }, nil
 }
@@ -192,9 +192,9 @@ func (s *Store) lock(ctx context.Context, f *os.File, write bool) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fault.New(fault.Unavailable, "waited for the lock of %q, which %s holds", f.Name(), holder(f, "another process")).Because(ctx.Err())
+		return fault.New(fault.Unavailable, "waited for the lock of %q, which %s holds", f.Name(), holder(f, "another process")).WithCause(ctx.Err())
 	}
-	return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
+	return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).WithCause(err)
 }
 
 // holder names the other process that has the lock of a file, if it is known.

@@ -39,7 +39,7 @@ func fill(ctx context.Context, s *Store) error {
 		if err != nil {
 			return err
 		}
-		before, err := s.Boxes(ctx, store.Range{Limit: 1000, Bytes: 1 << 30})
+		before, err := s.Records(ctx, store.Range{Limit: 1000, Bytes: 1 << 30})
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func fill(ctx context.Context, s *Store) error {
 			return fmt.Errorf("another error: %w", err)
 		}
 		for _, s := range []*Store{s, New(s.path)} {
-			after, err := s.Boxes(ctx, store.Range{Limit: 1000, Bytes: 1 << 30})
+			after, err := s.Records(ctx, store.Range{Limit: 1000, Bytes: 1 << 30})
 			if err != nil {
 				return err
 			}

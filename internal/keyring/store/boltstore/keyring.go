@@ -128,7 +128,7 @@ func (k *keyring) names(after string, limit int) (names []string, err error) {
 	return names, err
 }
 
-func (k *keyring) boxes(r store.Range) (boxes []store.Box, err error) {
+func (k *keyring) boxes(r store.Range) (boxes []store.Record, err error) {
 	if r.Limit < 1 {
 		return nil, nil
 	}
@@ -141,9 +141,9 @@ func (k *keyring) boxes(r store.Range) (boxes []store.Box, err error) {
 		}
 		id, box, _, err := parseBox(e)
 		if boxes == nil {
-			boxes = make([]store.Box, 0, min(r.Limit, 1000)) // most pages are full
+			boxes = make([]store.Record, 0, min(r.Limit, 1000)) // most pages are full
 		}
-		boxes = append(boxes, store.Box{Name: string(e.Key), Key: id, Box: box})
+		boxes = append(boxes, store.Record{Name: string(e.Key), Key: id, Sealed: box})
 		size += e.Len() - boxHeadSize
 		return len(boxes) < r.Limit && size < r.Bytes, err
 	})

@@ -37,7 +37,7 @@ func (s *Store) Acquire(ctx context.Context) (store.Lease, error) {
 		got, err := flock.Try(f, true)
 		switch {
 		case err != nil:
-			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).Because(err)
+			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).WithCause(err)
 		case !got:
 			return fault.New(fault.RotationInProgress, "%s holds the lock %q", holder(f, "somebody else"), f.Name())
 		}

@@ -95,13 +95,13 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 			}
 			fmt.Printf("put\t%s\t%d\t%d\n", name, i, len(text))
 			if old := keys.Retiring(); old != nil && i%4 == 2 {
-				page, err := s.Boxes(ctx, store.Range{Key: old.ID, Limit: 1000, Bytes: 1 << 30})
+				page, err := s.Records(ctx, store.Range{Key: old.ID, Limit: 1000, Bytes: 1 << 30})
 				if err != nil {
 					return err
 				}
 				var swaps []store.Swap
 				for _, b := range page {
-					swaps = append(swaps, store.Swap{Name: b.Name, Head: b.Box[:min(len(b.Box), seal.HeadSize)], Box: b.Box})
+					swaps = append(swaps, store.Swap{Name: b.Name, Head: b.Sealed[:min(len(b.Sealed), seal.HeadSize)], Sealed: b.Sealed})
 				}
 				if _, err := l.Move(ctx, old.ID, active, swaps); err != nil {
 					return err

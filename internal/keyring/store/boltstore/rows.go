@@ -117,7 +117,7 @@ func parseKey(e pages.Entry) (k store.Key, err error) {
 		return k, err
 	}
 	k = store.Key{
-		State: row.State, Wrapped: row.Wrapped, Seals: row.Seals,
+		State: row.State, Wrapped: row.Wrapped, Encryptions: row.Seals,
 		Created: row.Created, Activated: row.Activated, Deactivated: row.Deactivated,
 	}
 	k.ID, err = parseIDKey[seal.KeyID](e.Key)

@@ -84,9 +84,9 @@ func (s *Store) Names(ctx context.Context, after string, limit int) (names []str
 	return names, err
 }
 
-// Boxes implements [store.Store]. The lengths come first, so that the
+// Records implements [store.Store]. The lengths come first, so that the
 // database sends hardly more than is returned, however long the boxes are.
-func (s *Store) Boxes(ctx context.Context, r store.Range) (boxes []store.Box, err error) {
+func (s *Store) Records(ctx context.Context, r store.Range) (boxes []store.Record, err error) {
 	args := []any{[]byte(r.After)}
 	where := `name > ?`
 	if r.Key != 0 {
@@ -105,13 +105,13 @@ func (s *Store) Boxes(ctx context.Context, r store.Range) (boxes []store.Box, er
 		}
 		defer rows.Close()
 		for bytes := 0; rows.Next() && (len(boxes) == 0 || bytes < r.Bytes); {
-			var b store.Box
+			var b store.Record
 			var id int64
-			if err := rows.Scan(&b.Name, &id, &b.Box); err != nil {
+			if err := rows.Scan(&b.Name, &id, &b.Sealed); err != nil {
 				return err
 			}
-			b.Key, b.Box = seal.KeyID(id), some(b.Box)
-			bytes += len(b.Box)
+			b.Key, b.Sealed = seal.KeyID(id), some(b.Sealed)
+			bytes += len(b.Sealed)
 			boxes = append(boxes, b)
 		}
 		return rows.Err()

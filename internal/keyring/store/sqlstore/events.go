@@ -10,8 +10,8 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// Record implements [store.Store].
-func (s *Store) Record(ctx context.Context, e store.Event) (stored store.Event, err error) {
+// RecordEvent implements [store.Store].
+func (s *Store) RecordEvent(ctx context.Context, e store.Event) (stored store.Event, err error) {
 	record := func() error {
 		return s.do(ctx, func(q session) error {
 			stored, err = q.record(ctx, e)

@@ -18,19 +18,19 @@ func explain(ctx context.Context, err error) error {
 		return err
 	}
 	if ended := ctx.Err(); ended != nil {
-		return fault.New(fault.Unavailable, "the call was given up before the database had answered").Because(ended)
+		return fault.New(fault.Unavailable, "the call was given up before the database had answered").WithCause(ended)
 	}
 	c := complaintIn(err)
 	switch c.code {
 	case "":
-		return fault.New(fault.Unavailable, "the database does not answer: %s", network(err)).Because(err)
+		return fault.New(fault.Unavailable, "the database does not answer: %s", network(err)).WithCause(err)
 	case undefinedTable, noSuchTable:
 		return store.ErrEmpty
 	case foreignKey, rowIsReferenced:
 		return store.ErrInUse
 	}
 	hint, kind := c.kind()
-	return fault.New(kind, "the database says: %s%s", c, hint).Because(err)
+	return fault.New(kind, "the database says: %s%s", c, hint).WithCause(err)
 }
 
 // told reports whether err is meant for our caller.
@@ -38,7 +38,7 @@ func told(err error) bool {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return true
 	}
-	for _, own := range []error{store.ErrEmpty, store.ErrNotActive, store.ErrSpent, store.ErrChanged, store.ErrInUse} {
+	for _, own := range []error{store.ErrEmpty, store.ErrNotActive, store.ErrKeyExhausted, store.ErrChanged, store.ErrInUse} {
 		if errors.Is(err, own) {
 			return true
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// Reserve implements [store.Store].
-func (s *Store) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
+// ReserveEncryptions implements [store.Store].
+func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64) error {
 	var reserved int64
 	var state string
 	var seals uint64
@@ -30,7 +30,7 @@ func (s *Store) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
 	case err != nil || reserved > 0:
 		return err
 	case store.State(state) == store.Active && (n > seal.MaxSeals || seals > seal.MaxSeals-n):
-		return store.ErrSpent
+		return store.ErrKeyExhausted
 	case store.State(state) == store.Active && n == 0:
 		return nil // it changes no row, which some databases count and some do not
 	}

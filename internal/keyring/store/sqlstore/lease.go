@@ -145,7 +145,7 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 // Move implements [store.Lease].
 func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swap) (int, error) {
 	for i := range swaps {
-		if len(swaps[i].Box) > maxBox {
+		if len(swaps[i].Sealed) > maxBox {
 			return 0, fault.New(fault.Unsupported, "a box has at most %d bytes", maxBox)
 		}
 	}

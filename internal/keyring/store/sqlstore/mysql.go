@@ -137,8 +137,8 @@ func mysqlMove(ctx context.Context, q session, from, to int64, swaps []store.Swa
 	const most, size = 500, 1 << 20
 	for len(swaps) > 0 && err == nil {
 		n, bytes := 0, 0
-		for n < min(len(swaps), most) && (n == 0 || bytes+len(swaps[n].Box) <= size) {
-			bytes += len(swaps[n].Box)
+		for n < min(len(swaps), most) && (n == 0 || bytes+len(swaps[n].Sealed) <= size) {
+			bytes += len(swaps[n].Sealed)
 			n++
 		}
 		var some int64
@@ -158,7 +158,7 @@ func mysqlMoveSome(ctx context.Context, q session, from, to int64, swaps []store
 	heads := make(map[string][]byte, len(swaps))
 	for i := range swaps {
 		s := &swaps[i]
-		boxes[s.Name], heads[s.Name] = s.Box, s.Head
+		boxes[s.Name], heads[s.Name] = s.Sealed, s.Head
 	}
 	first, last := span(swaps)
 	rows, err := q.query(ctx, `SELECT name, SUBSTR(box, 1, {head}) FROM secretref_boxes FORCE INDEX (PRIMARY)

@@ -98,7 +98,7 @@ func postgresMove(ctx context.Context, q session, from, to int64, swaps []store.
 		WHERE b.name = s.name AND b.key_id = ? AND substr(b.box, 1, {head}) = s.head AND b.name BETWEEN ? AND ?`
 	size := 0
 	for i := range swaps {
-		size += len(swaps[i].Name) + len(swaps[i].Head) + len(swaps[i].Box)
+		size += len(swaps[i].Name) + len(swaps[i].Head) + len(swaps[i].Sealed)
 	}
 	packed := make([]byte, 0, size)
 	var starts, names, heads, boxes numbers
@@ -107,8 +107,8 @@ func postgresMove(ctx context.Context, q session, from, to int64, swaps []store.
 		starts.add(len(packed) + 1) // substr counts from 1
 		names.add(len(s.Name))
 		heads.add(len(s.Head))
-		boxes.add(len(s.Box))
-		packed = append(append(append(packed, s.Name...), s.Head...), s.Box...)
+		boxes.add(len(s.Sealed))
+		packed = append(append(append(packed, s.Name...), s.Head...), s.Sealed...)
 	}
 	first, last := span(swaps)
 	return q.exec(ctx, update, to, packed, starts.text(), names.text(), heads.text(), boxes.text(), from, first, last)

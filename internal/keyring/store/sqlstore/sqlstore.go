@@ -110,7 +110,7 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.K
 // insertKey stores a key that becomes active now.
 func (q session) insertKey(ctx context.Context, k store.Key, now int64) error {
 	_, err := q.exec(ctx, `INSERT INTO secretref_keys (id, state, wrapped, seals, created, activated, deactivated)
-		VALUES (?, {active}, ?, ?, ?, ?, 0)`, int64(k.ID), some(k.Wrapped), int64(k.Seals), now, now)
+		VALUES (?, {active}, ?, ?, ?, ?, 0)`, int64(k.ID), some(k.Wrapped), int64(k.Encryptions), now, now)
 	return err
 }
 
@@ -188,7 +188,7 @@ func checkKeys(keys *store.Keys, active seal.KeyID) error {
 		default:
 			return fault.New(fault.Corrupt, "key %s in secretref_keys has an unknown state", k.ID)
 		}
-		if k.Seals > seal.MaxSeals {
+		if k.Encryptions > seal.MaxSeals {
 			return fault.New(fault.Corrupt, "key %s in secretref_keys has a number of seals that cannot be", k.ID)
 		}
 	}
@@ -203,7 +203,7 @@ func checkKeys(keys *store.Keys, active seal.KeyID) error {
 
 func key(id int64, state string, wrapped []byte, seals, created, activated, deactivated int64) store.Key {
 	return store.Key{
-		ID: seal.KeyID(id), State: store.State(state), Wrapped: wrapped, Seals: uint64(seals),
+		ID: seal.KeyID(id), State: store.State(state), Wrapped: wrapped, Encryptions: uint64(seals),
 		Created: instant(created), Activated: instant(activated), Deactivated: instant(deactivated),
 	}
 }

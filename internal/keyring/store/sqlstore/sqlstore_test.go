@@ -145,7 +145,7 @@ func TestTablesThatAreNotThereHoldNothing(t *testing.T) {
 		require.ErrorIs(t, err, fault.NotFound)
 		require.ErrorIs(t, s.Delete(t.Context(), "name"), fault.NotFound)
 		require.ErrorIs(t, s.Put(t.Context(), 1, "name", nil), store.ErrNotActive)
-		require.ErrorIs(t, s.Reserve(t.Context(), 1, 1), store.ErrNotActive)
+		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), 1, 1), store.ErrNotActive)
 		names, err := s.Names(t.Context(), "", 1)
 		require.NoError(t, err)
 		require.Empty(t, names)

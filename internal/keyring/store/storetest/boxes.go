@@ -134,22 +134,22 @@ var boxTests = []test{
 		s, _ := rotating(t, open, "b", "d", "a")
 		put(t, s, key2, "c", boxUnder(key2, "c"))
 		put(t, s, key2, "d", boxUnder(key2, "d"))
-		page, err := s.Boxes(t.Context(), store.Range{Limit: 100, Bytes: 1 << 20})
+		page, err := s.Records(t.Context(), store.Range{Limit: 100, Bytes: 1 << 20})
 		require.NoError(t, err)
-		assert.Equal(t, []store.Box{
-			{Name: "a", Key: key1, Box: boxUnder(key1, "a")},
-			{Name: "b", Key: key1, Box: boxUnder(key1, "b")},
-			{Name: "c", Key: key2, Box: boxUnder(key2, "c")},
-			{Name: "d", Key: key2, Box: boxUnder(key2, "d")},
+		assert.Equal(t, []store.Record{
+			{Name: "a", Key: key1, Sealed: boxUnder(key1, "a")},
+			{Name: "b", Key: key1, Sealed: boxUnder(key1, "b")},
+			{Name: "c", Key: key2, Sealed: boxUnder(key2, "c")},
+			{Name: "d", Key: key2, Sealed: boxUnder(key2, "d")},
 		}, page)
 
-		under, err := s.Boxes(t.Context(), store.Range{Key: key1, Limit: 100, Bytes: 1 << 20})
+		under, err := s.Records(t.Context(), store.Range{Key: key1, Limit: 100, Bytes: 1 << 20})
 		require.NoError(t, err)
 		assert.Equal(t, page[:2], under)
-		under, err = s.Boxes(t.Context(), store.Range{Key: key2, After: "c", Limit: 100, Bytes: 1 << 20})
+		under, err = s.Records(t.Context(), store.Range{Key: key2, After: "c", Limit: 100, Bytes: 1 << 20})
 		require.NoError(t, err)
 		assert.Equal(t, page[3:], under)
-		under, err = s.Boxes(t.Context(), store.Range{Key: key3, Limit: 100, Bytes: 1 << 20})
+		under, err = s.Records(t.Context(), store.Range{Key: key3, Limit: 100, Bytes: 1 << 20})
 		require.NoError(t, err)
 		assert.Empty(t, under)
 	}},
@@ -174,14 +174,14 @@ var boxTests = []test{
 		}
 		put(t, s, key1, "e", make([]byte, 1000))
 		for bytes, want := range map[int]int{1: 1, 10: 1, 11: 2, 20: 2, 21: 3, 40: 4, 41: 5, 5000: 5} {
-			page, err := s.Boxes(t.Context(), store.Range{Limit: 100, Bytes: bytes})
+			page, err := s.Records(t.Context(), store.Range{Limit: 100, Bytes: bytes})
 			require.NoError(t, err)
 			assert.Len(t, page, want, "%d bytes", bytes)
 		}
-		page, err := s.Boxes(t.Context(), store.Range{After: "d", Limit: 100, Bytes: 1})
+		page, err := s.Records(t.Context(), store.Range{After: "d", Limit: 100, Bytes: 1})
 		require.NoError(t, err)
 		require.Len(t, page, 1)
-		assert.Len(t, page[0].Box, 1000)
+		assert.Len(t, page[0].Sealed, 1000)
 		assert.Equal(t, []string{"a", "b", "c", "d", "e"}, boxNames(t, s, store.Range{Limit: 100, Bytes: 15}, 2))
 	}},
 
@@ -198,7 +198,7 @@ var boxTests = []test{
 	{"the key of a box is the one it was put under, not what its bytes say", func(t *testing.T, open Place) {
 		s := created(t, open)
 		put(t, s, key1, "name", boxUnder(key3, "text"))
-		page, err := s.Boxes(t.Context(), store.Range{Key: key1, Limit: 1, Bytes: 1})
+		page, err := s.Records(t.Context(), store.Range{Key: key1, Limit: 1, Bytes: 1})
 		require.NoError(t, err)
 		require.Len(t, page, 1)
 		assert.Equal(t, key1, page[0].Key)
@@ -210,7 +210,7 @@ func boxNames(t *testing.T, s store.Store, r store.Range, most int) []string {
 	t.Helper()
 	var all []string
 	for {
-		page, err := s.Boxes(t.Context(), r)
+		page, err := s.Records(t.Context(), r)
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(page), most)
 		if len(page) == 0 {

@@ -181,7 +181,7 @@ func (f *fray) look(s store.Store, known map[seal.KeyID]store.State) bool {
 	}
 	found := make(map[string]int64)
 	for r := (store.Range{Limit: 5, Bytes: 1 << 20}); ; {
-		page, err := s.Boxes(f.t.Context(), r)
+		page, err := s.Records(f.t.Context(), r)
 		if !assert.NoError(f.t, err) {
 			return false
 		}
@@ -189,10 +189,10 @@ func (f *fray) look(s store.Store, known map[seal.KeyID]store.State) bool {
 			break
 		}
 		for _, b := range page {
-			found[b.Name], r.After = f.version(b.Box), b.Name
-			whole := boxUnder(b.Key, textOf(b.Box))
-			if !assert.Equal(f.t, whole, b.Box, "%s is not under its key", b.Name) ||
-				!assert.True(f.t, strings.HasSuffix(textOf(b.Box), b.Name), "%s has another's box", b.Name) ||
+			found[b.Name], r.After = f.version(b.Sealed), b.Name
+			whole := boxUnder(b.Key, textOf(b.Sealed))
+			if !assert.Equal(f.t, whole, b.Sealed, "%s is not under its key", b.Name) ||
+				!assert.True(f.t, strings.HasSuffix(textOf(b.Sealed), b.Name), "%s has another's box", b.Name) ||
 				known != nil && !assert.Contains(f.t, known, b.Key) {
 				return false
 			}
@@ -241,7 +241,7 @@ func (f *fray) once(s store.Store, l store.Lease) bool {
 	if !assert.NoError(f.t, moveAll(f.t, s, l, from, to)) || !assert.NoError(f.t, l.Retire(ctx, from, event("retire"))) {
 		return false
 	}
-	under, err := s.Boxes(ctx, store.Range{Key: from, Limit: 1, Bytes: 1})
+	under, err := s.Records(ctx, store.Range{Key: from, Limit: 1, Bytes: 1})
 	if !assert.NoError(f.t, err) || !assert.Empty(f.t, under, "boxes are under an inactive key") {
 		return false
 	}

@@ -29,7 +29,7 @@ var createTests = []test{
 		require.ErrorIs(t, err, store.ErrEmpty)
 
 		first := newKey(key1)
-		first.Seals = 5
+		first.Encryptions = 5
 		made, err := open(t).Create(t.Context(), root1, first, event("create"))
 		require.NoError(t, err)
 		require.True(t, made)
@@ -42,7 +42,7 @@ var createTests = []test{
 			require.NotNil(t, k)
 			assert.Equal(t, key1, k.ID)
 			assert.Equal(t, wrapped(key1, root1), k.Wrapped)
-			assert.EqualValues(t, 5, k.Seals)
+			assert.EqualValues(t, 5, k.Encryptions)
 			recently(t, keys.Now, k.Created)
 			recently(t, keys.Now, k.Activated)
 			assert.True(t, k.Deactivated.IsZero())
@@ -117,7 +117,7 @@ var createTests = []test{
 		_, err := s.Get(t.Context(), "name")
 		require.ErrorIs(t, err, fault.NotFound)
 		assert.Empty(t, names(t, s, 10))
-		boxes, err := s.Boxes(t.Context(), store.Range{Limit: 10, Bytes: 1000})
+		boxes, err := s.Records(t.Context(), store.Range{Limit: 10, Bytes: 1000})
 		require.NoError(t, err)
 		assert.Empty(t, boxes)
 		count, err := s.Count(t.Context())

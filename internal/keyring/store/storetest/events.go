@@ -22,7 +22,7 @@ var eventTests = []test{
 			Actor: "Zoë O'Hara <z@example.com>", Action: "rotate", Outcome: "failed",
 			Keys: []seal.KeyID{key3, key1, key2}, Detail: strings.Repeat(`日本 "\'%s`+"\n\t", 50),
 		}
-		told, err := s.Record(t.Context(), given)
+		told, err := s.RecordEvent(t.Context(), given)
 		require.NoError(t, err)
 		events := log(t, open(t))
 		require.Len(t, events, 2)
@@ -41,7 +41,7 @@ var eventTests = []test{
 
 	{"an event may lack everything", func(t *testing.T, open Place) {
 		s := created(t, open)
-		_, err := s.Record(t.Context(), store.Event{})
+		_, err := s.RecordEvent(t.Context(), store.Event{})
 		require.NoError(t, err)
 		e := log(t, s)[1]
 		assert.Empty(t, e.Actor+e.Action+e.Outcome+e.Detail)
@@ -54,7 +54,7 @@ var eventTests = []test{
 		want := []string{"create"}
 		for i := range 11 {
 			want = append(want, fmt.Sprint(i))
-			_, err := []store.Store{s, other}[i%2].Record(t.Context(), event(fmt.Sprint(i)))
+			_, err := []store.Store{s, other}[i%2].RecordEvent(t.Context(), event(fmt.Sprint(i)))
 			require.NoError(t, err)
 		}
 		for _, limit := range []int{1, 5, 12, 100} {
@@ -83,7 +83,7 @@ var eventTests = []test{
 			s := open(t)
 			wg.Go(func() {
 				for i := range 5 {
-					_, err := s.Record(t.Context(), event(fmt.Sprint(w, i)))
+					_, err := s.RecordEvent(t.Context(), event(fmt.Sprint(w, i)))
 					assert.NoError(t, err)
 				}
 			})
@@ -108,16 +108,16 @@ var contextTests = []test{
 		for name, call := range map[string]func() error{
 			"Create":         func() error { _, err := s.Create(ctx, root2, newKey(key3), event("x")); return err },
 			"Load":           func() error { _, err := s.Load(ctx); return err },
-			"Reserve":        func() error { return s.Reserve(ctx, key2, 1) },
+			"Reserve":        func() error { return s.ReserveEncryptions(ctx, key2, 1) },
 			"Get":            func() error { _, err := s.Get(ctx, "a"); return err },
 			"Get none":       func() error { _, err := s.Get(ctx, "b"); return err },
 			"Put":            func() error { return s.Put(ctx, key2, "a", nil) },
 			"Delete":         func() error { return s.Delete(ctx, "a") },
 			"Names":          func() error { _, err := s.Names(ctx, "", 1); return err },
-			"Boxes":          func() error { _, err := s.Boxes(ctx, store.Range{Limit: 1, Bytes: 1}); return err },
+			"Boxes":          func() error { _, err := s.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err },
 			"Count":          func() error { _, err := s.Count(ctx); return err },
 			"DeleteInactive": func() error { _, err := s.DeleteInactive(ctx, event("x")); return err },
-			"Record":         func() error { _, err := s.Record(ctx, event("x")); return err },
+			"Record":         func() error { _, err := s.RecordEvent(ctx, event("x")); return err },
 			"Events":         func() error { _, err := s.Events(ctx, 0, 1); return err },
 			"Acquire":        func() error { _, err := open(t).Acquire(ctx); return err },
 			"Renew":          func() error { return l.Renew(ctx) },
@@ -131,7 +131,7 @@ var contextTests = []test{
 			assert.ErrorIs(t, err, fault.Unavailable, name)
 		}
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Retiring, key2: store.Active}, states(t, s))
-		assert.Zero(t, load(t, s).Active().Seals)
+		assert.Zero(t, load(t, s).Active().Encryptions)
 		stored(t, s, "a", boxUnder(key1, "a"))
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))
 	}},

@@ -14,36 +14,36 @@ import (
 var keyTests = []test{
 	{"reserved seals add up", func(t *testing.T, open Place) {
 		s := created(t, open)
-		require.NoError(t, s.Reserve(t.Context(), key1, 1000))
-		require.NoError(t, open(t).Reserve(t.Context(), key1, 1))
-		require.NoError(t, s.Reserve(t.Context(), key1, 0))
-		assert.EqualValues(t, 1001, load(t, s).Active().Seals)
+		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, 1000))
+		require.NoError(t, open(t).ReserveEncryptions(t.Context(), key1, 1))
+		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, 0))
+		assert.EqualValues(t, 1001, load(t, s).Active().Encryptions)
 	}},
 
 	{"a key seals MaxSeals times and not once more", func(t *testing.T, open Place) {
 		s := created(t, open)
-		require.NoError(t, s.Reserve(t.Context(), key1, seal.MaxSeals-10))
-		require.ErrorIs(t, s.Reserve(t.Context(), key1, 11), store.ErrSpent)
-		require.ErrorIs(t, s.Reserve(t.Context(), key1, math.MaxUint64), store.ErrSpent, "the sum overflows")
-		assert.Equal(t, uint64(seal.MaxSeals-10), load(t, s).Active().Seals)
-		require.NoError(t, s.Reserve(t.Context(), key1, 10))
-		assert.Equal(t, uint64(seal.MaxSeals), load(t, s).Active().Seals)
-		require.ErrorIs(t, s.Reserve(t.Context(), key1, 1), store.ErrSpent)
+		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, seal.MaxSeals-10))
+		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 11), store.ErrKeyExhausted)
+		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, math.MaxUint64), store.ErrKeyExhausted, "the sum overflows")
+		assert.Equal(t, uint64(seal.MaxSeals-10), load(t, s).Active().Encryptions)
+		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, 10))
+		assert.Equal(t, uint64(seal.MaxSeals), load(t, s).Active().Encryptions)
+		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 1), store.ErrKeyExhausted)
 	}},
 
 	{"only the active key reserves", func(t *testing.T, open Place) {
 		s, l := rotating(t, open)
-		require.ErrorIs(t, s.Reserve(t.Context(), key1, 1), store.ErrNotActive, "retiring")
-		require.ErrorIs(t, s.Reserve(t.Context(), key3, 1), store.ErrNotActive, "unknown")
+		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 1), store.ErrNotActive, "retiring")
+		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key3, 1), store.ErrNotActive, "unknown")
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
-		require.ErrorIs(t, s.Reserve(t.Context(), key1, 1), store.ErrNotActive, "inactive")
-		require.NoError(t, s.Reserve(t.Context(), key2, 1))
+		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 1), store.ErrNotActive, "inactive")
+		require.NoError(t, s.ReserveEncryptions(t.Context(), key2, 1))
 	}},
 
 	{"Activate makes the next key active and the old one retiring", func(t *testing.T, open Place) {
 		s := created(t, open)
 		next := newKey(key2)
-		next.Seals = 7
+		next.Encryptions = 7
 		require.NoError(t, acquire(t, s).Activate(t.Context(), root1, key1, next, event("activate")))
 
 		keys := load(t, open(t))
@@ -54,7 +54,7 @@ var keyTests = []test{
 		assert.Equal(t, key1, from.ID)
 		assert.Equal(t, key2, to.ID)
 		assert.Equal(t, wrapped(key2, root1), to.Wrapped)
-		assert.EqualValues(t, 7, to.Seals)
+		assert.EqualValues(t, 7, to.Encryptions)
 		recently(t, keys.Now, to.Created)
 		recently(t, keys.Now, to.Activated)
 		recently(t, keys.Now, from.Deactivated)
@@ -84,7 +84,7 @@ var keyTests = []test{
 		require.ErrorIs(t, l.Retire(t.Context(), key1, event("x")), store.ErrInUse)
 		assert.Equal(t, store.Retiring, states(t, s)[key1])
 
-		swap := store.Swap{Name: "a", Head: head(boxUnder(key1, "a")), Box: boxUnder(key2, "a")}
+		swap := store.Swap{Name: "a", Head: head(boxUnder(key1, "a")), Sealed: boxUnder(key2, "a")}
 		moved, err := l.Move(t.Context(), key1, key2, []store.Swap{swap})
 		require.NoError(t, err)
 		require.Equal(t, 1, moved)
@@ -162,7 +162,7 @@ var keyTests = []test{
 			was := before.Keys[i]
 			assert.True(t, was.Created.Equal(k.Created) && was.Activated.Equal(k.Activated) && was.Deactivated.Equal(k.Deactivated))
 			assert.Equal(t, was.State, k.State)
-			assert.Equal(t, was.Seals, k.Seals)
+			assert.Equal(t, was.Encryptions, k.Encryptions)
 		}
 		stored(t, s, "a", boxUnder(key1, "a"))
 		assert.Equal(t, []string{"create", "activate", "rewrap"}, actions(t, s))

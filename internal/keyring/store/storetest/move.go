@@ -17,7 +17,7 @@ import (
 
 // swap returns the Swap of a box that rotating or put made.
 func swap(name string) store.Swap {
-	return store.Swap{Name: name, Head: head(boxUnder(key1, name)), Box: boxUnder(key2, name)}
+	return store.Swap{Name: name, Head: head(boxUnder(key1, name)), Sealed: boxUnder(key2, name)}
 }
 
 var moveTests = []test{
@@ -77,8 +77,8 @@ var moveTests = []test{
 		var swaps []store.Swap
 		for _, box := range []string{"", "a", "ab", "abc"} {
 			swaps = append(swaps,
-				store.Swap{Name: "is " + box, Head: []byte(box), Box: []byte("moved")},
-				store.Swap{Name: "was " + box, Head: []byte(box), Box: []byte("moved")})
+				store.Swap{Name: "is " + box, Head: []byte(box), Sealed: []byte("moved")},
+				store.Swap{Name: "was " + box, Head: []byte(box), Sealed: []byte("moved")})
 		}
 		moved, err := l.Move(t.Context(), key1, key2, swaps)
 		require.NoError(t, err)
@@ -148,7 +148,7 @@ func rotationLaw(t *testing.T, open Place) {
 				default:
 					return
 				}
-				if err := s.Reserve(t.Context(), ids[known], 1); err != nil {
+				if err := s.ReserveEncryptions(t.Context(), ids[known], 1); err != nil {
 					assert.ErrorIs(t, err, store.ErrNotActive)
 				}
 			}
@@ -172,7 +172,7 @@ func rotationLaw(t *testing.T, open Place) {
 
 	known := states(t, s)
 	assert.Len(t, known, rounds+1)
-	page, err := s.Boxes(t.Context(), store.Range{Limit: 100, Bytes: 1 << 20})
+	page, err := s.Records(t.Context(), store.Range{Limit: 100, Bytes: 1 << 20})
 	require.NoError(t, err)
 	for _, b := range page {
 		assert.Contains(t, known, b.Key)
@@ -189,13 +189,13 @@ func rotationLaw(t *testing.T, open Place) {
 // moveAll does what a rotation does: it moves until no box is under from.
 func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) error {
 	for {
-		page, err := s.Boxes(t.Context(), store.Range{Key: from, Limit: 2, Bytes: 1 << 20})
+		page, err := s.Records(t.Context(), store.Range{Key: from, Limit: 2, Bytes: 1 << 20})
 		if err != nil || len(page) == 0 {
 			return err
 		}
 		var swaps []store.Swap
 		for _, b := range page {
-			swaps = append(swaps, store.Swap{Name: b.Name, Head: head(b.Box), Box: boxUnder(to, textOf(b.Box))})
+			swaps = append(swaps, store.Swap{Name: b.Name, Head: head(b.Sealed), Sealed: boxUnder(to, textOf(b.Sealed))})
 		}
 		if _, err := l.Move(t.Context(), from, to, swaps); err != nil {
 			return err

@@ -108,7 +108,7 @@ func (c *check) free(claim func(*page) error) error {
 
 func ended(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return fault.New(fault.Unavailable, "the check of its pages was not finished").Because(err)
+		return fault.New(fault.Unavailable, "the check of its pages was not finished").WithCause(err)
 	}
 	return nil
 }

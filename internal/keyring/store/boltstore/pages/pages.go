@@ -96,7 +96,7 @@ func Begins(r io.ReaderAt) (bool, error) {
 	var b [headerSize + 8]byte
 	n, err := r.ReadAt(b[:], 0)
 	if n < len(b) && !errors.Is(err, io.EOF) {
-		return false, fault.New(fault.Unavailable, "it cannot be read").Because(err)
+		return false, fault.New(fault.Unavailable, "it cannot be read").WithCause(err)
 	}
 	m := b[headerSize:]
 	return n == len(b) && order.Uint32(m) == magic && order.Uint32(m[4:]) == version, nil
@@ -288,7 +288,7 @@ func readAt(r io.ReaderAt, b []byte, offset int64) error {
 	case errors.Is(err, io.EOF):
 		return corrupt("it is cut off")
 	}
-	return fault.New(fault.Unavailable, "it cannot be read").Because(err)
+	return fault.New(fault.Unavailable, "it cannot be read").WithCause(err)
 }
 
 func corrupt(format string, args ...any) error { return fault.New(fault.Corrupt, format, args...) }

@@ -130,7 +130,7 @@ func TestAStoredSecretIsNeverKeptInMemory(t *testing.T) {
 		require.NoError(t, k.Put(t.Context(), "a", secretref.NewSecret(text)))
 		require.Equal(t, text, resolved(t, r, `{"keyring":"a"}`))
 	}
-	h, err := r.Handle(t.Context(), `{"keyring":"a"}`)
+	h, err := r.Watch(t.Context(), `{"keyring":"a"}`)
 	require.NoError(t, err)
 	require.NoError(t, k.Put(t.Context(), "a", secretref.NewSecret("three")))
 	got, err := h.Refresh(t.Context())
@@ -185,7 +185,7 @@ func TestManyValuesAreKnownByTheirText(t *testing.T) {
 func TestAHandleIsRenewedInTheBackground(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		start := time.Now()
-		h, err := r.Handle(t.Context(), remoteA)
+		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		require.Equal(t, "a1", h.Value().Reveal())
 		fetched, err := h.Status()
@@ -208,7 +208,7 @@ func TestAHandleIsRenewedInTheBackground(t *testing.T) {
 		require.Equal(t, "a2", h.Value().Reveal(), "it outlives its Resolver")
 		_, err = h.Refresh(t.Context())
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
-		_, err = r.Handle(t.Context(), remoteA)
+		_, err = r.Watch(t.Context(), remoteA)
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
 	})
 }
@@ -216,7 +216,7 @@ func TestAHandleIsRenewedInTheBackground(t *testing.T) {
 func TestAHandleKeepsItsLastGoodValueWhateverHappens(t *testing.T) {
 	for _, kind := range []error{secretref.ErrUnavailable, secretref.ErrDenied, secretref.ErrNotFound, secretref.ErrUnauthenticated, errors.New("odd")} {
 		inBubble(t, secretref.Options{MaxStale: time.Hour}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Handle(t.Context(), remoteA)
+			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			store.fails(kind)
 			time.Sleep(48 * time.Hour)
@@ -243,13 +243,13 @@ func TestThereIsNoHandleWithoutAValue(t *testing.T) {
 			`{"region":"eu-west-1"}`: secretref.ErrSyntax,
 			`{"keyring":"x"}`:        secretref.ErrUnsupported,
 		} {
-			h, err := r.HandleAll(t.Context(), remoteA, value)
+			h, err := r.WatchAll(t.Context(), remoteA, value)
 			require.ErrorIs(t, err, kind)
 			require.ErrorContains(t, err, "value 2")
 			require.Nil(t, h)
 		}
 		store.fails(secretref.ErrNotFound)
-		_, err := r.Handle(t.Context(), remoteB)
+		_, err := r.Watch(t.Context(), remoteB)
 		require.ErrorIs(t, err, secretref.ErrNotFound)
 	})
 }
@@ -257,7 +257,7 @@ func TestThereIsNoHandleWithoutAValue(t *testing.T) {
 func TestAPlaintextHandleStaysWhatItIs(t *testing.T) {
 	r := secretref.New(&secretref.Options{AllowEmpty: true})
 	defer r.Close()
-	h, err := r.HandleAll(t.Context(), "plain", "")
+	h, err := r.WatchAll(t.Context(), "plain", "")
 	require.NoError(t, err)
 	got, err := h.Refresh(t.Context())
 	require.NoError(t, err)
@@ -268,9 +268,9 @@ func TestAPlaintextHandleStaysWhatItIs(t *testing.T) {
 
 func TestAllHandlesShareOneGoroutineAndOneFetch(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		var handles []*secretref.Handle[secretref.Secret]
+		var handles []*secretref.Live[secretref.Secret]
 		for range 100 {
-			h, err := r.Handle(t.Context(), remoteA)
+			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			handles = append(handles, h)
 		}
@@ -293,7 +293,7 @@ func TestAllHandlesShareOneGoroutineAndOneFetch(t *testing.T) {
 
 func TestRefreshFetchesAfterTheCallAndIsShared(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		h, err := r.Handle(t.Context(), remoteA)
+		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		store.takes = time.Second
 		var callers sync.WaitGroup
@@ -314,7 +314,7 @@ func TestRefreshFetchesAfterTheCallAndIsShared(t *testing.T) {
 
 func TestUpdatesYieldsTheValueAndItsChanges(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		h, err := r.Handle(t.Context(), remoteA)
+		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		var seen []string
 		done := make(chan struct{})
@@ -355,7 +355,7 @@ func TestUserAndPasswordAreAlwaysOfOneVersion(t *testing.T) {
 		put(0)
 		r := secretref.New(&secretref.Options{Fake: fake, TTL: time.Minute})
 		defer r.Close()
-		h, err := r.HandleAll(t.Context(), "plain", strings.Replace(awsRef, "/password", "/username", 1), awsRef)
+		h, err := r.WatchAll(t.Context(), "plain", strings.Replace(awsRef, "/password", "/username", 1), awsRef)
 		require.NoError(t, err)
 		var callers sync.WaitGroup
 		for range 50 {
@@ -396,7 +396,7 @@ func TestOneSecretsFailureDoesNotHoldTheOthersBack(t *testing.T) {
 		fake.Set(vaultRef, "one")
 		r := secretref.New(&secretref.Options{Fake: fake})
 		defer r.Close()
-		h, err := r.HandleAll(t.Context(), awsRef, vaultRef)
+		h, err := r.WatchAll(t.Context(), awsRef, vaultRef)
 		require.NoError(t, err)
 		fake.Set(awsRef, "two")
 		fake.Fail(vaultRef, secretref.ErrDenied)
@@ -420,7 +420,7 @@ func TestAConfigurationFileIsKeptUpToDate(t *testing.T) {
 				c.Entries[i].Value = secretref.NewSecret(strings.TrimPrefix(awsRef, "{ENC}"))
 			}
 		}
-		h, err := r.HandleConfig(t.Context(), c)
+		h, err := r.WatchConfig(t.Context(), c)
 		require.NoError(t, err)
 		first := h.Value()
 		require.Equal(t, secretBehind, first.Database.Password.Reveal())
@@ -433,7 +433,7 @@ func TestAConfigurationFileIsKeptUpToDate(t *testing.T) {
 		require.Equal(t, first.Database.URL.Reveal(), h.Value().Database.URL.Reveal())
 
 		c.Entries = nil
-		_, err = secretref.New(&secretref.Options{Strict: true}).HandleConfig(t.Context(), &secretref.Config{Product: secretref.Bitbucket,
+		_, err = secretref.New(&secretref.Options{Strict: true}).WatchConfig(t.Context(), &secretref.ConfigFile{Product: secretref.Bitbucket,
 			Entries: []secretref.Entry{{Key: "jdbc.url", Value: secretref.NewSecret("jdbc:x")}}})
 		require.ErrorIs(t, err, secretref.ErrNotReference)
 	})
@@ -441,7 +441,7 @@ func TestAConfigurationFileIsKeptUpToDate(t *testing.T) {
 
 func TestAnEmptySecretIsNoValueUnderStrict(t *testing.T) {
 	inBubble(t, secretref.Options{Strict: true}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		h, err := r.Handle(t.Context(), remoteA)
+		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		store.set(remoteA, "")
 		got, err := h.Refresh(t.Context())
@@ -487,7 +487,7 @@ func (d *database) accepts(passwords ...string) {
 // inRotation runs test with a Connector to a database that accepts a1.
 func inRotation(t *testing.T, test func(t *testing.T, c driver.Connector, db *database, store *remote)) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		h, err := r.Handle(t.Context(), remoteA)
+		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		db := &database{}
 		db.accepts("a1")
@@ -554,7 +554,7 @@ func TestAConnectorHandsOtherErrorsOn(t *testing.T) {
 	inRotation(t, func(t *testing.T, _ driver.Connector, _ *database, store *remote) {
 		r := secretref.New(&secretref.Options{})
 		defer r.Close()
-		h, err := r.Handle(t.Context(), "plain")
+		h, err := r.Watch(t.Context(), "plain")
 		require.NoError(t, err)
 		n := 0
 		odd := errors.New("odd")
@@ -586,7 +586,7 @@ func TestAStartDuringAnOutageUsesTheLastKnownSecret(t *testing.T) {
 
 	store.fails(secretref.ErrUnavailable)
 	r = start()
-	h, err := r.Handle(t.Context(), remoteA)
+	h, err := r.Watch(t.Context(), remoteA)
 	require.NoError(t, err)
 	require.Equal(t, "hunter2", h.Value().Reveal())
 	fetched, err := h.Status()
@@ -600,7 +600,7 @@ func TestAStartDuringAnOutageUsesTheLastKnownSecret(t *testing.T) {
 	}
 	keys, err := k.Keys(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, 1, keys[0].Boxes)
+	require.Equal(t, 1, keys[0].Secrets)
 	_, err = k.Rotate(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, k.Verify(t.Context()))
@@ -612,7 +612,7 @@ func TestAStartDuringAnOutageUsesTheLastKnownSecret(t *testing.T) {
 	require.NoError(t, r.Close())
 	keys, err = k.Keys(t.Context())
 	require.NoError(t, err)
-	require.Zero(t, keys[0].Boxes+keys[1].Boxes, "what is gone is forgotten")
+	require.Zero(t, keys[0].Secrets+keys[1].Secrets, "what is gone is forgotten")
 
 	store.fails(secretref.ErrUnavailable)
 	r = start()
@@ -657,7 +657,7 @@ func TestWhatIsKnownCostsNoMemory(t *testing.T) {
 	fake.Set(awsRef, "hunter2")
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
-	h, err := r.Handle(t.Context(), awsRef)
+	h, err := r.Watch(t.Context(), awsRef)
 	require.NoError(t, err)
 	require.Equal(t, "hunter2", resolved(t, r, awsRef))
 	ctx, value := t.Context(), strings.Clone(awsRef) // as text that is read anew
@@ -730,7 +730,7 @@ func TestResolveAllWarm(t *testing.T) {
 		fake.Set(both, `{"username":"0","password":"0"}`)
 		r := secretref.New(&secretref.Options{Fake: fake})
 		defer r.Close()
-		h, err := r.Handle(t.Context(), user)
+		h, err := r.Watch(t.Context(), user)
 		require.NoError(t, err)
 		done := make(chan struct{})
 		var callers sync.WaitGroup
@@ -776,7 +776,7 @@ func TestResolveAllWarm(t *testing.T) {
 			ask("a1", "b1")
 			time.Sleep(6 * time.Minute)
 			ask("a2", "b2")
-			h, err := r.Handle(t.Context(), remoteA)
+			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			store.set(remoteA, "a3")
 			_, err = h.Refresh(t.Context())
@@ -814,7 +814,7 @@ func BenchmarkHandleValue(b *testing.B) {
 	fake.Set(awsRef, "hunter2")
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
-	h, err := r.Handle(b.Context(), awsRef)
+	h, err := r.Watch(b.Context(), awsRef)
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -836,7 +836,7 @@ func TestNothingThatKeepsSecretsShowsThem(t *testing.T) {
 		r := secretref.New(opts)
 		require.Equal(t, canary, resolved(t, r, value))
 		requireSilent(t, r)
-		h, err := r.HandleAll(t.Context(), value)
+		h, err := r.WatchAll(t.Context(), value)
 		require.NoError(t, err)
 		require.NoError(t, r.Close()) // what runs in the background is not to be looked at by reflection
 		requireSilent(t, h)
@@ -850,9 +850,9 @@ func (d *database) connectAll(ctx context.Context, s []secretref.Secret) (driver
 
 func TestStatusGoesOnSayingWhyAValueIsOld(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		h, err := r.Handle(t.Context(), remoteA)
+		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
-		other, err := r.Handle(t.Context(), remoteB)
+		other, err := r.Watch(t.Context(), remoteB)
 		require.NoError(t, err)
 		store.fails(secretref.ErrDenied)
 		_, err = h.Refresh(t.Context())
@@ -877,10 +877,10 @@ func TestAHandleHearsOfAChangeWhileItIsMade(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		var all sync.WaitGroup
 		for range 20 {
-			first, err := r.Handle(t.Context(), remoteA)
+			first, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
-			var second *secretref.Handle[[]secretref.Secret]
-			all.Go(func() { second, _ = r.HandleAll(t.Context(), remoteA, `{"storeId":"slow"}`) })
+			var second *secretref.Live[[]secretref.Secret]
+			all.Go(func() { second, _ = r.WatchAll(t.Context(), remoteA, `{"storeId":"slow"}`) })
 			all.Go(func() {
 				store.set(remoteA, first.Value().Reveal()+"+")
 				_, err := first.Refresh(t.Context())
@@ -895,7 +895,7 @@ func TestAHandleHearsOfAChangeWhileItIsMade(t *testing.T) {
 
 func TestAShortTTLIsNoStorm(t *testing.T) {
 	inBubble(t, secretref.Options{TTL: 5}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		_, err := r.Handle(t.Context(), remoteA)
+		_, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		time.Sleep(10 * time.Second)
 		require.LessOrEqual(t, store.called(), 110)
@@ -920,9 +920,9 @@ func TestAStoreThatHangsDoesNotHoldTheOthersBack(t *testing.T) {
 		}})
 		defer r.Close()
 		defer close(deaf)
-		h, err := r.Handle(t.Context(), remoteA)
+		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
-		_, err = r.Handle(t.Context(), `{"deafId":"1"}`)
+		_, err = r.Watch(t.Context(), `{"deafId":"1"}`)
 		require.NoError(t, err)
 		hangs.Store(true)
 		for i := range 10 {
@@ -965,7 +965,7 @@ func TestAStoreThatPanicsIsCovered(t *testing.T) {
 func TestCloseFromManyGoroutinesWhileAllIsInUse(t *testing.T) {
 	for range 20 {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Handle(t.Context(), remoteA)
+			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			db := &database{}
 			db.accepts("a2")
@@ -1031,7 +1031,7 @@ func TestLastKnown(t *testing.T) {
 		require.Equal(t, "first", got)
 		require.NoError(t, r.Close())
 
-		store.fails(fault.New(fault.Unavailable, "down").Final())
+		store.fails(fault.New(fault.Unavailable, "down").Permanently())
 		r = start()
 		defer r.Close()
 		got, err = ask(r, "db-\xff")
@@ -1057,7 +1057,7 @@ func TestLastKnown(t *testing.T) {
 		}
 		value := vaultValue(s.URL(), "db", "k")
 		r := start()
-		h, err := r.Handle(t.Context(), value)
+		h, err := r.Watch(t.Context(), value)
 		require.NoError(t, err)
 		refuses.Store(true)
 		_, err = h.Refresh(t.Context())
@@ -1096,7 +1096,7 @@ func TestLastKnown(t *testing.T) {
 			require.Error(t, err)
 			require.NoError(t, r.Close())
 		}
-		store.fails(fault.New(fault.Unavailable, "down").Final())
+		store.fails(fault.New(fault.Unavailable, "down").Permanently())
 		r = start()
 		defer r.Close()
 		require.Equal(t, "good", resolved(t, r, remoteA))
