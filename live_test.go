@@ -31,7 +31,7 @@ func collect() {
 // refreshers returns how many goroutines refresh Lives.
 func refreshers() int {
 	stacks := make([]byte, 1<<20)
-	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "live.(*Refresher).run(")
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "refresh.(*Refresher).run(")
 }
 
 // logText is where several goroutines log to while a test reads it.

@@ -200,3 +200,9 @@ func forward(onFetch func(FetchEvent)) func(fetch.Event) {
 			Outcome: e.Outcome(), Cache: e.Cache(), Stale: e.Stale()})
 	}
 }
+
+const (
+	defaultTimeout  = 30 * time.Second
+	defaultTTL      = 5 * time.Minute
+	defaultMaxStale = 24 * time.Hour
+)

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/seed74218947/secretref/internal/atlassian"
 	"github.com/seed74218947/secretref/internal/atlassian/cipher"
@@ -25,12 +24,6 @@ import (
 	"github.com/seed74218947/secretref/internal/fetch/lastknown"
 	"github.com/seed74218947/secretref/internal/fetch/refresh"
 	"github.com/seed74218947/secretref/internal/ref"
-)
-
-const (
-	defaultTimeout  = 30 * time.Second
-	defaultTTL      = 5 * time.Minute
-	defaultMaxStale = 24 * time.Hour
 )
 
 // A Resolver resolves references for one identity, see [Options]. It is safe for
