@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -94,5 +97,122 @@ func TestProvider(t *testing.T) {
 			{Key: "jdbc.password", Value: secretref.NewSecret("x")}, {Key: "jdbc.password.decrypter.classname", Value: secretref.NewSecret("storeId")}}}
 		_, err := r.ResolveConfig(t.Context(), c)
 		require.ErrorIs(t, err, secretref.ErrUnsupported)
+	})
+}
+
+func TestAProviderIsGivenItsCoordinates(t *testing.T) {
+	r := secretref.New(&secretref.Options{Providers: store(func(_ context.Context, coordinates []byte) ([]byte, error) {
+		return append([]byte("got "), coordinates...), nil
+	})})
+	defer r.Close()
+	const value = `{ENC}{"storeId":"x", "more":[1]}`
+	ref, err := r.Parse(value)
+	require.NoError(t, err)
+	require.Equal(t, secretref.CustomReference{Class: "com.example.Store", Coordinates: `{"storeId":"x", "more":[1]}`}, ref)
+	again, err := r.Parse(ref.String())
+	require.NoError(t, err)
+	require.Equal(t, ref, again)
+
+	s, err := r.Resolve(t.Context(), value)
+	require.NoError(t, err)
+	require.Equal(t, `got {"storeId":"x", "more":[1]}`, s.Reveal())
+	_, err = secretref.Parse(value)
+	require.ErrorIs(t, err, secretref.ErrSyntax, "the function Parse knows no Providers, and behind a prefix nothing is plaintext")
+}
+
+func TestAProvidersErrorsArePermanentUnlessUnavailable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own := errors.New("store says " + canary)
+		calls := 0
+		var next error
+		r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+			if calls++; calls < 3 {
+				return nil, next
+			}
+			return []byte("x"), nil
+		})})
+		defer r.Close()
+
+		next = own
+		_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
+		require.ErrorIs(t, err, own, "reachable")
+		require.NotContains(t, err.Error(), canary, "but not printed")
+		require.Equal(t, 1, calls)
+
+		calls, next = 0, fmt.Errorf("%w: %w", own, secretref.ErrUnavailable)
+		s, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
+		require.NoError(t, err)
+		require.Equal(t, "x", s.Reveal())
+		require.Equal(t, 3, calls)
+	})
+}
+
+func TestAPanickingProviderFailsItsCallersOnly(t *testing.T) {
+	r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) { panic(canary) })})
+	defer r.Close()
+	_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
+	require.ErrorIs(t, err, secretref.ErrUnavailable)
+	require.NotContains(t, err.Error(), canary)
+}
+
+func TestAProviderThatEndsItsGoroutineDoesNotGiveAnEmptyPassword(t *testing.T) {
+	r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+		runtime.Goexit()
+		return nil, nil
+	})})
+	defer r.Close()
+	_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
+	require.ErrorIs(t, err, secretref.ErrUnavailable)
+}
+
+func TestAProviderThatIsCutOffIsUnavailable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := secretref.New(&secretref.Options{Timeout: time.Second, Providers: store(func(ctx context.Context, _ []byte) ([]byte, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})})
+		defer r.Close()
+		_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
+		require.ErrorIs(t, err, secretref.ErrUnavailable)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+func TestNewPanicsOnAProviderThatCannotWork(t *testing.T) {
+	fetch := func(context.Context, []byte) ([]byte, error) { return nil, nil }
+	for name, providers := range map[string][]secretref.Provider{
+		"no Fetch":                {{ClassName: "a"}},
+		"neither class nor field": {{Fetch: fetch}},
+		"twice the same class":    {{ClassName: "a", Fetch: fetch}, {ClassName: "a", Fetch: fetch}},
+		"a product's own class":   {{ClassName: "com.atlassian.secrets.store.aws.AwsSecretsManagerStore", Fetch: fetch}},
+		"an empty field":          {{Fields: []string{"a", ""}, Fetch: fetch}},
+		"only built-in fields":    {{Fields: []string{"region", "key"}, Fetch: fetch}},
+	} {
+		require.Panics(t, func() { secretref.New(&secretref.Options{Providers: providers}) }, name)
+	}
+}
+
+// asksToWait is an error of a Provider.
+type asksToWait time.Duration
+
+func (e asksToWait) Error() string             { return "busy" }
+func (e asksToWait) Unwrap() error             { return secretref.ErrUnavailable }
+func (e asksToWait) RetryAfter() time.Duration { return time.Duration(e) }
+
+func TestAProviderSaysWhenToTryAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+			if calls++; calls < 3 {
+				return nil, fmt.Errorf("at the moment: %w", asksToWait(7*time.Second))
+			}
+			return []byte("x"), nil
+		})})
+		defer r.Close()
+		start := time.Now()
+		s, err := r.Resolve(t.Context(), `{"storeId":"x"}`)
+		require.NoError(t, err)
+		require.Equal(t, "x", s.Reveal())
+		require.Equal(t, 14*time.Second, time.Since(start))
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,6 +13,119 @@ import (
 
 	"github.com/seed74218947/secretref"
 )
+
+func TestFilesOfAKeyringAreForTheirOwnerOnly(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such modes")
+	}
+	path := keyringPath(t)
+	k := openKeyring(t, path, nil)
+	put(t, k, "a", "x")
+	_, err := k.Rotate(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, k.ChangeRootKey(t.Context(), secretref.NewRootKey()))
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	var names []string
+	for _, e := range entries {
+		info, err := e.Info()
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o600), info.Mode(), e.Name())
+		names = append(names, e.Name())
+	}
+	assert.Equal(t, []string{"secrets.db", "secrets.db.key", "secrets.db.lock"}, names)
+
+	for _, file := range []string{path, path + ".key"} {
+		require.NoError(t, os.Chmod(file, 0o660), "as Kubernetes' fsGroup does")
+		openKeyring(t, path, nil)
+		require.NoError(t, os.Chmod(file, 0o604))
+		_, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), nil)
+		require.ErrorIs(t, err, secretref.ErrDenied)
+		require.ErrorContains(t, err, "chmod o-rwx "+file)
+		require.NoError(t, os.Chmod(file, 0o600))
+	}
+}
+
+func TestARootKeyThatIsThereIsUsedForANewDatabase(t *testing.T) {
+	path := keyringPath(t)
+	root := secretref.NewRootKey()
+	require.NoError(t, os.WriteFile(path+".key", []byte(root.Reveal()), 0o600))
+	put(t, openKeyring(t, path, nil), "a", "x")
+	requireStored(t, openKeyring(t, path, &secretref.KeyringOptions{RootKey: root}), "a", "x")
+}
+
+func TestAKeyringOpensWithItsOwnRootKeyOnly(t *testing.T) {
+	path := keyringPath(t)
+	put(t, openKeyring(t, path, nil), "a", "x")
+	open := func(opts secretref.KeyringOptions) error {
+		_, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), &opts)
+		return err
+	}
+	file, err := os.ReadFile(path + ".key")
+	require.NoError(t, err)
+	own := secretref.NewSecret(string(file))
+	var pending secretref.Secret
+	require.NoError(t, pending.UnmarshalText(file))
+	bad := secretref.NewSecret(canary + " is a passphrase")
+
+	require.NoError(t, open(secretref.KeyringOptions{RootKey: own}))
+	require.NoError(t, open(secretref.KeyringOptions{RootKey: secretref.NewRootKey(), PreviousRootKey: own}))
+	for _, opts := range []secretref.KeyringOptions{
+		{RootKey: secretref.NewRootKey()}, {RootKey: bad}, {RootKey: own, PreviousRootKey: bad}, {PreviousRootKey: own}, {RootKey: pending},
+		{RootKey: secretref.NewRootKey(), PreviousRootKey: secretref.NewRootKey()},
+	} {
+		err := open(opts)
+		require.ErrorIs(t, err, secretref.ErrRootKey)
+		require.NotContains(t, err.Error(), canary)
+		require.NotContains(t, err.Error(), string(file[:8]))
+		require.ErrorContains(t, err, "oot")
+	}
+
+	require.NoError(t, os.Rename(path+".key", path+".away"))
+	err = open(secretref.KeyringOptions{})
+	require.ErrorIs(t, err, secretref.ErrRootKey)
+	require.ErrorContains(t, err, path+".key is missing")
+	require.NoFileExists(t, path+".key", "no other key is made")
+	require.NoError(t, os.WriteFile(path+".key", []byte("c4nary"), 0o600))
+	err = open(secretref.KeyringOptions{})
+	require.ErrorIs(t, err, secretref.ErrRootKey)
+	require.NotContains(t, err.Error(), "c4nary")
+	require.NoError(t, os.Rename(path+".away", path+".key"))
+	requireStored(t, openKeyring(t, path, nil), "a", "x")
+}
+
+func TestAStoreThatIsNoneIsUnsupported(t *testing.T) {
+	for _, store := range []secretref.KeyStore{{}, secretref.FileStore(""), secretref.SQLStore(nil, secretref.PostgreSQL)} {
+		_, err := secretref.OpenKeyring(t.Context(), store, nil)
+		require.ErrorIs(t, err, secretref.ErrUnsupported)
+	}
+	_, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(), "missing", "secrets.db")), nil)
+	require.ErrorIs(t, err, secretref.ErrNotFound)
+	path := keyringPath(t)
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("something else "), 4096), 0o600))
+	_, err = secretref.OpenKeyring(t.Context(), secretref.FileStore(path), nil)
+	require.ErrorIs(t, err, secretref.ErrCorrupt)
+	require.NoFileExists(t, path+".key")
+}
+
+func TestAFileStoreHasOneNameWhateverLeadsThere(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	k := openKeyring(t, "secrets.db", nil)
+	put(t, k, "a", "x")
+	if runtime.GOOS != "windows" {
+		require.NoError(t, os.Mkdir("elsewhere", 0o700))
+		require.NoError(t, os.Symlink(filepath.Join(dir, "secrets.db"), filepath.Join("elsewhere", "link.db")))
+		requireStored(t, openKeyring(t, filepath.Join("elsewhere", "link.db"), nil), "a", "x")
+	}
+	t.Chdir(t.TempDir())
+	requireStored(t, k, "a", "x")
+	_, err := k.Rotate(t.Context())
+	require.NoError(t, err)
+	left, err := os.ReadDir(".")
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
 
 func symlink(t *testing.T, to, link string) {
 	t.Helper()
