@@ -15,7 +15,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore"
 )
 
-func TestEveryChangeOfKeysIsInTheAuditLog(t *testing.T) {
+func TestAuditLog(t *testing.T) {
 	path := keyringPath(t)
 	var told []secretref.AuditEvent
 	var logged bytes.Buffer
@@ -31,7 +31,7 @@ func TestEveryChangeOfKeysIsInTheAuditLog(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, k.ChangeRootKey(ctx, secretref.NewRootKey()))
 	require.ErrorIs(t, k.ChangeRootKey(ctx, secretref.NewSecret(canary)), secretref.ErrRootKey)
-	damageBox(t, path, "a")
+	damageRecord(t, path, "a")
 	_, err = k.Rotate(ctx)
 	require.ErrorIs(t, err, secretref.ErrRotationBlocked)
 	lease, err := boltstore.New(path).Acquire(t.Context())

@@ -18,10 +18,10 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestNobodyWaitsLongForATurnWithAGoodValueInHand(t *testing.T) {
+func TestMaxStale_queue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
-		r := secretref.New(&secretref.Options{Logger: slog.New(slog.DiscardHandler), Providers: store(func(ctx context.Context, coordinates []byte) ([]byte, error) {
+		r := secretref.New(&secretref.Options{Logger: slog.New(slog.DiscardHandler), Providers: storeProviders(func(ctx context.Context, coordinates []byte) ([]byte, error) {
 			if hangs.Load() {
 				<-ctx.Done()
 				return nil, ctx.Err()
@@ -47,13 +47,13 @@ func TestNobodyWaitsLongForATurnWithAGoodValueInHand(t *testing.T) {
 	})
 }
 
-func TestASecretIsKeptForItsTTL(t *testing.T) {
+func TestTTL(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		require.Equal(t, "a1", resolved(t, r, remoteA))
+		require.Equal(t, "a1", resolveText(t, r, remoteA))
 		store.set(remoteA, "a2")
 		for range 4 {
-			require.Equal(t, "a1", resolved(t, r, remoteA))
-			require.Equal(t, "a1", resolved(t, r, " "+remoteA))
+			require.Equal(t, "a1", resolveText(t, r, remoteA))
+			require.Equal(t, "a1", resolveText(t, r, " "+remoteA))
 			all, err := r.ResolveAll(t.Context(), remoteA, remoteA)
 			require.NoError(t, err)
 			require.Equal(t, "a1", all[1].Reveal())
@@ -61,34 +61,34 @@ func TestASecretIsKeptForItsTTL(t *testing.T) {
 		}
 		require.Equal(t, 1, store.called())
 		time.Sleep(time.Minute)
-		require.Equal(t, "a2", resolved(t, r, remoteA))
+		require.Equal(t, "a2", resolveText(t, r, remoteA))
 		require.Equal(t, 2, store.called())
 	})
 	inBubble(t, secretref.Options{TTL: -1}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		for range 3 {
-			require.Equal(t, "a1", resolved(t, r, remoteA))
+			require.Equal(t, "a1", resolveText(t, r, remoteA))
 		}
 		require.Equal(t, 3, store.called())
 	})
 }
 
-func TestPlaintextIsNeverKept(t *testing.T) {
+func TestTTL_plaintext(t *testing.T) {
 	var log bytes.Buffer
 	r := secretref.New(&secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	defer r.Close()
 	for range 3 {
-		require.Equal(t, "plain", resolved(t, r, "plain"))
+		require.Equal(t, "plain", resolveText(t, r, "plain"))
 	}
 	require.Empty(t, log.String(), "there was no fetch")
 }
 
-func TestAStoredSecretIsNeverKeptInMemory(t *testing.T) {
-	k := makeKeyring(t)
+func TestTTL_keyring(t *testing.T) {
+	k := newKeyring(t)
 	r := secretref.New(&secretref.Options{Keyring: k})
 	defer r.Close()
 	for _, text := range []string{"one", "two"} {
 		require.NoError(t, k.Put(t.Context(), "a", secretref.NewSecret(text)))
-		require.Equal(t, text, resolved(t, r, `{"keyring":"a"}`))
+		require.Equal(t, text, resolveText(t, r, `{"keyring":"a"}`))
 	}
 	h, err := r.Watch(t.Context(), `{"keyring":"a"}`)
 	require.NoError(t, err)
@@ -98,14 +98,14 @@ func TestAStoredSecretIsNeverKeptInMemory(t *testing.T) {
 	require.Equal(t, "three", got.Reveal())
 }
 
-func TestAnOutageIsCoveredUntilMaxStale(t *testing.T) {
+func TestMaxStale(t *testing.T) {
 	var events []secretref.FetchEvent
 	opts := secretref.Options{MaxStale: time.Hour, OnFetch: func(e secretref.FetchEvent) { events = append(events, e) }}
 	inBubble(t, opts, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		require.Equal(t, "a1", resolved(t, r, remoteA))
+		require.Equal(t, "a1", resolveText(t, r, remoteA))
 		store.fails(secretref.ErrUnavailable)
 		for start := time.Now(); time.Since(start) < 58*time.Minute; time.Sleep(time.Minute) {
-			require.Equal(t, "a1", resolved(t, r, remoteA))
+			require.Equal(t, "a1", resolveText(t, r, remoteA))
 		}
 		time.Sleep(3 * time.Minute)
 		_, err := r.Resolve(t.Context(), remoteA)
@@ -119,9 +119,9 @@ func TestAnOutageIsCoveredUntilMaxStale(t *testing.T) {
 	})
 }
 
-func TestWhatIsDeniedIsNotCovered(t *testing.T) {
+func TestMaxStale_denied(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		require.Equal(t, "a1", resolved(t, r, remoteA))
+		require.Equal(t, "a1", resolveText(t, r, remoteA))
 		time.Sleep(5 * time.Minute)
 		store.fails(secretref.ErrDenied)
 		_, err := r.Resolve(t.Context(), remoteA)
@@ -132,24 +132,24 @@ func TestWhatIsDeniedIsNotCovered(t *testing.T) {
 	})
 }
 
-func TestManyValuesAreKnownByTheirText(t *testing.T) {
+func TestResolve_manyTexts(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		for i := range 20000 {
-			require.Empty(t, resolved(t, r, fmt.Sprintf(`{"storeId":"%d"}`, i%3)))
-			require.Equal(t, "a1", resolved(t, r, remoteA+strings.Repeat(" ", i%9000)))
+			require.Empty(t, resolveText(t, r, fmt.Sprintf(`{"storeId":"%d"}`, i%3)))
+			require.Equal(t, "a1", resolveText(t, r, remoteA+strings.Repeat(" ", i%9000)))
 		}
 		require.Equal(t, 4, store.called())
 	})
 }
 
-func TestWhatIsKnownCostsNoMemory(t *testing.T) {
+func TestResolve_warmAllocations(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(awsRef, "hunter2")
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
 	h, err := r.Watch(t.Context(), awsRef)
 	require.NoError(t, err)
-	require.Equal(t, "hunter2", resolved(t, r, awsRef))
+	require.Equal(t, "hunter2", resolveText(t, r, awsRef))
 	ctx, value := t.Context(), strings.Clone(awsRef) // as text that is read anew
 	var s secretref.Secret
 	require.Zero(t, testing.AllocsPerRun(100, func() { s, err = r.Resolve(ctx, value) }))
@@ -196,7 +196,7 @@ func manyRefs(fake *secretref.Fake, n int) []string {
 	return refs
 }
 
-func TestResolveAllWarm(t *testing.T) {
+func TestResolveAll_warm(t *testing.T) {
 	t.Run("allocates as much for a thousand as for ten", func(t *testing.T) {
 		for _, n := range []int{10, 1000} {
 			fake := secretref.NewFake()
@@ -299,19 +299,19 @@ func BenchmarkWarmResolveAll(b *testing.B) {
 	b.Run("and a plaintext", run(append(refs[:999:999], "plain")))
 }
 
-func TestAStoreThatPanicsIsCovered(t *testing.T) {
+func TestMaxStale_panic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var broken atomic.Bool
-		r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+		r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
 			if broken.Load() {
 				panic(canary)
 			}
 			return []byte("x"), nil
 		})})
 		defer r.Close()
-		require.Equal(t, "x", resolved(t, r, remoteA))
+		require.Equal(t, "x", resolveText(t, r, remoteA))
 		broken.Store(true)
 		time.Sleep(5 * time.Minute)
-		require.Equal(t, "x", resolved(t, r, remoteA))
+		require.Equal(t, "x", resolveText(t, r, remoteA))
 	})
 }

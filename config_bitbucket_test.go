@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestInBitbucketEveryMarkedValueIsResolvedAndNoOther(t *testing.T) {
+func TestResolveConfig_bitbucket(t *testing.T) {
 	const aws = `{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
 	for name, row := range map[string]struct {
 		lines []string
@@ -55,7 +55,7 @@ func TestInBitbucketEveryMarkedValueIsResolvedAndNoOther(t *testing.T) {
 	}
 }
 
-func TestBitbucketsClassesAreKeptApart(t *testing.T) {
+func TestResolveConfig_bitbucketClasses(t *testing.T) {
 	for name, row := range map[string]struct {
 		lines []string
 		kind  error
@@ -74,7 +74,7 @@ func TestBitbucketsClassesAreKeptApart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			fake := configFake()
-			r := secretref.New(&secretref.Options{Fake: fake, Providers: store(func(context.Context, []byte) ([]byte, error) {
+			r := secretref.New(&secretref.Options{Fake: fake, Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
 				t.Error("the Provider was asked")
 				return nil, nil
 			})})
@@ -89,9 +89,9 @@ func TestBitbucketsClassesAreKeptApart(t *testing.T) {
 	}
 }
 
-func TestAProvidersClassGetsAMarkedValueVerbatim(t *testing.T) {
+func TestResolveConfig_providerClass(t *testing.T) {
 	var given []string
-	r := secretref.New(&secretref.Options{Providers: store(func(_ context.Context, coordinates []byte) ([]byte, error) {
+	r := secretref.New(&secretref.Options{Providers: storeProviders(func(_ context.Context, coordinates []byte) ([]byte, error) {
 		given = append(given, string(coordinates))
 		return []byte("x"), nil
 	})})
@@ -115,7 +115,7 @@ b={ENC}{"region":"eu-west-1","secretId":"db",\
   "secretPointer":"/passwort"}
 `
 
-func TestSeveralFailuresOfAFileComeTogetherInItsOrderBesideWhatResolved(t *testing.T) {
+func TestResolveConfig_errors(t *testing.T) {
 	fake := configFake()
 	fake.Fail(`{"region":"eu-west-1","secretId":"denied"}`, secretref.ErrDenied)
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -138,7 +138,7 @@ func TestSeveralFailuresOfAFileComeTogetherInItsOrderBesideWhatResolved(t *testi
 	}
 }
 
-func TestNothingOfAFileIsFetchedWhenOneValueIsMalformed(t *testing.T) {
+func TestResolveConfig_malformed(t *testing.T) {
 	fake := configFake()
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
@@ -155,30 +155,30 @@ func TestNothingOfAFileIsFetchedWhenOneValueIsMalformed(t *testing.T) {
 	require.Contains(t, lines[1], "bitbucket.properties:11: d: syntax error")
 }
 
-func TestTheAngleFormWorksUnderAClass(t *testing.T) {
+func TestResolveConfig_angleForm(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, "angle")
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
 	const class = "encrypted-property.cipher.classname=com.atlassian.secrets.store.aws.AwsSecretsManagerStore\n"
-	c, err := secretref.ReadConfig(write(t, "bitbucket.properties", class+`jdbc.password=<ENC><"region":"eu-west-1","secretId":"db">`))
+	c, err := secretref.ReadConfig(writeFile(t, "bitbucket.properties", class+`jdbc.password=<ENC><"region":"eu-west-1","secretId":"db">`))
 	require.NoError(t, err)
 	settings, err := r.ResolveConfig(t.Context(), c)
 	require.NoError(t, err)
 	require.Equal(t, "angle", settings.Database.Password.Reveal())
 
-	c, err = secretref.ReadConfig(write(t, "bitbucket.properties", class+`jdbc.password={ENC}{ENC}{"region":"eu-west-1","secretId":"db"}`))
+	c, err = secretref.ReadConfig(writeFile(t, "bitbucket.properties", class+`jdbc.password={ENC}{ENC}{"region":"eu-west-1","secretId":"db"}`))
 	require.NoError(t, err)
 	_, err = r.ResolveConfig(t.Context(), c)
 	require.ErrorIs(t, err, secretref.ErrSyntax)
 }
 
-func TestAPlaceholderDoesNotKeepTheOtherValuesFromBeingResolved(t *testing.T) {
+func TestResolveConfig_atlSecured(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, "other")
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
-	c, err := secretref.ReadConfig(write(t, "bitbucket.properties",
+	c, err := secretref.ReadConfig(writeFile(t, "bitbucket.properties",
 		"jdbc.password={ATL_SECURED}\nplugin.password={ENC}{\"region\":\"eu-west-1\",\"secretId\":\"db\"}\n"))
 	require.NoError(t, err)
 	settings, err := r.ResolveConfig(t.Context(), c)

@@ -15,7 +15,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestAPasswordInThePlaceOfTheClassIsNotQuoted(t *testing.T) {
+func TestResolveConfig_passwordAsClass(t *testing.T) {
 	r := secretref.New(nil)
 	defer r.Close()
 	c := &secretref.ConfigFile{Product: secretref.Jira, Path: "dbconfig.xml", Entries: []secretref.Entry{
@@ -27,7 +27,7 @@ func TestAPasswordInThePlaceOfTheClassIsNotQuoted(t *testing.T) {
 	require.NotContains(t, err.Error(), canary)
 }
 
-func TestAConfigWithAProductsOwnCipherNeedsNoBackend(t *testing.T) {
+func TestWatchConfig_productCiphers(t *testing.T) {
 	fake := secretref.NewFake()
 	r := secretref.New(&secretref.Options{Fake: fake, Strict: true})
 	defer r.Close()
@@ -47,7 +47,7 @@ func TestAConfigWithAProductsOwnCipherNeedsNoBackend(t *testing.T) {
 	require.Zero(t, fake.Calls())
 }
 
-func TestAPasswordThatIsSealedAnewIsSeen(t *testing.T) {
+func TestWatchConfig_cipherFileChanges(t *testing.T) {
 	dir := t.TempDir()
 	vector := func(name string) {
 		for kind, file := range map[string]string{"SealedObject": "object", "SecretKeySpec": "key"} {
@@ -82,7 +82,7 @@ func TestAPasswordThatIsSealedAnewIsSeen(t *testing.T) {
 	require.Equal(t, "0123456789abcdef", h.Value().Database.Password.Reveal(), "the last good one stays")
 }
 
-func TestPathsThatAValueLeavesOutComeFromTheEnvironment(t *testing.T) {
+func TestResolveConfig_cipherFilesFromEnvironment(t *testing.T) {
 	dir, err := filepath.Abs("testdata/vectors/sealed")
 	require.NoError(t, err)
 	const prefix = "com_atlassian_db_config_password_ciphers_algorithm_javax_crypto_"
@@ -103,7 +103,7 @@ func TestPathsThatAValueLeavesOutComeFromTheEnvironment(t *testing.T) {
 	require.ErrorContains(t, err, prefix+"SealedObject")
 }
 
-func TestAnEmptyPasswordInBase64IsNoticed(t *testing.T) {
+func TestResolveConfig_emptyBase64(t *testing.T) {
 	c := readConfig(t, "dbconfig.xml", jiraFile("password", "", "atlassian-password-cipher-provider", base64Class))
 	var log bytes.Buffer
 	for strict, kind := range map[bool]error{false: nil, true: secretref.ErrNotReference} {
@@ -115,10 +115,10 @@ func TestAnEmptyPasswordInBase64IsNoticed(t *testing.T) {
 	require.Contains(t, log.String(), "is empty")
 }
 
-func TestTheClassDecidesHowAPasswordIsRead(t *testing.T) {
+func TestResolveConfig_classes(t *testing.T) {
 	aws, vault := strings.TrimPrefix(awsRef, "{ENC}"), strings.TrimPrefix(vaultRef, "{ENC}")
 	const custom = "com.example.Store"
-	sealed := inline(t, "00-AES-128-ascii")
+	sealed := sealedInline(t, "00-AES-128-ascii")
 	type row struct {
 		class, value string
 		want         string // or
@@ -158,11 +158,11 @@ func TestTheClassDecidesHowAPasswordIsRead(t *testing.T) {
 		"Algorithm, inline":                {class: algorithmClass, value: sealed, want: "secret"},
 		"Algorithm, older":                 {class: oldAlgorithm, value: " " + sealed + "\n", want: "secret"},
 		"Algorithm, Crowd's":               {class: crowdsCipher, value: sealed, want: "secret"},
-		"Algorithm, Crowd's with DES":      {class: crowdsCipher, value: inline(t, "20-DES-56-ascii"), kind: secretref.ErrUnsupported, says: "AES"},
+		"Algorithm, Crowd's with DES":      {class: crowdsCipher, value: sealedInline(t, "20-DES-56-ascii"), kind: secretref.ErrUnsupported, says: "AES"},
 		"Algorithm with plaintext":         {class: algorithmClass, value: canary, kind: secretref.ErrSyntax},
 		"Algorithm with AWS' coordinates":  {class: algorithmClass, value: aws, kind: secretref.ErrSyntax},
 		"Algorithm, no such file":          {class: algorithmClass, value: `{"sealedObjectFilePath":"a","keyFilePath":"b"}`, kind: secretref.ErrNotFound},
-		"Algorithm, the wrong key":         {class: algorithmClass, value: inline(t, "00-AES-128-ascii", "02-AES-128-unicode"), kind: secretref.ErrCorrupt},
+		"Algorithm, the wrong key":         {class: algorithmClass, value: sealedInline(t, "00-AES-128-ascii", "02-AES-128-unicode"), kind: secretref.ErrCorrupt},
 		"unknown":                          {class: "com.example.Other", value: canary, kind: secretref.ErrUnsupported, says: "com.example.Other"},
 		"unknown by letter case":           {class: strings.ToLower(awsClass), value: aws, kind: secretref.ErrUnsupported, says: strings.ToLower(awsClass)},
 		"unknown with the placeholder":     {class: "com.example.Other", value: "{ATL_SECURED}", kind: secretref.ErrUnsupported, says: "internal store"},
@@ -196,7 +196,7 @@ func TestTheClassDecidesHowAPasswordIsRead(t *testing.T) {
 		"none, found nowhere":       {value: `{"region":"eu-west-1","secretId":"other"}`, kind: secretref.ErrNotFound},
 		"AWS, pointing elsewhere":   {class: awsClass, value: `{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}`, kind: secretref.ErrPointer},
 	}
-	r := secretref.New(&secretref.Options{Fake: configFake(), Providers: store(func(_ context.Context, coordinates []byte) ([]byte, error) {
+	r := secretref.New(&secretref.Options{Fake: configFake(), Providers: storeProviders(func(_ context.Context, coordinates []byte) ([]byte, error) {
 		return fmt.Appendf(nil, "got [%s]", coordinates), nil
 	})})
 	defer r.Close()
@@ -241,7 +241,7 @@ func TestTheClassDecidesHowAPasswordIsRead(t *testing.T) {
 	}
 }
 
-func TestAClassWithoutAPasswordIsAMistake(t *testing.T) {
+func TestResolveConfig_classWithoutPassword(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
 	for file, row := range map[string]struct{ text, says string }{

@@ -64,7 +64,7 @@ func TestResolveConfig_placeholder(t *testing.T) {
 	require.Equal(t, "pa${ss}", got.Database.Password.Reveal())
 }
 
-func TestConfig_WithEnvironment(t *testing.T) {
+func TestConfigFile_WithEnvironment(t *testing.T) {
 	get := func(t *testing.T, c *secretref.ConfigFile, key string) string {
 		t.Helper()
 		value, ok := c.Get(key)

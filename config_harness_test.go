@@ -29,7 +29,7 @@ const jiraPassword, jiraClass = "jdbc-datasource/password", "jdbc-datasource/atl
 
 func readConfig(t *testing.T, name, text string) *secretref.ConfigFile {
 	t.Helper()
-	c, err := secretref.ReadConfig(write(t, name, text))
+	c, err := secretref.ReadConfig(writeFile(t, name, text))
 	require.NoError(t, err)
 	return c
 }
@@ -93,9 +93,9 @@ func configFake() *secretref.Fake {
 	return fake
 }
 
-// inline returns a value of the Algorithm class whose sealed object stands in
+// sealedInline returns a value of the Algorithm class whose sealed object stands in
 // it, and whose key is that of another vector if one is given.
-func inline(t *testing.T, vector string, key ...string) string {
+func sealedInline(t *testing.T, vector string, key ...string) string {
 	t.Helper()
 	dir, err := filepath.Abs("testdata/vectors/sealed")
 	require.NoError(t, err)

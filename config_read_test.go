@@ -19,7 +19,7 @@ import (
 	"github.com/seed74218947/secretref/internal/test/vectors"
 )
 
-func TestAProductsFileIsReadFromItsPathOrItsHome(t *testing.T) {
+func TestReadConfig(t *testing.T) {
 	for home, want := range map[string]struct {
 		product secretref.Product
 		file    string
@@ -123,7 +123,7 @@ func TestAProductsFileIsReadFromItsPathOrItsHome(t *testing.T) {
 	}
 }
 
-func TestPropertiesAreReadAsJavaReadsThem(t *testing.T) {
+func TestReadConfig_propertiesVectors(t *testing.T) {
 	for _, v := range vectors.LoadProperties(t) {
 		t.Run(v.Name, func(t *testing.T) {
 			want := v.UTF8
@@ -133,7 +133,7 @@ func TestPropertiesAreReadAsJavaReadsThem(t *testing.T) {
 			if strings.Contains(v.Name, "lone surrogate") {
 				want = nil // Java keeps what no Go string can hold
 			}
-			c, err := secretref.ReadConfig(write(t, "bitbucket.properties", string(v.Input)))
+			c, err := secretref.ReadConfig(writeFile(t, "bitbucket.properties", string(v.Input)))
 			if want == nil {
 				require.ErrorIs(t, err, secretref.ErrSyntax)
 				return
@@ -150,7 +150,7 @@ func TestPropertiesAreReadAsJavaReadsThem(t *testing.T) {
 	}
 }
 
-func TestXMLIsReadAsDom4jReadsIt(t *testing.T) {
+func TestReadConfig_xmlVectors(t *testing.T) {
 	for _, v := range vectors.LoadXML(t) {
 		t.Run(v.Name, func(t *testing.T) {
 			require.Contains(t, []string{"dbconfig", "confluence"}, v.Kind)
@@ -158,7 +158,7 @@ func TestXMLIsReadAsDom4jReadsIt(t *testing.T) {
 			if v.Kind == "confluence" {
 				name, key, join = "confluence.cfg.xml", "hibernate.connection.password", "="
 			}
-			c, err := secretref.ReadConfig(write(t, name, string(v.Input)))
+			c, err := secretref.ReadConfig(writeFile(t, name, string(v.Input)))
 			switch {
 			case bytes.Contains(v.Input, []byte("<!DOCTYPE")), strings.Contains(v.Name, "unknown encoding"):
 				require.ErrorIs(t, err, secretref.ErrUnsupported, "a subset is refused although dom4j takes it")
@@ -179,7 +179,7 @@ func TestXMLIsReadAsDom4jReadsIt(t *testing.T) {
 	}
 }
 
-func TestOfSeveralEntriesGetReturnsTheOneTheProductUses(t *testing.T) {
+func TestConfigFile_Get(t *testing.T) {
 	for name, row := range map[string]struct{ file, text, key, want string }{
 		"the last in properties": {"bitbucket.properties", "a=1\njdbc.url=2\na = 3\n", "a", "3"},
 		"the first in dbconfig":  {"dbconfig.xml", jiraFile("url", "1", "url", "2"), "jdbc-datasource/url", "1"},
@@ -193,14 +193,14 @@ func TestOfSeveralEntriesGetReturnsTheOneTheProductUses(t *testing.T) {
 	require.False(t, ok)
 }
 
-func TestOnlyPropertiesWithANameAreConfluencesProperties(t *testing.T) {
+func TestReadConfig_confluenceProperties(t *testing.T) {
 	c := readConfig(t, "confluence.cfg.xml", `<confluence-configuration><a>1</a><properties>
 <property name="b">2</property><property>3</property><other name="hibernate.connection.password">4</other><property NAME="hibernate.connection.password">5</property>
 </properties></confluence-configuration>`)
 	require.Equal(t, []setting{{"a", "1", 1}, {"b", "2", 2}}, settingsOf(c))
 }
 
-func TestTheFormOfAFileDoesNotMatter(t *testing.T) {
+func TestReadConfig_forms(t *testing.T) {
 	text := sample(t, "jira/dbconfig.xml")
 	want, err := secretref.ReadConfig("testdata/jira")
 	require.NoError(t, err)
@@ -233,7 +233,7 @@ func utf16Text(s string, order binary.AppendByteOrder) string {
 	return string(b)
 }
 
-func TestAFileIsFoundWhereTheProductKeepsIt(t *testing.T) {
+func TestReadConfig_homes(t *testing.T) {
 	text := map[string]string{
 		"dbconfig.xml":         "<jira-database-config/>",
 		"confluence.cfg.xml":   "<confluence-configuration/>",
@@ -279,7 +279,7 @@ func TestAFileIsFoundWhereTheProductKeepsIt(t *testing.T) {
 	}
 }
 
-func TestBamboosAndCrowdsFilesAreToldApart(t *testing.T) {
+func TestReadConfig_bambooOrCrowd(t *testing.T) {
 	file := func(key string) string {
 		return "<application-configuration><properties><property name=\"" + key + "\">x</property></properties></application-configuration>"
 	}
@@ -296,8 +296,8 @@ func TestBamboosAndCrowdsFilesAreToldApart(t *testing.T) {
 	}
 }
 
-func TestALinkedFileIsRead(t *testing.T) {
-	target, home := write(t, "..data/dbconfig.xml", sample(t, "jira/dbconfig.xml")), t.TempDir()
+func TestReadConfig_symlink(t *testing.T) {
+	target, home := writeFile(t, "..data/dbconfig.xml", sample(t, "jira/dbconfig.xml")), t.TempDir()
 	link := filepath.Join(home, "dbconfig.xml")
 	if err := os.Symlink(target, link); err != nil {
 		t.Skip(err)
@@ -313,7 +313,7 @@ func TestALinkedFileIsRead(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrNotFound)
 }
 
-func TestWhatIsNoConfigurationFileIsRefused(t *testing.T) {
+func TestReadConfig_refusedFiles(t *testing.T) {
 	const xxe = `<?xml version="1.0"?><!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]>`
 	laughs := `<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a0 "ha">`
 	for i := range 30 {
@@ -349,7 +349,7 @@ func TestWhatIsNoConfigurationFileIsRefused(t *testing.T) {
 			secretref.ErrUnsupported, []string{"hibernate.connection.datasource", "application server"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := write(t, row.file, row.text)
+			path := writeFile(t, row.file, row.text)
 			for _, from := range []string{path, filepath.Dir(path)} {
 				c, err := secretref.ReadConfig(from)
 				require.Nil(t, c)
@@ -367,8 +367,8 @@ func TestWhatIsNoConfigurationFileIsRefused(t *testing.T) {
 	}
 }
 
-func TestAPathWithoutOneFileIsRefused(t *testing.T) {
-	both := filepath.Dir(write(t, "dbconfig.xml", jiraFile()))
+func TestReadConfig_refusedPaths(t *testing.T) {
+	both := filepath.Dir(writeFile(t, "dbconfig.xml", jiraFile()))
 	require.NoError(t, os.WriteFile(filepath.Join(both, "confluence.cfg.xml"), nil, 0o600))
 	directory := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(directory, "dbconfig.xml"), 0o700))
@@ -396,8 +396,8 @@ func TestAPathWithoutOneFileIsRefused(t *testing.T) {
 	}
 }
 
-func TestAFileThatThisUserMayNotReadIsDenied(t *testing.T) {
-	path := write(t, "dbconfig.xml", jiraFile())
+func TestReadConfig_denied(t *testing.T) {
+	path := writeFile(t, "dbconfig.xml", jiraFile())
 	require.NoError(t, os.Chmod(path, 0))
 	if f, err := os.Open(path); err == nil {
 		f.Close()
@@ -408,7 +408,7 @@ func TestAFileThatThisUserMayNotReadIsDenied(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrPermission)
 }
 
-func TestLoneSurrogate(t *testing.T) {
+func TestReadConfig_loneSurrogate(t *testing.T) {
 	utf16 := func(text string) string { // little-endian, of ASCII and one lone surrogate for each "!"
 		units := "\xff\xfe"
 		for _, c := range text {
@@ -433,7 +433,7 @@ func TestLoneSurrogate(t *testing.T) {
 		"a property of Confluence":      {"confluence.cfg.xml", "<confluence-configuration><properties>\n<property name=\"hibernate.connection.password\">" + canary + "&#xD800;</property></properties></confluence-configuration>"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := secretref.ReadConfig(write(t, file[0], file[1]))
+			_, err := secretref.ReadConfig(writeFile(t, file[0], file[1]))
 			require.ErrorIs(t, err, secretref.ErrSyntax)
 			require.ErrorContains(t, err, "line 2: ")
 			require.NotContains(t, err.Error(), canary)
@@ -460,7 +460,7 @@ func TestReadConfig_emptyPath(t *testing.T) {
 	}
 }
 
-func TestConfigErrors_printable(t *testing.T) {
+func TestReadConfig_printableErrors(t *testing.T) {
 	const odd = "a\x1b[31m\u202e\u009b\nb"
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
@@ -475,7 +475,7 @@ func TestConfigErrors_printable(t *testing.T) {
 	}
 	_, err := secretref.ReadConfig(filepath.Join(t.TempDir(), odd))
 	printable(err)
-	_, err = secretref.ReadConfig(write(t, odd+".properties", "jdbc.user=\\u0"))
+	_, err = secretref.ReadConfig(writeFile(t, odd+".properties", "jdbc.user=\\u0"))
 	printable(err)
 	for _, value := range []string{`{"region":"eu-west-1","secretId":"` + "\u202e" + `missing"}`, `{"region":1}`} {
 		c := readConfig(t, odd+".properties", `jdbc.a\u001b[31m\u202e\u009b\nb={ENC}`+value)

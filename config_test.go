@@ -16,7 +16,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestAUserNameCanBeAReference(t *testing.T) {
+func TestResolveConfig_userName(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"user":"bitbucket","password":"`+canary+`"}`)
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -37,7 +37,7 @@ func TestAUserNameCanBeAReference(t *testing.T) {
 	require.Empty(t, settings.Database.Username, "a reference is no user name")
 }
 
-func TestADatabaseWithoutAPasswordIsToldOf(t *testing.T) {
+func TestResolveConfig_noPassword(t *testing.T) {
 	c := &secretref.ConfigFile{Product: secretref.Confluence, Path: "confluence.cfg.xml", Entries: []secretref.Entry{
 		{Key: "hibernate.connection.url", Value: secretref.NewSecret("jdbc:postgresql://db/c?password=" + canary), Line: 1},
 	}}
@@ -55,7 +55,7 @@ func TestADatabaseWithoutAPasswordIsToldOf(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrNotReference)
 }
 
-func TestTheSampleFilesResolve(t *testing.T) {
+func TestResolveConfig(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"region":"ap-southeast-2","secretId":"mySecretId"}`, `{"password":"from AWS"}`)
 	fake.Set(`{"region":"ap-southeast-2","secretId":"search"}`, "for search")
@@ -92,7 +92,7 @@ func TestTheSampleFilesResolve(t *testing.T) {
 	}
 }
 
-func TestTwoDatabasesInOneFileAreRefused(t *testing.T) {
+func TestResolveConfig_twoDatabases(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	for _, key := range []string{"url", "username", "driver-class"} {
@@ -106,7 +106,7 @@ func TestTwoDatabasesInOneFileAreRefused(t *testing.T) {
 	require.NoError(t, err, "the same twice")
 }
 
-func TestAnEmptyPasswordIsEmptyWithAWarningAndStrictRefusesIt(t *testing.T) {
+func TestResolveConfig_emptyPassword(t *testing.T) {
 	for _, file := range []struct{ name, text, place string }{
 		{"dbconfig.xml", jiraFile("password", ""), "dbconfig.xml:3: " + jiraPassword},
 		{"confluence.cfg.xml", confluenceFile("hibernate.connection.password", ""), "confluence.cfg.xml:3: hibernate.connection.password"},
@@ -132,7 +132,7 @@ func TestAnEmptyPasswordIsEmptyWithAWarningAndStrictRefusesIt(t *testing.T) {
 	}
 }
 
-func TestStrictRefusesAPlaintextPasswordInAFile(t *testing.T) {
+func TestResolveConfig_strict(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), Strict: true})
 	defer r.Close()
 	for file, text := range map[string]string{
@@ -148,7 +148,7 @@ func TestStrictRefusesAPlaintextPasswordInAFile(t *testing.T) {
 	}
 }
 
-func TestAFileWithoutAPasswordHasNoSecrets(t *testing.T) {
+func TestResolveConfig_noSecrets(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
 	for file, text := range map[string]string{
@@ -164,7 +164,7 @@ func TestAFileWithoutAPasswordHasNoSecrets(t *testing.T) {
 	}
 }
 
-func TestTwoDifferentPasswordsOrClassesInAnXMLFileAreRefused(t *testing.T) {
+func TestResolveConfig_contradictions(t *testing.T) {
 	const name, class, property = "atlassian-password-cipher-provider", "jdbc.password.decrypter.classname", "hibernate.connection.password"
 	fake := configFake()
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -189,7 +189,7 @@ func TestTwoDifferentPasswordsOrClassesInAnXMLFileAreRefused(t *testing.T) {
 	require.Equal(t, secretBehind, got.Database.Password.Reveal())
 }
 
-func TestAConfigMadeByHandIsResolvedOrRefusedTheSameWay(t *testing.T) {
+func TestResolveConfig_madeByHand(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	got, err := r.ResolveConfig(t.Context(), &secretref.ConfigFile{Product: secretref.Jira, Path: "x.xml", Entries: []secretref.Entry{{Key: jiraPassword, Value: secretref.NewSecret(awsRef)}}})
@@ -207,8 +207,8 @@ func TestAConfigMadeByHandIsResolvedOrRefusedTheSameWay(t *testing.T) {
 	}
 }
 
-func TestErrorsOfAFilePrintNoSecret(t *testing.T) {
-	r := secretref.New(&secretref.Options{Fake: configFake(), Providers: store(func(context.Context, []byte) ([]byte, error) {
+func TestResolveConfig_errorsHideSecrets(t *testing.T) {
+	r := secretref.New(&secretref.Options{Fake: configFake(), Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
 		return nil, errors.New("the store quotes " + canary)
 	})})
 	defer r.Close()
@@ -231,7 +231,7 @@ func TestErrorsOfAFilePrintNoSecret(t *testing.T) {
 	}
 }
 
-func TestAConfigurationFileIsKeptUpToDate(t *testing.T) {
+func TestWatchConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := configFake()
 		r := secretref.New(&secretref.Options{Fake: fake})

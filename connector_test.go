@@ -60,7 +60,7 @@ func inRotation(t *testing.T, test func(t *testing.T, c driver.Connector, db *da
 	})
 }
 
-func TestAConnectorRefreshesWhatIsRefused(t *testing.T) {
+func TestConnector_refreshes(t *testing.T) {
 	inRotation(t, func(t *testing.T, c driver.Connector, db *database, store *remote) {
 		store.set(remoteA, "a2")
 		db.accepts("a2")
@@ -81,7 +81,7 @@ func TestAConnectorRefreshesWhatIsRefused(t *testing.T) {
 	})
 }
 
-func TestAConnectorTriesTheLastAcceptedValueWhileTheNewOneIsNot(t *testing.T) {
+func TestConnector_lastAcceptedValue(t *testing.T) {
 	inRotation(t, func(t *testing.T, c driver.Connector, db *database, store *remote) {
 		_, err := c.Connect(t.Context())
 		require.NoError(t, err)
@@ -99,7 +99,7 @@ func TestAConnectorTriesTheLastAcceptedValueWhileTheNewOneIsNot(t *testing.T) {
 	})
 }
 
-func TestALoginThatIsAlwaysRefusedCausesFewFetches(t *testing.T) {
+func TestConnector_alwaysRefused(t *testing.T) {
 	inRotation(t, func(t *testing.T, c driver.Connector, db *database, store *remote) {
 		db.accepts()
 		for range 1000 {
@@ -115,7 +115,7 @@ func TestALoginThatIsAlwaysRefusedCausesFewFetches(t *testing.T) {
 	})
 }
 
-func TestAConnectorHandsOtherErrorsOn(t *testing.T) {
+func TestConnector_otherErrors(t *testing.T) {
 	inRotation(t, func(t *testing.T, _ driver.Connector, _ *database, store *remote) {
 		r := secretref.New(&secretref.Options{})
 		defer r.Close()

@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestADatabaseIsOpenedByADataSourceThatIsASecret(t *testing.T) {
+func TestDatabase_DataSource(t *testing.T) {
 	db := secretref.Database{Driver: "org.postgresql.Driver", URL: secretref.NewSecret("jdbc:postgresql://db:5433/jira"), Username: "app", Schema: "public", Password: secretref.NewSecret(canary)}
 	source, err := db.DataSource()
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func TestADatabaseIsOpenedByADataSourceThatIsASecret(t *testing.T) {
 	}
 }
 
-func TestHibernatesFurtherPropertiesAreOptionsOfItsDatabase(t *testing.T) {
+func TestDatabase_DataSource_hibernateProperties(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	open := func(properties ...string) (string, error) {
@@ -66,7 +66,7 @@ func TestHibernatesFurtherPropertiesAreOptionsOfItsDatabase(t *testing.T) {
 	require.ErrorContains(t, err, "socketFactory")
 }
 
-func TestJirasConnectionPropertiesAreOptionsOfItsDatabase(t *testing.T) {
+func TestDatabase_DataSource_connectionProperties(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	open := func(url, properties string) (string, error) {

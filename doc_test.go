@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheReadmesTenLinesAreTheOnesThatCompile(t *testing.T) {
+func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	_, rest, ok := strings.Cut(string(readme), "```go\n")

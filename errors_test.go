@@ -14,10 +14,10 @@ type leaky struct{ Password string }
 
 func (l leaky) Error() string { return "says " + l.Password }
 
-func TestNothingPrintsTheCauseOfAnError(t *testing.T) {
+func TestError_hidesItsCause(t *testing.T) {
 	var events []secretref.FetchEvent
 	r := secretref.New(&secretref.Options{
-		Providers: store(func(context.Context, []byte) ([]byte, error) { return nil, leaky{canary} }),
+		Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { return nil, leaky{canary} }),
 		OnFetch:   func(e secretref.FetchEvent) { events = append(events, e) },
 		Vault:     secretref.VaultOptions{Token: func(context.Context) (string, error) { return "", &leaky{canary} }},
 	})

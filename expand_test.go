@@ -16,7 +16,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestExpandRefusesWhatWasMeantAsAReference(t *testing.T) {
+func TestExpand_misspelt(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
 	_, err := r.Expand(t.Context(), "a\npassword={ATL_SECURED}", nil)
@@ -29,10 +29,10 @@ func TestExpandRefusesWhatWasMeantAsAReference(t *testing.T) {
 	}
 }
 
-func TestExpandRefusesBareReferences(t *testing.T) {
+func TestExpand_bareReferences(t *testing.T) {
 	bare := strings.TrimPrefix(awsRef, "{ENC}")
 	vault := strings.TrimPrefix(vaultRef, "{ENC}")
-	r := secretref.New(&secretref.Options{Fake: configFake(), Providers: store(func(context.Context, []byte) ([]byte, error) { return nil, nil })})
+	r := secretref.New(&secretref.Options{Fake: configFake(), Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { return nil, nil })})
 	defer r.Close()
 	for _, text := range []string{
 		bare, vault, "postgres://app:" + vault + "@h/x", `{"keyring":"a"}`, `{ "keyring" : "a" }`, `{"keyrin":"a"}`, `{"Keyring":"a"}`,
@@ -64,7 +64,7 @@ func TestExpandRefusesBareReferences(t *testing.T) {
 }
 
 // What is not a reference is looked at once, also if it is full of braces.
-func TestExpandTakesLinearTime(t *testing.T) {
+func TestExpand_linearTime(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
 	for _, piece := range []string{"{", `{"`, `{"a":`, `{"a":"b",`, `{"\"`, `{   `, `{"a":1,"b":{`, `"{"`, "%7B", `\`, "&lt;", `%7B\"a%22:`, "{\n%", "\x00{"} {
@@ -73,7 +73,7 @@ func TestExpandTakesLinearTime(t *testing.T) {
 	}
 }
 
-func TestExpandRefusesUTF16(t *testing.T) {
+func TestExpand_utf16(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	for _, ref := range []string{awsRef, strings.TrimPrefix(vaultRef, "{ENC}")} {
@@ -87,7 +87,7 @@ func TestExpandRefusesUTF16(t *testing.T) {
 	}
 }
 
-func TestExpandReplacesReferencesAndNothingElse(t *testing.T) {
+func TestExpand(t *testing.T) {
 	const inner = `"region":"eu-west-1","secretId":"db","secretPointer":"/password"`
 	upper := func(s string) string { return "<" + strings.ToUpper(s) + ">" }
 	for name, row := range map[string]struct {
@@ -125,7 +125,7 @@ func TestExpandReplacesReferencesAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestASecretThatLooksLikeAReferenceIsNotExpandedAgain(t *testing.T) {
+func TestExpand_once(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"keyring":"a"}`, `{ENC}{"keyring":"b"}`)
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -135,7 +135,7 @@ func TestASecretThatLooksLikeAReferenceIsNotExpandedAgain(t *testing.T) {
 	require.Equal(t, `x{ENC}{"keyring":"b"}`, got.Reveal())
 }
 
-func TestExpandNamesTheLineOfAMistakeAndFetchesNothing(t *testing.T) {
+func TestExpand_namesTheLine(t *testing.T) {
 	fake := configFake()
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
@@ -170,7 +170,7 @@ func TestExpandNamesTheLineOfAMistakeAndFetchesNothing(t *testing.T) {
 	require.Zero(t, fake.Calls())
 }
 
-func TestExpandTellsEveryReferenceThatFailed(t *testing.T) {
+func TestExpand_reportsEveryFailure(t *testing.T) {
 	fake := configFake()
 	fake.Fail(vaultRef, secretref.ErrDenied)
 	r := secretref.New(&secretref.Options{Fake: fake})

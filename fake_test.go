@@ -9,7 +9,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestTheFakeAnswersLikeABackend(t *testing.T) {
+func TestFake(t *testing.T) {
 	fake := secretref.NewFake()
 	r := secretref.New(&secretref.Options{Fake: fake, TTL: -1})
 	defer r.Close()

@@ -30,13 +30,13 @@ func reveal(secrets []secretref.Secret) []string {
 	return texts
 }
 
-// store is a Provider that a test controls.
-func store(fetch func(context.Context, []byte) ([]byte, error)) []secretref.Provider {
+// storeProviders is a Provider that a test controls.
+func storeProviders(fetch func(context.Context, []byte) ([]byte, error)) []secretref.Provider {
 	return []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: fetch}}
 }
 
-// write makes a file of that name in a directory of its own.
-func write(t *testing.T, name, text string) (path string) {
+// writeFile makes a file of that name in a directory of its own.
+func writeFile(t *testing.T, name, text string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), filepath.FromSlash(name))
 	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
@@ -115,14 +115,14 @@ func inBubble(t *testing.T, opts secretref.Options, test func(*testing.T, *secre
 	})
 }
 
-func resolved(t *testing.T, r *secretref.Resolver, value string) string {
+func resolveText(t *testing.T, r *secretref.Resolver, value string) string {
 	t.Helper()
 	s, err := r.Resolve(t.Context(), value)
 	require.NoError(t, err)
 	return s.Reveal()
 }
 
-func makeKeyring(t testing.TB) *secretref.Keyring {
+func newKeyring(t testing.TB) *secretref.Keyring {
 	t.Helper()
 	k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(), "keys.db")), nil)
 	require.NoError(t, err)

@@ -37,8 +37,8 @@ func requireStored(t testing.TB, k *secretref.Keyring, name, text string) {
 	require.True(t, s.Reveal() == text, "%s has another text", name)
 }
 
-// damageBox makes the stored secret one that does not open.
-func damageBox(t testing.TB, path, name string) {
+// damageRecord makes the stored secret one that does not open.
+func damageRecord(t testing.TB, path, name string) {
 	t.Helper()
 	store := boltstore.New(path)
 	keys, err := store.Load(t.Context())
@@ -49,7 +49,7 @@ func damageBox(t testing.TB, path, name string) {
 	require.NoError(t, store.Put(t.Context(), keys.Active().ID, name, box))
 }
 
-func TestAKeyringGivesBackWhatWasStoredByteForByte(t *testing.T) {
+func TestKeyring_Put(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
 	texts := map[string]string{
 		"empty":                   "",
@@ -79,7 +79,7 @@ func TestAKeyringGivesBackWhatWasStoredByteForByte(t *testing.T) {
 	require.NoError(t, k.Verify(t.Context()))
 }
 
-func TestWhatCannotBeStoredIsRefused(t *testing.T) {
+func TestKeyring_Put_limits(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
 	for _, name := range []string{"", strings.Repeat("n", 1025), "\xff", "a\xc3"} {
 		require.ErrorIs(t, k.Put(t.Context(), name, secretref.NewSecret(canary)), secretref.ErrSyntax)
@@ -104,7 +104,7 @@ func TestWhatCannotBeStoredIsRefused(t *testing.T) {
 	}
 }
 
-func TestNamesAreInTheOrderOfTheirBytes(t *testing.T) {
+func TestKeyring_Names(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
 	for _, name := range []string{"ä", "aa", "B", "a\x00", "a ", "a"} {
 		put(t, k, name, "x")
@@ -128,7 +128,7 @@ func TestNamesAreInTheOrderOfTheirBytes(t *testing.T) {
 	}
 }
 
-func TestManyThatOpenANewKeyringShareIt(t *testing.T) {
+func TestOpenKeyring_concurrent(t *testing.T) {
 	path := keyringPath(t)
 	const nodes = 10
 	keyrings := make(chan *secretref.Keyring, nodes)
@@ -155,13 +155,13 @@ func TestManyThatOpenANewKeyringShareIt(t *testing.T) {
 	assert.Len(t, keys, 1)
 }
 
-func TestDamageIsNamedByVerify(t *testing.T) {
+func TestKeyring_Verify(t *testing.T) {
 	path := keyringPath(t)
 	k := openKeyring(t, path, nil)
 	for i := range 30 {
 		put(t, k, fmt.Sprint("secret ", i), canary)
 		if i < 25 {
-			damageBox(t, path, fmt.Sprint("secret ", i))
+			damageRecord(t, path, fmt.Sprint("secret ", i))
 		}
 	}
 	err := k.Verify(t.Context())
@@ -175,7 +175,7 @@ func TestDamageIsNamedByVerify(t *testing.T) {
 	requireSilent(t, err)
 }
 
-func TestPutRefusesWhatIsNoSecret(t *testing.T) {
+func TestKeyring_Put_unresolved(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
 	put(t, k, "a", "old")
 	for name, s := range map[string]secretref.Secret{
@@ -202,7 +202,7 @@ func TestPutRefusesWhatIsNoSecret(t *testing.T) {
 	}
 }
 
-func TestAKeyringThatIsTakenAwayIsDamage(t *testing.T) {
+func TestKeyring_fileRemoved(t *testing.T) {
 	path := keyringPath(t)
 	k := openKeyring(t, path, nil)
 	put(t, k, "a", "x")
@@ -229,7 +229,7 @@ func TestAKeyringThatIsTakenAwayIsDamage(t *testing.T) {
 	}
 }
 
-func TestAClosedKeyringSaysSo(t *testing.T) {
+func TestKeyring_Close(t *testing.T) {
 	k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(keyringPath(t)), nil)
 	require.NoError(t, err)
 	require.NoError(t, k.Close())
@@ -254,7 +254,7 @@ func TestAClosedKeyringSaysSo(t *testing.T) {
 	}
 }
 
-func TestAKeyringIsTheResolversThirdBackend(t *testing.T) {
+func TestResolve_keyring(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
 	put(t, k, "jdbc-password", "hunter2")
 	put(t, k, "empty", "")
@@ -289,7 +289,7 @@ func TestAKeyringIsTheResolversThirdBackend(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
 }
 
-func TestAConfigurationFileMayPointIntoAKeyring(t *testing.T) {
+func TestResolveConfig_keyring(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
 	put(t, k, "jdbc", "hunter2")
 	r := secretref.New(&secretref.Options{Keyring: k})

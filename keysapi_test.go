@@ -33,8 +33,8 @@ func authorized(r *http.Request) (string, error) {
 	return "carol", nil
 }
 
-// ask sends a request to the API and returns status, header and body.
-func ask(t testing.TB, method, url, token string, header ...string) (int, http.Header, map[string]any) {
+// callAPI sends a request to the API and returns status, header and body.
+func callAPI(t testing.TB, method, url, token string, header ...string) (int, http.Header, map[string]any) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	require.NoError(t, err)
@@ -57,7 +57,7 @@ func ask(t testing.TB, method, url, token string, header ...string) (int, http.H
 	return res.StatusCode, res.Header, body
 }
 
-func TestTheKeyManagementAPIAnswersAsTheProductsDo(t *testing.T) {
+func TestHandler(t *testing.T) {
 	wrong := secretref.NewRootKey().Reveal()
 	type request struct {
 		method, path, token string
@@ -77,7 +77,7 @@ func TestTheKeyManagementAPIAnswersAsTheProductsDo(t *testing.T) {
 		_, err := k.Rotate(t.Context())
 		require.NoError(t, err)
 	}
-	damaged := func(t *testing.T, path string, _ *secretref.Keyring) { damageBox(t, path, "a") }
+	damaged := func(t *testing.T, path string, _ *secretref.Keyring) { damageRecord(t, path, "a") }
 	busy := func(t *testing.T, path string, _ *secretref.Keyring) {
 		lease, err := boltstore.New(path).Acquire(t.Context())
 		require.NoError(t, err)
@@ -126,7 +126,7 @@ func TestTheKeyManagementAPIAnswersAsTheProductsDo(t *testing.T) {
 			server := httptest.NewServer(http.StripPrefix("/context", k.Handler(authorized)))
 			defer server.Close()
 
-			status, header, body := ask(t, c.method, server.URL+"/context"+c.path, c.token, c.header...)
+			status, header, body := callAPI(t, c.method, server.URL+"/context"+c.path, c.token, c.header...)
 			assert.Equal(t, c.status, status, "%v", body)
 			assert.Equal(t, "application/json", header.Get("Content-Type"))
 			assert.Equal(t, "no-store", header.Get("Cache-Control"))
@@ -165,7 +165,7 @@ func TestTheKeyManagementAPIAnswersAsTheProductsDo(t *testing.T) {
 	}
 }
 
-func TestNobodyIsAuthorizedByDefault(t *testing.T) {
+func TestHandler_unauthorized(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
 	for name, authorize := range map[string]func(*http.Request) (string, error){
 		"nil":            nil,
@@ -173,7 +173,7 @@ func TestNobodyIsAuthorizedByDefault(t *testing.T) {
 		"an error":       func(*http.Request) (string, error) { return "dave", errors.New("no") },
 	} {
 		server := httptest.NewServer(k.Handler(authorize))
-		status, _, _ := ask(t, "POST", server.URL+rotatePath, canary)
+		status, _, _ := callAPI(t, "POST", server.URL+rotatePath, canary)
 		assert.Equal(t, 401, status, name)
 		server.Close()
 	}
@@ -182,8 +182,8 @@ func TestNobodyIsAuthorizedByDefault(t *testing.T) {
 	assert.Len(t, keys, 1)
 }
 
-func TestARotationOutlivesItsClientAndRefusesASecond(t *testing.T) {
-	k, _, under, letGo := slowly(t)
+func TestHandler_clientLeaves(t *testing.T) {
+	k, _, under, letGo := slowRotation(t)
 	server := httptest.NewServer(k.Handler(authorized))
 	defer server.Close()
 	ctx, disconnect := context.WithCancel(t.Context())
@@ -196,7 +196,7 @@ func TestARotationOutlivesItsClientAndRefusesASecond(t *testing.T) {
 		gone <- err
 	}()
 	<-under
-	status, _, body := ask(t, "POST", server.URL+rotatePath, canary)
+	status, _, body := callAPI(t, "POST", server.URL+rotatePath, canary)
 	assert.Equal(t, 406, status)
 	assert.Equal(t, "IN_PROGRESS", body["status"])
 	requireStored(t, k, "1", large)

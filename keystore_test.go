@@ -14,7 +14,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestFilesOfAKeyringAreForTheirOwnerOnly(t *testing.T) {
+func TestFileStore_modes(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no such modes")
 	}
@@ -46,7 +46,7 @@ func TestFilesOfAKeyringAreForTheirOwnerOnly(t *testing.T) {
 	}
 }
 
-func TestARootKeyThatIsThereIsUsedForANewDatabase(t *testing.T) {
+func TestFileStore_existingRootKey(t *testing.T) {
 	path := keyringPath(t)
 	root := secretref.NewRootKey()
 	require.NoError(t, os.WriteFile(path+".key", []byte(root.Reveal()), 0o600))
@@ -54,7 +54,7 @@ func TestARootKeyThatIsThereIsUsedForANewDatabase(t *testing.T) {
 	requireStored(t, openKeyring(t, path, &secretref.KeyringOptions{RootKey: root}), "a", "x")
 }
 
-func TestAKeyringOpensWithItsOwnRootKeyOnly(t *testing.T) {
+func TestOpenKeyring_rootKey(t *testing.T) {
 	path := keyringPath(t)
 	put(t, openKeyring(t, path, nil), "a", "x")
 	open := func(opts secretref.KeyringOptions) error {
@@ -94,7 +94,7 @@ func TestAKeyringOpensWithItsOwnRootKeyOnly(t *testing.T) {
 	requireStored(t, openKeyring(t, path, nil), "a", "x")
 }
 
-func TestAStoreThatIsNoneIsUnsupported(t *testing.T) {
+func TestOpenKeyring_noStore(t *testing.T) {
 	for _, store := range []secretref.KeyStore{{}, secretref.FileStore(""), secretref.SQLStore(nil, secretref.PostgreSQL)} {
 		_, err := secretref.OpenKeyring(t.Context(), store, nil)
 		require.ErrorIs(t, err, secretref.ErrUnsupported)
@@ -108,7 +108,7 @@ func TestAStoreThatIsNoneIsUnsupported(t *testing.T) {
 	require.NoFileExists(t, path+".key")
 }
 
-func TestAFileStoreHasOneNameWhateverLeadsThere(t *testing.T) {
+func TestFileStore_relativePath(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	k := openKeyring(t, "secrets.db", nil)
@@ -134,7 +134,7 @@ func symlink(t *testing.T, to, link string) {
 	}
 }
 
-func TestKeyringFilesAreWhereALinkLeads(t *testing.T) {
+func TestFileStore_symlink(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "volume", "data"), 0o700))
 	links := []string{filepath.Join(dir, "app.db"), filepath.Join(dir, "chain.db"), filepath.Join(dir, "volume", "up.db")}
@@ -162,7 +162,7 @@ func TestKeyringFilesAreWhereALinkLeads(t *testing.T) {
 	}
 }
 
-func TestKeyringPathInACircle(t *testing.T) {
+func TestFileStore_symlinkLoop(t *testing.T) {
 	dir := t.TempDir()
 	symlink(t, "pong.db", filepath.Join(dir, "ping.db"))
 	symlink(t, "ping.db", filepath.Join(dir, "pong.db"))
@@ -174,7 +174,7 @@ func TestKeyringPathInACircle(t *testing.T) {
 	}
 }
 
-func TestChangeRootKeyKeepsALink(t *testing.T) {
+func TestChangeRootKey_symlink(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "secrets"), 0o700))
 	path, key := filepath.Join(dir, "keyring.db"), filepath.Join(dir, "secrets", "root.key")
@@ -197,7 +197,7 @@ func TestChangeRootKeyKeepsALink(t *testing.T) {
 	assert.Equal(t, []string{key}, left)
 }
 
-func TestANewKeyringSaysThatItFoundARootKey(t *testing.T) {
+func TestFileStore_foundRootKey(t *testing.T) {
 	path := keyringPath(t)
 	var log bytes.Buffer
 	opts := &secretref.KeyringOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
@@ -212,7 +212,7 @@ func TestANewKeyringSaysThatItFoundARootKey(t *testing.T) {
 	require.NotContains(t, log.String(), "a new root key was made")
 }
 
-func TestKeyringFilesOfAnotherUser(t *testing.T) {
+func TestFileStore_otherOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a file away")
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-func TestAStartDuringAnOutageUsesTheLastKnownSecret(t *testing.T) {
-	k := makeKeyring(t)
+func TestLastKnown_startDuringOutage(t *testing.T) {
+	k := newKeyring(t)
 	var log bytes.Buffer
 	store := &remote{texts: map[string]string{remoteA: "hunter2"}}
 	start := func() *secretref.Resolver {
@@ -27,7 +27,7 @@ func TestAStartDuringAnOutageUsesTheLastKnownSecret(t *testing.T) {
 			Providers: []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch}}})
 	}
 	r := start()
-	require.Equal(t, "hunter2", resolved(t, r, remoteA))
+	require.Equal(t, "hunter2", resolveText(t, r, remoteA))
 	require.NoError(t, r.Close())
 
 	store.fails(secretref.ErrUnavailable)
@@ -68,8 +68,8 @@ func TestAStartDuringAnOutageUsesTheLastKnownSecret(t *testing.T) {
 	require.NotContains(t, log.String(), "hunter2")
 }
 
-func TestNamesOfLastKnownSecretsAreReserved(t *testing.T) {
-	k := makeKeyring(t)
+func TestLastKnown_reservedNames(t *testing.T) {
+	k := newKeyring(t)
 	const name = ".secretref/last-known/x"
 	require.ErrorIs(t, k.Put(t.Context(), name, secretref.NewSecret("x")), secretref.ErrSyntax)
 	_, err := k.Get(t.Context(), name)
@@ -78,20 +78,20 @@ func TestNamesOfLastKnownSecretsAreReserved(t *testing.T) {
 	require.NoError(t, k.Put(t.Context(), ".secretref", secretref.NewSecret("x")), "no other name is")
 }
 
-func TestAKeyringThatFailsCostsNoSecret(t *testing.T) {
-	k := makeKeyring(t)
+func TestLastKnown_closedKeyring(t *testing.T) {
+	k := newKeyring(t)
 	var log bytes.Buffer
 	require.NoError(t, k.Close())
 	store := &remote{texts: map[string]string{remoteA: "hunter2"}}
 	r := secretref.New(&secretref.Options{LastKnown: k, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		Providers: []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch}}})
-	require.Equal(t, "hunter2", resolved(t, r, remoteA))
+	require.Equal(t, "hunter2", resolveText(t, r, remoteA))
 	require.NoError(t, r.Close())
 	require.Contains(t, log.String(), "the last known secret cannot be stored")
 }
 
-func TestLastKnownSecretsOfOneNamespaceAreNotAnothers(t *testing.T) {
-	k := makeKeyring(t)
+func TestLastKnown_namespaces(t *testing.T) {
+	k := newKeyring(t)
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "of team a"})
 	start := func(namespace string) *secretref.Resolver {
@@ -100,12 +100,12 @@ func TestLastKnownSecretsOfOneNamespaceAreNotAnothers(t *testing.T) {
 	}
 	value := vaultValue(s.URL(), "db", "k")
 	r := start("team-a")
-	require.Equal(t, "of team a", resolved(t, r, value))
+	require.Equal(t, "of team a", resolveText(t, r, value))
 	require.NoError(t, r.Close())
 
 	s.Fail(100, http.StatusServiceUnavailable, nil)
 	r = start("team-a")
-	require.Equal(t, "of team a", resolved(t, r, value))
+	require.Equal(t, "of team a", resolveText(t, r, value))
 	require.NoError(t, r.Close())
 	r = start("team-b")
 	defer r.Close()
@@ -115,7 +115,7 @@ func TestLastKnownSecretsOfOneNamespaceAreNotAnothers(t *testing.T) {
 
 func TestLastKnown(t *testing.T) {
 	t.Run("coordinates are told apart by their bytes", func(t *testing.T) {
-		k := makeKeyring(t)
+		k := newKeyring(t)
 		store := &remote{texts: map[string]string{"db-\xff": "first"}}
 		start := func() *secretref.Resolver {
 			return secretref.New(&secretref.Options{LastKnown: k, Timeout: time.Second,
@@ -141,7 +141,7 @@ func TestLastKnown(t *testing.T) {
 		require.ErrorIs(t, err, secretref.ErrUnavailable, "it was never fetched")
 	})
 	t.Run("a refusal of AllowEndpoint deletes nothing", func(t *testing.T) {
-		k := makeKeyring(t)
+		k := newKeyring(t)
 		s := vaultFake(t)
 		s.Put("secret", "db", map[string]any{"k": "good"})
 		var refuses atomic.Bool
@@ -173,10 +173,10 @@ func TestLastKnown(t *testing.T) {
 		s.Fail(100, http.StatusServiceUnavailable, nil)
 		r = start()
 		defer r.Close()
-		require.Equal(t, "good", resolved(t, r, value))
+		require.Equal(t, "good", resolveText(t, r, value))
 	})
 	t.Run("what another Resolver refuses deletes nothing", func(t *testing.T) {
-		k := makeKeyring(t)
+		k := newKeyring(t)
 		store := &remote{texts: map[string]string{remoteA: "good"}}
 		start := func() *secretref.Resolver {
 			return secretref.New(&secretref.Options{LastKnown: k, Timeout: time.Second,
@@ -187,7 +187,7 @@ func TestLastKnown(t *testing.T) {
 		_, inner := refusing.Resolve(t.Context(), vaultValue("https://vault.example.com", "db", "k"))
 		require.ErrorIs(t, inner, secretref.ErrDenied)
 		r := start()
-		require.Equal(t, "good", resolved(t, r, remoteA))
+		require.Equal(t, "good", resolveText(t, r, remoteA))
 		require.NoError(t, r.Close())
 		for _, err := range []error{inner, fmt.Errorf("inner: %w", inner), secretref.ErrUnauthenticated, errors.New("odd")} {
 			store.fails(err)
@@ -199,6 +199,6 @@ func TestLastKnown(t *testing.T) {
 		store.fails(fault.New(fault.Unavailable, "down").Permanently())
 		r = start()
 		defer r.Close()
-		require.Equal(t, "good", resolved(t, r, remoteA))
+		require.Equal(t, "good", resolveText(t, r, remoteA))
 	})
 }

@@ -31,7 +31,7 @@ func refreshers() int {
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "refresh.(*Refresher).run(")
 }
 
-func TestHandleClose(t *testing.T) {
+func TestLive_Close(t *testing.T) {
 	t.Run("ends the refreshes", func(t *testing.T) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 			h, err := r.Watch(t.Context(), remoteA)
@@ -124,7 +124,7 @@ func TestHandleClose(t *testing.T) {
 		}
 	})
 	t.Run("of a Keyring", func(t *testing.T) {
-		k := makeKeyring(t)
+		k := newKeyring(t)
 		require.NoError(t, k.Close())
 		_, err := k.Get(t.Context(), "a")
 		requireClosed(t, err)
@@ -139,7 +139,7 @@ func requireClosed(t *testing.T, err error) {
 	require.Contains(t, err.Error(), "closed")
 }
 
-func TestHandleUnreachable(t *testing.T) {
+func TestLive_unreachable(t *testing.T) {
 	t.Run("is not refreshed", func(t *testing.T) {
 		inBubble(t, secretref.Options{TTL: time.Minute}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 			for i := range 1000 {

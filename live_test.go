@@ -19,7 +19,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestHandleNil(t *testing.T) {
+func TestLive_nil(t *testing.T) {
 	var none *secretref.Live[secretref.Secret]
 	var zero secretref.Live[secretref.Secret]
 	r := secretref.New(nil)
@@ -49,7 +49,7 @@ func TestHandleNil(t *testing.T) {
 }
 
 // One caller's hurry says nothing about the secret that all share.
-func TestHandleRefresh_whoeverLeaves(t *testing.T) {
+func TestLive_Refresh_callerLeaves(t *testing.T) {
 	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
 		"cancelled": func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(ctx)
@@ -63,7 +63,7 @@ func TestHandleRefresh_whoeverLeaves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				takes := time.Duration(0)
-				r := secretref.New(&secretref.Options{Logger: slog.New(slog.DiscardHandler), Providers: store(func(context.Context, []byte) ([]byte, error) {
+				r := secretref.New(&secretref.Options{Logger: slog.New(slog.DiscardHandler), Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
 					time.Sleep(takes)
 					return []byte(canary), nil
 				})})
@@ -86,7 +86,7 @@ func TestHandleRefresh_whoeverLeaves(t *testing.T) {
 	}
 }
 
-func TestAHandleIsRenewedInTheBackground(t *testing.T) {
+func TestLive_renewsInBackground(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		start := time.Now()
 		h, err := r.Watch(t.Context(), remoteA)
@@ -100,7 +100,7 @@ func TestAHandleIsRenewedInTheBackground(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		require.Equal(t, "a2", h.Value().Reveal())
 		require.Equal(t, 2, store.called())
-		require.Equal(t, "a2", resolved(t, r, remoteA))
+		require.Equal(t, "a2", resolveText(t, r, remoteA))
 		require.Equal(t, 2, store.called(), "nobody else waits for what a Handle keeps")
 
 		time.Sleep(24 * time.Hour)
@@ -117,7 +117,7 @@ func TestAHandleIsRenewedInTheBackground(t *testing.T) {
 	})
 }
 
-func TestAHandleKeepsItsLastGoodValueWhateverHappens(t *testing.T) {
+func TestLive_keepsLastGoodValue(t *testing.T) {
 	for _, kind := range []error{secretref.ErrUnavailable, secretref.ErrDenied, secretref.ErrNotFound, secretref.ErrUnauthenticated, errors.New("odd")} {
 		inBubble(t, secretref.Options{MaxStale: time.Hour}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 			h, err := r.Watch(t.Context(), remoteA)
@@ -141,7 +141,7 @@ func TestAHandleKeepsItsLastGoodValueWhateverHappens(t *testing.T) {
 	}
 }
 
-func TestThereIsNoHandleWithoutAValue(t *testing.T) {
+func TestWatchAll_errors(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		for value, kind := range map[string]error{
 			`{"region":"eu-west-1"}`: secretref.ErrSyntax,
@@ -158,7 +158,7 @@ func TestThereIsNoHandleWithoutAValue(t *testing.T) {
 	})
 }
 
-func TestAPlaintextHandleStaysWhatItIs(t *testing.T) {
+func TestWatchAll_plaintext(t *testing.T) {
 	r := secretref.New(&secretref.Options{AllowEmpty: true})
 	defer r.Close()
 	h, err := r.WatchAll(t.Context(), "plain", "")
@@ -170,7 +170,7 @@ func TestAPlaintextHandleStaysWhatItIs(t *testing.T) {
 	require.Zero(t, refreshers())
 }
 
-func TestAllHandlesShareOneGoroutineAndOneFetch(t *testing.T) {
+func TestLive_sharesFetches(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		var handles []*secretref.Live[secretref.Secret]
 		for range 100 {
@@ -195,7 +195,7 @@ func TestAllHandlesShareOneGoroutineAndOneFetch(t *testing.T) {
 	})
 }
 
-func TestRefreshFetchesAfterTheCallAndIsShared(t *testing.T) {
+func TestLive_Refresh(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
@@ -216,7 +216,7 @@ func TestRefreshFetchesAfterTheCallAndIsShared(t *testing.T) {
 	})
 }
 
-func TestUpdatesYieldsTheValueAndItsChanges(t *testing.T) {
+func TestLive_Updates(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
@@ -250,7 +250,7 @@ func TestUpdatesYieldsTheValueAndItsChanges(t *testing.T) {
 	})
 }
 
-func TestUserAndPasswordAreAlwaysOfOneVersion(t *testing.T) {
+func TestWatchAll_oneVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := secretref.NewFake()
 		put := func(n int) {
@@ -293,7 +293,7 @@ func TestUserAndPasswordAreAlwaysOfOneVersion(t *testing.T) {
 	})
 }
 
-func TestOneSecretsFailureDoesNotHoldTheOthersBack(t *testing.T) {
+func TestWatchAll_partialFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := secretref.NewFake()
 		fake.Set(awsRef, "one")
@@ -312,7 +312,7 @@ func TestOneSecretsFailureDoesNotHoldTheOthersBack(t *testing.T) {
 	})
 }
 
-func TestAnEmptySecretIsNoValueUnderStrict(t *testing.T) {
+func TestLive_strict(t *testing.T) {
 	inBubble(t, secretref.Options{Strict: true}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
@@ -323,7 +323,7 @@ func TestAnEmptySecretIsNoValueUnderStrict(t *testing.T) {
 	})
 }
 
-func BenchmarkHandleValue(b *testing.B) {
+func BenchmarkLiveValue(b *testing.B) {
 	fake := secretref.NewFake()
 	fake.Set(awsRef, "hunter2")
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -336,7 +336,7 @@ func BenchmarkHandleValue(b *testing.B) {
 	}
 }
 
-func TestStatusGoesOnSayingWhyAValueIsOld(t *testing.T) {
+func TestLive_Status(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
@@ -361,7 +361,7 @@ func TestStatusGoesOnSayingWhyAValueIsOld(t *testing.T) {
 	})
 }
 
-func TestAHandleHearsOfAChangeWhileItIsMade(t *testing.T) {
+func TestWatchAll_changeMeanwhile(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		var all sync.WaitGroup
 		for range 20 {
@@ -381,7 +381,7 @@ func TestAHandleHearsOfAChangeWhileItIsMade(t *testing.T) {
 	})
 }
 
-func TestAShortTTLIsNoStorm(t *testing.T) {
+func TestLive_shortTTL(t *testing.T) {
 	inBubble(t, secretref.Options{TTL: 5}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		_, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
@@ -393,7 +393,7 @@ func TestAShortTTLIsNoStorm(t *testing.T) {
 	})
 }
 
-func TestAStoreThatHangsDoesNotHoldTheOthersBack(t *testing.T) {
+func TestLive_hangingProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		good, deaf := &remote{texts: map[string]string{remoteA: "a1"}}, make(chan struct{})
 		var hangs atomic.Bool

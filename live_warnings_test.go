@@ -12,7 +12,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestHandleFailing(t *testing.T) {
+func TestLive_warnings(t *testing.T) {
 	const warning, again = "is not renewed", "is renewed again"
 	lines := func(log *logText, text string) (n int) {
 		for line := range strings.Lines(log.String()) {

@@ -17,7 +17,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestEmptyValues(t *testing.T) {
+func TestAllowEmpty(t *testing.T) {
 	blank := []string{"", " ", "\n", "\t \r\n", "\u00a0", "\u3000"}
 	for name, opts := range map[string]secretref.Options{"by default": {}, "under Strict": {Strict: true}} {
 		t.Run("are refused "+name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestLogger(t *testing.T) {
 	require.NotContains(t, log.String(), "level=DEBUG", "only warnings")
 }
 
-func TestStrictRefusesPlaintextAndEmptyValues(t *testing.T) {
+func TestStrict(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(awsRef, "x")
 	fake.Set(vaultRef, "")
@@ -102,9 +102,9 @@ func TestStrictRefusesPlaintextAndEmptyValues(t *testing.T) {
 	require.Equal(t, "x", s.Reveal())
 }
 
-func TestTheWaitForATurnIsNotPartOfTheTimeout(t *testing.T) {
+func TestTimeout_excludesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := secretref.New(&secretref.Options{Timeout: 3 * time.Second, Providers: store(func(context.Context, []byte) ([]byte, error) {
+		r := secretref.New(&secretref.Options{Timeout: 3 * time.Second, Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
 			time.Sleep(time.Second)
 			return []byte("x"), nil
 		})})
@@ -118,12 +118,12 @@ func TestTheWaitForATurnIsNotPartOfTheTimeout(t *testing.T) {
 	})
 }
 
-func TestTimeoutBoundsAFetchWithAllItsAttempts(t *testing.T) {
+func TestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []secretref.FetchEvent
 		r := secretref.New(&secretref.Options{
 			Timeout:   3 * time.Second,
-			Providers: store(func(context.Context, []byte) ([]byte, error) { return nil, secretref.ErrUnavailable }),
+			Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { return nil, secretref.ErrUnavailable }),
 			OnFetch:   func(e secretref.FetchEvent) { events = append(events, e) },
 		})
 		defer r.Close()
@@ -139,12 +139,12 @@ func TestTimeoutBoundsAFetchWithAllItsAttempts(t *testing.T) {
 	})
 }
 
-func TestWhoOnlyLooksOnCostsNoSecret(t *testing.T) {
+func TestOnFetch_panics(t *testing.T) {
 	var log bytes.Buffer
 	inBubble(t, secretref.Options{OnFetch: func(secretref.FetchEvent) { panic(canary) }, Logger: slog.New(slog.NewTextHandler(&log, nil))},
 		func(t *testing.T, r *secretref.Resolver, store *remote) {
-			require.Equal(t, "a1", resolved(t, r, remoteA))
-			require.Equal(t, "a1", resolved(t, r, remoteA))
+			require.Equal(t, "a1", resolveText(t, r, remoteA))
+			require.Equal(t, "a1", resolveText(t, r, remoteA))
 			require.Equal(t, 1, store.called())
 		})
 	require.Contains(t, log.String(), "OnFetch panicked")
@@ -152,7 +152,7 @@ func TestWhoOnlyLooksOnCostsNoSecret(t *testing.T) {
 }
 
 // fmt follows a pointer, at any depth, for a verb that makes no sense for it.
-func TestOptionsDoNotPrintCredentials(t *testing.T) {
+func TestOptions_redaction(t *testing.T) {
 	type auth struct {
 		api.AuthMethod
 		SecretID string

@@ -89,7 +89,7 @@ func ExamplePointer_Tokens() {
 	// 0
 }
 
-func TestPointerErrorsTellThePointerFromTheDocument(t *testing.T) {
+func TestPointer_errors(t *testing.T) {
 	for _, c := range []struct {
 		pointer   secretref.Pointer
 		doc, want string
@@ -111,7 +111,7 @@ func TestPointerErrorsTellThePointerFromTheDocument(t *testing.T) {
 	}
 }
 
-func TestAnInvalidPointerHasNoTokens(t *testing.T) {
+func TestPointer_Tokens_invalid(t *testing.T) {
 	for _, p := range []secretref.Pointer{"", "a/b", "/a~", "/~2", "/\xff"} {
 		require.Empty(t, slices.Collect(p.Tokens()), "%q", p)
 	}

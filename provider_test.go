@@ -18,7 +18,7 @@ type storeError struct{ text string }
 
 func (e *storeError) Error() string { return e.text }
 
-func TestProviderErrors(t *testing.T) {
+func TestProvider_errors(t *testing.T) {
 	cause := &storeError{canary}
 	for name, c := range map[string]struct {
 		err   error
@@ -34,7 +34,7 @@ func TestProviderErrors(t *testing.T) {
 		"a message with escapes": {secretref.WithMessage(cause, "a\x1b[2J\nb"), nil, `a\x1b[2J\nb`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) { return nil, c.err })})
+			r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { return nil, c.err })})
 			defer r.Close()
 			_, err := r.Resolve(t.Context(), `{"storeId":"db"}`)
 			require.ErrorContains(t, err, c.words)
@@ -87,8 +87,8 @@ func TestProvider(t *testing.T) {
 			{Fields: []string{"c\xfe"}, Fetch: says("fe")},
 		}})
 		defer r.Close()
-		require.Equal(t, "two fields", resolved(t, r, `{ENC}{"a":"1","b":"2"}`))
-		require.Equal(t, "one field", resolved(t, r, `{ENC}{"a+b":"1"}`))
+		require.Equal(t, "two fields", resolveText(t, r, `{ENC}{"a":"1","b":"2"}`))
+		require.Equal(t, "one field", resolveText(t, r, `{ENC}{"a+b":"1"}`))
 	})
 	t.Run("the class of a file is a ClassName", func(t *testing.T) {
 		r := secretref.New(&secretref.Options{Providers: []secretref.Provider{{Fields: []string{"storeId"}, Fetch: says("wrong")}}})
@@ -100,8 +100,8 @@ func TestProvider(t *testing.T) {
 	})
 }
 
-func TestAProviderIsGivenItsCoordinates(t *testing.T) {
-	r := secretref.New(&secretref.Options{Providers: store(func(_ context.Context, coordinates []byte) ([]byte, error) {
+func TestProvider_coordinates(t *testing.T) {
+	r := secretref.New(&secretref.Options{Providers: storeProviders(func(_ context.Context, coordinates []byte) ([]byte, error) {
 		return append([]byte("got "), coordinates...), nil
 	})})
 	defer r.Close()
@@ -120,12 +120,12 @@ func TestAProviderIsGivenItsCoordinates(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrSyntax, "the function Parse knows no Providers, and behind a prefix nothing is plaintext")
 }
 
-func TestAProvidersErrorsArePermanentUnlessUnavailable(t *testing.T) {
+func TestProvider_permanentErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := errors.New("store says " + canary)
 		calls := 0
 		var next error
-		r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+		r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
 			if calls++; calls < 3 {
 				return nil, next
 			}
@@ -147,16 +147,16 @@ func TestAProvidersErrorsArePermanentUnlessUnavailable(t *testing.T) {
 	})
 }
 
-func TestAPanickingProviderFailsItsCallersOnly(t *testing.T) {
-	r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) { panic(canary) })})
+func TestProvider_panics(t *testing.T) {
+	r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { panic(canary) })})
 	defer r.Close()
 	_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
 	require.NotContains(t, err.Error(), canary)
 }
 
-func TestAProviderThatEndsItsGoroutineDoesNotGiveAnEmptyPassword(t *testing.T) {
-	r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+func TestProvider_endsItsGoroutine(t *testing.T) {
+	r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
 		runtime.Goexit()
 		return nil, nil
 	})})
@@ -165,9 +165,9 @@ func TestAProviderThatEndsItsGoroutineDoesNotGiveAnEmptyPassword(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
 }
 
-func TestAProviderThatIsCutOffIsUnavailable(t *testing.T) {
+func TestProvider_timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := secretref.New(&secretref.Options{Timeout: time.Second, Providers: store(func(ctx context.Context, _ []byte) ([]byte, error) {
+		r := secretref.New(&secretref.Options{Timeout: time.Second, Providers: storeProviders(func(ctx context.Context, _ []byte) ([]byte, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})})
@@ -178,7 +178,7 @@ func TestAProviderThatIsCutOffIsUnavailable(t *testing.T) {
 	})
 }
 
-func TestNewPanicsOnAProviderThatCannotWork(t *testing.T) {
+func TestProvider_invalid(t *testing.T) {
 	fetch := func(context.Context, []byte) ([]byte, error) { return nil, nil }
 	for name, providers := range map[string][]secretref.Provider{
 		"no Fetch":                {{ClassName: "a"}},
@@ -192,19 +192,19 @@ func TestNewPanicsOnAProviderThatCannotWork(t *testing.T) {
 	}
 }
 
-// asksToWait is an error of a Provider.
-type asksToWait time.Duration
+// retryLater is an error of a Provider.
+type retryLater time.Duration
 
-func (e asksToWait) Error() string             { return "busy" }
-func (e asksToWait) Unwrap() error             { return secretref.ErrUnavailable }
-func (e asksToWait) RetryAfter() time.Duration { return time.Duration(e) }
+func (e retryLater) Error() string             { return "busy" }
+func (e retryLater) Unwrap() error             { return secretref.ErrUnavailable }
+func (e retryLater) RetryAfter() time.Duration { return time.Duration(e) }
 
-func TestAProviderSaysWhenToTryAgain(t *testing.T) {
+func TestProvider_retryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+		r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
 			if calls++; calls < 3 {
-				return nil, fmt.Errorf("at the moment: %w", asksToWait(7*time.Second))
+				return nil, fmt.Errorf("at the moment: %w", retryLater(7*time.Second))
 			}
 			return []byte("x"), nil
 		})})

@@ -86,7 +86,7 @@ func encodeGob(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func TestAFakeDoesNotPrintItsSecrets(t *testing.T) {
+func TestRedaction_fake(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(awsRef, canary)
 	requireSilent(t, fake)
@@ -133,7 +133,7 @@ func requireQuiet(t *testing.T, v any) {
 	}
 }
 
-func TestWhatIsResolvedPrintsNoSecretWhateverPrintsIt(t *testing.T) {
+func TestRedaction_settings(t *testing.T) {
 	database := secretref.Database{Driver: "d", URL: secretref.NewSecret("jdbc:postgresql://db/x"), Username: "u", Password: secretref.NewSecret(canary)}
 	settings := secretref.Settings{Product: secretref.Jira, Database: database, Secrets: map[string]secretref.Secret{jiraPassword: secretref.NewSecret(canary)}}
 	requireSilent(t, database)
@@ -142,7 +142,7 @@ func TestWhatIsResolvedPrintsNoSecretWhateverPrintsIt(t *testing.T) {
 	requireSilent(t, &settings)
 }
 
-func TestConfigRedaction(t *testing.T) {
+func TestRedaction_config(t *testing.T) {
 	url := secretref.NewSecret("jdbc:postgresql://u:" + canary + "@db/x?password=" + canary)
 	password := secretref.NewSecret(canary)
 	config := secretref.ConfigFile{Product: secretref.Jira, Path: "dbconfig.xml", Entries: []secretref.Entry{{Key: jiraPassword, Value: password, Line: 14}}}
@@ -178,7 +178,7 @@ func TestConfigRedaction(t *testing.T) {
 	require.Equal(t, "{jira dbconfig.xml [{jdbc-datasource/password [redacted] 14 }]}", fmt.Sprint(config))
 }
 
-func TestNothingThatKeepsSecretsShowsThem(t *testing.T) {
+func TestRedaction_resolver(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"password":"`+canary+`"}`)
 	store := &remote{texts: map[string]string{remoteA: canary}}
@@ -190,7 +190,7 @@ func TestNothingThatKeepsSecretsShowsThem(t *testing.T) {
 			value = remoteA
 		}
 		r := secretref.New(opts)
-		require.Equal(t, canary, resolved(t, r, value))
+		require.Equal(t, canary, resolveText(t, r, value))
 		requireSilent(t, r)
 		h, err := r.WatchAll(t.Context(), value)
 		require.NoError(t, err)
@@ -253,7 +253,7 @@ type quietT struct{ bytes.Buffer }
 
 func (q *quietT) Errorf(format string, args ...any) { fmt.Fprintf(q, format, args...) }
 
-func TestDumpsShowNoSecret(t *testing.T) {
+func TestRedaction_dumps(t *testing.T) {
 	type holder struct{ private any }
 	require.Contains(t, dump(&holder{private: &struct{ text []byte }{[]byte(canary)}}), canary, "the dump sees what it should")
 

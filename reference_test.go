@@ -9,7 +9,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestParseReturnsTheKindsOfReference(t *testing.T) {
+func TestParse(t *testing.T) {
 	for value, want := range map[string]secretref.Reference{
 		awsRef: secretref.AWSReference{Region: "eu-west-1", SecretID: "db", SecretPointer: "/password"},
 		`{"region":"eu-west-1","secretId":"db","endpointOverride":"https://x"}`: secretref.AWSReference{Region: "eu-west-1", SecretID: "db", EndpointOverride: "https://x"},
@@ -34,7 +34,7 @@ func TestParseReturnsTheKindsOfReference(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrUnsupported)
 }
 
-func TestParsingAllocatesNothingButTheReference(t *testing.T) {
+func TestParse_allocations(t *testing.T) {
 	const boxed = 1 // a Reference is an interface, and what it holds is on the heap
 	for name, c := range map[string]struct {
 		value  string
@@ -62,7 +62,7 @@ func TestParsingAllocatesNothingButTheReference(t *testing.T) {
 	}
 }
 
-func TestTheErrorOfPlaintextIsAnErrorOfItsOwn(t *testing.T) {
+func TestParse_plaintextError(t *testing.T) {
 	_, err := secretref.Parse("hunter2")
 	require.ErrorIs(t, err, secretref.ErrNotReference)
 	var e, another *secretref.Error

@@ -20,7 +20,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestPlaintextIsReturnedExactlyAsWritten(t *testing.T) {
+func TestResolve_plaintext(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
 	for _, value := range []string{"hunter2", " hunter2 ", "{x9!", `{"a":1}`, "päss", "\xff"} {
@@ -30,7 +30,7 @@ func TestPlaintextIsReturnedExactlyAsWritten(t *testing.T) {
 	}
 }
 
-func TestManyReferencesIntoOneSecretAreOneFetchOfOneVersion(t *testing.T) {
+func TestResolveAll_oneFetchPerSecret(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"user":"u","password":"p","port":5432,"tls":true}`)
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -44,7 +44,7 @@ func TestManyReferencesIntoOneSecretAreOneFetchOfOneVersion(t *testing.T) {
 	require.Equal(t, 1, fake.Calls())
 }
 
-func TestAllFailuresComeBackTogetherInOrderWithWhatResolved(t *testing.T) {
+func TestResolveAll_errors(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(awsRef, "good")
 	fake.Fail(vaultRef, secretref.ErrDenied)
@@ -65,7 +65,7 @@ func TestAllFailuresComeBackTogetherInOrderWithWhatResolved(t *testing.T) {
 	require.Equal(t, vaultRef, located.Reference)
 }
 
-func TestNothingIsFetchedWhenOneValueIsMalformed(t *testing.T) {
+func TestResolveAll_malformed(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(awsRef, "good")
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -80,7 +80,7 @@ func TestNothingIsFetchedWhenOneValueIsMalformed(t *testing.T) {
 	require.Zero(t, fake.Calls())
 }
 
-func TestReferencesMadeByHandAreCheckedToo(t *testing.T) {
+func TestResolveReference(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(awsRef, "x")
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -102,7 +102,7 @@ func TestReferencesMadeByHandAreCheckedToo(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrUnsupported, "no keyring is given")
 }
 
-func TestNewIsFourObjects(t *testing.T) {
+func TestNew_allocations(t *testing.T) {
 	var r *secretref.Resolver
 	got := testing.AllocsPerRun(100, func() { r = secretref.New(nil) })
 	require.Equal(t, 4.0, got, "itself, its state, what hides that, and a logger")
@@ -110,7 +110,7 @@ func TestNewIsFourObjects(t *testing.T) {
 }
 
 // The testing package notes which variables and files a program looks at.
-func TestNewAndParsingAskNothingOfTheSystem(t *testing.T) {
+func TestNew_noIO(t *testing.T) {
 	const child, begin, end = "SECRETREF_TEST_CHILD", "SECRETREF_TEST_BEGIN", "SECRETREF_TEST_END"
 	if os.Getenv(child) == "" {
 		log := filepath.Join(t.TempDir(), "log")
@@ -136,7 +136,7 @@ func TestNewAndParsingAskNothingOfTheSystem(t *testing.T) {
 	require.Equal(t, before, runtime.NumGoroutine())
 }
 
-func TestAReferenceMadeByHandThatIsRefusedIsNotPrinted(t *testing.T) {
+func TestResolveReference_refused(t *testing.T) {
 	r := secretref.New(nil)
 	defer r.Close()
 	for _, ref := range []secretref.Reference{
@@ -152,10 +152,10 @@ func TestAReferenceMadeByHandThatIsRefusedIsNotPrinted(t *testing.T) {
 	}
 }
 
-func TestOneCallersEndDoesNotFailTheOthers(t *testing.T) {
+func TestResolve_oneCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		r := secretref.New(&secretref.Options{Providers: store(func(ctx context.Context, _ []byte) ([]byte, error) {
+		r := secretref.New(&secretref.Options{Providers: storeProviders(func(ctx context.Context, _ []byte) ([]byte, error) {
 			calls++
 			select {
 			case <-time.After(time.Second):
@@ -185,10 +185,10 @@ func TestOneCallersEndDoesNotFailTheOthers(t *testing.T) {
 	})
 }
 
-func TestAtMostFiftyFetchesOfOneBackendRunAtATime(t *testing.T) {
+func TestResolveAll_concurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most, calls atomic.Int32
-		r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+		r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
 			calls.Add(1)
 			if n := now.Add(1); n > most.Load() {
 				most.Store(n)
@@ -211,9 +211,9 @@ func TestAtMostFiftyFetchesOfOneBackendRunAtATime(t *testing.T) {
 	})
 }
 
-func TestCloseEndsWhatIsUnderWay(t *testing.T) {
+func TestResolver_Close(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := secretref.New(&secretref.Options{Providers: store(func(ctx context.Context, _ []byte) ([]byte, error) {
+		r := secretref.New(&secretref.Options{Providers: storeProviders(func(ctx context.Context, _ []byte) ([]byte, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})})
@@ -234,9 +234,9 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 	}) // the bubble fails if a goroutine is left
 }
 
-func TestCloseBeforeTheFirstUse(t *testing.T) {
+func TestResolver_Close_beforeUse(t *testing.T) {
 	asked := false
-	r := secretref.New(&secretref.Options{Providers: store(func(context.Context, []byte) ([]byte, error) {
+	r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
 		asked = true
 		return []byte("x"), nil
 	})})
@@ -249,7 +249,7 @@ func TestCloseBeforeTheFirstUse(t *testing.T) {
 }
 
 // Ten thousand ways in which a value can be broken, from two that are right.
-func TestNoMutationOfAReferenceEndsAsAPassword(t *testing.T) {
+func TestResolve_mutatedReference(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
 	for _, whole := range []string{awsRef, vaultRef, strings.TrimPrefix(awsRef, "{ENC}"), strings.TrimPrefix(vaultRef, "{ENC}")} {
@@ -282,7 +282,7 @@ func BenchmarkResolveOverFake(b *testing.B) {
 	}
 }
 
-func TestCloseFromManyGoroutinesWhileAllIsInUse(t *testing.T) {
+func TestResolver_Close_concurrent(t *testing.T) {
 	for range 20 {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 			h, err := r.Watch(t.Context(), remoteA)
@@ -310,7 +310,7 @@ func TestCloseFromManyGoroutinesWhileAllIsInUse(t *testing.T) {
 	}
 }
 
-func TestZeroValuesPanicInTheCallersGoroutine(t *testing.T) {
+func TestResolver_zeroValue(t *testing.T) {
 	ctx := t.Context()
 	var r secretref.Resolver
 	var none *secretref.Resolver

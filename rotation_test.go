@@ -12,7 +12,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestTheLifeOfKeys(t *testing.T) {
+func TestRotate(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
 	for i := range 10 {
 		put(t, k, fmt.Sprint(i), fmt.Sprint("text ", i))
@@ -64,7 +64,7 @@ func TestTheLifeOfKeys(t *testing.T) {
 	}
 }
 
-func TestChangeRootKeyIsSeenByOtherNodes(t *testing.T) {
+func TestChangeRootKey(t *testing.T) {
 	path := keyringPath(t)
 	before, after := secretref.NewRootKey(), secretref.NewRootKey()
 	old := openKeyring(t, path, &secretref.KeyringOptions{RootKey: before})
@@ -91,7 +91,7 @@ func TestChangeRootKeyIsSeenByOtherNodes(t *testing.T) {
 	require.NoFileExists(t, path+".key")
 }
 
-func TestAPanicInProgressIsTheCallers(t *testing.T) {
+func TestRotate_progressPanics(t *testing.T) {
 	path := keyringPath(t)
 	k := openKeyring(t, path, &secretref.KeyringOptions{Progress: func(int, int) { panic(canary) }})
 	put(t, k, "a", "x")
@@ -102,9 +102,9 @@ func TestAPanicInProgressIsTheCallers(t *testing.T) {
 	requireStored(t, again, "a", "x")
 }
 
-// slowly returns a keyring whose rotations need several transactions, and wait
+// slowRotation returns a keyring whose rotations need several transactions, and wait
 // after each until they are let go.
-func slowly(t *testing.T) (k *secretref.Keyring, path string, under, letGo chan struct{}) {
+func slowRotation(t *testing.T) (k *secretref.Keyring, path string, under, letGo chan struct{}) {
 	path, under, letGo = keyringPath(t), make(chan struct{}, 100), make(chan struct{})
 	k = openKeyring(t, path, &secretref.KeyringOptions{Progress: func(int, int) {
 		under <- struct{}{}
@@ -118,8 +118,8 @@ func slowly(t *testing.T) (k *secretref.Keyring, path string, under, letGo chan 
 
 var large = strings.Repeat("x", 1<<20)
 
-func TestCloseEndsARotationBetweenTwoTransactions(t *testing.T) {
-	k, path, under, letGo := slowly(t)
+func TestRotate_closed(t *testing.T) {
+	k, path, under, letGo := slowRotation(t)
 	result := make(chan error)
 	go func() {
 		_, err := k.Rotate(t.Context())

@@ -16,7 +16,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestSecretIsNotStoredInADatabase(t *testing.T) {
+func TestSecret_Value(t *testing.T) {
 	secret := secretref.NewSecret(canary)
 	var _ driver.Valuer = secret
 	_, err := secret.Value()
@@ -57,7 +57,7 @@ func (nullStmt) NumInput() int                              { return -1 }
 func (nullStmt) Exec([]driver.Value) (driver.Result, error) { return driver.ResultNoRows, nil }
 func (nullStmt) Query([]driver.Value) (driver.Rows, error)  { return nil, driver.ErrSkip }
 
-func TestSecretStates(t *testing.T) {
+func TestSecret_states(t *testing.T) {
 	require.True(t, secretref.Secret{}.Equal(secretref.NewSecret("")))
 	require.True(t, secretref.NewSecret("").IsZero())
 	require.False(t, secretref.NewSecret("").Equal(unresolved(t, "")))
@@ -69,7 +69,7 @@ func TestSecretStates(t *testing.T) {
 	require.True(t, s.Equal(secretref.NewSecret("plain")), "made in two ways")
 }
 
-func TestASecretRedactsItselfEverywhere(t *testing.T) {
+func TestSecret_redaction(t *testing.T) {
 	var pending secretref.Secret
 	require.NoError(t, pending.UnmarshalText([]byte(canary)))
 	for _, s := range []secretref.Secret{secretref.NewSecret(canary), pending} {
@@ -82,7 +82,7 @@ func TestASecretRedactsItselfEverywhere(t *testing.T) {
 	}
 }
 
-func TestASecretThatIsPrintedDoesNotComeBackAsAPassword(t *testing.T) {
+func TestSecret_UnmarshalText_redacted(t *testing.T) {
 	text, err := json.Marshal(secretref.NewSecret(canary))
 	require.NoError(t, err)
 	var back secretref.Secret
@@ -90,7 +90,7 @@ func TestASecretThatIsPrintedDoesNotComeBackAsAPassword(t *testing.T) {
 	require.True(t, back.IsZero())
 }
 
-func TestSecretsAreComparedByTheirText(t *testing.T) {
+func TestSecret_Equal(t *testing.T) {
 	a, b := secretref.NewSecret("x"), secretref.NewSecret("x")
 	require.True(t, a.Equal(b))
 	require.False(t, a.Equal(secretref.NewSecret("y")))
@@ -103,7 +103,7 @@ func TestSecretsAreComparedByTheirText(t *testing.T) {
 	require.False(t, a.Equal(pending), "a reference is not the password it leads to")
 }
 
-func TestAnUnresolvedSecretPanicsRatherThanPassesForThePassword(t *testing.T) {
+func TestSecret_Reveal_unresolved(t *testing.T) {
 	var s secretref.Secret
 	require.Empty(t, s.Reveal())
 	require.True(t, s.IsZero())
@@ -117,7 +117,7 @@ func TestAnUnresolvedSecretPanicsRatherThanPassesForThePassword(t *testing.T) {
 	_ = s.Reveal()
 }
 
-func TestAReferenceWithoutQuotesIsNoSecretInYAML(t *testing.T) {
+func TestSecret_UnmarshalYAML_mapping(t *testing.T) {
 	var s secretref.Secret
 	err := s.UnmarshalYAML(func(any) error { return errors.New("cannot unmarshal " + canary) })
 	require.ErrorIs(t, err, secretref.ErrSyntax)
@@ -136,7 +136,7 @@ func TestAReferenceWithoutQuotesIsNoSecretInYAML(t *testing.T) {
 
 // A library that decodes a scalar first and writes it as a text then (goccy/go-yaml)
 // gives 007 as 7.
-func TestAScalarInYAMLIsTheSecretAsItIsWritten(t *testing.T) {
+func TestSecret_UnmarshalYAML_scalars(t *testing.T) {
 	type node struct {
 		value any    // what it decodes to
 		text  string // as a string

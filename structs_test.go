@@ -11,7 +11,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestATaggedStringIsResolvedOnce(t *testing.T) {
+func TestResolveStruct_taggedStringOnce(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"keyring":"outer"}`, `{"keyring":"inner"}`)
 	fake.Set(`{"keyring":"inner"}`, "never asked for")
@@ -40,7 +40,7 @@ type part2 struct {
 	Text string `secretref:"resolve"`
 }
 
-func TestAListWithoutEndIsNoConfiguration(t *testing.T) {
+func TestResolveStruct_tooDeep(t *testing.T) {
 	type node struct {
 		Password secretref.Secret
 		Next     *node
@@ -63,7 +63,7 @@ type nested struct {
 	Tagged   string `secretref:"resolve"`
 }
 
-func TestResolveStructFindsEverySecretAndEveryTaggedString(t *testing.T) {
+func TestResolveStruct(t *testing.T) {
 	fake := configFake()
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
@@ -126,7 +126,7 @@ func TestResolveStructFindsEverySecretAndEveryTaggedString(t *testing.T) {
 	require.Equal(t, awsRef, left.Tagged)
 }
 
-func TestResolveStructTwiceIsHarmlessForSecrets(t *testing.T) {
+func TestResolveStruct_twice(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"keyring":"a"}`, `{"keyring":"b"}`) // a password that looks like a reference
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -140,7 +140,7 @@ func TestResolveStructTwiceIsHarmlessForSecrets(t *testing.T) {
 	require.NoError(t, r.ResolveStruct(t.Context(), &c.S), "a Secret is a struct itself")
 }
 
-func TestResolveStructEndsOnCycles(t *testing.T) {
+func TestResolveStruct_cycles(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	type node struct {
@@ -154,7 +154,7 @@ func TestResolveStructEndsOnCycles(t *testing.T) {
 	require.Equal(t, secretBehind, n.Next.S.Reveal())
 }
 
-func TestResolveStructChangesAllOrNothing(t *testing.T) {
+func TestResolveStruct_allOrNothing(t *testing.T) {
 	fake := configFake()
 	fake.Fail(vaultRef, secretref.ErrDenied)
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -191,7 +191,7 @@ func TestResolveStructChangesAllOrNothing(t *testing.T) {
 	require.Equal(t, secretBehind, c.Table["k"].Reveal())
 }
 
-func TestResolveStructFetchesNothingWhenAFieldIsMalformed(t *testing.T) {
+func TestResolveStruct_malformed(t *testing.T) {
 	fake := configFake()
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
@@ -208,7 +208,7 @@ func TestResolveStructFetchesNothingWhenAFieldIsMalformed(t *testing.T) {
 	require.Zero(t, fake.Calls())
 }
 
-func TestResolveStructRefusesWhatIsNoStructAndTagsThatDoNotFit(t *testing.T) {
+func TestResolveStruct_unsupported(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
 	text := "x"
@@ -228,7 +228,7 @@ func TestResolveStructRefusesWhatIsNoStructAndTagsThatDoNotFit(t *testing.T) {
 	require.NoError(t, r.ResolveStruct(t.Context(), &struct{}{}))
 }
 
-func TestASecretIsUnmarshalledByItsTextAndResolvedInPlace(t *testing.T) {
+func TestResolveStruct_unmarshalled(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	type config struct {
@@ -266,7 +266,7 @@ func TestASecretIsUnmarshalledByItsTextAndResolvedInPlace(t *testing.T) {
 }
 
 // What decoders leave in a field that they found no text for.
-func TestResolveStructRefusesFieldsThatWereNeverSet(t *testing.T) {
+func TestResolveStruct_neverSet(t *testing.T) {
 	type config struct {
 		Password secretref.Secret
 		Tagged   string `secretref:"resolve"`
@@ -332,7 +332,7 @@ func TestResolveStructRefusesFieldsThatWereNeverSet(t *testing.T) {
 	})
 }
 
-func TestResolveStructResolvesNewSecret(t *testing.T) {
+func TestResolveStruct_newSecret(t *testing.T) {
 	fake := configFake()
 	fake.Set(`{"keyring":"odd"}`, awsRef) // a password that looks like a reference
 	r := secretref.New(&secretref.Options{Fake: fake})
@@ -358,7 +358,7 @@ func TestResolveStructResolvesNewSecret(t *testing.T) {
 	require.Equal(t, awsRef, done.B.Reveal(), "a live value is resolved")
 }
 
-func TestStrictHoldsForStructsToo(t *testing.T) {
+func TestResolveStruct_strict(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake(), Strict: true})
 	defer r.Close()
 	c := struct{ A, B, C secretref.Secret }{unresolved(t, canary), unresolved(t, ""), unresolved(t, awsRef)}
@@ -368,7 +368,7 @@ func TestStrictHoldsForStructsToo(t *testing.T) {
 	require.NotContains(t, err.Error(), canary)
 }
 
-func TestResolveStructFindsTypesDefinedAsSecret(t *testing.T) {
+func TestResolveStruct_definedTypes(t *testing.T) {
 	type Password secretref.Secret
 	fake := secretref.NewFake()
 	fake.Set(vaultRef, "behind")
