@@ -3,6 +3,8 @@ package secretref_test
 import (
 	"bytes"
 	"context"
+	"log"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,6 +16,14 @@ import (
 
 	"github.com/seed74218947/secretref"
 )
+
+// TestMain discards what the default logger would print: most tests give none,
+// and provoke warnings. TestLogger proves what the default is.
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	log.SetOutput(os.Stderr) // which SetDefault redirects
+	os.Exit(m.Run())
+}
 
 const canary = "c4nary-hunter2"
 
