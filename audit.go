@@ -24,7 +24,7 @@ type AuditEvent struct {
 	Detail  string    // for people
 }
 
-func publicEvent(e store.Event) AuditEvent {
+func toAuditEvent(e store.Event) AuditEvent {
 	p := AuditEvent{Time: e.Time, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome, Detail: e.Detail}
 	for _, id := range e.Keys {
 		p.Keys = append(p.Keys, id.String())
@@ -44,7 +44,7 @@ func (k *Keyring) AuditLog(ctx context.Context) iter.Seq2[AuditEvent, error] {
 				return
 			}
 			for _, e := range events {
-				if !yield(publicEvent(e), nil) {
+				if !yield(toAuditEvent(e), nil) {
 					return
 				}
 				after = e.Seq
@@ -57,7 +57,7 @@ func (k *Keyring) AuditLog(ctx context.Context) iter.Seq2[AuditEvent, error] {
 }
 
 func (k *Keyring) events(ctx context.Context, after int64, limit int) ([]store.Event, error) {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return nil, err
 	}

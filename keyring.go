@@ -88,19 +88,19 @@ func OpenKeyring(ctx context.Context, keyStore KeyStore, opts *KeyringOptions) (
 	}
 	logger := cmp.Or(opts.Logger, defaultLogger())
 	if keyStore.store == nil {
-		path, err := target(keyStore.path)
+		path, err := resolvePath(keyStore.path)
 		if err != nil {
 			return nil, keyringError(err)
 		}
 		keyStore = KeyStore{path, boltstore.New(path).WithLogger(logger)}
 	}
-	roots, err := rootsOf(keyStore, opts, logger)
+	roots, err := rootKeysOf(keyStore, opts, logger)
 	if err != nil {
 		return nil, keyringError(err)
 	}
 	settings := keyring.Settings{Store: keyStore.store, Roots: roots, Log: logger}
 	if opts.Audit != nil {
-		settings.Audit = func(ctx context.Context, e store.Event) { opts.Audit(ctx, publicEvent(e)) }
+		settings.Audit = func(ctx context.Context, e store.Event) { opts.Audit(ctx, toAuditEvent(e)) }
 	}
 	r, err := keyring.Open(ctx, settings)
 	if err != nil {
@@ -125,11 +125,11 @@ func keyringError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Source: "keyring", Err: present(err)}
+	return &Error{Source: "keyring", Err: asCorrupt(err)}
 }
 
-// present says what it means that a keyring which was opened is not there.
-func present(err error) error {
+// asCorrupt says what it means that a keyring which was opened is not there.
+func asCorrupt(err error) error {
 	if errors.Is(err, store.ErrEmpty) {
 		return fault.New(fault.Corrupt, "the keyring is no longer in its store: was the file or the database removed or replaced? Restore a backup")
 	}
@@ -141,16 +141,16 @@ func namedError(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &Error{Source: "keyring", Err: present(err)}
+	e := &Error{Source: "keyring", Err: asCorrupt(err)}
 	if keyring.CheckName(name) == nil {
 		e.Reference = KeyringReference{name}.String()
 	}
 	return e
 }
 
-// use counts a call that Close waits for, and ends its context when Close has
+// begin counts a call that Close waits for, and ends its context when Close has
 // waited long enough.
-func (k *keyringState) use(ctx context.Context) (context.Context, func(), error) {
+func (k *keyringState) begin(ctx context.Context) (context.Context, func(), error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
@@ -178,7 +178,7 @@ func (k *Keyring) Put(ctx context.Context, name string, s Secret) error {
 }
 
 func (k *Keyring) put(ctx context.Context, name, text string) error {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (k *Keyring) Get(ctx context.Context, name string) (Secret, error) {
 }
 
 func (k *Keyring) get(ctx context.Context, name string) (string, error) {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -216,7 +216,7 @@ func (k *Keyring) Delete(ctx context.Context, name string) error {
 }
 
 func (k *Keyring) delete(ctx context.Context, name string) error {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func (k *Keyring) Names(ctx context.Context) iter.Seq2[string, error] {
 }
 
 func (k *Keyring) names(ctx context.Context, after string, limit int) ([]string, error) {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +261,7 @@ func (k *Keyring) names(ctx context.Context, after string, limit int) ([]string,
 // Verify opens every stored secret and unwraps every key. The error is
 // ErrCorrupt and names those that are damaged.
 func (k *Keyring) Verify(ctx context.Context) error {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return keyringError(err)
 	}
@@ -269,8 +269,8 @@ func (k *Keyring) Verify(ctx context.Context) error {
 	return keyringError(k.open().ring.Verify(ctx))
 }
 
-// grace is how long Close lets a transaction take before it is broken off.
-const grace = 10 * time.Second
+// closeTimeout is how long Close lets a transaction take before it is broken off.
+const closeTimeout = 10 * time.Second
 
 // Close ends a rotation between two of its transactions, waits for calls under
 // way, and releases the store. Later calls are ErrUnavailable.
@@ -285,28 +285,32 @@ func (k *Keyring) Close() error {
 		return nil
 	}
 	close(s.stop)
-	late := time.AfterFunc(grace, s.abort)
+	late := time.AfterFunc(closeTimeout, s.abort)
 	s.calls.Wait()
 	late.Stop()
 	s.abort()
 	return keyringError(s.ring.Store().Close())
 }
 
-// stored is a Keyring as the resolver's backend.
-type stored struct{ k *Keyring }
+// keyringBackend is a Keyring as the resolver's backend.
+type keyringBackend struct{ k *Keyring }
 
 // Fetch implements the pipeline's backend.
-func (s stored) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
+func (s keyringBackend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	if lastknown.Reserved(g.Name) {
 		return fetch.Document{}, fault.New(fault.NotFound, "the name is reserved for what LastKnown stores")
 	}
 	text, err := s.k.get(ctx, g.Name)
-	return fetch.Document{Text: text}, present(err)
+	return fetch.Document{Text: text}, asCorrupt(err)
 }
 
-// reserved is a Keyring as LastKnown uses it.
-type reserved struct{ k *Keyring }
+// lastKnownStore is a Keyring as LastKnown uses it.
+type lastKnownStore struct{ k *Keyring }
 
-func (r reserved) Get(ctx context.Context, name string) (string, error) { return r.k.get(ctx, name) }
-func (r reserved) Put(ctx context.Context, name, text string) error     { return r.k.put(ctx, name, text) }
-func (r reserved) Delete(ctx context.Context, name string) error        { return r.k.delete(ctx, name) }
+func (r lastKnownStore) Get(ctx context.Context, name string) (string, error) {
+	return r.k.get(ctx, name)
+}
+func (r lastKnownStore) Put(ctx context.Context, name, text string) error {
+	return r.k.put(ctx, name, text)
+}
+func (r lastKnownStore) Delete(ctx context.Context, name string) error { return r.k.delete(ctx, name) }

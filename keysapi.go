@@ -18,28 +18,28 @@ import (
 // quote what the client sent. A rotation goes on when its client goes
 // away, until Close. See the README for the answers.
 func (k *Keyring) Handler(authorize func(*http.Request) (actor string, err error)) http.Handler {
-	return httpapi.New(managed{k}, authorize, k.open().log)
+	return httpapi.New(keysAPI{k}, authorize, k.open().log)
 }
 
-// managed is a Keyring as the API sees it.
-type managed struct{ k *Keyring }
+// keysAPI is a Keyring as the API sees it.
+type keysAPI struct{ k *Keyring }
 
-func (m managed) Rotate(ctx context.Context) (to string, moved int, err error) {
+func (m keysAPI) Rotate(ctx context.Context) (to string, moved int, err error) {
 	r, err := m.k.Rotate(ctx)
 	return r.To, r.Moved, err
 }
 
-func (m managed) Inactive(ctx context.Context) ([]string, error) {
+func (m keysAPI) Inactive(ctx context.Context) ([]string, error) {
 	keys, err := m.k.Inactive(ctx)
-	return ids(keys), err
+	return keyIDs(keys), err
 }
 
-func (m managed) DeleteInactive(ctx context.Context) ([]string, error) {
+func (m keysAPI) DeleteInactive(ctx context.Context) ([]string, error) {
 	keys, err := m.k.DeleteInactive(ctx)
-	return ids(keys), err
+	return keyIDs(keys), err
 }
 
-func ids(keys []KeyInfo) []string {
+func keyIDs(keys []KeyInfo) []string {
 	var ids []string
 	for _, key := range keys {
 		ids = append(ids, key.ID)

@@ -44,9 +44,9 @@ func FileStore(path string) KeyStore {
 	return KeyStore{path: path}
 }
 
-// target returns where path leads, also if nothing is there yet, so that file,
+// resolvePath returns where path leads, also if nothing is there yet, so that file,
 // root key and lock have one name, and keep it if the working directory changes.
-func target(path string) (string, error) {
+func resolvePath(path string) (string, error) {
 	leads, err := secfile.Target(path)
 	if err == nil {
 		leads, err = filepath.Abs(leads)
@@ -88,8 +88,8 @@ func SQLStore(db *sql.DB, d Dialect) KeyStore {
 // of one.
 func NewRootKey() Secret { return resolvedSecret(seal.NewRootText()) }
 
-// rootsOf returns where the root key of the store is.
-func rootsOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (keyring.RootKeys, error) {
+// rootKeysOf returns where the root key of the store is.
+func rootKeysOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (keyring.RootKeys, error) {
 	var given []*seal.Root
 	names := []string{"RootKey", "PreviousRootKey"}
 	for i, s := range []Secret{opts.RootKey, opts.PreviousRootKey} {

@@ -38,7 +38,7 @@ func TestLive_nil(t *testing.T) {
 			"Connector": func() { secretref.Connector(h, connect, nil) },
 			"Try":       func() { _, _ = secretref.Try(t.Context(), h, login, nil) },
 		} {
-			require.PanicsWithValue(t, "secretref: a nil or zero Live was used; use one that Watch, WatchAll, WatchConfig returned "+
+			require.PanicsWithValue(t, "secretref: a nil or zero Live was used; use one that Watch, WatchAll or WatchConfig returned "+
 				"without an error", use, name)
 		}
 	}

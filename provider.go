@@ -37,9 +37,9 @@ type Provider struct {
 	Fetch func(ctx context.Context, coordinates []byte) ([]byte, error)
 }
 
-// add makes a provider known; what is wrong with it is a mistake in the
+// addProvider makes a provider known; what is wrong with it is a mistake in the
 // program.
-func (r *resolverState) add(p Provider) {
+func (r *resolverState) addProvider(p Provider) {
 	class := cmp.Or(p.ClassName, fieldsClass(p.Fields))
 	switch _, known := r.providers[class]; {
 	case p.Fetch == nil:
@@ -72,14 +72,14 @@ func fieldsClass(fields []string) string {
 	return strings.Join(names, "+")
 }
 
-// custom asks the Providers.
-type custom map[string]Provider
+// providerBackend asks the Providers.
+type providerBackend map[string]Provider
 
 // errProvider is the kind of an error of a Provider that wraps no sentinel.
 var errProvider = errors.New("the store failed")
 
 // Fetch implements the pipeline's backend.
-func (c custom) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
+func (c providerBackend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	p, ok := c[g.Class]
 	if !ok {
 		return fetch.Document{}, fault.New(fault.Unsupported, "no Provider is given for the class %q", g.Class)

@@ -43,7 +43,7 @@ func (k *Keyring) Inactive(ctx context.Context) ([]KeyInfo, error) {
 }
 
 func (k *Keyring) keys(ctx context.Context, wanted func(store.Key) bool) ([]KeyInfo, error) {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return nil, keyringError(err)
 	}
@@ -59,13 +59,13 @@ func (k *Keyring) keys(ctx context.Context, wanted func(store.Key) bool) ([]KeyI
 	var infos []KeyInfo
 	for _, key := range stored.Keys {
 		if wanted(key) {
-			infos = append(infos, publicKey(key, boxes[key.ID]))
+			infos = append(infos, toKeyInfo(key, boxes[key.ID]))
 		}
 	}
 	return infos, nil
 }
 
-func publicKey(key store.Key, boxes int) KeyInfo {
+func toKeyInfo(key store.Key, boxes int) KeyInfo {
 	return KeyInfo{key.ID.String(), KeyState(key.State), key.Created, key.Activated, key.Deactivated, boxes, key.Encryptions}
 }
 
@@ -84,13 +84,13 @@ type Rotation struct {
 // Blocked names it. A rotation that ends early, for whatever reason, is
 // recorded and loses nothing; the next Rotate finishes it, and does no more.
 func (k *Keyring) Rotate(ctx context.Context) (Rotation, error) {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return Rotation{}, keyringError(err)
 	}
 	defer done()
 	r, err := k.open().rotator.Rotate(ctx)
-	return publicRotation(r), keyringError(err)
+	return toRotation(r), keyringError(err)
 }
 
 // RotateIfOlder rotates if the active key was activated at least age ago, or if
@@ -98,13 +98,13 @@ func (k *Keyring) Rotate(ctx context.Context) (Rotation, error) {
 // also since another node is rotating, so that all nodes may call it on the
 // same schedule.
 func (k *Keyring) RotateIfOlder(ctx context.Context, age time.Duration) (Rotation, bool, error) {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return Rotation{}, false, keyringError(err)
 	}
 	defer done()
 	r, rotated, err := k.open().rotator.IfOlder(ctx, age)
-	return publicRotation(r), rotated, keyringError(err)
+	return toRotation(r), rotated, keyringError(err)
 }
 
 // DeleteInactive deletes all inactive keys and returns them. A backup made
@@ -113,7 +113,7 @@ func (k *Keyring) RotateIfOlder(ctx context.Context, age time.Duration) (Rotatio
 // ErrRotationBlocked if a secret is still sealed with one of them, which takes
 // a hand in the database.
 func (k *Keyring) DeleteInactive(ctx context.Context) ([]KeyInfo, error) {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return nil, keyringError(err)
 	}
@@ -121,7 +121,7 @@ func (k *Keyring) DeleteInactive(ctx context.Context) ([]KeyInfo, error) {
 	deleted, err := k.open().rotator.DeleteInactive(ctx)
 	var infos []KeyInfo
 	for _, key := range deleted {
-		infos = append(infos, publicKey(key, 0))
+		infos = append(infos, toKeyInfo(key, 0))
 	}
 	return infos, keyringError(err)
 }
@@ -132,7 +132,7 @@ func (k *Keyring) DeleteInactive(ctx context.Context) ([]KeyInfo, error) {
 // have been opened with it as RootKey and the old one as PreviousRootKey.
 // Errors: ErrRootKey, ErrRotationInProgress.
 func (k *Keyring) ChangeRootKey(ctx context.Context, newRoot Secret) error {
-	ctx, done, err := k.open().use(ctx)
+	ctx, done, err := k.open().begin(ctx)
 	if err != nil {
 		return keyringError(err)
 	}
@@ -143,7 +143,7 @@ func (k *Keyring) ChangeRootKey(ctx context.Context, newRoot Secret) error {
 	return keyringError(k.open().rotator.ChangeRoot(ctx, newRoot.text()))
 }
 
-func publicRotation(r rotate.Rotation) Rotation {
+func toRotation(r rotate.Rotation) Rotation {
 	p := Rotation{Moved: r.Moved, Blocked: r.Blocked}
 	if r.To != 0 {
 		p.From, p.To = r.From.String(), r.To.String()
