@@ -169,7 +169,7 @@ func ExampleResolver_ResolveStruct_allOrNothing() {
 	fmt.Println(resolver.ResolveStruct(ctx, &config), config.Database, config.Mail.Password.Reveal())
 	// Output:
 	// secretref: Mail.Password: {ENC}{"keyring":"mail"}: access denied
-	// secretref: Tokens[1]: {ENC}{"keyring":"token"}: not found: the Fake was not told of it
+	// secretref: Tokens[1]: {ENC}{"keyring":"token"}: not found: the Fake has no such secret
 	// unchanged: {"keyring":"db"}
 	// <nil> invented made up
 	// <nil> invented made up

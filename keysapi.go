@@ -7,21 +7,23 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/httpapi"
 )
 
-// Handler serves the key management API that the products have:
+// Handler returns a handler for the key management API of the products:
 //
 //	POST   /rest/secrets/1.0/keys/rotate
 //	GET    /rest/secrets/1.0/keys/inactive
 //	DELETE /rest/secrets/1.0/keys/inactive
 //
-// authorize returns who asks, for the audit log; if it is nil, returns an error
-// or an empty actor, the answer is 401, and its error is not logged, since it may
-// quote what the client sent. A rotation goes on when its client goes
-// away, until Close. See the README for the answers.
+// authorize authenticates the caller and returns its name, which the audit log records
+// as the actor. If authorize is nil, or returns an error or an empty name, the response
+// is 401; the error is not logged, because it may quote what the client sent.
+//
+// A rotation continues if its client disconnects, until Close. The README describes
+// the responses.
 func (k *Keyring) Handler(authorize func(*http.Request) (actor string, err error)) http.Handler {
 	return httpapi.New(keysAPI{k}, authorize, k.open().log)
 }
 
-// keysAPI is a Keyring as the API sees it.
+// keysAPI adapts a Keyring to the handler.
 type keysAPI struct{ k *Keyring }
 
 func (m keysAPI) Rotate(ctx context.Context) (to string, moved int, err error) {
