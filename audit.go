@@ -30,7 +30,8 @@ type AuditEvent struct {
 }
 
 func toAuditEvent(e store.Event) AuditEvent {
-	p := AuditEvent{Time: e.Time, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome, Detail: e.Detail}
+	p := AuditEvent{Time: e.Time, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome,
+		Detail: e.Detail}
 	for _, id := range e.Keys {
 		p.Keys = append(p.Keys, id.String())
 	}

@@ -40,8 +40,10 @@ func TestAuditLog(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrRotationInProgress)
 	lease.Release(t.Context())
 
-	want := []string{" create done 1", "alice rotate started 2", "alice rotate done 2", "bob delete-inactive done 1",
-		"alice change-root done 1", "alice change-root refused 0", "alice rotate refused 1", "alice rotate refused 0"}
+	want := []string{" create done 1", "alice rotate started 2", "alice rotate done 2",
+		"bob delete-inactive done 1",
+		"alice change-root done 1", "alice change-root refused 0", "alice rotate refused 1",
+		"alice rotate refused 0"}
 	line := func(e secretref.AuditEvent) string {
 		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)
 		assert.NotContains(t, fmt.Sprintf("%+v", e), canary)

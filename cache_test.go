@@ -21,13 +21,15 @@ import (
 func TestMaxStale_queue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
-		r := secretref.New(&secretref.Options{Logger: slog.New(slog.DiscardHandler), Providers: storeProviders(func(ctx context.Context, coordinates []byte) ([]byte, error) {
-			if hangs.Load() {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			return coordinates, nil
-		})})
+		r := secretref.New(&secretref.Options{
+			Logger: slog.New(slog.DiscardHandler), Providers: storeProviders(func(ctx context.Context,
+				coordinates []byte) ([]byte, error) {
+				if hangs.Load() {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return coordinates, nil
+			})})
 		defer r.Close()
 		values := make([]string, 1000)
 		for i := range values {
@@ -74,7 +76,9 @@ func TestTTL(t *testing.T) {
 
 func TestTTL_plaintext(t *testing.T) {
 	var log bytes.Buffer
-	r := secretref.New(&secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	r := secretref.New(&secretref.Options{
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
 	defer r.Close()
 	for range 3 {
 		require.Equal(t, "plain", resolveText(t, r, "plain"))
@@ -100,7 +104,9 @@ func TestTTL_keyring(t *testing.T) {
 
 func TestMaxStale(t *testing.T) {
 	var events []secretref.FetchEvent
-	opts := secretref.Options{MaxStale: time.Hour, OnFetch: func(e secretref.FetchEvent) { events = append(events, e) }}
+	opts := secretref.Options{
+		MaxStale: time.Hour, OnFetch: func(e secretref.FetchEvent) { events = append(events, e) },
+	}
 	inBubble(t, opts, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		require.Equal(t, "a1", resolveText(t, r, remoteA))
 		store.fails(secretref.ErrUnavailable)
@@ -112,8 +118,10 @@ func TestMaxStale(t *testing.T) {
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
 		first, second, last := events[0], events[1], events[len(events)-1]
 		assert.Equal(t, [3]any{"ok", "miss", false}, [3]any{first.Outcome, first.Cache, first.Stale})
-		assert.Equal(t, [3]any{"unavailable", "renew", true}, [3]any{second.Outcome, second.Cache, second.Stale})
-		assert.Equal(t, [3]any{"unavailable", "miss", false}, [3]any{last.Outcome, last.Cache, last.Stale})
+		assert.Equal(t, [3]any{"unavailable", "renew", true},
+			[3]any{second.Outcome, second.Cache, second.Stale})
+		assert.Equal(t, [3]any{"unavailable", "miss", false},
+			[3]any{last.Outcome, last.Cache, last.Stale})
 		assert.Equal(t, 1, second.Attempts)
 		assert.Greater(t, last.Attempts, 3)
 	})
@@ -137,7 +145,8 @@ func TestResolve_manyTexts(t *testing.T) {
 		for i := range 20000 {
 			require.Empty(t, resolveText(t, r, fmt.Sprintf(`{"storeId":"%d"}`, i%3)))
 			n := i % 9000 // one reference, written in 9000 ways
-			require.Equal(t, "a1", resolveText(t, r, strings.Repeat(" ", n%100)+remoteA+strings.Repeat("\t", n/100)))
+			value := strings.Repeat(" ", n%100) + remoteA + strings.Repeat("\t", n/100)
+			require.Equal(t, "a1", resolveText(t, r, value))
 		}
 		require.Equal(t, 4, store.called())
 	})
@@ -207,7 +216,8 @@ func TestResolveAll_warm(t *testing.T) {
 			require.NoError(t, err)
 			var got []secretref.Secret
 			ctx := t.Context()
-			require.LessOrEqual(t, testing.AllocsPerRun(10, func() { got, err = r.ResolveAll(ctx, refs...) }), 2.0)
+			require.LessOrEqual(t, testing.AllocsPerRun(10,
+				func() { got, err = r.ResolveAll(ctx, refs...) }), 2.0)
 			require.NoError(t, err)
 			require.Equal(t, "hunter2", got[n-1].Reveal())
 			require.Equal(t, n, fake.Calls())
@@ -303,12 +313,13 @@ func BenchmarkWarmResolveAll(b *testing.B) {
 func TestMaxStale_panic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var broken atomic.Bool
-		r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-			if broken.Load() {
-				panic(canary)
-			}
-			return []byte("x"), nil
-		})})
+		r := secretref.New(&secretref.Options{
+			Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+				if broken.Load() {
+					panic(canary)
+				}
+				return []byte("x"), nil
+			})})
 		defer r.Close()
 		require.Equal(t, "x", resolveText(t, r, remoteA))
 		broken.Store(true)

@@ -88,7 +88,8 @@ func fileSecret(text string) Secret { return resolvedSecret(text) }
 // several entries, it is the last one in bitbucket.properties and *.cfg.xml, and the
 // first one in dbconfig.xml.
 func (c *ConfigFile) Get(key string) (Secret, bool) {
-	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == key })
+	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries,
+		func(e Entry) bool { return e.Key == key })
 	if i < 0 {
 		return Secret{}, false
 	}
@@ -125,7 +126,9 @@ func (c *ConfigFile) WithEnvironment(env []string) *ConfigFile {
 		with.Entries[i].Value = fileSecret(e.Value)
 	}
 	for _, o := range overrides {
-		with.Entries = append(with.Entries, Entry{Key: o.Key, Value: fileSecret(o.Value), variable: o.Variable})
+		with.Entries = append(with.Entries, Entry{
+			Key: o.Key, Value: fileSecret(o.Value), variable: o.Variable,
+		})
 	}
 	return with
 }
@@ -133,7 +136,8 @@ func (c *ConfigFile) WithEnvironment(env []string) *ConfigFile {
 // source returns the location of an item for messages.
 func (c *ConfigFile) source(item atlassian.Item) string {
 	file := c.fileName()
-	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == item.Key })
+	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries,
+		func(e Entry) bool { return e.Key == item.Key })
 	if variable := c.Entries[i].variable; variable != "" {
 		return fmt.Sprintf("%s: variable %s: %s", file, variable, item.Key)
 	}
@@ -177,7 +181,8 @@ func (r *Resolver) ResolveConfig(ctx context.Context, c *ConfigFile) (*Settings,
 	}
 	secrets, errs := r.all(ctx, p.wants, false)
 	settings := p.settings(secrets, errs)
-	return settings, errors.Join(append(errs, r.checkDatabase(ctx, c, p), r.checkPassword(ctx, c, p.layout))...)
+	errs = append(errs, r.checkDatabase(ctx, c, p), r.checkPassword(ctx, c, p.layout))
+	return settings, errors.Join(errs...)
 }
 
 // WatchConfig is like [Resolver.ResolveConfig] and keeps the Settings up to date. If
@@ -193,7 +198,9 @@ func (r *Resolver) WatchConfig(ctx context.Context, c *ConfigFile) (*Live[*Setti
 	if err != nil {
 		return nil, err
 	}
-	return watch(ctx, r, p.wants, func(secrets []Secret) *Settings { return p.settings(secrets, make([]error, len(secrets))) })
+	return watch(ctx, r, p.wants, func(secrets []Secret) *Settings {
+		return p.settings(secrets, make([]error, len(secrets)))
+	})
 }
 
 // configPlan is a configuration file and the values of it to resolve.
@@ -266,14 +273,17 @@ func (r *Resolver) checkDatabase(ctx context.Context, c *ConfigFile, p configPla
 	if err := atlassian.MissingURLFault(); r.open().opts.Strict || !user && len(p.items) == 0 {
 		return &Error{Source: fault.Printable(c.fileName()), Err: err}
 	}
-	r.open().log.WarnContext(ctx, "the file names no database: is it set in the environment of the product?",
+	r.open().log.WarnContext(ctx,
+		"the file names no database: is it set in the environment of the product?",
 		"source", c.Path, "missing", p.layout.URL)
 	return nil
 }
 
 // checkPassword reports a file with a database and without a password: an error
 // under Strict, otherwise a warning, because some databases need no password.
-func (r *Resolver) checkPassword(ctx context.Context, c *ConfigFile, layout atlassian.Layout) error {
+func (r *Resolver) checkPassword(
+	ctx context.Context, c *ConfigFile, layout atlassian.Layout,
+) error {
 	if _, ok := c.Get(layout.Password); ok {
 		return nil
 	}
@@ -293,7 +303,8 @@ func (r *Resolver) checkPassword(ctx context.Context, c *ConfigFile, layout atla
 // decodes the value if it contains the password itself.
 func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 	w := want{value: item.Text}
-	if c.Product == Bitbucket && (atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)) {
+	placeholder := atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)
+	if c.Product == Bitbucket && placeholder {
 		w.err = atlassian.PlaceholderFault()
 		return w
 	}
@@ -309,7 +320,8 @@ func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 	case atlassian.AWSClass, atlassian.VaultClass:
 		w.ref, w.err = r.open().grammar.Coordinates(item.Value) // with the prefix, because there are two forms
 		if w.err == nil && w.ref.Kind != store.Kind() {
-			w.err = fault.New(fault.Syntax, "the value has coordinates of %s, but the class %s reads those of %s",
+			w.err = fault.New(fault.Syntax,
+				"the value has coordinates of %s, but the class %s reads those of %s",
 				ref.BackendName(w.ref.Kind), item.Class, ref.BackendName(store.Kind()))
 		}
 	case atlassian.CustomClass:
@@ -321,7 +333,8 @@ func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 		text, err := cipher.Base64(item.Text)
 		w.found, w.err = &text, err
 	case atlassian.AlgorithmClass:
-		w.ref = ref.Reference{Kind: ref.CipherFile, Class: item.Class, Text: item.Text, Dir: filepath.Dir(c.Path)}
+		w.ref = ref.Reference{Kind: ref.CipherFile, Class: item.Class, Text: item.Text,
+			Dir: filepath.Dir(c.Path)}
 		_, w.err = r.open().sealed.algorithm(w.ref.Target()).Files(item.Text)
 	}
 	return w
@@ -334,6 +347,7 @@ func unknownClass(class string) error {
 		return fault.New(fault.Unsupported,
 			"the cipher class is not a Java class name: are class and password swapped?")
 	}
-	return fault.New(fault.Unsupported, "the cipher class %q is not one of the products' own: is it misspelt? "+
-		"A program can support a custom class with a Provider", class)
+	return fault.New(fault.Unsupported,
+		"the cipher class %q is not one of the products' own: is it misspelt? "+
+			"A program can support a custom class with a Provider", class)
 }

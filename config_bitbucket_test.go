@@ -26,23 +26,46 @@ func TestResolveConfig_bitbucket(t *testing.T) {
 			"plugin.plain=hunter2",
 			"plugin.empty=",
 		}, map[string]string{"jdbc.password": secretBehind, "plugin.x.password": secretBehind}},
-		"the class comes last": {[]string{"jdbc.password={ENC}" + aws, "encrypted-property.cipher.classname=" + awsClass},
+		"the class comes last": {
+			[]string{"jdbc.password={ENC}" + aws, "encrypted-property.cipher.classname=" + awsClass},
 			map[string]string{"jdbc.password": secretBehind}},
-		"without a class, both backends": {[]string{"jdbc.password={ENC}" + aws, "plugin.x.password=" + vaultRef},
+		"without a class, both backends": {
+			[]string{"jdbc.password={ENC}" + aws, "plugin.x.password=" + vaultRef},
 			map[string]string{"jdbc.password": secretBehind, "plugin.x.password": secretBehind}},
-		"the prefix is lost":           {[]string{"jdbc.password=" + aws}, map[string]string{"jdbc.password": secretBehind}},
-		"the older class, raw":         {[]string{"jdbc.password.decrypter.classname=" + awsClass, "jdbc.password=" + aws}, map[string]string{"jdbc.password": secretBehind}},
-		"escaped as Java does":         {[]string{`jdbc.password={ENC}{\"region\"\:"eu-west-1",\`, `   "secretId":"db","secretPointer"\="/password"}`}, nil},
-		"continued on the next line":   {[]string{`jdbc.password={ENC}{"region":"eu-west-1",\`, `   "secretId"\:"db","secretPointer":"/password"}`}, map[string]string{"jdbc.password": secretBehind}},
-		"only the last of a key":       {[]string{"jdbc.password={ENC}" + canary, "jdbc.password={ENC}" + aws}, map[string]string{"jdbc.password": secretBehind}},
-		"a plaintext password":         {[]string{"jdbc.password= hunter2 ", "encrypted-property.cipher.classname=" + awsClass}, map[string]string{"jdbc.password": "hunter2 "}},
-		"no password at all":           {[]string{"jdbc.user=sa"}, map[string]string{}},
-		"white space after the object": {[]string{"jdbc.password={ENC}" + aws + "  "}, map[string]string{"jdbc.password": secretBehind}},
+		"the prefix is lost": {
+			[]string{"jdbc.password=" + aws}, map[string]string{"jdbc.password": secretBehind},
+		},
+		"the older class, raw": {
+			[]string{"jdbc.password.decrypter.classname=" + awsClass, "jdbc.password=" + aws},
+			map[string]string{"jdbc.password": secretBehind},
+		},
+		"escaped as Java does": {
+			[]string{`jdbc.password={ENC}{\"region\"\:"eu-west-1",\`,
+				`   "secretId":"db","secretPointer"\="/password"}`}, nil,
+		},
+		"continued on the next line": {
+			[]string{`jdbc.password={ENC}{"region":"eu-west-1",\`,
+				`   "secretId"\:"db","secretPointer":"/password"}`},
+			map[string]string{"jdbc.password": secretBehind},
+		},
+		"only the last of a key": {
+			[]string{"jdbc.password={ENC}" + canary, "jdbc.password={ENC}" + aws},
+			map[string]string{"jdbc.password": secretBehind},
+		},
+		"a plaintext password": {
+			[]string{"jdbc.password= hunter2 ", "encrypted-property.cipher.classname=" + awsClass},
+			map[string]string{"jdbc.password": "hunter2 "},
+		},
+		"no password at all": {[]string{"jdbc.user=sa"}, map[string]string{}},
+		"white space after the object": {
+			[]string{"jdbc.password={ENC}" + aws + "  "}, map[string]string{"jdbc.password": secretBehind},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := secretref.New(&secretref.Options{Fake: configFake()})
 			defer r.Close()
-			got, err := r.ResolveConfig(t.Context(), readConfig(t, "bitbucket.properties", strings.Join(row.lines, "\n")))
+			got, err := r.ResolveConfig(t.Context(), readConfig(t, "bitbucket.properties",
+				strings.Join(row.lines, "\n")))
 			if row.want == nil {
 				require.ErrorIs(t, err, secretref.ErrSyntax)
 				require.Empty(t, got.Secrets)
@@ -61,25 +84,49 @@ func TestResolveConfig_bitbucketClasses(t *testing.T) {
 		kind  error
 		at    string
 	}{
-		"marked plaintext with a class":    {[]string{"encrypted-property.cipher.classname=" + awsClass, "x={ENC}" + canary}, secretref.ErrSyntax, "2: x"},
+		"marked plaintext with a class": {
+			[]string{"encrypted-property.cipher.classname=" + awsClass, "x={ENC}" + canary},
+			secretref.ErrSyntax, "2: x",
+		},
 		"marked plaintext without a class": {[]string{"x={ENC}" + canary}, secretref.ErrSyntax, "1: x"},
 		"a misspelt mark":                  {[]string{"x={enc}" + canary}, secretref.ErrSyntax, "1: x"},
-		"a misspelt mark with a class":     {[]string{"encrypted-property.cipher.classname=com.example.Store", "x={enc}" + canary}, secretref.ErrSyntax, "2: x"},
-		"the other backend":                {[]string{"encrypted-property.cipher.classname=" + awsClass, "x=" + vaultRef}, secretref.ErrSyntax, "2: x"},
-		"marked, the class not known":      {[]string{"encrypted-property.cipher.classname=com.example.Other", "x={ENC}" + canary}, secretref.ErrUnsupported, "2: x"},
-		"marked placeholder":               {[]string{"x={ENC}{ATL_SECURED}"}, secretref.ErrUnsupported, "1: x"},
-		"placeholder for the password":     {[]string{"jdbc.password={ATL_SECURED}"}, secretref.ErrUnsupported, "1: jdbc.password"},
-		"raw plaintext, the older class":   {[]string{"jdbc.password.decrypter.classname=" + awsClass, "jdbc.password=" + canary}, secretref.ErrSyntax, "2: jdbc.password"},
-		"nothing, the older class":         {[]string{"jdbc.password.decrypter.classname=" + awsClass, "jdbc.password="}, secretref.ErrSyntax, "2: jdbc.password"},
+		"a misspelt mark with a class": {
+			[]string{"encrypted-property.cipher.classname=com.example.Store", "x={enc}" + canary},
+			secretref.ErrSyntax, "2: x",
+		},
+		"the other backend": {
+			[]string{"encrypted-property.cipher.classname=" + awsClass, "x=" + vaultRef},
+			secretref.ErrSyntax, "2: x",
+		},
+		"marked, the class not known": {
+			[]string{"encrypted-property.cipher.classname=com.example.Other", "x={ENC}" + canary},
+			secretref.ErrUnsupported, "2: x",
+		},
+		"marked placeholder": {
+			[]string{"x={ENC}{ATL_SECURED}"}, secretref.ErrUnsupported, "1: x",
+		},
+		"placeholder for the password": {
+			[]string{"jdbc.password={ATL_SECURED}"}, secretref.ErrUnsupported, "1: jdbc.password",
+		},
+		"raw plaintext, the older class": {
+			[]string{"jdbc.password.decrypter.classname=" + awsClass, "jdbc.password=" + canary},
+			secretref.ErrSyntax, "2: jdbc.password",
+		},
+		"nothing, the older class": {
+			[]string{"jdbc.password.decrypter.classname=" + awsClass, "jdbc.password="}, secretref.ErrSyntax,
+			"2: jdbc.password",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fake := configFake()
-			r := secretref.New(&secretref.Options{Fake: fake, Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-				t.Error("the Provider was asked")
-				return nil, nil
-			})})
+			r := secretref.New(&secretref.Options{
+				Fake: fake, Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+					t.Error("the Provider was asked")
+					return nil, nil
+				})})
 			defer r.Close()
-			got, err := r.ResolveConfig(t.Context(), readConfig(t, "bitbucket.properties", strings.Join(row.lines, "\n")))
+			got, err := r.ResolveConfig(t.Context(), readConfig(t, "bitbucket.properties",
+				strings.Join(row.lines, "\n")))
 			require.ErrorIs(t, err, row.kind)
 			require.ErrorContains(t, err, "bitbucket.properties:"+row.at+": ")
 			require.NotContains(t, err.Error(), canary)
@@ -91,12 +138,15 @@ func TestResolveConfig_bitbucketClasses(t *testing.T) {
 
 func TestResolveConfig_providerClass(t *testing.T) {
 	var given []string
-	r := secretref.New(&secretref.Options{Providers: storeProviders(func(_ context.Context, coordinates []byte) ([]byte, error) {
-		given = append(given, string(coordinates))
-		return []byte("x"), nil
-	})})
+	r := secretref.New(&secretref.Options{
+		Providers: storeProviders(func(_ context.Context, coordinates []byte) ([]byte, error) {
+			given = append(given, string(coordinates))
+			return []byte("x"), nil
+		})})
 	defer r.Close()
-	c := readConfig(t, "bitbucket.properties", "encrypted-property.cipher.classname=com.example.Store\njdbc.password={ENC} opaque \nhazelcast.group.password=plain\n")
+	c := readConfig(t, "bitbucket.properties",
+		"encrypted-property.cipher.classname=com.example.Store\njdbc.password={ENC} opaque "+
+			"\nhazelcast.group.password=plain\n")
 	got, err := r.ResolveConfig(t.Context(), c)
 	require.NoError(t, err)
 	require.Equal(t, []string{" opaque "}, given)
@@ -131,8 +181,10 @@ func TestResolveConfig_errors(t *testing.T) {
 	require.Len(t, lines, 3)
 	for i, want := range []string{
 		`secretref: bitbucket.properties:3: a: {ENC}{"region":"eu-west-1","secretId":"missing"}: not found`,
-		`secretref: bitbucket.properties:6: jdbc.password: {ENC}{"region":"eu-west-1","secretId":"denied"}: access denied`,
-		`secretref: bitbucket.properties:8: b: {ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}: pointer does not lead`,
+		`secretref: bitbucket.properties:6: jdbc.password: ` +
+			`{ENC}{"region":"eu-west-1","secretId":"denied"}: access denied`,
+		`secretref: bitbucket.properties:8: b: ` +
+			`{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}: pointer does not lead`,
 	} {
 		require.True(t, strings.HasPrefix(lines[i], want), lines[i])
 	}
@@ -161,13 +213,15 @@ func TestResolveConfig_angleForm(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
 	const class = "encrypted-property.cipher.classname=com.atlassian.secrets.store.aws.AwsSecretsManagerStore\n"
-	c, err := secretref.ReadConfig(writeFile(t, "bitbucket.properties", class+`jdbc.password=<ENC><"region":"eu-west-1","secretId":"db">`))
+	c, err := secretref.ReadConfig(writeFile(t, "bitbucket.properties",
+		class+`jdbc.password=<ENC><"region":"eu-west-1","secretId":"db">`))
 	require.NoError(t, err)
 	settings, err := r.ResolveConfig(t.Context(), c)
 	require.NoError(t, err)
 	require.Equal(t, "angle", settings.Database.Password.Reveal())
 
-	c, err = secretref.ReadConfig(writeFile(t, "bitbucket.properties", class+`jdbc.password={ENC}{ENC}{"region":"eu-west-1","secretId":"db"}`))
+	c, err = secretref.ReadConfig(writeFile(t, "bitbucket.properties",
+		class+`jdbc.password={ENC}{ENC}{"region":"eu-west-1","secretId":"db"}`))
 	require.NoError(t, err)
 	_, err = r.ResolveConfig(t.Context(), c)
 	require.ErrorIs(t, err, secretref.ErrSyntax)
@@ -179,7 +233,8 @@ func TestResolveConfig_atlSecured(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
 	c, err := secretref.ReadConfig(writeFile(t, "bitbucket.properties",
-		"jdbc.password={ATL_SECURED}\nplugin.password={ENC}{\"region\":\"eu-west-1\",\"secretId\":\"db\"}\n"))
+		"jdbc.password={ATL_SECURED}\nplugin.password={ENC}{\"region\":\"eu-west-1\","+
+			"\"secretId\":\"db\"}\n"))
 	require.NoError(t, err)
 	settings, err := r.ResolveConfig(t.Context(), c)
 	require.ErrorIs(t, err, secretref.ErrUnsupported)

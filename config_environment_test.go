@@ -17,31 +17,74 @@ func TestResolveConfig_placeholder(t *testing.T) {
 	fake := configFake()
 	r := secretref.New(&secretref.Options{Fake: fake, Strict: true})
 	defer r.Close()
-	const url, user, password = "jdbc.url=jdbc:postgresql://db/x\n", "jdbc.user=app\n", "jdbc.password={ENC}" + `{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}` + "\n"
+	const url, user, password = "jdbc.url=jdbc:postgresql://db/x\n", "jdbc.user=app\n",
+		"jdbc.password={ENC}" + `{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}` +
+			"\n"
 	for name, row := range map[string]struct{ text, at string }{
-		"url":                     {"jdbc.url=jdbc:postgresql://${DB_HOST}/x\n" + user + password, "bitbucket.properties:1: jdbc.url"},
-		"the whole url":           {"jdbc.url=${DB_URL}\n" + user + password, "bitbucket.properties:1: jdbc.url"},
-		"user":                    {url + "jdbc.user=${DB_USER}\n" + password, "bitbucket.properties:2: jdbc.user"},
-		"user with a default":     {url + "jdbc.user=${DB_USER:app}\n" + password, "bitbucket.properties:2: jdbc.user"},
-		"password":                {url + user + "jdbc.password=" + canary + "${DB_PASSWORD}\n", "bitbucket.properties:3: jdbc.password"},
-		"driver":                  {url + user + password + "jdbc.driver=${DB_DRIVER}\n", "bitbucket.properties:4: jdbc.driver"},
-		"class of the password":   {url + user + "jdbc.password.decrypter.classname=${CLASS}\njdbc.password=" + canary, "bitbucket.properties:4: jdbc.password"},
-		"coordinates":             {url + user + bitbucketAWS + `jdbc.password={"region":"eu-west-1","secretId":"${STAGE}/db"}`, "bitbucket.properties:4: jdbc.password"},
-		"another secret":          {url + user + password + `mail={ENC}{"region":"${AWS_REGION}","secretId":"db","secretPointer":"/password"}`, "bitbucket.properties:4: mail"},
-		"escaped for Spring":      {url + "jdbc.user=\\\\${DB_USER}\n" + password, "bitbucket.properties:2: jdbc.user"},
-		"escaped for the file":    {url + "jdbc.user=\\$\\{DB_USER\\}\n" + password, "bitbucket.properties:2: jdbc.user"},
-		"written with a number":   {url + "jdbc.user=\\u0024{DB_USER}\n" + password, "bitbucket.properties:2: jdbc.user"},
-		"nested":                  {url + "jdbc.user=${A${B}}\n" + password, "bitbucket.properties:2: jdbc.user"},
-		"inside of other text":    {url + "jdbc.user=a${B}c\n" + password, "bitbucket.properties:2: jdbc.user"},
-		"the last of two entries": {url + user + password + "jdbc.user=${DB_USER}\n", "bitbucket.properties:4: jdbc.user"},
+		"url": {
+			"jdbc.url=jdbc:postgresql://${DB_HOST}/x\n" + user + password,
+			"bitbucket.properties:1: jdbc.url",
+		},
+		"the whole url": {
+			"jdbc.url=${DB_URL}\n" + user + password, "bitbucket.properties:1: jdbc.url",
+		},
+		"user": {
+			url + "jdbc.user=${DB_USER}\n" + password, "bitbucket.properties:2: jdbc.user",
+		},
+		"user with a default": {
+			url + "jdbc.user=${DB_USER:app}\n" + password, "bitbucket.properties:2: jdbc.user",
+		},
+		"password": {
+			url + user + "jdbc.password=" + canary + "${DB_PASSWORD}\n",
+			"bitbucket.properties:3: jdbc.password",
+		},
+		"driver": {
+			url + user + password + "jdbc.driver=${DB_DRIVER}\n", "bitbucket.properties:4: jdbc.driver",
+		},
+		"class of the password": {
+			url + user + "jdbc.password.decrypter.classname=${CLASS}\njdbc.password=" + canary,
+			"bitbucket.properties:4: jdbc.password",
+		},
+		"coordinates": {
+			url + user + bitbucketAWS + `jdbc.password={"region":"eu-west-1","secretId":"${STAGE}/db"}`,
+			"bitbucket.properties:4: jdbc.password",
+		},
+		"another secret": {
+			url + user + password +
+				`mail={ENC}{"region":"${AWS_REGION}","secretId":"db","secretPointer":"/password"}`,
+			"bitbucket.properties:4: mail",
+		},
+		"escaped for Spring": {
+			url + "jdbc.user=\\\\${DB_USER}\n" + password, "bitbucket.properties:2: jdbc.user",
+		},
+		"escaped for the file": {
+			url + "jdbc.user=\\$\\{DB_USER\\}\n" + password, "bitbucket.properties:2: jdbc.user",
+		},
+		"written with a number": {
+			url + "jdbc.user=\\u0024{DB_USER}\n" + password, "bitbucket.properties:2: jdbc.user",
+		},
+		"nested": {
+			url + "jdbc.user=${A${B}}\n" + password, "bitbucket.properties:2: jdbc.user",
+		},
+		"inside of other text": {
+			url + "jdbc.user=a${B}c\n" + password, "bitbucket.properties:2: jdbc.user",
+		},
+		"the last of two entries": {
+			url + user + password + "jdbc.user=${DB_USER}\n", "bitbucket.properties:4: jdbc.user",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := readConfig(t, "bitbucket.properties", row.text)
 			got, err := r.ResolveConfig(t.Context(), c)
 			require.ErrorIs(t, err, secretref.ErrUnsupported)
-			require.ErrorContains(t, err, "secretref: "+row.at+": unsupported: there is a ${…} in it: the product puts something else in its place")
+			require.ErrorContains(t, err,
+				"secretref: "+row.at+": unsupported: there is a ${…} in it: the product puts something else "+
+					"in its place")
 			require.NotContains(t, err.Error(), canary)
-			for _, text := range []string{got.Database.URL.Reveal(), got.Database.Username, got.Database.Driver, got.Database.Password.Reveal()} {
+			for _, text := range []string{
+				got.Database.URL.Reveal(), got.Database.Username, got.Database.Driver,
+				got.Database.Password.Reveal(),
+			} {
 				require.NotContains(t, text, "${")
 			}
 			_, err = r.WatchConfig(t.Context(), c)
@@ -49,15 +92,18 @@ func TestResolveConfig_placeholder(t *testing.T) {
 		})
 	}
 
-	got, err := r.ResolveConfig(t.Context(), readConfig(t, "bitbucket.properties", url+"jdbc.user=a${b\n"+password+"x=${Y}\njdbc.driver=$x{y}"))
+	got, err := r.ResolveConfig(t.Context(), readConfig(t, "bitbucket.properties",
+		url+"jdbc.user=a${b\n"+password+"x=${Y}\njdbc.driver=$x{y}"))
 	require.NoError(t, err, "no placeholder, and one where it does not matter")
 	require.Equal(t, "a${b", got.Database.Username)
 	require.Equal(t, secretBehind, got.Database.Password.Reveal())
 
 	lenient := secretref.New(&secretref.Options{Fake: fake})
 	defer lenient.Close()
-	got, err = lenient.ResolveConfig(t.Context(), readConfig(t, "confluence.cfg.xml", confluenceFile("hibernate.connection.url", "jdbc:h2:${confluenceHome}/db",
-		"hibernate.connection.username", "${x}", "hibernate.connection.password", "pa${ss}")))
+	got, err = lenient.ResolveConfig(t.Context(),
+		readConfig(t, "confluence.cfg.xml", confluenceFile("hibernate.connection.url",
+			"jdbc:h2:${confluenceHome}/db",
+			"hibernate.connection.username", "${x}", "hibernate.connection.password", "pa${ss}")))
 	require.NoError(t, err, "in XML they are literal")
 	require.Equal(t, "jdbc:h2:${confluenceHome}/db", got.Database.URL.Reveal())
 	require.Equal(t, "${x}", got.Database.Username)
@@ -76,14 +122,18 @@ func TestConfigFile_WithEnvironment(t *testing.T) {
 	t.Run("official chart", func(t *testing.T) {
 		r := secretref.New(&secretref.Options{Fake: configFake(), Strict: true})
 		defer r.Close()
-		c := readConfig(t, "bitbucket.properties", "server.port=7990\nplugin.search.config.password="+canary+"\n")
+		c := readConfig(t, "bitbucket.properties",
+			"server.port=7990\nplugin.search.config.password="+canary+"\n")
 		_, err := r.ResolveConfig(t.Context(), c)
 		require.ErrorIs(t, err, secretref.ErrNotFound)
 		require.ErrorContains(t, err, "WithEnvironment")
 		require.ErrorContains(t, err, "JDBC_URL")
 
-		with := c.WithEnvironment([]string{"JDBC_DRIVER=org.postgresql.Driver", "JDBC_URL=jdbc:postgresql://db/bitbucket", "JDBC_USER=app", "JDBC_PASSWORD=" + coordinates,
-			"JDBC_PASSWORD_DECRYPTER_CLASSNAME=" + awsClass, "PLUGIN_SEARCH_CONFIG_PASSWORD={ENC}" + coordinates, "HOME=/root", "=C:=C:\\x", "odd"})
+		with := c.WithEnvironment([]string{
+			"JDBC_DRIVER=org.postgresql.Driver", "JDBC_URL=jdbc:postgresql://db/bitbucket", "JDBC_USER=app",
+			"JDBC_PASSWORD=" + coordinates,
+			"JDBC_PASSWORD_DECRYPTER_CLASSNAME=" + awsClass,
+			"PLUGIN_SEARCH_CONFIG_PASSWORD={ENC}" + coordinates, "HOME=/root", "=C:=C:\\x", "odd"})
 		require.Len(t, c.Entries, 2, "the receiver is unchanged")
 		got, err := r.ResolveConfig(t.Context(), with)
 		require.NoError(t, err)
@@ -91,21 +141,34 @@ func TestConfigFile_WithEnvironment(t *testing.T) {
 		require.Equal(t, "jdbc:postgresql://db/bitbucket", got.Database.URL.Reveal())
 		require.Equal(t, "app", got.Database.Username)
 		require.Equal(t, secretBehind, got.Database.Password.Reveal())
-		require.Equal(t, map[string]string{"jdbc.password": secretBehind, "plugin.search.config.password": secretBehind}, revealMap(got.Secrets))
-		require.Equal(t, []setting{{"server.port", "7990", 1}, {"plugin.search.config.password", canary, 2}}, settingsOf(with)[:2])
+		require.Equal(t, map[string]string{
+			"jdbc.password": secretBehind, "plugin.search.config.password": secretBehind,
+		}, revealMap(got.Secrets))
+		require.Equal(t, []setting{
+			{"server.port", "7990", 1}, {"plugin.search.config.password", canary, 2},
+		}, settingsOf(with)[:2])
 		for _, e := range with.Entries[2:] {
 			require.Zero(t, e.Line)
 		}
 
-		got, err = r.ResolveConfig(t.Context(), (&secretref.ConfigFile{Product: secretref.Bitbucket}).WithEnvironment([]string{"JDBC_URL=jdbc:postgresql://db/x", "JDBC_PASSWORD=" + coordinates}))
+		got, err = r.ResolveConfig(t.Context(), (&secretref.ConfigFile{
+			Product: secretref.Bitbucket,
+		}).WithEnvironment([]string{"JDBC_URL=jdbc:postgresql://db/x", "JDBC_PASSWORD=" + coordinates}))
 		require.NoError(t, err, "without a file")
 		require.Equal(t, secretBehind, got.Database.Password.Reveal())
 	})
 
 	t.Run("variables win over the file", func(t *testing.T) {
-		c := readConfig(t, "bitbucket.properties", "jdbc.url=1\njdbc.user=2\njdbc.password=3\na.b-c.d=4\nempty=5\nfirst=6\nexact=7\nother=8\n")
-		with := c.WithEnvironment([]string{"JDBC_URL=one", "jdbc_user=two", "jdbc.password=three", "A_B_C_D=four", "EMPTY=", "FIRST=six", "FIRST=later", "exact=seven", "EXACT=SEVEN", "OTHERS=x"})
-		for key, want := range map[string]string{"jdbc.url": "one", "jdbc.user": "two", "jdbc.password": "three", "a.b-c.d": "four", "empty": "", "first": "six", "exact": "seven", "other": "8"} {
+		c := readConfig(t, "bitbucket.properties",
+			"jdbc.url=1\njdbc.user=2\njdbc.password=3\na.b-c.d=4\nempty=5\nfirst=6\nexact=7\nother=8\n")
+		with := c.WithEnvironment([]string{
+			"JDBC_URL=one", "jdbc_user=two", "jdbc.password=three", "A_B_C_D=four", "EMPTY=", "FIRST=six",
+			"FIRST=later", "exact=seven", "EXACT=SEVEN", "OTHERS=x",
+		})
+		for key, want := range map[string]string{
+			"jdbc.url": "one", "jdbc.user": "two", "jdbc.password": "three", "a.b-c.d": "four", "empty": "",
+			"first": "six", "exact": "seven", "other": "8",
+		} {
 			require.Equal(t, want, get(t, with, key), key)
 		}
 		require.Equal(t, "1", get(t, c, "jdbc.url"))
@@ -144,8 +207,11 @@ func TestConfigFile_WithEnvironment(t *testing.T) {
 			"${loop.a}":               "${loop.a}",
 			"${${DB_USER}":            "${${DB_USER}", // two begin, one ends
 		} {
-			c := readConfig(t, "bitbucket.properties", "other.key=from the file ${DB_USER}\nshadowed=no\nloop.a=${loop.b}\nloop.b=${loop.a}\njdbc.user="+value+"\n")
-			with := c.WithEnvironment([]string{"DB_USER=app", "NAME=DB_USER", "PART=USER", "INDIRECT=<${DB_USER}>", "SHADOWED=from the environment", "odd:name=whole", "BLANK=",
+			c := readConfig(t, "bitbucket.properties",
+				"other.key=from the file ${DB_USER}\nshadowed=no\nloop.a=${loop.b}\nloop.b=${loop.a}\njdbc.user="+value+"\n")
+			with := c.WithEnvironment([]string{
+				"DB_USER=app", "NAME=DB_USER", "PART=USER", "INDIRECT=<${DB_USER}>",
+				"SHADOWED=from the environment", "odd:name=whole", "BLANK=",
 				"LOOP=x${LOOP}"})
 			require.Equal(t, want, get(t, with, "jdbc.user"), value)
 			require.Equal(t, 5, with.Entries[4].Line)
@@ -164,12 +230,17 @@ func TestConfigFile_WithEnvironment(t *testing.T) {
 	t.Run("the source names the variable", func(t *testing.T) {
 		r := secretref.New(&secretref.Options{Fake: configFake()})
 		defer r.Close()
-		c := readConfig(t, "bitbucket.properties", "jdbc.url=x\n").WithEnvironment([]string{`JDBC_PASSWORD={"region":"eu-west-1","secretID":"db"}`, "JDBC_USER=${NONE}"})
+		c := readConfig(t, "bitbucket.properties", "jdbc.url=x\n").WithEnvironment([]string{
+			`JDBC_PASSWORD={"region":"eu-west-1","secretID":"db"}`, "JDBC_USER=${NONE}",
+		})
 		_, err := r.ResolveConfig(t.Context(), c)
 		require.ErrorIs(t, err, secretref.ErrSyntax)
-		require.ErrorContains(t, err, "secretref: bitbucket.properties: variable JDBC_PASSWORD: jdbc.password: syntax error")
-		require.ErrorContains(t, err, "secretref: bitbucket.properties: variable JDBC_USER: jdbc.user: unsupported")
-		requireSilent(t, readConfig(t, "bitbucket.properties", "").WithEnvironment([]string{"JDBC_PASSWORD=" + canary}))
+		require.ErrorContains(t, err,
+			"secretref: bitbucket.properties: variable JDBC_PASSWORD: jdbc.password: syntax error")
+		require.ErrorContains(t, err,
+			"secretref: bitbucket.properties: variable JDBC_USER: jdbc.user: unsupported")
+		requireSilent(t, readConfig(t, "bitbucket.properties",
+			"").WithEnvironment([]string{"JDBC_PASSWORD=" + canary}))
 	})
 
 	t.Run("other products", func(t *testing.T) {
@@ -182,9 +253,12 @@ func TestConfigFile_WithEnvironment(t *testing.T) {
 
 func TestResolveConfig_noURL(t *testing.T) {
 	var log bytes.Buffer
-	r := secretref.New(&secretref.Options{Fake: configFake(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	r := secretref.New(&secretref.Options{
+		Fake: configFake(), Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
 	defer r.Close()
-	got, err := r.ResolveConfig(t.Context(), readConfig(t, "bitbucket.properties", `jdbc.password={ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`))
+	got, err := r.ResolveConfig(t.Context(), readConfig(t, "bitbucket.properties",
+		`jdbc.password={ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`))
 	require.NoError(t, err)
 	require.Equal(t, secretBehind, got.Database.Password.Reveal())
 	require.Contains(t, log.String(), "environment")

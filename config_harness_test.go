@@ -25,7 +25,8 @@ const (
 	crowdsCipher   = "com.atlassian.db.config.password.ciphers.algorithm.AesOnlyAlgorithmCipher"
 )
 
-const jiraPassword, jiraClass = "jdbc-datasource/password", "jdbc-datasource/atlassian-password-cipher-provider"
+const jiraPassword, jiraClass = "jdbc-datasource/password",
+	"jdbc-datasource/atlassian-password-cipher-provider"
 
 func readConfig(t *testing.T, name, text string) *secretref.ConfigFile {
 	t.Helper()
@@ -57,7 +58,8 @@ func jiraFile(elements ...string) string {
 	for i := 0; i < len(elements); i += 2 {
 		b.WriteString(element(elements[i], "", elements[i+1]))
 	}
-	return "<jira-database-config>\n<jdbc-datasource>\n" + b.String() + "</jdbc-datasource>\n</jira-database-config>\n"
+	return "<jira-database-config>\n<jdbc-datasource>\n" + b.String() +
+		"</jdbc-datasource>\n</jira-database-config>\n"
 }
 
 // confluenceFile is a confluence.cfg.xml with these properties.
@@ -66,7 +68,8 @@ func confluenceFile(properties ...string) string {
 	for i := 0; i < len(properties); i += 2 {
 		b.WriteString(element("property", ` name="`+properties[i]+`"`, properties[i+1]))
 	}
-	return "<confluence-configuration>\n<properties>\n" + b.String() + "</properties>\n</confluence-configuration>\n"
+	return "<confluence-configuration>\n<properties>\n" + b.String() +
+		"</properties>\n</confluence-configuration>\n"
 }
 
 // setting is an Entry whose value can be compared.

@@ -34,7 +34,9 @@ func TestReadConfig(t *testing.T) {
 			{Key: "jdbc-datasource/driver-class", Value: "org.postgresql.Driver", Line: 10},
 			{Key: "jdbc-datasource/username", Value: "jiradbuser", Line: 11},
 			{Key: jiraClass, Value: awsClass, Line: 12},
-			{Key: jiraPassword, Value: `{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": "/password"}`, Line: 13},
+			{Key: jiraPassword,
+				Value: `{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": "/password"}`,
+				Line:  13},
 			{Key: "jdbc-datasource/pool-min-size", Value: "20", Line: 14},
 			{Key: "jdbc-datasource/pool-max-size", Value: "100", Line: 15},
 			{Key: "jdbc-datasource/pool-max-wait", Value: "30000", Line: 16},
@@ -58,9 +60,11 @@ func TestReadConfig(t *testing.T) {
 			{Key: "confluence.database.choice", Value: "postgresql", Line: 11},
 			{Key: "confluence.webapp.context.path", Value: "", Line: 12},
 			{Key: "hibernate.connection.driver_class", Value: "org.postgresql.Driver", Line: 13},
-			{Key: "hibernate.connection.password", Value: `{"mount": "secret", "path": "sample/secret", "key": "password", ` +
-				`"endpoint": "https://vault.example.com:8200", "authenticationType": "KUBERNETES"}`, Line: 14},
-			{Key: "hibernate.connection.url", Value: "jdbc:postgresql://dbserver:5432/confluence?ssl=true&sslmode=require", Line: 15},
+			{Key: "hibernate.connection.password",
+				Value: `{"mount": "secret", "path": "sample/secret", "key": "password", ` +
+					`"endpoint": "https://vault.example.com:8200", "authenticationType": "KUBERNETES"}`, Line: 14},
+			{Key: "hibernate.connection.url",
+				Value: "jdbc:postgresql://dbserver:5432/confluence?ssl=true&sslmode=require", Line: 15},
 			{Key: "hibernate.connection.username", Value: "confluenceuser", Line: 16},
 			{Key: "hibernate.setup", Value: "true", Line: 17},
 			{Key: "jdbc.password.decrypter.classname", Value: vaultClass, Line: 18},
@@ -71,12 +75,16 @@ func TestReadConfig(t *testing.T) {
 			{Key: "server.secure", Value: "true", Line: 3},
 			{Key: "encrypted-property.cipher.classname", Value: awsClass, Line: 4},
 			{Key: "jdbc.driver", Value: "org.postgresql.Driver", Line: 5},
-			{Key: "jdbc.url", Value: "jdbc:postgresql://primary:5432/bitbucket?ssl=require&targetServerType=master", Line: 6},
+			{Key: "jdbc.url",
+				Value: "jdbc:postgresql://primary:5432/bitbucket?ssl=require&targetServerType=master", Line: 6},
 			{Key: "jdbc.user", Value: "bitbucket", Line: 7},
-			{Key: "jdbc.password", Value: `{ENC}{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": "/password"}`, Line: 8},
+			{Key: "jdbc.password",
+				Value: `{ENC}{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": "/password"}`,
+				Line:  8},
 			{Key: "hazelcast.group.password", Value: "plain-text-stays-plain", Line: 9},
 			{Key: "plugin.search.config.username", Value: "bitbucket", Line: 10},
-			{Key: "plugin.search.config.password", Value: `{ENC}{"region":"ap-southeast-2","secretId":"search"}`, Line: 11},
+			{Key: "plugin.search.config.password",
+				Value: `{ENC}{"region":"ap-southeast-2","secretId":"search"}`, Line: 11},
 		}},
 		"testdata/bamboo": {secretref.Bamboo, "bamboo.cfg.xml", []setting{
 			{Key: "setupStep", Value: "complete", Line: 4},
@@ -103,9 +111,11 @@ func TestReadConfig(t *testing.T) {
 			{Key: "crowd.server.id", Value: "BXSW-7Z33-9PLP-6Q5T", Line: 8},
 			{Key: "hibernate.c3p0.max_size", Value: "30", Line: 9},
 			{Key: "hibernate.connection.driver_class", Value: "org.postgresql.Driver", Line: 10},
-			{Key: "hibernate.connection.password", Value: `{"sealedObjectFilePath":"keys/db/javax.crypto.SealedObject_1629979543",` +
-				`"keyFilePath":"keys/db/javax.crypto.spec.SecretKeySpec_1629979543"}`, Line: 11},
-			{Key: "hibernate.connection.url", Value: "jdbc:postgresql://dbserver:5432/crowd?reWriteBatchedInserts=true", Line: 12},
+			{Key: "hibernate.connection.password",
+				Value: `{"sealedObjectFilePath":"keys/db/javax.crypto.SealedObject_1629979543",` +
+					`"keyFilePath":"keys/db/javax.crypto.spec.SecretKeySpec_1629979543"}`, Line: 11},
+			{Key: "hibernate.connection.url",
+				Value: "jdbc:postgresql://dbserver:5432/crowd?reWriteBatchedInserts=true", Line: 12},
 			{Key: "hibernate.connection.username", Value: "crowduser", Line: 13},
 			{Key: "hibernate.dialect", Value: "org.hibernate.dialect.PostgreSQLDialect", Line: 14},
 			{Key: "jdbc.password.decrypter.classname", Value: crowdsCipher, Line: 15},
@@ -182,7 +192,9 @@ func TestReadConfig_xmlVectors(t *testing.T) {
 func TestConfigFile_Get(t *testing.T) {
 	for name, row := range map[string]struct{ file, text, key, want string }{
 		"the last in properties": {"bitbucket.properties", "a=1\njdbc.url=2\na = 3\n", "a", "3"},
-		"the first in dbconfig":  {"dbconfig.xml", jiraFile("url", "1", "url", "2"), "jdbc-datasource/url", "1"},
+		"the first in dbconfig": {
+			"dbconfig.xml", jiraFile("url", "1", "url", "2"), "jdbc-datasource/url", "1",
+		},
 		"the last in Confluence": {"confluence.cfg.xml", confluenceFile("a", "1", "a", "2"), "a", "2"},
 	} {
 		got, ok := readConfig(t, row.file, row.text).Get(row.key)
@@ -205,23 +217,36 @@ func TestReadConfig_forms(t *testing.T) {
 	want, err := secretref.ReadConfig("testdata/jira")
 	require.NoError(t, err)
 	for name, other := range map[string]struct{ file, text string }{
-		"Windows line ends":       {"dbconfig.xml", strings.ReplaceAll(text, "\n", "\r\n")},
-		"old Mac line ends":       {"dbconfig.xml", strings.ReplaceAll(text, "\n", "\r")},
-		"a byte order mark":       {"dbconfig.xml", "\ufeff" + text},
-		"UTF-16":                  {"dbconfig.xml", utf16Text(strings.Replace(text, "UTF-8", "UTF-16", 1), binary.LittleEndian)},
-		"UTF-16, big-endian":      {"dbconfig.xml", utf16Text(strings.Replace(text, "UTF-8", "UTF-16", 1), binary.BigEndian)},
-		"CDATA":                   {"dbconfig.xml", strings.NewReplacer("<password>", "<password><![CDATA[", "</password>", "]]></password>").Replace(text)},
-		"another name":            {"dbconfig.xml.bak", text},
-		"no extension, with mark": {"config", utf16Text(strings.Replace(text, "UTF-8", "UTF-16", 1), binary.LittleEndian)},
-		"a DOCTYPE that says no more than the name": {"dbconfig.xml", strings.Replace(text, "\n\n", "\n<!DOCTYPE jira-database-config>\n", 1)},
+		"Windows line ends": {"dbconfig.xml", strings.ReplaceAll(text, "\n", "\r\n")},
+		"old Mac line ends": {"dbconfig.xml", strings.ReplaceAll(text, "\n", "\r")},
+		"a byte order mark": {"dbconfig.xml", "\ufeff" + text},
+		"UTF-16": {
+			"dbconfig.xml", utf16Text(strings.Replace(text, "UTF-8", "UTF-16", 1), binary.LittleEndian),
+		},
+		"UTF-16, big-endian": {
+			"dbconfig.xml", utf16Text(strings.Replace(text, "UTF-8", "UTF-16", 1), binary.BigEndian),
+		},
+		"CDATA": {
+			"dbconfig.xml", strings.NewReplacer("<password>", "<password><![CDATA[", "</password>",
+				"]]></password>").Replace(text),
+		},
+		"another name": {"dbconfig.xml.bak", text},
+		"no extension, with mark": {
+			"config", utf16Text(strings.Replace(text, "UTF-8", "UTF-16", 1), binary.LittleEndian),
+		},
+		"a DOCTYPE that says no more than the name": {
+			"dbconfig.xml", strings.Replace(text, "\n\n", "\n<!DOCTYPE jira-database-config>\n", 1),
+		},
 	} {
 		got := readConfig(t, other.file, other.text)
 		require.Equal(t, want.Product, got.Product, name)
 		require.Equal(t, settingsOf(want), settingsOf(got), name)
 	}
 	require.Equal(t, secretref.Bitbucket, readConfig(t, "my.conf", "x=1\njdbc.url=x\n").Product)
-	require.Equal(t, secretref.Bitbucket, readConfig(t, "my.conf", "encrypted-property.cipher.classname=x").Product)
-	require.Equal(t, secretref.Bitbucket, readConfig(t, "bitbucket.properties", "").Product, "the name is enough")
+	require.Equal(t, secretref.Bitbucket, readConfig(t, "my.conf",
+		"encrypted-property.cipher.classname=x").Product)
+	require.Equal(t, secretref.Bitbucket, readConfig(t, "bitbucket.properties", "").Product,
+		"the name is enough")
 }
 
 // utf16Text encodes s with a byte order mark.
@@ -245,17 +270,31 @@ func TestReadConfig_homes(t *testing.T) {
 		files []string // the first is the one that is found
 		want  secretref.Product
 	}{
-		"Jira's home":                             {[]string{"dbconfig.xml"}, secretref.Jira},
-		"Confluence's home":                       {[]string{"confluence.cfg.xml", "shared-home/confluence.cfg.xml"}, secretref.Confluence},
-		"Confluence's shared home":                {[]string{"confluence.cfg.xml"}, secretref.Confluence},
-		"above Confluence's shared home":          {[]string{"shared-home/confluence.cfg.xml"}, secretref.Confluence},
-		"Bitbucket's home":                        {[]string{"shared/bitbucket.properties", "bitbucket.properties"}, secretref.Bitbucket},
-		"Bitbucket's shared home":                 {[]string{"bitbucket.properties"}, secretref.Bitbucket},
-		"Bamboo's home":                           {[]string{"bamboo.cfg.xml", "shared/bamboo.cfg.xml"}, secretref.Bamboo},
-		"Crowd's home":                            {[]string{"shared/crowd.cfg.xml", "crowd.cfg.xml"}, secretref.Crowd},
-		"Crowd's shared home, and an older home":  {[]string{"crowd.cfg.xml"}, secretref.Crowd},
-		"Jira's and Confluence's":                 {[]string{"dbconfig.xml", "confluence.cfg.xml"}, ""},
-		"Bamboo's and Crowd's, in different ways": {[]string{"bamboo.cfg.xml", "shared/crowd.cfg.xml"}, ""},
+		"Jira's home": {[]string{"dbconfig.xml"}, secretref.Jira},
+		"Confluence's home": {
+			[]string{"confluence.cfg.xml", "shared-home/confluence.cfg.xml"}, secretref.Confluence,
+		},
+		"Confluence's shared home": {[]string{"confluence.cfg.xml"}, secretref.Confluence},
+		"above Confluence's shared home": {
+			[]string{"shared-home/confluence.cfg.xml"}, secretref.Confluence,
+		},
+		"Bitbucket's home": {
+			[]string{"shared/bitbucket.properties", "bitbucket.properties"}, secretref.Bitbucket,
+		},
+		"Bitbucket's shared home": {
+			[]string{"bitbucket.properties"}, secretref.Bitbucket,
+		},
+		"Bamboo's home": {
+			[]string{"bamboo.cfg.xml", "shared/bamboo.cfg.xml"}, secretref.Bamboo,
+		},
+		"Crowd's home": {
+			[]string{"shared/crowd.cfg.xml", "crowd.cfg.xml"}, secretref.Crowd,
+		},
+		"Crowd's shared home, and an older home": {[]string{"crowd.cfg.xml"}, secretref.Crowd},
+		"Jira's and Confluence's":                {[]string{"dbconfig.xml", "confluence.cfg.xml"}, ""},
+		"Bamboo's and Crowd's, in different ways": {
+			[]string{"bamboo.cfg.xml", "shared/crowd.cfg.xml"}, "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			home := t.TempDir()
@@ -281,7 +320,8 @@ func TestReadConfig_homes(t *testing.T) {
 
 func TestReadConfig_bambooOrCrowd(t *testing.T) {
 	file := func(key string) string {
-		return "<application-configuration><properties><property name=\"" + key + "\">x</property></properties></application-configuration>"
+		return "<application-configuration><properties><property name=\"" + key +
+			"\">x</property></properties></application-configuration>"
 	}
 	for name, row := range map[string]struct {
 		file, text string
@@ -320,32 +360,66 @@ func TestReadConfig_refusedFiles(t *testing.T) {
 		laughs += fmt.Sprintf(`<!ENTITY a%d "&a%d;&a%d;">`, i+1, i, i)
 	}
 	entity := func(prolog, name string) string {
-		return prolog + "<jira-database-config><jdbc-datasource><password>&" + name + ";</password></jdbc-datasource></jira-database-config>"
+		return prolog + "<jira-database-config><jdbc-datasource><password>&" + name +
+			";</password></jdbc-datasource></jira-database-config>"
 	}
 	for name, row := range map[string]struct {
 		file, text string
 		kind       error
 		says       []string
 	}{
-		"external entity":           {"dbconfig.xml", entity(xxe, "x"), secretref.ErrUnsupported, []string{"line 1", "DOCTYPE"}},
+		"external entity": {
+			"dbconfig.xml", entity(xxe, "x"), secretref.ErrUnsupported, []string{"line 1", "DOCTYPE"},
+		},
 		"external entity, not used": {"dbconfig.xml", entity(xxe, "amp"), secretref.ErrUnsupported, nil},
-		"billion laughs":            {"dbconfig.xml", entity(laughs+"]>", "a30"), secretref.ErrUnsupported, nil},
-		"external DTD":              {"dbconfig.xml", entity(`<!DOCTYPE r SYSTEM "http://127.0.0.1:1/x.dtd">`, "amp"), secretref.ErrUnsupported, nil},
-		"public DTD":                {"dbconfig.xml", entity(`<!DOCTYPE r PUBLIC "x" "http://127.0.0.1:1/x.dtd">`, "amp"), secretref.ErrUnsupported, nil},
-		"too large":                 {"bitbucket.properties", "jdbc.url=" + strings.Repeat("x", 5<<20), secretref.ErrUnsupported, []string{"4 MiB"}},
-		"Bamboo's or Crowd's":       {"db.xml", "<application-configuration/>", secretref.ErrUnsupported, []string{"bamboo.cfg.xml or crowd.cfg.xml"}},
-		"other XML":                 {"server.xml", "<Server/>", secretref.ErrUnsupported, []string{"root element"}},
-		"other properties":          {"log4j.properties", "log4j.rootLogger=WARN", secretref.ErrUnsupported, []string{"bitbucket.properties"}},
-		"empty, of no known name":   {"x", "", secretref.ErrUnsupported, nil},
-		"empty XML":                 {"dbconfig.xml", "", secretref.ErrSyntax, []string{"root element"}},
-		"not XML":                   {"dbconfig.xml", "jdbc.url=" + canary, secretref.ErrSyntax, []string{"line 1"}},
-		"a bare ampersand":          {"dbconfig.xml", "\n" + jiraFile("a", "b") + "&" + canary, secretref.ErrSyntax, []string{"line 7"}},
-		"a malformed escape":        {"bitbucket.properties", "a=b\nc=" + canary + `\u12g4`, secretref.ErrSyntax, []string{"line 2"}},
-		"two data sources": {"dbconfig.xml", strings.Replace(jiraFile("url", "a"), "</jdbc-datasource>", "</jdbc-datasource>\n<jdbc-datasource><password>"+canary+
-			"</password></jdbc-datasource>", 1), secretref.ErrSyntax, []string{"line 2", "line 5"}},
-		"Jira's JNDI": {"dbconfig.xml", "<jira-database-config><jndi-datasource><jndi-name>java:x</jndi-name></jndi-datasource></jira-database-config>",
+		"billion laughs": {
+			"dbconfig.xml", entity(laughs+"]>", "a30"), secretref.ErrUnsupported, nil,
+		},
+		"external DTD": {
+			"dbconfig.xml", entity(`<!DOCTYPE r SYSTEM "http://127.0.0.1:1/x.dtd">`, "amp"),
+			secretref.ErrUnsupported, nil,
+		},
+		"public DTD": {
+			"dbconfig.xml", entity(`<!DOCTYPE r PUBLIC "x" "http://127.0.0.1:1/x.dtd">`, "amp"),
+			secretref.ErrUnsupported, nil,
+		},
+		"too large": {
+			"bitbucket.properties", "jdbc.url=" + strings.Repeat("x", 5<<20), secretref.ErrUnsupported,
+			[]string{"4 MiB"},
+		},
+		"Bamboo's or Crowd's": {
+			"db.xml", "<application-configuration/>", secretref.ErrUnsupported,
+			[]string{"bamboo.cfg.xml or crowd.cfg.xml"},
+		},
+		"other XML": {
+			"server.xml", "<Server/>", secretref.ErrUnsupported, []string{"root element"},
+		},
+		"other properties": {
+			"log4j.properties", "log4j.rootLogger=WARN", secretref.ErrUnsupported,
+			[]string{"bitbucket.properties"},
+		},
+		"empty, of no known name": {"x", "", secretref.ErrUnsupported, nil},
+		"empty XML":               {"dbconfig.xml", "", secretref.ErrSyntax, []string{"root element"}},
+		"not XML": {
+			"dbconfig.xml", "jdbc.url=" + canary, secretref.ErrSyntax, []string{"line 1"},
+		},
+		"a bare ampersand": {
+			"dbconfig.xml", "\n" + jiraFile("a", "b") + "&" + canary, secretref.ErrSyntax,
+			[]string{"line 7"},
+		},
+		"a malformed escape": {
+			"bitbucket.properties", "a=b\nc=" + canary + `\u12g4`, secretref.ErrSyntax, []string{"line 2"},
+		},
+		"two data sources": {"dbconfig.xml", strings.Replace(jiraFile("url", "a"), "</jdbc-datasource>",
+			"</jdbc-datasource>\n<jdbc-datasource><password>"+canary+
+				"</password></jdbc-datasource>", 1), secretref.ErrSyntax, []string{"line 2", "line 5"}},
+		"Jira's JNDI": {
+			"dbconfig.xml",
+			"<jira-database-config><jndi-datasource><jndi-name>java:x</jndi-name></jndi-datasource>" +
+				"</jira-database-config>",
 			secretref.ErrUnsupported, []string{"jndi-datasource", "application server"}},
-		"Confluence's JNDI": {"confluence.cfg.xml", confluenceFile("hibernate.connection.datasource", "java:x"),
+		"Confluence's JNDI": {"confluence.cfg.xml", confluenceFile("hibernate.connection.datasource",
+			"java:x"),
 			secretref.ErrUnsupported, []string{"hibernate.connection.datasource", "application server"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -379,12 +453,28 @@ func TestReadConfig_refusedPaths(t *testing.T) {
 		absent  bool
 		mention []string
 	}{
-		"two products' files":        {both, secretref.ErrUnsupported, false, []string{filepath.Join(both, "dbconfig.xml"), filepath.Join(both, "confluence.cfg.xml")}},
-		"a directory without a file": {empty, secretref.ErrNotFound, true, []string{empty, "dbconfig.xml", "confluence.cfg.xml", "bitbucket.properties"}},
-		"a directory of the name":    {directory, secretref.ErrUnsupported, false, []string{filepath.Join(directory, "dbconfig.xml"), "directory"}},
-		"the same, named":            {filepath.Join(directory, "dbconfig.xml"), secretref.ErrNotFound, true, nil},
-		"a missing file":             {filepath.Join(empty, "dbconfig.xml"), secretref.ErrNotFound, true, []string{filepath.Join(empty, "dbconfig.xml")}},
-		"no path":                    {"", secretref.ErrNotFound, true, nil},
+		"two products' files": {
+			both, secretref.ErrUnsupported, false, []string{
+				filepath.Join(both, "dbconfig.xml"), filepath.Join(both, "confluence.cfg.xml"),
+			},
+		},
+		"a directory without a file": {
+			empty, secretref.ErrNotFound, true, []string{
+				empty, "dbconfig.xml", "confluence.cfg.xml", "bitbucket.properties",
+			},
+		},
+		"a directory of the name": {
+			directory, secretref.ErrUnsupported, false,
+			[]string{filepath.Join(directory, "dbconfig.xml"), "directory"},
+		},
+		"the same, named": {
+			filepath.Join(directory, "dbconfig.xml"), secretref.ErrNotFound, true, nil,
+		},
+		"a missing file": {
+			filepath.Join(empty, "dbconfig.xml"), secretref.ErrNotFound, true,
+			[]string{filepath.Join(empty, "dbconfig.xml")},
+		},
+		"no path": {"", secretref.ErrNotFound, true, nil},
 	} {
 		c, err := secretref.ReadConfig(row.path)
 		require.Nil(t, c)
@@ -421,16 +511,41 @@ func TestReadConfig_loneSurrogate(t *testing.T) {
 		return units
 	}
 	for name, file := range map[string][2]string{
-		"in .properties":                {"bitbucket.properties", "a=1\njdbc.password=" + canary + `\uD800`},
-		"in .properties, UTF-8":         {"bitbucket.properties", "a=1\njdbc.password=" + canary + "\xed\xa0\x80"},
-		"in .properties, in the key":    {"bitbucket.properties", "a=1\njdbc.pass\\udc00word=" + canary},
-		"in XML":                        {"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary + "&#xD800;</password></jdbc-datasource></jira-database-config>"},
-		"in XML, decimal":               {"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary + "&#56832;</password></jdbc-datasource></jira-database-config>"},
-		"in XML, a pair of references":  {"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary + "&#xD83D;&#xDE00;</password></jdbc-datasource></jira-database-config>"},
-		"in XML, UTF-8":                 {"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary + "\xed\xa0\x80</password></jdbc-datasource></jira-database-config>"},
-		"in XML, UTF-16":                {"dbconfig.xml", utf16("<jira-database-config>\n<jdbc-datasource><password>" + canary + "!</password></jdbc-datasource></jira-database-config>")},
-		"in XML, UTF-16, cut in a unit": {"dbconfig.xml", utf16("<jira-database-config>\n<jdbc-datasource><password>"+canary) + "x"},
-		"a property of Confluence":      {"confluence.cfg.xml", "<confluence-configuration><properties>\n<property name=\"hibernate.connection.password\">" + canary + "&#xD800;</property></properties></confluence-configuration>"},
+		"in .properties": {
+			"bitbucket.properties", "a=1\njdbc.password=" + canary + `\uD800`,
+		},
+		"in .properties, UTF-8": {
+			"bitbucket.properties", "a=1\njdbc.password=" + canary + "\xed\xa0\x80",
+		},
+		"in .properties, in the key": {"bitbucket.properties", "a=1\njdbc.pass\\udc00word=" + canary},
+		"in XML": {
+			"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary +
+				"&#xD800;</password></jdbc-datasource></jira-database-config>",
+		},
+		"in XML, decimal": {
+			"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary +
+				"&#56832;</password></jdbc-datasource></jira-database-config>",
+		},
+		"in XML, a pair of references": {
+			"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary +
+				"&#xD83D;&#xDE00;</password></jdbc-datasource></jira-database-config>",
+		},
+		"in XML, UTF-8": {
+			"dbconfig.xml", "<jira-database-config>\n<jdbc-datasource><password>" + canary +
+				"\xed\xa0\x80</password></jdbc-datasource></jira-database-config>",
+		},
+		"in XML, UTF-16": {
+			"dbconfig.xml", utf16("<jira-database-config>\n<jdbc-datasource><password>" + canary +
+				"!</password></jdbc-datasource></jira-database-config>"),
+		},
+		"in XML, UTF-16, cut in a unit": {
+			"dbconfig.xml", utf16("<jira-database-config>\n<jdbc-datasource><password>"+canary) + "x",
+		},
+		"a property of Confluence": {
+			"confluence.cfg.xml",
+			"<confluence-configuration><properties>\n<property name=\"hibernate.connection.password\">" +
+				canary + "&#xD800;</property></properties></confluence-configuration>",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := secretref.ReadConfig(writeFile(t, file[0], file[1]))
@@ -441,11 +556,13 @@ func TestReadConfig_loneSurrogate(t *testing.T) {
 	}
 
 	fake := secretref.NewFake()
-	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"high":"`+canary+`\ud800","low":"\udc00","raw":"`+"\xed\xa0\x80"+`"}`)
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`,
+		`{"high":"`+canary+`\ud800","low":"\udc00","raw":"`+"\xed\xa0\x80"+`"}`)
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
 	for _, name := range []string{"high", "low", "raw"} {
-		_, err := r.Resolve(t.Context(), `{"region":"eu-west-1","secretId":"db","secretPointer":"/`+name+`"}`)
+		_, err := r.Resolve(t.Context(),
+			`{"region":"eu-west-1","secretId":"db","secretPointer":"/`+name+`"}`)
 		require.ErrorIs(t, err, secretref.ErrPointer, name)
 		require.NotContains(t, err.Error(), canary)
 	}
@@ -477,7 +594,9 @@ func TestReadConfig_printableErrors(t *testing.T) {
 	printable(err)
 	_, err = secretref.ReadConfig(writeFile(t, odd+".properties", "jdbc.user=\\u0"))
 	printable(err)
-	for _, value := range []string{`{"region":"eu-west-1","secretId":"` + "\u202e" + `missing"}`, `{"region":1}`} {
+	for _, value := range []string{
+		`{"region":"eu-west-1","secretId":"` + "\u202e" + `missing"}`, `{"region":1}`,
+	} {
 		c := readConfig(t, odd+".properties", `jdbc.a\u001b[31m\u202e\u009b\nb={ENC}`+value)
 		_, err = r.ResolveConfig(t.Context(), c)
 		printable(err)

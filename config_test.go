@@ -22,9 +22,16 @@ func TestResolveConfig_userName(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
 	entry := func(key, pointer string) secretref.Entry {
-		return secretref.Entry{Key: key, Value: secretref.NewSecret(`{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"` + pointer + `"}`), Line: 1}
+		return secretref.Entry{
+			Key: key, Value: secretref.NewSecret(`{ENC}{"region":"eu-west-1","secretId":"db",` +
+				`"secretPointer":"` + pointer + `"}`), Line: 1,
+		}
 	}
-	c := &secretref.ConfigFile{Product: secretref.Bitbucket, Entries: []secretref.Entry{entry("jdbc.user", "/user"), entry("jdbc.password", "/password")}}
+	c := &secretref.ConfigFile{
+		Product: secretref.Bitbucket, Entries: []secretref.Entry{
+			entry("jdbc.user", "/user"), entry("jdbc.password", "/password"),
+		},
+	}
 	settings, err := r.ResolveConfig(t.Context(), c)
 	require.NoError(t, err)
 	require.Equal(t, "bitbucket", settings.Database.Username)
@@ -38,9 +45,11 @@ func TestResolveConfig_userName(t *testing.T) {
 }
 
 func TestResolveConfig_noPassword(t *testing.T) {
-	c := &secretref.ConfigFile{Product: secretref.Confluence, Path: "confluence.cfg.xml", Entries: []secretref.Entry{
-		{Key: "hibernate.connection.url", Value: secretref.NewSecret("jdbc:postgresql://db/c?password=" + canary), Line: 1},
-	}}
+	c := &secretref.ConfigFile{
+		Product: secretref.Confluence, Path: "confluence.cfg.xml", Entries: []secretref.Entry{
+			{Key: "hibernate.connection.url", Value: secretref.NewSecret("jdbc:postgresql://db/c?password=" +
+				canary), Line: 1},
+		}}
 	var log bytes.Buffer
 	r := secretref.New(&secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	defer r.Close()
@@ -59,7 +68,8 @@ func TestResolveConfig(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"region":"ap-southeast-2","secretId":"mySecretId"}`, `{"password":"from AWS"}`)
 	fake.Set(`{"region":"ap-southeast-2","secretId":"search"}`, "for search")
-	fake.Set(`{"mount":"secret","path":"sample/secret","key":"password","endpoint":"https://vault.example.com:8200","authenticationType":"KUBERNETES"}`, "from Vault")
+	fake.Set(`{"mount":"secret","path":"sample/secret","key":"password",`+
+		`"endpoint":"https://vault.example.com:8200","authenticationType":"KUBERNETES"}`, "from Vault")
 	r := secretref.New(&secretref.Options{Fake: fake, Strict: true})
 	defer r.Close()
 	type database struct{ driver, url, username, schema string }
@@ -69,15 +79,25 @@ func TestResolveConfig(t *testing.T) {
 		password string
 		secrets  map[string]string
 	}{
-		"testdata/jira": {database{driver, "jdbc:postgresql://dbserver:5432/jiradb", "jiradbuser", "public"},
+		"testdata/jira": {database{
+			driver, "jdbc:postgresql://dbserver:5432/jiradb", "jiradbuser", "public",
+		},
 			"from AWS", map[string]string{jiraPassword: "from AWS"}},
-		"testdata/confluence": {database{driver, "jdbc:postgresql://dbserver:5432/confluence?ssl=true&sslmode=require", "confluenceuser", ""},
+		"testdata/confluence": {
+			database{driver, "jdbc:postgresql://dbserver:5432/confluence?ssl=true&sslmode=require",
+				"confluenceuser", ""},
 			"from Vault", map[string]string{"hibernate.connection.password": "from Vault"}},
-		"testdata/bitbucket": {database{driver, "jdbc:postgresql://primary:5432/bitbucket?ssl=require&targetServerType=master", "bitbucket", ""},
-			"from AWS", map[string]string{"jdbc.password": "from AWS", "plugin.search.config.password": "for search"}},
+		"testdata/bitbucket": {
+			database{driver, "jdbc:postgresql://primary:5432/bitbucket?ssl=require&targetServerType=master",
+				"bitbucket", ""},
+			"from AWS", map[string]string{
+				"jdbc.password": "from AWS", "plugin.search.config.password": "for search",
+			}},
 		"testdata/bamboo": {database{driver, "jdbc:postgresql://dbserver:5432/bamboo", "bamboouser", ""},
 			"bamboo's own", map[string]string{"hibernate.connection.password": "bamboo's own"}},
-		"testdata/crowd": {database{driver, "jdbc:postgresql://dbserver:5432/crowd?reWriteBatchedInserts=true", "crowduser", ""},
+		"testdata/crowd": {database{
+			driver, "jdbc:postgresql://dbserver:5432/crowd?reWriteBatchedInserts=true", "crowduser", "",
+		},
 			"päßwörd-密码", map[string]string{"hibernate.connection.password": "päßwörd-密码"}},
 	} {
 		c, err := secretref.ReadConfig(home)
@@ -101,7 +121,8 @@ func TestResolveConfig_twoDatabases(t *testing.T) {
 		require.ErrorIs(t, err, secretref.ErrSyntax, key)
 		require.ErrorContains(t, err, key)
 	}
-	c := readConfig(t, "dbconfig.xml", jiraFile("password", "x", "url", "jdbc:postgresql://db/x", "url", "jdbc:postgresql://db/x"))
+	c := readConfig(t, "dbconfig.xml", jiraFile("password", "x", "url", "jdbc:postgresql://db/x",
+		"url", "jdbc:postgresql://db/x"))
 	_, err := r.ResolveConfig(t.Context(), c)
 	require.NoError(t, err, "the same twice")
 }
@@ -109,12 +130,15 @@ func TestResolveConfig_twoDatabases(t *testing.T) {
 func TestResolveConfig_emptyPassword(t *testing.T) {
 	for _, file := range []struct{ name, text, place string }{
 		{"dbconfig.xml", jiraFile("password", ""), "dbconfig.xml:3: " + jiraPassword},
-		{"confluence.cfg.xml", confluenceFile("hibernate.connection.password", ""), "confluence.cfg.xml:3: hibernate.connection.password"},
+		{"confluence.cfg.xml", confluenceFile("hibernate.connection.password", ""),
+			"confluence.cfg.xml:3: hibernate.connection.password"},
 		{"bitbucket.properties", "\njdbc.password=\n", "bitbucket.properties:2: jdbc.password"},
 	} {
 		c := readConfig(t, file.name, file.text)
 		var log bytes.Buffer
-		r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		r := secretref.New(&secretref.Options{
+			Fake: secretref.NewFake(), Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
 		defer r.Close()
 		got, err := r.ResolveConfig(t.Context(), c)
 		require.NoError(t, err)
@@ -165,7 +189,8 @@ func TestResolveConfig_noSecrets(t *testing.T) {
 }
 
 func TestResolveConfig_contradictions(t *testing.T) {
-	const name, class, property = "atlassian-password-cipher-provider", "jdbc.password.decrypter.classname", "hibernate.connection.password"
+	const name, class, property = "atlassian-password-cipher-provider",
+		"jdbc.password.decrypter.classname", "hibernate.connection.password"
 	fake := configFake()
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
@@ -184,7 +209,8 @@ func TestResolveConfig_contradictions(t *testing.T) {
 	}
 	require.Zero(t, fake.Calls())
 
-	got, err := r.ResolveConfig(t.Context(), readConfig(t, "dbconfig.xml", jiraFile("password", awsRef, "password", awsRef)))
+	got, err := r.ResolveConfig(t.Context(), readConfig(t, "dbconfig.xml",
+		jiraFile("password", awsRef, "password", awsRef)))
 	require.NoError(t, err, "the same twice says nothing else")
 	require.Equal(t, secretBehind, got.Database.Password.Reveal())
 }
@@ -192,12 +218,18 @@ func TestResolveConfig_contradictions(t *testing.T) {
 func TestResolveConfig_madeByHand(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
-	got, err := r.ResolveConfig(t.Context(), &secretref.ConfigFile{Product: secretref.Jira, Path: "x.xml", Entries: []secretref.Entry{{Key: jiraPassword, Value: secretref.NewSecret(awsRef)}}})
+	got, err := r.ResolveConfig(t.Context(), &secretref.ConfigFile{
+		Product: secretref.Jira, Path: "x.xml", Entries: []secretref.Entry{
+			{Key: jiraPassword, Value: secretref.NewSecret(awsRef)},
+		},
+	})
 	require.NoError(t, err)
 	require.Equal(t, secretBehind, got.Database.Password.Reveal())
 	for _, c := range []*secretref.ConfigFile{
 		{},
-		{Product: "fisheye", Entries: []secretref.Entry{{Key: "hibernate.connection.password", Value: secretref.NewSecret(canary)}}},
+		{Product: "fisheye", Entries: []secretref.Entry{
+			{Key: "hibernate.connection.password", Value: secretref.NewSecret(canary)},
+		}},
 		{Product: secretref.Jira, Entries: []secretref.Entry{{Key: "jndi-datasource"}}},
 	} {
 		got, err := r.ResolveConfig(t.Context(), c)
@@ -208,9 +240,10 @@ func TestResolveConfig_madeByHand(t *testing.T) {
 }
 
 func TestResolveConfig_errorsHideSecrets(t *testing.T) {
-	r := secretref.New(&secretref.Options{Fake: configFake(), Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-		return nil, errors.New("the store quotes " + canary)
-	})})
+	r := secretref.New(&secretref.Options{
+		Fake: configFake(), Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+			return nil, errors.New("the store quotes " + canary)
+		})})
 	defer r.Close()
 	for _, text := range []string{
 		jiraFile("password", "{ENC}"+canary),
@@ -252,12 +285,14 @@ func TestWatchConfig(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		require.Equal(t, "next", h.Value().Database.Password.Reveal())
 		require.Equal(t, "next", h.Value().Secrets["jdbc-datasource/password"].Reveal())
-		require.Equal(t, secretBehind, first.Database.Password.Reveal(), "what was handed out stays as it is")
+		require.Equal(t, secretBehind, first.Database.Password.Reveal(),
+			"what was handed out stays as it is")
 		require.Equal(t, first.Database.URL.Reveal(), h.Value().Database.URL.Reveal())
 
 		c.Entries = nil
-		_, err = secretref.New(&secretref.Options{Strict: true}).WatchConfig(t.Context(), &secretref.ConfigFile{Product: secretref.Bitbucket,
-			Entries: []secretref.Entry{{Key: "jdbc.url", Value: secretref.NewSecret("jdbc:x")}}})
+		_, err = secretref.New(&secretref.Options{Strict: true}).WatchConfig(t.Context(),
+			&secretref.ConfigFile{Product: secretref.Bitbucket,
+				Entries: []secretref.Entry{{Key: "jdbc.url", Value: secretref.NewSecret("jdbc:x")}}})
 		require.ErrorIs(t, err, secretref.ErrNotReference)
 	})
 }

@@ -50,7 +50,8 @@ func (d *database) accepts(passwords ...string) {
 }
 
 // inRotation runs test with a Connector to a database that accepts a1.
-func inRotation(t *testing.T, test func(t *testing.T, c driver.Connector, db *database, store *remote)) {
+func inRotation(t *testing.T, test func(t *testing.T, c driver.Connector, db *database,
+	store *remote)) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
@@ -123,11 +124,17 @@ func TestConnector_otherErrors(t *testing.T) {
 		require.NoError(t, err)
 		n := 0
 		odd := errors.New("odd")
-		c := secretref.Connector(h, func(context.Context, secretref.Secret) (driver.Conn, error) { n++; return nil, odd }, nil)
+		c := secretref.Connector(h, func(context.Context, secretref.Secret) (driver.Conn, error) {
+			n++
+			return nil, odd
+		}, nil)
 		_, err = c.Connect(t.Context())
 		require.Equal(t, odd, err)
 		require.Equal(t, 1, n)
-		c = secretref.Connector(h, func(context.Context, secretref.Secret) (driver.Conn, error) { n++; return nil, odd },
+		c = secretref.Connector(h, func(context.Context, secretref.Secret) (driver.Conn, error) {
+			n++
+			return nil, odd
+		},
 			func(err error) bool { return err == odd })
 		_, err = c.Connect(t.Context())
 		require.Equal(t, odd, err)
@@ -162,7 +169,8 @@ func TestTry(t *testing.T) {
 		}
 	}
 	refused := func(err error) bool { return errors.Is(err, errRefused) }
-	world := func(t *testing.T, test func(*testing.T, *secretref.Live[secretref.Secret], *service, *remote)) {
+	world := func(t *testing.T, test func(*testing.T, *secretref.Live[secretref.Secret], *service,
+		*remote)) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)

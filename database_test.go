@@ -11,7 +11,10 @@ import (
 )
 
 func TestDatabase_DataSource(t *testing.T) {
-	db := secretref.Database{Driver: "org.postgresql.Driver", URL: secretref.NewSecret("jdbc:postgresql://db:5433/jira"), Username: "app", Schema: "public", Password: secretref.NewSecret(canary)}
+	db := secretref.Database{
+		Driver: "org.postgresql.Driver", URL: secretref.NewSecret("jdbc:postgresql://db:5433/jira"),
+		Username: "app", Schema: "public", Password: secretref.NewSecret(canary),
+	}
 	source, err := db.DataSource()
 	require.NoError(t, err)
 	require.Equal(t, "pgx", source.Driver)
@@ -36,7 +39,9 @@ func TestDatabase_DataSource(t *testing.T) {
 		"postgresql://db/jira":                                       secretref.ErrSyntax,
 		"":                                                           secretref.ErrSyntax,
 	} {
-		source, err := secretref.Database{URL: secretref.NewSecret(url), Username: "app", Password: secretref.NewSecret(canary)}.DataSource()
+		source, err := secretref.Database{
+			URL: secretref.NewSecret(url), Username: "app", Password: secretref.NewSecret(canary),
+		}.DataSource()
 		require.ErrorIs(t, err, kind, url)
 		require.Zero(t, source, url)
 		require.NotContains(t, err.Error(), canary)
@@ -47,9 +52,12 @@ func TestDatabase_DataSource_hibernateProperties(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	open := func(properties ...string) (string, error) {
-		c := readConfig(t, "confluence.cfg.xml", confluenceFile(append([]string{"hibernate.connection.url", "jdbc:postgresql://db/confluence",
-			"hibernate.connection.driver_class", "org.postgresql.Driver", "hibernate.connection.username", "app", "hibernate.connection.password", "x",
-			"hibernate.connection.isolation", "2", "hibernate.connection.autocommit", "false"}, properties...)...))
+		c := readConfig(t, "confluence.cfg.xml", confluenceFile(append([]string{
+			"hibernate.connection.url", "jdbc:postgresql://db/confluence",
+			"hibernate.connection.driver_class", "org.postgresql.Driver", "hibernate.connection.username",
+			"app", "hibernate.connection.password", "x",
+			"hibernate.connection.isolation", "2", "hibernate.connection.autocommit", "false"},
+			properties...)...))
 		settings, err := r.ResolveConfig(t.Context(), c)
 		require.NoError(t, err)
 		source, err := settings.Database.DataSource()
@@ -57,7 +65,8 @@ func TestDatabase_DataSource_hibernateProperties(t *testing.T) {
 	}
 	plain, err := open()
 	require.NoError(t, err)
-	strict, err := open("hibernate.connection.sslmode", "verify-full", "hibernate.connection.sslrootcert", "/etc/ca.pem")
+	strict, err := open("hibernate.connection.sslmode", "verify-full",
+		"hibernate.connection.sslrootcert", "/etc/ca.pem")
 	require.NoError(t, err)
 	require.NotEqual(t, plain, strict)
 	require.Contains(t, strict, "sslmode=verify-full")
@@ -70,7 +79,8 @@ func TestDatabase_DataSource_connectionProperties(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	open := func(url, properties string) (string, error) {
-		c := readConfig(t, "dbconfig.xml", jiraFile("url", url, "username", "app", "password", "x", "connection-properties", properties))
+		c := readConfig(t, "dbconfig.xml", jiraFile("url", url, "username", "app", "password", "x",
+			"connection-properties", properties))
 		settings, err := r.ResolveConfig(t.Context(), c)
 		require.NoError(t, err)
 		source, err := settings.Database.DataSource()
@@ -96,7 +106,10 @@ func TestDatabase_DataSource_connectionProperties(t *testing.T) {
 }
 
 func TestDatabase_MaskedURL(t *testing.T) {
-	d := secretref.Database{URL: secretref.NewSecret("jdbc:postgresql://u:" + canary + "@db/x?password=" + canary + "&ssl=true")}
+	d := secretref.Database{
+		URL: secretref.NewSecret("jdbc:postgresql://u:" + canary + "@db/x?password=" + canary +
+			"&ssl=true"),
+	}
 	require.Equal(t, "jdbc:postgresql://u:[redacted]@db/x?password=[redacted]&ssl=true", d.MaskedURL())
 	require.Empty(t, secretref.Database{}.MaskedURL())
 	var decoded secretref.Database

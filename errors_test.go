@@ -17,9 +17,13 @@ func (l leaky) Error() string { return "says " + l.Password }
 func TestError_hidesItsCause(t *testing.T) {
 	var events []secretref.FetchEvent
 	r := secretref.New(&secretref.Options{
-		Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { return nil, leaky{canary} }),
-		OnFetch:   func(e secretref.FetchEvent) { events = append(events, e) },
-		Vault:     secretref.VaultOptions{Token: func(context.Context) (string, error) { return "", &leaky{canary} }},
+		Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+			return nil, leaky{canary}
+		}),
+		OnFetch: func(e secretref.FetchEvent) { events = append(events, e) },
+		Vault: secretref.VaultOptions{
+			Token: func(context.Context) (string, error) { return "", &leaky{canary} },
+		},
 	})
 	defer r.Close()
 	_, one := r.Resolve(t.Context(), `{"storeId":"a"}`)

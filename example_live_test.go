@@ -30,7 +30,8 @@ func ExampleTry() {
 		}
 		return "a session", nil
 	}
-	session, err := secretref.Try(context.Background(), password, login, func(err error) bool { return errors.Is(err, errRefused) })
+	session, err := secretref.Try(context.Background(), password, login,
+		func(err error) bool { return errors.Is(err, errRefused) })
 	fmt.Println(session, err)
 	// Output:
 	// a session <nil>

@@ -73,7 +73,8 @@ func ExampleParse() {
 
 func ExampleResolver_ResolveStruct() {
 	fake := secretref.NewFake()
-	fake.Set(`{"mount":"secret","path":"app","key":"password","endpoint":"https://vault.example.com"}`, "invented")
+	fake.Set(`{"mount":"secret","path":"app","key":"password","endpoint":"https://vault.example.com"}`,
+		"invented")
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
 
@@ -81,7 +82,8 @@ func ExampleResolver_ResolveStruct() {
 		User     string
 		Password secretref.Secret
 	}
-	file := `{"User":"app","Password":"{ENC}{\"mount\":\"secret\",\"path\":\"app\",\"key\":\"password\",\"endpoint\":\"https://vault.example.com\"}"}`
+	file := `{"User":"app","Password":"{ENC}{\"mount\":\"secret\",\"path\":\"app\",` +
+		`\"key\":\"password\",\"endpoint\":\"https://vault.example.com\"}"}`
 	if err := json.Unmarshal([]byte(file), &config); err != nil {
 		log.Fatal(err)
 	}
@@ -122,7 +124,8 @@ func ExampleResolver_ResolveStruct_nested() {
 	}
 
 	fake := secretref.NewFake() // in the place of AWS
-	fake.Set(`{"region":"eu-west-1","secretId":"app"}`, `{"db":"invented","tokens":{"search":"made up"},"license":"L-1"}`)
+	fake.Set(`{"region":"eu-west-1","secretId":"app"}`,
+		`{"db":"invented","tokens":{"search":"made up"},"license":"L-1"}`)
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
 	if err := resolver.ResolveStruct(context.Background(), &config); err != nil {
@@ -130,7 +133,8 @@ func ExampleResolver_ResolveStruct_nested() {
 	}
 
 	search := config.Tokens["search"]
-	fmt.Println(config.Database.Password.Reveal(), config.Replicas[0].Password.Reveal(), config.Replicas[1].Password.Reveal())
+	fmt.Println(config.Database.Password.Reveal(), config.Replicas[0].Password.Reveal(),
+		config.Replicas[1].Password.Reveal())
 	fmt.Println(search.Reveal(), config.License)
 	fmt.Println("printed:", config.Replicas, config.Tokens)
 	fmt.Println("fetches:", fake.Calls())
@@ -155,7 +159,8 @@ func ExampleResolver_ResolveStruct_allOrNothing() {
 		Mail     struct{ Password secretref.Secret }
 		Tokens   []secretref.Secret
 	}
-	file := `{"Database":"{\"keyring\":\"db\"}","Mail":{"Password":"{\"keyring\":\"mail\"}"},"Tokens":["{\"keyring\":\"db\"}","{\"keyring\":\"token\"}"]}`
+	file := `{"Database":"{\"keyring\":\"db\"}","Mail":{"Password":"{\"keyring\":\"mail\"}"},` +
+		`"Tokens":["{\"keyring\":\"db\"}","{\"keyring\":\"token\"}"]}`
 	if err := json.Unmarshal([]byte(file), &config); err != nil {
 		log.Fatal(err)
 	}
@@ -274,10 +279,13 @@ func ExampleOptions_allowEndpoint() {
 			}
 			return nil
 		},
-		Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) { return "invented", nil }},
+		Vault: secretref.VaultOptions{
+			Token: func(context.Context) (string, error) { return "invented", nil },
+		},
 	})
 	defer resolver.Close()
-	_, err := resolver.Resolve(context.Background(), `{"mount":"secret","path":"a","key":"b","endpoint":"https://evil.example.org"}`)
+	_, err := resolver.Resolve(context.Background(),
+		`{"mount":"secret","path":"a","key":"b","endpoint":"https://evil.example.org"}`)
 	fmt.Println(errors.Is(err, secretref.ErrDenied))
 	// Output:
 	// true
@@ -397,7 +405,8 @@ func ExampleResolver_Watch() {
 // A *sql.DB that connects with the user name and password of the moment, which
 // are parts of one secret and never of two versions of it.
 func ExampleConnector() {
-	const user, password = `{"region":"eu-west-1","secretId":"db","secretPointer":"/username"}`, `{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
+	const user, password = `{"region":"eu-west-1","secretId":"db","secretPointer":"/username"}`,
+		`{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
 	fake := secretref.NewFake() // in the place of AWS
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"app","password":"hunter2"}`)
 	resolver := secretref.New(&secretref.Options{Fake: fake})
@@ -407,7 +416,8 @@ func ExampleConnector() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	db := sql.OpenDB(secretref.Connector(login, func(ctx context.Context, s []secretref.Secret) (driver.Conn, error) {
+	db := sql.OpenDB(secretref.Connector(login, func(ctx context.Context,
+		s []secretref.Secret) (driver.Conn, error) {
 		// With pgx: stdlib.GetConnector(config).Connect(ctx), config being a copy
 		// with this user and password.
 		return nil, fmt.Errorf("no database here for %s", s[0].Reveal())

@@ -22,7 +22,9 @@ func TestExpand_misspelt(t *testing.T) {
 	_, err := r.Expand(t.Context(), "a\npassword={ATL_SECURED}", nil)
 	require.ErrorIs(t, err, secretref.ErrUnsupported)
 	require.Contains(t, err.Error(), "line 2")
-	for _, text := range []string{`ENC{"region":"x"}`, `{ENC"region":"x"}`, `{ECN}{"region":"x"}`, strings.Repeat("{ENC}", 1<<16)} {
+	for _, text := range []string{
+		`ENC{"region":"x"}`, `{ENC"region":"x"}`, `{ECN}{"region":"x"}`, strings.Repeat("{ENC}", 1<<16),
+	} {
 		_, err := r.Expand(t.Context(), "p="+text, nil)
 		require.ErrorIs(t, err, secretref.ErrSyntax)
 		require.Less(t, len(err.Error()), 10_000)
@@ -32,18 +34,32 @@ func TestExpand_misspelt(t *testing.T) {
 func TestExpand_bareReferences(t *testing.T) {
 	bare := strings.TrimPrefix(awsRef, "{ENC}")
 	vault := strings.TrimPrefix(vaultRef, "{ENC}")
-	r := secretref.New(&secretref.Options{Fake: configFake(), Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { return nil, nil })})
+	r := secretref.New(&secretref.Options{
+		Fake: configFake(), Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+			return nil, nil
+		}),
+	})
 	defer r.Close()
 	for _, text := range []string{
-		bare, vault, "postgres://app:" + vault + "@h/x", `{"keyring":"a"}`, `{ "keyring" : "a" }`, `{"keyrin":"a"}`, `{"Keyring":"a"}`,
-		`{"region":"eu-west-1","secretID":"x"}`, `{"regoin":"eu-west-1","secretId":"x"}`, `{"secretId":"x","region":"eu-west-1","note":1}`,
-		`{"mount":"a","paht":"b","key":"c","endpoint":"https://v"}`, `{"mount":"a","path":"b","key":"c","endpoint":"https://v","namespace":"n"}`,
-		`{"mount":"a","path":"b","key":"c","endpoint":"https://v",}`, `{"reg\u0069on":"eu-west-1","secretId":"x"}`,
-		`{"db":` + bare + `}`, `[1,` + vault + `]`, awsRef + bare, bare + awsRef, "{{{" + bare, `{"storeId":"x"}`,
-		`{"Region":"eu-west-1","secretID":"x"}`, `{"MOUNT":"a","PATH":"b","KEY":"c","ENDPOINT":"https://v"}`,
-		url.UserPassword("app", awsRef).String() + "@h", "postgres://app:" + url.QueryEscape(bare) + "@h/x", url.QueryEscape(url.QueryEscape(awsRef)), url.PathEscape(vault),
-		"<password>" + html.EscapeString(bare) + "</password>", html.EscapeString(`<ENC><"keyring":"a">`) + " ", strings.ReplaceAll(bare, `"`, "&#x22;"),
-		`{"password":` + strconv.Quote(bare) + `}`, `{"password":` + strconv.Quote(vault) + `}`, `"` + strings.ReplaceAll(bare, "{", `\u007b`) + `"`,
+		bare, vault, "postgres://app:" + vault + "@h/x", `{"keyring":"a"}`, `{ "keyring" : "a" }`,
+		`{"keyrin":"a"}`, `{"Keyring":"a"}`,
+		`{"region":"eu-west-1","secretID":"x"}`, `{"regoin":"eu-west-1","secretId":"x"}`,
+		`{"secretId":"x","region":"eu-west-1","note":1}`,
+		`{"mount":"a","paht":"b","key":"c","endpoint":"https://v"}`,
+		`{"mount":"a","path":"b","key":"c","endpoint":"https://v","namespace":"n"}`,
+		`{"mount":"a","path":"b","key":"c","endpoint":"https://v",}`,
+		`{"reg\u0069on":"eu-west-1","secretId":"x"}`,
+		`{"db":` + bare + `}`, `[1,` + vault + `]`, awsRef + bare, bare + awsRef, "{{{" + bare,
+		`{"storeId":"x"}`,
+		`{"Region":"eu-west-1","secretID":"x"}`,
+		`{"MOUNT":"a","PATH":"b","KEY":"c","ENDPOINT":"https://v"}`,
+		url.UserPassword("app", awsRef).String() + "@h",
+		"postgres://app:" + url.QueryEscape(bare) + "@h/x", url.QueryEscape(url.QueryEscape(awsRef)),
+		url.PathEscape(vault),
+		"<password>" + html.EscapeString(bare) + "</password>",
+		html.EscapeString(`<ENC><"keyring":"a">`) + " ", strings.ReplaceAll(bare, `"`, "&#x22;"),
+		`{"password":` + strconv.Quote(bare) + `}`, `{"password":` + strconv.Quote(vault) + `}`,
+		`"` + strings.ReplaceAll(bare, "{", `\u007b`) + `"`,
 	} {
 		t.Run(text, func(t *testing.T) {
 			_, err := r.Expand(t.Context(), "line 1\n"+text, nil)
@@ -53,9 +69,12 @@ func TestExpand_bareReferences(t *testing.T) {
 		})
 	}
 	for _, text := range []string{
-		`{"a":1}`, `{"key":"v"}`, `{"path":"/x","mount":"y"}`, `{"region":"eu-west-1"}`, `{"region":"eu-west-1","bucket":"b"}`, `{}`, `{"mount":"a"`,
-		"100% {", `C:\{a}\n`, "a&amp;b", "%7B%22a%22%3A1%7D", `{"a":"{\"b\":1}"}`, "%", "\\", "&;", "a\x00b",
-		`{"region":"eu-west-1","secrets":["x"]}`, `{"level":"info","msg":"mount path key endpoint"}`, `{region:eu-west-1,secretId:x}`, "{", "{{", `{"`,
+		`{"a":1}`, `{"key":"v"}`, `{"path":"/x","mount":"y"}`, `{"region":"eu-west-1"}`,
+		`{"region":"eu-west-1","bucket":"b"}`, `{}`, `{"mount":"a"`,
+		"100% {", `C:\{a}\n`, "a&amp;b", "%7B%22a%22%3A1%7D", `{"a":"{\"b\":1}"}`, "%", "\\", "&;",
+		"a\x00b",
+		`{"region":"eu-west-1","secrets":["x"]}`, `{"level":"info","msg":"mount path key endpoint"}`,
+		`{region:eu-west-1,secretId:x}`, "{", "{{", `{"`,
 	} {
 		got, err := r.Expand(t.Context(), text, nil)
 		require.NoError(t, err, text)
@@ -71,7 +90,10 @@ func TestExpand_linearTime(t *testing.T) {
 	if testing.Short() {
 		times = 1 << 16
 	}
-	for _, piece := range []string{"{", `{"`, `{"a":`, `{"a":"b",`, `{"\"`, `{   `, `{"a":1,"b":{`, `"{"`, "%7B", `\`, "&lt;", `%7B\"a%22:`, "{\n%", "\x00{"} {
+	for _, piece := range []string{
+		"{", `{"`, `{"a":`, `{"a":"b",`, `{"\"`, `{   `, `{"a":1,"b":{`, `"{"`, "%7B", `\`, "&lt;",
+		`%7B\"a%22:`, "{\n%", "\x00{",
+	} {
 		_, err := r.Expand(t.Context(), strings.Repeat(piece, times), nil)
 		require.NoError(t, err)
 	}
@@ -99,19 +121,32 @@ func TestExpand(t *testing.T) {
 		escape func(string) string
 		want   string
 	}{
-		"nothing":                     {"", nil, ""},
-		"no reference":                {"postgres://u:p@h/{db}?a=%7B\n", nil, "postgres://u:p@h/{db}?a=%7B\n"},
-		"one":                         {"password=" + awsRef, nil, "password=" + secretBehind},
-		"alone":                       {awsRef, nil, secretBehind},
-		"text all around":             {"a" + awsRef + "b", nil, "a" + secretBehind + "b"},
-		"several, side by side":       {awsRef + vaultRef + awsRef, nil, secretBehind + secretBehind + secretBehind},
-		"the angle form":              {"a <ENC><" + inner + "> b", nil, "a " + secretBehind + " b"},
-		"prefix and form mixed":       {"{ENC}<" + inner + ">,<ENC>{" + inner + "}", nil, secretBehind + "," + secretBehind},
-		"over several lines":          {"a: {ENC} {\n  " + strings.ReplaceAll(inner, ",", ",\r\n\t") + "\n}\nb: c", nil, "a: " + secretBehind + "\nb: c"},
-		"braces around":               {"{{ENC}{" + inner + "}}", nil, "{" + secretBehind + "}"},
-		"braces in a value":           {`{ENC}{"keyring":"}{ENC}\""}x`, nil, "odd name" + "x"},
-		"only the secret is escaped":  {"a&b=" + awsRef + "&c d", url.QueryEscape, "a&b=" + url.QueryEscape(secretBehind) + "&c d"},
-		"each secret is escaped":      {awsRef + " " + vaultRef, upper, upper(secretBehind) + " " + upper(secretBehind)},
+		"nothing": {"", nil, ""},
+		"no reference": {
+			"postgres://u:p@h/{db}?a=%7B\n", nil, "postgres://u:p@h/{db}?a=%7B\n",
+		},
+		"one":             {"password=" + awsRef, nil, "password=" + secretBehind},
+		"alone":           {awsRef, nil, secretBehind},
+		"text all around": {"a" + awsRef + "b", nil, "a" + secretBehind + "b"},
+		"several, side by side": {
+			awsRef + vaultRef + awsRef, nil, secretBehind + secretBehind + secretBehind,
+		},
+		"the angle form": {"a <ENC><" + inner + "> b", nil, "a " + secretBehind + " b"},
+		"prefix and form mixed": {
+			"{ENC}<" + inner + ">,<ENC>{" + inner + "}", nil, secretBehind + "," + secretBehind,
+		},
+		"over several lines": {
+			"a: {ENC} {\n  " + strings.ReplaceAll(inner, ",", ",\r\n\t") + "\n}\nb: c", nil,
+			"a: " + secretBehind + "\nb: c",
+		},
+		"braces around":     {"{{ENC}{" + inner + "}}", nil, "{" + secretBehind + "}"},
+		"braces in a value": {`{ENC}{"keyring":"}{ENC}\""}x`, nil, "odd name" + "x"},
+		"only the secret is escaped": {
+			"a&b=" + awsRef + "&c d", url.QueryEscape, "a&b=" + url.QueryEscape(secretBehind) + "&c d",
+		},
+		"each secret is escaped": {
+			awsRef + " " + vaultRef, upper, upper(secretBehind) + " " + upper(secretBehind),
+		},
 		"garbage behind is only text": {awsRef + `,"x":"y"}`, nil, secretBehind + `,"x":"y"}`},
 		"parts of a prefix":           {"{ENC <ENC {EN} {ENCX} ENC}", nil, "{ENC <ENC {EN} {ENCX} ENC}"},
 		"invalid UTF-8 around":        {"\xff" + awsRef + "\xfe", nil, "\xff" + secretBehind + "\xfe"},
@@ -150,19 +185,32 @@ func TestExpand_namesTheLine(t *testing.T) {
 		"nothing behind the prefix": {"{ENC}", secretref.ErrSyntax},
 		"a password behind it":      {"{ENC}" + canary, secretref.ErrSyntax},
 		"cut short":                 {`{ENC}{"region":"` + canary, secretref.ErrSyntax},
-		"an unknown field":          {`{ENC}{"region":"x","secretId":"y","z":"` + canary + `"}`, secretref.ErrSyntax},
-		"a field missing":           {`{ENC}{"region":"` + canary + `"}`, secretref.ErrSyntax},
-		"no fields":                 {`{ENC}{}`, secretref.ErrSyntax},
-		"entities for quotes":       {`{ENC}{&quot;region&quot;:&quot;` + canary + `&quot;}`, secretref.ErrSyntax},
-		"the prefix in small":       {`{enc}{"region":"eu-west-1","secretId":"` + canary + `"}`, secretref.ErrSyntax},
-		"the other one in small":    {`<Enc>{"region":"eu-west-1","secretId":"` + canary + `"}`, secretref.ErrSyntax},
-		"the prefix twice":          {`{ENC}` + awsRef, secretref.ErrSyntax},
-		"the wrong bracket":         {`{ENC}{"region":"eu-west-1","secretId":"` + canary + `">`, secretref.ErrSyntax},
-		"the placeholder":           {`{ENC}{ATL_SECURED}`, secretref.ErrUnsupported},
-		"too long":                  {`{ENC}{"keyring":"` + strings.Repeat("x", 70<<10) + `"}`, secretref.ErrSyntax},
+		"an unknown field": {
+			`{ENC}{"region":"x","secretId":"y","z":"` + canary + `"}`, secretref.ErrSyntax,
+		},
+		"a field missing": {`{ENC}{"region":"` + canary + `"}`, secretref.ErrSyntax},
+		"no fields":       {`{ENC}{}`, secretref.ErrSyntax},
+		"entities for quotes": {
+			`{ENC}{&quot;region&quot;:&quot;` + canary + `&quot;}`, secretref.ErrSyntax,
+		},
+		"the prefix in small": {
+			`{enc}{"region":"eu-west-1","secretId":"` + canary + `"}`, secretref.ErrSyntax,
+		},
+		"the other one in small": {
+			`<Enc>{"region":"eu-west-1","secretId":"` + canary + `"}`, secretref.ErrSyntax,
+		},
+		"the prefix twice": {`{ENC}` + awsRef, secretref.ErrSyntax},
+		"the wrong bracket": {
+			`{ENC}{"region":"eu-west-1","secretId":"` + canary + `">`, secretref.ErrSyntax,
+		},
+		"the placeholder": {`{ENC}{ATL_SECURED}`, secretref.ErrUnsupported},
+		"too long": {
+			`{ENC}{"keyring":"` + strings.Repeat("x", 70<<10) + `"}`, secretref.ErrSyntax,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := r.Expand(t.Context(), "first "+awsRef+"\nsecond\nthird "+row.broken+" "+canary+"\nfourth", nil)
+			got, err := r.Expand(t.Context(),
+				"first "+awsRef+"\nsecond\nthird "+row.broken+" "+canary+"\nfourth", nil)
 			require.ErrorIs(t, err, row.kind)
 			require.NotContains(t, err.Error(), canary)
 			var located *secretref.Error

@@ -16,7 +16,9 @@ func NewOver(vault http.RoundTripper, opts *Options) *Resolver {
 	s.starting.Do(func() {
 		backends, closers := r.backends()
 		v := opts.Vault
-		backend := vaultkv.New(vaultkv.Settings{Token: v.Token, Role: v.Role, JWTPath: v.JWTPath, Timeout: opts.timeout(), Transport: vault},
+		backend := vaultkv.New(vaultkv.Settings{
+			Token: v.Token, Role: v.Role, JWTPath: v.JWTPath, Timeout: opts.timeout(), Transport: vault,
+		},
 			&httpguard.Policy{Allow: opts.AllowEndpoint, Log: s.log}, s.log)
 		backends[ref.Vault] = backend
 		s.started = r.connect(backends, append(closers, backend))

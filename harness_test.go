@@ -29,7 +29,8 @@ const canary = "c4nary-hunter2"
 
 const (
 	awsRef   = `{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
-	vaultRef = `{ENC}{"mount":"secret","path":"db","key":"password","endpoint":"https://vault.example.com"}`
+	vaultRef = `{ENC}{"mount":"secret","path":"db","key":"password",` +
+		`"endpoint":"https://vault.example.com"}`
 )
 
 func reveal(secrets []secretref.Secret) []string {
@@ -42,7 +43,9 @@ func reveal(secrets []secretref.Secret) []string {
 
 // storeProviders is a Provider that a test controls.
 func storeProviders(fetch func(context.Context, []byte) ([]byte, error)) []secretref.Provider {
-	return []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: fetch}}
+	return []secretref.Provider{
+		{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: fetch},
+	}
 }
 
 // writeFile makes a file of that name in a directory of its own.
@@ -115,10 +118,14 @@ const (
 )
 
 // inBubble runs test with a Resolver over a remote that knows a and b.
-func inBubble(t *testing.T, opts secretref.Options, test func(*testing.T, *secretref.Resolver, *remote)) {
+func inBubble(t *testing.T, opts secretref.Options,
+	test func(*testing.T, *secretref.Resolver, *remote)) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &remote{texts: map[string]string{remoteA: "a1", remoteB: "b1"}, takes: 10 * time.Millisecond}
-		opts.Providers = []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch}}
+		store := &remote{texts: map[string]string{remoteA: "a1", remoteB: "b1"},
+			takes: 10 * time.Millisecond}
+		opts.Providers = []secretref.Provider{
+			{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch},
+		}
 		r := secretref.New(&opts)
 		defer r.Close()
 		test(t, r, store)
@@ -134,7 +141,8 @@ func resolveText(t *testing.T, r *secretref.Resolver, value string) string {
 
 func newKeyring(t testing.TB) *secretref.Keyring {
 	t.Helper()
-	k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(), "keys.db")), nil)
+	k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(),
+		"keys.db")), nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = k.Close() })
 	return k

@@ -36,7 +36,7 @@ import (
 type Keyring struct{ state hidden[*keyringState] }
 
 type keyringState struct {
-	keyring    *keyring.Keyring
+	keyring *keyring.Keyring
 	rotator *rotate.Rotator
 	log     *slog.Logger
 	stop    chan struct{} // closed by Close: a rotation ends after its transaction
@@ -202,7 +202,8 @@ func (k *Keyring) put(ctx context.Context, name, text string) error {
 // each time.
 func (k *Keyring) Get(ctx context.Context, name string) (Secret, error) {
 	if lastknown.Reserved(name) {
-		return Secret{}, namedError(name, fault.New(fault.NotFound, "the name is reserved for what LastKnown stores"))
+		return Secret{}, namedError(name, fault.New(fault.NotFound,
+			"the name is reserved for what LastKnown stores"))
 	}
 	text, err := k.get(ctx, name)
 	if err != nil {
@@ -311,7 +312,8 @@ type keyringBackend struct{ k *Keyring }
 // Fetch implements fetch.Backend.
 func (s keyringBackend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	if lastknown.Reserved(g.Name) {
-		return fetch.Document{}, fault.New(fault.NotFound, "the name is reserved for what LastKnown stores")
+		return fetch.Document{}, fault.New(fault.NotFound,
+			"the name is reserved for what LastKnown stores")
 	}
 	text, err := s.k.get(ctx, g.Name)
 	return fetch.Document{Text: text}, asCorrupt(err)
@@ -326,4 +328,6 @@ func (r lastKnownStore) Get(ctx context.Context, name string) (string, error) {
 func (r lastKnownStore) Put(ctx context.Context, name, text string) error {
 	return r.k.put(ctx, name, text)
 }
-func (r lastKnownStore) Delete(ctx context.Context, name string) error { return r.k.delete(ctx, name) }
+func (r lastKnownStore) Delete(ctx context.Context, name string) error {
+	return r.k.delete(ctx, name)
+}

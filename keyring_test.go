@@ -214,7 +214,8 @@ func TestKeyring_fileRemoved(t *testing.T) {
 	_, _, olderErr := k.RotateIfOlder(ctx, 0)
 	_, deleteErr := k.DeleteInactive(ctx)
 	_, resolveErr := secretref.New(&secretref.Options{Keyring: k}).Resolve(ctx, `{"keyring":"a"}`)
-	errs := []error{getErr, keysErr, rotateErr, olderErr, deleteErr, resolveErr, k.Put(ctx, "a", secretref.NewSecret("x")), k.Delete(ctx, "a"),
+	errs := []error{getErr, keysErr, rotateErr, olderErr, deleteErr, resolveErr,
+		k.Put(ctx, "a", secretref.NewSecret("x")), k.Delete(ctx, "a"),
 		k.Verify(ctx), k.ChangeRootKey(ctx, secretref.NewRootKey())}
 	for _, err := range k.Names(ctx) {
 		errs = append(errs, err)
@@ -247,7 +248,9 @@ func TestKeyring_Close(t *testing.T) {
 	for _, err := range k.AuditLog(ctx) {
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
 	}
-	for _, err := range []error{getErr, keysErr, inactiveErr, rotateErr, olderErr, deleteErr, k.Put(ctx, "a", secretref.NewSecret("x")), k.Delete(ctx, "a"),
+	for _, err := range []error{
+		getErr, keysErr, inactiveErr, rotateErr, olderErr, deleteErr,
+		k.Put(ctx, "a", secretref.NewSecret("x")), k.Delete(ctx, "a"),
 		k.Verify(ctx), k.ChangeRootKey(ctx, secretref.NewRootKey())} {
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
 		require.ErrorContains(t, err, "closed")
@@ -259,7 +262,9 @@ func TestResolve_keyring(t *testing.T) {
 	put(t, k, "jdbc-password", "hunter2")
 	put(t, k, "empty", "")
 	events := make(chan secretref.FetchEvent, 10)
-	r := secretref.New(&secretref.Options{Keyring: k, OnFetch: func(e secretref.FetchEvent) { events <- e }})
+	r := secretref.New(&secretref.Options{
+		Keyring: k, OnFetch: func(e secretref.FetchEvent) { events <- e },
+	})
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	const value = `{ENC}{"keyring":"jdbc-password"}`
 	for _, text := range []string{"hunter2", "changed"} { // never from a cache
@@ -293,7 +298,8 @@ func TestResolveConfig_keyring(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
 	put(t, k, "jdbc", "hunter2")
 	r := secretref.New(&secretref.Options{Keyring: k})
-	c := readConfig(t, "bitbucket.properties", "jdbc.url=jdbc:postgresql://db/bitbucket\njdbc.user=b\njdbc.password={ENC}{\"keyring\":\"jdbc\"}\n")
+	c := readConfig(t, "bitbucket.properties",
+		"jdbc.url=jdbc:postgresql://db/bitbucket\njdbc.user=b\njdbc.password={ENC}{\"keyring\":\"jdbc\"}\n")
 	settings, err := r.ResolveConfig(t.Context(), c)
 	require.NoError(t, err)
 	assert.Equal(t, "hunter2", settings.Database.Password.Reveal())

@@ -34,7 +34,8 @@ func authorized(r *http.Request) (string, error) {
 }
 
 // callAPI sends a request to the API and returns status, header and body.
-func callAPI(t testing.TB, method, url, token string, header ...string) (int, http.Header, map[string]any) {
+func callAPI(t testing.TB, method, url, token string, header ...string) (int, http.Header,
+	map[string]any) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	require.NoError(t, err)
@@ -70,9 +71,12 @@ func TestHandler(t *testing.T) {
 		inactive, gone  int
 		loggedSubstring string
 	}
-	good := func(method, path string, header ...string) request { return request{method, path, canary, header} }
+	good := func(method, path string, header ...string) request {
+		return request{method, path, canary, header}
+	}
 	none := func(*testing.T, string, *secretref.Keyring) {}
-	refused := outcome{status: 401, message: "not authorized", state: "FAILED", www: `Bearer realm="secretref"`}
+	refused := outcome{status: 401, message: "not authorized", state: "FAILED",
+		www: `Bearer realm="secretref"`}
 	rotated := func(t *testing.T, _ string, k *secretref.Keyring) {
 		_, err := k.Rotate(t.Context())
 		require.NoError(t, err)
@@ -83,44 +87,92 @@ func TestHandler(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { lease.Release(context.Background()) })
 	}
-	broken := func(t *testing.T, path string, _ *secretref.Keyring) { require.NoError(t, os.Truncate(path, 5000)) }
+	broken := func(t *testing.T, path string, _ *secretref.Keyring) {
+		require.NoError(t, os.Truncate(path, 5000))
+	}
 	closed := func(t *testing.T, _ string, k *secretref.Keyring) { require.NoError(t, k.Close()) }
-	failed := outcome{status: 500, message: "internal error", state: "FAILED", loggedSubstring: "corrupt"}
+	failed := outcome{status: 500, message: "internal error", state: "FAILED",
+		loggedSubstring: "corrupt"}
 
 	for name, c := range map[string]struct {
 		before func(t *testing.T, path string, k *secretref.Keyring)
 		request
 		outcome
 	}{
-		"rotate":                      {none, good("POST", rotatePath), outcome{status: 200, message: "secrets sealed anew: 1", state: "ROTATED"}},
-		"rotate with a query":         {none, good("POST", rotatePath+"?x=y"), outcome{status: 200, state: "ROTATED"}},
-		"rotate, nobody":              {none, request{"POST", rotatePath, "", nil}, refused},
-		"rotate, wrong token":         {none, request{"POST", rotatePath, wrong, nil}, refused},
-		"rotate, wrong method":        {none, good("GET", rotatePath), outcome{status: 405, message: "GET is not allowed", state: "FAILED", allow: "POST"}},
-		"rotate, in progress":         {busy, good("POST", rotatePath), outcome{status: 406, message: "a rotation is in progress", state: "IN_PROGRESS"}},
-		"rotate, blocked":             {damaged, good("POST", rotatePath), outcome{status: 406, message: `"a"`, state: "BLOCKED"}},
-		"rotate, broken":              {broken, good("POST", rotatePath), failed},
-		"rotate, closed":              {closed, good("POST", rotatePath), outcome{status: 500, message: "internal error", state: "FAILED", loggedSubstring: "closed"}},
-		"rotate, from another site":   {none, good("POST", rotatePath, "Sec-Fetch-Site", "cross-site"), outcome{status: 403, message: "browser", state: "FAILED"}},
-		"inactive":                    {rotated, good("GET", inactivePath), outcome{status: 200, inactive: 1}},
-		"inactive, only the head":     {rotated, good("HEAD", inactivePath), outcome{status: 200}},
-		"inactive, none":              {none, good("GET", inactivePath), outcome{status: 200, inactive: -1}},
-		"inactive, nobody":            {none, request{"GET", inactivePath, "", nil}, refused},
-		"inactive, wrong method":      {none, good("PUT", inactivePath), outcome{status: 405, message: "PUT is not allowed", state: "FAILED", allow: "DELETE, GET, HEAD"}},
-		"inactive, broken":            {broken, good("GET", inactivePath), failed},
-		"delete inactive":             {rotated, good("DELETE", inactivePath), outcome{status: 200, gone: 1}},
-		"delete inactive, none":       {none, good("DELETE", inactivePath), outcome{status: 200, gone: -1}},
-		"delete inactive, nobody":     {rotated, request{"DELETE", inactivePath, "", nil}, refused},
-		"delete inactive, broken":     {broken, good("DELETE", inactivePath), failed},
-		"delete, from another site":   {rotated, good("DELETE", inactivePath, "Sec-Fetch-Site", "cross-site"), outcome{status: 403, message: "browser", state: "FAILED"}},
-		"another path":                {none, good("GET", "/rest/secrets/1.0/keys"), outcome{status: 404, message: "nothing", state: "FAILED"}},
-		"another path, nobody":        {none, request{"GET", "/", "", nil}, refused},
-		"a path that only looks like": {none, good("POST", rotatePath+"/"), outcome{status: 404, message: "nothing", state: "FAILED"}},
+		"rotate": {
+			none, good("POST", rotatePath), outcome{
+				status: 200, message: "secrets sealed anew: 1", state: "ROTATED",
+			},
+		},
+		"rotate with a query": {
+			none, good("POST", rotatePath+"?x=y"), outcome{status: 200, state: "ROTATED"},
+		},
+		"rotate, nobody":      {none, request{"POST", rotatePath, "", nil}, refused},
+		"rotate, wrong token": {none, request{"POST", rotatePath, wrong, nil}, refused},
+		"rotate, wrong method": {
+			none, good("GET", rotatePath), outcome{
+				status: 405, message: "GET is not allowed", state: "FAILED", allow: "POST",
+			},
+		},
+		"rotate, in progress": {
+			busy, good("POST", rotatePath), outcome{
+				status: 406, message: "a rotation is in progress", state: "IN_PROGRESS",
+			},
+		},
+		"rotate, blocked": {
+			damaged, good("POST", rotatePath), outcome{status: 406, message: `"a"`, state: "BLOCKED"},
+		},
+		"rotate, broken": {broken, good("POST", rotatePath), failed},
+		"rotate, closed": {
+			closed, good("POST", rotatePath), outcome{
+				status: 500, message: "internal error", state: "FAILED", loggedSubstring: "closed",
+			},
+		},
+		"rotate, from another site": {
+			none, good("POST", rotatePath, "Sec-Fetch-Site", "cross-site"),
+			outcome{status: 403, message: "browser", state: "FAILED"},
+		},
+		"inactive": {
+			rotated, good("GET", inactivePath), outcome{status: 200, inactive: 1},
+		},
+		"inactive, only the head": {rotated, good("HEAD", inactivePath), outcome{status: 200}},
+		"inactive, none": {
+			none, good("GET", inactivePath), outcome{status: 200, inactive: -1},
+		},
+		"inactive, nobody": {none, request{"GET", inactivePath, "", nil}, refused},
+		"inactive, wrong method": {
+			none, good("PUT", inactivePath), outcome{
+				status: 405, message: "PUT is not allowed", state: "FAILED", allow: "DELETE, GET, HEAD",
+			},
+		},
+		"inactive, broken": {broken, good("GET", inactivePath), failed},
+		"delete inactive": {
+			rotated, good("DELETE", inactivePath), outcome{status: 200, gone: 1},
+		},
+		"delete inactive, none": {
+			none, good("DELETE", inactivePath), outcome{status: 200, gone: -1},
+		},
+		"delete inactive, nobody": {rotated, request{"DELETE", inactivePath, "", nil}, refused},
+		"delete inactive, broken": {broken, good("DELETE", inactivePath), failed},
+		"delete, from another site": {
+			rotated, good("DELETE", inactivePath, "Sec-Fetch-Site", "cross-site"),
+			outcome{status: 403, message: "browser", state: "FAILED"},
+		},
+		"another path": {
+			none, good("GET", "/rest/secrets/1.0/keys"),
+			outcome{status: 404, message: "nothing", state: "FAILED"},
+		},
+		"another path, nobody": {none, request{"GET", "/", "", nil}, refused},
+		"a path that only looks like": {
+			none, good("POST", rotatePath+"/"), outcome{status: 404, message: "nothing", state: "FAILED"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := keyringPath(t)
 			var logged bytes.Buffer
-			k := openKeyring(t, path, &secretref.KeyringOptions{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+			k := openKeyring(t, path, &secretref.KeyringOptions{
+				Logger: slog.New(slog.NewTextHandler(&logged, nil)),
+			})
 			put(t, k, "a", canary)
 			c.before(t, path, k)
 			server := httptest.NewServer(http.StripPrefix("/context", k.Handler(authorized)))

@@ -106,8 +106,9 @@ func rootKeysOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (keyring
 		}
 		root, err := seal.ParseRoot(text)
 		if err != nil {
-			return nil, fault.New(fault.RootKey, "the %s is not a valid root key: expected base64 of 32 random bytes, "+
-				"as NewRootKey returns; passphrases are not accepted", names[i])
+			return nil, fault.New(fault.RootKey,
+				"the %s is not a valid root key: expected base64 of 32 random bytes, "+
+					"as NewRootKey returns; passphrases are not accepted", names[i])
 		}
 		given = append(given, root)
 	}

@@ -69,9 +69,12 @@ func TestOpenKeyring_rootKey(t *testing.T) {
 	bad := secretref.NewSecret(canary + " is a passphrase")
 
 	require.NoError(t, open(secretref.KeyringOptions{RootKey: own}))
-	require.NoError(t, open(secretref.KeyringOptions{RootKey: secretref.NewRootKey(), PreviousRootKey: own}))
+	require.NoError(t, open(secretref.KeyringOptions{
+		RootKey: secretref.NewRootKey(), PreviousRootKey: own,
+	}))
 	for _, opts := range []secretref.KeyringOptions{
-		{RootKey: secretref.NewRootKey()}, {RootKey: bad}, {RootKey: own, PreviousRootKey: bad}, {PreviousRootKey: own}, {RootKey: pending},
+		{RootKey: secretref.NewRootKey()}, {RootKey: bad}, {RootKey: own, PreviousRootKey: bad},
+		{PreviousRootKey: own}, {RootKey: pending},
 		{RootKey: secretref.NewRootKey(), PreviousRootKey: secretref.NewRootKey()},
 	} {
 		err := open(opts)
@@ -95,11 +98,14 @@ func TestOpenKeyring_rootKey(t *testing.T) {
 }
 
 func TestOpenKeyring_noStore(t *testing.T) {
-	for _, store := range []secretref.KeyStore{{}, secretref.FileStore(""), secretref.SQLStore(nil, secretref.PostgreSQL)} {
+	for _, store := range []secretref.KeyStore{
+		{}, secretref.FileStore(""), secretref.SQLStore(nil, secretref.PostgreSQL),
+	} {
 		_, err := secretref.OpenKeyring(t.Context(), store, nil)
 		require.ErrorIs(t, err, secretref.ErrUnsupported)
 	}
-	_, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(), "missing", "secrets.db")), nil)
+	_, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(),
+		"missing", "secrets.db")), nil)
 	require.ErrorIs(t, err, secretref.ErrNotFound)
 	path := keyringPath(t)
 	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("something else "), 4096), 0o600))
@@ -115,7 +121,8 @@ func TestFileStore_relativePath(t *testing.T) {
 	put(t, k, "a", "x")
 	if runtime.GOOS != "windows" {
 		require.NoError(t, os.Mkdir("elsewhere", 0o700))
-		require.NoError(t, os.Symlink(filepath.Join(dir, "secrets.db"), filepath.Join("elsewhere", "link.db")))
+		require.NoError(t, os.Symlink(filepath.Join(dir, "secrets.db"),
+			filepath.Join("elsewhere", "link.db")))
 		requireStored(t, openKeyring(t, filepath.Join("elsewhere", "link.db"), nil), "a", "x")
 	}
 	t.Chdir(t.TempDir())
@@ -137,7 +144,8 @@ func symlink(t *testing.T, to, link string) {
 func TestFileStore_symlink(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "volume", "data"), 0o700))
-	links := []string{filepath.Join(dir, "app.db"), filepath.Join(dir, "chain.db"), filepath.Join(dir, "volume", "up.db")}
+	links := []string{filepath.Join(dir, "app.db"), filepath.Join(dir, "chain.db"),
+		filepath.Join(dir, "volume", "up.db")}
 	symlink(t, "volume/data/keyring.db", links[0]) // to nothing yet
 	symlink(t, links[0], links[1])
 	symlink(t, "data/../../chain.db", links[2])
@@ -167,7 +175,9 @@ func TestFileStore_symlinkLoop(t *testing.T) {
 	symlink(t, "pong.db", filepath.Join(dir, "ping.db"))
 	symlink(t, "ping.db", filepath.Join(dir, "pong.db"))
 	symlink(t, filepath.Join(dir, "none", "keyring.db"), filepath.Join(dir, "astray.db"))
-	for name, kind := range map[string]error{"ping.db": secretref.ErrUnsupported, "astray.db": secretref.ErrNotFound} {
+	for name, kind := range map[string]error{
+		"ping.db": secretref.ErrUnsupported, "astray.db": secretref.ErrNotFound,
+	} {
 		_, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(dir, name)), nil)
 		require.ErrorIs(t, err, kind)
 		require.ErrorContains(t, err, name)

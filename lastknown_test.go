@@ -29,8 +29,11 @@ func startDuringOutage(t *testing.T) {
 	var log bytes.Buffer
 	store := &remote{texts: map[string]string{remoteA: "hunter2"}}
 	start := func() *secretref.Resolver {
-		return secretref.New(&secretref.Options{LastKnown: k, Timeout: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil)),
-			Providers: []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch}}})
+		return secretref.New(&secretref.Options{
+			LastKnown: k, Timeout: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Providers: []secretref.Provider{
+				{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch},
+			}})
 	}
 	r := start()
 	require.Equal(t, "hunter2", resolveText(t, r, remoteA))
@@ -89,8 +92,11 @@ func TestLastKnown_closedKeyring(t *testing.T) {
 	var log bytes.Buffer
 	require.NoError(t, k.Close())
 	store := &remote{texts: map[string]string{remoteA: "hunter2"}}
-	r := secretref.New(&secretref.Options{LastKnown: k, Logger: slog.New(slog.NewTextHandler(&log, nil)),
-		Providers: []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch}}})
+	r := secretref.New(&secretref.Options{
+		LastKnown: k, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Providers: []secretref.Provider{
+			{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch},
+		}})
 	require.Equal(t, "hunter2", resolveText(t, r, remoteA))
 	require.NoError(t, r.Close())
 	require.Contains(t, log.String(), "the last known secret cannot be stored")
@@ -134,7 +140,9 @@ func TestLastKnown(t *testing.T) {
 		var refuses atomic.Bool
 		start := func(timeout time.Duration) *secretref.Resolver {
 			return secretref.New(&secretref.Options{LastKnown: k, Timeout: timeout,
-				Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) { return s.RootToken(), nil }},
+				Vault: secretref.VaultOptions{
+					Token: func(context.Context) (string, error) { return s.RootToken(), nil },
+				},
 				AllowEndpoint: func(*url.URL) error {
 					if refuses.Load() {
 						return secretref.ErrUnavailable // what the policy itself depends on is down
@@ -175,7 +183,9 @@ func lastKnownByCoordinates(t *testing.T) {
 			Providers: []secretref.Provider{{ClassName: "com.example.Store", Fetch: store.fetch}}})
 	}
 	ask := func(r *secretref.Resolver, coordinates string) (string, error) {
-		s, err := r.ResolveReference(t.Context(), secretref.CustomReference{Class: "com.example.Store", Coordinates: coordinates})
+		s, err := r.ResolveReference(t.Context(), secretref.CustomReference{
+			Class: "com.example.Store", Coordinates: coordinates,
+		})
 		return s.Reveal(), err
 	}
 	r := start()
@@ -199,16 +209,22 @@ func lastKnownAfterForeignRefusal(t *testing.T) {
 	store := &remote{texts: map[string]string{remoteA: "good"}}
 	start := func() *secretref.Resolver {
 		return secretref.New(&secretref.Options{LastKnown: k, Timeout: time.Second,
-			Providers: []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch}}})
+			Providers: []secretref.Provider{
+				{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch},
+			}})
 	}
-	refusing := secretref.New(&secretref.Options{AllowEndpoint: func(*url.URL) error { return errors.New("no") }})
+	refusing := secretref.New(&secretref.Options{
+		AllowEndpoint: func(*url.URL) error { return errors.New("no") },
+	})
 	defer refusing.Close()
 	_, inner := refusing.Resolve(t.Context(), vaultValue("https://vault.example.com", "db", "k"))
 	require.ErrorIs(t, inner, secretref.ErrDenied)
 	r := start()
 	require.Equal(t, "good", resolveText(t, r, remoteA))
 	require.NoError(t, r.Close())
-	for _, err := range []error{inner, fmt.Errorf("inner: %w", inner), secretref.ErrUnauthenticated, errors.New("odd")} {
+	for _, err := range []error{
+		inner, fmt.Errorf("inner: %w", inner), secretref.ErrUnauthenticated, errors.New("odd"),
+	} {
 		store.fails(err)
 		r = start()
 		_, err := r.Resolve(t.Context(), remoteA)

@@ -36,7 +36,8 @@ type Live[T any] struct {
 // of all its Lives, each before its TTL ends. Watch returns the errors of
 // [Resolver.Resolve].
 func (r *Resolver) Watch(ctx context.Context, value string) (*Live[Secret], error) {
-	return watch(ctx, r, []want{r.want("", value)}, func(secrets []Secret) Secret { return secrets[0] })
+	return watch(ctx, r, []want{r.want("", value)},
+		func(secrets []Secret) Secret { return secrets[0] })
 }
 
 // WatchAll is like [Resolver.Watch] for several values; the slice has their
@@ -49,7 +50,9 @@ func (r *Resolver) WatchAll(ctx context.Context, values ...string) (*Live[[]Secr
 }
 
 // watch returns a Live over the values that build makes of the secrets of wants.
-func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]Secret) T) (*Live[T], error) {
+func watch[T any](
+	ctx context.Context, r *Resolver, wants []want, build func([]Secret) T,
+) (*Live[T], error) {
 	p := r.plan(ctx, wants)
 	if err := errors.Join(p.errs...); err != nil {
 		return nil, err
@@ -164,7 +167,8 @@ func (l *Live[T]) Close() { l.open().Close() }
 // and a code of class 28, as PostgreSQL drivers return, and the rejections of
 // PgBouncer. Try panics if l or login is nil.
 func Try[T, C any](
-	ctx context.Context, l *Live[T], login func(context.Context, T) (C, error), refused func(error) bool,
+	ctx context.Context, l *Live[T], login func(context.Context, T) (C, error),
+	refused func(error) bool,
 ) (C, error) {
 	value := l.open()
 	if login == nil {

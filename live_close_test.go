@@ -110,7 +110,9 @@ func TestLive_Close(t *testing.T) {
 	})
 	t.Run("of a Resolver with fetches under way", func(t *testing.T) {
 		for _, ttl := range []time.Duration{-1, time.Minute} {
-			inBubble(t, secretref.Options{TTL: ttl}, func(t *testing.T, r *secretref.Resolver, store *remote) {
+			inBubble(t, secretref.Options{
+				TTL: ttl,
+			}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 				store.takes = time.Minute
 				var callers sync.WaitGroup
 				callers.Go(func() {
@@ -141,93 +143,96 @@ func requireClosed(t *testing.T, err error) {
 
 func TestLive_unreachable(t *testing.T) {
 	t.Run("is not refreshed", func(t *testing.T) {
-		inBubble(t, secretref.Options{TTL: time.Minute}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			for i := range 1000 {
-				_, err := r.Watch(t.Context(), fmt.Sprintf(`{"storeId":"%d"}`, i))
-				require.NoError(t, err)
-			}
-			calls := store.called()
-			require.Equal(t, 1000, calls)
-			synctest.Wait() // a pass keeps what it looks at
-			collect()
-			time.Sleep(10 * time.Minute)
-			require.Equal(t, calls, store.called())
-			synctest.Wait()
-			require.Zero(t, refreshers())
-		})
+		inBubble(t, secretref.Options{TTL: time.Minute},
+			func(t *testing.T, r *secretref.Resolver, store *remote) {
+				for i := range 1000 {
+					_, err := r.Watch(t.Context(), fmt.Sprintf(`{"storeId":"%d"}`, i))
+					require.NoError(t, err)
+				}
+				calls := store.called()
+				require.Equal(t, 1000, calls)
+				synctest.Wait() // a pass keeps what it looks at
+				collect()
+				time.Sleep(10 * time.Minute)
+				require.Equal(t, calls, store.called())
+				synctest.Wait()
+				require.Zero(t, refreshers())
+			})
 	})
 	t.Run("others go on", func(t *testing.T) {
-		inBubble(t, secretref.Options{TTL: time.Minute}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Watch(t.Context(), remoteA)
-			require.NoError(t, err)
-			db := &database{}
-			db.accepts("b1", "b2")
-			connector := func() driver.Connector {
-				h, err := r.Watch(t.Context(), remoteB)
+		inBubble(t, secretref.Options{TTL: time.Minute},
+			func(t *testing.T, r *secretref.Resolver, store *remote) {
+				h, err := r.Watch(t.Context(), remoteA)
 				require.NoError(t, err)
-				return secretref.Connector(h, db.connect, nil)
-			}()
-			var seen []string
-			var updates sync.WaitGroup
-			ctx, cancel := context.WithCancel(t.Context())
-			updates.Go(func() {
-				loop := func() func(func(secretref.Secret, error) bool) {
-					h, err := r.Watch(t.Context(), `{"storeId":"c"}`)
-					assert.NoError(t, err)
-					return h.Updates(ctx)
+				db := &database{}
+				db.accepts("b1", "b2")
+				connector := func() driver.Connector {
+					h, err := r.Watch(t.Context(), remoteB)
+					require.NoError(t, err)
+					return secretref.Connector(h, db.connect, nil)
 				}()
-				collect()
-				for s := range loop {
-					seen = append(seen, s.Reveal())
+				var seen []string
+				var updates sync.WaitGroup
+				ctx, cancel := context.WithCancel(t.Context())
+				updates.Go(func() {
+					loop := func() func(func(secretref.Secret, error) bool) {
+						h, err := r.Watch(t.Context(), `{"storeId":"c"}`)
+						assert.NoError(t, err)
+						return h.Updates(ctx)
+					}()
+					collect()
+					for s := range loop {
+						seen = append(seen, s.Reveal())
+					}
+				})
+				for i := range 200 {
+					_, err := r.Watch(t.Context(), fmt.Sprintf(`{"storeId":"%d"}`, i))
+					require.NoError(t, err)
 				}
-			})
-			for i := range 200 {
-				_, err := r.Watch(t.Context(), fmt.Sprintf(`{"storeId":"%d"}`, i))
-				require.NoError(t, err)
-			}
-			synctest.Wait()
-			collect()
-			calls := store.called()
-			store.set(remoteA, "a2")
-			store.set(remoteB, "b2")
-			store.set(`{"storeId":"c"}`, "c2")
-			time.Sleep(2 * time.Minute)
-			require.LessOrEqual(t, store.called(), calls+3*3)
-			require.Equal(t, "a2", h.Value().Reveal())
-			db.tried = nil
-			_, err = connector.Connect(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, []string{"b2"}, db.tried)
-			cancel()
-			updates.Wait()
-			require.Equal(t, []string{"", "c2"}, seen)
-			runtime.KeepAlive(h)
-		})
-	})
-	t.Run("costs no memory", func(t *testing.T) {
-		inBubble(t, secretref.Options{TTL: 24 * time.Hour}, func(t *testing.T, r *secretref.Resolver, _ *remote) {
-			keep, err := r.Watch(t.Context(), remoteB)
-			require.NoError(t, err)
-			used := func() uint64 {
-				var m runtime.MemStats
 				synctest.Wait()
 				collect()
-				runtime.ReadMemStats(&m)
-				return m.HeapObjects
-			}
-			var before uint64
-			for i := range 20000 {
-				if i == 1000 {
-					before = used()
-				}
-				_, err := r.Watch(t.Context(), remoteA)
+				calls := store.called()
+				store.set(remoteA, "a2")
+				store.set(remoteB, "b2")
+				store.set(`{"storeId":"c"}`, "c2")
+				time.Sleep(2 * time.Minute)
+				require.LessOrEqual(t, store.called(), calls+3*3)
+				require.Equal(t, "a2", h.Value().Reveal())
+				db.tried = nil
+				_, err = connector.Connect(t.Context())
 				require.NoError(t, err)
-				if i%500 == 0 {
-					runtime.GC()
+				require.Equal(t, []string{"b2"}, db.tried)
+				cancel()
+				updates.Wait()
+				require.Equal(t, []string{"", "c2"}, seen)
+				runtime.KeepAlive(h)
+			})
+	})
+	t.Run("costs no memory", func(t *testing.T) {
+		inBubble(t, secretref.Options{TTL: 24 * time.Hour},
+			func(t *testing.T, r *secretref.Resolver, _ *remote) {
+				keep, err := r.Watch(t.Context(), remoteB)
+				require.NoError(t, err)
+				used := func() uint64 {
+					var m runtime.MemStats
+					synctest.Wait()
+					collect()
+					runtime.ReadMemStats(&m)
+					return m.HeapObjects
 				}
-			}
-			require.Less(t, int(used())-int(before), 19000, "not one object for each")
-			keep.Close()
-		})
+				var before uint64
+				for i := range 20000 {
+					if i == 1000 {
+						before = used()
+					}
+					_, err := r.Watch(t.Context(), remoteA)
+					require.NoError(t, err)
+					if i%500 == 0 {
+						runtime.GC()
+					}
+				}
+				require.Less(t, int(used())-int(before), 19000, "not one object for each")
+				keep.Close()
+			})
 	})
 }

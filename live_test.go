@@ -38,11 +38,13 @@ func TestLive_nil(t *testing.T) {
 			"Connector": func() { secretref.Connector(h, connect, nil) },
 			"Try":       func() { _, _ = secretref.Try(t.Context(), h, login, nil) },
 		} {
-			require.PanicsWithValue(t, "secretref: a nil or zero Live was used; use one that Watch, WatchAll or WatchConfig returned "+
-				"without an error", use, name)
+			require.PanicsWithValue(t,
+				"secretref: a nil or zero Live was used; use one that Watch, WatchAll or WatchConfig returned "+
+					"without an error", use, name)
 		}
 	}
-	require.PanicsWithValue(t, "secretref: a Connector needs a connect function", func() { secretref.Connector(plain, nil, nil) })
+	require.PanicsWithValue(t, "secretref: a Connector needs a connect function",
+		func() { secretref.Connector(plain, nil, nil) })
 	require.PanicsWithValue(t, "secretref: Try needs a login function", func() {
 		_, _ = secretref.Try[secretref.Secret, int](t.Context(), plain, nil, nil)
 	})
@@ -63,10 +65,12 @@ func TestLive_Refresh_callerLeaves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				takes := time.Duration(0)
-				r := secretref.New(&secretref.Options{Logger: slog.New(slog.DiscardHandler), Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-					time.Sleep(takes)
-					return []byte(canary), nil
-				})})
+				r := secretref.New(&secretref.Options{
+					Logger: slog.New(slog.DiscardHandler), Providers: storeProviders(func(context.Context,
+						[]byte) ([]byte, error) {
+						time.Sleep(takes)
+						return []byte(canary), nil
+					})})
 				defer r.Close()
 				h, err := r.Watch(t.Context(), `{"storeId":"1"}`)
 				require.NoError(t, err)
@@ -118,26 +122,30 @@ func TestLive_renewsInBackground(t *testing.T) {
 }
 
 func TestLive_keepsLastGoodValue(t *testing.T) {
-	for _, kind := range []error{secretref.ErrUnavailable, secretref.ErrDenied, secretref.ErrNotFound, secretref.ErrUnauthenticated, errors.New("odd")} {
-		inBubble(t, secretref.Options{MaxStale: time.Hour}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Watch(t.Context(), remoteA)
-			require.NoError(t, err)
-			store.fails(kind)
-			time.Sleep(48 * time.Hour)
-			require.Equal(t, "a1", h.Value().Reveal())
-			_, err = h.Status()
-			require.ErrorIs(t, err, kind)
-			require.Less(t, store.called(), 48*60*2, "%v", kind)
-			got, err := h.Refresh(t.Context())
-			require.ErrorIs(t, err, kind)
-			require.Equal(t, "a1", got.Reveal())
-			store.fails(nil)
-			store.set(remoteA, "a2")
-			time.Sleep(2 * time.Minute)
-			require.Equal(t, "a2", h.Value().Reveal())
-			_, err = h.Status()
-			require.NoError(t, err)
-		})
+	for _, kind := range []error{
+		secretref.ErrUnavailable, secretref.ErrDenied, secretref.ErrNotFound,
+		secretref.ErrUnauthenticated, errors.New("odd"),
+	} {
+		inBubble(t, secretref.Options{MaxStale: time.Hour},
+			func(t *testing.T, r *secretref.Resolver, store *remote) {
+				h, err := r.Watch(t.Context(), remoteA)
+				require.NoError(t, err)
+				store.fails(kind)
+				time.Sleep(48 * time.Hour)
+				require.Equal(t, "a1", h.Value().Reveal())
+				_, err = h.Status()
+				require.ErrorIs(t, err, kind)
+				require.Less(t, store.called(), 48*60*2, "%v", kind)
+				got, err := h.Refresh(t.Context())
+				require.ErrorIs(t, err, kind)
+				require.Equal(t, "a1", got.Reveal())
+				store.fails(nil)
+				store.set(remoteA, "a2")
+				time.Sleep(2 * time.Minute)
+				require.Equal(t, "a2", h.Value().Reveal())
+				_, err = h.Status()
+				require.NoError(t, err)
+			})
 	}
 }
 
@@ -254,12 +262,14 @@ func TestWatchAll_oneVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := secretref.NewFake()
 		put := func(n int) {
-			fake.Set(`{"region":"eu-west-1","secretId":"db"}`, fmt.Sprintf(`{"username":"user%d","password":"pass%d"}`, n%2, n%2))
+			fake.Set(`{"region":"eu-west-1","secretId":"db"}`,
+				fmt.Sprintf(`{"username":"user%d","password":"pass%d"}`, n%2, n%2))
 		}
 		put(0)
 		r := secretref.New(&secretref.Options{Fake: fake, TTL: time.Minute})
 		defer r.Close()
-		h, err := r.WatchAll(t.Context(), "plain", strings.Replace(awsRef, "/password", "/username", 1), awsRef)
+		h, err := r.WatchAll(t.Context(), "plain", strings.Replace(awsRef, "/password", "/username", 1),
+			awsRef)
 		require.NoError(t, err)
 		var callers sync.WaitGroup
 		for range 50 {
@@ -267,7 +277,8 @@ func TestWatchAll_oneVersion(t *testing.T) {
 				for range 500 {
 					s := h.Value()
 					assert.Equal(t, "plain", s[0].Reveal())
-					assert.Equal(t, strings.TrimPrefix(s[1].Reveal(), "user"), strings.TrimPrefix(s[2].Reveal(), "pass"))
+					assert.Equal(t, strings.TrimPrefix(s[1].Reveal(), "user"),
+						strings.TrimPrefix(s[2].Reveal(), "pass"))
 					time.Sleep(time.Second)
 				}
 			})
@@ -313,7 +324,9 @@ func TestWatchAll_partialFailure(t *testing.T) {
 }
 
 func TestLive_strict(t *testing.T) {
-	inBubble(t, secretref.Options{Strict: true}, func(t *testing.T, r *secretref.Resolver, store *remote) {
+	inBubble(t, secretref.Options{
+		Strict: true,
+	}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		h, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		store.set(remoteA, "")
@@ -399,12 +412,13 @@ func TestLive_hangingProvider(t *testing.T) {
 		var hangs atomic.Bool
 		r := secretref.New(&secretref.Options{Providers: []secretref.Provider{
 			{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: good.fetch},
-			{ClassName: "com.example.Deaf", Fields: []string{"deafId"}, Fetch: func(context.Context, []byte) ([]byte, error) {
-				if hangs.Load() {
-					<-deaf // and does not heed its context
-				}
-				return []byte("x"), nil
-			}},
+			{ClassName: "com.example.Deaf", Fields: []string{"deafId"},
+				Fetch: func(context.Context, []byte) ([]byte, error) {
+					if hangs.Load() {
+						<-deaf // and does not heed its context
+					}
+					return []byte("x"), nil
+				}},
 		}})
 		defer r.Close()
 		defer close(deaf)

@@ -22,14 +22,19 @@ func TestLive_warnings(t *testing.T) {
 		}
 		return n
 	}
-	for _, kind := range []error{secretref.ErrDenied, secretref.ErrNotFound, secretref.ErrUnauthenticated, secretref.ErrUnsupported} {
+	for _, kind := range []error{
+		secretref.ErrDenied, secretref.ErrNotFound, secretref.ErrUnauthenticated,
+		secretref.ErrUnsupported,
+	} {
 		t.Run(kind.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log logText
 				fake := secretref.NewFake()
 				fake.Set(awsRef, canary)
 				fake.Set(vaultRef, canary)
-				r := secretref.New(&secretref.Options{Fake: fake, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				r := secretref.New(&secretref.Options{
+					Fake: fake, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+				})
 				defer r.Close()
 				for range 5 { // which share the secret
 					h, err := r.WatchAll(t.Context(), awsRef, awsRef, vaultRef)
@@ -64,7 +69,9 @@ func TestLive_warnings(t *testing.T) {
 			var log logText
 			fake := secretref.NewFake()
 			fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"password":"`+canary+`"}`)
-			r := secretref.New(&secretref.Options{Fake: fake, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			r := secretref.New(&secretref.Options{
+				Fake: fake, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			})
 			defer r.Close()
 			h, err := r.Watch(t.Context(), awsRef)
 			require.NoError(t, err)
@@ -77,7 +84,9 @@ func TestLive_warnings(t *testing.T) {
 	})
 	t.Run("an outage that nothing covers", func(t *testing.T) {
 		var log logText
-		inBubble(t, secretref.Options{MaxStale: time.Hour, Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(t *testing.T, r *secretref.Resolver, store *remote) {
+		inBubble(t, secretref.Options{
+			MaxStale: time.Hour, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 			h, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			defer h.Close()

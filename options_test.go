@@ -19,7 +19,9 @@ import (
 
 func TestAllowEmpty(t *testing.T) {
 	blank := []string{"", " ", "\n", "\t \r\n", "\u00a0", "\u3000"}
-	for name, opts := range map[string]secretref.Options{"by default": {}, "under Strict": {Strict: true}} {
+	for name, opts := range map[string]secretref.Options{
+		"by default": {}, "under Strict": {Strict: true},
+	} {
 		t.Run("are refused "+name, func(t *testing.T) {
 			opts.Fake = secretref.NewFake()
 			r := secretref.New(&opts)
@@ -39,7 +41,9 @@ func TestAllowEmpty(t *testing.T) {
 			}
 		})
 	}
-	for name, opts := range map[string]secretref.Options{"AllowEmpty": {AllowEmpty: true}, "AllowEmpty and Strict": {AllowEmpty: true, Strict: true}} {
+	for name, opts := range map[string]secretref.Options{
+		"AllowEmpty": {AllowEmpty: true}, "AllowEmpty and Strict": {AllowEmpty: true, Strict: true},
+	} {
 		t.Run("are secrets with "+name, func(t *testing.T) {
 			opts.Fake = secretref.NewFake()
 			r := secretref.New(&opts)
@@ -60,9 +64,12 @@ func TestAllowEmpty(t *testing.T) {
 	})
 	t.Run("are the product's in its own file", func(t *testing.T) {
 		var log bytes.Buffer
-		r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		r := secretref.New(&secretref.Options{
+			Fake: secretref.NewFake(), Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
 		defer r.Close()
-		settings, err := r.ResolveConfig(t.Context(), readConfig(t, "dbconfig.xml", jiraFile("password", "")))
+		settings, err := r.ResolveConfig(t.Context(),
+			readConfig(t, "dbconfig.xml", jiraFile("password", "")))
 		require.NoError(t, err)
 		require.True(t, settings.Database.Password.IsZero())
 		require.Contains(t, log.String(), "level=WARN")
@@ -104,10 +111,12 @@ func TestStrict(t *testing.T) {
 
 func TestTimeout_excludesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := secretref.New(&secretref.Options{Timeout: 3 * time.Second, Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-			time.Sleep(time.Second)
-			return []byte("x"), nil
-		})})
+		r := secretref.New(&secretref.Options{
+			Timeout: 3 * time.Second, Providers: storeProviders(func(context.Context, []byte) ([]byte,
+				error) {
+				time.Sleep(time.Second)
+				return []byte("x"), nil
+			})})
 		defer r.Close()
 		values := make([]string, 300)
 		for i := range values {
@@ -122,9 +131,11 @@ func TestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []secretref.FetchEvent
 		r := secretref.New(&secretref.Options{
-			Timeout:   3 * time.Second,
-			Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { return nil, secretref.ErrUnavailable }),
-			OnFetch:   func(e secretref.FetchEvent) { events = append(events, e) },
+			Timeout: 3 * time.Second,
+			Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+				return nil, secretref.ErrUnavailable
+			}),
+			OnFetch: func(e secretref.FetchEvent) { events = append(events, e) },
 		})
 		defer r.Close()
 		start := time.Now()
@@ -141,7 +152,10 @@ func TestTimeout(t *testing.T) {
 
 func TestOnFetch_panics(t *testing.T) {
 	var log bytes.Buffer
-	inBubble(t, secretref.Options{OnFetch: func(secretref.FetchEvent) { panic(canary) }, Logger: slog.New(slog.NewTextHandler(&log, nil))},
+	inBubble(t, secretref.Options{
+		OnFetch: func(secretref.FetchEvent) { panic(canary) },
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+	},
 		func(t *testing.T, r *secretref.Resolver, store *remote) {
 			require.Equal(t, "a1", resolveText(t, r, remoteA))
 			require.Equal(t, "a1", resolveText(t, r, remoteA))
@@ -158,10 +172,15 @@ func TestOptions_redaction(t *testing.T) {
 		SecretID string
 	}
 	opts := secretref.Options{
-		AWS:   secretref.AWSOptions{Config: &aws.Config{Credentials: credentials.NewStaticCredentialsProvider("AKIA", canary, canary)}},
+		AWS: secretref.AWSOptions{
+			Config: &aws.Config{Credentials: credentials.NewStaticCredentialsProvider("AKIA", canary,
+				canary)},
+		},
 		Vault: secretref.VaultOptions{Auth: &auth{SecretID: canary}, Role: "team"},
 	}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t", "%c", "%U", "%e", "%p", "%w", "%10s", "%T"} {
+	for _, verb := range []string{
+		"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t", "%c", "%U", "%e", "%p", "%w", "%10s", "%T",
+	} {
 		for _, v := range []any{opts, &opts, opts.AWS, &opts.AWS, opts.Vault, &opts.Vault, []any{opts}} {
 			text := fmt.Sprintf(verb, v)
 			require.NotContains(t, text, canary, verb)
@@ -170,5 +189,6 @@ func TestOptions_redaction(t *testing.T) {
 	}
 	require.Equal(t, "{Config:(set) Batch:false}", opts.AWS.String())
 	require.Contains(t, opts.Vault.String(), `Auth:(set) NoToken:false RenewToken:false Role:"team"`)
-	require.NotContains(t, secretref.VaultOptions{JWTPath: "eyJ" + canary}.String(), canary, "a token in place of its path")
+	require.NotContains(t, secretref.VaultOptions{JWTPath: "eyJ" + canary}.String(), canary,
+		"a token in place of its path")
 }

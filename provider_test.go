@@ -25,16 +25,31 @@ func TestProvider_errors(t *testing.T) {
 		kind  error
 		words string
 	}{
-		"of its own":             {cause, nil, "*secretref_test.storeError, whose text is not shown"},
-		"a sentinel":             {secretref.ErrDenied, secretref.ErrDenied, `access denied: from the Provider for "com.example.Store"`},
-		"a wrapped sentinel":     {fmt.Errorf("%w: "+canary, secretref.ErrDenied), secretref.ErrDenied, "*fmt.wrapError"},
-		"with a message":         {secretref.WithMessage(cause, "needs the role reader"), nil, `needs the role reader (Provider for "com.example.Store")`},
-		"with a message, kind":   {secretref.WithMessage(fmt.Errorf("%w: %w", secretref.ErrNotFound, cause), "no such vault"), secretref.ErrNotFound, "not found: no such vault (Provider"},
-		"a message inside":       {fmt.Errorf(canary+": %w", secretref.WithMessage(cause, "quota used up")), nil, "quota used up"},
+		"of its own": {cause, nil, "*secretref_test.storeError, whose text is not shown"},
+		"a sentinel": {
+			secretref.ErrDenied, secretref.ErrDenied,
+			`access denied: from the Provider for "com.example.Store"`,
+		},
+		"a wrapped sentinel": {
+			fmt.Errorf("%w: "+canary, secretref.ErrDenied), secretref.ErrDenied, "*fmt.wrapError",
+		},
+		"with a message": {
+			secretref.WithMessage(cause, "needs the role reader"), nil,
+			`needs the role reader (Provider for "com.example.Store")`,
+		},
+		"with a message, kind": {
+			secretref.WithMessage(fmt.Errorf("%w: %w", secretref.ErrNotFound, cause), "no such vault"),
+			secretref.ErrNotFound, "not found: no such vault (Provider",
+		},
+		"a message inside": {
+			fmt.Errorf(canary+": %w", secretref.WithMessage(cause, "quota used up")), nil, "quota used up",
+		},
 		"a message with escapes": {secretref.WithMessage(cause, "a\x1b[2J\nb"), nil, `a\x1b[2J\nb`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { return nil, c.err })})
+			r := secretref.New(&secretref.Options{
+				Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { return nil, c.err }),
+			})
 			defer r.Close()
 			_, err := r.Resolve(t.Context(), `{"storeId":"db"}`)
 			require.ErrorContains(t, err, c.words)
@@ -91,24 +106,30 @@ func TestProvider(t *testing.T) {
 		require.Equal(t, "one field", resolveText(t, r, `{ENC}{"a+b":"1"}`))
 	})
 	t.Run("the class of a file is a ClassName", func(t *testing.T) {
-		r := secretref.New(&secretref.Options{Providers: []secretref.Provider{{Fields: []string{"storeId"}, Fetch: says("wrong")}}})
+		r := secretref.New(&secretref.Options{
+			Providers: []secretref.Provider{{Fields: []string{"storeId"}, Fetch: says("wrong")}},
+		})
 		defer r.Close()
 		c := &secretref.ConfigFile{Product: secretref.Bitbucket, Entries: []secretref.Entry{
-			{Key: "jdbc.password", Value: secretref.NewSecret("x")}, {Key: "jdbc.password.decrypter.classname", Value: secretref.NewSecret("storeId")}}}
+			{Key: "jdbc.password", Value: secretref.NewSecret("x")},
+			{Key: "jdbc.password.decrypter.classname", Value: secretref.NewSecret("storeId")}}}
 		_, err := r.ResolveConfig(t.Context(), c)
 		require.ErrorIs(t, err, secretref.ErrUnsupported)
 	})
 }
 
 func TestProvider_coordinates(t *testing.T) {
-	r := secretref.New(&secretref.Options{Providers: storeProviders(func(_ context.Context, coordinates []byte) ([]byte, error) {
-		return append([]byte("got "), coordinates...), nil
-	})})
+	r := secretref.New(&secretref.Options{
+		Providers: storeProviders(func(_ context.Context, coordinates []byte) ([]byte, error) {
+			return append([]byte("got "), coordinates...), nil
+		})})
 	defer r.Close()
 	const value = `{ENC}{"storeId":"x", "more":[1]}`
 	ref, err := r.Parse(value)
 	require.NoError(t, err)
-	require.Equal(t, secretref.CustomReference{Class: "com.example.Store", Coordinates: `{"storeId":"x", "more":[1]}`}, ref)
+	require.Equal(t, secretref.CustomReference{
+		Class: "com.example.Store", Coordinates: `{"storeId":"x", "more":[1]}`,
+	}, ref)
 	again, err := r.Parse(ref.String())
 	require.NoError(t, err)
 	require.Equal(t, ref, again)
@@ -117,7 +138,8 @@ func TestProvider_coordinates(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, `got {"storeId":"x", "more":[1]}`, s.Reveal())
 	_, err = secretref.Parse(value)
-	require.ErrorIs(t, err, secretref.ErrSyntax, "the function Parse knows no Providers, and behind a prefix nothing is plaintext")
+	require.ErrorIs(t, err, secretref.ErrSyntax,
+		"the function Parse knows no Providers, and behind a prefix nothing is plaintext")
 }
 
 func TestProvider_permanentErrors(t *testing.T) {
@@ -125,12 +147,13 @@ func TestProvider_permanentErrors(t *testing.T) {
 		own := errors.New("store says " + canary)
 		calls := 0
 		var next error
-		r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-			if calls++; calls < 3 {
-				return nil, next
-			}
-			return []byte("x"), nil
-		})})
+		r := secretref.New(&secretref.Options{
+			Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+				if calls++; calls < 3 {
+					return nil, next
+				}
+				return []byte("x"), nil
+			})})
 		defer r.Close()
 
 		next = own
@@ -148,7 +171,9 @@ func TestProvider_permanentErrors(t *testing.T) {
 }
 
 func TestProvider_panics(t *testing.T) {
-	r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { panic(canary) })})
+	r := secretref.New(&secretref.Options{
+		Providers: storeProviders(func(context.Context, []byte) ([]byte, error) { panic(canary) }),
+	})
 	defer r.Close()
 	_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
@@ -156,10 +181,11 @@ func TestProvider_panics(t *testing.T) {
 }
 
 func TestProvider_endsItsGoroutine(t *testing.T) {
-	r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-		runtime.Goexit()
-		return nil, nil
-	})})
+	r := secretref.New(&secretref.Options{
+		Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+			runtime.Goexit()
+			return nil, nil
+		})})
 	defer r.Close()
 	_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
@@ -167,10 +193,12 @@ func TestProvider_endsItsGoroutine(t *testing.T) {
 
 func TestProvider_timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := secretref.New(&secretref.Options{Timeout: time.Second, Providers: storeProviders(func(ctx context.Context, _ []byte) ([]byte, error) {
-			<-ctx.Done()
-			return nil, ctx.Err()
-		})})
+		r := secretref.New(&secretref.Options{
+			Timeout: time.Second, Providers: storeProviders(func(ctx context.Context, _ []byte) ([]byte,
+				error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})})
 		defer r.Close()
 		_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
@@ -184,9 +212,11 @@ func TestProvider_invalid(t *testing.T) {
 		"no Fetch":                {{ClassName: "a"}},
 		"neither class nor field": {{Fetch: fetch}},
 		"twice the same class":    {{ClassName: "a", Fetch: fetch}, {ClassName: "a", Fetch: fetch}},
-		"a product's own class":   {{ClassName: "com.atlassian.secrets.store.aws.AwsSecretsManagerStore", Fetch: fetch}},
-		"an empty field":          {{Fields: []string{"a", ""}, Fetch: fetch}},
-		"only built-in fields":    {{Fields: []string{"region", "key"}, Fetch: fetch}},
+		"a product's own class": {
+			{ClassName: "com.atlassian.secrets.store.aws.AwsSecretsManagerStore", Fetch: fetch},
+		},
+		"an empty field":       {{Fields: []string{"a", ""}, Fetch: fetch}},
+		"only built-in fields": {{Fields: []string{"region", "key"}, Fetch: fetch}},
 	} {
 		require.Panics(t, func() { secretref.New(&secretref.Options{Providers: providers}) }, name)
 	}
@@ -202,12 +232,13 @@ func (e retryLater) RetryAfter() time.Duration { return time.Duration(e) }
 func TestProvider_retryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-			if calls++; calls < 3 {
-				return nil, fmt.Errorf("at the moment: %w", retryLater(7*time.Second))
-			}
-			return []byte("x"), nil
-		})})
+		r := secretref.New(&secretref.Options{
+			Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+				if calls++; calls < 3 {
+					return nil, fmt.Errorf("at the moment: %w", retryLater(7*time.Second))
+				}
+				return []byte("x"), nil
+			})})
 		defer r.Close()
 		start := time.Now()
 		s, err := r.Resolve(t.Context(), `{"storeId":"x"}`)

@@ -31,22 +31,28 @@ func requireSilent(t *testing.T, v any) {
 	}
 	shapes := map[string]any{
 		"value": v, "pointer": &v, "slice": []any{v}, "map": map[string]any{"k": v}, "map key": v,
-		"exported field": holder{Exported: v}, "unexported field": holder{hidden: v}, "pointer to struct": &holder{v, v},
-		"typed": typed(v), "error": fmt.Errorf("wrapped: %v", v),
+		"exported field": holder{Exported: v}, "unexported field": holder{hidden: v},
+		"pointer to struct": &holder{v, v},
+		"typed":             typed(v), "error": fmt.Errorf("wrapped: %v", v),
 	}
 	for shape, x := range shapes {
 		for _, verb := range "vTtbcdoOqxXUeEfFgGspw" {
 			for _, flag := range []string{"", "+", "#", "-", " ", "0", "20.3"} {
-				require.NotContains(t, fmt.Sprintf("%"+flag+string(verb), x), canary, "%s with %%%s%c", shape, flag, verb)
+				require.NotContains(t, fmt.Sprintf("%"+flag+string(verb), x), canary, "%s with %%%s%c", shape,
+					flag, verb)
 			}
 		}
 		require.NotContains(t, fmt.Sprint(x)+fmt.Sprintln(x), canary, shape)
 		var log bytes.Buffer
-		slog.New(slog.NewTextHandler(&log, nil)).Error("m", "k", x, slog.Any("k", x), slog.Group("g", "k", x))
-		slog.New(slog.NewJSONHandler(&log, nil)).Error("m", "k", x, slog.Any("k", x), slog.Group("g", "k", x))
+		slog.New(slog.NewTextHandler(&log, nil)).Error("m", "k", x, slog.Any("k", x),
+			slog.Group("g", "k", x))
+		slog.New(slog.NewJSONHandler(&log, nil)).Error("m", "k", x, slog.Any("k", x),
+			slog.Group("g", "k", x))
 		slog.New(slog.NewTextHandler(&log, nil)).With("k", x).Error("m")
 		require.NotContains(t, log.String(), canary, shape)
-		for name, encode := range map[string]func(any) ([]byte, error){"json": json.Marshal, "xml": xml.Marshal, "gob": encodeGob} {
+		for name, encode := range map[string]func(any) ([]byte, error){
+			"json": json.Marshal, "xml": xml.Marshal, "gob": encodeGob,
+		} {
 			text, err := encode(x)
 			require.NotContains(t, string(text), canary, "%s as %s", shape, name)
 			if err != nil {
@@ -70,7 +76,8 @@ func (r *recorder) Errorf(format string, args ...any) { fmt.Fprintf(r, format, a
 func typed(v any) any {
 	t := reflect.TypeOf(v)
 	s := reflect.New(reflect.StructOf([]reflect.StructField{
-		{Name: "Field", Type: t}, {Name: "Slice", Type: reflect.SliceOf(t)}, {Name: "Map", Type: reflect.MapOf(reflect.TypeFor[string](), t)},
+		{Name: "Field", Type: t}, {Name: "Slice", Type: reflect.SliceOf(t)},
+		{Name: "Map", Type: reflect.MapOf(reflect.TypeFor[string](), t)},
 	})).Elem()
 	s.Field(0).Set(reflect.ValueOf(v))
 	s.Field(1).Set(reflect.Append(s.Field(1), reflect.ValueOf(v)))
@@ -103,27 +110,36 @@ func requireQuiet(t *testing.T, v any) {
 	pointer.Elem().Set(reflect.ValueOf(v))
 	p := pointer.Interface()
 	for _, format := range []string{"%v", "%+v", "%#v", "%d", "%x"} {
-		require.NotContains(t, fmt.Sprintf(format, struct{ pointer any }{p}), canary, "unexported field with %s", format)
+		require.NotContains(t, fmt.Sprintf(format, struct{ pointer any }{p}), canary,
+			"unexported field with %s", format)
 	}
 	for shape, x := range map[string]any{
-		"value": v, "pointer": p, "slice": []any{v, p}, "map": map[string]any{"k": v, "p": p}, "map key": map[any]int{p: 1},
-		"exported field": struct{ Value, Pointer any }{v, p}, "pointer to a struct": &struct{ Value, Pointer any }{v, p},
-		"typed": typed(v), "typed pointer": typed(p),
-		"error": fmt.Errorf("wrapped: %v, %v", v, p), "joined": errors.Join(fmt.Errorf("%+v", v), fmt.Errorf("%#v", p)),
+		"value": v, "pointer": p, "slice": []any{v, p}, "map": map[string]any{"k": v, "p": p},
+		"map key":             map[any]int{p: 1},
+		"exported field":      struct{ Value, Pointer any }{v, p},
+		"pointer to a struct": &struct{ Value, Pointer any }{v, p},
+		"typed":               typed(v), "typed pointer": typed(p),
+		"error":  fmt.Errorf("wrapped: %v, %v", v, p),
+		"joined": errors.Join(fmt.Errorf("%+v", v), fmt.Errorf("%#v", p)),
 	} {
 		for _, verb := range "vTtbcdoOqxXUeEfFgGsz" {
 			for _, flag := range []string{"", "+", "#", "-", " ", "0", "20.3", "[1]"} {
-				require.NotContains(t, fmt.Sprintf("%"+flag+string(verb), x), canary, "%s with %%%s%c", shape, flag, verb)
+				require.NotContains(t, fmt.Sprintf("%"+flag+string(verb), x), canary, "%s with %%%s%c", shape,
+					flag, verb)
 			}
 		}
 		require.NotContains(t, fmt.Sprint(x)+fmt.Sprintln(x), canary, shape)
 		var log bytes.Buffer
-		for _, handler := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
+		for _, handler := range []slog.Handler{
+			slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil),
+		} {
 			slog.New(handler).Error("m", "k", x, slog.Any("k", x), slog.Group("g", "k", x))
 			slog.New(handler).With("k", x).WithGroup("g").Error("m", "k", x)
 		}
 		require.NotContains(t, log.String(), canary, shape)
-		for name, encode := range map[string]func(any) ([]byte, error){"json": json.Marshal, "xml": xml.Marshal, "gob": encodeGob} {
+		for name, encode := range map[string]func(any) ([]byte, error){
+			"json": json.Marshal, "xml": xml.Marshal, "gob": encodeGob,
+		} {
 			text, err := encode(x)
 			require.NotContains(t, string(text), canary, "%s as %s", shape, name)
 			if err != nil {
@@ -134,8 +150,14 @@ func requireQuiet(t *testing.T, v any) {
 }
 
 func TestRedaction_settings(t *testing.T) {
-	database := secretref.Database{Driver: "d", URL: secretref.NewSecret("jdbc:postgresql://db/x"), Username: "u", Password: secretref.NewSecret(canary)}
-	settings := secretref.Settings{Product: secretref.Jira, Database: database, Secrets: map[string]secretref.Secret{jiraPassword: secretref.NewSecret(canary)}}
+	database := secretref.Database{
+		Driver: "d", URL: secretref.NewSecret("jdbc:postgresql://db/x"), Username: "u",
+		Password: secretref.NewSecret(canary),
+	}
+	settings := secretref.Settings{
+		Product: secretref.Jira, Database: database,
+		Secrets: map[string]secretref.Secret{jiraPassword: secretref.NewSecret(canary)},
+	}
 	requireSilent(t, database)
 	requireSilent(t, &database)
 	requireSilent(t, settings)
@@ -145,10 +167,19 @@ func TestRedaction_settings(t *testing.T) {
 func TestRedaction_config(t *testing.T) {
 	url := secretref.NewSecret("jdbc:postgresql://u:" + canary + "@db/x?password=" + canary)
 	password := secretref.NewSecret(canary)
-	config := secretref.ConfigFile{Product: secretref.Jira, Path: "dbconfig.xml", Entries: []secretref.Entry{{Key: jiraPassword, Value: password, Line: 14}}}
-	database := secretref.Database{Driver: "d", URL: url, Username: "u", Schema: "s", Password: password}
-	settings := secretref.Settings{Product: secretref.Jira, Database: database, Secrets: map[string]secretref.Secret{jiraPassword: password}}
-	read := readConfig(t, "dbconfig.xml", jiraFile("url", "jdbc:postgresql://db/x", "username", "u", "password", canary,
+	config := secretref.ConfigFile{
+		Product: secretref.Jira, Path: "dbconfig.xml",
+		Entries: []secretref.Entry{{Key: jiraPassword, Value: password, Line: 14}},
+	}
+	database := secretref.Database{
+		Driver: "d", URL: url, Username: "u", Schema: "s", Password: password,
+	}
+	settings := secretref.Settings{
+		Product: secretref.Jira, Database: database,
+		Secrets: map[string]secretref.Secret{jiraPassword: password},
+	}
+	read := readConfig(t, "dbconfig.xml", jiraFile("url", "jdbc:postgresql://db/x", "username", "u",
+		"password", canary,
 		"connection-properties", "sslpassword="+canary))
 	resolver := secretref.New(&secretref.Options{Fake: configFake()})
 	defer resolver.Close()
@@ -156,9 +187,12 @@ func TestRedaction_config(t *testing.T) {
 	require.NoError(t, err)
 
 	for name, v := range map[string]any{
-		"config": config, "pointer to a config": &config, "entries": config.Entries, "entry": config.Entries[0],
-		"database": database, "pointer to a database": &database, "settings": settings, "pointer to settings": &settings,
-		"a file that was read": read, "settings of a file": resolved, "database of a file": resolved.Database,
+		"config": config, "pointer to a config": &config, "entries": config.Entries,
+		"entry":    config.Entries[0],
+		"database": database, "pointer to a database": &database, "settings": settings,
+		"pointer to settings":  &settings,
+		"a file that was read": read, "settings of a file": resolved,
+		"database of a file": resolved.Database,
 	} {
 		t.Run(name, func(t *testing.T) {
 			requireSilent(t, v)
@@ -174,8 +208,11 @@ func TestRedaction_config(t *testing.T) {
 
 	text, err := json.Marshal(config)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"Product":"jira","Path":"dbconfig.xml","Entries":[{"Key":"jdbc-datasource/password","Value":"[redacted]","Line":14}]}`, string(text))
-	require.Equal(t, "{jira dbconfig.xml [{jdbc-datasource/password [redacted] 14 }]}", fmt.Sprint(config))
+	require.JSONEq(t,
+		`{"Product":"jira","Path":"dbconfig.xml","Entries":[{"Key":"jdbc-datasource/password",`+
+			`"Value":"[redacted]","Line":14}]}`, string(text))
+	require.Equal(t, "{jira dbconfig.xml [{jdbc-datasource/password [redacted] 14 }]}",
+		fmt.Sprint(config))
 }
 
 func TestRedaction_resolver(t *testing.T) {
@@ -183,7 +220,9 @@ func TestRedaction_resolver(t *testing.T) {
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"password":"`+canary+`"}`)
 	store := &remote{texts: map[string]string{remoteA: canary}}
 	for _, opts := range []*secretref.Options{
-		{Fake: fake}, {Providers: []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch}}},
+		{Fake: fake}, {Providers: []secretref.Provider{
+			{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: store.fetch},
+		}},
 	} {
 		value := awsRef
 		if opts.Fake == nil {
@@ -255,7 +294,8 @@ func (q *quietT) Errorf(format string, args ...any) { fmt.Fprintf(q, format, arg
 
 func TestRedaction_dumps(t *testing.T) {
 	type holder struct{ private any }
-	require.Contains(t, dump(&holder{private: &struct{ text []byte }{[]byte(canary)}}), canary, "the dump sees what it should")
+	require.Contains(t, dump(&holder{private: &struct{ text []byte }{[]byte(canary)}}), canary,
+		"the dump sees what it should")
 
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"password": canary})
@@ -270,13 +310,18 @@ func TestRedaction_dumps(t *testing.T) {
 	require.Equal(t, canary, got.Reveal())
 	live, err := r.Watch(t.Context(), value)
 	require.NoError(t, err)
-	connector := secretref.Connector(live, func(context.Context, secretref.Secret) (driver.Conn, error) { return nullConn{}, nil }, nil)
+	connector := secretref.Connector(live, func(context.Context, secretref.Secret) (driver.Conn,
+		error) {
+		return nullConn{}, nil
+	}, nil)
 	_, err = connector.Connect(t.Context())
 	require.NoError(t, err)
 
 	for name, v := range map[string]any{
-		"Secret": got, "Resolver": r, "Resolver by value": *r, "Options": opts, "Keyring": keys, "Keyring by value": *keys, "Handle": live, "Connector": connector,
-		"Handler": keys.Handler(nil), "database": sql.OpenDB(connector), "sequence": live.Updates(t.Context()), "names": keys.Names(t.Context()),
+		"Secret": got, "Resolver": r, "Resolver by value": *r, "Options": opts, "Keyring": keys,
+		"Keyring by value": *keys, "Handle": live, "Connector": connector,
+		"Handler": keys.Handler(nil), "database": sql.OpenDB(connector),
+		"sequence": live.Updates(t.Context()), "names": keys.Names(t.Context()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := &quietT{}
@@ -285,7 +330,8 @@ func TestRedaction_dumps(t *testing.T) {
 			assert.Equal(q, holder{v}, &holder{v})
 			for what, text := range map[string]string{
 				"reflection": dump(v), "inside a struct": dump(&holder{v}), "testify": q.String(),
-				"fmt": fmt.Sprintf("%v %+v %#v %s %q %x %d %p", v, v, v, v, v, v, v, v), "fmt in a struct": fmt.Sprintf("%v %+v %#v %x", holder{v}, holder{v}, &holder{v}, holder{v}),
+				"fmt":             fmt.Sprintf("%v %+v %#v %s %q %x %d %p", v, v, v, v, v, v, v, v),
+				"fmt in a struct": fmt.Sprintf("%v %+v %#v %x", holder{v}, holder{v}, &holder{v}, holder{v}),
 			} {
 				require.NotContains(t, text, canary, what)
 				require.NotContains(t, text, s.RootToken(), what)

@@ -12,10 +12,15 @@ import (
 func TestParse(t *testing.T) {
 	for value, want := range map[string]secretref.Reference{
 		awsRef: secretref.AWSReference{Region: "eu-west-1", SecretID: "db", SecretPointer: "/password"},
-		`{"region":"eu-west-1","secretId":"db","endpointOverride":"https://x"}`: secretref.AWSReference{Region: "eu-west-1", SecretID: "db", EndpointOverride: "https://x"},
-		vaultRef: secretref.VaultReference{Mount: "secret", Path: "db", Key: "password", Endpoint: "https://vault.example.com"},
+		`{"region":"eu-west-1","secretId":"db","endpointOverride":"https://x"}`: secretref.AWSReference{
+			Region: "eu-west-1", SecretID: "db", EndpointOverride: "https://x",
+		},
+		vaultRef: secretref.VaultReference{
+			Mount: "secret", Path: "db", Key: "password", Endpoint: "https://vault.example.com",
+		},
 		`{"mount":"m","path":"p","key":"k","endpoint":"https://v","authenticationType":"KUBERNETES"}`: secretref.VaultReference{
-			Mount: "m", Path: "p", Key: "k", Endpoint: "https://v", AuthenticationType: secretref.VaultKubernetes},
+			Mount: "m", Path: "p", Key: "k", Endpoint: "https://v",
+			AuthenticationType: secretref.VaultKubernetes},
 		`{"keyring":"jdbc-password"}`: secretref.KeyringReference{Name: "jdbc-password"},
 	} {
 		got, err := secretref.Parse(value)
@@ -48,15 +53,21 @@ func TestParse_allocations(t *testing.T) {
 		"plaintext with a colon":       {"Xy7:kQ=Wz!9", plaintext},
 		"plaintext with a brace":       {"{x9!", plaintext},
 		"plaintext that is JSON":       {`{"Key":"V","User":"Admin"}`, plaintext},
-		"plaintext that is a URL":      {"jdbc:postgresql://db.example.com/jira?user=x&password=Y", plaintext},
-		"nothing":                      {"", plaintext},
-		"AWS":                          {awsRef, boxed},
-		"AWS without a prefix":         {strings.TrimPrefix(awsRef, "{ENC}"), boxed},
-		"AWS with white space":         {" " + awsRef + "\n", boxed},
-		"Vault":                        {vaultRef, boxed},
-		"Vault with a port and a path": {`{ENC}{"mount":"a","path":"b/c","key":"d","endpoint":"http://127.0.0.1:8200/base/","authenticationType":"KUBERNETES"}`, boxed},
-		"keyring":                      {`{ENC}{"keyring":"jdbc-password"}`, boxed},
-		"a name with an escape":        {`{ENC}{"keyring":"a\nb"}`, boxed + 1}, // the name cannot be a part of the value
+		"plaintext that is a URL": {
+			"jdbc:postgresql://db.example.com/jira?user=x&password=Y", plaintext,
+		},
+		"nothing":              {"", plaintext},
+		"AWS":                  {awsRef, boxed},
+		"AWS without a prefix": {strings.TrimPrefix(awsRef, "{ENC}"), boxed},
+		"AWS with white space": {" " + awsRef + "\n", boxed},
+		"Vault":                {vaultRef, boxed},
+		"Vault with a port and a path": {
+			`{ENC}{"mount":"a","path":"b/c","key":"d","endpoint":"http://127.0.0.1:8200/base/",` +
+				`"authenticationType":"KUBERNETES"}`, boxed,
+		},
+		"keyring":               {`{ENC}{"keyring":"jdbc-password"}`, boxed},
+		"a name with an escape": {`{ENC}{"keyring":"a\nb"}`, boxed + 1},
+		// the name cannot be a part of the value
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := testing.AllocsPerRun(100, func() { _, _ = secretref.Parse(c.value) })
@@ -80,8 +91,10 @@ func TestParse_plaintextError(t *testing.T) {
 
 func BenchmarkParse(b *testing.B) {
 	for name, value := range map[string]string{
-		"aws":       `{ENC}{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": "/password"}`,
-		"vault":     `{ENC}{"mount": "secret", "path": "sample/secret", "key": "password", "endpoint": "https://vault.example.com"}`,
+		"aws": `{ENC}{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": ` +
+			`"/password"}`,
+		"vault": `{ENC}{"mount": "secret", "path": "sample/secret", "key": "password", ` +
+			`"endpoint": "https://vault.example.com"}`,
 		"plaintext": "correct horse battery staple",
 	} {
 		b.Run(name, func(b *testing.B) {

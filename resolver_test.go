@@ -32,13 +32,15 @@ func TestResolve_plaintext(t *testing.T) {
 
 func TestResolveAll_oneFetchPerSecret(t *testing.T) {
 	fake := secretref.NewFake()
-	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"user":"u","password":"p","port":5432,"tls":true}`)
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`,
+		`{"user":"u","password":"p","port":5432,"tls":true}`)
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
 	at := func(pointer string) string {
 		return `{"region":"eu-west-1","secretId":"db","secretPointer":"` + pointer + `"}`
 	}
-	got, err := r.ResolveAll(t.Context(), at("/user"), at("/password"), "plain", at("/port"), at("/tls"), at("/user"))
+	got, err := r.ResolveAll(t.Context(), at("/user"), at("/password"), "plain", at("/port"),
+		at("/tls"), at("/user"))
 	require.NoError(t, err)
 	require.Equal(t, []string{"u", "p", "plain", "5432", "true", "u"}, reveal(got))
 	require.Equal(t, 1, fake.Calls())
@@ -85,18 +87,25 @@ func TestResolveReference(t *testing.T) {
 	fake.Set(awsRef, "x")
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
-	s, err := r.ResolveReference(t.Context(), secretref.AWSReference{Region: "eu-west-1", SecretID: "db", SecretPointer: "/password"})
+	s, err := r.ResolveReference(t.Context(), secretref.AWSReference{
+		Region: "eu-west-1", SecretID: "db", SecretPointer: "/password",
+	})
 	require.NoError(t, err)
 	require.Equal(t, "x", s.Reveal())
 	for _, ref := range []secretref.Reference{
-		nil, secretref.AWSReference{}, secretref.AWSReference{Region: "x/", SecretID: "y"}, secretref.AWSReference{Region: "x", SecretID: "y", SecretPointer: "z"},
-		secretref.VaultReference{Mount: "m", Path: "../p", Key: "k", Endpoint: "https://v"}, secretref.VaultReference{Mount: "m", Path: "p", Key: "k"},
-		secretref.KeyringReference{}, secretref.KeyringReference{Name: strings.Repeat("x", 1025)}, secretref.CustomReference{},
+		nil, secretref.AWSReference{}, secretref.AWSReference{Region: "x/", SecretID: "y"},
+		secretref.AWSReference{Region: "x", SecretID: "y", SecretPointer: "z"},
+		secretref.VaultReference{Mount: "m", Path: "../p", Key: "k", Endpoint: "https://v"},
+		secretref.VaultReference{Mount: "m", Path: "p", Key: "k"},
+		secretref.KeyringReference{}, secretref.KeyringReference{Name: strings.Repeat("x", 1025)},
+		secretref.CustomReference{},
 	} {
 		_, err := r.ResolveReference(t.Context(), ref)
 		require.ErrorIs(t, err, secretref.ErrSyntax, "%#v", ref)
 	}
-	_, err = r.ResolveReference(t.Context(), secretref.CustomReference{Class: "com.example.None", Coordinates: "x"})
+	_, err = r.ResolveReference(t.Context(), secretref.CustomReference{
+		Class: "com.example.None", Coordinates: "x",
+	})
 	require.ErrorIs(t, err, secretref.ErrUnsupported)
 	_, err = secretref.New(nil).ResolveReference(t.Context(), secretref.KeyringReference{Name: "x"})
 	require.ErrorIs(t, err, secretref.ErrUnsupported, "no keyring is given")
@@ -125,9 +134,14 @@ func TestNew_noIO(t *testing.T) {
 	}
 	before := runtime.NumGoroutine()
 	os.Getenv(begin)
-	for _, opts := range []*secretref.Options{nil, {TTL: time.Hour, Strict: true, AWS: secretref.AWSOptions{Batch: true}}, {Fake: secretref.NewFake()}} {
+	for _, opts := range []*secretref.Options{
+		nil, {TTL: time.Hour, Strict: true, AWS: secretref.AWSOptions{Batch: true}},
+		{Fake: secretref.NewFake()},
+	} {
 		r := secretref.New(opts)
-		for _, value := range []string{"hunter2", awsRef, vaultRef, `{ENC}{"keyring":"x"}`, `{"Region":"x"}`, ""} {
+		for _, value := range []string{
+			"hunter2", awsRef, vaultRef, `{ENC}{"keyring":"x"}`, `{"Region":"x"}`, "",
+		} {
 			_, _ = r.Parse(value)
 			_, _ = secretref.Parse(value)
 		}
@@ -141,8 +155,12 @@ func TestResolveReference_refused(t *testing.T) {
 	defer r.Close()
 	for _, ref := range []secretref.Reference{
 		secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: "https://u:" + canary + "@v"},
-		&secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: "https://u:" + canary + "@v"},
-		secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: "https://v", AuthenticationType: 7},
+		&secretref.VaultReference{
+			Mount: "m", Path: "p", Key: "k", Endpoint: "https://u:" + canary + "@v",
+		},
+		secretref.VaultReference{
+			Mount: "m", Path: "p", Key: "k", Endpoint: "https://v", AuthenticationType: 7,
+		},
 		secretref.AWSReference{Region: "x", SecretID: strings.Repeat("a", 70_000)},
 	} {
 		_, err := r.ResolveReference(t.Context(), ref)
@@ -155,15 +173,16 @@ func TestResolveReference_refused(t *testing.T) {
 func TestResolve_oneCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		r := secretref.New(&secretref.Options{Providers: storeProviders(func(ctx context.Context, _ []byte) ([]byte, error) {
-			calls++
-			select {
-			case <-time.After(time.Second):
-				return []byte("x"), nil
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		})})
+		r := secretref.New(&secretref.Options{
+			Providers: storeProviders(func(ctx context.Context, _ []byte) ([]byte, error) {
+				calls++
+				select {
+				case <-time.After(time.Second):
+					return []byte("x"), nil
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			})})
 		defer r.Close()
 		var callers sync.WaitGroup
 		callers.Go(func() {
@@ -188,15 +207,16 @@ func TestResolve_oneCallerLeaves(t *testing.T) {
 func TestResolveAll_concurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most, calls atomic.Int32
-		r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-			calls.Add(1)
-			if n := now.Add(1); n > most.Load() {
-				most.Store(n)
-			}
-			time.Sleep(time.Second)
-			now.Add(-1)
-			return []byte("x"), nil
-		})})
+		r := secretref.New(&secretref.Options{
+			Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+				calls.Add(1)
+				if n := now.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				time.Sleep(time.Second)
+				now.Add(-1)
+				return []byte("x"), nil
+			})})
 		defer r.Close()
 		var values []string
 		for i := range 200 {
@@ -213,10 +233,11 @@ func TestResolveAll_concurrency(t *testing.T) {
 
 func TestResolver_Close(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := secretref.New(&secretref.Options{Providers: storeProviders(func(ctx context.Context, _ []byte) ([]byte, error) {
-			<-ctx.Done()
-			return nil, ctx.Err()
-		})})
+		r := secretref.New(&secretref.Options{
+			Providers: storeProviders(func(ctx context.Context, _ []byte) ([]byte, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})})
 		done := make(chan error)
 		go func() {
 			_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
@@ -236,10 +257,11 @@ func TestResolver_Close(t *testing.T) {
 
 func TestResolver_Close_beforeUse(t *testing.T) {
 	asked := false
-	r := secretref.New(&secretref.Options{Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-		asked = true
-		return []byte("x"), nil
-	})})
+	r := secretref.New(&secretref.Options{
+		Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
+			asked = true
+			return []byte("x"), nil
+		})})
 	require.NoError(t, r.Close())
 	_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
@@ -252,7 +274,9 @@ func TestResolver_Close_beforeUse(t *testing.T) {
 func TestResolve_mutatedReference(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
-	for _, whole := range []string{awsRef, vaultRef, strings.TrimPrefix(awsRef, "{ENC}"), strings.TrimPrefix(vaultRef, "{ENC}")} {
+	for _, whole := range []string{
+		awsRef, vaultRef, strings.TrimPrefix(awsRef, "{ENC}"), strings.TrimPrefix(vaultRef, "{ENC}"),
+	} {
 		for i := range whole {
 			for _, broken := range []string{
 				whole[:i] + whole[i+1:],                                 // left out
@@ -318,17 +342,21 @@ func TestResolver_zeroValue(t *testing.T) {
 		"Parse":               func(r *secretref.Resolver) { _, _ = r.Parse("plain") },
 		"Resolve plaintext":   func(r *secretref.Resolver) { _, _ = r.Resolve(ctx, "plain") },
 		"Resolve a reference": func(r *secretref.Resolver) { _, _ = r.Resolve(ctx, awsRef) },
-		"ResolveReference":    func(r *secretref.Resolver) { _, _ = r.ResolveReference(ctx, secretref.KeyringReference{Name: "a"}) },
-		"ResolveAll":          func(r *secretref.Resolver) { _, _ = r.ResolveAll(ctx) },
-		"ResolveStruct":       func(r *secretref.Resolver) { _ = r.ResolveStruct(ctx, &struct{}{}) },
+		"ResolveReference": func(r *secretref.Resolver) {
+			_, _ = r.ResolveReference(ctx, secretref.KeyringReference{Name: "a"})
+		},
+		"ResolveAll":    func(r *secretref.Resolver) { _, _ = r.ResolveAll(ctx) },
+		"ResolveStruct": func(r *secretref.Resolver) { _ = r.ResolveStruct(ctx, &struct{}{}) },
 		"ResolveConfig": func(r *secretref.Resolver) {
 			_, _ = r.ResolveConfig(ctx, &secretref.ConfigFile{Product: secretref.Jira})
 		},
-		"Expand":       func(r *secretref.Resolver) { _, _ = r.Expand(ctx, "plain", nil) },
-		"Handle":       func(r *secretref.Resolver) { _, _ = r.Watch(ctx, "plain") },
-		"HandleAll":    func(r *secretref.Resolver) { _, _ = r.WatchAll(ctx) },
-		"HandleConfig": func(r *secretref.Resolver) { _, _ = r.WatchConfig(ctx, &secretref.ConfigFile{Product: secretref.Jira}) },
-		"Close":        func(r *secretref.Resolver) { _ = r.Close() },
+		"Expand":    func(r *secretref.Resolver) { _, _ = r.Expand(ctx, "plain", nil) },
+		"Handle":    func(r *secretref.Resolver) { _, _ = r.Watch(ctx, "plain") },
+		"HandleAll": func(r *secretref.Resolver) { _, _ = r.WatchAll(ctx) },
+		"HandleConfig": func(r *secretref.Resolver) {
+			_, _ = r.WatchConfig(ctx, &secretref.ConfigFile{Product: secretref.Jira})
+		},
+		"Close": func(r *secretref.Resolver) { _ = r.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.PanicsWithValue(t, "secretref: the Resolver was not made by New", func() { use(&r) })
@@ -336,6 +364,8 @@ func TestResolver_zeroValue(t *testing.T) {
 		})
 	}
 	var k secretref.Keyring
-	require.PanicsWithValue(t, "secretref: the Keyring was not made by OpenKeyring", func() { _, _ = k.Get(ctx, "a") })
-	require.PanicsWithValue(t, "secretref: the Keyring was not made by OpenKeyring", func() { _ = k.Close() })
+	require.PanicsWithValue(t, "secretref: the Keyring was not made by OpenKeyring",
+		func() { _, _ = k.Get(ctx, "a") })
+	require.PanicsWithValue(t, "secretref: the Keyring was not made by OpenKeyring",
+		func() { _ = k.Close() })
 }

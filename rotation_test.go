@@ -78,7 +78,8 @@ func TestChangeRootKey(t *testing.T) {
 	require.NoError(t, err)
 	requireStored(t, openKeyring(t, path, &secretref.KeyringOptions{RootKey: after}), "a", "x")
 	_, err = old.Get(t.Context(), "a")
-	require.ErrorIs(t, err, secretref.ErrRootKey, "the new key is wrapped with a root key that this node was not given")
+	require.ErrorIs(t, err, secretref.ErrRootKey,
+		"the new key is wrapped with a root key that this node was not given")
 	require.ErrorIs(t, old.Put(t.Context(), "a", secretref.NewSecret("y")), secretref.ErrRootKey)
 	requireStored(t, both, "a", "x")
 
@@ -128,7 +129,8 @@ func TestRotate_closed(t *testing.T) {
 	<-under
 	closed := make(chan error)
 	go func() { closed <- k.Close() }()
-	require.Eventually(t, func() bool { _, err := k.Get(t.Context(), "1"); return err != nil }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { _, err := k.Get(t.Context(), "1"); return err != nil },
+		time.Minute, time.Millisecond)
 	close(letGo)
 	require.NoError(t, <-closed)
 	err := <-result

@@ -73,7 +73,8 @@ func resolvedSecret(s string) Secret { return Secret{v: &secretText{hide(s), res
 // may be a reference instead of a password.
 func (s Secret) Reveal() string {
 	if s.state() == unmarshalled {
-		panic("secretref: Reveal of a Secret that was unmarshaled and never resolved: call ResolveStruct first")
+		panic("secretref: Reveal of a Secret that was unmarshaled and never resolved: " +
+			"call ResolveStruct first")
 	}
 	return s.text()
 }
@@ -113,9 +114,11 @@ func (s Secret) usable() (string, error) {
 	case s.v == nil:
 		return "", fault.New(fault.Syntax, "the secret was never set: is a field misspelt?")
 	case s.state() == unmarshalled:
-		return "", fault.New(fault.Syntax, "the secret was unmarshaled and never resolved: call ResolveStruct first")
+		return "", fault.New(fault.Syntax,
+			"the secret was unmarshaled and never resolved: call ResolveStruct first")
 	case s.state() == isValue && isReference(s.text()):
-		return "", fault.New(fault.Syntax, "the text is a secret reference, not a secret: resolve it first")
+		return "", fault.New(fault.Syntax,
+			"the text is a secret reference, not a secret: resolve it first")
 	}
 	return s.text(), nil
 }
@@ -135,7 +138,8 @@ func isReference(text string) bool {
 // printed as.
 func (s *Secret) UnmarshalText(b []byte) error {
 	if string(b) == redacted {
-		return &Error{Err: fault.New(fault.Syntax, "the text %q is the printed form of a secret, not a secret", redacted)}
+		return &Error{Err: fault.New(fault.Syntax,
+			"the text %q is the printed form of a secret, not a secret", redacted)}
 	}
 	s.v = &secretText{hide(string(b)), unmarshalled}
 	return nil
@@ -148,7 +152,8 @@ func (s *Secret) UnmarshalText(b []byte) error {
 func (s *Secret) UnmarshalYAML(unmarshal func(any) error) error {
 	var text string
 	if err := unmarshal(&text); err != nil { // not wrapped: it may quote the value
-		return &Error{Err: fault.New(fault.Syntax, "a secret must be a string in YAML: put a reference in single quotes")}
+		return &Error{Err: fault.New(fault.Syntax,
+			"a secret must be a string in YAML: put a reference in single quotes")}
 	}
 	if mayBeRewritten(text) {
 		var value any
@@ -189,7 +194,8 @@ func (w *rawScalar) UnmarshalYAML(node []byte) error {
 // "[redacted]" is never written to a database: pass Reveal() to the query. A nil
 // *Secret is NULL.
 func (s Secret) Value() (driver.Value, error) {
-	return nil, &Error{Err: fault.New(fault.Unsupported, "a Secret cannot be a query argument: pass its Reveal() to the query")}
+	return nil, &Error{Err: fault.New(fault.Unsupported,
+		"a Secret cannot be a query argument: pass its Reveal() to the query")}
 }
 
 // Format writes "[redacted]" for every verb.

@@ -29,7 +29,9 @@ func TestSecret_Value(t *testing.T) {
 
 	db := sql.OpenDB(nullConnector{})
 	defer db.Close()
-	for _, arg := range []any{secret, &secret, secretref.Secret{}, sql.NamedArg{Name: "p", Value: secret}} {
+	for _, arg := range []any{
+		secret, &secret, secretref.Secret{}, sql.NamedArg{Name: "p", Value: secret},
+	} {
 		_, err = db.ExecContext(t.Context(), "INSERT", arg)
 		require.ErrorContains(t, err, "Reveal")
 		require.NotContains(t, err.Error(), canary)
@@ -161,7 +163,9 @@ func TestSecret_UnmarshalYAML_scalars(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), AllowEmpty: true})
 	defer r.Close()
 	for raw, n := range map[string]node{
-		"123": {123, "123", "123\n"}, "'007'": {"007", "007", "'007'"}, "'-0'": {"-0", "-0", "'-0'"}, "true": {true, "true", "true"}, `""`: {"", "", `""`}, "pw": {"pw", "pw", "pw"},
+		"123": {
+			123, "123", "123\n"}, "'007'": {"007", "007", "'007'"}, "'-0'": {"-0", "-0", "'-0'"},
+		"true": {true, "true", "true"}, `""`: {"", "", `""`}, "pw": {"pw", "pw", "pw"},
 	} {
 		var c struct{ Password secretref.Secret }
 		require.NoError(t, c.Password.UnmarshalYAML(unmarshal(n, true)), raw)
@@ -169,19 +173,24 @@ func TestSecret_UnmarshalYAML_scalars(t *testing.T) {
 		require.Equal(t, n.text, c.Password.Reveal())
 	}
 	for raw, n := range map[string]node{
-		"007": {7, "7", "007"}, "0x1F": {31, "31", "0x1F"}, "1_000": {1000, "1000", "1_000"}, "-0": {0, "0", "-0"}, "1.10": {1.1, "1.1", "1.10"}, "+5": {5, "5", "+5"},
-		"True": {true, "true", "True"}, ".INF": {math.Inf(1), "+Inf", ".INF"}, "*alias": {7, "7", "*alias"},
+		"007": {
+			7, "7", "007"}, "0x1F": {31, "31", "0x1F"}, "1_000": {1000, "1000", "1_000"},
+		"-0": {0, "0", "-0"}, "1.10": {1.1, "1.1", "1.10"}, "+5": {5, "5", "+5"},
+		"True": {
+			true, "true", "True"}, ".INF": {math.Inf(1), "+Inf", ".INF"}, "*alias": {7, "7", "*alias"},
 	} {
 		var s secretref.Secret
 		require.ErrorIs(t, s.UnmarshalYAML(unmarshal(n, true)), secretref.ErrSyntax, raw)
 		require.True(t, s.IsZero())
 	}
 	var c struct{ Password secretref.Secret }
-	require.NoError(t, c.Password.UnmarshalYAML(unmarshal(node{7, "007", "007"}, false)), "a library that gives the text as it is written")
+	require.NoError(t, c.Password.UnmarshalYAML(unmarshal(node{7, "007", "007"}, false)),
+		"a library that gives the text as it is written")
 	require.NoError(t, r.ResolveStruct(t.Context(), &c))
 	require.Equal(t, "007", c.Password.Reveal())
 
 	c.Password = secretref.Secret{}
 	require.NoError(t, c.Password.UnmarshalYAML(unmarshal(node{nil, "", "*null"}, true)))
-	require.ErrorIs(t, r.ResolveStruct(t.Context(), &c), secretref.ErrNotReference, "an alias of null sets nothing")
+	require.ErrorIs(t, r.ResolveStruct(t.Context(), &c), secretref.ErrNotReference,
+		"an alias of null sets nothing")
 }

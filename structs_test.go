@@ -24,10 +24,12 @@ func TestResolveStruct_taggedStringOnce(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		r := secretref.New(&secretref.Options{Fake: fake, Strict: strict})
 		defer r.Close()
-		c := &part{Text: `{"keyring":"outer"}`, Texts: map[string]string{"a": `{"keyring":"odd"}`}, Parts: map[string]part2{"b": {Text: `{"keyring":"outer"}`}}}
+		c := &part{Text: `{"keyring":"outer"}`, Texts: map[string]string{"a": `{"keyring":"odd"}`},
+			Parts: map[string]part2{"b": {Text: `{"keyring":"outer"}`}}}
 		for range 3 {
 			require.NoError(t, r.ResolveStruct(t.Context(), c))
-			require.Equal(t, &part{Text: `{"keyring":"inner"}`, Texts: map[string]string{"a": "{ENC}what a password"},
+			require.Equal(t, &part{
+				Text: `{"keyring":"inner"}`, Texts: map[string]string{"a": "{ENC}what a password"},
 				Parts: map[string]part2{"b": {Text: `{"keyring":"inner"}`}}}, c)
 		}
 		c.Text = `{"keyring":"odd"}`
@@ -91,10 +93,12 @@ func TestResolveStruct(t *testing.T) {
 		Nothing  *nested
 	}
 	c.Embedded, c.Plain, c.Field, c.hidden = one(), unresolved(t, "plain"), one(), one()
-	c.Tagged, c.Pointer, c.List, c.Table = awsRef, &text, []string{"plain", awsRef}, map[string]string{"k": awsRef}
+	c.Tagged, c.Pointer, c.List, c.Table = awsRef, &text, []string{"plain", awsRef},
+		map[string]string{"k": awsRef}
 	c.Untagged = awsRef
 	c.Nested, c.Behind, c.Secret = nested{one(), awsRef}, &nested{one(), awsRef}, &pointed
-	c.Slice, c.Array = []nested{{secretref.NewSecret(awsRef), awsRef}, {one(), awsRef}}, [2]secretref.Secret{one(), one()}
+	c.Slice, c.Array = []nested{{secretref.NewSecret(awsRef), awsRef}, {one(), awsRef}},
+		[2]secretref.Secret{one(), one()}
 	done, err := r.Resolve(t.Context(), awsRef)
 	require.NoError(t, err)
 	c.Map = map[string]secretref.Secret{"k": one(), "done": done}
@@ -105,14 +109,18 @@ func TestResolveStruct(t *testing.T) {
 	require.Equal(t, 1, fake.Calls(), "one secret is one fetch")
 	require.Equal(t, "plain", c.Plain.Reveal())
 	for name, s := range map[string]secretref.Secret{
-		"embedded": c.Embedded, "field": c.Field, "nested": c.Nested.Password, "behind a pointer": c.Behind.Password, "pointed to": pointed,
-		"in a slice": c.Slice[1].Password, "in an array": c.Array[1], "in a map": c.Map["k"], "in maps": c.Maps["a"][1].Password,
+		"embedded": c.Embedded, "field": c.Field, "nested": c.Nested.Password,
+		"behind a pointer": c.Behind.Password, "pointed to": pointed,
+		"in a slice": c.Slice[1].Password, "in an array": c.Array[1], "in a map": c.Map["k"],
+		"in maps": c.Maps["a"][1].Password,
 	} {
 		require.Equal(t, secretBehind, s.Reveal(), name)
 	}
 	for name, s := range map[string]string{
-		"field": string(c.Tagged), "pointed to": text, "in a slice": c.List[1], "in a map": c.Table["k"], "nested": c.Nested.Tagged,
-		"behind a pointer": c.Behind.Tagged, "in a struct of a slice": c.Slice[1].Tagged, "in maps": c.Maps["a"][1].Tagged,
+		"field": string(c.Tagged), "pointed to": text, "in a slice": c.List[1], "in a map": c.Table["k"],
+		"nested":           c.Nested.Tagged,
+		"behind a pointer": c.Behind.Tagged, "in a struct of a slice": c.Slice[1].Tagged,
+		"in maps": c.Maps["a"][1].Tagged,
 	} {
 		require.Equal(t, secretBehind, s, name)
 	}
@@ -167,8 +175,11 @@ func TestResolveStruct_allOrNothing(t *testing.T) {
 		DB     struct{ Password secretref.Secret }
 		List   []nested
 	}
-	c := config{Good: unresolved(t, awsRef), Text: awsRef, Table: map[string]secretref.Secret{"k": unresolved(t, awsRef)},
-		Tagged: map[string]string{"k": awsRef}, List: []nested{{Password: unresolved(t, `{"region":"eu-west-1","secretId":"missing"}`), Tagged: "plain"}}}
+	c := config{Good: unresolved(t, awsRef), Text: awsRef,
+		Table:  map[string]secretref.Secret{"k": unresolved(t, awsRef)},
+		Tagged: map[string]string{"k": awsRef}, List: []nested{
+			{Password: unresolved(t, `{"region":"eu-west-1","secretId":"missing"}`), Tagged: "plain"},
+		}}
 	c.DB.Password = unresolved(t, vaultRef)
 
 	err := r.ResolveStruct(t.Context(), &c)
@@ -212,7 +223,9 @@ func TestResolveStruct_unsupported(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
 	text := "x"
-	for _, arg := range []any{nil, "x", &text, struct{}{}, nested{}, (*nested)(nil), map[string]secretref.Secret{}, &[]secretref.Secret{},
+	for _, arg := range []any{
+		nil, "x", &text, struct{}{}, nested{}, (*nested)(nil), map[string]secretref.Secret{},
+		&[]secretref.Secret{},
 		&struct {
 			N int `secretref:"resolve"`
 		}{},
@@ -237,7 +250,9 @@ func TestResolveStruct_unmarshalled(t *testing.T) {
 		ByName       map[string]secretref.Secret
 	}
 	var c config
-	document, err := json.Marshal(map[string]any{"Password": awsRef, "Null": nil, "ByName": map[string]string{"k": vaultRef}})
+	document, err := json.Marshal(map[string]any{
+		"Password": awsRef, "Null": nil, "ByName": map[string]string{"k": vaultRef},
+	})
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(document, &c))
 	require.NoError(t, r.ResolveStruct(t.Context(), &c))
@@ -251,12 +266,15 @@ func TestResolveStruct_unmarshalled(t *testing.T) {
 		Password secretref.Secret `xml:"password,attr"`
 		Other    secretref.Secret `xml:"other"`
 	}
-	require.NoError(t, xml.Unmarshal([]byte(`<c password="plain"><other>`+awsRef+`</other></c>`), &attr))
+	require.NoError(t, xml.Unmarshal([]byte(`<c password="plain"><other>`+awsRef+`</other></c>`),
+		&attr))
 	require.NoError(t, r.ResolveStruct(t.Context(), &attr))
 	require.Equal(t, "plain", attr.Password.Reveal())
 	require.Equal(t, secretBehind, attr.Other.Reveal())
 
-	for _, bad := range []string{`{"Password":"[redacted]"}`, `{"Password":7}`, `{"Password":{"region":"` + canary + `"}}`} {
+	for _, bad := range []string{
+		`{"Password":"[redacted]"}`, `{"Password":7}`, `{"Password":{"region":"` + canary + `"}}`,
+	} {
 		var c config
 		err := json.Unmarshal([]byte(bad), &c)
 		require.Error(t, err)
@@ -278,9 +296,12 @@ func TestResolveStruct_neverSet(t *testing.T) {
 		Many     []secretref.Secret `secretref:"optional"`
 	}
 	zero := func() *config {
-		return &config{List: make([]secretref.Secret, 1), Table: map[string]secretref.Secret{"k": {}}, Behind: new(secretref.Secret), Many: make([]secretref.Secret, 2)}
+		return &config{List: make([]secretref.Secret, 1), Table: map[string]secretref.Secret{"k": {}},
+			Behind: new(secretref.Secret), Many: make([]secretref.Secret, 2)}
 	}
-	for name, opts := range map[string]secretref.Options{"by default": {}, "under Strict": {Strict: true}, "with AllowEmpty": {AllowEmpty: true}} {
+	for name, opts := range map[string]secretref.Options{
+		"by default": {}, "under Strict": {Strict: true}, "with AllowEmpty": {AllowEmpty: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			opts.Fake = configFake()
 			r := secretref.New(&opts)
@@ -288,7 +309,8 @@ func TestResolveStruct_neverSet(t *testing.T) {
 			err := r.ResolveStruct(t.Context(), zero())
 			require.ErrorIs(t, err, secretref.ErrNotReference)
 			for _, field := range []string{"Password", "List[0]", `Table["k"]`, "Behind"} {
-				require.ErrorContains(t, err, "secretref: "+field+": not a secret reference: the secret was never set")
+				require.ErrorContains(t, err,
+					"secretref: "+field+": not a secret reference: the secret was never set")
 			}
 			for _, field := range []string{"Optional", "Text", "Many"} {
 				require.NotContains(t, err.Error(), field)
@@ -298,7 +320,8 @@ func TestResolveStruct_neverSet(t *testing.T) {
 			} else {
 				require.ErrorContains(t, err, "secretref: Tagged: not a secret reference: the value is empty")
 			}
-			require.ErrorIs(t, r.ResolveStruct(t.Context(), new(secretref.Secret)), secretref.ErrNotReference)
+			require.ErrorIs(t, r.ResolveStruct(t.Context(), new(secretref.Secret)),
+				secretref.ErrNotReference)
 
 			c := zero()
 			c.Password, c.Tagged, c.List, c.Table, c.Behind = unresolved(t, awsRef), awsRef, nil, nil, nil
@@ -314,7 +337,8 @@ func TestResolveStruct_neverSet(t *testing.T) {
 			Unmarshalled, Given secretref.Secret
 			Optional            secretref.Secret `secretref:"optional"`
 			Tagged              string           `secretref:"resolve"`
-		}{Unmarshalled: unresolved(t, ""), Given: secretref.NewSecret(""), Optional: unresolved(t, awsRef)}
+		}{Unmarshalled: unresolved(t, ""), Given: secretref.NewSecret(""),
+			Optional: unresolved(t, awsRef)}
 		require.NoError(t, r.ResolveStruct(t.Context(), &c))
 		require.Empty(t, c.Unmarshalled.Reveal())
 		require.Empty(t, c.Given.Reveal())
@@ -323,7 +347,9 @@ func TestResolveStruct_neverSet(t *testing.T) {
 	t.Run("and empty values without it", func(t *testing.T) {
 		r := secretref.New(&secretref.Options{Fake: configFake()})
 		defer r.Close()
-		for _, s := range []secretref.Secret{unresolved(t, ""), secretref.NewSecret(""), secretref.NewSecret(" "), unresolved(t, "\n")} {
+		for _, s := range []secretref.Secret{
+			unresolved(t, ""), secretref.NewSecret(""), secretref.NewSecret(" "), unresolved(t, "\n"),
+		} {
 			c := struct {
 				S secretref.Secret `secretref:"optional"`
 			}{s}
@@ -337,7 +363,10 @@ func TestResolveStruct_newSecret(t *testing.T) {
 	fake.Set(`{"keyring":"odd"}`, awsRef) // a password that looks like a reference
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
-	c := struct{ Reference, Plain, Odd secretref.Secret }{secretref.NewSecret(awsRef), secretref.NewSecret("plain"), secretref.NewSecret(`{"keyring":"odd"}`)}
+	c := struct{ Reference, Plain, Odd secretref.Secret }{
+		secretref.NewSecret(awsRef), secretref.NewSecret("plain"),
+		secretref.NewSecret(`{"keyring":"odd"}`),
+	}
 	for range 3 {
 		require.NoError(t, r.ResolveStruct(t.Context(), &c))
 		require.Equal(t, secretBehind, c.Reference.Reveal())
@@ -361,7 +390,9 @@ func TestResolveStruct_newSecret(t *testing.T) {
 func TestResolveStruct_strict(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake(), Strict: true})
 	defer r.Close()
-	c := struct{ A, B, C secretref.Secret }{unresolved(t, canary), unresolved(t, ""), unresolved(t, awsRef)}
+	c := struct{ A, B, C secretref.Secret }{
+		unresolved(t, canary), unresolved(t, ""), unresolved(t, awsRef),
+	}
 	err := r.ResolveStruct(t.Context(), &c)
 	require.ErrorIs(t, err, secretref.ErrNotReference)
 	require.Len(t, strings.Split(err.Error(), "\n"), 2)
@@ -387,7 +418,8 @@ func TestResolveStruct_definedTypes(t *testing.T) {
 		One Password
 		All []Password
 		Map map[string]*Password
-	}{Password(secretref.NewSecret(vaultRef)), []Password{Password(secretref.NewSecret(vaultRef))}, map[string]*Password{"a": new(Password(secretref.NewSecret(vaultRef)))}}
+	}{Password(secretref.NewSecret(vaultRef)), []Password{Password(secretref.NewSecret(vaultRef))},
+		map[string]*Password{"a": new(Password(secretref.NewSecret(vaultRef)))}}
 	require.NoError(t, r.ResolveStruct(t.Context(), &set))
 	for _, p := range []Password{set.One, set.All[0], *set.Map["a"]} {
 		require.Equal(t, "behind", secretref.Secret(p).Reveal())
