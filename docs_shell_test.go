@@ -3,8 +3,6 @@ package secretref_test
 import (
 	"bufio"
 	"bytes"
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,15 +22,16 @@ func checkShell(t *testing.T, pages []page) {
 	if err != nil || runtime.GOOS == "windows" {
 		t.Skip("there is no shell")
 	}
-	bin := ""
+	bin, help := "", map[string]string{}
 	if !testing.Short() {
 		bin = buildCommand(t)
+		help = subcommandHelp(t, bin)
 	}
 	for _, p := range pages {
 		t.Run(strings.ReplaceAll(p.file, "/", "_"), func(t *testing.T) {
 			if bin != "" {
 				for _, line := range p.commandLines() {
-					checkCommandLine(t, bin, p.file, line)
+					checkCommandLine(t, help, p.file, line)
 				}
 			}
 			dir := t.TempDir()
@@ -147,17 +146,17 @@ var commandUse = regexp.MustCompile(`(^|[ |;(/])secretref `)
 
 // checkCommandLine checks the subcommand and the flags of one use of the command
 // against its help.
-func checkCommandLine(t *testing.T, bin, file, line string) {
+func checkCommandLine(t *testing.T, helps map[string]string, file, line string) {
 	words := shellWords(line)
 	if len(words) == 0 || !isWord(words[0]) {
 		return // a path such as secretref/cmd/secretref
 	}
 	name := words[0]
-	if name == "help" || name == "version" {
+	if name == "help" {
 		return
 	}
-	help, err := commandHelp(bin, name)
-	if !assert.NoError(t, err, "%s: secretref %s", file, line) {
+	help, ok := helps[name]
+	if !assert.True(t, ok, "%s: secretref %s: there is no such subcommand", file, line) {
 		return
 	}
 	subcommands := map[string]bool{}
@@ -187,13 +186,24 @@ func isWord(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == ""
 }
 
-// commandHelp returns the help of a subcommand.
-func commandHelp(bin, name string) (string, error) {
-	out, err := exec.Command(filepath.Join(bin, "secretref"), "help", name).Output()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return "", fmt.Errorf("%s", exit.Stderr)
+// subcommandHelp returns the help of each subcommand that the command lists.
+func subcommandHelp(t *testing.T, bin string) map[string]string {
+	t.Helper()
+	command := filepath.Join(bin, "secretref")
+	usage, err := exec.Command(command, "help").Output()
+	require.NoError(t, err)
+	helps := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^ +secretref ([a-z]+)`).FindAllSubmatch(usage, -1) {
+		name := string(m[1])
+		if name == "help" {
+			continue
+		}
+		help, err := exec.Command(command, "help", name).Output()
+		require.NoError(t, err)
+		helps[name] = string(help)
 	}
-	return string(out), err
+	require.NotEmpty(t, helps)
+	return helps
 }
 
 // shellWords splits a command line as far as its flags need it: it ends at a
