@@ -51,7 +51,7 @@ func (b block) program() (string, error) {
 	}
 	given, ok := strings.CutPrefix(b.directive, "given")
 	if !ok {
-		given = ""
+		given = "" // of another module, which compiles the block
 	}
 	body := "func _() {\n" + block
 	source := "package p\n" + given + variables + body + "\n}"
