@@ -46,7 +46,7 @@ func BenchmarkRotate(b *testing.B) {
 	for _, s := range []sqlServer{postgresql, mariadb} {
 		b.Run(s.name, func(b *testing.B) {
 			defer func() {
-				if b.Skipped() { // for the report, which else misses the rows
+				if b.Skipped() { // RESULTS.md explains the missing rows
 					fmt.Printf("absent-%s: not installed\n", s.name)
 				}
 			}()

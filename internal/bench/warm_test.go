@@ -95,7 +95,7 @@ func (w *world) readers(b *testing.B, r reference) []reader {
 			s, err := resolver.Resolve(ctx, value)
 			return s.Reveal(), err
 		}},
-		{"secretref-Handle", func(context.Context) (string, error) { return handle.Value().Reveal(), nil }},
+		{"secretref-Live", func(context.Context) (string, error) { return handle.Value().Reveal(), nil }},
 		{"vals", func(context.Context) (string, error) { return v.Get(valsCode) }},
 		{"setec-JSON", func(context.Context) (string, error) {
 			var members map[string]any
