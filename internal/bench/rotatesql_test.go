@@ -30,8 +30,8 @@ type sqlServer struct {
 var postgresql = sqlServer{
 	name: "postgresql", start: databases.PostgreSQL, dialect: secretref.PostgreSQL, inner: sqlstore.PostgreSQL,
 	version: "SHOW server_version",
-	vacuum:  "VACUUM ANALYZE secretref_boxes",
-	columns: "name, key_id, box",
+	vacuum:  "VACUUM ANALYZE secretref_records",
+	columns: "name, key_id, record",
 	values:  func(r store.Record) []any { return []any{[]byte(r.Name), int64(r.Key), r.Sealed} },
 	mark:    func(n int) string { return fmt.Sprintf("$%d", n) },
 }
@@ -39,8 +39,8 @@ var postgresql = sqlServer{
 var mariadb = sqlServer{
 	name: "mariadb", start: databases.MariaDB, dialect: secretref.MySQL, inner: sqlstore.MySQL,
 	version: "SELECT version()",
-	vacuum:  "ANALYZE TABLE secretref_boxes",
-	columns: "name, key_id, box, length",
+	vacuum:  "ANALYZE TABLE secretref_records",
+	columns: "name, key_id, record, length",
 	values: func(r store.Record) []any {
 		return []any{[]byte(r.Name), int64(r.Key), r.Sealed, len(r.Sealed)}
 	},
@@ -123,7 +123,7 @@ func (p *sqlStore) rootKey(b *testing.B) *seal.Root {
 func (p *sqlStore) addInactiveKey(b *testing.B) seal.KeyID {
 	key := seal.NewKey()
 	mark := p.server.mark
-	p.exec(b, fmt.Sprintf("INSERT INTO secretref_keys (id, state, wrapped, seals, created, activated, deactivated) VALUES (%s, 'inactive', %s, 0, 1, 1, 1)", mark(1), mark(2)),
+	p.exec(b, fmt.Sprintf("INSERT INTO secretref_keys (id, state, wrapped, encryptions, created, activated, deactivated) VALUES (%s, 'inactive', %s, 0, 1, 1, 1)", mark(1), mark(2)),
 		int64(key.ID()), p.rootKey(b).Wrap(key))
 	return key.ID()
 }
@@ -138,20 +138,20 @@ func (s sqlServer) insert(rows []store.Record) (statement string, args []any) {
 		}
 		tuples = append(tuples, "("+strings.Join(marks, ", ")+")")
 	}
-	return "INSERT INTO secretref_boxes (" + s.columns + ") VALUES " + strings.Join(tuples, ", "), args
+	return "INSERT INTO secretref_records (" + s.columns + ") VALUES " + strings.Join(tuples, ", "), args
 }
 
 // update returns the fastest statement of each database to change many rows.
 func (s sqlServer) update(rows []store.Record) (statement string, args []any) {
 	if s.dialect == secretref.MySQL {
 		statement, args = s.insert(rows)
-		return statement + " ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box)", args
+		return statement + " ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), record = VALUES(record)", args
 	}
 	var names, texts [][]byte
 	for _, row := range rows {
 		names, texts = append(names, []byte(row.Name)), append(texts, row.Sealed)
 	}
-	return "UPDATE secretref_boxes AS b SET key_id = $3, box = s.box FROM unnest($1::bytea[], $2::bytea[]) AS s (name, box) WHERE b.name = s.name",
+	return "UPDATE secretref_records AS b SET key_id = $3, record = s.record FROM unnest($1::bytea[], $2::bytea[]) AS s (name, record) WHERE b.name = s.name",
 		[]any{names, texts, int64(rows[0].Key)}
 }
 

@@ -1,5 +1,5 @@
-// Package ring keeps texts in a store, sealed: it knows which key seals, finds
-// the key that opens a box, and counts the seals. Package rotate changes the
+// Package ring keeps texts in a store, sealed: it knows which key encryptions, finds
+// the key that opens a record, and counts the seals. Package rotate changes the
 // keys.
 package keyring
 
@@ -230,7 +230,7 @@ func (r *Keyring) Key(ctx context.Context, id seal.KeyID) (*seal.Key, error) {
 			return nil, err
 		}
 		if k = r.current().byID[id]; k == nil {
-			return nil, fault.New(fault.Corrupt, "the box was sealed with key %s, which is not in the keyring", id)
+			return nil, fault.New(fault.Corrupt, "the record was sealed with key %s, which is not in the keyring", id)
 		}
 	}
 	return k.unwrap()
@@ -317,7 +317,7 @@ func (r *Keyring) Reserved(id seal.KeyID, n uint64) {
 	r.left.n += n
 }
 
-// take uses n of the reserved seals, if so many are left.
+// take uses n of the reserved encryptions, if so many are left.
 func (r *Keyring) take(id seal.KeyID, n uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -335,23 +335,23 @@ func (r *Keyring) Get(ctx context.Context, name string) ([]byte, error) {
 	}
 	var seen []byte
 	for {
-		box, err := r.store.Get(ctx, name)
+		record, err := r.store.Get(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		text, err := r.OpenRecord(ctx, name, box)
+		text, err := r.OpenRecord(ctx, name, record)
 		// A rotation and a deletion of its old key can pass between reading a
-		// box and looking for its key. The box is another one then.
-		if err == nil || !errors.Is(err, fault.Corrupt) || string(box) == string(seen) {
+		// record and looking for its key. The record is another one then.
+		if err == nil || !errors.Is(err, fault.Corrupt) || string(record) == string(seen) {
 			return text, err
 		}
-		seen = box
+		seen = record
 	}
 }
 
-// OpenRecord returns the text of a box that is stored under name.
-func (r *Keyring) OpenRecord(ctx context.Context, name string, box []byte) ([]byte, error) {
-	id, err := seal.RecordKey(box)
+// OpenRecord returns the text of a record that is stored under name.
+func (r *Keyring) OpenRecord(ctx context.Context, name string, record []byte) ([]byte, error) {
+	id, err := seal.RecordKey(record)
 	if err != nil {
 		return nil, err
 	}
@@ -359,14 +359,14 @@ func (r *Keyring) OpenRecord(ctx context.Context, name string, box []byte) ([]by
 	if err != nil {
 		return nil, err
 	}
-	return k.Open(name, box)
+	return k.Open(name, record)
 }
 
-// OpenStored is OpenBox for a row of the store, which must be under the key that
-// its box names: what deletes keys goes by the row.
+// OpenStored is OpenRecord for a row of the store, which must be under the key that
+// its record names: what deletes keys goes by the row.
 func (r *Keyring) OpenStored(ctx context.Context, b store.Record) ([]byte, error) {
 	if id, err := seal.RecordKey(b.Sealed); err == nil && id != b.Key {
-		return nil, fault.New(fault.Corrupt, "the box is stored under key %s and was sealed with %s", b.Key, id)
+		return nil, fault.New(fault.Corrupt, "the record is stored under key %s and was sealed with %s", b.Key, id)
 	}
 	return r.OpenRecord(ctx, b.Name, b.Sealed)
 }
@@ -379,7 +379,7 @@ func (r *Keyring) Delete(ctx context.Context, name string) error {
 	return r.store.Delete(ctx, name) // a damaged name may be any bytes
 }
 
-// Verify opens every box. The error is fault.Corrupt and names those that do
+// Verify opens every record. The error is fault.Corrupt and names those that do
 // not open, and keys that cannot be unwrapped.
 func (r *Keyring) Verify(ctx context.Context) error {
 	if err := r.Reload(ctx); err != nil {
@@ -408,7 +408,7 @@ func (r *Keyring) Verify(ctx context.Context) error {
 	return errors.Join(append(bad, err)...)
 }
 
-// opens tries to open a box. One that does not open is read again: a rotation
+// opens tries to open a record. One that does not open is read again: a rotation
 // and a deletion of its key may have passed.
 func (r *Keyring) opens(ctx context.Context, b store.Record) error {
 	_, err := r.OpenStored(ctx, b)
@@ -425,7 +425,7 @@ func (r *Keyring) opens(ctx context.Context, b store.Record) error {
 	return err
 }
 
-// Unopened names boxes that do not open, in so far as there is room.
+// Unopened names records that do not open, in so far as there is room.
 func Unopened(names []string) string {
 	const room = 20
 	var b strings.Builder

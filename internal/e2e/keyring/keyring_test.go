@@ -27,8 +27,8 @@ import (
 // canary is how each text begins that is stored here.
 const canary = "canary-Kq7vZ2mW-"
 
-// heard is what keyrings have told anybody, in all tests and by all victims.
-var heard record
+// output is what keyrings have told anybody, in all tests and by all victims.
+var output transcript
 
 func TestMain(m *testing.M) {
 	if os.Getenv(victimDSN) != "" {
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if found := heard.secrets(); found != "" {
+	if found := output.secrets(); found != "" {
 		fmt.Println("FAIL: log lines, audit events or errors have", found)
 		code = 1
 	}
@@ -89,8 +89,8 @@ func (p place) nodeWith(t testing.TB, opts secretref.KeyringOptions) *secretref.
 
 func open(t testing.TB, db *sql.DB, d secretref.Dialect, opts secretref.KeyringOptions) *secretref.Keyring {
 	t.Helper()
-	k, err := secretref.OpenKeyring(t.Context(), secretref.SQLStore(db, d), heard.by(opts))
-	require.NoError(t, heard.told(err))
+	k, err := secretref.OpenKeyring(t.Context(), secretref.SQLStore(db, d), output.capture(opts))
+	require.NoError(t, output.keep(err))
 	t.Cleanup(func() { require.NoError(t, k.Close()) })
 	return k
 }
@@ -112,14 +112,14 @@ func free(t testing.TB, db *sql.DB) {
 
 func put(t testing.TB, k *secretref.Keyring, name, text string) {
 	t.Helper()
-	require.NoError(t, heard.told(k.Put(t.Context(), name, secretref.NewSecret(canary+text))))
+	require.NoError(t, output.keep(k.Put(t.Context(), name, secretref.NewSecret(canary+text))))
 }
 
 // get returns the text, or "" if there is none.
 func get(t testing.TB, k *secretref.Keyring, name string) string {
 	t.Helper()
 	s, err := k.Get(t.Context(), name)
-	if errors.Is(heard.told(err), secretref.ErrNotFound) {
+	if errors.Is(output.keep(err), secretref.ErrNotFound) {
 		return ""
 	}
 	require.NoError(t, err, name)
@@ -155,13 +155,13 @@ func (s stored) in(t testing.TB, k *secretref.Keyring) {
 func (s stored) whole(t testing.TB, k *secretref.Keyring) {
 	t.Helper()
 	s.in(t, k)
-	require.NoError(t, heard.told(k.Verify(t.Context())))
+	require.NoError(t, output.keep(k.Verify(t.Context())))
 	_, err := k.Rotate(t.Context())
-	require.NoError(t, heard.told(err))
+	require.NoError(t, output.keep(err))
 	_, err = k.DeleteInactive(t.Context())
-	require.NoError(t, heard.told(err))
+	require.NoError(t, output.keep(err))
 	keys, err := k.Keys(t.Context())
-	require.NoError(t, heard.told(err))
+	require.NoError(t, output.keep(err))
 	require.Len(t, keys, 1)
 	require.Equal(t, secretref.KeyActive, keys[0].State)
 	require.GreaterOrEqual(t, keys[0].Encryptions, uint64(len(s)), "every seal is counted")
@@ -171,7 +171,7 @@ func (s stored) whole(t testing.TB, k *secretref.Keyring) {
 // newRoot returns a new root key, which nobody may hear of.
 func newRoot() secretref.Secret {
 	root := secretref.NewRootKey()
-	heard.forbid(rawRoot(root))
+	output.forbid(rawRoot(root))
 	return root
 }
 
@@ -184,14 +184,14 @@ func rawRoot(root secretref.Secret) []byte {
 }
 
 // record is a text in which secrets are looked for.
-type record struct {
+type transcript struct {
 	mu        sync.Mutex
 	text      bytes.Buffer
 	forbidden [][]byte
 }
 
 // by returns options with which a keyring tells r everything.
-func (r *record) by(opts secretref.KeyringOptions) *secretref.KeyringOptions {
+func (r *transcript) capture(opts secretref.KeyringOptions) *secretref.KeyringOptions {
 	opts.Logger = logger(r)
 	opts.Audit = func(_ context.Context, e secretref.AuditEvent) { fmt.Fprintf(r, "audit: %+v\n", e) }
 	return &opts
@@ -201,14 +201,14 @@ func logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-func (r *record) Write(p []byte) (int, error) {
+func (r *transcript) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.text.Write(p)
 }
 
 // told takes in an error that somebody got, in all its forms.
-func (r *record) told(err error) error {
+func (r *transcript) keep(err error) error {
 	if err != nil {
 		fmt.Fprintf(r, "error: %v %+v %#v\n", err, err, err)
 	}
@@ -216,14 +216,14 @@ func (r *record) told(err error) error {
 }
 
 // forbid names a key that must be found nowhere.
-func (r *record) forbid(key []byte) {
+func (r *transcript) forbid(key []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forbidden = append(r.forbidden, key)
 }
 
 // secrets says what is in the text that must not be, or nothing.
-func (r *record) secrets() string {
+func (r *transcript) secrets() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return secretsIn(r.text.Bytes(), r.forbidden)

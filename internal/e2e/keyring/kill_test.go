@@ -194,7 +194,7 @@ func (k *killer) kill(round int, op string, nth int, after time.Duration) (under
 	cmd.Env = append(os.Environ(), victimDriver+"="+k.Driver(), victimDSN+"="+k.DSN(), fmt.Sprintf("%s=%d", victimDialect, k.server.dialect),
 		victimRoot+"="+k.root.Reveal(), fmt.Sprintf("%s=%d", victimRound, round), fmt.Sprintf("%s=%t", victimKeeps, k.keeps))
 	var stderr bytes.Buffer
-	cmd.Stderr = io.MultiWriter(&stderr, &heard)
+	cmd.Stderr = io.MultiWriter(&stderr, &output)
 	out, err := cmd.StdoutPipe()
 	require.NoError(k.t, err)
 	require.NoError(k.t, cmd.Start())
@@ -223,7 +223,7 @@ func (k *killer) kill(round int, op string, nth int, after time.Duration) (under
 		switch {
 		case what == "change-root" && begins:
 			k.next = secretref.NewSecret(mark)
-			heard.forbid(rawRoot(k.next))
+			output.forbid(rawRoot(k.next))
 		case what == "change-root":
 			k.root, k.next = k.next, secretref.Secret{}
 		case what == "put" && begins:
@@ -266,12 +266,12 @@ func (k *killer) intact() *secretref.Keyring {
 		opts := secretref.KeyringOptions{RootKey: next, PreviousRootKey: k.root}
 		ring := open(k.t, k.admin, k.server.dialect, opts)
 		_, err := secretref.OpenKeyring(k.t.Context(), secretref.SQLStore(k.admin, k.server.dialect), &secretref.KeyringOptions{RootKey: k.root})
-		if errors.Is(heard.told(err), secretref.ErrRootKey) {
+		if errors.Is(output.keep(err), secretref.ErrRootKey) {
 			k.moved++
 		} else {
 			require.NoError(k.t, err)
 		}
-		require.NoError(k.t, heard.told(ring.ChangeRootKey(k.t.Context(), next)))
+		require.NoError(k.t, output.keep(ring.ChangeRootKey(k.t.Context(), next)))
 		k.root = next
 	}
 	ring := k.node()
@@ -282,22 +282,22 @@ func (k *killer) intact() *secretref.Keyring {
 	}
 	var names []string
 	for name, err := range ring.Names(k.t.Context()) {
-		require.NoError(k.t, heard.told(err))
+		require.NoError(k.t, output.keep(err))
 		names = append(names, name)
 	}
 	require.ElementsMatch(k.t, slices.Collect(maps.Keys(k.world.rest())), names)
-	require.NoError(k.t, heard.told(ring.Verify(k.t.Context())))
+	require.NoError(k.t, output.keep(ring.Verify(k.t.Context())))
 
 	keys, err := ring.Keys(k.t.Context())
-	require.NoError(k.t, heard.told(err))
-	states, boxes := map[secretref.KeyState]int{}, 0
+	require.NoError(k.t, output.keep(err))
+	states, records := map[secretref.KeyState]int{}, 0
 	for _, key := range keys {
 		states[key.State]++
-		boxes += key.Secrets
+		records += key.Secrets
 	}
 	require.Equal(k.t, 1, states[secretref.KeyActive], "keys: %v", states)
 	require.LessOrEqual(k.t, states[secretref.KeyRetiring], 1)
-	require.Len(k.t, names, boxes, "a key is gone, and boxes need it")
+	require.Len(k.t, names, records, "a key is gone, and records need it")
 	k.midway += states[secretref.KeyRetiring]
 	history(k.t, ring, keys)
 	return ring
@@ -310,7 +310,7 @@ func history(t testing.TB, k *secretref.Keyring, keys []secretref.KeyInfo) {
 	have := map[string]secretref.KeyState{}
 	var active string
 	for e, err := range k.AuditLog(t.Context()) {
-		require.NoError(t, heard.told(err))
+		require.NoError(t, output.keep(err))
 		switch e.Action + " " + e.Outcome {
 		case "create done":
 			require.Empty(t, have)
@@ -407,7 +407,7 @@ func TestTheLeaseOfADeadNodeEndsWithin15Seconds(t *testing.T) {
 	}
 	held := func(d *dead) bool {
 		_, err := d.node.Rotate(t.Context())
-		if errors.Is(heard.told(err), secretref.ErrRotationInProgress) {
+		if errors.Is(output.keep(err), secretref.ErrRotationInProgress) {
 			return true
 		}
 		require.NoError(t, err, d.server.name)
@@ -439,6 +439,6 @@ func TestTheLeaseOfADeadNodeEndsWithin15Seconds(t *testing.T) {
 		for name := range d.world {
 			require.Contains(t, d.world[name], get(t, d.node, name))
 		}
-		require.NoError(t, heard.told(d.node.Verify(t.Context())))
+		require.NoError(t, output.keep(d.node.Verify(t.Context())))
 	}
 }

@@ -45,13 +45,13 @@ func (s *slot) next(ctx context.Context, k *secretref.Keyring, failed func()) er
 			err = k.Put(ctx, s.name, text)
 		}
 		switch {
-		case failed != nil && errors.Is(heard.told(err), secretref.ErrUnavailable):
+		case failed != nil && errors.Is(output.keep(err), secretref.ErrUnavailable):
 			failed()
 			time.Sleep(10 * time.Millisecond)
 			continue
 		case failed != nil && deletes(n) && errors.Is(err, secretref.ErrNotFound): // it had happened
 		case err != nil:
-			return heard.told(err)
+			return output.keep(err)
 		}
 		s.written.Store(n)
 		return nil
@@ -66,7 +66,7 @@ func (s *slot) read(ctx context.Context, k *secretref.Keyring) error {
 	oldest := s.written.Load()
 	secret, err := k.Get(ctx, s.name)
 	newest := s.begun.Load()
-	if errors.Is(heard.told(err), secretref.ErrNotFound) {
+	if errors.Is(output.keep(err), secretref.ErrNotFound) {
 		for n := oldest; n <= newest; n++ {
 			if deletes(n) { // number 0 is that nothing was written yet
 				return nil
@@ -115,7 +115,7 @@ func TestNodesReadAndWriteWhileOthersRotate(t *testing.T) {
 			nodes.Go(func() {
 				for time.Now().Before(end) && !t.Failed() {
 					_, err := k.Rotate(t.Context())
-					if errors.Is(heard.told(err), secretref.ErrRotationInProgress) {
+					if errors.Is(output.keep(err), secretref.ErrRotationInProgress) {
 						refused.Add(1)
 						time.Sleep(time.Millisecond)
 						continue
@@ -123,7 +123,7 @@ func TestNodesReadAndWriteWhileOthersRotate(t *testing.T) {
 					assert.NoError(t, err)
 					rotations.Add(1)
 					_, err = k.DeleteInactive(t.Context())
-					assert.NoError(t, heard.told(err))
+					assert.NoError(t, output.keep(err))
 				}
 			})
 		}

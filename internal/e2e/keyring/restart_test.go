@@ -65,7 +65,7 @@ func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
 				rotated := make(chan error)
 				go func() {
 					_, err := k.Rotate(t.Context())
-					rotated <- heard.told(err)
+					rotated <- output.keep(err)
 				}()
 				<-moving
 				time.Sleep(rand.N(20 * time.Millisecond))
@@ -81,11 +81,11 @@ func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
 				free(t, db)
 				if err != nil {
 					again, err := k.Rotate(t.Context())
-					require.NoError(t, heard.told(err), "a node that was there goes on")
+					require.NoError(t, output.keep(err), "a node that was there goes on")
 					require.Less(t, again.Moved, len(kept)+len(slots), "it finishes the rotation that was recorded")
 				}
 				_, err = k.DeleteInactive(t.Context())
-				require.NoError(t, heard.told(err))
+				require.NoError(t, output.keep(err))
 			}
 		}
 		cancel()
@@ -101,7 +101,7 @@ func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
 		}
 		started, ended := 0, 0
 		for e, err := range k.AuditLog(t.Context()) {
-			require.NoError(t, heard.told(err))
+			require.NoError(t, output.keep(err))
 			switch e.Action + " " + e.Outcome {
 			case "rotate started":
 				started++

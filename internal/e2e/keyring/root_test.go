@@ -45,30 +45,30 @@ func TestNodesWithBothRootKeysGoOnWhileOneReplacesTheOther(t *testing.T) {
 			}
 		}
 		more()
-		require.NoError(t, heard.told(first.ChangeRootKey(t.Context(), next)))
+		require.NoError(t, output.keep(first.ChangeRootKey(t.Context(), next)))
 		more()
 
 		// A node that has only the old root key reads and writes with the keys that
 		// it knows, and notices as soon as it has to load them.
 		kept.in(t, late)
 		_, err := late.Rotate(t.Context())
-		require.ErrorIs(t, heard.told(err), secretref.ErrRootKey)
-		require.ErrorIs(t, heard.told(late.Verify(t.Context())), secretref.ErrRootKey)
+		require.ErrorIs(t, output.keep(err), secretref.ErrRootKey)
+		require.ErrorIs(t, output.keep(late.Verify(t.Context())), secretref.ErrRootKey)
 		kept.in(t, late)
 
 		_, err = second.Rotate(t.Context()) // it has not loaded the keys since
-		require.NoError(t, heard.told(err))
+		require.NoError(t, output.keep(err))
 		for name := range kept {
 			_, err := late.Get(t.Context(), name)
-			require.ErrorIs(t, heard.told(err), secretref.ErrRootKey, "never a wrong value")
+			require.ErrorIs(t, output.keep(err), secretref.ErrRootKey, "never a wrong value")
 		}
-		require.ErrorIs(t, heard.told(late.Put(t.Context(), "secret-0", secretref.NewSecret(canary+"late"))), secretref.ErrRootKey)
+		require.ErrorIs(t, output.keep(late.Put(t.Context(), "secret-0", secretref.NewSecret(canary+"late"))), secretref.ErrRootKey)
 		more()
 		cancel()
 		nodes.Wait()
 
 		_, err = secretref.OpenKeyring(t.Context(), secretref.SQLStore(p.Open(t), s.dialect), &secretref.KeyringOptions{RootKey: old})
-		require.ErrorIs(t, heard.told(err), secretref.ErrRootKey)
+		require.ErrorIs(t, output.keep(err), secretref.ErrRootKey)
 		p.root = next
 		k := p.node(t)
 		for _, s := range slots {

@@ -30,7 +30,7 @@ func TestThreeNodesOnOneScheduleRotateOnce(t *testing.T) {
 			for _, k := range all {
 				go func() {
 					_, did, err := k.RotateIfOlder(t.Context(), age)
-					assert.NoError(t, heard.told(err))
+					assert.NoError(t, output.keep(err))
 					rotated <- did
 				}()
 			}
@@ -67,7 +67,7 @@ func TestSecretsOfAllSizesMoveTogether(t *testing.T) {
 		}
 		for range 3 {
 			_, err := k.Rotate(t.Context())
-			require.NoError(t, heard.told(err))
+			require.NoError(t, output.keep(err))
 			kept.in(t, k)
 		}
 		kept.whole(t, k)
@@ -80,51 +80,51 @@ type damage struct {
 	names  []string // of the secrets that do not open then
 }
 
-// rewrite replaces the box under a name.
-func rewrite(name string, change func(box []byte) []byte) damage {
+// rewrite replaces the record under a name.
+func rewrite(name string, change func(record []byte) []byte) damage {
 	return damage{func(t *testing.T, p place, db *sql.DB) {
-		box := boxOf(t, p, db, name)
-		set(t, p, db, name, change(box))
+		record := recordOf(t, p, db, name)
+		set(t, p, db, name, change(record))
 	}, []string{name}}
 }
 
-func boxOf(t *testing.T, p place, db *sql.DB, name string) (box []byte) {
+func recordOf(t *testing.T, p place, db *sql.DB, name string) (record []byte) {
 	t.Helper()
-	query := "SELECT box FROM secretref_boxes WHERE name = " + p.server.argument(1)
-	require.NoError(t, db.QueryRowContext(t.Context(), query, []byte(name)).Scan(&box))
-	return box
+	query := "SELECT record FROM secretref_records WHERE name = " + p.server.argument(1)
+	require.NoError(t, db.QueryRowContext(t.Context(), query, []byte(name)).Scan(&record))
+	return record
 }
 
-func set(t *testing.T, p place, db *sql.DB, name string, box []byte) {
+func set(t *testing.T, p place, db *sql.DB, name string, record []byte) {
 	t.Helper()
-	update := fmt.Sprintf("UPDATE secretref_boxes SET box = %s WHERE name = %s", p.server.argument(1), p.server.argument(2))
-	_, err := db.ExecContext(t.Context(), update, box, []byte(name))
+	update := fmt.Sprintf("UPDATE secretref_records SET record = %s WHERE name = %s", p.server.argument(1), p.server.argument(2))
+	_, err := db.ExecContext(t.Context(), update, record, []byte(name))
 	require.NoError(t, err)
 }
 
 func rename(t *testing.T, p place, db *sql.DB, from, to string) {
 	t.Helper()
-	update := fmt.Sprintf("UPDATE secretref_boxes SET name = %s WHERE name = %s", p.server.argument(1), p.server.argument(2))
+	update := fmt.Sprintf("UPDATE secretref_records SET name = %s WHERE name = %s", p.server.argument(1), p.server.argument(2))
 	_, err := db.ExecContext(t.Context(), update, []byte(to), []byte(from))
 	require.NoError(t, err)
 }
 
 var damages = map[string]damage{
-	"a flipped bit":     rewrite("secret-3", func(box []byte) []byte { box[len(box)-1] ^= 1; return box }),
-	"a cut off box":     rewrite("secret-3", func(box []byte) []byte { return box[:10] }),
-	"an empty box":      rewrite("secret-3", func(box []byte) []byte { return box[:0] }),
-	"something else":    rewrite("secret-3", func([]byte) []byte { return []byte("hunter2") }),
-	"a newer version":   rewrite("secret-3", func(box []byte) []byte { box[0]++; return box }),
-	"an unknown key":    rewrite("secret-3", func(box []byte) []byte { box[5] ^= 1; return box }),
-	"another nonce":     rewrite("secret-3", func(box []byte) []byte { box[12] ^= 1; return box }),
-	"a box with a tail": rewrite("secret-3", func(box []byte) []byte { return append(box, 0) }),
+	"a flipped bit":        rewrite("secret-3", func(record []byte) []byte { record[len(record)-1] ^= 1; return record }),
+	"a cut off record":     rewrite("secret-3", func(record []byte) []byte { return record[:10] }),
+	"an empty record":      rewrite("secret-3", func(record []byte) []byte { return record[:0] }),
+	"something else":       rewrite("secret-3", func([]byte) []byte { return []byte("hunter2") }),
+	"a newer version":      rewrite("secret-3", func(record []byte) []byte { record[0]++; return record }),
+	"an unknown key":       rewrite("secret-3", func(record []byte) []byte { record[5] ^= 1; return record }),
+	"another nonce":        rewrite("secret-3", func(record []byte) []byte { record[12] ^= 1; return record }),
+	"a record with a tail": rewrite("secret-3", func(record []byte) []byte { return append(record, 0) }),
 	"two names swapped": {func(t *testing.T, p place, db *sql.DB) {
 		rename(t, p, db, "secret-3", "aside")
 		rename(t, p, db, "secret-4", "secret-3")
 		rename(t, p, db, "aside", "secret-4")
 	}, []string{"secret-3", "secret-4"}},
-	"a box copied to another name": {func(t *testing.T, p place, db *sql.DB) {
-		set(t, p, db, "secret-3", boxOf(t, p, db, "secret-4"))
+	"a record copied to another name": {func(t *testing.T, p place, db *sql.DB) {
+		set(t, p, db, "secret-3", recordOf(t, p, db, "secret-4"))
 	}, []string{"secret-3"}},
 	"another name": {func(t *testing.T, p place, db *sql.DB) {
 		rename(t, p, db, "secret-3", "\x00\xff")
@@ -139,7 +139,7 @@ func TestADamagedRowIsNamedAndBlocksBeforeAnythingHasChanged(t *testing.T) {
 				k := p.node(t)
 				kept := fill(t, k, 6)
 				_, err := k.Rotate(t.Context())
-				require.NoError(t, heard.told(err))
+				require.NoError(t, output.keep(err))
 				damage.change(t, p, p.Open(t))
 				for _, name := range append(damage.names, "secret-3") {
 					delete(kept, name)
@@ -149,16 +149,16 @@ func TestADamagedRowIsNamedAndBlocksBeforeAnythingHasChanged(t *testing.T) {
 
 				for _, k := range []*secretref.Keyring{k, p.node(t)} {
 					err = k.Verify(t.Context())
-					require.ErrorIs(t, heard.told(err), secretref.ErrCorrupt)
+					require.ErrorIs(t, output.keep(err), secretref.ErrCorrupt)
 					for _, name := range damage.names {
 						require.ErrorContains(t, err, fmt.Sprintf("%q", name))
 					}
 					done, err := k.Rotate(t.Context())
-					require.ErrorIs(t, heard.told(err), secretref.ErrRotationBlocked)
+					require.ErrorIs(t, output.keep(err), secretref.ErrRotationBlocked)
 					require.ElementsMatch(t, damage.names, done.Blocked)
 					require.Empty(t, done.To)
 					_, err = k.Get(t.Context(), damage.names[0])
-					require.Error(t, heard.told(err))
+					require.Error(t, output.keep(err))
 					kept.in(t, k)
 				}
 				after, err := k.Keys(t.Context())
@@ -166,8 +166,8 @@ func TestADamagedRowIsNamedAndBlocksBeforeAnythingHasChanged(t *testing.T) {
 				require.Equal(t, before, after)
 
 				for _, name := range damage.names {
-					if err := k.Delete(t.Context(), name); errors.Is(heard.told(err), secretref.ErrSyntax) {
-						_, err := p.Open(t).ExecContext(t.Context(), "DELETE FROM secretref_boxes WHERE name = "+p.server.argument(1), []byte(name))
+					if err := k.Delete(t.Context(), name); errors.Is(output.keep(err), secretref.ErrSyntax) {
+						_, err := p.Open(t).ExecContext(t.Context(), "DELETE FROM secretref_records WHERE name = "+p.server.argument(1), []byte(name))
 						require.NoError(t, err, "what is no name can be deleted in the database")
 					} else {
 						require.NoError(t, err, "what is damaged can be deleted")
@@ -179,7 +179,7 @@ func TestADamagedRowIsNamedAndBlocksBeforeAnythingHasChanged(t *testing.T) {
 	})
 }
 
-// The column says that no box is under the inactive key, and the box says that
+// The column says that no record is under the inactive key, and the record says that
 // one is.
 func TestAnInactiveKeyThatARowNeedsIsKept(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
@@ -187,20 +187,20 @@ func TestAnInactiveKeyThatARowNeedsIsKept(t *testing.T) {
 		k := p.node(t)
 		kept := fill(t, k, 3)
 		db := p.Open(t)
-		old := boxOf(t, p, db, "secret-1")
+		old := recordOf(t, p, db, "secret-1")
 		rotation, err := k.Rotate(t.Context())
-		require.NoError(t, heard.told(err))
+		require.NoError(t, output.keep(err))
 		inactive, err := k.Inactive(t.Context())
 		require.NoError(t, err)
 		require.Len(t, inactive, 1)
 		require.Equal(t, rotation.From, inactive[0].ID)
 
 		set(t, p, db, "secret-1", old)
-		update := "UPDATE secretref_boxes SET key_id = (SELECT id FROM secretref_keys WHERE state = 'inactive') WHERE name = " + p.server.argument(1)
+		update := "UPDATE secretref_records SET key_id = (SELECT id FROM secretref_keys WHERE state = 'inactive') WHERE name = " + p.server.argument(1)
 		_, err = db.ExecContext(t.Context(), update, []byte("secret-1"))
 		require.NoError(t, err)
 		_, err = k.DeleteInactive(t.Context())
-		require.ErrorIs(t, heard.told(err), secretref.ErrRotationBlocked)
+		require.ErrorIs(t, output.keep(err), secretref.ErrRotationBlocked)
 		kept.in(t, k)
 		kept.whole(t, k)
 	})
@@ -228,7 +228,7 @@ func TestTheTransactionsOfARotationGrowWithItsPagesOnly(t *testing.T) {
 			admin, k := p.Admin(t), p.node(t)
 			before := count[s.name](t, admin)
 			done, err := k.Rotate(t.Context())
-			require.NoError(t, heard.told(err))
+			require.NoError(t, output.keep(err))
 			took[pages] = count[s.name](t, admin) - before
 			require.Equal(t, 1000*pages, done.Moved)
 		}

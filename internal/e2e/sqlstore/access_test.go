@@ -44,7 +44,7 @@ func TestAUserWhoMayNotMakeTablesUsesThoseThatAreThere(t *testing.T) {
 		made, err := st.Create(ctx, root, newKey(key3), event("create"))
 		require.NoError(t, err)
 		require.False(t, made)
-		require.NoError(t, st.Put(ctx, key1, "b", boxUnder(key1, "b")))
+		require.NoError(t, st.Put(ctx, key1, "b", recordUnder(key1, "b")))
 		require.NoError(t, st.ReserveEncryptions(ctx, key1, 10))
 		l := acquire(t, st)
 		require.NoError(t, l.Activate(ctx, root, key1, newKey(key2), event("activate")))
@@ -91,7 +91,7 @@ func TestAMissingRightIsNamed(t *testing.T) {
 		d = s.shared(t)
 		created(t, s, d.Open(t), "a")
 		st = as(t, s, d, "SELECT, INSERT, UPDATE")
-		require.NoError(t, st.Put(ctx, key1, "a", boxUnder(key1, "b")))
+		require.NoError(t, st.Put(ctx, key1, "a", recordUnder(key1, "b")))
 		denied(st.Delete(ctx, "a"), "DELETE")
 		_, err = st.Get(ctx, "a")
 		require.NoError(t, err)
@@ -101,7 +101,7 @@ func TestAMissingRightIsNamed(t *testing.T) {
 		st = as(t, s, d, "SELECT")
 		_, err = st.Load(ctx)
 		require.NoError(t, err)
-		denied(st.Put(ctx, key1, "a", boxUnder(key1, "b")), "INSERT")
+		denied(st.Put(ctx, key1, "a", recordUnder(key1, "b")), "INSERT")
 		denied(st.ReserveEncryptions(ctx, key1, 1), "UPDATE")
 	})
 }
@@ -146,7 +146,7 @@ func TestAReplicaIsUnavailable(t *testing.T) {
 
 func TestTablesOfANewerVersionAreLeftAlone(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		for _, change := range []string{"", `ALTER TABLE secretref_keys DROP COLUMN seals`, `ALTER TABLE secretref_meta DROP COLUMN root`} {
+		for _, change := range []string{"", `ALTER TABLE secretref_keys DROP COLUMN encryptions`, `ALTER TABLE secretref_meta DROP COLUMN root`} {
 			db := s.shared(t).Open(t)
 			st := created(t, s, db)
 			exec(t, db, `UPDATE secretref_meta SET version = 2`)
@@ -170,7 +170,7 @@ func TestTablesThatWereMadeByHalfAreCompleted(t *testing.T) {
 			{`DELETE FROM secretref_meta`},
 			{`DELETE FROM secretref_meta`, `DELETE FROM secretref_lease`},
 			{`DROP TABLE secretref_meta`, `DROP TABLE secretref_lease`, `DROP TABLE secretref_events`},
-			{`DROP TABLE secretref_meta`, `DROP TABLE secretref_lease`, `DROP TABLE secretref_events`, `DROP TABLE secretref_boxes`},
+			{`DROP TABLE secretref_meta`, `DROP TABLE secretref_lease`, `DROP TABLE secretref_events`, `DROP TABLE secretref_records`},
 		} {
 			db := s.shared(t).Open(t)
 			st := sqlstore.New(db, s.dialect)
@@ -193,7 +193,7 @@ func TestATableThatIsLostIsNotAnEmptyKeyring(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		db := s.shared(t).Open(t)
 		st := created(t, s, db, "a")
-		exec(t, db, `DROP TABLE secretref_boxes`)
+		exec(t, db, `DROP TABLE secretref_records`)
 		_, err := st.Get(t.Context(), "a")
 		require.ErrorIs(t, err, fault.Corrupt)
 		require.ErrorIs(t, st.Put(t.Context(), key1, "a", nil), fault.Corrupt)
@@ -207,7 +207,7 @@ func TestDamageIsCorrupt(t *testing.T) {
 		for _, damage := range []string{
 			`UPDATE secretref_keys SET state = 'inactive'`,
 			`UPDATE secretref_keys SET state = 'lost'`,
-			`UPDATE secretref_keys SET seals = -1`,
+			`UPDATE secretref_keys SET encryptions = -1`,
 			`UPDATE secretref_meta SET active = 7`,
 			`UPDATE secretref_meta SET active = NULL`,
 			`UPDATE secretref_meta SET root = 'short'`,
@@ -253,10 +253,10 @@ func TestACallEndsWithItsContext(t *testing.T) {
 		db := d.Open(t)
 		st := created(t, s, db, "a")
 		obstacle := begin(t, db)
-		exec(t, obstacle, `UPDATE secretref_boxes SET box = box`)
+		exec(t, obstacle, `UPDATE secretref_records SET record = record`)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		err := st.Put(ctx, key1, "a", boxUnder(key1, "never"))
+		err := st.Put(ctx, key1, "a", recordUnder(key1, "never"))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, fault.Unavailable)
 		require.NoError(t, obstacle.Rollback())

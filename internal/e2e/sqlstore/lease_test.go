@@ -90,7 +90,7 @@ func TestNobodyTakesTheLeaseInTheMidstOfACall(t *testing.T) {
 		exec(t, db, lapseNow)
 
 		obstacle := begin(t, db)
-		exec(t, obstacle, `UPDATE secretref_boxes SET box = box`)
+		exec(t, obstacle, `UPDATE secretref_records SET record = record`)
 		move := later(func() error {
 			_, err := l.Move(t.Context(), key1, key2, []store.Swap{swap("a", key1, key2, "a")})
 			return err
@@ -128,7 +128,7 @@ func fallSilent(t *testing.T, s server) (free func()) {
 	require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
 
 	obstacle := begin(t, db)
-	exec(t, obstacle, `UPDATE secretref_boxes SET box = box WHERE name = 'b'`)
+	exec(t, obstacle, `UPDATE secretref_records SET record = record WHERE name = 'b'`)
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	move := later(func() error {

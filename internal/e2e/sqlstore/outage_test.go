@@ -38,10 +38,10 @@ func TestWhileTheServerIsStoppedEverythingIsUnavailable(t *testing.T) {
 			{"Load", func() error { _, err := st.Load(ctx); return err }},
 			{"Reserve", func() error { return st.ReserveEncryptions(ctx, key2, 1) }},
 			{"Get", func() error { _, err := st.Get(ctx, "a"); return err }},
-			{"Put", func() error { return st.Put(ctx, key2, "c", boxUnder(key2, "c")) }},
+			{"Put", func() error { return st.Put(ctx, key2, "c", recordUnder(key2, "c")) }},
 			{"Delete", func() error { return st.Delete(ctx, "c") }},
 			{"Names", func() error { _, err := st.Names(ctx, "", 1); return err }},
-			{"Boxes", func() error { _, err := st.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err }},
+			{"Records", func() error { _, err := st.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err }},
 			{"Count", func() error { _, err := st.Count(ctx); return err }},
 			{"Record", func() error { _, err := st.RecordEvent(ctx, event("x")); return err }},
 			{"Events", func() error { _, err := st.Events(ctx, 0, 1); return err }},
@@ -68,7 +68,7 @@ func TestWhileTheServerIsStoppedEverythingIsUnavailable(t *testing.T) {
 				require.NotContains(t, err.Error(), d.Password)
 			}
 			d.Start(t)
-			require.NoError(t, st.Put(ctx, key2, "a", boxUnder(key2, "a")))
+			require.NoError(t, st.Put(ctx, key2, "a", recordUnder(key2, "a")))
 		}
 		for _, c := range calls {
 			require.NoError(t, c.call(), c.name)
@@ -121,7 +121,7 @@ func TestNothingIsHalfDoneWhenTheServerEndsAmidCalls(t *testing.T) {
 		require.Eventually(t, func() bool { return t.Failed() || rotateOnce(t.Context(), st) == nil }, 20*time.Second, 10*time.Millisecond)
 		done.Store(true)
 		wg.Wait()
-		t.Logf("%d rotations, %d boxes stored", rotations, stored[0].Load())
+		t.Logf("%d rotations, %d records stored", rotations, stored[0].Load())
 		found := versions(t, st)
 		for i := range stored {
 			version := found[fmt.Sprint("name ", i)]
@@ -143,7 +143,7 @@ func storeVersion(ctx context.Context, st store.Store, name string, version int6
 			return err
 		}
 		id := keys.Active().ID
-		err = st.Put(ctx, id, name, boxUnder(id, fmt.Sprintf("%020d", version)))
+		err = st.Put(ctx, id, name, recordUnder(id, fmt.Sprintf("%020d", version)))
 		if !errors.Is(err, store.ErrNotActive) {
 			return err
 		}
@@ -158,15 +158,15 @@ func versions(t *testing.T, st store.Store) map[string]int64 {
 	for _, k := range keys.Keys {
 		known[k.ID] = true
 	}
-	boxes, err := st.Records(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 20})
+	records, err := st.Records(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 20})
 	require.NoError(t, err)
 	found := make(map[string]int64)
-	for _, b := range boxes {
+	for _, b := range records {
 		require.True(t, known[b.Key])
 		var version int64
 		_, err := fmt.Sscanf(string(b.Sealed[9:29]), "%d", &version)
 		require.NoError(t, err)
-		require.Equal(t, boxUnder(b.Key, fmt.Sprintf("%020d", version)), b.Sealed)
+		require.Equal(t, recordUnder(b.Key, fmt.Sprintf("%020d", version)), b.Sealed)
 		found[b.Name] = version
 	}
 	return found

@@ -71,7 +71,7 @@ func TestBehindAPoolerOfTransactions(t *testing.T) {
 			require.ErrorContains(t, told, remedy)
 		}
 		for range 20 {
-			require.NoError(t, st.Put(t.Context(), key1, "a", boxUnder(key1, "a")))
+			require.NoError(t, st.Put(t.Context(), key1, "a", recordUnder(key1, "a")))
 			_, err := st.Get(t.Context(), "a")
 			require.NoError(t, err)
 		}

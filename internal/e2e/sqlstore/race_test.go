@@ -37,8 +37,8 @@ func TestActivateWaitsForAPutThatHasClaimedTheKey(t *testing.T) {
 		l := acquire(t, st)
 
 		obstacle := begin(t, db)
-		exec(t, obstacle, `UPDATE secretref_boxes SET box = box WHERE key_id <> 0`)
-		put := later(func() error { return st.Put(t.Context(), key1, "a", boxUnder(key1, "new")) })
+		exec(t, obstacle, `UPDATE secretref_records SET record = record WHERE key_id <> 0`)
+		put := later(func() error { return st.Put(t.Context(), key1, "a", recordUnder(key1, "new")) })
 		waiting(t, s, d, 1)
 		activate := later(func() error { return l.Activate(t.Context(), root, key1, newKey(key2), event("activate")) })
 		waiting(t, s, d, 2)
@@ -72,8 +72,8 @@ func TestAPutThatComesTooLateForActivateIsRefused(t *testing.T) {
 		}
 		activate := later(func() error { return l.Activate(t.Context(), root, key1, newKey(key2), event("activate")) })
 		waiting(t, s, d, 1)
-		old := later(func() error { return st.Put(t.Context(), key1, "a", boxUnder(key1, "old")) })
-		fresh := later(func() error { return st.Put(t.Context(), key1, "b", boxUnder(key1, "old")) })
+		old := later(func() error { return st.Put(t.Context(), key1, "a", recordUnder(key1, "old")) })
+		fresh := later(func() error { return st.Put(t.Context(), key1, "b", recordUnder(key1, "old")) })
 		waiting(t, s, d, 3)
 		if s.name == postgres.name {
 			exec(t, obstacle, `ROLLBACK`)
@@ -83,7 +83,7 @@ func TestAPutThatComesTooLateForActivateIsRefused(t *testing.T) {
 		require.NoError(t, activate())
 		require.ErrorIs(t, old(), store.ErrNotActive)
 		require.ErrorIs(t, fresh(), store.ErrNotActive)
-		require.NoError(t, st.Put(t.Context(), key2, "a", boxUnder(key2, "new")))
+		require.NoError(t, st.Put(t.Context(), key2, "a", recordUnder(key2, "new")))
 		assert.Empty(t, under(t, st, key1))
 		assert.Equal(t, []string{"a"}, under(t, st, key2))
 	})
@@ -104,7 +104,7 @@ func TestKeysChangeHoweverManyPutsThereAre(t *testing.T) {
 		for i := range 16 {
 			wg.Go(func() {
 				for ctx.Err() == nil {
-					if err := st.Put(ctx, key1, fmt.Sprint(i), boxUnder(key1, "text")); err != nil {
+					if err := st.Put(ctx, key1, fmt.Sprint(i), recordUnder(key1, "text")); err != nil {
 						assert.ErrorIs(t, err, store.ErrNotActive)
 						return
 					}
@@ -126,14 +126,14 @@ func TestKeysChangeHoweverManyPutsThereAre(t *testing.T) {
 	})
 }
 
-// slow makes each box that is written take 50 ms.
+// slow makes each record that is written take 50 ms.
 func slow(t *testing.T, s server, d *databases.Database) {
 	admin := d.Admin(t)
 	if s.name == postgres.name {
 		exec(t, admin, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.05); RETURN new; END'`)
-		exec(t, admin, `CREATE TRIGGER slow BEFORE INSERT ON secretref_boxes FOR EACH ROW EXECUTE FUNCTION slow()`)
+		exec(t, admin, `CREATE TRIGGER slow BEFORE INSERT ON secretref_records FOR EACH ROW EXECUTE FUNCTION slow()`)
 	} else {
-		exec(t, admin, `CREATE TRIGGER `+d.Name+`.slow BEFORE INSERT ON `+d.Name+`.secretref_boxes FOR EACH ROW SET @slept = SLEEP(0.05)`)
+		exec(t, admin, `CREATE TRIGGER `+d.Name+`.slow BEFORE INSERT ON `+d.Name+`.secretref_records FOR EACH ROW SET @slept = SLEEP(0.05)`)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestPutsOfOneNewNameAllSucceed(t *testing.T) {
 			name := fmt.Sprint("name ", round)
 			var wg sync.WaitGroup
 			for i := range 6 {
-				wg.Go(func() { assert.NoError(t, st.Put(t.Context(), key1, name, boxUnder(key1, fmt.Sprint(i)))) })
+				wg.Go(func() { assert.NoError(t, st.Put(t.Context(), key1, name, recordUnder(key1, fmt.Sprint(i)))) })
 			}
 			wg.Wait()
 			_, err := st.Get(t.Context(), name)
@@ -153,7 +153,7 @@ func TestPutsOfOneNewNameAllSucceed(t *testing.T) {
 	})
 }
 
-func TestDeleteInactiveWaitsForWhoeverPutsABoxUnderTheKey(t *testing.T) {
+func TestDeleteInactiveWaitsForWhoeverPutsARecordUnderTheKey(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		db := d.Open(t, s.weakest...)
@@ -166,7 +166,7 @@ func TestDeleteInactiveWaitsForWhoeverPutsABoxUnderTheKey(t *testing.T) {
 
 		// No Store does this: only the foreign key knows of it.
 		intruder := begin(t, db)
-		exec(t, intruder, fmt.Sprintf(`UPDATE secretref_boxes SET key_id = %d`, signed(key1)))
+		exec(t, intruder, fmt.Sprintf(`UPDATE secretref_records SET key_id = %d`, signed(key1)))
 		remove := later(func() error { _, err := st.DeleteInactive(t.Context(), event("delete")); return err })
 		waiting(t, s, d, 1)
 		require.NoError(t, intruder.Commit())
@@ -212,7 +212,7 @@ func TestATransactionThatTheDatabaseGivesUpIsRepeated(t *testing.T) {
 		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
 
 		other := begin(t, db)
-		exec(t, other, `UPDATE secretref_boxes SET box = box WHERE name = 'b'`)
+		exec(t, other, `UPDATE secretref_records SET record = record WHERE name = 'b'`)
 		moved := 0
 		move := later(func() (err error) {
 			swaps := []store.Swap{swap("a", key1, key2, "a"), swap("b", key1, key2, "b")}
@@ -221,7 +221,7 @@ func TestATransactionThatTheDatabaseGivesUpIsRepeated(t *testing.T) {
 		})
 		waiting(t, s, d, 1)
 		// One of the two is given up.
-		_, err := other.ExecContext(t.Context(), `UPDATE secretref_boxes SET box = box WHERE name = 'a'`)
+		_, err := other.ExecContext(t.Context(), `UPDATE secretref_records SET record = record WHERE name = 'a'`)
 		t.Logf("the other one: %v", err)
 		_ = other.Rollback()
 		require.NoError(t, move())

@@ -90,17 +90,17 @@ func newKey(id seal.KeyID) store.Key {
 
 func event(action string) store.Event { return store.Event{Actor: "tester", Action: action} }
 
-// boxUnder returns what looks like a box, with another head for each text.
-func boxUnder(id seal.KeyID, text string) []byte {
-	box := binary.BigEndian.AppendUint64([]byte{1}, uint64(id))
-	return append(append(box, text...), bytes.Repeat([]byte{'.'}, 40)...)
+// recordUnder returns what looks like a record, with another head for each text.
+func recordUnder(id seal.KeyID, text string) []byte {
+	record := binary.BigEndian.AppendUint64([]byte{1}, uint64(id))
+	return append(append(record, text...), bytes.Repeat([]byte{'.'}, 40)...)
 }
 
 func swap(name string, from, to seal.KeyID, text string) store.Swap {
-	return store.Swap{Name: name, Head: boxUnder(from, text)[:seal.HeadSize], Sealed: boxUnder(to, text)}
+	return store.Swap{Name: name, Head: recordUnder(from, text)[:seal.HeadSize], Sealed: recordUnder(to, text)}
 }
 
-// created returns a store with the active key key1 and a box under each name
+// created returns a store with the active key key1 and a record under each name
 // that holds the name.
 func created(t testing.TB, s server, db *sql.DB, names ...string) *sqlstore.Store {
 	t.Helper()
@@ -109,7 +109,7 @@ func created(t testing.TB, s server, db *sql.DB, names ...string) *sqlstore.Stor
 	require.NoError(t, err)
 	require.True(t, made)
 	for _, name := range names {
-		require.NoError(t, st.Put(t.Context(), key1, name, boxUnder(key1, name)))
+		require.NoError(t, st.Put(t.Context(), key1, name, recordUnder(key1, name)))
 	}
 	return st
 }
@@ -150,18 +150,18 @@ func waiting(t testing.TB, s server, d *databases.Database, n int) {
 	}, 20*time.Second, 10*time.Millisecond, "%d statements should wait", n)
 }
 
-// under returns the names of the boxes under a key.
+// under returns the names of the records under a key.
 func under(t testing.TB, st store.Store, id seal.KeyID) (names []string) {
 	t.Helper()
-	boxes, err := st.Records(t.Context(), store.Range{Key: id, Limit: 1000, Bytes: 1 << 30})
+	records, err := st.Records(t.Context(), store.Range{Key: id, Limit: 1000, Bytes: 1 << 30})
 	require.NoError(t, err)
-	for _, b := range boxes {
+	for _, b := range records {
 		names = append(names, b.Name)
 	}
 	return names
 }
 
-// moveAll moves every box, in many small steps, and returns how many.
+// moveAll moves every record, in many small steps, and returns how many.
 func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.KeyID) (int, error) {
 	all := 0
 	for range 10_000 {
@@ -171,7 +171,7 @@ func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.K
 		}
 		swaps := make([]store.Swap, len(page))
 		for i, b := range page {
-			swaps[i] = store.Swap{Name: b.Name, Head: b.Sealed[:seal.HeadSize], Sealed: boxUnder(to, string(b.Sealed[9:len(b.Sealed)-40]))}
+			swaps[i] = store.Swap{Name: b.Name, Head: b.Sealed[:seal.HeadSize], Sealed: recordUnder(to, string(b.Sealed[9:len(b.Sealed)-40]))}
 		}
 		n, err := l.Move(ctx, from, to, swaps)
 		if err != nil {
@@ -179,5 +179,5 @@ func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.K
 		}
 		all += n
 	}
-	return all, errors.New("there are boxes that Move does not move")
+	return all, errors.New("there are records that Move does not move")
 }

@@ -144,7 +144,7 @@ func keepsWhatItStored(t *testing.T, s server, params string) {
 		return err
 	})
 	for _, name := range []string{"a", "b"} {
-		call(func(st *sqlstore.Store) error { return st.Put(ctx, key1, name, boxUnder(key1, name)) })
+		call(func(st *sqlstore.Store) error { return st.Put(ctx, key1, name, recordUnder(key1, name)) })
 	}
 	stored("a", "b")
 	call(func(st *sqlstore.Store) error { return st.Delete(ctx, "a") })
@@ -178,9 +178,9 @@ func keepsWhatItStored(t *testing.T, s server, params string) {
 	// One that reads sees what others have stored in the meantime.
 	reader := sqlstore.New(d.Open(t, params), s.dialect)
 	for _, name := range []string{"c", "d"} {
-		require.NoError(t, ordinary.Put(ctx, key1+1, name, boxUnder(key1+1, name)))
+		require.NoError(t, ordinary.Put(ctx, key1+1, name, recordUnder(key1+1, name)))
 		got, err := reader.Get(ctx, name)
 		require.NoError(t, err)
-		require.Equal(t, boxUnder(key1+1, name), got)
+		require.Equal(t, recordUnder(key1+1, name), got)
 	}
 }

@@ -67,20 +67,20 @@ func (f *faulty) Load(ctx context.Context) (*store.Keys, error) {
 	return answered(f, "Load", func() (*store.Keys, error) { return f.Store.Load(ctx) })
 }
 
-func (f *faulty) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
-	return f.call("Reserve", func() error { return f.Store.ReserveEncryptions(ctx, id, n) })
+func (f *faulty) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64) error {
+	return f.call("ReserveEncryptions", func() error { return f.Store.ReserveEncryptions(ctx, id, n) })
 }
 
 func (f *faulty) Get(ctx context.Context, name string) ([]byte, error) {
 	return answered(f, "Get", func() ([]byte, error) { return f.Store.Get(ctx, name) })
 }
 
-func (f *faulty) Put(ctx context.Context, id seal.KeyID, name string, box []byte) error {
-	return f.call("Put", func() error { return f.Store.Put(ctx, id, name, box) })
+func (f *faulty) Put(ctx context.Context, id seal.KeyID, name string, record []byte) error {
+	return f.call("Put", func() error { return f.Store.Put(ctx, id, name, record) })
 }
 
-func (f *faulty) Boxes(ctx context.Context, r store.Range) ([]store.Record, error) {
-	return answered(f, "Boxes", func() ([]store.Record, error) { return f.Store.Records(ctx, r) })
+func (f *faulty) Records(ctx context.Context, r store.Range) ([]store.Record, error) {
+	return answered(f, "Records", func() ([]store.Record, error) { return f.Store.Records(ctx, r) })
 }
 
 func (f *faulty) Count(ctx context.Context) (map[seal.KeyID]int, error) {
@@ -91,8 +91,8 @@ func (f *faulty) DeleteInactive(ctx context.Context, e store.Event) ([]store.Key
 	return answered(f, "DeleteInactive", func() ([]store.Key, error) { return f.Store.DeleteInactive(ctx, e) })
 }
 
-func (f *faulty) Record(ctx context.Context, e store.Event) (store.Event, error) {
-	return answered(f, "Record", func() (store.Event, error) { return f.Store.RecordEvent(ctx, e) })
+func (f *faulty) RecordEvent(ctx context.Context, e store.Event) (store.Event, error) {
+	return answered(f, "RecordEvent", func() (store.Event, error) { return f.Store.RecordEvent(ctx, e) })
 }
 
 func (f *faulty) Acquire(ctx context.Context) (store.Lease, error) {

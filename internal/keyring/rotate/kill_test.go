@@ -239,10 +239,10 @@ func (k *killer) intact() {
 	require.Equal(k.t, 1, states[store.Active], "keys: %v", states)
 	require.LessOrEqual(k.t, states[store.Retiring], 1)
 	k.midway += states[store.Retiring]
-	boxes, err := r.Store().Count(k.t.Context())
+	records, err := r.Store().Count(k.t.Context())
 	require.NoError(k.t, err)
-	for id := range boxes {
-		require.True(k.t, byID[id], "key %s is gone, and boxes need it", id)
+	for id := range records {
+		require.True(k.t, byID[id], "key %s is gone, and records need it", id)
 	}
 	k.history(r, keys)
 }

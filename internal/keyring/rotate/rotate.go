@@ -1,5 +1,5 @@
 // Package rotate changes the keys of a keyring: it replaces the active one and
-// takes all boxes to its successor, deletes keys that no box needs, and wraps
+// takes all records to its successor, deletes keys that no record needs, and wraps
 // the keys under another root key. Wherever it is killed nothing is lost, and
 // the next rotation finishes the one that is recorded.
 package rotate
@@ -19,11 +19,11 @@ import (
 )
 
 const (
-	// pageBoxes and pageBytes bound what a transaction moves, and so the time that
+	// pageRecords and pageBytes bound what a transaction moves, and so the time that
 	// others wait for it and, three pages at a time, the memory that a rotation
 	// needs.
-	pageBoxes = 1000
-	pageBytes = 4 << 20
+	pageRecords = 1000
+	pageBytes   = 4 << 20
 
 	// spare is how many seals the new key has beyond those of the rotation.
 	spare = 1024
@@ -40,7 +40,7 @@ const (
 // Rotation is what a rotation did.
 type Rotation struct {
 	From, To seal.KeyID
-	Moved    int      // boxes
+	Moved    int      // records
 	Blocked  []string // the names of those that do not open
 }
 
@@ -48,18 +48,18 @@ type Rotation struct {
 type Rotator struct {
 	Ring *keyring.Keyring
 
-	// Progress is told how many boxes of how many have moved. It may be nil.
+	// Progress is told how many records of how many have moved. It may be nil.
 	Progress func(done, total int)
 
 	// Stop, when it is closed, ends what is under way between two transactions.
 	Stop <-chan struct{}
 
-	page int // how many boxes a transaction moves; 0: pageBoxes
+	page int // how many records a transaction moves; 0: pageRecords
 }
 
-// Rotate makes a new active key and takes all boxes to it; or finishes the
+// Rotate makes a new active key and takes all records to it; or finishes the
 // rotation that is recorded. fault.RotationInProgress: somebody else rotates.
-// fault.RotationBlocked: there are boxes that do not open.
+// fault.RotationBlocked: there are records that do not open.
 func (r *Rotator) Rotate(ctx context.Context) (Rotation, error) {
 	var done Rotation
 	err := r.exclusively(ctx, keyring.Rotate, func(j *job) error {
@@ -158,7 +158,7 @@ func (r *Rotator) exclusively(ctx context.Context, action string, work func(*job
 
 func (r *Rotator) holding(ctx context.Context, lease store.Lease, action string, work func(*job) error) error {
 	defer lease.Release(ctx)
-	j := &job{Keyring: r.Ring, lease: lease, renewed: time.Now(), stop: r.Stop, page: cmp.Or(r.page, pageBoxes)}
+	j := &job{Keyring: r.Ring, lease: lease, renewed: time.Now(), stop: r.Stop, page: cmp.Or(r.page, pageRecords)}
 	return r.ended(ctx, action, j, work(j))
 }
 
@@ -231,7 +231,7 @@ func (j *job) rotate(ctx context.Context, progress func(done, total int)) (Rotat
 	}
 	var done Rotation
 	var total int
-	under := map[seal.KeyID]int{} // how many boxes, as far as is known
+	under := map[seal.KeyID]int{} // how many records, as far as is known
 	if retiring := keys.Retiring(); retiring != nil {
 		done.From, done.To = retiring.ID, keys.Active().ID
 		j.keys, j.began = []seal.KeyID{done.From, done.To}, true
@@ -250,8 +250,8 @@ func (j *job) rotate(ctx context.Context, progress func(done, total int)) (Rotat
 	return j.move(ctx, done, under, total, progress)
 }
 
-// begin proves that every box opens, and then makes a new key the active one. It
-// adds the key that was active, and those that it finds boxes under, to under.
+// begin proves that every record opens, and then makes a new key the active one. It
+// adds the key that was active, and those that it finds records under, to under.
 func (j *job) begin(ctx context.Context, keys *store.Keys, under map[seal.KeyID]int) (to seal.KeyID, total int, blocked []string, err error) {
 	from := keys.Active().ID
 	j.keys = []seal.KeyID{from}
@@ -323,8 +323,8 @@ func (j *job) resume(ctx context.Context, to seal.KeyID) (under map[seal.KeyID]i
 	return under, total, nil
 }
 
-// move takes the boxes under these keys to the new one, page by page, and then
-// ends the rotation. No box can come under another key meanwhile: since there is
+// move takes the records under these keys to the new one, page by page, and then
+// ends the rotation. No record can come under another key meanwhile: since there is
 // a new one, none can come under the old, and before, none but under that.
 func (j *job) move(ctx context.Context, done Rotation, under map[seal.KeyID]int, total int, progress func(done, total int)) (Rotation, error) {
 	visited := 0
@@ -347,7 +347,7 @@ func (j *job) move(ctx context.Context, done Rotation, under map[seal.KeyID]int,
 			}
 			j.renewed = time.Now()
 			done.Moved += moved
-			visited += page.boxes
+			visited += page.records
 			if progress != nil {
 				progress(min(visited, total), total)
 			}
@@ -383,14 +383,14 @@ func stale(err error) error {
 	return err
 }
 
-// resealed is a page of boxes, ready to be moved.
+// resealed is a page of records, ready to be moved.
 type resealed struct {
-	boxes   int
+	records int
 	swaps   []store.Swap
 	blocked []string // the names of those that do not open
 }
 
-// reseal gives the boxes under the key from, resealed with the key to, to visit,
+// reseal gives the records under the key from, resealed with the key to, to visit,
 // page by page.
 func (j *job) reseal(ctx context.Context, from, to seal.KeyID, visit func(resealed) error) error {
 	return store.Pages(ctx, j.Store(), j.pages(from), func(page []store.Record) error {
@@ -402,9 +402,9 @@ func (j *job) reseal(ctx context.Context, from, to seal.KeyID, visit func(reseal
 	})
 }
 
-// resealPage opens the boxes of a page and seals their texts with the new key.
+// resealPage opens the records of a page and seals their texts with the new key.
 func (j *job) resealPage(ctx context.Context, to seal.KeyID, page []store.Record) (resealed, error) {
-	done := resealed{boxes: len(page), swaps: make([]store.Swap, 0, len(page))}
+	done := resealed{records: len(page), swaps: make([]store.Swap, 0, len(page))}
 	sealer, err := j.Sealer(ctx, to, uint64(len(page)))
 	if err != nil {
 		return done, err

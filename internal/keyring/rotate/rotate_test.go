@@ -120,9 +120,9 @@ func TestARotationTakesEverySecretToANewKey(t *testing.T) {
 	assert.Equal(t, 20, done.Moved)
 	assert.Equal(t, [][2]int{{8, 20}, {16, 20}, {20, 20}}, progress)
 	p.same(r, s)
-	boxes, err := r.Store().Count(ctx)
+	records, err := r.Store().Count(ctx)
 	require.NoError(t, err)
-	assert.Equal(t, map[seal.KeyID]int{done.To: 20}, boxes)
+	assert.Equal(t, map[seal.KeyID]int{done.To: 20}, records)
 
 	deleted, err := to.DeleteInactive(ctx)
 	require.NoError(t, err)
@@ -199,7 +199,7 @@ func TestAFailureAtAnyStoreCallLosesNothing(t *testing.T) {
 				}
 				t.Log(calls)
 				if name == "rotate" {
-					assert.Subset(t, calls, map[string]bool{"Acquire": true, "Load": true, "Boxes": true, "Activate": true, "Move": true, "Retire": true})
+					assert.Subset(t, calls, map[string]bool{"Acquire": true, "Load": true, "Records": true, "Activate": true, "Move": true, "Retire": true})
 				}
 			})
 		}
@@ -294,19 +294,19 @@ func TestARotationMakesNoMoreStoreCallsThanItNeeds(t *testing.T) {
 	}
 	_, err := rotate.Rotator{Ring: r}.Paged(4).Rotate(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, []string{"Acquire", "Load", "Boxes", "Boxes", "Boxes", "Activate", "Load"}, calls[:7])
-	assert.ElementsMatch(t, []string{"Boxes", "Boxes", "Boxes", "Move", "Move"}, calls[7:len(calls)-2], "it reads ahead")
+	assert.Equal(t, []string{"Acquire", "Load", "Records", "Records", "Records", "Activate", "Load"}, calls[:7])
+	assert.ElementsMatch(t, []string{"Records", "Records", "Records", "Move", "Move"}, calls[7:len(calls)-2], "it reads ahead")
 	assert.Equal(t, []string{"Retire", "Load"}, calls[len(calls)-2:])
 
 	calls = nil
 	for range 1000 { // the rotation has reserved seals for those, too
 		require.NoError(t, r.Put(t.Context(), "secret 1", []byte("text 1")))
 	}
-	assert.NotContains(t, calls, "Reserve")
+	assert.NotContains(t, calls, "ReserveEncryptions")
 	for range 100 {
 		require.NoError(t, r.Put(t.Context(), "secret 1", []byte("text 1")))
 	}
-	assert.Len(t, slices.DeleteFunc(calls, func(call string) bool { return call != "Reserve" }), 1)
+	assert.Len(t, slices.DeleteFunc(calls, func(call string) bool { return call != "ReserveEncryptions" }), 1)
 	f.before = nil
 	p.whole(s)
 }
@@ -330,7 +330,7 @@ func TestTheStoreCallsOfARotationGrowWithItsPagesOnly(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, n, done.Moved)
 		assert.Equal(t, map[string]int{
-			"Acquire": 1, "Load": 3, "Boxes": 2*n/page + 2, "Activate": 1, "Move": n / page, "Retire": 1,
+			"Acquire": 1, "Load": 3, "Records": 2*n/page + 2, "Activate": 1, "Move": n / page, "Retire": 1,
 		}, calls, "%d secrets", n)
 	}
 }
@@ -349,7 +349,7 @@ func TestASinglePageIsNotReadAhead(t *testing.T) {
 	}
 	_, err := rotate.Rotator{Ring: r}.Paged(4).Rotate(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, []string{"Acquire", "Load", "Boxes", "Boxes", "Activate", "Load", "Boxes", "Move", "Boxes", "Retire", "Load"}, calls)
+	assert.Equal(t, []string{"Acquire", "Load", "Records", "Records", "Activate", "Load", "Records", "Move", "Records", "Retire", "Load"}, calls)
 }
 
 // observed is a Store that tells of pages that were read, which it may change,
@@ -360,7 +360,7 @@ type observed struct {
 	move func()
 }
 
-func (o observed) Boxes(ctx context.Context, r store.Range) ([]store.Record, error) {
+func (o observed) Records(ctx context.Context, r store.Range) ([]store.Record, error) {
 	page, err := o.Store.Records(ctx, r)
 	o.read(r, page)
 	return page, err
@@ -442,7 +442,7 @@ func TestARotatorKeepsItsLeaseWhileItOnlyReads(t *testing.T) {
 		start := time.Now()
 		f.before = func(call string) error {
 			switch call {
-			case "Boxes":
+			case "Records":
 				time.Sleep(4 * time.Second)
 			case "Renew":
 				renewed = append(renewed, time.Since(start))
@@ -513,19 +513,19 @@ func TestASecondRotatorIsRefusedAndThatIsRecorded(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// damage replaces the box under name by one that does not open.
-func (p place) damage(r *keyring.Keyring, name string, change func(box []byte) []byte) {
+// damage replaces the record under name by one that does not open.
+func (p place) damage(r *keyring.Keyring, name string, change func(record []byte) []byte) {
 	p.t.Helper()
-	box, err := r.Store().Get(p.t.Context(), name)
+	record, err := r.Store().Get(p.t.Context(), name)
 	require.NoError(p.t, err)
 	keys, err := r.Store().Load(p.t.Context())
 	require.NoError(p.t, err)
-	require.NoError(p.t, r.Store().Put(p.t.Context(), keys.Active().ID, name, change(box)))
+	require.NoError(p.t, r.Store().Put(p.t.Context(), keys.Active().ID, name, change(record)))
 }
 
-func flip(box []byte) []byte { box[len(box)-1] ^= 1; return box }
+func flip(record []byte) []byte { record[len(record)-1] ^= 1; return record }
 
-func TestABoxThatDoesNotOpenBlocksBeforeAnythingHasChanged(t *testing.T) {
+func TestARecordThatDoesNotOpenBlocksBeforeAnythingHasChanged(t *testing.T) {
 	changes := map[string]func([]byte) []byte{
 		"flipped":         flip,
 		"newer version":   func(b []byte) []byte { b[0]++; return b },
@@ -540,9 +540,9 @@ func TestABoxThatDoesNotOpenBlocksBeforeAnythingHasChanged(t *testing.T) {
 			r := p.ring(nil)
 			s := p.fill(r, 5)
 			if change == nil {
-				box, err := r.Store().Get(t.Context(), "secret 4")
+				record, err := r.Store().Get(t.Context(), "secret 4")
 				require.NoError(t, err)
-				change = func([]byte) []byte { return box }
+				change = func([]byte) []byte { return record }
 			}
 			p.damage(r, "secret 2", change)
 			delete(s, "secret 2")
@@ -573,7 +573,7 @@ func TestABoxThatDoesNotOpenBlocksBeforeAnythingHasChanged(t *testing.T) {
 	}
 }
 
-func TestABoxThatGoesBadDuringARotationIsNamedAndKeepsItsKey(t *testing.T) {
+func TestARecordThatGoesBadDuringARotationIsNamedAndKeepsItsKey(t *testing.T) {
 	p := newPlace(t)
 	f := newFaulty()
 	r := p.ring(f)
@@ -679,7 +679,7 @@ func TestVerifyGoesOnWhileOthersWrite(t *testing.T) {
 	require.NoError(t, r.Verify(t.Context()))
 	other := p.ring(nil)
 	f.after = func(call string) error {
-		if call != "Boxes" {
+		if call != "Records" {
 			return nil
 		}
 		f.after = nil
@@ -697,9 +697,9 @@ func TestVerifyGoesOnWhileOthersWrite(t *testing.T) {
 	p.whole(s)
 }
 
-// Between reading a box and looking for its key, a rotation and the deletion of
+// Between reading a record and looking for its key, a rotation and the deletion of
 // the old key may pass.
-func TestGetFindsABoxThatIsSealedAnewUnderItsHands(t *testing.T) {
+func TestGetFindsARecordThatIsSealedAnewUnderItsHands(t *testing.T) {
 	p := newPlace(t)
 	f := newFaulty()
 	p.fill(p.ring(nil), 3)
@@ -746,7 +746,7 @@ func TestASpentKeySealsNoMoreAndIsRotated(t *testing.T) {
 	keys, err := r.Store().Load(t.Context())
 	require.NoError(t, err)
 	active := keys.Active()
-	require.NoError(t, r.Store().ReserveEncryptions(t.Context(), active.ID, seal.MaxSeals-active.Encryptions-2))
+	require.NoError(t, r.Store().ReserveEncryptions(t.Context(), active.ID, seal.MaxEncryptions-active.Encryptions-2))
 
 	other := p.ring(nil)
 	for range 2 { // the last seals are given out one by one
@@ -861,16 +861,16 @@ func TestAKeyFromTheFutureIsRotated(t *testing.T) {
 	assert.True(t, rotated)
 }
 
-func TestARowThatNamesAnotherKeyThanItsBoxBlocks(t *testing.T) {
+func TestARowThatNamesAnotherKeyThanItsRecordBlocks(t *testing.T) {
 	p := newPlace(t)
 	r := p.ring(nil)
 	p.fill(r, 3)
-	box, err := r.Store().Get(t.Context(), "secret 1")
+	record, err := r.Store().Get(t.Context(), "secret 1")
 	require.NoError(t, err)
 	to := rotate.Rotator{Ring: r}
 	_, err = to.Rotate(t.Context())
 	require.NoError(t, err)
-	p.damage(r, "secret 1", func([]byte) []byte { return box }) // which the inactive key opens
+	p.damage(r, "secret 1", func([]byte) []byte { return record }) // which the inactive key opens
 	require.ErrorIs(t, r.Verify(t.Context()), fault.Corrupt)
 	_, err = to.Rotate(t.Context())
 	require.ErrorIs(t, err, fault.RotationBlocked)

@@ -1,13 +1,13 @@
-// Package seal is the cryptography of a keyring: it seals texts into boxes
+// Package seal is the cryptography of a keyring: it seals texts into records
 // under data keys, and wraps data keys under a root key. All of it is
 // AES-256-GCM of the standard library, and works in FIPS 140-3 mode.
 //
 // Format version 1, frozen by known-answer vectors:
 //
-//	box         = version(1) key id(8, big endian) nonce(12) ciphertext tag(16)
+//	record         = version(1) key id(8, big endian) nonce(12) ciphertext tag(16)
 //	wrapped key = version(1) fingerprint of the root(8) nonce(12) key(32) tag(16)
 //
-// A box authenticates its version, its key id and the name it is stored under.
+// A record authenticates its version, its key id and the name it is stored under.
 // A wrapped key authenticates its version, its fingerprint and its id. The
 // fingerprint is the start of SHA-256 over a label and the root key.
 package seal
@@ -34,18 +34,18 @@ const (
 	headSize    = 1 + 8
 	wrappedSize = headSize + nonceSize + keySize + tagSize
 
-	// Overhead is by how much a box is longer than its text.
+	// Overhead is by how much a record is longer than its text.
 	Overhead = headSize + nonceSize + tagSize
 
-	// HeadSize is the length of a box's beginning that no other box shares: its
+	// HeadSize is the length of a record's beginning that no other record shares: its
 	// version, key id and nonce.
 	HeadSize = headSize + nonceSize
 
-	// MaxSeals is how often one key may seal: NIST SP 800-38D, section 8.3, for
+	// MaxEncryptions is how often one key may seal: NIST SP 800-38D, section 8.3, for
 	// random nonces.
-	MaxSeals = 1 << 32
+	MaxEncryptions = 1 << 32
 
-	// MaxText is the longest text that a box holds, in bytes.
+	// MaxText is the longest text that a record holds, in bytes.
 	MaxText = 1 << 20
 )
 
@@ -114,29 +114,29 @@ func newAEAD(raw []byte) func() cipher.AEAD {
 // ID returns the key's id.
 func (k *Key) ID() KeyID { return k.id }
 
-// Seal returns the box that holds text under name.
+// Seal returns the record that holds text under name.
 func (k *Key) Seal(name string, text []byte) []byte {
-	box, associated := k.space(headSize, len(text)+Overhead, name)
-	*(*[headSize]byte)(box) = k.head
-	return k.aead().Seal(box, nil, text, associated)
+	record, associated := k.space(headSize, len(text)+Overhead, name)
+	*(*[headSize]byte)(record) = k.head
+	return k.aead().Seal(record, nil, text, associated)
 }
 
-// Open returns the text of a box that k sealed under name. Every error is
+// Open returns the text of a record that k sealed under name. Every error is
 // fault.Corrupt; it does not say what is wrong, since that cannot be known.
-func (k *Key) Open(name string, box []byte) ([]byte, error) {
-	if len(box) < Overhead || [headSize]byte(box) != k.head {
-		return nil, fault.New(fault.Corrupt, "the box is damaged or was not sealed with key %s", k.id)
+func (k *Key) Open(name string, record []byte) ([]byte, error) {
+	if len(record) < Overhead || [headSize]byte(record) != k.head {
+		return nil, fault.New(fault.Corrupt, "the record is damaged or was not sealed with key %s", k.id)
 	}
-	text, associated := k.space(0, len(box)-Overhead, name)
-	text, err := k.aead().Open(text, nil, box[headSize:], associated)
+	text, associated := k.space(0, len(record)-Overhead, name)
+	text, err := k.aead().Open(text, nil, record[headSize:], associated)
 	if err != nil {
-		return nil, fault.New(fault.Corrupt, "the box does not open: it is damaged, or was sealed under another name")
+		return nil, fault.New(fault.Corrupt, "the record does not open: it is damaged, or was sealed under another name")
 	}
 	return text, nil
 }
 
 // space returns room for size bytes, of which the first n are in use, and what
-// a box authenticates beside its text: both in one allocation.
+// a record authenticates beside its text: both in one allocation.
 func (k *Key) space(n, size int, name string) (room, associated []byte) {
 	all := make([]byte, size+headSize+len(name))
 	associated = all[size:]
@@ -145,16 +145,16 @@ func (k *Key) space(n, size int, name string) (room, associated []byte) {
 	return all[:n:size], associated
 }
 
-// RecordKey returns the id of the key that a box was sealed with. The error is
+// RecordKey returns the id of the key that a record was sealed with. The error is
 // fault.Corrupt.
-func RecordKey(box []byte) (KeyID, error) {
+func RecordKey(record []byte) (KeyID, error) {
 	switch {
-	case len(box) < Overhead:
-		return 0, fault.New(fault.Corrupt, "the box is cut off after %d bytes", len(box))
-	case box[0] != version:
-		return 0, fault.New(fault.Corrupt, "the box has the format version %d, which this program does not know: it is damaged, or was sealed by a newer one", box[0])
+	case len(record) < Overhead:
+		return 0, fault.New(fault.Corrupt, "the record is cut off after %d bytes", len(record))
+	case record[0] != version:
+		return 0, fault.New(fault.Corrupt, "the record has the format version %d, which this program does not know: it is damaged, or was sealed by a newer one", record[0])
 	}
-	return KeyID(binary.BigEndian.Uint64(box[1:])), nil
+	return KeyID(binary.BigEndian.Uint64(record[1:])), nil
 }
 
 // Root is a root key: it wraps data keys. It is safe for concurrent use.

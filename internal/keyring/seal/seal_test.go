@@ -21,8 +21,8 @@ import (
 )
 
 // vector is one known answer: another implementation wrapped the key and sealed
-// the box.
-type vector struct{ Root, Fingerprint, ID, Wrapped, Name, Text, Box string }
+// the record.
+type vector struct{ Root, Fingerprint, ID, Wrapped, Name, Text, Record string }
 
 func vectors(t testing.TB) []vector {
 	raw, err := os.ReadFile("testdata/v1.json")
@@ -62,10 +62,10 @@ func TestFormatVersion1OpensAsItAlwaysDid(t *testing.T) {
 		assert.Equal(t, v.Fingerprint, root.Fingerprint().String())
 		key := opened(t, v)
 		assert.Equal(t, v.ID, key.ID().String())
-		id, err := seal.RecordKey(unhex(t, v.Box))
+		id, err := seal.RecordKey(unhex(t, v.Record))
 		require.NoError(t, err)
 		assert.Equal(t, key.ID(), id)
-		text, err := key.Open(v.Name, unhex(t, v.Box))
+		text, err := key.Open(v.Name, unhex(t, v.Record))
 		require.NoError(t, err)
 		assert.Equal(t, v.Text, base64.StdEncoding.EncodeToString(text))
 	}
@@ -73,18 +73,18 @@ func TestFormatVersion1OpensAsItAlwaysDid(t *testing.T) {
 
 func TestEveryFlippedBitAndEveryTruncationFails(t *testing.T) {
 	for _, v := range vectors(t) {
-		key, box := opened(t, v), unhex(t, v.Box)
-		for i := range len(box) * 8 {
-			bad := bytes.Clone(box)
+		key, record := opened(t, v), unhex(t, v.Record)
+		for i := range len(record) * 8 {
+			bad := bytes.Clone(record)
 			bad[i/8] ^= 1 << (i % 8)
 			_, err := key.Open(v.Name, bad)
 			require.ErrorIs(t, err, fault.Corrupt, "bit %d", i)
 		}
-		for n := range box {
-			_, err := key.Open(v.Name, box[:n])
+		for n := range record {
+			_, err := key.Open(v.Name, record[:n])
 			require.ErrorIs(t, err, fault.Corrupt, "%d bytes", n)
 		}
-		_, err := key.Open(v.Name, append(box, 0))
+		_, err := key.Open(v.Name, append(record, 0))
 		require.ErrorIs(t, err, fault.Corrupt)
 
 		root, err := seal.ParseRoot(v.Root)
@@ -112,31 +112,31 @@ func TestSealAndOpenAllocateOnlyTheirResult(t *testing.T) {
 	key := seal.NewKey()
 	for _, size := range []int{0, 32, 4 << 10, 64 << 10} {
 		text := make([]byte, size)
-		box := key.Seal("alice", text)
-		opened, err := key.Open("alice", box)
+		record := key.Seal("alice", text)
+		opened, err := key.Open("alice", record)
 		require.NoError(t, err)
-		require.Equal(t, [2]int{len(box), len(opened)}, [2]int{cap(box), cap(opened)}, "what is behind it is nobody's")
+		require.Equal(t, [2]int{len(record), len(opened)}, [2]int{cap(record), cap(opened)}, "what is behind it is nobody's")
 		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { key.Seal("alice", text) }), size)
-		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { _, _ = key.Open("alice", box) }), size)
+		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { _, _ = key.Open("alice", record) }), size)
 	}
 }
 
-func TestABoxOpensUnderItsOwnNameAndKeyOnly(t *testing.T) {
+func TestARecordOpensUnderItsOwnNameAndKeyOnly(t *testing.T) {
 	key, other := seal.NewKey(), seal.NewKey()
-	box := key.Seal("alice", []byte("hunter2"))
+	record := key.Seal("alice", []byte("hunter2"))
 	for _, name := range []string{"", "alic", "alicf", "alice\x00", "Alice"} {
-		_, err := key.Open(name, box)
+		_, err := key.Open(name, record)
 		require.ErrorIs(t, err, fault.Corrupt, name)
 	}
-	_, err := other.Open("alice", box)
+	_, err := other.Open("alice", record)
 	require.ErrorIs(t, err, fault.Corrupt)
 
-	// Another key's id in the head does not make it that key's box.
-	forged := append(bytes.Clone(other.Seal("alice", nil)[:9]), box[9:]...)
+	// Another key's id in the head does not make it that key's record.
+	forged := append(bytes.Clone(other.Seal("alice", nil)[:9]), record[9:]...)
 	_, err = other.Open("alice", forged)
 	require.ErrorIs(t, err, fault.Corrupt)
 
-	newer := bytes.Clone(box)
+	newer := bytes.Clone(record)
 	newer[0] = 2
 	_, err = seal.RecordKey(newer)
 	require.ErrorIs(t, err, fault.Corrupt)
@@ -202,14 +202,14 @@ func FuzzOpenUndoesSeal(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string, text []byte, bit uint) {
 		key := seal.NewKey()
-		box := key.Seal(name, text)
-		require.Len(t, box, len(text)+seal.Overhead)
-		again, err := key.Open(name, box)
+		record := key.Seal(name, text)
+		require.Len(t, record, len(text)+seal.Overhead)
+		again, err := key.Open(name, record)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(text, again))
-		at := bit % uint(len(box)*8)
-		box[at/8] ^= 1 << (at % 8)
-		_, err = key.Open(name, box)
+		at := bit % uint(len(record)*8)
+		record[at/8] ^= 1 << (at % 8)
+		_, err = key.Open(name, record)
 		require.ErrorIs(t, err, fault.Corrupt)
 	})
 }
@@ -250,16 +250,16 @@ func BenchmarkOpen(b *testing.B) {
 		text, aad := make([]byte, size), append(make([]byte, 9), name...)
 		b.Run(fmt.Sprintf("bare/%d", size), func(b *testing.B) {
 			aead := bare(b)
-			box := aead.Seal(nil, nil, text, aad)
+			record := aead.Seal(nil, nil, text, aad)
 			for b.Loop() {
-				_, _ = aead.Open(nil, nil, box, aad)
+				_, _ = aead.Open(nil, nil, record, aad)
 			}
 		})
 		b.Run(fmt.Sprintf("ours/%d", size), func(b *testing.B) {
 			key := seal.NewKey()
-			box := key.Seal(name, text)
+			record := key.Seal(name, text)
 			for b.Loop() {
-				_, _ = key.Open(name, box)
+				_, _ = key.Open(name, record)
 			}
 		})
 	}

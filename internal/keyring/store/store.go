@@ -1,5 +1,5 @@
 // Package keystore says what a keyring needs of the place where its keys and
-// boxes are kept. Its sub-packages are such places; storetest is the suite that
+// records are kept. Its sub-packages are such places; storetest is the suite that
 // each of them passes. A store knows nothing of cryptography: it keeps bytes,
 // and sees to it that each of its calls happens whole or not at all, whatever
 // other processes do at the same time and wherever this one is killed.
@@ -17,8 +17,8 @@ import (
 type State string
 
 // The states. A keyring has exactly one active key, which seals; at most one
-// retiring key, which a rotation is taking the boxes from; and any number of
-// inactive ones, which no box needs.
+// retiring key, which a rotation is taking the records from; and any number of
+// inactive ones, which no record needs.
 const (
 	Active   State = "active"
 	Retiring State = "retiring"
@@ -39,7 +39,7 @@ type Key struct {
 	Created, Activated, Deactivated time.Time
 }
 
-// Keys is all that a keyring has but its boxes and events.
+// Keys is all that a keyring has but its records and events.
 type Keys struct {
 	Root seal.Fingerprint // of the root key that all are wrapped with
 	Keys []Key            // by Created, then ID
@@ -49,7 +49,7 @@ type Keys struct {
 // Active returns the active key, or nil.
 func (k *Keys) Active() *Key { return k.find(Active) }
 
-// Retiring returns the key that a recorded rotation takes the boxes from, or
+// Retiring returns the key that a recorded rotation takes the records from, or
 // nil if none is recorded.
 func (k *Keys) Retiring() *Key { return k.find(Retiring) }
 
@@ -69,19 +69,19 @@ type Record struct {
 	Sealed []byte
 }
 
-// Swap replaces a box by one under another key.
+// Swap replaces a record by one under another key.
 type Swap struct {
 	Name   string
-	Head   []byte // the first seal.HeadSize bytes of the box to be replaced, or all of a shorter one
+	Head   []byte // the first seal.HeadSize bytes of the record to be replaced, or all of a shorter one
 	Sealed []byte
 }
 
-// Range is a page of boxes.
+// Range is a page of records.
 type Range struct {
-	Key   seal.KeyID // only boxes under this key; 0: all
+	Key   seal.KeyID // only records under this key; 0: all
 	After string     // only names behind this one, bytewise
-	Limit int        // at most so many boxes
-	Bytes int        // no further box once the boxes hold so many bytes; at least one
+	Limit int        // at most so many records
+	Bytes int        // no further record once the records hold so many bytes; at least one
 }
 
 // Event is a line of the audit log.
@@ -109,8 +109,8 @@ var (
 	// ErrChanged: keys or root key are not as the caller last saw them.
 	ErrChanged = errors.New("keystore: the keys have changed meanwhile")
 
-	// ErrInUse: boxes are still under the key.
-	ErrInUse = errors.New("keystore: boxes are still under the key")
+	// ErrInUse: records are still under the key.
+	ErrInUse = errors.New("keystore: records are still under the key")
 )
 
 // Store keeps one keyring. It is safe for concurrent use, within the process
@@ -130,34 +130,34 @@ type Store interface {
 	Load(ctx context.Context) (*Keys, error)
 
 	// ReserveEncryptions adds n to the seals of a key, or returns ErrNotActive, or ErrSpent
-	// if the sum would be above seal.MaxSeals.
+	// if the sum would be above seal.MaxEncryptions.
 	ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64) error
 
-	// Get returns the box stored under name, or fault.NotFound.
+	// Get returns the record stored under name, or fault.NotFound.
 	Get(ctx context.Context, name string) ([]byte, error)
 
-	// Put stores a box sealed with the key id, in the place of any other under
+	// Put stores a record sealed with the key id, in the place of any other under
 	// that name. In the same transaction it first claims the key: no rotation
 	// can take the active state from it until the transaction has ended. It
 	// returns ErrNotActive if the key is not active.
-	Put(ctx context.Context, id seal.KeyID, name string, box []byte) error
+	Put(ctx context.Context, id seal.KeyID, name string, record []byte) error
 
-	// Delete removes the box stored under name, whatever its condition, or
+	// Delete removes the record stored under name, whatever its condition, or
 	// returns fault.NotFound.
 	Delete(ctx context.Context, name string) error
 
 	// Names returns up to limit names behind after, in bytewise order.
 	Names(ctx context.Context, after string, limit int) ([]string, error)
 
-	// Records returns a page of boxes in bytewise order of their names. An empty
+	// Records returns a page of records in bytewise order of their names. An empty
 	// page means that there are no more.
 	Records(ctx context.Context, r Range) ([]Record, error)
 
-	// Count returns how many boxes there are under each key that has any.
+	// Count returns how many records there are under each key that has any.
 	Count(ctx context.Context) (map[seal.KeyID]int, error)
 
 	// DeleteInactive removes all inactive keys and records e with their ids,
-	// also if there are none. It returns ErrInUse, and changes nothing, if a box
+	// also if there are none. It returns ErrInUse, and changes nothing, if a record
 	// is under one of them: that is proved while they are locked.
 	DeleteInactive(ctx context.Context, e Event) ([]Key, error)
 
@@ -192,13 +192,13 @@ type Lease interface {
 	// from; after it none can.
 	Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID, next Key, e Event) error
 
-	// Move replaces each box that is under the key from and still begins with
+	// Move replaces each record that is under the key from and still begins with
 	// its Head, puts it under the key to, and leaves out the others. It returns
 	// how many it replaced, or ErrNotActive if to is not the active key.
 	Move(ctx context.Context, from, to seal.KeyID, swaps []Swap) (int, error)
 
 	// Retire makes a retiring key inactive, which ends the rotation. It returns
-	// ErrInUse if a box is under it, and ErrChanged if it is not retiring.
+	// ErrInUse if a record is under it, and ErrChanged if it is not retiring.
 	Retire(ctx context.Context, id seal.KeyID, e Event) error
 
 	// Rewrap replaces the wrapped form of all keys and the stored fingerprint.
@@ -211,7 +211,7 @@ type Lease interface {
 	Release(ctx context.Context)
 }
 
-// Pages gives the boxes of a range to visit, page by page.
+// Pages gives the records of a range to visit, page by page.
 func Pages(ctx context.Context, store Store, r Range, visit func([]Record) error) error {
 	for {
 		page, err := store.Records(ctx, r)

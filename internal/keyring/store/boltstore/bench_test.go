@@ -14,7 +14,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// filled returns a store with a keyring, and n boxes of 32 bytes of text under
+// filled returns a store with a keyring, and n records of 32 bytes of text under
 // its active key 1.
 func filled(tb testing.TB, n int) *Store {
 	s := New(filepath.Join(tb.TempDir(), "keyring.db"))
@@ -27,7 +27,7 @@ func filled(tb testing.TB, n int) *Store {
 		order = order[len(some):]
 		require.NoError(tb, s.update(tb.Context(), func(c *change) error {
 			for _, i := range some {
-				if err := c.putBox([]byte(name(i)), 1, box(1, i)); err != nil {
+				if err := c.putRecord([]byte(name(i)), 1, record(1, i)); err != nil {
 					return err
 				}
 			}
@@ -39,7 +39,7 @@ func filled(tb testing.TB, n int) *Store {
 
 func name(i int) string { return fmt.Sprintf("service-%05d/password", i) }
 
-func box(id seal.KeyID, i int) []byte {
+func record(id seal.KeyID, i int) []byte {
 	b := make([]byte, 32+seal.Overhead)
 	b[0] = 1
 	binary.BigEndian.PutUint64(b[1:], uint64(id))
@@ -83,7 +83,7 @@ func BenchmarkPut(b *testing.B) {
 		s := filled(b, n)
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
-				if err := s.Put(b.Context(), 1, name(i*7919%n), box(1, i)); err != nil {
+				if err := s.Put(b.Context(), 1, name(i*7919%n), record(1, i)); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -91,7 +91,7 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
-// BenchmarkMove moves 100 000 boxes to another key, as a rotation does.
+// BenchmarkMove moves 100 000 records to another key, as a rotation does.
 func BenchmarkMove(b *testing.B) {
 	const n = 100_000
 	for _, size := range []int{1000, 4000} {
@@ -113,7 +113,7 @@ func BenchmarkMove(b *testing.B) {
 					}
 					var swaps []store.Swap
 					for i, x := range page {
-						swaps = append(swaps, store.Swap{Name: x.Name, Head: x.Sealed[:seal.HeadSize], Sealed: box(to, i)})
+						swaps = append(swaps, store.Swap{Name: x.Name, Head: x.Sealed[:seal.HeadSize], Sealed: record(to, i)})
 					}
 					start := time.Now()
 					m, err := l.Move(b.Context(), from, to, swaps)

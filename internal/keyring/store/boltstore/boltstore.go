@@ -8,7 +8,7 @@
 // it that this Store has neither read nor written before is gone through once.
 //
 // On a file that is not in order every call says fault.Corrupt and changes
-// nothing; only Get may still find a box whose pages are. A box that is damaged
+// nothing; only Get may still find a record whose pages are. A record that is damaged
 // itself hurts no other: it can be replaced and deleted.
 //
 // Beside the file are, under its name after symbolic links have been followed,
@@ -32,7 +32,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore/netfs"
 )
 
-// maxName is the longest name of a box, in bytes.
+// maxName is the longest name of a record, in bytes.
 const maxName = 1024
 
 // everybody is the weight of a call that writes, in the queue of a Store.
@@ -77,37 +77,37 @@ func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64)
 }
 
 // Get implements [store.Store]. It reads a handful of pages, however many
-// boxes there are. Only if these cannot prove what is to be returned, and the
+// records there are. Only if these cannot prove what is to be returned, and the
 // file is not in a state that this Store has read or written, it proves the
-// whole file first: if there is no such box, so that damage is never taken for
-// absence, and if the box begins on a page without a number, as one among
+// whole file first: if there is no such record, so that damage is never taken for
+// absence, and if the record begins on a page without a number, as one among
 // several long ones may.
-func (s *Store) Get(ctx context.Context, name string) (box []byte, err error) {
+func (s *Store) Get(ctx context.Context, name string) (record []byte, err error) {
 	whole := true
 	err = s.glance(ctx, func(k *keyring, prove func() error) error {
-		e, err := k.get(boxesBucket, []byte(name))
+		e, err := k.get(recordsBucket, []byte(name))
 		if err != nil {
 			return err
 		}
 		if e == nil {
 			return cmp.Or(prove(), error(fault.New(fault.NotFound, "nothing is stored under %q", name)))
 		}
-		if !e.Anchored(boxHeadSize) {
+		if !e.Anchored(recordHeadSize) {
 			if err := prove(); err != nil {
 				return err
 			}
 		}
-		_, box, whole, err = parseBox(*e)
+		_, record, whole, err = parseRecord(*e)
 		return err
 	})
 	if err == nil && !whole {
 		err = fault.New(fault.Corrupt, "%q: what is stored under %q is damaged: store it again, or restore a backup", s.path, name)
 	}
-	return box, err
+	return record, err
 }
 
 // Put implements [store.Store].
-func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, box []byte) error {
+func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, record []byte) error {
 	if len(name) < 1 || len(name) > maxName {
 		return fault.New(fault.Syntax, "a name has 1 to %d bytes, and this one has %d", maxName, len(name))
 	}
@@ -115,14 +115,14 @@ func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, box []byte)
 		if _, err := c.key(id, store.Active, store.ErrNotActive); err != nil {
 			return err
 		}
-		return c.putBox([]byte(name), id, box)
+		return c.putRecord([]byte(name), id, record)
 	})
 }
 
 // Delete implements [store.Store].
 func (s *Store) Delete(ctx context.Context, name string) error {
 	return s.update(ctx, func(c *change) error {
-		removed, err := c.remove(boxesBucket, []byte(name))
+		removed, err := c.remove(recordsBucket, []byte(name))
 		if err == nil && !removed {
 			err = fault.New(fault.NotFound, "nothing is stored under %q", name)
 		}
@@ -136,11 +136,11 @@ func (s *Store) Names(ctx context.Context, after string, limit int) (names []str
 	return names, err
 }
 
-// Records implements [store.Store]. A damaged box comes as nil, under its name
-// and key, so that whoever opens boxes can say which one it is.
-func (s *Store) Records(ctx context.Context, r store.Range) (boxes []store.Record, err error) {
-	err = s.read(ctx, func(k *keyring) error { boxes, err = k.boxes(r); return err })
-	return boxes, err
+// Records implements [store.Store]. A damaged record comes as nil, under its name
+// and key, so that whoever opens records can say which one it is.
+func (s *Store) Records(ctx context.Context, r store.Range) (records []store.Record, err error) {
+	err = s.read(ctx, func(k *keyring) error { records, err = k.records(r); return err })
+	return records, err
 }
 
 // Count implements [store.Store].
@@ -160,7 +160,7 @@ func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (gone []store
 
 // RecordEvent implements [store.Store].
 func (s *Store) RecordEvent(ctx context.Context, e store.Event) (store.Event, error) {
-	err := s.update(ctx, func(c *change) (err error) { e, err = c.record(e); return err })
+	err := s.update(ctx, func(c *change) (err error) { e, err = c.recordEvent(e); return err })
 	return e, err
 }
 

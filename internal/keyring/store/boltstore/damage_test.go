@@ -25,15 +25,15 @@ const pageSize = 4096
 
 // sample is a real file and what it holds.
 type sample struct {
-	bytes []byte
-	keys  *store.Keys
-	names []string
-	boxes map[string]store.Record
-	count map[seal.KeyID]int
-	log   []store.Event
+	bytes   []byte
+	keys    *store.Keys
+	names   []string
+	records map[string]store.Record
+	count   map[seal.KeyID]int
+	log     []store.Event
 }
 
-// newSample makes a file with 300 boxes, some of which are longer than a page,
+// newSample makes a file with 300 records, some of which are longer than a page,
 // a rotation under way, a log of several pages, and free pages.
 func newSample(t *testing.T) *sample {
 	s := filled(t, 290)
@@ -41,10 +41,10 @@ func newSample(t *testing.T) *sample {
 	require.NoError(t, s.update(ctx, func(c *change) error {
 		for i := range 10 {
 			long := bytes.Repeat([]byte{byte(i)}, []int{2000, 5000, 100, 9000, 30}[i%5])
-			require.NoError(t, c.putBox(fmt.Appendf(nil, "service-%05d/certificate", 30*i), 1, long))
+			require.NoError(t, c.putRecord(fmt.Appendf(nil, "service-%05d/certificate", 30*i), 1, long))
 		}
 		for i := range 20 {
-			_, err := c.record(store.Event{Action: fmt.Sprint("event ", i), Detail: fmt.Sprintf("%0200d", i)})
+			_, err := c.recordEvent(store.Event{Action: fmt.Sprint("event ", i), Detail: fmt.Sprintf("%0200d", i)})
 			require.NoError(t, err)
 		}
 		return nil
@@ -54,7 +54,7 @@ func newSample(t *testing.T) *sample {
 	require.NoError(t, l.Activate(ctx, seal.Fingerprint{}, 1, store.Key{ID: 2, Wrapped: make([]byte, 77)}, store.Event{}))
 	var swaps []store.Swap
 	for i := range 100 {
-		swaps = append(swaps, store.Swap{Name: name(i), Head: box(1, i)[:seal.HeadSize], Sealed: box(2, i)})
+		swaps = append(swaps, store.Swap{Name: name(i), Head: record(1, i)[:seal.HeadSize], Sealed: record(2, i)})
 	}
 	_, err = l.Move(ctx, 1, 2, swaps)
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func newSample(t *testing.T) *sample {
 // capture returns the file of s and what it holds.
 func capture(t *testing.T, s *Store) *sample {
 	ctx := t.Context()
-	f := &sample{boxes: map[string]store.Record{}}
+	f := &sample{records: map[string]store.Record{}}
 	var err error
 	f.bytes, err = os.ReadFile(s.path)
 	require.NoError(t, err)
@@ -80,7 +80,7 @@ func capture(t *testing.T, s *Store) *sample {
 	all, err := s.Records(ctx, store.Range{Limit: 1000, Bytes: 1 << 30})
 	require.NoError(t, err)
 	for _, b := range all {
-		f.boxes[b.Name] = b
+		f.records[b.Name] = b
 	}
 	f.count, err = s.Count(ctx)
 	require.NoError(t, err)
@@ -119,7 +119,7 @@ func (f *sample) judge(t *testing.T, path string, gets []string) (whole bool) {
 	for _, name := range gets {
 		got, err := s.Get(ctx, name)
 		if ok("Get", err) {
-			require.True(t, bytes.Equal(f.boxes[name].Sealed, got), "Get gives a wrong box")
+			require.True(t, bytes.Equal(f.records[name].Sealed, got), "Get gives a wrong record")
 		}
 	}
 	if _, err := s.Get(ctx, "nothing"); !errors.Is(err, fault.NotFound) {
@@ -132,18 +132,18 @@ func (f *sample) judge(t *testing.T, path string, gets []string) (whole bool) {
 	if names, err := s.Names(ctx, "", 1000); ok("Names", err) {
 		require.Equal(t, f.names, names)
 	}
-	if boxes, err := s.Records(ctx, store.Range{Limit: 1000, Bytes: 1 << 30}); ok("Boxes", err) {
-		require.Len(t, boxes, len(f.names))
-		for i, b := range boxes {
+	if records, err := s.Records(ctx, store.Range{Limit: 1000, Bytes: 1 << 30}); ok("Records", err) {
+		require.Len(t, records, len(f.names))
+		for i, b := range records {
 			require.Equal(t, f.names[i], b.Name)
-			require.Equal(t, f.boxes[b.Name].Key, b.Key)
+			require.Equal(t, f.records[b.Name].Key, b.Key)
 			if b.Sealed == nil { // damaged: Get says so
 				_, err := s.Get(ctx, b.Name)
 				require.ErrorIs(t, err, fault.Corrupt)
 				whole = false
 				continue
 			}
-			require.True(t, bytes.Equal(f.boxes[b.Name].Sealed, b.Sealed), "Boxes gives a wrong box")
+			require.True(t, bytes.Equal(f.records[b.Name].Sealed, b.Sealed), "Records gives a wrong record")
 		}
 	}
 	if count, err := s.Count(ctx); ok("Count", err) {
@@ -167,11 +167,11 @@ func (f *sample) judgeWrites(t *testing.T, path string) {
 
 	worked := 0
 	for name, call := range map[string]func(s *Store) error{
-		"Put":    func(s *Store) error { return s.Put(ctx, 2, f.names[7], f.boxes[f.names[7]].Sealed) },
+		"Put":    func(s *Store) error { return s.Put(ctx, 2, f.names[7], f.records[f.names[7]].Sealed) },
 		"Delete": func(s *Store) error { return s.Delete(ctx, f.names[250]) },
 		"Record": func(s *Store) error { _, err := s.RecordEvent(ctx, store.Event{Action: "new"}); return err },
 		"Move": func(*Store) error {
-			b := f.boxes[f.names[150]]
+			b := f.records[f.names[150]]
 			_, err := l.Move(ctx, 1, 2, []store.Swap{{Name: b.Name, Head: b.Sealed[:seal.HeadSize], Sealed: b.Sealed}})
 			return err
 		},
@@ -195,12 +195,12 @@ func (f *sample) judgeWrites(t *testing.T, path string) {
 	require.Equal(t, slices.Concat(f.names[:250], f.names[251:]), names)
 	for i, name := range names {
 		if i%10 == 0 {
-			box, err := s.Get(ctx, name)
+			record, err := s.Get(ctx, name)
 			if err != nil {
 				require.ErrorIs(t, err, fault.Corrupt)
 				continue
 			}
-			require.True(t, bytes.Equal(f.boxes[name].Sealed, box))
+			require.True(t, bytes.Equal(f.records[name].Sealed, record))
 		}
 	}
 	events, err := s.Events(ctx, 0, 1000)
@@ -337,10 +337,10 @@ func TestAPageOfAnOlderStateIsNoticed(t *testing.T) {
 		require.NoError(t, s.update(t.Context(), func(c *change) error {
 			n := random.IntN(60)
 			if i%3 == 0 {
-				_, err := c.record(store.Event{Action: fmt.Sprint(i)})
+				_, err := c.recordEvent(store.Event{Action: fmt.Sprint(i)})
 				return err
 			}
-			return c.putBox([]byte(name(n)), 1, box(1, i))
+			return c.putRecord([]byte(name(n)), 1, record(1, i))
 		}))
 		state, err := os.ReadFile(s.path)
 		require.NoError(t, err)
@@ -381,12 +381,12 @@ func TestDamageAfterAProofIsNoticed(t *testing.T) {
 	require.ErrorIs(t, s.Put(t.Context(), 2, "name", nil), fault.Corrupt)
 }
 
-// A box that is damaged hurts no other, and can be replaced or deleted.
-func TestADamagedBoxHurtsOnlyItself(t *testing.T) {
+// A record that is damaged hurts no other, and can be replaced or deleted.
+func TestADamagedRecordHurtsOnlyItself(t *testing.T) {
 	f := newSample(t)
 	path := filepath.Join(t.TempDir(), "keyring.db")
 	victim := "service-00180/certificate"
-	text := f.boxes[victim].Sealed
+	text := f.records[victim].Sealed
 	damaged := slices.Concat(text[:3000], []byte("!"), text[3001:])
 	for name, mend := range map[string]func(s *Store) error{
 		"Put":    func(s *Store) error { return s.Put(t.Context(), 2, victim, []byte("new")) },
@@ -397,14 +397,14 @@ func TestADamagedBoxHurtsOnlyItself(t *testing.T) {
 			s := New(path)
 			_, err := s.Get(t.Context(), victim)
 			require.ErrorIs(t, err, fault.Corrupt)
-			boxes, err := s.Records(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 30})
+			records, err := s.Records(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 30})
 			require.NoError(t, err)
-			for _, b := range boxes {
+			for _, b := range records {
 				if b.Name == victim {
 					assert.Nil(t, b.Sealed)
 					assert.EqualValues(t, 1, b.Key)
 				} else {
-					assert.Equal(t, f.boxes[b.Name], b)
+					assert.Equal(t, f.records[b.Name], b)
 				}
 			}
 			require.NoError(t, mend(s))
@@ -439,7 +439,7 @@ func TestAFileThatIsCutOffWhileItIsMappedDoesNotEndTheProcess(t *testing.T) {
 		err := s.update(t.Context(), func(c *change) error {
 			require.NoError(t, os.Truncate(path, n))
 			for i := range 290 {
-				if err := c.putBox([]byte(name(i)), 2, box(2, i)); err != nil {
+				if err := c.putRecord([]byte(name(i)), 2, record(2, i)); err != nil {
 					return err
 				}
 			}

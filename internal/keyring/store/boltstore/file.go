@@ -251,7 +251,7 @@ func (s *Store) prove(ctx context.Context, f *file) error {
 	if meta.Sum != 0 {
 		return corrupt("some of its pages are from an older state")
 	}
-	for _, bucket := range []string{keysBucket, boxesBucket, eventsBucket} {
+	for _, bucket := range []string{keysBucket, recordsBucket, eventsBucket} {
 		if _, err := k.tree(bucket); err != nil {
 			return err
 		}

@@ -29,10 +29,10 @@ func every(t *testing.T, path string, check func(method string, err error)) {
 		"Load":           func() error { _, err := s.Load(ctx); return err },
 		"Reserve":        func() error { return s.ReserveEncryptions(ctx, 1, 1) },
 		"Get":            func() error { _, err := s.Get(ctx, name(0)); return err },
-		"Put":            func() error { return s.Put(ctx, 1, name(0), box(1, 0)) },
+		"Put":            func() error { return s.Put(ctx, 1, name(0), record(1, 0)) },
 		"Delete":         func() error { return s.Delete(ctx, name(0)) },
 		"Names":          func() error { _, err := s.Names(ctx, "", 1); return err },
-		"Boxes":          func() error { _, err := s.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err },
+		"Records":        func() error { _, err := s.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err },
 		"Count":          func() error { _, err := s.Count(ctx); return err },
 		"DeleteInactive": func() error { _, err := s.DeleteInactive(ctx, store.Event{}); return err },
 		"Record":         func() error { _, err := s.RecordEvent(ctx, store.Event{}); return err },
@@ -84,12 +84,12 @@ func TestAKeyringHasExactlyItsBuckets(t *testing.T) {
 			require.NoError(t, err)
 			return b.Put([]byte("key"), []byte("value"))
 		},
-		"no " + metaBucket:   func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(metaBucket)) },
-		"no " + keysBucket:   func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(keysBucket)) },
-		"no " + boxesBucket:  func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(boxesBucket)) },
-		"no " + eventsBucket: func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(eventsBucket)) },
-		"no entry of a key":  func(tx *bbolt.Tx) error { return tx.Bucket([]byte(keysBucket)).Delete(idKey(seal.KeyID(1))) },
-		"no first row":       func(tx *bbolt.Tx) error { return tx.Bucket([]byte(metaBucket)).Delete([]byte(metaKey)) },
+		"no " + metaBucket:    func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(metaBucket)) },
+		"no " + keysBucket:    func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(keysBucket)) },
+		"no " + recordsBucket: func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(recordsBucket)) },
+		"no " + eventsBucket:  func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(eventsBucket)) },
+		"no entry of a key":   func(tx *bbolt.Tx) error { return tx.Bucket([]byte(keysBucket)).Delete(idKey(seal.KeyID(1))) },
+		"no first row":        func(tx *bbolt.Tx) error { return tx.Bucket([]byte(metaBucket)).Delete([]byte(metaKey)) },
 	} {
 		path := filled(t, 0).path
 		db, err := bbolt.Open(path, 0o600, nil)
@@ -112,10 +112,10 @@ func TestAFileWithoutAListOfFreePagesIsUsed(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, db.Update(func(tx *bbolt.Tx) error { return nil }))
 	require.NoError(t, db.Close())
-	require.NoError(t, s.Put(t.Context(), 1, name(7), box(1, 8)))
+	require.NoError(t, s.Put(t.Context(), 1, name(7), record(1, 8)))
 	got, err := New(s.path).Get(t.Context(), name(7))
 	require.NoError(t, err)
-	assert.Equal(t, box(1, 8), got)
+	assert.Equal(t, record(1, 8), got)
 	names, err := New(s.path).Names(t.Context(), "", 1000)
 	require.NoError(t, err)
 	assert.Len(t, names, 100)
@@ -245,7 +245,7 @@ func TestALinkLeadsToTheSameKeyring(t *testing.T) {
 		made, err := create(t, path)
 		require.NoError(t, err)
 		assert.False(t, made)
-		require.NoError(t, New(path).Put(t.Context(), 1, path, []byte("box")))
+		require.NoError(t, New(path).Put(t.Context(), 1, path, []byte("record")))
 	}
 	names, err := New(file).Names(t.Context(), "", 10)
 	require.NoError(t, err)
@@ -325,12 +325,12 @@ func TestALeaseEndsWithItsLockFile(t *testing.T) {
 	require.NoError(t, other.Renew(t.Context()))
 }
 
-func TestAKeyWithBoxesIsNotDeleted(t *testing.T) {
+func TestAKeyWithRecordsIsNotDeleted(t *testing.T) {
 	s := filled(t, 10)
 	require.NoError(t, s.update(t.Context(), func(c *change) error {
 		return c.putKey(store.Key{ID: 2, State: store.Inactive, Wrapped: []byte("w")})
 	}))
-	require.NoError(t, s.update(t.Context(), func(c *change) error { return c.putBox([]byte("z"), 2, nil) })) // no Put would
+	require.NoError(t, s.update(t.Context(), func(c *change) error { return c.putRecord([]byte("z"), 2, nil) })) // no Put would
 	gone, err := s.DeleteInactive(t.Context(), store.Event{Action: "delete"})
 	require.ErrorIs(t, err, store.ErrInUse)
 	assert.Empty(t, gone)
@@ -363,7 +363,7 @@ func TestAChangeGoesToTheFileThatIsThereNow(t *testing.T) {
 	require.True(t, got)
 
 	done := make(chan error)
-	go func() { done <- s.Put(t.Context(), 1, "new", []byte("box")) }()
+	go func() { done <- s.Put(t.Context(), 1, "new", []byte("record")) }()
 	time.Sleep(50 * time.Millisecond) // whether it waits by now or not
 	require.NoError(t, os.Rename(other.path, s.path))
 	require.NoError(t, f.Close())
@@ -406,7 +406,7 @@ func TestAContextThatEndsBeforeTheCommitEndsTheChange(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	err := s.update(ctx, func(c *change) error {
 		cancel()
-		return c.putBox([]byte("name"), 1, nil)
+		return c.putRecord([]byte("name"), 1, nil)
 	})
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, fault.Unavailable)
@@ -440,7 +440,7 @@ func TestReadersDoNotStarveAWriter(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for range 10 {
-		if !assert.NoError(t, s.Put(ctx, 1, name(0), box(1, 0))) {
+		if !assert.NoError(t, s.Put(ctx, 1, name(0), record(1, 0))) {
 			break
 		}
 	}
@@ -463,7 +463,7 @@ func TestAWriterDoesNotStarveTheOthers(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					if !assert.NoError(t, s.Put(t.Context(), 1, name(0), box(1, 0))) {
+					if !assert.NoError(t, s.Put(t.Context(), 1, name(0), record(1, 0))) {
 						return
 					}
 				}
@@ -473,7 +473,7 @@ func TestAWriterDoesNotStarveTheOthers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for range 10 {
-		assert.NoError(t, New(s.path).Put(ctx, 1, name(0), box(1, 0)))
+		assert.NoError(t, New(s.path).Put(ctx, 1, name(0), record(1, 0)))
 		_, err := New(s.path).Get(ctx, name(0))
 		assert.NoError(t, err)
 	}

@@ -72,7 +72,7 @@ func TestAFileThatIsOpenToOthersIsRefused(t *testing.T) {
 	}
 	for _, mode := range []os.FileMode{0o600, 0o640, 0o660, 0o670} {
 		require.NoError(t, os.Chmod(s.path, mode))
-		require.NoError(t, s.Put(t.Context(), 1, name(0), box(1, 0)))
+		require.NoError(t, s.Put(t.Context(), 1, name(0), record(1, 0)))
 	}
 }
 

@@ -67,7 +67,7 @@ func fill(ctx context.Context, s *Store) error {
 			}
 		}
 		if round%3 == 0 {
-			if err := s.Put(ctx, 1, "short", []byte("box")); err != nil {
+			if err := s.Put(ctx, 1, "short", []byte("record")); err != nil {
 				return err
 			}
 		}

@@ -55,7 +55,7 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 		return err
 	},
 
-	// fill puts boxes for which there is no space.
+	// fill puts records for which there is no space.
 	"fill": fill,
 
 	// create creates a keyring.
@@ -65,7 +65,7 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 		return err
 	},
 
-	// write writes boxes of many sizes, moves and deletes some, and says after
+	// write writes records of many sizes, moves and deletes some, and says after
 	// each call what has been done.
 	"write": func(ctx context.Context, s *Store) error {
 		l, err := s.Acquire(ctx)
@@ -173,13 +173,13 @@ func TestACallWaitsForAnotherProcess(t *testing.T) {
 		s = New(s.path)
 	}
 	done := make(chan error)
-	go func() { done <- s.Put(t.Context(), 1, name(0), box(1, 5)) }()
+	go func() { done <- s.Put(t.Context(), 1, name(0), record(1, 5)) }()
 	require.NoError(t, c.in.Close())
 	require.NoError(t, <-done)
 	require.NoError(t, c.Wait())
 	got, err := s.Get(t.Context(), name(0))
 	require.NoError(t, err)
-	assert.Equal(t, box(1, 5), got)
+	assert.Equal(t, record(1, 5), got)
 }
 
 func TestAKilledProcessHoldsNothing(t *testing.T) {
@@ -195,7 +195,7 @@ func TestAKilledProcessHoldsNothing(t *testing.T) {
 		l, err := s.Acquire(t.Context())
 		require.NoError(t, err)
 		l.Release(t.Context())
-		require.NoError(t, s.Put(t.Context(), 1, name(0), box(1, 0)))
+		require.NoError(t, s.Put(t.Context(), 1, name(0), record(1, 0)))
 	}
 }
 
@@ -245,7 +245,7 @@ func TestAKilledWriterLosesNothing(t *testing.T) {
 		for id := range count {
 			if id != keys.Active().ID {
 				require.NotNil(t, keys.Retiring())
-				require.Equal(t, keys.Retiring().ID, id, "a box is under an inactive key")
+				require.Equal(t, keys.Retiring().ID, id, "a record is under an inactive key")
 			}
 		}
 	}

@@ -15,10 +15,10 @@ import (
 // The buckets of the file. bbolt has checksums only for its meta pages, so each
 // value brings its own, CRC-32C.
 const (
-	metaBucket   = "meta"   // metaKey → row of metaRow
-	keysBucket   = "keys"   // key id(8) → row of keyRow
-	boxesBucket  = "boxes"  // name → sum of name and key id(4), sum of all(4), key id(8), box
-	eventsBucket = "events" // seq(8) → row of eventRow
+	metaBucket    = "meta"    // metaKey → row of metaRow
+	keysBucket    = "keys"    // key id(8) → row of keyRow
+	recordsBucket = "records" // name → sum of name and key id(4), sum of all(4), key id(8), record
+	eventsBucket  = "events"  // seq(8) → row of eventRow
 
 	metaKey = "keyring"
 	schema  = 1
@@ -45,8 +45,8 @@ type (
 )
 
 const (
-	sumSize     = 4
-	boxHeadSize = 2*sumSize + 8
+	sumSize        = 4
+	recordHeadSize = 2*sumSize + 8
 )
 
 func sum(parts ...[]byte) (s uint32) {
@@ -136,34 +136,34 @@ func parseEvent(e pages.Entry) (event store.Event, err error) {
 	return event, err
 }
 
-// encodeBox has two checksums, so that the name and the key of a box are known
-// also if the box is damaged: whoever finds it can then name it, and it can be
+// encodeRecord has two checksums, so that the name and the key of a record are known
+// also if the record is damaged: whoever finds it can then name it, and it can be
 // deleted or replaced.
-func encodeBox(name []byte, id seal.KeyID, box []byte) []byte {
-	v := make([]byte, boxHeadSize, boxHeadSize+len(box))
+func encodeRecord(name []byte, id seal.KeyID, record []byte) []byte {
+	v := make([]byte, recordHeadSize, recordHeadSize+len(record))
 	key := v[2*sumSize:]
 	binary.BigEndian.PutUint64(key, uint64(id))
 	binary.BigEndian.PutUint32(v, sum(name, key))
-	binary.BigEndian.PutUint32(v[sumSize:], sum(name, key, box))
-	return append(v, box...)
+	binary.BigEndian.PutUint32(v[sumSize:], sum(name, key, record))
+	return append(v, record...)
 }
 
-// boxKey returns the key that a box is under.
-func boxKey(e pages.Entry) (seal.KeyID, error) {
-	head, err := e.Head(boxHeadSize)
+// recordKey returns the key that a record is under.
+func recordKey(e pages.Entry) (seal.KeyID, error) {
+	head, err := e.Head(recordHeadSize)
 	if err != nil {
 		return 0, err
 	}
-	if len(head) < boxHeadSize || binary.BigEndian.Uint32(head) != sum(e.Key, head[2*sumSize:]) {
+	if len(head) < recordHeadSize || binary.BigEndian.Uint32(head) != sum(e.Key, head[2*sumSize:]) {
 		return 0, corrupt("an entry does not have its checksum")
 	}
 	return seal.KeyID(binary.BigEndian.Uint64(head[2*sumSize:])), nil
 }
 
-// parseBox returns the key that a box is under, and the box, or whole false if
+// parseRecord returns the key that a record is under, and the record, or whole false if
 // that is damaged.
-func parseBox(e pages.Entry) (id seal.KeyID, box []byte, whole bool, err error) {
-	if id, err = boxKey(e); err != nil {
+func parseRecord(e pages.Entry) (id seal.KeyID, record []byte, whole bool, err error) {
+	if id, err = recordKey(e); err != nil {
 		return 0, nil, false, err
 	}
 	v, err := e.Value()
@@ -173,7 +173,7 @@ func parseBox(e pages.Entry) (id seal.KeyID, box []byte, whole bool, err error) 
 	if binary.BigEndian.Uint32(v[sumSize:]) != sum(e.Key, v[2*sumSize:]) {
 		return id, nil, false, nil
 	}
-	return id, append([]byte{}, v[boxHeadSize:]...), true, nil
+	return id, append([]byte{}, v[recordHeadSize:]...), true, nil
 }
 
 // digest proves what pages.Check cannot know of an entry, and returns a number
@@ -188,8 +188,8 @@ func digest(bucket string, e pages.Entry) (uint64, error) {
 	case keysBucket, eventsBucket:
 		text, err := rowText(e)
 		return mix(uint64(bucket[0]), sum(e.Key, text), uint32(len(text))), err
-	case boxesBucket:
-		if _, err := boxKey(e); err != nil {
+	case recordsBucket:
+		if _, err := recordKey(e); err != nil {
 			return 0, err
 		}
 		head, err := e.Head(2 * sumSize)

@@ -35,9 +35,9 @@ type dialect struct {
 	schema []string
 	atomic bool
 
-	// put stores a box if the key is active, and lets nobody change that before
+	// put stores a record if the key is active, and lets nobody change that before
 	// it is stored. It affects no row if the key is not active.
-	put func(name, box []byte, id int64) (statement string, args []any)
+	put func(name, record []byte, id int64) (statement string, args []any)
 
 	// guard makes the database end a transaction whose client has fallen silent
 	// without closing the connection, as a machine does that loses its power: its
@@ -49,11 +49,11 @@ type dialect struct {
 	// to end, and makes those behind it wait.
 	gate string
 
-	// length is how long a box is, without reading it.
+	// length is how long a record is, without reading it.
 	length string
 
-	// under is the condition that a box is under a key. byName, unless empty,
-	// makes the database read boxes in the order of their names.
+	// under is the condition that a record is under a key. byName, unless empty,
+	// makes the database read records in the order of their names.
 	under, byName string
 
 	// move is what Move does once it is known that it may.

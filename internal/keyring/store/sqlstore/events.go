@@ -14,7 +14,7 @@ import (
 func (s *Store) RecordEvent(ctx context.Context, e store.Event) (stored store.Event, err error) {
 	record := func() error {
 		return s.do(ctx, func(q session) error {
-			stored, err = q.record(ctx, e)
+			stored, err = q.recordEvent(ctx, e)
 			return err
 		})
 	}
@@ -28,7 +28,7 @@ func (s *Store) RecordEvent(ctx context.Context, e store.Event) (stored store.Ev
 
 // record appends e to the log. The number it gets is not that of its
 // transaction's end.
-func (q session) record(ctx context.Context, e store.Event) (store.Event, error) {
+func (q session) recordEvent(ctx context.Context, e store.Event) (store.Event, error) {
 	const insert = `INSERT INTO secretref_events (time, actor, action, outcome, key_ids, detail) VALUES (?, ?, ?, ?, ?, ?)`
 	var now int64
 	if err := q.row(ctx, `SELECT {now}`).Scan(&now); err != nil {

@@ -13,14 +13,14 @@ import (
 func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64) error {
 	var reserved int64
 	var state string
-	var seals uint64
+	var encryptions uint64
 	err := s.do(ctx, func(q session) (err error) {
-		if n <= seal.MaxSeals {
-			reserved, err = q.exec(ctx, `UPDATE secretref_keys SET seals = seals + ? WHERE id = ? AND state = {active} AND seals <= ?`,
-				int64(n), int64(id), int64(seal.MaxSeals-n))
+		if n <= seal.MaxEncryptions {
+			reserved, err = q.exec(ctx, `UPDATE secretref_keys SET encryptions = encryptions + ? WHERE id = ? AND state = {active} AND encryptions <= ?`,
+				int64(n), int64(id), int64(seal.MaxEncryptions-n))
 		}
 		if reserved == 0 && err == nil {
-			err = q.row(ctx, `SELECT state, seals FROM secretref_keys WHERE id = ?`, int64(id)).Scan(&state, &seals)
+			err = q.row(ctx, `SELECT state, encryptions FROM secretref_keys WHERE id = ?`, int64(id)).Scan(&state, &encryptions)
 		}
 		return err
 	})
@@ -29,7 +29,7 @@ func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64)
 		return store.ErrNotActive
 	case err != nil || reserved > 0:
 		return err
-	case store.State(state) == store.Active && (n > seal.MaxSeals || seals > seal.MaxSeals-n):
+	case store.State(state) == store.Active && (n > seal.MaxEncryptions || encryptions > seal.MaxEncryptions-n):
 		return store.ErrKeyExhausted
 	case store.State(state) == store.Active && n == 0:
 		return nil // it changes no row, which some databases count and some do not
@@ -63,7 +63,7 @@ func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key
 	}
 	e.Keys = nil
 	for _, k := range deleted {
-		// The statement sees what was committed before it began: every box that
+		// The statement sees what was committed before it began: every record that
 		// somebody put under the key before it was locked.
 		if err := q.unused(ctx, k.ID); err != nil {
 			return nil, err
@@ -73,7 +73,7 @@ func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key
 		}
 		e.Keys = append(e.Keys, k.ID)
 	}
-	_, err = q.record(ctx, e)
+	_, err = q.recordEvent(ctx, e)
 	return deleted, err
 }
 
@@ -86,21 +86,21 @@ func (q session) lockInactive(ctx context.Context) (keys []store.Key, err error)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id, seals, created, activated, deactivated int64
+		var id, encryptions, created, activated, deactivated int64
 		var state string
 		var wrapped []byte
-		if err := rows.Scan(&id, &state, &wrapped, &seals, &created, &activated, &deactivated); err != nil {
+		if err := rows.Scan(&id, &state, &wrapped, &encryptions, &created, &activated, &deactivated); err != nil {
 			return nil, err
 		}
-		keys = append(keys, key(id, state, wrapped, seals, created, activated, deactivated))
+		keys = append(keys, key(id, state, wrapped, encryptions, created, activated, deactivated))
 	}
 	return keys, rows.Err()
 }
 
-// unused returns store.ErrInUse if a box is under the key.
+// unused returns store.ErrInUse if a record is under the key.
 func (q session) unused(ctx context.Context, id seal.KeyID) error {
 	var one int
-	err := q.row(ctx, `SELECT 1 FROM secretref_boxes WHERE key_id = ? LIMIT 1`, int64(id)).Scan(&one)
+	err := q.row(ctx, `SELECT 1 FROM secretref_records WHERE key_id = ? LIMIT 1`, int64(id)).Scan(&one)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil

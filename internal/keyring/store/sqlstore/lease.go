@@ -137,7 +137,7 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 		if _, err := q.exec(ctx, `UPDATE secretref_meta SET active = ? WHERE id = 1`, int64(next.ID)); err != nil {
 			return err
 		}
-		_, err = q.record(ctx, e)
+		_, err = q.recordEvent(ctx, e)
 		return err
 	})
 }
@@ -145,8 +145,8 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 // Move implements [store.Lease].
 func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swap) (int, error) {
 	for i := range swaps {
-		if len(swaps[i].Sealed) > maxBox {
-			return 0, fault.New(fault.Unsupported, "a box has at most %d bytes", maxBox)
+		if len(swaps[i].Sealed) > maxRecordSize {
+			return 0, fault.New(fault.Unsupported, "a record has at most %d bytes", maxRecordSize)
 		}
 	}
 	var moved int64
@@ -195,7 +195,7 @@ func (l *lease) Retire(ctx context.Context, id seal.KeyID, e store.Event) error 
 		if _, err := q.exec(ctx, `UPDATE secretref_keys SET state = {inactive} WHERE id = ?`, int64(id)); err != nil {
 			return err
 		}
-		_, err := q.record(ctx, e)
+		_, err := q.recordEvent(ctx, e)
 		return err
 	})
 }
@@ -225,7 +225,7 @@ func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped m
 		if _, err := q.exec(ctx, `UPDATE secretref_meta SET root = ? WHERE id = 1`, to[:]); err != nil {
 			return err
 		}
-		_, err = q.record(ctx, e)
+		_, err = q.recordEvent(ctx, e)
 		return err
 	})
 }

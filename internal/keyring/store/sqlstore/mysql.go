@@ -45,18 +45,18 @@ func mysql() *dialect {
 				id BIGINT NOT NULL PRIMARY KEY,
 				state VARBINARY(16) NOT NULL,
 				wrapped BLOB NOT NULL,
-				seals BIGINT NOT NULL,
+				encryptions BIGINT NOT NULL,
 				created BIGINT NOT NULL,
 				activated BIGINT NOT NULL,
 				deactivated BIGINT NOT NULL
 			) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
-			// The length is a column because reading it from the box reads all of
-			// the box. writes makes each Put change the row: by the number of rows
-			// it affects, it knows whether it has stored the box.
-			`CREATE TABLE IF NOT EXISTS secretref_boxes (
+			// The length is a column because reading it from the record reads all of
+			// the record. writes makes each Put change the row: by the number of rows
+			// it affects, it knows whether it has stored the record.
+			`CREATE TABLE IF NOT EXISTS secretref_records (
 				name VARBINARY(1024) NOT NULL PRIMARY KEY,
 				key_id BIGINT NOT NULL,
-				box MEDIUMBLOB NOT NULL,
+				record MEDIUMBLOB NOT NULL,
 				length INT NOT NULL,
 				writes INT UNSIGNED NOT NULL DEFAULT 0,
 				FOREIGN KEY (key_id) REFERENCES secretref_keys (id)
@@ -118,19 +118,19 @@ func mysql() *dialect {
 	}
 }
 
-const ourTables = `'secretref_keys', 'secretref_boxes', 'secretref_events', 'secretref_lease', 'secretref_meta'`
+const ourTables = `'secretref_keys', 'secretref_records', 'secretref_events', 'secretref_lease', 'secretref_meta'`
 
 // mysqlPut reads the key's row with a lock, and so in its latest version. The
 // lock ends with the statement's transaction.
-func mysqlPut(name, box []byte, id int64) (string, []any) {
-	return `INSERT INTO secretref_boxes (name, key_id, box, length)
+func mysqlPut(name, record []byte, id int64) (string, []any) {
+	return `INSERT INTO secretref_records (name, key_id, record, length)
 		SELECT ?, id, ?, ? FROM secretref_keys WHERE id = ? AND state = {active} {claim}
-		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length), writes = (writes + 1) & 1023`,
-		[]any{name, box, int64(len(box)), id}
+		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), record = VALUES(record), length = VALUES(length), writes = (writes + 1) & 1023`,
+		[]any{name, record, int64(len(record)), id}
 }
 
-// mysqlMove moves as many boxes at a time as fit into a packet that any server
-// takes which can store the longest one. Boxes go from the statement into their
+// mysqlMove moves as many records at a time as fit into a packet that any server
+// takes which can store the longest one. Records go from the statement into their
 // column directly: MariaDB cuts long ones off in the temporary tables that it
 // makes of derived ones.
 func mysqlMove(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64, err error) {
@@ -149,19 +149,19 @@ func mysqlMove(ctx context.Context, q session, from, to int64, swaps []store.Swa
 	return moved, err
 }
 
-// mysqlMoveSome locks the boxes that are still as they were, so that the INSERT
+// mysqlMoveSome locks the records that are still as they were, so that the INSERT
 // finds every one of them there. It goes through the table from the first to the
 // last, which is less work than to look for each: a page of a rotation has all
-// boxes under the key that are in between.
+// records under the key that are in between.
 func mysqlMoveSome(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64, err error) {
-	boxes := make(map[string][]byte, len(swaps))
+	records := make(map[string][]byte, len(swaps))
 	heads := make(map[string][]byte, len(swaps))
 	for i := range swaps {
 		s := &swaps[i]
-		boxes[s.Name], heads[s.Name] = s.Sealed, s.Head
+		records[s.Name], heads[s.Name] = s.Sealed, s.Head
 	}
 	first, last := span(swaps)
-	rows, err := q.query(ctx, `SELECT name, SUBSTR(box, 1, {head}) FROM secretref_boxes FORCE INDEX (PRIMARY)
+	rows, err := q.query(ctx, `SELECT name, SUBSTR(record, 1, {head}) FROM secretref_records FORCE INDEX (PRIMARY)
 		WHERE key_id = ? AND name BETWEEN ? AND ? FOR UPDATE`, from, first, last)
 	if err != nil {
 		return 0, err
@@ -175,16 +175,16 @@ func mysqlMoveSome(ctx context.Context, q session, from, to int64, swaps []store
 			return 0, err
 		}
 		if was, ok := heads[name]; ok && bytes.Equal(head, was) {
-			values = append(values, []byte(name), to, boxes[name], int64(len(boxes[name])))
+			values = append(values, []byte(name), to, records[name], int64(len(records[name])))
 			moved++
 		}
 	}
 	if err := rows.Err(); err != nil || moved == 0 {
 		return 0, err
 	}
-	_, err = q.exec(ctx, `INSERT INTO secretref_boxes (name, key_id, box, length)
+	_, err = q.exec(ctx, `INSERT INTO secretref_records (name, key_id, record, length)
 		VALUES (?, ?, ?, ?)`+strings.Repeat(", (?, ?, ?, ?)", int(moved)-1)+`
-		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length)`, values...)
+		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), record = VALUES(record), length = VALUES(length)`, values...)
 	return moved, err
 }
 

@@ -30,17 +30,17 @@ func postgres() *dialect {
 				id bigint PRIMARY KEY,
 				state text NOT NULL,
 				wrapped bytea NOT NULL,
-				seals bigint NOT NULL,
+				encryptions bigint NOT NULL,
 				created bigint NOT NULL,
 				activated bigint NOT NULL,
 				deactivated bigint NOT NULL)`,
-			`CREATE TABLE IF NOT EXISTS secretref_boxes (
+			`CREATE TABLE IF NOT EXISTS secretref_records (
 				name bytea PRIMARY KEY,
 				key_id bigint NOT NULL REFERENCES secretref_keys,
-				box bytea NOT NULL)`,
-			// Boxes do not compress, and the head of one that is not compressed
+				record bytea NOT NULL)`,
+			// Records do not compress, and the head of one that is not compressed
 			// is read without the rest.
-			`ALTER TABLE secretref_boxes ALTER COLUMN box SET STORAGE EXTERNAL`,
+			`ALTER TABLE secretref_records ALTER COLUMN record SET STORAGE EXTERNAL`,
 			`CREATE TABLE IF NOT EXISTS secretref_events (
 				seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 				time bigint NOT NULL,
@@ -69,7 +69,7 @@ func postgres() *dialect {
 		gate: `LOCK TABLE secretref_keys IN EXCLUSIVE MODE`,
 
 		put:    postgresPut,
-		length: `octet_length(box)`,
+		length: `octet_length(record)`,
 		// An equality would make the planner expect that hardly any row is under
 		// the key, and read the whole table for each page.
 		under: `coalesce(key_id = ?, false)`,
@@ -79,39 +79,39 @@ func postgres() *dialect {
 
 // postgresPut locks the key's row, in its latest version, before there is
 // anything to insert. The lock ends with the statement's transaction.
-func postgresPut(name, box []byte, id int64) (string, []any) {
-	return `INSERT INTO secretref_boxes (name, key_id, box)
+func postgresPut(name, record []byte, id int64) (string, []any) {
+	return `INSERT INTO secretref_records (name, key_id, record)
 		SELECT ?, id, ? FROM secretref_keys WHERE id = ? AND state = {active} {claim}
-		ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`, []any{name, box, id}
+		ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, record = excluded.record`, []any{name, record, id}
 }
 
-// postgresMove moves all boxes at once. They are cut out of one long argument,
+// postgresMove moves all records at once. They are cut out of one long argument,
 // which no driver has to know how to encode and the server need not parse. The
 // first and the last name keep the planner from reading the whole table.
 func postgresMove(ctx context.Context, q session, from, to int64, swaps []store.Swap) (int64, error) {
-	const update = `UPDATE secretref_boxes AS b SET box = s.box, key_id = ?
+	const update = `UPDATE secretref_records AS b SET record = s.record, key_id = ?
 		FROM (
-			SELECT substr(packed.bytes, start, name) AS name, substr(packed.bytes, start + name, head) AS head, substr(packed.bytes, start + name + head, box) AS box
+			SELECT substr(packed.bytes, start, name) AS name, substr(packed.bytes, start + name, head) AS head, substr(packed.bytes, start + name + head, record) AS record
 			FROM (SELECT ?::bytea AS bytes) AS packed,
-				unnest(?::text::int[], ?::text::int[], ?::text::int[], ?::text::int[]) AS part (start, name, head, box)
+				unnest(?::text::int[], ?::text::int[], ?::text::int[], ?::text::int[]) AS part (start, name, head, record)
 		) AS s
-		WHERE b.name = s.name AND b.key_id = ? AND substr(b.box, 1, {head}) = s.head AND b.name BETWEEN ? AND ?`
+		WHERE b.name = s.name AND b.key_id = ? AND substr(b.record, 1, {head}) = s.head AND b.name BETWEEN ? AND ?`
 	size := 0
 	for i := range swaps {
 		size += len(swaps[i].Name) + len(swaps[i].Head) + len(swaps[i].Sealed)
 	}
 	packed := make([]byte, 0, size)
-	var starts, names, heads, boxes numbers
+	var starts, names, heads, records numbers
 	for i := range swaps {
 		s := &swaps[i]
 		starts.add(len(packed) + 1) // substr counts from 1
 		names.add(len(s.Name))
 		heads.add(len(s.Head))
-		boxes.add(len(s.Sealed))
+		records.add(len(s.Sealed))
 		packed = append(append(append(packed, s.Name...), s.Head...), s.Sealed...)
 	}
 	first, last := span(swaps)
-	return q.exec(ctx, update, to, packed, starts.text(), names.text(), heads.text(), boxes.text(), from, first, last)
+	return q.exec(ctx, update, to, packed, starts.text(), names.text(), heads.text(), records.text(), from, first, last)
 }
 
 // numbers is the text of an array of integers: {1,2}.

@@ -5,7 +5,7 @@
 // schema or database that the connection works in. They are made by Create,
 // Acquire and the calls that write to the audit log, and by nothing else; a
 // user who may not make tables finds everything in order once they exist.
-// Names, boxes and what callers write into events are binary columns, key ids
+// Names, records and what callers write into events are binary columns, key ids
 // are the signed integers with the same 64 bits, and times are microseconds
 // since 1970 by the clock of the database.
 //
@@ -98,7 +98,7 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.K
 		if _, err := q.exec(ctx, `UPDATE secretref_meta SET root = ?, active = ? WHERE id = 1`, root[:], int64(first.ID)); err != nil {
 			return err
 		}
-		if _, err := q.record(ctx, e); err != nil {
+		if _, err := q.recordEvent(ctx, e); err != nil {
 			return err
 		}
 		created = true
@@ -109,12 +109,12 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.K
 
 // insertKey stores a key that becomes active now.
 func (q session) insertKey(ctx context.Context, k store.Key, now int64) error {
-	_, err := q.exec(ctx, `INSERT INTO secretref_keys (id, state, wrapped, seals, created, activated, deactivated)
+	_, err := q.exec(ctx, `INSERT INTO secretref_keys (id, state, wrapped, encryptions, created, activated, deactivated)
 		VALUES (?, {active}, ?, ?, ?, ?, 0)`, int64(k.ID), some(k.Wrapped), int64(k.Encryptions), now, now)
 	return err
 }
 
-const keyColumns = `k.id, k.state, k.wrapped, k.seals, k.created, k.activated, k.deactivated`
+const keyColumns = `k.id, k.state, k.wrapped, k.encryptions, k.created, k.activated, k.deactivated`
 
 // Load implements [store.Store].
 func (s *Store) Load(ctx context.Context) (keys *store.Keys, err error) {
@@ -146,10 +146,10 @@ func (q session) load(ctx context.Context) (*store.Keys, error) {
 	for rows.Next() {
 		var version int
 		var root []byte
-		var meta, id, seals, created, activated, deactivated sql.NullInt64
+		var meta, id, encryptions, created, activated, deactivated sql.NullInt64
 		var state sql.NullString
 		var wrapped []byte
-		if err := rows.Scan(&version, &root, &meta, &now, &id, &state, &wrapped, &seals, &created, &activated, &deactivated); err != nil {
+		if err := rows.Scan(&version, &root, &meta, &now, &id, &state, &wrapped, &encryptions, &created, &activated, &deactivated); err != nil {
 			return nil, err
 		}
 		if err := checkVersion(version); err != nil {
@@ -163,7 +163,7 @@ func (q session) load(ctx context.Context) (*store.Keys, error) {
 		}
 		keys.Root, keys.Now, active = seal.Fingerprint(root), instant(now), meta.Int64
 		if id.Valid {
-			keys.Keys = append(keys.Keys, key(id.Int64, state.String, wrapped, seals.Int64, created.Int64, activated.Int64, deactivated.Int64))
+			keys.Keys = append(keys.Keys, key(id.Int64, state.String, wrapped, encryptions.Int64, created.Int64, activated.Int64, deactivated.Int64))
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -188,7 +188,7 @@ func checkKeys(keys *store.Keys, active seal.KeyID) error {
 		default:
 			return fault.New(fault.Corrupt, "key %s in secretref_keys has an unknown state", k.ID)
 		}
-		if k.Encryptions > seal.MaxSeals {
+		if k.Encryptions > seal.MaxEncryptions {
 			return fault.New(fault.Corrupt, "key %s in secretref_keys has a number of seals that cannot be", k.ID)
 		}
 	}
@@ -201,9 +201,9 @@ func checkKeys(keys *store.Keys, active seal.KeyID) error {
 	return nil
 }
 
-func key(id int64, state string, wrapped []byte, seals, created, activated, deactivated int64) store.Key {
+func key(id int64, state string, wrapped []byte, encryptions, created, activated, deactivated int64) store.Key {
 	return store.Key{
-		ID: seal.KeyID(id), State: store.State(state), Wrapped: wrapped, Encryptions: uint64(seals),
+		ID: seal.KeyID(id), State: store.State(state), Wrapped: wrapped, Encryptions: uint64(encryptions),
 		Created: instant(created), Activated: instant(activated), Deactivated: instant(deactivated),
 	}
 }

@@ -68,7 +68,7 @@ func TestErrorsOfDriversHaveAKind(t *testing.T) {
 	}{
 		{&pgError{Code: "28P01", Message: "password authentication failed"}, fault.Unauthenticated, "password authentication failed (28P01)"},
 		{&pgError{Code: "28000", Message: "no pg_hba.conf entry"}, fault.Unauthenticated, "28000"},
-		{&pgError{Code: "42501", Message: "permission denied for table secretref_boxes"}, fault.Denied, "needs SELECT, INSERT, UPDATE and DELETE"},
+		{&pgError{Code: "42501", Message: "permission denied for table secretref_records"}, fault.Denied, "needs SELECT, INSERT, UPDATE and DELETE"},
 		{&pgError{Code: "57P03", Message: "the database system is starting up"}, fault.Unavailable, "starting up (57P03)"},
 		{&pgError{Code: "53300", Message: "too many connections"}, fault.Unavailable, "too many connections"},
 		{&pgError{Code: "25006", Message: "read-only transaction"}, fault.Unavailable, "primary"},
@@ -82,7 +82,7 @@ func TestErrorsOfDriversHaveAKind(t *testing.T) {
 		{&pgError{Code: "08P01", Message: "no more connections allowed"}, fault.Unavailable, "no more connections"},
 		{&pgError{Code: "53100", Message: "could not extend file"}, fault.Unavailable, "the database's disk is full"},
 		{&mysqlError{Number: 1021, Message: "Disk full (/tmp/x); waiting for someone to free some space"}, fault.Unavailable, "the database's disk is full"},
-		{&mysqlError{Number: 1114, Message: "The table 'secretref_boxes' is full"}, fault.Unavailable, "the database's disk is full"},
+		{&mysqlError{Number: 1114, Message: "The table 'secretref_records' is full"}, fault.Unavailable, "the database's disk is full"},
 		{&mysqlError{Number: 1030, Message: "Got error 28 \"No space left on device\" from storage engine InnoDB"}, fault.Unavailable, "the database's disk is full"},
 		{&pgError{Code: "42P05", Message: `prepared statement "stmtcache_1" already exists`}, fault.Unavailable, "default_query_exec_mode=exec"},
 		{&pgError{Code: "26000", Message: "unnamed prepared statement does not exist"}, fault.Unavailable, "binary_parameters=yes"},
@@ -165,7 +165,7 @@ func TestTheEndOfTheContextIsTheCause(t *testing.T) {
 	require.ErrorIs(t, err, fault.Unavailable)
 }
 
-func TestNamesAndBoxesThatDoNotFitAreRefused(t *testing.T) {
+func TestNamesAndRecordsThatDoNotFitAreRefused(t *testing.T) {
 	db := sql.OpenDB(failing{io.EOF})
 	defer db.Close()
 	s := sqlstore.New(db, sqlstore.MySQL)

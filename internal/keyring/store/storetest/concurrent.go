@@ -22,9 +22,9 @@ import (
 // loose on one place for a second, and checks all the while that
 //
 //   - once Activate has returned, no Put under an older key succeeds;
-//   - no box is lost, nor goes back to an older text, nor comes back once it was
+//   - no record is lost, nor goes back to an older text, nor comes back once it was
 //     deleted;
-//   - each box is under the key that it was sealed with, which exists;
+//   - each record is under the key that it was sealed with, which exists;
 //   - one at a time has the lease.
 func Concurrency(t *testing.T, open Place) {
 	const writers, readers, rotators = 4, 4, 2
@@ -35,7 +35,7 @@ func Concurrency(t *testing.T, open Place) {
 	require.True(t, made)
 	for i := range f.names {
 		f.names[i].name = fmt.Sprintf("name %02d", i)
-		put(t, s, f.key(0), f.names[i].name, f.box(0, 0, f.names[i].name))
+		put(t, s, f.key(0), f.names[i].name, f.record(0, 0, f.names[i].name))
 	}
 
 	var wg sync.WaitGroup
@@ -101,12 +101,12 @@ func (f *fray) key(generation int64) seal.KeyID {
 	return seal.KeyID(uint64(generation+1) * 0x9e37_79b9_7f4a_7c15)
 }
 
-func (f *fray) box(generation, version int64, name string) []byte {
-	return boxUnder(f.key(generation), fmt.Sprintf("%09d %s", version, name))
+func (f *fray) record(generation, version int64, name string) []byte {
+	return recordUnder(f.key(generation), fmt.Sprintf("%09d %s", version, name))
 }
 
-func (f *fray) version(box []byte) (version int64) {
-	_, err := fmt.Sscanf(textOf(box), "%d", &version)
+func (f *fray) version(record []byte) (version int64) {
+	_, err := fmt.Sscanf(textOf(record), "%d", &version)
 	assert.NoError(f.t, err)
 	return version
 }
@@ -144,7 +144,7 @@ func (f *fray) put(s store.Store, version int64, name string) bool {
 	for {
 		known := f.generation.Load()
 		generation := max(0, known+rand.Int64N(3)-1) // one too old, or one that may not exist yet
-		err := s.Put(f.t.Context(), f.key(generation), name, f.box(generation, version, name))
+		err := s.Put(f.t.Context(), f.key(generation), name, f.record(generation, version, name))
 		switch {
 		case err == nil:
 			return assert.GreaterOrEqual(f.t, generation, known, "a Put under an older key succeeded")
@@ -172,7 +172,7 @@ func (f *fray) read(s store.Store) {
 	}
 }
 
-// look reads all boxes, which are complete, and under keys that are known
+// look reads all records, which are complete, and under keys that are known
 // unless known is nil.
 func (f *fray) look(s store.Store, known map[seal.KeyID]store.State) bool {
 	var least [len(f.names)]int64
@@ -190,9 +190,9 @@ func (f *fray) look(s store.Store, known map[seal.KeyID]store.State) bool {
 		}
 		for _, b := range page {
 			found[b.Name], r.After = f.version(b.Sealed), b.Name
-			whole := boxUnder(b.Key, textOf(b.Sealed))
+			whole := recordUnder(b.Key, textOf(b.Sealed))
 			if !assert.Equal(f.t, whole, b.Sealed, "%s is not under its key", b.Name) ||
-				!assert.True(f.t, strings.HasSuffix(textOf(b.Sealed), b.Name), "%s has another's box", b.Name) ||
+				!assert.True(f.t, strings.HasSuffix(textOf(b.Sealed), b.Name), "%s has another's record", b.Name) ||
 				known != nil && !assert.Contains(f.t, known, b.Key) {
 				return false
 			}
@@ -242,7 +242,7 @@ func (f *fray) once(s store.Store, l store.Lease) bool {
 		return false
 	}
 	under, err := s.Records(ctx, store.Range{Key: from, Limit: 1, Bytes: 1})
-	if !assert.NoError(f.t, err) || !assert.Empty(f.t, under, "boxes are under an inactive key") {
+	if !assert.NoError(f.t, err) || !assert.Empty(f.t, under, "records are under an inactive key") {
 		return false
 	}
 	if rand.N(2) == 0 {

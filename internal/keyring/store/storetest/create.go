@@ -53,7 +53,7 @@ var createTests = []test{
 
 	{"a keyring that is there already is not replaced", func(t *testing.T, open Place) {
 		s := created(t, open)
-		put(t, s, key1, "name", []byte("box"))
+		put(t, s, key1, "name", []byte("record"))
 		for _, s := range []store.Store{s, open(t)} {
 			made, err := s.Create(t.Context(), root2, newKey(key2), event("again"))
 			require.NoError(t, err)
@@ -63,7 +63,7 @@ var createTests = []test{
 		assert.Equal(t, root1, keys.Root)
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Active}, states(t, s))
 		assert.Equal(t, []string{"create"}, actions(t, s))
-		stored(t, s, "name", []byte("box"))
+		stored(t, s, "name", []byte("record"))
 	}},
 
 	{"of many Creates at the same time one makes the keyring", func(t *testing.T, open Place) {
@@ -112,14 +112,14 @@ var createTests = []test{
 		assert.True(t, made)
 	}},
 
-	{"a keyring without boxes has none", func(t *testing.T, open Place) {
+	{"a keyring without records has none", func(t *testing.T, open Place) {
 		s := created(t, open)
 		_, err := s.Get(t.Context(), "name")
 		require.ErrorIs(t, err, fault.NotFound)
 		assert.Empty(t, names(t, s, 10))
-		boxes, err := s.Records(t.Context(), store.Range{Limit: 10, Bytes: 1000})
+		records, err := s.Records(t.Context(), store.Range{Limit: 10, Bytes: 1000})
 		require.NoError(t, err)
-		assert.Empty(t, boxes)
+		assert.Empty(t, records)
 		count, err := s.Count(t.Context())
 		require.NoError(t, err)
 		assert.Empty(t, count)

@@ -114,7 +114,7 @@ var contextTests = []test{
 			"Put":            func() error { return s.Put(ctx, key2, "a", nil) },
 			"Delete":         func() error { return s.Delete(ctx, "a") },
 			"Names":          func() error { _, err := s.Names(ctx, "", 1); return err },
-			"Boxes":          func() error { _, err := s.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err },
+			"Records":        func() error { _, err := s.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err },
 			"Count":          func() error { _, err := s.Count(ctx); return err },
 			"DeleteInactive": func() error { _, err := s.DeleteInactive(ctx, event("x")); return err },
 			"Record":         func() error { _, err := s.RecordEvent(ctx, event("x")); return err },
@@ -132,7 +132,7 @@ var contextTests = []test{
 		}
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Retiring, key2: store.Active}, states(t, s))
 		assert.Zero(t, load(t, s).Active().Encryptions)
-		stored(t, s, "a", boxUnder(key1, "a"))
+		stored(t, s, "a", recordUnder(key1, "a"))
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))
 	}},
 

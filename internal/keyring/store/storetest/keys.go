@@ -20,14 +20,14 @@ var keyTests = []test{
 		assert.EqualValues(t, 1001, load(t, s).Active().Encryptions)
 	}},
 
-	{"a key seals MaxSeals times and not once more", func(t *testing.T, open Place) {
+	{"a key seals MaxEncryptions times and not once more", func(t *testing.T, open Place) {
 		s := created(t, open)
-		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, seal.MaxSeals-10))
+		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, seal.MaxEncryptions-10))
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 11), store.ErrKeyExhausted)
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, math.MaxUint64), store.ErrKeyExhausted, "the sum overflows")
-		assert.Equal(t, uint64(seal.MaxSeals-10), load(t, s).Active().Encryptions)
+		assert.Equal(t, uint64(seal.MaxEncryptions-10), load(t, s).Active().Encryptions)
 		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, 10))
-		assert.Equal(t, uint64(seal.MaxSeals), load(t, s).Active().Encryptions)
+		assert.Equal(t, uint64(seal.MaxEncryptions), load(t, s).Active().Encryptions)
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 1), store.ErrKeyExhausted)
 	}},
 
@@ -79,12 +79,12 @@ var keyTests = []test{
 		assert.Equal(t, []string{"create", "activate", "retire"}, actions(t, s), "a refused call leaves no event")
 	}},
 
-	{"Retire ends the rotation once no box is under the key", func(t *testing.T, open Place) {
+	{"Retire ends the rotation once no record is under the key", func(t *testing.T, open Place) {
 		s, l := rotating(t, open, "a")
 		require.ErrorIs(t, l.Retire(t.Context(), key1, event("x")), store.ErrInUse)
 		assert.Equal(t, store.Retiring, states(t, s)[key1])
 
-		swap := store.Swap{Name: "a", Head: head(boxUnder(key1, "a")), Sealed: boxUnder(key2, "a")}
+		swap := store.Swap{Name: "a", Head: head(recordUnder(key1, "a")), Sealed: recordUnder(key2, "a")}
 		moved, err := l.Move(t.Context(), key1, key2, []store.Swap{swap})
 		require.NoError(t, err)
 		require.Equal(t, 1, moved)
@@ -164,7 +164,7 @@ var keyTests = []test{
 			assert.Equal(t, was.State, k.State)
 			assert.Equal(t, was.Encryptions, k.Encryptions)
 		}
-		stored(t, s, "a", boxUnder(key1, "a"))
+		stored(t, s, "a", recordUnder(key1, "a"))
 		assert.Equal(t, []string{"create", "activate", "rewrap"}, actions(t, s))
 	}},
 

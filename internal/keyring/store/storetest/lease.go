@@ -60,11 +60,11 @@ var leaseTests = []test{
 		acquire(t, open(t))
 	}},
 
-	{"a lease keeps nobody from reading and writing boxes", func(t *testing.T, open Place) {
+	{"a lease keeps nobody from reading and writing records", func(t *testing.T, open Place) {
 		s, _ := rotating(t, open, "a")
 		other := open(t)
-		stored(t, other, "a", boxUnder(key1, "a"))
-		put(t, other, key2, "b", boxUnder(key2, "b"))
+		stored(t, other, "a", recordUnder(key1, "a"))
+		put(t, other, key2, "b", recordUnder(key2, "b"))
 		require.NoError(t, other.ReserveEncryptions(t.Context(), key2, 1))
 		require.NoError(t, other.Delete(t.Context(), "a"))
 		_, err := other.RecordEvent(t.Context(), event("note"))
@@ -86,7 +86,7 @@ var leaseTests = []test{
 
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Retiring, key2: store.Active}, states(t, s))
 		assert.Equal(t, root1, load(t, s).Root)
-		stored(t, s, "a", boxUnder(key1, "a"))
+		stored(t, s, "a", recordUnder(key1, "a"))
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))
 	}},
 
@@ -111,12 +111,12 @@ var leaseTests = []test{
 		require.Equal(t, key1, load(t, s).Retiring().ID)
 		require.NoError(t, moveAll(t, s, l, key1, key2))
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
-		stored(t, s, "a", boxUnder(key2, "a"))
-		stored(t, s, "b", boxUnder(key2, "b"))
+		stored(t, s, "a", recordUnder(key2, "a"))
+		stored(t, s, "b", recordUnder(key2, "b"))
 	}},
 }
 
-// everyCall makes all calls of l, on a store made by rotating with the box a,
+// everyCall makes all calls of l, on a store made by rotating with the record a,
 // and shows each error to check.
 func everyCall(t *testing.T, l store.Lease, check func(error)) {
 	ctx := t.Context()

@@ -15,13 +15,13 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// swap returns the Swap of a box that rotating or put made.
+// swap returns the Swap of a record that rotating or put made.
 func swap(name string) store.Swap {
-	return store.Swap{Name: name, Head: head(boxUnder(key1, name)), Sealed: boxUnder(key2, name)}
+	return store.Swap{Name: name, Head: head(recordUnder(key1, name)), Sealed: recordUnder(key2, name)}
 }
 
 var moveTests = []test{
-	{"Move puts boxes under the other key", func(t *testing.T, open Place) {
+	{"Move puts records under the other key", func(t *testing.T, open Place) {
 		s, l := rotating(t, open, "a", "b", "c")
 		swaps := []store.Swap{swap("c"), swap("a")}
 		given := slices.Clone(swaps)
@@ -29,9 +29,9 @@ var moveTests = []test{
 		assert.Equal(t, given, swaps, "they are the caller's")
 		require.NoError(t, err)
 		assert.Equal(t, 2, moved)
-		stored(t, s, "a", boxUnder(key2, "a"))
-		stored(t, s, "b", boxUnder(key1, "b"))
-		stored(t, s, "c", boxUnder(key2, "c"))
+		stored(t, s, "a", recordUnder(key2, "a"))
+		stored(t, s, "b", recordUnder(key1, "b"))
+		stored(t, s, "c", recordUnder(key2, "c"))
 		count, err := open(t).Count(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, map[seal.KeyID]int{key1: 1, key2: 2}, count)
@@ -44,48 +44,48 @@ var moveTests = []test{
 	{"Move leaves out what changed, went or is under another key", func(t *testing.T, open Place) {
 		s := created(t, open)
 		for _, name := range []string{"changed", "deleted", "resealed", "same"} {
-			put(t, s, key1, name, boxUnder(key1, name))
+			put(t, s, key1, name, recordUnder(key1, name))
 		}
-		put(t, s, key1, "changed", boxUnder(key1, "another text"))
+		put(t, s, key1, "changed", recordUnder(key1, "another text"))
 		require.NoError(t, s.Delete(t.Context(), "deleted"))
 		l := acquire(t, s)
 		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
-		put(t, s, key2, "resealed", boxUnder(key1, "resealed")) // the same bytes, but under key2
+		put(t, s, key2, "resealed", recordUnder(key1, "resealed")) // the same bytes, but under key2
 
 		moved, err := l.Move(t.Context(), key1, key2, []store.Swap{
 			swap("changed"), swap("deleted"), swap("never"), swap("resealed"), swap("same"),
 		})
 		require.NoError(t, err)
 		assert.Equal(t, 1, moved)
-		stored(t, s, "changed", boxUnder(key1, "another text"))
-		stored(t, s, "resealed", boxUnder(key1, "resealed"))
-		stored(t, s, "same", boxUnder(key2, "same"))
+		stored(t, s, "changed", recordUnder(key1, "another text"))
+		stored(t, s, "resealed", recordUnder(key1, "resealed"))
+		stored(t, s, "same", recordUnder(key2, "same"))
 		for _, name := range []string{"deleted", "never"} {
 			_, err := s.Get(t.Context(), name)
 			require.ErrorIs(t, err, fault.NotFound)
 		}
 	}},
 
-	{"Move knows a box shorter than a head by all of it", func(t *testing.T, open Place) {
+	{"Move knows a record shorter than a head by all of it", func(t *testing.T, open Place) {
 		s := created(t, open)
-		for _, box := range []string{"", "a", "ab", "abc"} {
-			put(t, s, key1, "is "+box, []byte(box))
-			put(t, s, key1, "was "+box, []byte(box+"+"))
+		for _, record := range []string{"", "a", "ab", "abc"} {
+			put(t, s, key1, "is "+record, []byte(record))
+			put(t, s, key1, "was "+record, []byte(record+"+"))
 		}
 		l := acquire(t, s)
 		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
 		var swaps []store.Swap
-		for _, box := range []string{"", "a", "ab", "abc"} {
+		for _, record := range []string{"", "a", "ab", "abc"} {
 			swaps = append(swaps,
-				store.Swap{Name: "is " + box, Head: []byte(box), Sealed: []byte("moved")},
-				store.Swap{Name: "was " + box, Head: []byte(box), Sealed: []byte("moved")})
+				store.Swap{Name: "is " + record, Head: []byte(record), Sealed: []byte("moved")},
+				store.Swap{Name: "was " + record, Head: []byte(record), Sealed: []byte("moved")})
 		}
 		moved, err := l.Move(t.Context(), key1, key2, swaps)
 		require.NoError(t, err)
 		assert.Equal(t, 4, moved)
-		for _, box := range []string{"", "a", "ab", "abc"} {
-			stored(t, s, "is "+box, []byte("moved"))
-			stored(t, s, "was "+box, []byte(box+"+"))
+		for _, record := range []string{"", "a", "ab", "abc"} {
+			stored(t, s, "is "+record, []byte("moved"))
+			stored(t, s, "was "+record, []byte(record+"+"))
 		}
 	}},
 
@@ -95,19 +95,19 @@ var moveTests = []test{
 			_, err := l.Move(t.Context(), key1, to, []store.Swap{swap("a")})
 			require.ErrorIs(t, err, store.ErrNotActive)
 		}
-		stored(t, s, "a", boxUnder(key1, "a"))
+		stored(t, s, "a", recordUnder(key1, "a"))
 	}},
 
 	{"Move takes thousands of swaps at once", func(t *testing.T, open Place) {
 		const n = 2500
 		s := created(t, open)
 		l := acquire(t, s)
-		var swaps []store.Swap // most of them for boxes that are not there
+		var swaps []store.Swap // most of them for records that are not there
 		for i := range n {
-			swaps = append(swaps, swap(fmt.Sprintf("box %04d", i)))
+			swaps = append(swaps, swap(fmt.Sprintf("record %04d", i)))
 		}
-		put(t, s, key1, swaps[0].Name, boxUnder(key1, swaps[0].Name))
-		put(t, s, key1, swaps[n-1].Name, boxUnder(key1, swaps[n-1].Name))
+		put(t, s, key1, swaps[0].Name, recordUnder(key1, swaps[0].Name))
+		put(t, s, key1, swaps[n-1].Name, recordUnder(key1, swaps[n-1].Name))
 		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
 		moved, err := l.Move(t.Context(), key1, key2, swaps)
 		require.NoError(t, err)
@@ -119,8 +119,8 @@ var moveTests = []test{
 }
 
 // rotationLaw: once Activate has returned, no Put under the old key succeeds;
-// each name holds the last box that a successful Put stored, or the box that
-// Move made of it; and the key of each box exists.
+// each name holds the last record that a successful Put stored, or the record that
+// Move made of it; and the key of each record exists.
 func rotationLaw(t *testing.T, open Place) {
 	const writers, rounds = 3, 4
 	ids := []seal.KeyID{key1, key2, key3, 4, 5}[:rounds+1]
@@ -138,7 +138,7 @@ func rotationLaw(t *testing.T, open Place) {
 			for i := 0; !done.Load(); i++ {
 				known := int(active.Load())
 				text := fmt.Sprintf("%06d", i)
-				err := s.Put(t.Context(), ids[at], name, boxUnder(ids[at], text))
+				err := s.Put(t.Context(), ids[at], name, recordUnder(ids[at], text))
 				switch {
 				case err == nil:
 					assert.GreaterOrEqual(t, at, known, "a Put under an old key succeeded")
@@ -186,7 +186,7 @@ func rotationLaw(t *testing.T, open Place) {
 	}
 }
 
-// moveAll does what a rotation does: it moves until no box is under from.
+// moveAll does what a rotation does: it moves until no record is under from.
 func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) error {
 	for {
 		page, err := s.Records(t.Context(), store.Range{Key: from, Limit: 2, Bytes: 1 << 20})
@@ -195,7 +195,7 @@ func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) er
 		}
 		var swaps []store.Swap
 		for _, b := range page {
-			swaps = append(swaps, store.Swap{Name: b.Name, Head: head(b.Sealed), Sealed: boxUnder(to, textOf(b.Sealed))})
+			swaps = append(swaps, store.Swap{Name: b.Name, Head: head(b.Sealed), Sealed: recordUnder(to, textOf(b.Sealed))})
 		}
 		if _, err := l.Move(t.Context(), from, to, swaps); err != nil {
 			return err
@@ -203,5 +203,5 @@ func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) er
 	}
 }
 
-// textOf returns the text that boxUnder was called with.
-func textOf(box []byte) string { return string(box[seal.HeadSize : len(box)-16]) }
+// textOf returns the text that recordUnder was called with.
+func textOf(record []byte) string { return string(record[seal.HeadSize : len(record)-16]) }

@@ -29,7 +29,7 @@ func Run(t *testing.T, fresh func(t testing.TB) Place) {
 	}{
 		{"create", createTests},
 		{"keys", keyTests},
-		{"boxes", boxTests},
+		{"records", recordTests},
 		{"move", moveTests},
 		{"lease", leaseTests},
 		{"events", eventTests},
@@ -73,16 +73,16 @@ func wrapped(id seal.KeyID, root seal.Fingerprint) []byte {
 	return append(w, bytes.Repeat([]byte{0x00, 0xff, '\'', '\\'}, 15)...)
 }
 
-// boxUnder returns bytes that look like a box under id.
-func boxUnder(id seal.KeyID, text string) []byte {
+// recordUnder returns bytes that look like a record under id.
+func recordUnder(id seal.KeyID, text string) []byte {
 	b := binary.BigEndian.AppendUint64([]byte{1}, uint64(id))
 	b = append(b, "nonce "...)
 	b = append(b, (text + "............")[:6]...)
 	return append(append(b, text...), "tag tag tag tag "...)
 }
 
-// head returns what a Swap of box needs.
-func head(box []byte) []byte { return box[:min(len(box), seal.HeadSize)] }
+// head returns what a Swap of record needs.
+func head(record []byte) []byte { return record[:min(len(record), seal.HeadSize)] }
 
 func event(action string) store.Event {
 	return store.Event{Actor: "tester", Action: action, Outcome: "ok"}
@@ -98,11 +98,11 @@ func created(t *testing.T, open Place) store.Store {
 }
 
 // rotating returns a Store in the midst of a rotation from key1 to key2: the
-// boxes named are still under key1.
+// records named are still under key1.
 func rotating(t *testing.T, open Place, names ...string) (store.Store, store.Lease) {
 	s := created(t, open)
 	for _, name := range names {
-		put(t, s, key1, name, boxUnder(key1, name))
+		put(t, s, key1, name, recordUnder(key1, name))
 	}
 	l := acquire(t, s)
 	require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
@@ -123,17 +123,17 @@ func acquire(t *testing.T, s store.Store) store.Lease {
 	return l
 }
 
-func put(t *testing.T, s store.Store, id seal.KeyID, name string, box []byte) {
+func put(t *testing.T, s store.Store, id seal.KeyID, name string, record []byte) {
 	t.Helper()
-	require.NoError(t, s.Put(t.Context(), id, name, box))
+	require.NoError(t, s.Put(t.Context(), id, name, record))
 }
 
-// stored asserts that exactly box is stored under name.
-func stored(t *testing.T, s store.Store, name string, box []byte) {
+// stored asserts that exactly record is stored under name.
+func stored(t *testing.T, s store.Store, name string, record []byte) {
 	t.Helper()
 	got, err := s.Get(t.Context(), name)
 	if assert.NoError(t, err) {
-		assert.True(t, bytes.Equal(box, got), "the box of %.40q is not the one that was stored", name)
+		assert.True(t, bytes.Equal(record, got), "the record of %.40q is not the one that was stored", name)
 	}
 }
 

@@ -13,14 +13,14 @@ import (
 
 // What the columns hold. MySQL cuts off what is longer, unless told otherwise.
 const (
-	maxName = 1024
-	maxBox  = 1<<24 - 1
+	maxName       = 1024
+	maxRecordSize = 1<<24 - 1
 )
 
 // Get implements [store.Store] with one round trip.
-func (s *Store) Get(ctx context.Context, name string) (box []byte, err error) {
+func (s *Store) Get(ctx context.Context, name string) (record []byte, err error) {
 	err = s.do(ctx, func(q session) error {
-		return q.row(ctx, `SELECT box FROM secretref_boxes WHERE name = ?`, []byte(name)).Scan(&box)
+		return q.row(ctx, `SELECT record FROM secretref_records WHERE name = ?`, []byte(name)).Scan(&record)
 	})
 	switch {
 	case errors.Is(err, sql.ErrNoRows), s.empty(ctx, &err):
@@ -28,17 +28,17 @@ func (s *Store) Get(ctx context.Context, name string) (box []byte, err error) {
 	case err != nil:
 		return nil, err
 	}
-	return some(box), nil
+	return some(record), nil
 }
 
 // Put implements [store.Store] with one statement, so that no lock waits for
 // a client that has fallen silent.
-func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, box []byte) error {
-	if name == "" || len(name) > maxName || len(box) > maxBox {
-		return fault.New(fault.Unsupported, "a name has 1 to %d bytes, and a box at most %d", maxName, maxBox)
+func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, record []byte) error {
+	if name == "" || len(name) > maxName || len(record) > maxRecordSize {
+		return fault.New(fault.Unsupported, "a name has 1 to %d bytes, and a record at most %d", maxName, maxRecordSize)
 	}
 	var stored int64
-	statement, args := s.dialect.put([]byte(name), some(box), int64(id))
+	statement, args := s.dialect.put([]byte(name), some(record), int64(id))
 	err := s.do(ctx, func(q session) (err error) {
 		stored, err = q.exec(ctx, statement, args...)
 		return err
@@ -53,7 +53,7 @@ func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, box []byte)
 func (s *Store) Delete(ctx context.Context, name string) error {
 	var deleted int64
 	err := s.do(ctx, func(q session) (err error) {
-		deleted, err = q.exec(ctx, `DELETE FROM secretref_boxes WHERE name = ?`, []byte(name))
+		deleted, err = q.exec(ctx, `DELETE FROM secretref_records WHERE name = ?`, []byte(name))
 		return err
 	})
 	if s.empty(ctx, &err) || err == nil && deleted == 0 {
@@ -66,7 +66,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 func (s *Store) Names(ctx context.Context, after string, limit int) (names []string, err error) {
 	err = s.do(ctx, func(q session) error {
 		names = nil
-		rows, err := q.query(ctx, `SELECT name FROM secretref_boxes WHERE name > ? ORDER BY name LIMIT ?`, []byte(after), int64(max(limit, 0)))
+		rows, err := q.query(ctx, `SELECT name FROM secretref_records WHERE name > ? ORDER BY name LIMIT ?`, []byte(after), int64(max(limit, 0)))
 		if err != nil {
 			return err
 		}
@@ -85,8 +85,8 @@ func (s *Store) Names(ctx context.Context, after string, limit int) (names []str
 }
 
 // Records implements [store.Store]. The lengths come first, so that the
-// database sends hardly more than is returned, however long the boxes are.
-func (s *Store) Records(ctx context.Context, r store.Range) (boxes []store.Record, err error) {
+// database sends hardly more than is returned, however long the records are.
+func (s *Store) Records(ctx context.Context, r store.Range) (records []store.Record, err error) {
 	args := []any{[]byte(r.After)}
 	where := `name > ?`
 	if r.Key != 0 {
@@ -94,17 +94,17 @@ func (s *Store) Records(ctx context.Context, r store.Range) (boxes []store.Recor
 		where += ` AND ` + s.dialect.under
 	}
 	err = s.do(ctx, func(q session) error {
-		boxes = nil
+		records = nil
 		fit, err := q.fit(ctx, r, where, args)
 		if err != nil || fit == 0 {
 			return err
 		}
-		rows, err := q.page(ctx, `name, key_id, box`, where, fit, args)
+		rows, err := q.page(ctx, `name, key_id, record`, where, fit, args)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
-		for bytes := 0; rows.Next() && (len(boxes) == 0 || bytes < r.Bytes); {
+		for bytes := 0; rows.Next() && (len(records) == 0 || bytes < r.Bytes); {
 			var b store.Record
 			var id int64
 			if err := rows.Scan(&b.Name, &id, &b.Sealed); err != nil {
@@ -112,15 +112,15 @@ func (s *Store) Records(ctx context.Context, r store.Range) (boxes []store.Recor
 			}
 			b.Key, b.Sealed = seal.KeyID(id), some(b.Sealed)
 			bytes += len(b.Sealed)
-			boxes = append(boxes, b)
+			records = append(records, b)
 		}
 		return rows.Err()
 	})
 	s.empty(ctx, &err)
-	return boxes, err
+	return records, err
 }
 
-// fit returns how many boxes a page has.
+// fit returns how many records a page has.
 func (q session) fit(ctx context.Context, r store.Range, where string, args []any) (n int, err error) {
 	rows, err := q.page(ctx, q.length, where, max(r.Limit, 0), args)
 	if err != nil {
@@ -140,14 +140,14 @@ func (q session) fit(ctx context.Context, r store.Range, where string, args []an
 // page reads rows in the order of their names. The limit is not an argument:
 // plans are made for its value.
 func (q session) page(ctx context.Context, columns, where string, limit int, args []any) (*sql.Rows, error) {
-	return q.query(ctx, `SELECT `+columns+` FROM secretref_boxes `+q.byName+` WHERE `+where+` ORDER BY name LIMIT `+strconv.Itoa(limit), args...)
+	return q.query(ctx, `SELECT `+columns+` FROM secretref_records `+q.byName+` WHERE `+where+` ORDER BY name LIMIT `+strconv.Itoa(limit), args...)
 }
 
 // Count implements [store.Store].
 func (s *Store) Count(ctx context.Context) (count map[seal.KeyID]int, err error) {
 	err = s.do(ctx, func(q session) error {
 		count = make(map[seal.KeyID]int)
-		rows, err := q.query(ctx, `SELECT key_id, count(*) FROM secretref_boxes GROUP BY key_id`)
+		rows, err := q.query(ctx, `SELECT key_id, count(*) FROM secretref_records GROUP BY key_id`)
 		if err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (s *Store) Count(ctx context.Context) (count map[seal.KeyID]int, err error)
 }
 
 // empty reports whether *err says that the tables are not there, and clears it
-// then: where there is no keyring there are no boxes. If there is a keyring, a
+// then: where there is no keyring there are no records. If there is a keyring, a
 // table of it has been lost, which is quite another thing.
 func (s *Store) empty(ctx context.Context, err *error) bool {
 	if !errors.Is(*err, store.ErrEmpty) {

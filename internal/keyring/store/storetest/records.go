@@ -17,13 +17,13 @@ import (
 
 // strangeNames in bytewise order: no collation, no padding, no encoding.
 var strangeNames = []string{
-	"\x00", "\x00\x00", " ", "'; DROP TABLE boxes; --", "%", "A", "B", "\\x41", "_", "a", "a\x00", "a ", "a  ", "aa",
+	"\x00", "\x00\x00", " ", "'; DROP TABLE records; --", "%", "A", "B", "\\x41", "_", "a", "a\x00", "a ", "a  ", "aa",
 	strings.Repeat("n", 1023), strings.Repeat("n", 1024), strings.Repeat("n", 1023) + "o",
 	"z", "\xc3", "a\u0308", "ä", "Ä", "日本", "\x80", "\xfe", "\xff", "\xff\x00", "\xff\xff",
 }
 
-var boxTests = []test{
-	{"a box is put, read, replaced and deleted", func(t *testing.T, open Place) {
+var recordTests = []test{
+	{"a record is put, read, replaced and deleted", func(t *testing.T, open Place) {
 		s, other := created(t, open), open(t)
 		put(t, s, key1, "name", []byte("first"))
 		stored(t, s, "name", []byte("first"))
@@ -43,10 +43,10 @@ var boxTests = []test{
 		want := slices.Clone(strangeNames)
 		slices.Sort(want)
 		for i, name := range strangeNames {
-			put(t, s, key1, name, boxUnder(key1, fmt.Sprint(i)))
+			put(t, s, key1, name, recordUnder(key1, fmt.Sprint(i)))
 		}
 		for i, name := range strangeNames {
-			stored(t, s, name, boxUnder(key1, fmt.Sprint(i)))
+			stored(t, s, name, recordUnder(key1, fmt.Sprint(i)))
 		}
 		for _, limit := range []int{1, 2, 7, 1000} {
 			assert.Equal(t, want, names(t, s, limit))
@@ -76,7 +76,7 @@ var boxTests = []test{
 		}
 	}},
 
-	{"boxes of all lengths come back byte for byte", func(t *testing.T, open Place) {
+	{"records of all lengths come back byte for byte", func(t *testing.T, open Place) {
 		s := created(t, open)
 		random := make([]byte, seal.MaxText+seal.Overhead)
 		for i, x := 0, uint32(1); i < len(random); i++ {
@@ -98,49 +98,49 @@ var boxTests = []test{
 
 	{"what is given and returned belongs to the caller", func(t *testing.T, open Place) {
 		s := created(t, open)
-		box := []byte("box")
-		put(t, s, key1, "name", box)
-		box[0] = 'X'
+		record := []byte("record")
+		put(t, s, key1, "name", record)
+		record[0] = 'X'
 		got, err := s.Get(t.Context(), "name")
 		require.NoError(t, err)
 		got[1] = 'X'
-		stored(t, s, "name", []byte("box"))
+		stored(t, s, "name", []byte("record"))
 		load(t, s).Keys[0].Wrapped[0]++
 		assert.Equal(t, wrapped(key1, root1), load(t, s).Keys[0].Wrapped)
 	}},
 
-	{"only the active key takes boxes", func(t *testing.T, open Place) {
+	{"only the active key takes records", func(t *testing.T, open Place) {
 		s, l := rotating(t, open, "old")
 		require.ErrorIs(t, s.Put(t.Context(), key1, "old", []byte("x")), store.ErrNotActive, "retiring")
 		require.ErrorIs(t, open(t).Put(t.Context(), key1, "new", []byte("x")), store.ErrNotActive, "retiring")
 		require.ErrorIs(t, s.Put(t.Context(), key3, "new", []byte("x")), store.ErrNotActive, "unknown")
 		require.ErrorIs(t, s.Put(t.Context(), 0, "new", []byte("x")), store.ErrNotActive, "none")
-		stored(t, s, "old", boxUnder(key1, "old"))
+		stored(t, s, "old", recordUnder(key1, "old"))
 		assert.Equal(t, []string{"old"}, names(t, s, 10))
 
-		put(t, s, key2, "old", boxUnder(key2, "old"))
+		put(t, s, key2, "old", recordUnder(key2, "old"))
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
 		require.ErrorIs(t, s.Put(t.Context(), key1, "old", []byte("x")), store.ErrNotActive, "inactive")
-		stored(t, s, "old", boxUnder(key2, "old"))
+		stored(t, s, "old", recordUnder(key2, "old"))
 	}},
 
-	{"a box is deleted whatever key it is under", func(t *testing.T, open Place) {
+	{"a record is deleted whatever key it is under", func(t *testing.T, open Place) {
 		s, l := rotating(t, open, "old")
 		require.NoError(t, s.Delete(t.Context(), "old"))
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
 	}},
 
-	{"Boxes returns names, keys and boxes in order", func(t *testing.T, open Place) {
+	{"Records returns names, keys and records in order", func(t *testing.T, open Place) {
 		s, _ := rotating(t, open, "b", "d", "a")
-		put(t, s, key2, "c", boxUnder(key2, "c"))
-		put(t, s, key2, "d", boxUnder(key2, "d"))
+		put(t, s, key2, "c", recordUnder(key2, "c"))
+		put(t, s, key2, "d", recordUnder(key2, "d"))
 		page, err := s.Records(t.Context(), store.Range{Limit: 100, Bytes: 1 << 20})
 		require.NoError(t, err)
 		assert.Equal(t, []store.Record{
-			{Name: "a", Key: key1, Sealed: boxUnder(key1, "a")},
-			{Name: "b", Key: key1, Sealed: boxUnder(key1, "b")},
-			{Name: "c", Key: key2, Sealed: boxUnder(key2, "c")},
-			{Name: "d", Key: key2, Sealed: boxUnder(key2, "d")},
+			{Name: "a", Key: key1, Sealed: recordUnder(key1, "a")},
+			{Name: "b", Key: key1, Sealed: recordUnder(key1, "b")},
+			{Name: "c", Key: key2, Sealed: recordUnder(key2, "c")},
+			{Name: "d", Key: key2, Sealed: recordUnder(key2, "d")},
 		}, page)
 
 		under, err := s.Records(t.Context(), store.Range{Key: key1, Limit: 100, Bytes: 1 << 20})
@@ -154,20 +154,20 @@ var boxTests = []test{
 		assert.Empty(t, under)
 	}},
 
-	{"a page of boxes ends at Limit", func(t *testing.T, open Place) {
+	{"a page of records ends at Limit", func(t *testing.T, open Place) {
 		s := created(t, open)
 		var want []string
 		for i := range 7 {
 			want = append(want, fmt.Sprint(i))
-			put(t, s, key1, want[i], []byte("box"))
+			put(t, s, key1, want[i], []byte("record"))
 		}
 		for _, limit := range []int{1, 2, 3, 7, 8} {
-			assert.Equal(t, want, boxNames(t, s, store.Range{Limit: limit, Bytes: 1 << 20}, limit))
-			assert.Equal(t, want, boxNames(t, s, store.Range{Key: key1, Limit: limit, Bytes: 1 << 20}, limit))
+			assert.Equal(t, want, recordNames(t, s, store.Range{Limit: limit, Bytes: 1 << 20}, limit))
+			assert.Equal(t, want, recordNames(t, s, store.Range{Key: key1, Limit: limit, Bytes: 1 << 20}, limit))
 		}
 	}},
 
-	{"a page of boxes ends with the box that reaches Bytes, and holds at least one", func(t *testing.T, open Place) {
+	{"a page of records ends with the record that reaches Bytes, and holds at least one", func(t *testing.T, open Place) {
 		s := created(t, open)
 		for _, name := range []string{"a", "b", "c", "d"} {
 			put(t, s, key1, name, make([]byte, 10))
@@ -182,7 +182,7 @@ var boxTests = []test{
 		require.NoError(t, err)
 		require.Len(t, page, 1)
 		assert.Len(t, page[0].Sealed, 1000)
-		assert.Equal(t, []string{"a", "b", "c", "d", "e"}, boxNames(t, s, store.Range{Limit: 100, Bytes: 15}, 2))
+		assert.Equal(t, []string{"a", "b", "c", "d", "e"}, recordNames(t, s, store.Range{Limit: 100, Bytes: 15}, 2))
 	}},
 
 	{"Count counts by key", func(t *testing.T, open Place) {
@@ -195,9 +195,9 @@ var boxTests = []test{
 		assert.Equal(t, map[seal.KeyID]int{key1: 2, key2: 3}, count)
 	}},
 
-	{"the key of a box is the one it was put under, not what its bytes say", func(t *testing.T, open Place) {
+	{"the key of a record is the one it was put under, not what its bytes say", func(t *testing.T, open Place) {
 		s := created(t, open)
-		put(t, s, key1, "name", boxUnder(key3, "text"))
+		put(t, s, key1, "name", recordUnder(key3, "text"))
 		page, err := s.Records(t.Context(), store.Range{Key: key1, Limit: 1, Bytes: 1})
 		require.NoError(t, err)
 		require.Len(t, page, 1)
@@ -205,8 +205,8 @@ var boxTests = []test{
 	}},
 }
 
-// boxNames returns the names of all boxes in r, read in pages of at most most.
-func boxNames(t *testing.T, s store.Store, r store.Range, most int) []string {
+// recordNames returns the names of all records in r, read in pages of at most most.
+func recordNames(t *testing.T, s store.Store, r store.Range, most int) []string {
 	t.Helper()
 	var all []string
 	for {

@@ -100,13 +100,13 @@ func (k *keyring) key(id seal.KeyID, state store.State, otherwise error) (store.
 	return key, err
 }
 
-// unused returns ErrInUse if a box is under one of the keys.
+// unused returns ErrInUse if a record is under one of the keys.
 func (k *keyring) unused(ids ...seal.KeyID) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return k.ascend(boxesBucket, nil, func(e pages.Entry) (bool, error) {
-		id, err := boxKey(e)
+	return k.ascend(recordsBucket, nil, func(e pages.Entry) (bool, error) {
+		id, err := recordKey(e)
 		if err == nil && slices.Contains(ids, id) {
 			err = store.ErrInUse
 		}
@@ -121,39 +121,39 @@ func (k *keyring) names(after string, limit int) (names []string, err error) {
 	if limit < 1 {
 		return nil, nil
 	}
-	err = k.ascend(boxesBucket, behind(after), func(e pages.Entry) (bool, error) {
+	err = k.ascend(recordsBucket, behind(after), func(e pages.Entry) (bool, error) {
 		names = append(names, string(e.Key))
 		return len(names) < limit, nil
 	})
 	return names, err
 }
 
-func (k *keyring) boxes(r store.Range) (boxes []store.Record, err error) {
+func (k *keyring) records(r store.Range) (records []store.Record, err error) {
 	if r.Limit < 1 {
 		return nil, nil
 	}
 	size := 0
-	err = k.ascend(boxesBucket, behind(r.After), func(e pages.Entry) (bool, error) {
+	err = k.ascend(recordsBucket, behind(r.After), func(e pages.Entry) (bool, error) {
 		if r.Key != 0 {
-			if id, err := boxKey(e); err != nil || id != r.Key {
+			if id, err := recordKey(e); err != nil || id != r.Key {
 				return true, err
 			}
 		}
-		id, box, _, err := parseBox(e)
-		if boxes == nil {
-			boxes = make([]store.Record, 0, min(r.Limit, 1000)) // most pages are full
+		id, record, _, err := parseRecord(e)
+		if records == nil {
+			records = make([]store.Record, 0, min(r.Limit, 1000)) // most pages are full
 		}
-		boxes = append(boxes, store.Record{Name: string(e.Key), Key: id, Sealed: box})
-		size += e.Len() - boxHeadSize
-		return len(boxes) < r.Limit && size < r.Bytes, err
+		records = append(records, store.Record{Name: string(e.Key), Key: id, Sealed: record})
+		size += e.Len() - recordHeadSize
+		return len(records) < r.Limit && size < r.Bytes, err
 	})
-	return boxes, err
+	return records, err
 }
 
 func (k *keyring) count() (map[seal.KeyID]int, error) {
 	count := map[seal.KeyID]int{}
-	err := k.ascend(boxesBucket, nil, func(e pages.Entry) (bool, error) {
-		id, err := boxKey(e)
+	err := k.ascend(recordsBucket, nil, func(e pages.Entry) (bool, error) {
+		id, err := recordKey(e)
 		count[id]++
 		return true, err
 	})

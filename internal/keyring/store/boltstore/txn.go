@@ -114,7 +114,7 @@ func (c *change) putActive(k store.Key) error {
 
 // record appends to the log. The number comes from the last event and not from
 // the bucket's own sequence, which no checksum guards.
-func (c *change) record(e store.Event) (store.Event, error) {
+func (c *change) recordEvent(e store.Event) (store.Event, error) {
 	b, err := c.bucket(eventsBucket)
 	if err != nil {
 		return e, err
@@ -126,13 +126,13 @@ func (c *change) record(e store.Event) (store.Event, error) {
 	return e, c.putRow(eventsBucket, idKey(e.Seq), eventRow{e.Time, e.Actor, e.Action, e.Outcome, e.Detail, e.Keys})
 }
 
-func (c *change) putBox(name []byte, id seal.KeyID, box []byte) error {
-	return c.put(boxesBucket, name, encodeBox(name, id, box))
+func (c *change) putRecord(name []byte, id seal.KeyID, record []byte) error {
+	return c.put(recordsBucket, name, encodeRecord(name, id, record))
 }
 
 // initialize makes a keyring of an empty file.
 func (c *change) initialize(root seal.Fingerprint, first store.Key, e store.Event) error {
-	for _, name := range []string{metaBucket, keysBucket, boxesBucket, eventsBucket} {
+	for _, name := range []string{metaBucket, keysBucket, recordsBucket, eventsBucket} {
 		if _, err := c.tx.CreateBucket([]byte(name)); err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (c *change) initialize(root seal.Fingerprint, first store.Key, e store.Even
 	if err := c.putActive(first); err != nil {
 		return err
 	}
-	_, err := c.record(e)
+	_, err := c.recordEvent(e)
 	return err
 }
 
@@ -150,7 +150,7 @@ func (c *change) reserve(id seal.KeyID, n uint64) error {
 	if err != nil {
 		return err
 	}
-	if k.Encryptions > seal.MaxSeals || n > seal.MaxSeals-k.Encryptions {
+	if k.Encryptions > seal.MaxEncryptions || n > seal.MaxEncryptions-k.Encryptions {
 		return store.ErrKeyExhausted
 	}
 	k.Encryptions += n
@@ -177,7 +177,7 @@ func (c *change) deleteInactive(e store.Event) (gone []store.Key, err error) {
 			return nil, err
 		}
 	}
-	_, err = c.record(e)
+	_, err = c.recordEvent(e)
 	return gone, err
 }
 
@@ -202,11 +202,11 @@ func (c *change) activate(root seal.Fingerprint, from seal.KeyID, next store.Key
 	if err := c.putActive(next); err != nil {
 		return err
 	}
-	_, err = c.record(e)
+	_, err = c.recordEvent(e)
 	return err
 }
 
-// move finds the boxes in one go through those from the first name to the last,
+// move finds the records in one go through those from the first name to the last,
 // and then replaces them: nothing may change while it goes.
 func (c *change) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err error) {
 	if _, err := c.key(to, store.Active, store.ErrNotActive); err != nil || len(swaps) == 0 {
@@ -214,7 +214,7 @@ func (c *change) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err e
 	}
 	swaps = slices.SortedFunc(slices.Values(swaps), func(a, b store.Swap) int { return strings.Compare(a.Name, b.Name) })
 	next, fit := 0, 0
-	err = c.ascend(boxesBucket, []byte(swaps[0].Name), func(e pages.Entry) (bool, error) {
+	err = c.ascend(recordsBucket, []byte(swaps[0].Name), func(e pages.Entry) (bool, error) {
 		for next < len(swaps) && swaps[next].Name < string(e.Key) {
 			next++
 		}
@@ -226,7 +226,7 @@ func (c *change) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err e
 		}
 		same, err := c.unchanged(e, from, swaps[next].Head)
 		if err == nil && same {
-			err = c.account(boxesBucket, e, -1)
+			err = c.account(recordsBucket, e, -1)
 			swaps[fit] = swaps[next]
 			fit++
 		}
@@ -236,14 +236,14 @@ func (c *change) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err e
 	if err != nil {
 		return 0, err
 	}
-	b, err := c.bucket(boxesBucket)
+	b, err := c.bucket(recordsBucket)
 	if err != nil {
 		return 0, err
 	}
 	for _, s := range swaps[:fit] {
 		name := []byte(s.Name)
-		value := encodeBox(name, to, s.Sealed)
-		if err := c.account(boxesBucket, pages.NewEntry(name, value), 1); err != nil {
+		value := encodeRecord(name, to, s.Sealed)
+		if err := c.account(recordsBucket, pages.NewEntry(name, value), 1); err != nil {
 			return 0, err
 		}
 		if err := b.Put(name, value); err != nil {
@@ -253,17 +253,17 @@ func (c *change) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err e
 	return fit, nil
 }
 
-// unchanged reports whether a box is under the key and begins with head.
+// unchanged reports whether a record is under the key and begins with head.
 func (c *change) unchanged(e pages.Entry, from seal.KeyID, head []byte) (bool, error) {
-	id, err := boxKey(e)
+	id, err := recordKey(e)
 	if err != nil || id != from {
 		return false, err
 	}
-	begin, err := e.Head(boxHeadSize + seal.HeadSize)
+	begin, err := e.Head(recordHeadSize + seal.HeadSize)
 	if err != nil {
 		return false, err
 	}
-	return bytes.Equal(begin[boxHeadSize:], head), nil
+	return bytes.Equal(begin[recordHeadSize:], head), nil
 }
 
 func (c *change) retire(id seal.KeyID, e store.Event) error {
@@ -278,7 +278,7 @@ func (c *change) retire(id seal.KeyID, e store.Event) error {
 	if err := c.putKey(k); err != nil {
 		return err
 	}
-	_, err = c.record(e)
+	_, err = c.recordEvent(e)
 	return err
 }
 
@@ -301,6 +301,6 @@ func (c *change) rewrap(from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte
 		}
 	}
 	c.first.Root = to[:]
-	_, err = c.record(e)
+	_, err = c.recordEvent(e)
 	return err
 }
