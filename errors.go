@@ -58,6 +58,10 @@ var (
 	// ErrRotationBlocked: a stored secret cannot be decrypted, or is still encrypted
 	// with a key that was to be deleted.
 	ErrRotationBlocked = fault.RotationBlocked
+
+	// ErrKeyExhausted: the active key has reached its limit of 2^32 encryptions. Rotate
+	// the keys.
+	ErrKeyExhausted = fault.KeyExhausted
 )
 
 // An Error reports which reference failed, where it was found, and why. It wraps one

@@ -119,7 +119,7 @@ func OpenKeyring(ctx context.Context, keyStore KeyStore, opts *KeyringOptions) (
 	}
 	k := &keyringState{keyring: r, log: logger, stop: make(chan struct{})}
 	k.ctx, k.abort = context.WithCancel(context.Background())
-	k.rotator = &rotate.Rotator{Ring: r, Progress: opts.Progress, Stop: k.stop}
+	k.rotator = &rotate.Rotator{Keyring: r, Progress: opts.Progress, Stop: k.stop}
 	return &Keyring{hide(k)}, nil
 }
 

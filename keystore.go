@@ -114,12 +114,12 @@ func rootKeysOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (keyring
 	}
 	switch {
 	case !opts.RootKey.IsZero():
-		return keyring.NewGiven(given...), nil
+		return rootkey.NewGiven(given...), nil
 	case len(given) != 0:
 		return nil, fault.New(fault.RootKey, "PreviousRootKey is set, but RootKey is not")
 	case store.path == "":
 		return nil, fault.New(fault.RootKey,
 			"an SQLStore needs a RootKey: create one with NewRootKey and keep it outside the database")
 	}
-	return keyring.File{File: rootkey.New(store.path + ".key"), Log: log}, nil
+	return rootkey.NewFile(store.path+".key", log), nil
 }

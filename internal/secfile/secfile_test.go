@@ -23,7 +23,7 @@ func TestCheck(t *testing.T) {
 		require.NoError(t, os.Chmod(path, mode))
 		info, err := os.Stat(path)
 		require.NoError(t, err)
-		return check(path, info, euid)
+		return checkAccess(path, info, euid)
 	}
 	for _, mode := range []os.FileMode{0o400, 0o600, 0o640, 0o660, 0o670} {
 		require.NoError(t, checked(mode, mine))

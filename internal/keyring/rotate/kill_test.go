@@ -102,7 +102,7 @@ func marked(mark string) string {
 }
 
 func changeKeys(ctx context.Context, r *keyring.Keyring) error {
-	to := rotate.Rotator{Ring: r}.Paged(5)
+	to := rotate.Rotator{Keyring: r}.Paged(5)
 	for {
 		err := errors.Join(
 			saying("rotate", "", "", func() error { _, err := to.Rotate(ctx); return err }),
@@ -405,7 +405,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	p := newPlace(t)
 	r := p.ring(nil)
 	s := p.fill(r, 40)
-	to := rotate.Rotator{Ring: r}.Paged(7)
+	to := rotate.Rotator{Keyring: r}.Paged(7)
 	works := map[string]func() error{
 		"put":             func() error { return r.Put(t.Context(), "secret 7", []byte(strings.Repeat("seven ", 4000))) },
 		"rotate":          func() error { _, err := to.Rotate(t.Context()); return err },

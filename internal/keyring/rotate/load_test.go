@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"strconv"
@@ -105,7 +104,7 @@ func TestNodesReadAndWriteWhileOthersRotate(t *testing.T) {
 		})
 	}
 	for range rotators {
-		to := rotate.Rotator{Ring: p.ring(nil)}.Paged(4)
+		to := rotate.Rotator{Keyring: p.ring(nil)}.Paged(4)
 		nodes.Go(func() {
 			for goOn() {
 				_, err := to.Rotate(t.Context())
@@ -135,7 +134,7 @@ func TestNodesReadAndWriteWhileOthersRotate(t *testing.T) {
 
 // openFile opens the keyring at path, in whatever process.
 func openFile(ctx context.Context, path string) (*keyring.Keyring, error) {
-	return keyring.Open(ctx, keyring.Settings{Store: boltstore.New(path), Roots: keyring.File{File: rootkey.New(path + ".key"), Log: slog.New(slog.DiscardHandler)}, Log: slog.New(slog.DiscardHandler)})
+	return keyring.Open(ctx, keyring.Settings{Store: boltstore.New(path), Roots: rootkey.NewFile(path+".key", discard), Log: discard})
 }
 
 // What is in memory is some pages, and the names of the keys.
@@ -149,7 +148,7 @@ func TestARotationTakesTheSameMemoryHoweverManySecretsThereAre(t *testing.T) {
 			require.NoError(t, r.Put(t.Context(), fmt.Sprintf("application/%06d/password", i), make([]byte, 32)))
 		}
 		start := liveHeap()
-		to := rotate.Rotator{Ring: r, Progress: func(int, int) { // while the next page is read
+		to := rotate.Rotator{Keyring: r, Progress: func(int, int) { // while the next page is read
 			peaks[pages] = max(peaks[pages], liveHeap()-start)
 		}}.Paged(page)
 		done, err := to.Rotate(t.Context())

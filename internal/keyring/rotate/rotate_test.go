@@ -27,6 +27,8 @@ import (
 	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
+var discard = slog.New(slog.DiscardHandler)
+
 // place is a keyring in a file, with its root key in another.
 type place struct {
 	t    *testing.T
@@ -48,7 +50,7 @@ func (p place) open(f *faulty) (*keyring.Keyring, error) {
 		f.Store = store
 		store = f
 	}
-	return keyring.Open(p.t.Context(), keyring.Settings{Store: store, Roots: keyring.File{File: rootkey.New(p.path + ".key"), Log: slog.New(slog.DiscardHandler)}, Log: slog.New(slog.DiscardHandler)})
+	return keyring.Open(p.t.Context(), keyring.Settings{Store: store, Roots: rootkey.NewFile(p.path+".key", discard), Log: discard})
 }
 
 // stored are the secrets that must not be lost.
@@ -73,7 +75,7 @@ func (p place) whole(s stored) {
 	r := p.ring(nil)
 	p.same(r, s)
 	require.NoError(p.t, r.Verify(p.t.Context()))
-	to := rotate.Rotator{Ring: r}
+	to := rotate.Rotator{Keyring: r}
 	done, err := to.Rotate(p.t.Context())
 	require.NoError(p.t, err)
 	require.Empty(p.t, done.Blocked)
@@ -112,7 +114,7 @@ func TestARotationTakesEverySecretToANewKey(t *testing.T) {
 	r := p.ring(nil)
 	s := p.fill(r, 20)
 	var progress [][2]int
-	to := rotate.Rotator{Ring: r, Progress: func(done, total int) { progress = append(progress, [2]int{done, total}) }}.Paged(8)
+	to := rotate.Rotator{Keyring: r, Progress: func(done, total int) { progress = append(progress, [2]int{done, total}) }}.Paged(8)
 	ctx := keyring.WithActor(t.Context(), "alice")
 
 	done, err := to.Rotate(ctx)
@@ -135,7 +137,7 @@ func TestARotationTakesEverySecretToANewKey(t *testing.T) {
 
 func TestAnEmptyKeyringRotates(t *testing.T) {
 	p := newPlace(t)
-	done, err := (&rotate.Rotator{Ring: p.ring(nil)}).Rotate(t.Context())
+	done, err := (&rotate.Rotator{Keyring: p.ring(nil)}).Rotate(t.Context())
 	require.NoError(t, err)
 	assert.Zero(t, done.Moved)
 	p.whole(stored{})
@@ -166,7 +168,7 @@ func TestAFailureAtAnyStoreCallLosesNothing(t *testing.T) {
 					f := newFaulty()
 					r := p.ring(f)
 					s := p.fill(r, 7)
-					_, err := (&rotate.Rotator{Ring: r}).Rotate(t.Context()) // so that there is an inactive key
+					_, err := (&rotate.Rotator{Keyring: r}).Rotate(t.Context()) // so that there is an inactive key
 					require.NoError(t, err)
 					n, failed := 0, ""
 					inject := func(call string) error {
@@ -181,7 +183,7 @@ func TestAFailureAtAnyStoreCallLosesNothing(t *testing.T) {
 					} else {
 						f.after = inject
 					}
-					err = work(t.Context(), rotate.Rotator{Ring: r}.Paged(3))
+					err = work(t.Context(), rotate.Rotator{Keyring: r}.Paged(3))
 					f.before, f.after = nil, nil
 					if failed == "" {
 						require.NoError(t, err)
@@ -224,7 +226,7 @@ func TestAPutBetweenAnyTwoStoreCallsIsKept(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := rotate.Rotator{Ring: r}.Paged(3).Rotate(t.Context())
+			_, err := rotate.Rotator{Keyring: r}.Paged(3).Rotate(t.Context())
 			require.NoError(t, err)
 			f.before = nil
 			more = n >= nth
@@ -248,12 +250,12 @@ func TestARecordedRotationIsFinishedAndNoOtherBegun(t *testing.T) {
 		}
 		return nil
 	}
-	first, err := (&rotate.Rotator{Ring: r}).Rotate(t.Context())
+	first, err := (&rotate.Rotator{Keyring: r}).Rotate(t.Context())
 	require.ErrorIs(t, err, fault.Unavailable)
 	assert.Equal(t, 7, first.Moved)
 
 	other := p.ring(nil)
-	second, rotated, err := (&rotate.Rotator{Ring: other}).IfOlder(t.Context(), time.Hour)
+	second, rotated, err := (&rotate.Rotator{Keyring: other}).IfOlder(t.Context(), time.Hour)
 	require.NoError(t, err)
 	assert.True(t, rotated, "a recorded rotation has no age")
 	assert.Equal(t, first.From, second.From)
@@ -272,12 +274,12 @@ func TestTheAgeOfAKeyIsLookedAtAgainUnderTheLease(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	f.before = func(call string) error {
 		if call == "Acquire" {
-			_, err := (&rotate.Rotator{Ring: other}).Rotate(t.Context())
+			_, err := (&rotate.Rotator{Keyring: other}).Rotate(t.Context())
 			require.NoError(t, err)
 		}
 		return nil
 	}
-	_, rotated, err := (&rotate.Rotator{Ring: r}).IfOlder(t.Context(), 200*time.Millisecond)
+	_, rotated, err := (&rotate.Rotator{Keyring: r}).IfOlder(t.Context(), 200*time.Millisecond)
 	require.NoError(t, err)
 	assert.False(t, rotated)
 }
@@ -292,7 +294,7 @@ func TestARotationMakesNoMoreStoreCallsThanItNeeds(t *testing.T) {
 		calls = append(calls, call)
 		return nil
 	}
-	_, err := rotate.Rotator{Ring: r}.Paged(4).Rotate(t.Context())
+	_, err := rotate.Rotator{Keyring: r}.Paged(4).Rotate(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"Acquire", "Load", "Records", "Records", "Records", "Activate", "Load"}, calls[:7])
 	assert.ElementsMatch(t, []string{"Records", "Records", "Records", "Move", "Move"}, calls[7:len(calls)-2], "it reads ahead")
@@ -325,7 +327,7 @@ func TestTheStoreCallsOfARotationGrowWithItsPagesOnly(t *testing.T) {
 			calls[call]++
 			return nil
 		}
-		done, err := rotate.Rotator{Ring: r}.Paged(page).Rotate(t.Context())
+		done, err := rotate.Rotator{Keyring: r}.Paged(page).Rotate(t.Context())
 		f.before = nil
 		require.NoError(t, err)
 		require.Equal(t, n, done.Moved)
@@ -347,7 +349,7 @@ func TestASinglePageIsNotReadAhead(t *testing.T) {
 		calls = append(calls, call)
 		return nil
 	}
-	_, err := rotate.Rotator{Ring: r}.Paged(4).Rotate(t.Context())
+	_, err := rotate.Rotator{Keyring: r}.Paged(4).Rotate(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"Acquire", "Load", "Records", "Records", "Activate", "Load", "Records", "Move", "Records", "Retire", "Load"}, calls)
 }
@@ -397,7 +399,7 @@ func TestTheNextPageIsReadWhileOneIsMoved(t *testing.T) {
 			require.Eventually(t, func() bool { return read.Load() > 1 }, 30*time.Second, time.Millisecond)
 		}
 	}}
-	_, err := rotate.Rotator{Ring: r}.Paged(4).Rotate(t.Context())
+	_, err := rotate.Rotator{Keyring: r}.Paged(4).Rotate(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 3, moves)
 	p.whole(s)
@@ -411,7 +413,7 @@ func TestARotationLooksUnderAllKeysThatItHasSeen(t *testing.T) {
 	p.fill(r, 3)
 	old, err := r.Store().Get(t.Context(), "secret 1")
 	require.NoError(t, err)
-	to := rotate.Rotator{Ring: r}
+	to := rotate.Rotator{Keyring: r}
 	first, err := to.Rotate(t.Context())
 	require.NoError(t, err)
 	var asked []seal.KeyID
@@ -449,7 +451,7 @@ func TestARotatorKeepsItsLeaseWhileItOnlyReads(t *testing.T) {
 			}
 			return nil
 		}
-		_, err := rotate.Rotator{Ring: r}.Paged(2).Rotate(t.Context())
+		_, err := rotate.Rotator{Keyring: r}.Paged(2).Rotate(t.Context())
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, len(renewed), 4, "every page of the preflight takes 4 seconds")
 		for i, at := range renewed[1:] {
@@ -461,7 +463,7 @@ func TestARotatorKeepsItsLeaseWhileItOnlyReads(t *testing.T) {
 
 func TestOnlyOldKeysAreRotated(t *testing.T) {
 	p := newPlace(t)
-	r := rotate.Rotator{Ring: p.ring(nil)}
+	r := rotate.Rotator{Keyring: p.ring(nil)}
 	_, rotated, err := r.IfOlder(t.Context(), time.Hour)
 	require.NoError(t, err)
 	assert.False(t, rotated)
@@ -479,7 +481,7 @@ func TestManyNodesOnOneScheduleRotateOnce(t *testing.T) {
 	const nodes = 8
 	results := make(chan bool, nodes)
 	for range nodes {
-		r := rotate.Rotator{Ring: p.ring(nil)}
+		r := rotate.Rotator{Keyring: p.ring(nil)}
 		go func() {
 			_, rotated, err := r.IfOlder(t.Context(), 300*time.Millisecond)
 			assert.NoError(t, err)
@@ -500,7 +502,7 @@ func TestASecondRotatorIsRefusedAndThatIsRecorded(t *testing.T) {
 	r := p.ring(nil)
 	lease, err := p.ring(nil).Store().Acquire(t.Context())
 	require.NoError(t, err)
-	to := rotate.Rotator{Ring: r}
+	to := rotate.Rotator{Keyring: r}
 	_, err = to.Rotate(t.Context())
 	require.ErrorIs(t, err, fault.RotationInProgress)
 	require.ErrorIs(t, to.ChangeRoot(t.Context(), seal.NewRootText()), fault.RotationInProgress)
@@ -555,7 +557,7 @@ func TestARecordThatDoesNotOpenBlocksBeforeAnythingHasChanged(t *testing.T) {
 			before, err := r.Store().Load(t.Context())
 			require.NoError(t, err)
 
-			to := rotate.Rotator{Ring: r}
+			to := rotate.Rotator{Keyring: r}
 			done, err := to.Rotate(t.Context())
 			require.ErrorIs(t, err, fault.RotationBlocked)
 			require.ErrorContains(t, err, `"secret 2"`)
@@ -585,7 +587,7 @@ func TestARecordThatGoesBadDuringARotationIsNamedAndKeepsItsKey(t *testing.T) {
 		}
 		return nil
 	}
-	done, err := (&rotate.Rotator{Ring: r}).Rotate(t.Context())
+	done, err := (&rotate.Rotator{Keyring: r}).Rotate(t.Context())
 	require.ErrorIs(t, err, fault.RotationBlocked)
 	require.ErrorContains(t, err, `"secret 2"`)
 	assert.Equal(t, []string{"secret 2"}, done.Blocked)
@@ -594,13 +596,13 @@ func TestARecordThatGoesBadDuringARotationIsNamedAndKeepsItsKey(t *testing.T) {
 	require.NoError(t, err)
 	require.NotNil(t, keys.Retiring())
 	assert.Equal(t, done.From, keys.Retiring().ID)
-	deleted, err := (&rotate.Rotator{Ring: r}).DeleteInactive(t.Context())
+	deleted, err := (&rotate.Rotator{Keyring: r}).DeleteInactive(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, deleted, "the key that may still be needed stays")
 
 	s["secret 2"] = "replaced"
 	require.NoError(t, other.Put(t.Context(), "secret 2", []byte(s["secret 2"])))
-	again, err := (&rotate.Rotator{Ring: other}).Rotate(t.Context())
+	again, err := (&rotate.Rotator{Keyring: other}).Rotate(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, done.To, again.To)
 	p.whole(s)
@@ -621,7 +623,7 @@ func TestClosingEndsARotationBetweenTwoTransactions(t *testing.T) {
 		}
 		return nil
 	}
-	done, err := rotate.Rotator{Ring: r, Stop: stop}.Paged(3).Rotate(t.Context())
+	done, err := rotate.Rotator{Keyring: r, Stop: stop}.Paged(3).Rotate(t.Context())
 	require.ErrorIs(t, err, fault.Unavailable)
 	assert.Equal(t, 1, moves)
 	assert.Positive(t, done.Moved)
@@ -641,7 +643,7 @@ func TestTheEndOfTheContextEndsARotation(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := rotate.Rotator{Ring: r}.Paged(3).Rotate(ctx)
+	_, err := rotate.Rotator{Keyring: r}.Paged(3).Rotate(ctx)
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Contains(t, p.events(p.ring(nil)), " rotate failed 2")
@@ -661,7 +663,7 @@ func TestARotatorThatLostItsLeaseStops(t *testing.T) {
 			}
 			return nil
 		}
-		_, err := (&rotate.Rotator{Ring: r}).Rotate(t.Context())
+		_, err := (&rotate.Rotator{Keyring: r}).Rotate(t.Context())
 		if lose != "Renew" { // which a short rotation does not need
 			require.ErrorIs(t, err, fault.RotationInProgress, lose)
 		}
@@ -683,7 +685,7 @@ func TestVerifyGoesOnWhileOthersWrite(t *testing.T) {
 			return nil
 		}
 		f.after = nil
-		to := rotate.Rotator{Ring: other}
+		to := rotate.Rotator{Keyring: other}
 		_, err := to.Rotate(t.Context())
 		require.NoError(t, err)
 		_, err = to.DeleteInactive(t.Context())
@@ -703,7 +705,7 @@ func TestGetFindsARecordThatIsSealedAnewUnderItsHands(t *testing.T) {
 	p := newPlace(t)
 	f := newFaulty()
 	p.fill(p.ring(nil), 3)
-	first := rotate.Rotator{Ring: p.ring(nil)}
+	first := rotate.Rotator{Keyring: p.ring(nil)}
 	r := p.ring(f)
 	_, err := first.Rotate(t.Context()) // to a key that r does not know yet
 	require.NoError(t, err)
@@ -765,7 +767,7 @@ func TestTheRootKeyCanBeChanged(t *testing.T) {
 	r, other := p.ring(nil), p.ring(nil)
 	s := p.fill(r, 3)
 	text := seal.NewRootText()
-	to := rotate.Rotator{Ring: r}
+	to := rotate.Rotator{Keyring: r}
 	require.NoError(t, to.ChangeRoot(t.Context(), text))
 	require.NoError(t, to.ChangeRoot(t.Context(), text), "once more changes nothing")
 	require.ErrorIs(t, to.ChangeRoot(t.Context(), "correct horse battery staple"), fault.RootKey)
@@ -776,7 +778,7 @@ func TestTheRootKeyCanBeChanged(t *testing.T) {
 	require.NoFileExists(t, p.path+".key.new")
 
 	// A node that had the keyring open finds the new key in the file.
-	_, err = (&rotate.Rotator{Ring: other}).Rotate(t.Context())
+	_, err = (&rotate.Rotator{Keyring: other}).Rotate(t.Context())
 	require.NoError(t, err)
 	p.same(other, s)
 	p.whole(s)
@@ -799,7 +801,7 @@ func TestASecondChangeOfTheRootKeyKeepsTheFirstOnesKey(t *testing.T) {
 			}
 			return nil
 		}
-		require.PanicsWithValue(t, killed, func() { _ = (&rotate.Rotator{Ring: other}).ChangeRoot(t.Context(), seal.NewRootText()) })
+		require.PanicsWithValue(t, killed, func() { _ = (&rotate.Rotator{Keyring: other}).ChangeRoot(t.Context(), seal.NewRootText()) })
 		f.before = func(call string) error {
 			switch {
 			case call != "Rewrap":
@@ -812,7 +814,7 @@ func TestASecondChangeOfTheRootKeyKeepsTheFirstOnesKey(t *testing.T) {
 		}
 		func() {
 			defer func() { _ = recover() }()
-			_ = (&rotate.Rotator{Ring: r}).ChangeRoot(t.Context(), seal.NewRootText())
+			_ = (&rotate.Rotator{Keyring: r}).ChangeRoot(t.Context(), seal.NewRootText())
 		}()
 		f.before = nil
 		p.same(r, s)
@@ -835,11 +837,11 @@ func TestARootKeyThatCannotBePutInItsPlaceIsNotLost(t *testing.T) {
 		}
 		return nil
 	}
-	err := (&rotate.Rotator{Ring: r}).ChangeRoot(t.Context(), seal.NewRootText())
+	err := (&rotate.Rotator{Keyring: r}).ChangeRoot(t.Context(), seal.NewRootText())
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.ErrorContains(t, err, "keep both files")
 	f.after = nil
-	require.Error(t, (&rotate.Rotator{Ring: r}).ChangeRoot(t.Context(), seal.NewRootText()), "nothing is staged over it")
+	require.Error(t, (&rotate.Rotator{Keyring: r}).ChangeRoot(t.Context(), seal.NewRootText()), "nothing is staged over it")
 	p.same(r, s)
 	require.FileExists(t, key+".new")
 
@@ -856,7 +858,7 @@ func TestAKeyFromTheFutureIsRotated(t *testing.T) {
 		time.Sleep(100 * 365 * 24 * time.Hour)
 		place{t, p.path}.ring(nil)
 	})
-	_, rotated, err := (&rotate.Rotator{Ring: p.ring(nil)}).IfOlder(t.Context(), 24*time.Hour)
+	_, rotated, err := (&rotate.Rotator{Keyring: p.ring(nil)}).IfOlder(t.Context(), 24*time.Hour)
 	require.NoError(t, err)
 	assert.True(t, rotated)
 }
@@ -867,7 +869,7 @@ func TestARowThatNamesAnotherKeyThanItsRecordBlocks(t *testing.T) {
 	p.fill(r, 3)
 	record, err := r.Store().Get(t.Context(), "secret 1")
 	require.NoError(t, err)
-	to := rotate.Rotator{Ring: r}
+	to := rotate.Rotator{Keyring: r}
 	_, err = to.Rotate(t.Context())
 	require.NoError(t, err)
 	p.damage(r, "secret 1", func([]byte) []byte { return record }) // which the inactive key opens
@@ -896,11 +898,11 @@ func TestOpeningHealsAChangeOfTheRootKey(t *testing.T) {
 			}
 			return nil
 		}
-		require.PanicsWithValue(t, killed, func() { _ = (&rotate.Rotator{Ring: r}).ChangeRoot(t.Context(), seal.NewRootText()) })
-		next := rootkey.New(p.path + ".key.new")
-		require.FileExists(t, next.Path())
+		require.PanicsWithValue(t, killed, func() { _ = (&rotate.Rotator{Keyring: r}).ChangeRoot(t.Context(), seal.NewRootText()) })
+		next := p.path + ".key.new"
+		require.FileExists(t, next)
 		if strings.Contains(when, "half") {
-			require.NoError(t, rootkey.New(p.path+".key").WriteNext("QUFB"))
+			require.NoError(t, rootkey.NewFile(p.path+".key", discard).WriteNext("QUFB"))
 		}
 		if when == "after" { // while somebody holds the lease, nothing can be healed: both root keys are tried
 			lease, err := r.Store().Acquire(t.Context())
@@ -909,6 +911,6 @@ func TestOpeningHealsAChangeOfTheRootKey(t *testing.T) {
 			lease.Release(t.Context())
 		}
 		p.whole(s)
-		require.NoFileExists(t, next.Path(), when)
+		require.NoFileExists(t, next, when)
 	}
 }

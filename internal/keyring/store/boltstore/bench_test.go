@@ -25,9 +25,9 @@ func filled(tb testing.TB, n int) *Store {
 	for len(order) > 0 {
 		some := order[:min(len(order), 10_000)]
 		order = order[len(some):]
-		require.NoError(tb, s.update(tb.Context(), func(c *change) error {
+		require.NoError(tb, s.update(tb.Context(), func(tx *txn) error {
 			for _, i := range some {
-				if err := c.putRecord([]byte(name(i)), 1, record(1, i)); err != nil {
+				if err := tx.putRecord([]byte(name(i)), 1, record(1, i)); err != nil {
 					return err
 				}
 			}

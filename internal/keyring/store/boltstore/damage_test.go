@@ -38,13 +38,13 @@ type sample struct {
 func newSample(t *testing.T) *sample {
 	s := filled(t, 290)
 	ctx := t.Context()
-	require.NoError(t, s.update(ctx, func(c *change) error {
+	require.NoError(t, s.update(ctx, func(tx *txn) error {
 		for i := range 10 {
 			long := bytes.Repeat([]byte{byte(i)}, []int{2000, 5000, 100, 9000, 30}[i%5])
-			require.NoError(t, c.putRecord(fmt.Appendf(nil, "service-%05d/certificate", 30*i), 1, long))
+			require.NoError(t, tx.putRecord(fmt.Appendf(nil, "service-%05d/certificate", 30*i), 1, long))
 		}
 		for i := range 20 {
-			_, err := c.recordEvent(store.Event{Action: fmt.Sprint("event ", i), Detail: fmt.Sprintf("%0200d", i)})
+			_, err := tx.recordEvent(store.Event{Action: fmt.Sprint("event ", i), Detail: fmt.Sprintf("%0200d", i)})
 			require.NoError(t, err)
 		}
 		return nil
@@ -334,13 +334,13 @@ func TestAPageOfAnOlderStateIsNoticed(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed(), 0))
 	var states [][]byte
 	for i := range 12 {
-		require.NoError(t, s.update(t.Context(), func(c *change) error {
+		require.NoError(t, s.update(t.Context(), func(tx *txn) error {
 			n := random.IntN(60)
 			if i%3 == 0 {
-				_, err := c.recordEvent(store.Event{Action: fmt.Sprint(i)})
+				_, err := tx.recordEvent(store.Event{Action: fmt.Sprint(i)})
 				return err
 			}
-			return c.putRecord([]byte(name(n)), 1, record(1, i))
+			return tx.putRecord([]byte(name(n)), 1, record(1, i))
 		}))
 		state, err := os.ReadFile(s.path)
 		require.NoError(t, err)
@@ -436,10 +436,10 @@ func TestAFileThatIsCutOffWhileItIsMappedDoesNotEndTheProcess(t *testing.T) {
 	for _, n := range []int64{0, pageSize, 3 * pageSize, int64(f.pages()/2) * pageSize} {
 		f.write(t, path, func(b []byte) []byte { return b })
 		s := New(path)
-		err := s.update(t.Context(), func(c *change) error {
+		err := s.update(t.Context(), func(tx *txn) error {
 			require.NoError(t, os.Truncate(path, n))
 			for i := range 290 {
-				if err := c.putRecord([]byte(name(i)), 2, record(2, i)); err != nil {
+				if err := tx.putRecord([]byte(name(i)), 2, record(2, i)); err != nil {
 					return err
 				}
 			}

@@ -123,10 +123,10 @@ func TestAFileWithoutAListOfFreePagesIsUsed(t *testing.T) {
 
 func TestAFileOfANewerProgramIsLeftAlone(t *testing.T) {
 	s := filled(t, 1)
-	require.NoError(t, s.update(t.Context(), func(c *change) error {
-		_, err := c.tx.CreateBucket([]byte("something new"))
+	require.NoError(t, s.update(t.Context(), func(tx *txn) error {
+		_, err := tx.bolt.CreateBucket([]byte("something new"))
 		require.NoError(t, err)
-		c.first.Schema = schema + 1
+		tx.newMeta.Schema = schema + 1
 		return nil
 	}))
 	before, err := os.ReadFile(s.path)
@@ -186,7 +186,7 @@ func TestAnUnfinishedFileNeverHasItsName(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keyring.db")
 	s := New(path)
 	stop := fmt.Errorf("stop")
-	made, err := s.create(t.Context(), func(*change) error {
+	made, err := s.create(t.Context(), func(*txn) error {
 		assert.NoFileExists(t, path)
 		assert.FileExists(t, path+".new")
 		return stop
@@ -197,9 +197,9 @@ func TestAnUnfinishedFileNeverHasItsName(t *testing.T) {
 	assert.NoFileExists(t, path+".new")
 
 	// A file that appears meanwhile is not replaced.
-	made, err = s.create(t.Context(), func(c *change) error {
+	made, err = s.create(t.Context(), func(tx *txn) error {
 		require.NoError(t, os.WriteFile(path, []byte("restored"), 0o600))
-		return c.initialize(seal.Fingerprint{}, store.Key{ID: 1}, store.Event{})
+		return tx.initialize(seal.Fingerprint{}, store.Key{ID: 1}, store.Event{})
 	})
 	require.NoError(t, err)
 	assert.False(t, made)
@@ -210,13 +210,13 @@ func TestAnUnfinishedFileNeverHasItsName(t *testing.T) {
 
 func TestWhoeverCreatesDoesSoAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keyring.db")
-	made, err := New(path).create(t.Context(), func(c *change) error {
+	made, err := New(path).create(t.Context(), func(tx *txn) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 		defer cancel()
 		_, err := New(path).Create(ctx, seal.Fingerprint{}, store.Key{ID: 2}, store.Event{})
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.ErrorContains(t, err, path)
-		return c.initialize(seal.Fingerprint{}, store.Key{ID: 1}, store.Event{})
+		return tx.initialize(seal.Fingerprint{}, store.Key{ID: 1}, store.Event{})
 	})
 	require.NoError(t, err)
 	assert.True(t, made)
@@ -327,10 +327,10 @@ func TestALeaseEndsWithItsLockFile(t *testing.T) {
 
 func TestAKeyWithRecordsIsNotDeleted(t *testing.T) {
 	s := filled(t, 10)
-	require.NoError(t, s.update(t.Context(), func(c *change) error {
-		return c.putKey(store.Key{ID: 2, State: store.Inactive, Wrapped: []byte("w")})
+	require.NoError(t, s.update(t.Context(), func(tx *txn) error {
+		return tx.putKey(store.Key{ID: 2, State: store.Inactive, Wrapped: []byte("w")})
 	}))
-	require.NoError(t, s.update(t.Context(), func(c *change) error { return c.putRecord([]byte("z"), 2, nil) })) // no Put would
+	require.NoError(t, s.update(t.Context(), func(tx *txn) error { return tx.putRecord([]byte("z"), 2, nil) })) // no Put would
 	gone, err := s.DeleteInactive(t.Context(), store.Event{Action: "delete"})
 	require.ErrorIs(t, err, store.ErrInUse)
 	assert.Empty(t, gone)
@@ -404,9 +404,9 @@ func TestACallGivesUpWithItsContext(t *testing.T) {
 func TestAContextThatEndsBeforeTheCommitEndsTheChange(t *testing.T) {
 	s := filled(t, 0)
 	ctx, cancel := context.WithCancel(t.Context())
-	err := s.update(ctx, func(c *change) error {
+	err := s.update(ctx, func(tx *txn) error {
 		cancel()
-		return c.putRecord([]byte("name"), 1, nil)
+		return tx.putRecord([]byte("name"), 1, nil)
 	})
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, fault.Unavailable)

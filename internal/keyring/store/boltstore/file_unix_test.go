@@ -44,9 +44,9 @@ func TestFilesAreOursAloneWhateverTheUmask(t *testing.T) {
 
 		old := syscall.Umask(umask)
 		s := New(path)
-		made, err := s.create(t.Context(), func(c *change) error {
+		made, err := s.create(t.Context(), func(tx *txn) error {
 			private(".new", ".new.lock")
-			return c.initialize(seal.Fingerprint{}, store.Key{ID: 1}, store.Event{})
+			return tx.initialize(seal.Fingerprint{}, store.Key{ID: 1}, store.Event{})
 		})
 		require.NoError(t, err)
 		require.True(t, made)

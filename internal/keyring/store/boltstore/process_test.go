@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 var children = map[string]func(ctx context.Context, s *Store) error{
 	// hold holds the lock of the file until its input ends.
 	"hold": func(ctx context.Context, s *Store) error {
-		return s.update(ctx, func(*change) error {
+		return s.update(ctx, func(*txn) error {
 			fmt.Println("holding")
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			return nil

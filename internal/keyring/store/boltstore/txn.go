@@ -14,14 +14,14 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore/pages"
 )
 
-// change is the keyring within a transaction that writes.
-type change struct {
-	keyring
-	tx    *bbolt.Tx
-	first metaRow // to be stored when all else has been
+// txn is a transaction that changes the keyring.
+type txn struct {
+	view
+	bolt    *bbolt.Tx
+	newMeta metaRow // stored at the end of the transaction
 }
 
-// txTree is a bucket within a transaction.
+// txTree implements tree for a bucket of a transaction.
 type txTree struct{ *bbolt.Bucket }
 
 func (t txTree) Get(key []byte) (*pages.Entry, error) {
@@ -43,34 +43,34 @@ func (t txTree) Ascend(from []byte, visit func(pages.Entry) (bool, error)) error
 	return nil
 }
 
-func (c *change) bucket(name string) (*bbolt.Bucket, error) {
-	b := c.tx.Bucket([]byte(name))
+func (tx *txn) bucket(name string) (*bbolt.Bucket, error) {
+	b := tx.bolt.Bucket([]byte(name))
 	if b == nil {
-		return nil, errForeign
+		return nil, errNotKeyring
 	}
 	return b, nil
 }
 
 // put stores an entry.
-func (c *change) put(bucket string, key, value []byte) error {
-	b, err := c.bucket(bucket)
+func (tx *txn) put(bucket string, key, value []byte) error {
+	b, err := tx.bucket(bucket)
 	if err != nil {
 		return err
 	}
 	if old := b.Get(key); old != nil {
-		if err := c.account(bucket, pages.NewEntry(key, old), -1); err != nil {
+		if err := tx.addDigest(bucket, pages.NewEntry(key, old), -1); err != nil {
 			return err
 		}
 	}
-	if err := c.account(bucket, pages.NewEntry(key, value), 1); err != nil {
+	if err := tx.addDigest(bucket, pages.NewEntry(key, value), 1); err != nil {
 		return err
 	}
 	return b.Put(key, value)
 }
 
 // remove deletes an entry, and reports whether there was one.
-func (c *change) remove(bucket string, key []byte) (bool, error) {
-	b, err := c.bucket(bucket)
+func (tx *txn) remove(bucket string, key []byte) (bool, error) {
+	b, err := tx.bucket(bucket)
 	if err != nil {
 		return false, err
 	}
@@ -78,75 +78,76 @@ func (c *change) remove(bucket string, key []byte) (bool, error) {
 	if old == nil {
 		return false, nil
 	}
-	if err := c.account(bucket, pages.NewEntry(key, old), -1); err != nil {
+	if err := tx.addDigest(bucket, pages.NewEntry(key, old), -1); err != nil {
 		return false, err
 	}
 	return true, b.Delete(key)
 }
 
-// account keeps the sum of digests when an entry comes, 1, or goes, -1.
-func (c *change) account(bucket string, e pages.Entry, n int) error {
+// addDigest updates the sum of digests for an entry that is added (n = 1) or removed
+// (n = -1).
+func (tx *txn) addDigest(bucket string, e pages.Entry, n int) error {
 	d, err := digest(bucket, e)
-	c.first.Sum += uint64(n) * d
+	tx.newMeta.Sum += uint64(n) * d
 	return err
 }
 
-func (c *change) putRow(bucket string, key []byte, row any) error {
+func (tx *txn) putRow(bucket string, key []byte, row any) error {
 	value, err := encodeRow(key, row)
 	if err != nil {
 		return err
 	}
-	return c.put(bucket, key, value)
+	return tx.put(bucket, key, value)
 }
 
-// finish stores the first row.
-func (c *change) finish() error { return c.putRow(metaBucket, []byte(metaKey), c.first) }
+// putMeta stores the meta row.
+func (tx *txn) putMeta() error { return tx.putRow(metaBucket, []byte(metaKey), tx.newMeta) }
 
-func (c *change) putKey(k store.Key) error {
-	return c.putRow(keysBucket, idKey(k.ID), keyRow{k.State, k.Wrapped, k.Encryptions, k.Created, k.Activated, k.Deactivated})
+func (tx *txn) putKey(k store.Key) error {
+	return tx.putRow(keysBucket, idKey(k.ID), keyRow{k.State, k.Wrapped, k.Encryptions, k.Created, k.Activated, k.Deactivated})
 }
 
-// putActive stores a key that is active from now on.
-func (c *change) putActive(k store.Key) error {
-	k.State, k.Created, k.Activated, k.Deactivated = store.Active, c.now, c.now, time.Time{}
-	return c.putKey(k)
+// putActive stores a key as active from now on.
+func (tx *txn) putActive(k store.Key) error {
+	k.State, k.Created, k.Activated, k.Deactivated = store.Active, tx.now, tx.now, time.Time{}
+	return tx.putKey(k)
 }
 
-// record appends to the log. The number comes from the last event and not from
-// the bucket's own sequence, which no checksum guards.
-func (c *change) recordEvent(e store.Event) (store.Event, error) {
-	b, err := c.bucket(eventsBucket)
+// recordEvent appends to the audit log. The sequence number is derived from the last
+// event and not from the sequence of the bucket, which has no checksum.
+func (tx *txn) recordEvent(e store.Event) (store.Event, error) {
+	b, err := tx.bucket(eventsBucket)
 	if err != nil {
 		return e, err
 	}
-	e.Seq, e.Time = 1, c.now
+	e.Seq, e.Time = 1, tx.now
 	if last, _ := b.Cursor().Last(); len(last) == 8 {
 		e.Seq = int64(binary.BigEndian.Uint64(last)) + 1
 	}
-	return e, c.putRow(eventsBucket, idKey(e.Seq), eventRow{e.Time, e.Actor, e.Action, e.Outcome, e.Detail, e.Keys})
+	return e, tx.putRow(eventsBucket, idKey(e.Seq), eventRow{e.Time, e.Actor, e.Action, e.Outcome, e.Detail, e.Keys})
 }
 
-func (c *change) putRecord(name []byte, id seal.KeyID, record []byte) error {
-	return c.put(recordsBucket, name, encodeRecord(name, id, record))
+func (tx *txn) putRecord(name []byte, id seal.KeyID, record []byte) error {
+	return tx.put(recordsBucket, name, encodeRecord(name, id, record))
 }
 
-// initialize makes a keyring of an empty file.
-func (c *change) initialize(root seal.Fingerprint, first store.Key, e store.Event) error {
+// initialize creates the keyring in an empty file.
+func (tx *txn) initialize(root seal.Fingerprint, first store.Key, e store.Event) error {
 	for _, name := range []string{metaBucket, keysBucket, recordsBucket, eventsBucket} {
-		if _, err := c.tx.CreateBucket([]byte(name)); err != nil {
+		if _, err := tx.bolt.CreateBucket([]byte(name)); err != nil {
 			return err
 		}
 	}
-	c.first = metaRow{Schema: schema, Root: root[:]}
-	if err := c.putActive(first); err != nil {
+	tx.newMeta = metaRow{Schema: schema, Root: root[:]}
+	if err := tx.putActive(first); err != nil {
 		return err
 	}
-	_, err := c.recordEvent(e)
+	_, err := tx.recordEvent(e)
 	return err
 }
 
-func (c *change) reserve(id seal.KeyID, n uint64) error {
-	k, err := c.key(id, store.Active, store.ErrNotActive)
+func (tx *txn) reserve(id seal.KeyID, n uint64) error {
+	k, err := tx.key(id, store.Active, store.ErrNotActive)
 	if err != nil {
 		return err
 	}
@@ -154,35 +155,35 @@ func (c *change) reserve(id seal.KeyID, n uint64) error {
 		return store.ErrKeyExhausted
 	}
 	k.Encryptions += n
-	return c.putKey(k)
+	return tx.putKey(k)
 }
 
-func (c *change) deleteInactive(e store.Event) (gone []store.Key, err error) {
-	keys, err := c.keys()
+func (tx *txn) deleteInactive(e store.Event) (deleted []store.Key, err error) {
+	keys, err := tx.keys()
 	if err != nil {
 		return nil, err
 	}
 	e.Keys = nil
 	for _, k := range keys.Keys {
 		if k.State == store.Inactive {
-			gone = append(gone, k)
+			deleted = append(deleted, k)
 			e.Keys = append(e.Keys, k.ID)
 		}
 	}
-	if err := c.unused(e.Keys...); err != nil {
+	if err := tx.checkUnused(e.Keys...); err != nil {
 		return nil, err
 	}
 	for _, id := range e.Keys {
-		if _, err := c.remove(keysBucket, idKey(id)); err != nil {
+		if _, err := tx.remove(keysBucket, idKey(id)); err != nil {
 			return nil, err
 		}
 	}
-	_, err = c.recordEvent(e)
-	return gone, err
+	_, err = tx.recordEvent(e)
+	return deleted, err
 }
 
-func (c *change) activate(root seal.Fingerprint, from seal.KeyID, next store.Key, e store.Event) error {
-	keys, err := c.keys()
+func (tx *txn) activate(root seal.Fingerprint, from seal.KeyID, next store.Key, e store.Event) error {
+	keys, err := tx.keys()
 	if err != nil {
 		return err
 	}
@@ -192,29 +193,29 @@ func (c *change) activate(root seal.Fingerprint, from seal.KeyID, next store.Key
 	}
 	for _, k := range keys.Keys {
 		if k.ID == next.ID {
-			return store.ErrChanged // it would be replaced
+			return store.ErrChanged // do not replace it
 		}
 	}
-	old.State, old.Deactivated = store.Retiring, c.now
-	if err := c.putKey(*old); err != nil {
+	old.State, old.Deactivated = store.Retiring, tx.now
+	if err := tx.putKey(*old); err != nil {
 		return err
 	}
-	if err := c.putActive(next); err != nil {
+	if err := tx.putActive(next); err != nil {
 		return err
 	}
-	_, err = c.recordEvent(e)
+	_, err = tx.recordEvent(e)
 	return err
 }
 
-// move finds the records in one go through those from the first name to the last,
-// and then replaces them: nothing may change while it goes.
-func (c *change) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err error) {
-	if _, err := c.key(to, store.Active, store.ErrNotActive); err != nil || len(swaps) == 0 {
+// move first finds the records, in one pass from the first name to the last, and then
+// replaces them, since a bucket must not change during a pass.
+func (tx *txn) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err error) {
+	if _, err := tx.key(to, store.Active, store.ErrNotActive); err != nil || len(swaps) == 0 {
 		return 0, err
 	}
 	swaps = slices.SortedFunc(slices.Values(swaps), func(a, b store.Swap) int { return strings.Compare(a.Name, b.Name) })
-	next, fit := 0, 0
-	err = c.ascend(recordsBucket, []byte(swaps[0].Name), func(e pages.Entry) (bool, error) {
+	next, matched := 0, 0
+	err = tx.ascend(recordsBucket, []byte(swaps[0].Name), func(e pages.Entry) (bool, error) {
 		for next < len(swaps) && swaps[next].Name < string(e.Key) {
 			next++
 		}
@@ -224,11 +225,11 @@ func (c *change) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err e
 		if swaps[next].Name != string(e.Key) {
 			return true, nil
 		}
-		same, err := c.unchanged(e, from, swaps[next].Head)
+		same, err := tx.matchesHead(e, from, swaps[next].Head)
 		if err == nil && same {
-			err = c.account(recordsBucket, e, -1)
-			swaps[fit] = swaps[next]
-			fit++
+			err = tx.addDigest(recordsBucket, e, -1)
+			swaps[matched] = swaps[next]
+			matched++
 		}
 		next++
 		return next < len(swaps), err
@@ -236,54 +237,54 @@ func (c *change) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err e
 	if err != nil {
 		return 0, err
 	}
-	b, err := c.bucket(recordsBucket)
+	b, err := tx.bucket(recordsBucket)
 	if err != nil {
 		return 0, err
 	}
-	for _, s := range swaps[:fit] {
+	for _, s := range swaps[:matched] {
 		name := []byte(s.Name)
 		value := encodeRecord(name, to, s.Sealed)
-		if err := c.account(recordsBucket, pages.NewEntry(name, value), 1); err != nil {
+		if err := tx.addDigest(recordsBucket, pages.NewEntry(name, value), 1); err != nil {
 			return 0, err
 		}
 		if err := b.Put(name, value); err != nil {
 			return 0, err
 		}
 	}
-	return fit, nil
+	return matched, nil
 }
 
-// unchanged reports whether a record is under the key and begins with head.
-func (c *change) unchanged(e pages.Entry, from seal.KeyID, head []byte) (bool, error) {
+// matchesHead reports whether a record is under the key and begins with head.
+func (tx *txn) matchesHead(e pages.Entry, from seal.KeyID, head []byte) (bool, error) {
 	id, err := recordKey(e)
 	if err != nil || id != from {
 		return false, err
 	}
-	begin, err := e.Head(recordHeadSize + seal.HeadSize)
+	start, err := e.Head(recordHeadSize + seal.HeadSize)
 	if err != nil {
 		return false, err
 	}
-	return bytes.Equal(begin[recordHeadSize:], head), nil
+	return bytes.Equal(start[recordHeadSize:], head), nil
 }
 
-func (c *change) retire(id seal.KeyID, e store.Event) error {
-	k, err := c.key(id, store.Retiring, store.ErrChanged)
+func (tx *txn) retire(id seal.KeyID, e store.Event) error {
+	k, err := tx.key(id, store.Retiring, store.ErrChanged)
 	if err != nil {
 		return err
 	}
-	if err := c.unused(id); err != nil {
+	if err := tx.checkUnused(id); err != nil {
 		return err
 	}
 	k.State = store.Inactive
-	if err := c.putKey(k); err != nil {
+	if err := tx.putKey(k); err != nil {
 		return err
 	}
-	_, err = c.recordEvent(e)
+	_, err = tx.recordEvent(e)
 	return err
 }
 
-func (c *change) rewrap(from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e store.Event) error {
-	keys, err := c.keys()
+func (tx *txn) rewrap(from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e store.Event) error {
+	keys, err := tx.keys()
 	if err != nil {
 		return err
 	}
@@ -296,11 +297,11 @@ func (c *change) rewrap(from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte
 			return store.ErrChanged
 		}
 		k.Wrapped = w
-		if err := c.putKey(k); err != nil {
+		if err := tx.putKey(k); err != nil {
 			return err
 		}
 	}
-	c.first.Root = to[:]
-	_, err = c.recordEvent(e)
+	tx.newMeta.Root = to[:]
+	_, err = tx.recordEvent(e)
 	return err
 }

@@ -7,34 +7,38 @@ import (
 	"errors"
 	"reflect"
 	"sync"
+	"time"
 )
 
-// connected gives f a connection whose session commits each statement that is
-// in no transaction, whatever the server or the data source name want, and puts
-// the session's settings back afterwards. Which connections need that is asked
-// once for each of them.
-func (s *Store) connected(ctx context.Context, f func(conn *sql.Conn) error) error {
-	const attempts = 3 // as database/sql itself makes where it chooses the connection
+// restoreTimeout limits how long restoreSession takes.
+const restoreTimeout = time.Second
+
+// withConn calls f with a connection whose session commits each statement that is not
+// in a transaction, whatever the settings of the server and the data source name are.
+// Afterwards it restores the settings of the session. Each connection is asked for its
+// settings once.
+func (s *Store) withConn(ctx context.Context, f func(conn *sql.Conn) error) error {
+	const maxAttempts = 3 // as database/sql does when it chooses a connection itself
 	for n := 1; ; n++ {
-		err := s.connectedOnce(ctx, f)
-		if !errors.Is(err, driver.ErrBadConn) || n == attempts { // nothing was sent
+		err := s.withConnOnce(ctx, f)
+		if !errors.Is(err, driver.ErrBadConn) || n == maxAttempts { // ErrBadConn: nothing was sent
 			return err
 		}
 	}
 }
 
-func (s *Store) connectedOnce(ctx context.Context, f func(conn *sql.Conn) error) error {
+func (s *Store) withConnOnce(ctx context.Context, f func(conn *sql.Conn) error) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	ordinary, err := s.ordinary(ctx, conn)
+	isDefault, err := s.hasDefaults(ctx, conn)
 	if err != nil {
 		return err
 	}
-	if !ordinary {
-		defer leave(ctx, conn, s.dialect.restore)
+	if !isDefault {
+		defer restoreSession(ctx, conn, s.dialect.restore)
 		for _, statement := range s.dialect.adapt {
 			if _, err := conn.ExecContext(ctx, statement); err != nil {
 				return err
@@ -44,56 +48,65 @@ func (s *Store) connectedOnce(ctx context.Context, f func(conn *sql.Conn) error)
 	return f(conn)
 }
 
-// ordinary reports whether the session needs no other settings.
-func (s *Store) ordinary(ctx context.Context, conn *sql.Conn) (bool, error) {
+// restoreSession restores the settings of a session. If that fails it discards the
+// connection.
+func restoreSession(ctx context.Context, conn *sql.Conn, statement string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTimeout)
+	defer cancel()
+	if _, err := conn.ExecContext(ctx, statement); err != nil {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+}
+
+// hasDefaults reports whether the session has the settings that the store needs.
+func (s *Store) hasDefaults(ctx context.Context, conn *sql.Conn) (bool, error) {
 	var id any
 	err := conn.Raw(func(c any) error { id = c; return nil })
 	if err != nil {
 		return false, err
 	}
-	if ordinary, known := s.seen.get(id); known {
-		return ordinary, nil
+	if isDefault, known := s.sessions.get(id); known {
+		return isDefault, nil
 	}
 	var settings string
 	if err := conn.QueryRowContext(ctx, s.dialect.settings).Scan(&settings); err != nil {
 		return false, err
 	}
-	ordinary := settings == s.dialect.ordinary
-	s.seen.put(id, ordinary)
-	return ordinary, nil
+	isDefault := settings == s.dialect.defaults
+	s.sessions.put(id, isDefault)
+	return isDefault, nil
 }
 
-// seen remembers of connections whether they are ordinary.
-type seen struct {
+// sessionCache remembers which connections have default settings.
+type sessionCache struct {
 	mu    sync.Mutex
 	conns map[any]bool // by the driver's connection
 }
 
-// maxSeen bounds how many connections are remembered, which may have been
-// closed in the meantime.
-const maxSeen = 256
+// maxSessions limits how many connections are remembered, including closed ones.
+const maxSessions = 256
 
-func (s *seen) get(conn any) (ordinary, known bool) {
+func (c *sessionCache) get(conn any) (isDefault, known bool) {
 	if !reflect.ValueOf(conn).Comparable() {
 		return false, false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ordinary, known = s.conns[conn]
-	return ordinary, known
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	isDefault, known = c.conns[conn]
+	return isDefault, known
 }
 
-func (s *seen) put(conn any, ordinary bool) {
+func (c *sessionCache) put(conn any, isDefault bool) {
 	if !reflect.ValueOf(conn).Comparable() {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.conns) >= maxSeen {
-		s.conns = nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.conns) >= maxSessions {
+		c.conns = nil
 	}
-	if s.conns == nil {
-		s.conns = make(map[any]bool)
+	if c.conns == nil {
+		c.conns = make(map[any]bool)
 	}
-	s.conns[conn] = ordinary
+	c.conns[conn] = isDefault
 }

@@ -11,14 +11,17 @@ import (
 	"github.com/seed74218947/secretref/internal/sqlstate"
 )
 
-// complaint is what a database itself says: nothing that a driver adds, nor
-// PostgreSQL's detail, which quotes rows.
-type complaint struct {
-	code    string // an SQLSTATE of PostgreSQL, or a number of MySQL
+// maxMessageRunes limits the length of a database's message in an error.
+const maxMessageRunes = 300
+
+// dbError is the message of the database itself, without the additions of a driver and
+// without the detail of PostgreSQL, which quotes rows.
+type dbError struct {
+	code    string // an SQLSTATE of PostgreSQL, or an error number of MySQL
 	message string
 }
 
-// Codes that mean something to the keyring.
+// Codes that the store translates into its own errors.
 const (
 	undefinedTable  = "42P01"
 	noSuchTable     = "1146"
@@ -26,59 +29,59 @@ const (
 	rowIsReferenced = "1451"
 )
 
-// complaintIn finds what the database said, without knowing its driver. Errors
-// of PostgreSQL's drivers have a method SQLState, go-sql-driver/mysql has a
-// struct with a Number; all have the bare message in a field of that name.
-func complaintIn(err error) complaint {
+// findDBError finds the error of the database in err without importing a driver. Errors
+// of PostgreSQL drivers have a method SQLState; those of go-sql-driver/mysql are structs
+// with a field Number. All have the bare message in a field Message.
+func findDBError(err error) dbError {
 	if e, ok := errors.AsType[interface {
 		error
 		SQLState() string
 	}](err); ok && e.SQLState() != "" {
-		return complaint{e.SQLState(), field(e, "Message")}
+		return dbError{e.SQLState(), field(e, "Message")}
 	}
-	var found complaint
+	var found dbError
 	walk(err, func(e error) bool {
 		number := field(e, "Number")
 		if number != "" && number != "0" {
-			found = complaint{number, field(e, "Message")}
+			found = dbError{number, field(e, "Message")}
 		}
 		return found.code == ""
 	})
 	return found
 }
 
-// kind tells codes apart that callers branch on.
-func (c complaint) kind() (hint string, kind error) {
-	if sqlstate.LoginRefused(c.code, c.message) {
+// classify returns the kind of an error, and a hint what to do.
+func (e dbError) classify() (hint string, kind error) {
+	if sqlstate.LoginRefused(e.code, e.message) {
 		return "", fault.Unauthenticated
 	}
-	switch c.code {
+	switch e.code {
 	case "1045", "1698", "3118": // the last two: no password needed, account locked
 		return "", fault.Unauthenticated
-	case "53100", "1021", "1030", "1114": // of the last two the message has the reason
-		if c.code == "1030" && !strings.Contains(c.message, "28") && !strings.Contains(c.message, "No space") {
+	case "53100", "1021", "1030", "1114": // 1030: only if the message says so
+		if e.code == "1030" && !strings.Contains(e.message, "28") && !strings.Contains(e.message, "No space") {
 			return "", fault.Unavailable
 		}
-		return "; the database's disk is full: make room there, nothing was changed", fault.Unavailable
+		return "; the disk of the database is full: free some space; nothing was changed", fault.Unavailable
 	case "42P05", "26000":
-		return "; a pooler such as PgBouncer does not keep the prepared statements of a session: add default_query_exec_mode=exec (pgx) " +
-			"or binary_parameters=yes (lib/pq) to the data source name, or have it pool sessions", fault.Unavailable
+		return "; a pooler such as PgBouncer does not preserve the prepared statements of a session: " +
+			"add default_query_exec_mode=exec (pgx) or binary_parameters=yes (lib/pq) to the data source name, or use session pooling", fault.Unavailable
 	case "3159": // require_secure_transport
 		return "; the server accepts only TLS: add tls=true to the data source name", fault.Unavailable
 	case "42501", "3F000", "1044", "1142", "1143", "1227", "1370":
-		return "; its user needs SELECT, INSERT, UPDATE and DELETE on the secretref_ tables, " +
-			"and CREATE, with MySQL also REFERENCES, to be the first that uses them", fault.Denied
+		return "; the database user needs SELECT, INSERT, UPDATE and DELETE on the secretref_ tables, " +
+			"and to create them CREATE, with MySQL also REFERENCES", fault.Denied
 	case "25006", "1290", "1836":
 		return "; the keyring needs the primary server", fault.Unavailable
 	}
 	return "", fault.Unavailable
 }
 
-// String returns a line that holds nothing of what was to be stored but names.
-func (c complaint) String() string {
-	text := c.message
-	if c.quotesData() {
-		text = "it does not accept the statement"
+// String returns one line, which contains no stored values.
+func (e dbError) String() string {
+	text := e.message
+	if e.quotesData() {
+		text = "the statement is not accepted"
 	}
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -86,23 +89,22 @@ func (c complaint) String() string {
 		}
 		return r
 	}, strings.ToValidUTF8(text, "?"))
-	if r := []rune(text); len(r) > 300 {
-		text = string(r[:300]) + "…"
+	if r := []rune(text); len(r) > maxMessageRunes {
+		text = string(r[:maxMessageRunes]) + "…"
 	}
-	return text + " (" + c.code + ")"
+	return text + " (" + e.code + ")"
 }
 
-// quotesData reports whether the message may quote a part of the statement or a
-// value.
-func (c complaint) quotesData() bool {
-	switch c.code {
+// quotesData reports whether the message may quote a part of the statement or a value.
+func (e dbError) quotesData() bool {
+	switch e.code {
 	case "42601", "42804", "1064", "1149", "1292", "1366", "1367", "1411", "1525", "1690", "3141", "3854":
 		return true
 	}
-	return strings.HasPrefix(c.code, "22") && len(c.code) == 5
+	return strings.HasPrefix(e.code, "22") && len(e.code) == 5
 }
 
-// walk visits err and all that it wraps, as long as visit wants more.
+// walk calls visit with err and every error that it wraps, until visit returns false.
 func walk(err error, visit func(error) bool) bool {
 	if err == nil {
 		return true
@@ -123,7 +125,7 @@ func walk(err error, visit func(error) bool) bool {
 	return true
 }
 
-// field returns a field of a struct, or of one that v points to, as text.
+// field returns a field of a struct or pointer to a struct as text, or "".
 func field(v any, name string) string {
 	s := reflect.ValueOf(v)
 	if s.Kind() == reflect.Pointer {

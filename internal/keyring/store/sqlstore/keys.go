@@ -14,7 +14,7 @@ func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64)
 	var reserved int64
 	var state string
 	var encryptions uint64
-	err := s.do(ctx, func(q session) (err error) {
+	err := s.autocommit(ctx, func(q session) (err error) {
 		if n <= seal.MaxEncryptions {
 			reserved, err = q.exec(ctx, `UPDATE secretref_keys SET encryptions = encryptions + ? WHERE id = ? AND state = {active} AND encryptions <= ?`,
 				int64(n), int64(id), int64(seal.MaxEncryptions-n))
@@ -25,14 +25,14 @@ func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64)
 		return err
 	})
 	switch {
-	case errors.Is(err, sql.ErrNoRows), s.empty(ctx, &err):
+	case errors.Is(err, sql.ErrNoRows), s.clearEmpty(ctx, &err):
 		return store.ErrNotActive
 	case err != nil || reserved > 0:
 		return err
 	case store.State(state) == store.Active && (n > seal.MaxEncryptions || encryptions > seal.MaxEncryptions-n):
 		return store.ErrKeyExhausted
 	case store.State(state) == store.Active && n == 0:
-		return nil // it changes no row, which some databases count and some do not
+		return nil // the UPDATE changed no row, which some databases report as 0
 	}
 	return store.ErrNotActive
 }
@@ -40,13 +40,13 @@ func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64)
 // DeleteInactive implements [store.Store].
 func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (deleted []store.Key, err error) {
 	remove := func() error {
-		return s.within(ctx, func(q session) error {
+		return s.inTx(ctx, func(q session) error {
 			deleted, err = q.deleteInactive(ctx, e)
 			return err
 		})
 	}
 	if err = remove(); errors.Is(err, store.ErrEmpty) {
-		if err = s.prepare(ctx); err == nil {
+		if err = s.createTables(ctx); err == nil {
 			err = remove()
 		}
 	}
@@ -63,9 +63,9 @@ func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key
 	}
 	e.Keys = nil
 	for _, k := range deleted {
-		// The statement sees what was committed before it began: every record that
-		// somebody put under the key before it was locked.
-		if err := q.unused(ctx, k.ID); err != nil {
+		// This statement began after the key was locked, so it sees every record that was
+		// put under the key before.
+		if err := q.checkUnused(ctx, k.ID); err != nil {
 			return nil, err
 		}
 		if _, err := q.exec(ctx, `DELETE FROM secretref_keys WHERE id = ?`, int64(k.ID)); err != nil {
@@ -77,8 +77,7 @@ func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key
 	return deleted, err
 }
 
-// lockInactive returns the inactive keys, which nobody else can use or delete
-// before the transaction ends.
+// lockInactive returns the inactive keys and locks them until the transaction ends.
 func (q session) lockInactive(ctx context.Context) (keys []store.Key, err error) {
 	rows, err := q.query(ctx, `SELECT `+keyColumns+` FROM secretref_keys k WHERE k.state = {inactive} ORDER BY k.created, k.id FOR UPDATE`)
 	if err != nil {
@@ -97,8 +96,8 @@ func (q session) lockInactive(ctx context.Context) (keys []store.Key, err error)
 	return keys, rows.Err()
 }
 
-// unused returns store.ErrInUse if a record is under the key.
-func (q session) unused(ctx context.Context, id seal.KeyID) error {
+// checkUnused returns store.ErrInUse if a record is under the key.
+func (q session) checkUnused(ctx context.Context, id seal.KeyID) error {
 	var one int
 	err := q.row(ctx, `SELECT 1 FROM secretref_records WHERE key_id = ? LIMIT 1`, int64(id)).Scan(&one)
 	switch {

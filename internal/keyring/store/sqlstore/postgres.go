@@ -18,13 +18,13 @@ func postgres() *dialect {
 				b.WriteString("::bytea")
 			}
 		},
-		now:   `(extract(epoch from clock_timestamp()) * 1000000)::bigint`, // now() is the beginning of the transaction
+		now:   `(extract(epoch from clock_timestamp()) * 1000000)::bigint`, // now() is the start of the transaction
 		state: func(s store.State) string { return "'" + string(s) + "'" },
 		claim: `FOR KEY SHARE`, change: `FOR NO KEY UPDATE`,
 
 		atomic: true,
 		schema: []string{
-			// IF NOT EXISTS does not help two that look at the same time.
+			// IF NOT EXISTS does not help if two processes check at the same time.
 			`SELECT pg_advisory_xact_lock(8314035726215439726)`,
 			`CREATE TABLE IF NOT EXISTS secretref_keys (
 				id bigint PRIMARY KEY,
@@ -38,8 +38,8 @@ func postgres() *dialect {
 				name bytea PRIMARY KEY,
 				key_id bigint NOT NULL REFERENCES secretref_keys,
 				record bytea NOT NULL)`,
-			// Records do not compress, and the head of one that is not compressed
-			// is read without the rest.
+			// Ciphertext does not compress, and the head of an uncompressed value can be read
+			// without the rest.
 			`ALTER TABLE secretref_records ALTER COLUMN record SET STORAGE EXTERNAL`,
 			`CREATE TABLE IF NOT EXISTS secretref_events (
 				seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -62,32 +62,32 @@ func postgres() *dialect {
 			`INSERT INTO secretref_meta (id, version) VALUES (1, 1) ON CONFLICT DO NOTHING`,
 		},
 
-		guard: `SET LOCAL idle_in_transaction_session_timeout = '{silence}s'`,
+		setIdleTimeout: `SET LOCAL idle_in_transaction_session_timeout = '{idleTimeout}s'`,
 
-		// Who waits for those who share a row may wait for ever, since others can
-		// join them meanwhile. The queue of a table's lock is fair.
-		gate: `LOCK TABLE secretref_keys IN EXCLUSIVE MODE`,
+		// Waiting for shared row locks may take forever, since others can join meanwhile. The
+		// queue of a table lock is fair.
+		queueLock: `LOCK TABLE secretref_keys IN EXCLUSIVE MODE`,
 
 		put:    postgresPut,
 		length: `octet_length(record)`,
-		// An equality would make the planner expect that hardly any row is under
-		// the key, and read the whole table for each page.
+		// With a plain equality the planner expects few rows under the key, and reads the
+		// whole table for each page.
 		under: `coalesce(key_id = ?, false)`,
 		move:  postgresMove,
 	}
 }
 
-// postgresPut locks the key's row, in its latest version, before there is
-// anything to insert. The lock ends with the statement's transaction.
+// postgresPut locks the row of the key, in its latest version, before it inserts. The lock
+// ends with the transaction of the statement.
 func postgresPut(name, record []byte, id int64) (string, []any) {
 	return `INSERT INTO secretref_records (name, key_id, record)
 		SELECT ?, id, ? FROM secretref_keys WHERE id = ? AND state = {active} {claim}
 		ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, record = excluded.record`, []any{name, record, id}
 }
 
-// postgresMove moves all records at once. They are cut out of one long argument,
-// which no driver has to know how to encode and the server need not parse. The
-// first and the last name keep the planner from reading the whole table.
+// postgresMove moves all records at once. It passes them concatenated in one argument, so
+// that no driver has to encode an array of byte strings and the server need not parse
+// one. The range of names keeps the planner from reading the whole table.
 func postgresMove(ctx context.Context, q session, from, to int64, swaps []store.Swap) (int64, error) {
 	const update = `UPDATE secretref_records AS b SET record = s.record, key_id = ?
 		FROM (
@@ -110,11 +110,11 @@ func postgresMove(ctx context.Context, q session, from, to int64, swaps []store.
 		records.add(len(s.Sealed))
 		packed = append(append(append(packed, s.Name...), s.Head...), s.Sealed...)
 	}
-	first, last := span(swaps)
+	first, last := nameRange(swaps)
 	return q.exec(ctx, update, to, packed, starts.text(), names.text(), heads.text(), records.text(), from, first, last)
 }
 
-// numbers is the text of an array of integers: {1,2}.
+// numbers builds the text of an array of integers, such as {1,2}.
 type numbers []byte
 
 func (n *numbers) add(i int) { *n = strconv.AppendInt(append(*n, ','), int64(i), 10) }

@@ -66,7 +66,7 @@ func TestFreeFreesAFileThatStaysMapped(t *testing.T) {
 	mapped, err := syscall.Mmap(int(f.Fd()), 0, 4096, syscall.PROT_READ, syscall.MAP_SHARED)
 	require.NoError(t, err)
 	defer func() { _ = syscall.Munmap(mapped) }()
-	Free(f)
+	Unlock(f)
 	require.NoError(t, f.Close())
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -81,8 +81,8 @@ func TestReadersLetAWriterThatWaitsGoFirst(t *testing.T) {
 	open := opener(t)
 	early, writer, late := open(), open(), open()
 	require.NoError(t, Wait(t.Context(), early, false))
-	require.True(t, takePlace(writer, placeInside)) // it waits now
-	ctx, cancel := context.WithTimeout(t.Context(), patience/2)
+	require.True(t, takeSlot(writer, slotCurrent)) // it waits now
+	ctx, cancel := context.WithTimeout(t.Context(), maxReaderDeference/2)
 	defer cancel()
 	require.ErrorIs(t, Wait(ctx, late, false), context.DeadlineExceeded)
 	require.NoError(t, Wait(t.Context(), late, false), "but not for ever: the writer may have been stopped")
@@ -95,11 +95,11 @@ func TestOneWriterIsNextAndOneInside(t *testing.T) {
 	open := opener(t)
 	inside := open()
 	require.NoError(t, Wait(t.Context(), inside, true))
-	assert.True(t, placeTaken(open(), placeInside))
-	assert.False(t, placeTaken(open(), placeNext), "it has left it")
+	assert.True(t, slotTaken(open(), slotCurrent))
+	assert.False(t, slotTaken(open(), slotNext), "it has left it")
 
 	next := open()
-	require.True(t, takePlace(next, placeNext))
+	require.True(t, takeSlot(next, slotNext))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	require.NoError(t, inside.Close())

@@ -4,6 +4,6 @@ package flock
 
 import "os"
 
-func takePlace(*os.File, int64) bool  { return true }
-func leavePlace(*os.File, int64)      {}
-func placeTaken(*os.File, int64) bool { return false }
+func takeSlot(*os.File, int64) bool  { return true }
+func leaveSlot(*os.File, int64)      {}
+func slotTaken(*os.File, int64) bool { return false }
