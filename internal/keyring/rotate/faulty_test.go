@@ -10,17 +10,17 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// faulty is a Store and its Lease that do something before each call that may
-// make it fail, and something after it.
+// faulty is a Store, with its Leases, that calls hooks before and after each call. An
+// error of a hook makes the call fail.
 type faulty struct {
 	store.Store
-	before func(call string) error // not nil: the call is not made
-	after  func(call string) error // not nil: the call was made, and its answer is lost
+	before func(call string) error // if it fails, the call is not made
+	after  func(call string) error // if it fails, the call was made but its result is lost
 
-	one *semaphore.Weighted // a rotation reads while it moves; a hook may sleep
+	hooks *semaphore.Weighted // one hook runs at a time; a rotation reads while it moves
 }
 
-func newFaulty() *faulty { return &faulty{one: semaphore.NewWeighted(1)} }
+func newFaulty() *faulty { return &faulty{hooks: semaphore.NewWeighted(1)} }
 
 var errInjected = fault.New(fault.Unavailable, "injected")
 
@@ -35,17 +35,17 @@ func (f *faulty) call(name string, do func() error) error {
 }
 
 func (f *faulty) hook(h *func(string) error, call string) error {
-	if err := f.one.Acquire(context.Background(), 1); err != nil {
+	if err := f.hooks.Acquire(context.Background(), 1); err != nil {
 		return err
 	}
-	defer f.one.Release(1)
+	defer f.hooks.Release(1)
 	if *h == nil {
 		return nil
 	}
 	return (*h)(call)
 }
 
-// answered is call for calls that return something.
+// answered is call for calls with a result.
 func answered[T any](f *faulty, name string, do func() (T, error)) (T, error) {
 	var got T
 	err := f.call(name, func() (err error) {
@@ -102,7 +102,7 @@ func (f *faulty) Acquire(ctx context.Context) (store.Lease, error) {
 		return err
 	})
 	if err != nil {
-		if lease != nil { // what a killed process held ends by itself
+		if lease != nil { // as if its process had been killed
 			lease.Release(ctx)
 		}
 		return nil, err
