@@ -32,8 +32,13 @@ func TestRotator_failureAtAnyStoreCall(t *testing.T) {
 	for name, work := range works {
 		for _, when := range []string{"before", "after"} {
 			t.Run(name+", "+when, func(t *testing.T) {
+				t.Parallel()
+				step := 1
+				if testing.Short() {
+					step = 4
+				}
 				calls := map[string]bool{}
-				for nth := 1; ; nth++ {
+				for nth := 1; ; nth += step {
 					p := newPlace(t)
 					f := newFaulty()
 					r := p.ring(f)
@@ -70,7 +75,7 @@ func TestRotator_failureAtAnyStoreCall(t *testing.T) {
 					p.checkIntact(s)
 				}
 				t.Log(calls)
-				if name == "rotate" {
+				if name == "rotate" && !testing.Short() {
 					assert.Subset(t, calls, map[string]bool{"Acquire": true, "Load": true, "Records": true, "Activate": true, "Move": true, "Retire": true})
 				}
 			})
@@ -82,28 +87,35 @@ func TestRotator_failureAtAnyStoreCall(t *testing.T) {
 // replaces one.
 func TestRotate_putBetweenStoreCalls(t *testing.T) {
 	for _, name := range []string{"new", "secret 0", "secret 5"} {
-		for nth, more := 1, true; more; nth++ {
-			p := newPlace(t)
-			f := newFaulty()
-			r := p.ring(f)
-			s := p.fill(r, 7)
-			other := p.ring(nil)
-			n := 0
-			f.before = func(string) error {
-				if n++; n == nth {
-					s[name] = fmt.Sprintf("put before call %d", nth)
-					require.NoError(t, other.Put(t.Context(), name, []byte(s[name])))
-				}
-				return nil
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			step := 1
+			if testing.Short() {
+				step = 4
 			}
-			_, err := rotate.Rotator{Keyring: r}.Paged(3).Rotate(t.Context())
-			require.NoError(t, err)
-			f.before = nil
-			more = n >= nth
-			p.checkSecrets(r, s)
-			p.checkSecrets(other, s)
-			p.checkIntact(s)
-		}
+			for nth, more := 1, true; more; nth += step {
+				p := newPlace(t)
+				f := newFaulty()
+				r := p.ring(f)
+				s := p.fill(r, 7)
+				other := p.ring(nil)
+				n := 0
+				f.before = func(string) error {
+					if n++; n == nth {
+						s[name] = fmt.Sprintf("put before call %d", nth)
+						require.NoError(t, other.Put(t.Context(), name, []byte(s[name])))
+					}
+					return nil
+				}
+				_, err := rotate.Rotator{Keyring: r}.Paged(3).Rotate(t.Context())
+				require.NoError(t, err)
+				f.before = nil
+				more = n >= nth
+				p.checkSecrets(r, s)
+				p.checkSecrets(other, s)
+				p.checkIntact(s)
+			}
+		})
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring"
 	"github.com/seed74218947/secretref/internal/keyring/rootkey"
 	"github.com/seed74218947/secretref/internal/keyring/rotate"
-	"github.com/seed74218947/secretref/internal/keyring/store/boltstore"
+	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
 // slot is a name that one writer owns. Its writes are numbered, and every fifth deletes.
@@ -133,18 +133,18 @@ func TestRotate_concurrentNodes(t *testing.T) {
 	}
 }
 
-// openFile opens the keyring at path, in this process or a victim.
-func openFile(ctx context.Context, path string) (*keyring.Keyring, error) {
-	return keyring.Open(ctx, keyring.Settings{Store: boltstore.New(path), Roots: rootkey.NewFile(path+".key", discard), Log: discard})
+// openAt opens the keyring at path in the given store, in this process or a victim.
+func openAt(ctx context.Context, path string, s store.Store) (*keyring.Keyring, error) {
+	return keyring.Open(ctx, keyring.Settings{Store: s, Roots: rootkey.NewFile(path+".key", discard), Log: discard})
 }
 
 // The memory that a rotation uses does not grow with the number of secrets: it holds some
 // pages and the ids of the keys.
 func TestRotate_memory(t *testing.T) {
 	const pageRecords, size = 25, 1024
-	few, many := 5, 40
+	few, many := 3, 24
 	if testing.Short() {
-		many = 20
+		many = 12
 	}
 	p := newPlace(t)
 	r := p.ring(nil)

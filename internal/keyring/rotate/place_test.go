@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/keyring"
-	"github.com/seed74218947/secretref/internal/keyring/rootkey"
 	"github.com/seed74218947/secretref/internal/keyring/rotate"
 	"github.com/seed74218947/secretref/internal/keyring/store"
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore"
@@ -39,7 +38,7 @@ func (p place) open(f *faulty) (*keyring.Keyring, error) {
 		f.Store = store
 		store = f
 	}
-	return keyring.Open(p.t.Context(), keyring.Settings{Store: store, Roots: rootkey.NewFile(p.path+".key", discard), Log: discard})
+	return openAt(p.t.Context(), p.path, store)
 }
 
 // stored are the secrets that must not be lost.

@@ -15,6 +15,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring"
 	"github.com/seed74218947/secretref/internal/keyring/rotate"
 	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/keyring/store/boltstore"
 )
 
 // A process with these variables is a victim: it works on the keyring at the path until
@@ -40,7 +41,12 @@ func runVictim(path, round string) error {
 	ctx := context.Background()
 	var k *keyring.Keyring
 	err := printed("open", "", "", func() (err error) {
-		k, err = openFile(ctx, path)
+		f := newFaulty()
+		f.Store = boltstore.New(path)
+		f.before = func(call string) error { fmt.Println("step before", call); return nil }
+		f.after = func(call string) error { fmt.Println("step after", call); return nil }
+		k, err = openAt(ctx, path, f)
+		f.before, f.after = nil, nil
 		return err
 	})
 	if err != nil {
