@@ -14,8 +14,8 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// filled returns a store with a keyring, and n records of 32 bytes of text under
-// its active key 1.
+// filled returns a store with a keyring that has n records of 32 bytes of text under its
+// active key 1.
 func filled(tb testing.TB, n int) *Store {
 	s := New(filepath.Join(tb.TempDir(), "keyring.db"))
 	made, err := s.Create(tb.Context(), seal.Fingerprint{}, store.Key{ID: 1, Wrapped: make([]byte, 77)}, store.Event{})
@@ -23,10 +23,10 @@ func filled(tb testing.TB, n int) *Store {
 	require.True(tb, made)
 	order := rand.New(rand.NewPCG(1, 1)).Perm(n)
 	for len(order) > 0 {
-		some := order[:min(len(order), 10_000)]
-		order = order[len(some):]
+		batch := order[:min(len(order), 10_000)]
+		order = order[len(batch):]
 		require.NoError(tb, s.update(tb.Context(), func(tx *txn) error {
-			for _, i := range some {
+			for _, i := range batch {
 				if err := tx.putRecord([]byte(name(i)), 1, record(1, i)); err != nil {
 					return err
 				}
@@ -53,9 +53,9 @@ func record(id seal.KeyID, i int) []byte {
 func BenchmarkGet(b *testing.B) {
 	for _, n := range []int{1, 100_000} {
 		s := filled(b, n)
-		for _, mode := range []string{"known", "unknown"} { // whether this Store has seen the file in its present state
+		for _, mode := range []string{"verified", "unverified"} { // whether this Store has verified the file
 			b.Run(fmt.Sprintf("%d/%s", n, mode), func(b *testing.B) {
-				if mode == "unknown" {
+				if mode == "unverified" {
 					s = New(s.path)
 				}
 				for i := 0; b.Loop(); i++ {
@@ -65,12 +65,12 @@ func BenchmarkGet(b *testing.B) {
 				}
 			})
 		}
-		b.Run(fmt.Sprintf("%d/first look for nothing", n), func(b *testing.B) {
+		b.Run(fmt.Sprintf("%d/first miss", n), func(b *testing.B) {
 			for b.Loop() {
 				_, _ = New(s.path).Get(b.Context(), "nothing")
 			}
 		})
-		b.Run(fmt.Sprintf("%d/next look for nothing", n), func(b *testing.B) {
+		b.Run(fmt.Sprintf("%d/next miss", n), func(b *testing.B) {
 			for b.Loop() {
 				_, _ = s.Get(b.Context(), "nothing")
 			}

@@ -22,7 +22,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// TestMain makes a child of the process that a test has started.
+// TestMain runs a child process if a test has started this process as one.
 func TestMain(m *testing.M) {
 	if play := children[os.Getenv("BOLT_CHILD")]; play != nil {
 		if err := play(context.Background(), New(os.Getenv("BOLT_PATH"))); err != nil {
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// children are what a child process can do. What it prints is read by the test.
+// children are the programs that a child process can run. The test reads their output.
 var children = map[string]func(ctx context.Context, s *Store) error{
 	// hold holds the lock of the file until its input ends.
 	"hold": func(ctx context.Context, s *Store) error {
@@ -55,7 +55,7 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 		return err
 	},
 
-	// fill puts records for which there is no space.
+	// fill stores records for which there is no space.
 	"fill": fill,
 
 	// create creates a keyring.
@@ -65,8 +65,8 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 		return err
 	},
 
-	// write writes records of many sizes, moves and deletes some, and says after
-	// each call what has been done.
+	// write stores records of many sizes, rotates, and prints each record that it has
+	// stored.
 	"write": func(ctx context.Context, s *Store) error {
 		l, err := s.Acquire(ctx)
 		if err != nil {
@@ -117,7 +117,7 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 	},
 }
 
-// child is another process that works on path.
+// child is a child process.
 type child struct {
 	*exec.Cmd
 	in  io.WriteCloser
@@ -153,11 +153,11 @@ func (c *child) kill() {
 	_ = c.Wait()
 }
 
-func TestACallWaitsForAnotherProcess(t *testing.T) {
+func TestWait_otherProcess(t *testing.T) {
 	s := filled(t, 1)
 	c := start(t, "hold", s.path)
 	c.line(t)
-	for range 2 { // a Store that knows the file, and one that does not
+	for range 2 { // a Store that has verified the file, and one that has not
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 		_, err := s.Get(ctx, name(0))
 		require.ErrorIs(t, err, fault.Unavailable)
@@ -182,7 +182,7 @@ func TestACallWaitsForAnotherProcess(t *testing.T) {
 	assert.Equal(t, record(1, 5), got)
 }
 
-func TestAKilledProcessHoldsNothing(t *testing.T) {
+func TestKill_releasesLocks(t *testing.T) {
 	s := filled(t, 1)
 	for _, play := range []string{"hold", "lease"} {
 		c := start(t, play, s.path)
@@ -199,21 +199,21 @@ func TestAKilledProcessHoldsNothing(t *testing.T) {
 	}
 }
 
-// Whenever a process that writes is killed, the file is in order, and holds what
-// the process said it had stored. It is killed some time after it has said a
-// number of things, so that it gets as far on a slow machine as on a fast one.
-func TestAKilledWriterLosesNothing(t *testing.T) {
+// When a writing process is killed, the file is valid and contains what the process had
+// reported as stored. It is killed after a number of reports, so that it gets as far on a
+// slow machine as on a fast one.
+func TestKill_writer(t *testing.T) {
 	s := filled(t, 100)
 	stored := map[string]string{}
-	rounds := 24
+	rounds := 16
 	if testing.Short() {
-		rounds = 6
+		rounds = 4
 	}
 	for range rounds {
 		c := start(t, "write", s.path)
-		for left := 5 + rand.IntN(20); c.out.Scan(); left-- { // in five steps it begins a rotation
+		for left := 5 + rand.IntN(20); c.out.Scan(); left-- { // within five reports it begins a rotation
 			if left == 0 {
-				time.AfterFunc(rand.N(10*time.Millisecond), func() { _ = c.Process.Kill() })
+				require.NoError(t, c.Process.Kill())
 			}
 			var name string
 			var i, n int
@@ -231,7 +231,7 @@ func TestAKilledWriterLosesNothing(t *testing.T) {
 		for name, text := range stored {
 			got, err := fresh.Get(t.Context(), name)
 			require.NoError(t, err)
-			if text != string(got) { // one that it had not yet said
+			if text != string(got) { // stored, but not yet reported
 				unsure++
 				stored[name] = string(got)
 			}
@@ -251,21 +251,21 @@ func TestAKilledWriterLosesNothing(t *testing.T) {
 	}
 	keys, err := s.Load(t.Context())
 	require.NoError(t, err)
-	assert.Greater(t, len(keys.Keys), rounds, "each of them began a rotation")
+	assert.Greater(t, len(keys.Keys), rounds, "each child began a rotation")
 }
 
-// Wherever a process that creates the keyring is killed, there is none or a
-// whole one, and the next process finds nothing in its way.
-func TestAKilledCreatorLeavesNothingInTheWay(t *testing.T) {
-	rounds := 20
+// When a process that creates the keyring is killed, there is no keyring or a complete
+// one, and the next process can create or open it.
+func TestKill_creator(t *testing.T) {
+	rounds := 16
 	if testing.Short() {
-		rounds = 5
+		rounds = 4
 	}
 	for range rounds {
 		path := filepath.Join(t.TempDir(), "keyring.db")
 		c := start(t, "create", path)
 		c.line(t)
-		time.Sleep(rand.N(3 * time.Millisecond))
+		time.Sleep(rand.N(3 * time.Millisecond)) // anywhere in Create
 		c.kill()
 		_, err := New(path).Load(t.Context())
 		if err != nil {

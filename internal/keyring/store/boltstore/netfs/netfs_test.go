@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestNetworkFileSystemsAreKnownByName(t *testing.T) {
+func TestIsNetworkName(t *testing.T) {
 	for _, name := range []string{"nfs", "smbfs", "afpfs", "webdav", "CIFS"} {
 		assert.True(t, isNetworkName(name), name)
 	}

@@ -24,11 +24,11 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore/flock"
 )
 
-func TestFilesAreOursAloneWhateverTheUmask(t *testing.T) {
+func TestAccess_umask(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o777} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "keyring.db")
-		private := func(want ...string) {
+		checkPrivate := func(want ...string) {
 			t.Helper()
 			entries, err := os.ReadDir(dir)
 			require.NoError(t, err)
@@ -45,7 +45,7 @@ func TestFilesAreOursAloneWhateverTheUmask(t *testing.T) {
 		old := syscall.Umask(umask)
 		s := New(path)
 		made, err := s.create(t.Context(), func(tx *txn) error {
-			private(".new", ".new.lock")
+			checkPrivate(".new", ".new.lock")
 			return tx.initialize(seal.Fingerprint{}, store.Key{ID: 1}, store.Event{})
 		})
 		require.NoError(t, err)
@@ -55,11 +55,11 @@ func TestFilesAreOursAloneWhateverTheUmask(t *testing.T) {
 		require.NoError(t, s.Put(t.Context(), 1, "name", make([]byte, 1<<20)))
 		l.Release(t.Context())
 		syscall.Umask(old)
-		private("", ".lock")
+		checkPrivate("", ".lock")
 	}
 }
 
-func TestAFileThatIsOpenToOthersIsRefused(t *testing.T) {
+func TestAccess_openToOthers(t *testing.T) {
 	s := filled(t, 1)
 	for _, mode := range []os.FileMode{0o601, 0o602, 0o604, 0o606, 0o644, 0o666, 0o777} {
 		require.NoError(t, os.Chmod(s.path, mode))
@@ -67,7 +67,7 @@ func TestAFileThatIsOpenToOthersIsRefused(t *testing.T) {
 			assert.ErrorIs(t, err, fault.Denied, "%s with %04o", method, mode)
 			assert.ErrorContains(t, err, "chmod o-rwx "+s.path)
 		})
-		_, err := s.Load(t.Context()) // also a Store that has used it before
+		_, err := s.Load(t.Context()) // a Store that has used it before
 		require.ErrorIs(t, err, fault.Denied)
 	}
 	for _, mode := range []os.FileMode{0o600, 0o640, 0o660, 0o670} {
@@ -76,7 +76,7 @@ func TestAFileThatIsOpenToOthersIsRefused(t *testing.T) {
 	}
 }
 
-func TestAPipeIsRefused(t *testing.T) {
+func TestPath_namedPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keyring.db")
 	require.NoError(t, syscall.Mkfifo(path, 0o600))
 	every(t, path, func(method string, err error) {
@@ -84,8 +84,8 @@ func TestAPipeIsRefused(t *testing.T) {
 	})
 }
 
-// It may be a product's configuration, whose mode is nobody's business here.
-func TestAFileThatIsNoKeyringIsNotToldItsMode(t *testing.T) {
+// The file may be the configuration of a product, whose mode must not be changed.
+func TestAccess_foreignFile(t *testing.T) {
 	foreign := filepath.Join(t.TempDir(), "foreign.db")
 	db, err := bbolt.Open(foreign, 0o600, nil)
 	require.NoError(t, err)
@@ -109,7 +109,7 @@ func TestAFileThatIsNoKeyringIsNotToldItsMode(t *testing.T) {
 	}
 }
 
-func TestAnotherProcessThatWaitsSaysSo(t *testing.T) {
+func TestWait_logs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := filled(t, 1)
 		f, err := os.Open(s.path)
@@ -123,7 +123,7 @@ func TestAnotherProcessThatWaitsSaysSo(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			_, err = New(s.path).WithLogger(slog.New(slog.NewTextHandler(&log, nil))).Get(ctx, name(0))
 			cancel()
-			synctest.Wait() // until it is in the log
+			synctest.Wait() // until the warning is logged
 			require.ErrorIs(t, err, fault.Unavailable)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.ErrorContains(t, err, "waited for the lock of")

@@ -14,7 +14,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore/flock"
 )
 
-// asNobody runs f without the rights of the superuser.
+// asNobody runs f as the user nobody.
 func asNobody(f func()) {
 	if os.Getuid() != 0 {
 		f()
@@ -23,8 +23,8 @@ func asNobody(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and never unlock: the thread, which is nobody's, ends with the goroutine
-		// Those of this thread only: the calls of package syscall change them in all.
+		runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
+		// Only for this thread: the functions of package syscall change all threads.
 		_, _, _ = unix.RawSyscall(setresgid, ^uintptr(0), 65534, ^uintptr(0))
 		_, _, _ = unix.RawSyscall(setresuid, ^uintptr(0), 65534, ^uintptr(0))
 		f()
@@ -32,7 +32,7 @@ func asNobody(f func()) {
 	<-done
 }
 
-func TestWhoMayOnlyReadReads(t *testing.T) {
+func TestAccess_readOnlyUser(t *testing.T) {
 	s := filled(t, 10)
 	dir := filepath.Dir(s.path)
 	if os.Getuid() == 0 {
@@ -69,12 +69,12 @@ func TestWhoMayOnlyReadReads(t *testing.T) {
 	})
 }
 
-func TestFilesOfAnotherUserAreRefused(t *testing.T) {
+func TestAccess_otherOwner(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can give a file away")
 	}
 	s := filled(t, 1)
-	l, err := s.Acquire(t.Context()) // which makes the lock
+	l, err := s.Acquire(t.Context()) // creates the lock file
 	require.NoError(t, err)
 	l.Release(t.Context())
 
@@ -97,7 +97,7 @@ func TestFilesOfAnotherUserAreRefused(t *testing.T) {
 	require.ErrorIs(t, err, fault.Denied)
 }
 
-func TestAFileOfAnotherUserIsNotWaitedFor(t *testing.T) {
+func TestAccess_otherOwnerLock(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can give a file away")
 	}

@@ -3,10 +3,8 @@ package pages_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"os"
 	"path/filepath"
@@ -21,149 +19,25 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore/pages"
 )
 
-const size = 4096
-
-var order = binary.NativeEndian
-
-// image is a file in memory: a bucket "small" within its parent's page, a
-// bucket "long" with entries of several pages, a bucket "tree" of two levels,
-// and some free pages.
-type image []byte
-
-func newImage(t *testing.T) image {
-	path := filepath.Join(t.TempDir(), "db")
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: size, NoSync: true})
-	require.NoError(t, err)
-	for round := range 3 {
-		require.NoError(t, db.Update(func(tx *bbolt.Tx) error {
-			for _, name := range []string{"small", "long", "tree"} {
-				_, err := tx.CreateBucketIfNotExists([]byte(name))
-				require.NoError(t, err)
-			}
-			for i := range 5 {
-				require.NoError(t, tx.Bucket([]byte("small")).Put(fmt.Appendf(nil, "key%d", i), []byte("value")))
-			}
-			for i := range 3 {
-				require.NoError(t, tx.Bucket([]byte("long")).Put(fmt.Appendf(nil, "key%d", i), make([]byte, 3000+round)))
-			}
-			for i := range 300 {
-				require.NoError(t, tx.Bucket([]byte("tree")).Put(fmt.Appendf(nil, "key%03d", i*2), bytes.Repeat([]byte{byte(i)}, 40)))
-			}
-			return nil
-		}))
-	}
-	require.NoError(t, db.Close())
-	m, err := os.ReadFile(path)
-	require.NoError(t, err)
-	return m
-}
-
-func (m image) page(id uint64) []byte { return m[id*size:][:size] }
-
-// meta returns the newer meta page, behind its header.
-func (m image) meta() []byte {
-	a, b := m[16:], m[size+16:]
-	if order.Uint64(a[48:]) > order.Uint64(b[48:]) {
-		return a
-	}
-	return b
-}
-
-// older returns the other meta page.
-func (m image) older() []byte {
-	if a := m[16:]; &a[0] != &m.meta()[0] {
-		return a
-	}
-	return m[size+16:]
-}
-
-// set changes a field of a meta page and its checksum.
-func set(meta []byte, at int, value uint64) {
-	order.PutUint64(meta[at:], value)
-	h := fnv.New64a()
-	_, _ = h.Write(meta[:56])
-	order.PutUint64(meta[56:], h.Sum64())
-}
-
-func (m image) high() uint64 { return order.Uint64(m.meta()[40:]) }
-
-// find returns the pages with those flags that are in use.
-func (m image) find(t *testing.T, flags uint16) (ids []uint64) {
-	f := m.open(t)
-	used := map[uint64]bool{order.Uint64(m.meta()[16:]): true, order.Uint64(m.meta()[32:]): true}
-	for _, name := range []string{"long", "tree"} {
-		b, err := f.Bucket(name)
-		require.NoError(t, err)
-		m.collect(b.Root(), used)
-	}
-	for id := range m.high() {
-		if used[id] && order.Uint16(m.page(id)[8:]) == flags {
-			ids = append(ids, id)
-		}
-	}
-	require.NotEmpty(t, ids)
-	return ids
-}
-
-func (m image) collect(id uint64, used map[uint64]bool) {
-	used[id] = true
-	if p := m.page(id); order.Uint16(p[8:]) == 1 {
-		for i := range int(order.Uint16(p[10:])) {
-			m.collect(order.Uint64(p[16+16*i+8:]), used)
-		}
-	}
-}
-
-func (m image) open(t *testing.T) *pages.File {
-	f, err := pages.Open(bytes.NewReader(m), int64(len(m)))
-	require.NoError(t, err)
-	return f
-}
-
-// check returns what is wrong with the image.
-func (m image) check(ctx context.Context) error {
-	f, err := pages.Open(bytes.NewReader(m), int64(len(m)))
-	if err != nil {
-		return err
-	}
-	return f.Check(ctx, func(string, pages.Entry) error { return nil })
-}
-
-// compose writes a branch page.
-func compose(p []byte, id uint64, keys []string, children []uint64) {
-	clear(p)
-	order.PutUint64(p, id)
-	order.PutUint16(p[8:], 1)
-	order.PutUint16(p[10:], uint16(len(keys)))
-	at := 16 + 16*len(keys)
-	for i, key := range keys {
-		e := p[16+16*i:]
-		order.PutUint32(e, uint32(at-16-16*i))
-		order.PutUint32(e[4:], uint32(len(key)))
-		order.PutUint64(e[8:], children[i])
-		at += copy(p[at:], key)
-	}
-}
-
-func TestCheckNotices(t *testing.T) {
-	whole := newImage(t)
-	require.NoError(t, whole.check(t.Context()))
+func TestCheck_damage(t *testing.T) {
+	intact := newImage(t)
+	require.NoError(t, intact.check(t.Context()))
 	const branch, leaf, freelist = 1, 2, 16
-	root := func(m image) uint64 { return whole.find(t, branch)[0] } // of "tree": the only branch
+	root := func(m image) uint64 { return intact.find(t, branch)[0] } // of "tree": the only branch
 	child := func(m image, i int) []byte { return m.page(root(m))[16+16*i+8:] }
-	first := func(flags uint16) uint64 { return whole.find(t, flags)[0] }
-	top := order.Uint64(whole.meta()[16:])
+	first := func(flags uint16) uint64 { return intact.find(t, flags)[0] }
+	top := order.Uint64(intact.meta()[16:])
 	// leaves of "tree"
-	leafOf := func(i int) uint64 { return order.Uint64(whole.page(root(whole))[16+16*i+8:]) }
+	leafOf := func(i int) uint64 { return order.Uint64(intact.page(root(intact))[16+16*i+8:]) }
 	long := func() uint64 {
-		b, err := whole.open(t).Bucket("long")
+		b, err := intact.open(t).Bucket("long")
 		require.NoError(t, err)
-		require.NotZero(t, order.Uint32(whole.page(b.Root())[12:]))
+		require.NotZero(t, order.Uint32(intact.page(b.Root())[12:]))
 		return b.Root()
 	}()
-	inline := bytes.Index(whole.page(top), []byte("small")) + len("small") // bucket header
-	header := bytes.Index(whole.page(top), []byte("tree")) + len("tree")
-	free := whole.page(first(freelist))
+	inline := bytes.Index(intact.page(top), []byte("small")) + len("small") // bucket header
+	header := bytes.Index(intact.page(top), []byte("tree")) + len("tree")
+	free := intact.page(first(freelist))
 
 	for what, damage := range map[string]func(m image){
 		"a branch that is its own child":        func(m image) { order.PutUint64(child(m, 1), root(m)) },
@@ -261,14 +135,14 @@ func TestCheckNotices(t *testing.T) {
 		"a magic number of another kind": func(m image) { copy(m[16:], "SQLi") },
 	} {
 		t.Run(what, func(t *testing.T) {
-			m := slices.Clone(whole)
+			m := slices.Clone(intact)
 			damage(m)
-			require.False(t, bytes.Equal(whole, m), "nothing was changed")
+			require.False(t, bytes.Equal(intact, m), "nothing was changed")
 			err := m.check(t.Context())
 			require.ErrorIs(t, err, fault.Corrupt)
 			assert.NotContains(t, err.Error(), "key0")
 
-			// Whoever does not check everything at least comes to an end.
+			// Reading without Check must at least terminate.
 			f, err := pages.Open(bytes.NewReader(m), int64(len(m)))
 			if err != nil {
 				return
@@ -293,17 +167,17 @@ func TestCheckNotices(t *testing.T) {
 	}
 }
 
-func TestCheckNoticesPagesBehindTheEnd(t *testing.T) {
-	whole := newImage(t)
-	for high := range whole.high() {
-		m := slices.Clone(whole)
+func TestCheck_wrongEnd(t *testing.T) {
+	intact := newImage(t)
+	for high := range intact.high() {
+		m := slices.Clone(intact)
 		set(m.meta(), 40, high)
 		require.ErrorIs(t, m.check(t.Context()), fault.Corrupt, "%d pages", high)
 	}
 }
 
-// What an unfinished change has left behind the end is not part of the file.
-func TestCheckNoticesAPageBehindTheEnd(t *testing.T) {
+// Pages beyond the end, left by an unfinished change, do not belong to the file.
+func TestCheck_pageBeyondEnd(t *testing.T) {
 	m := newImage(t)
 	branch := m.find(t, 1)[0]
 	child := m.page(branch)[16+8:]
@@ -315,90 +189,7 @@ func TestCheckNoticesAPageBehindTheEnd(t *testing.T) {
 	require.ErrorIs(t, m.check(t.Context()), fault.Corrupt)
 }
 
-func TestAnEntryIsAnchoredIfAllThatLeadsToItIs(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: size, NoSync: true})
-	require.NoError(t, err)
-	require.NoError(t, db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range []string{"a", "b", "c"} { // within the top page, which they nearly fill
-			b, err := tx.CreateBucket([]byte(name))
-			require.NoError(t, err)
-			require.NoError(t, b.Put([]byte("key"), make([]byte, 950)))
-		}
-		b, err := tx.CreateBucket([]byte("d"))
-		require.NoError(t, err)
-		return b.Put([]byte("key"), make([]byte, 980))
-	}))
-	require.NoError(t, db.Close())
-
-	anchored := func(bucket, key string, n int) bool {
-		b, err := open(t, path).Bucket(bucket)
-		require.NoError(t, err)
-		e, err := b.Get([]byte(key))
-		require.NoError(t, err)
-		require.NotNil(t, e)
-		return e.Anchored(n)
-	}
-	assert.True(t, anchored("a", "key", 950))
-	assert.True(t, anchored("c", "key", 950))
-	assert.False(t, anchored("d", "key", 1), "the bucket goes on on a page without a number")
-
-	db, err = bbolt.Open(path, 0o600, nil)
-	require.NoError(t, err)
-	require.NoError(t, db.Update(func(tx *bbolt.Tx) error {
-		require.NoError(t, tx.DeleteBucket([]byte("a")))
-		for i := range 3 {
-			require.NoError(t, tx.Bucket([]byte("b")).Put(fmt.Append(nil, i), make([]byte, 2005)))
-		}
-		return nil
-	}))
-	require.NoError(t, db.Close())
-	assert.True(t, anchored("d", "key", 950))
-	assert.True(t, anchored("b", "0", 2005))
-	assert.True(t, anchored("b", "1", 10))
-	assert.False(t, anchored("b", "2", 10), "it begins on a page without a number")
-	assert.False(t, anchored("b", "key", 10))
-}
-
-func TestBucketsAreUsedSideBySide(t *testing.T) {
-	f := newImage(t).open(t)
-	small, err := f.Bucket("small")
-	require.NoError(t, err)
-	tree, err := f.Bucket("tree")
-	require.NoError(t, err)
-	for range 2 {
-		e, err := tree.Get([]byte("key002"))
-		require.NoError(t, err)
-		require.NotNil(t, e)
-		e, err = small.Get([]byte("key2"))
-		require.NoError(t, err)
-		require.NotNil(t, e)
-	}
-	none, err := f.Bucket("none")
-	require.NoError(t, err)
-	require.Nil(t, none)
-}
-
-func count(m image, id uint64) int { return int(order.Uint16(m.page(id)[10:])) }
-
-// key returns the key of an element, in place.
-func key(m image, id uint64, i int, flags uint16) []byte {
-	at := 16 + 16*i
-	e := m.page(id)[at:]
-	if flags == 2 {
-		e = e[4:]
-	}
-	start := at + int(order.Uint32(e))
-	return m.page(id)[start:][:order.Uint32(e[4:])]
-}
-
-// circle makes two branches of one child each, which are each other's.
-func circle(m image, a, b uint64) {
-	compose(m.page(a), a, []string{"key000"}, []uint64{b})
-	compose(m.page(b), b, []string{"key000"}, []uint64{a})
-}
-
-func TestCheckAccepts(t *testing.T) {
+func TestCheck_valid(t *testing.T) {
 	t.Run("a file that is longer than needed", func(t *testing.T) {
 		m := append(newImage(t), bytes.Repeat([]byte{0xff}, 12345)...)
 		require.NoError(t, m.check(t.Context()))
@@ -407,7 +198,7 @@ func TestCheckAccepts(t *testing.T) {
 		m := newImage(t)
 		for _, id := range m.find(t, 2) {
 			m.page(id)[size-1] ^= 0xff
-			if order.Uint32(m.page(id)[12:]) != 0 { // that is within an entry
+			if order.Uint32(m.page(id)[12:]) != 0 { // the last byte belongs to an entry
 				m.page(id)[size-1] ^= 0xff
 			}
 		}
@@ -462,7 +253,7 @@ func TestCheckAccepts(t *testing.T) {
 	})
 }
 
-func TestCheckEndsWithItsContext(t *testing.T) {
+func TestCheck_contextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := newImage(t).check(ctx)
@@ -479,7 +270,7 @@ func (b broken) ReadAt(p []byte, at int64) (int, error) {
 	return b.ReaderAt.ReadAt(p, at)
 }
 
-func TestADiskThatFailsIsNotDamage(t *testing.T) {
+func TestCheck_readError(t *testing.T) {
 	m := newImage(t)
 	f, err := pages.Open(broken{bytes.NewReader(m)}, int64(len(m)))
 	require.NoError(t, err)
