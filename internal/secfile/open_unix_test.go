@@ -12,7 +12,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-func TestOpenDoesNotWaitForAPipe(t *testing.T) {
+func TestOpen_namedPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	require.NoError(t, syscall.Mkfifo(path, 0o600))
 	_, err := Open(path)

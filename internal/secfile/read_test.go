@@ -15,7 +15,7 @@ import (
 	"github.com/seed74218947/secretref/internal/secfile"
 )
 
-func TestWhyAFileCannotBeReadDecidesTheKind(t *testing.T) {
+func TestUnreadable(t *testing.T) {
 	for _, row := range []struct{ cause, kind error }{
 		{fs.ErrNotExist, fault.NotFound},
 		{syscall.ENOTDIR, fault.NotFound},
@@ -29,7 +29,7 @@ func TestWhyAFileCannotBeReadDecidesTheKind(t *testing.T) {
 	}
 }
 
-func TestOnlyRegularFilesOfBoundedSizeAreRead(t *testing.T) {
+func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("x", 1<<20)), 0o600))

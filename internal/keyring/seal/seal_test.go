@@ -20,8 +20,8 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/seal"
 )
 
-// vector is one known answer: another implementation wrapped the key and sealed
-// the record.
+// vector is a known answer: another implementation wrapped the key and encrypted the
+// record.
 type vector struct{ Root, Fingerprint, ID, Wrapped, Name, Text, Record string }
 
 func vectors(t testing.TB) []vector {
@@ -44,8 +44,8 @@ func unhex(t testing.TB, s string) []byte {
 	return raw
 }
 
-// opened returns the key of a vector.
-func opened(t testing.TB, v vector) *seal.Key {
+// unwrapped returns the key of a vector.
+func unwrapped(t testing.TB, v vector) *seal.Key {
 	root, err := seal.ParseRoot(v.Root)
 	require.NoError(t, err)
 	id, err := seal.ParseKeyID(v.ID)
@@ -55,12 +55,12 @@ func opened(t testing.TB, v vector) *seal.Key {
 	return key
 }
 
-func TestFormatVersion1OpensAsItAlwaysDid(t *testing.T) {
+func TestVectors(t *testing.T) {
 	for _, v := range vectors(t) {
 		root, err := seal.ParseRoot(v.Root)
 		require.NoError(t, err)
 		assert.Equal(t, v.Fingerprint, root.Fingerprint().String())
-		key := opened(t, v)
+		key := unwrapped(t, v)
 		assert.Equal(t, v.ID, key.ID().String())
 		id, err := seal.RecordKey(unhex(t, v.Record))
 		require.NoError(t, err)
@@ -71,9 +71,9 @@ func TestFormatVersion1OpensAsItAlwaysDid(t *testing.T) {
 	}
 }
 
-func TestEveryFlippedBitAndEveryTruncationFails(t *testing.T) {
+func TestOpen_damage(t *testing.T) {
 	for _, v := range vectors(t) {
-		key, record := opened(t, v), unhex(t, v.Record)
+		key, record := unwrapped(t, v), unhex(t, v.Record)
 		for i := range len(record) * 8 {
 			bad := bytes.Clone(record)
 			bad[i/8] ^= 1 << (i % 8)
@@ -95,7 +95,7 @@ func TestEveryFlippedBitAndEveryTruncationFails(t *testing.T) {
 			bad[i/8] ^= 1 << (i % 8)
 			_, err := root.Unwrap(key.ID(), bad)
 			if of := i / 8; 1 <= of && of <= 8 {
-				require.ErrorIs(t, err, fault.RootKey, "bit %d: the fingerprint is another root's", i)
+				require.ErrorIs(t, err, fault.RootKey, "bit %d: the fingerprint of another root key", i)
 			} else {
 				require.ErrorIs(t, err, fault.Corrupt, "bit %d", i)
 			}
@@ -105,9 +105,9 @@ func TestEveryFlippedBitAndEveryTruncationFails(t *testing.T) {
 	}
 }
 
-func TestSealAndOpenAllocateOnlyTheirResult(t *testing.T) {
+func TestSeal_allocations(t *testing.T) {
 	if fips140.Enforced() {
-		t.Skip("what it enforces may allocate")
+		t.Skip("FIPS mode may allocate")
 	}
 	key := seal.NewKey()
 	for _, size := range []int{0, 32, 4 << 10, 64 << 10} {
@@ -115,13 +115,13 @@ func TestSealAndOpenAllocateOnlyTheirResult(t *testing.T) {
 		record := key.Seal("alice", text)
 		opened, err := key.Open("alice", record)
 		require.NoError(t, err)
-		require.Equal(t, [2]int{len(record), len(opened)}, [2]int{cap(record), cap(opened)}, "what is behind it is nobody's")
+		require.Equal(t, [2]int{len(record), len(opened)}, [2]int{cap(record), cap(opened)}, "appending to the result must not overwrite memory")
 		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { key.Seal("alice", text) }), size)
 		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { _, _ = key.Open("alice", record) }), size)
 	}
 }
 
-func TestARecordOpensUnderItsOwnNameAndKeyOnly(t *testing.T) {
+func TestOpen_otherNameOrKey(t *testing.T) {
 	key, other := seal.NewKey(), seal.NewKey()
 	record := key.Seal("alice", []byte("hunter2"))
 	for _, name := range []string{"", "alic", "alicf", "alice\x00", "Alice"} {
@@ -131,7 +131,7 @@ func TestARecordOpensUnderItsOwnNameAndKeyOnly(t *testing.T) {
 	_, err := other.Open("alice", record)
 	require.ErrorIs(t, err, fault.Corrupt)
 
-	// Another key's id in the head does not make it that key's record.
+	// The id of another key in the head does not make it a record under that key.
 	forged := append(bytes.Clone(other.Seal("alice", nil)[:9]), record[9:]...)
 	_, err = other.Open("alice", forged)
 	require.ErrorIs(t, err, fault.Corrupt)
@@ -143,7 +143,7 @@ func TestARecordOpensUnderItsOwnNameAndKeyOnly(t *testing.T) {
 	require.ErrorContains(t, err, "version 2")
 }
 
-func TestAWrappedKeyUnwrapsWithItsOwnRootAndIDOnly(t *testing.T) {
+func TestUnwrap(t *testing.T) {
 	root, err := seal.ParseRoot(seal.NewRootText())
 	require.NoError(t, err)
 	other, err := seal.ParseRoot(seal.NewRootText())
@@ -162,7 +162,7 @@ func TestAWrappedKeyUnwrapsWithItsOwnRootAndIDOnly(t *testing.T) {
 	require.ErrorIs(t, err, fault.Corrupt)
 }
 
-func TestARootKeyIsBase64Of32BytesAndNothingElse(t *testing.T) {
+func TestParseRoot(t *testing.T) {
 	good := seal.NewRootText()
 	for _, text := range []string{good, good + "\n", " " + good + "\r\n"} {
 		_, err := seal.ParseRoot(text)
@@ -170,7 +170,7 @@ func TestARootKeyIsBase64Of32BytesAndNothingElse(t *testing.T) {
 	}
 	for _, text := range []string{"", "correct horse battery staple", strings.TrimRight(good, "="), good[:20] + "\n" + good[20:], good + good,
 		base64.StdEncoding.EncodeToString(make([]byte, 31)), base64.StdEncoding.EncodeToString(make([]byte, 33)), hex.EncodeToString(make([]byte, 32)),
-		good[:42] + "B="} { // bits that do not belong to a byte
+		good[:42] + "B="} { // with excess bits
 		_, err := seal.ParseRoot(text)
 		require.ErrorIs(t, err, fault.RootKey, text)
 		if len(text) > 8 {
@@ -180,7 +180,7 @@ func TestARootKeyIsBase64Of32BytesAndNothingElse(t *testing.T) {
 	assert.NotEqual(t, seal.NewRootText(), seal.NewRootText())
 }
 
-func TestKeysAreNotPrinted(t *testing.T) {
+func TestRoot_isNotPrinted(t *testing.T) {
 	root, err := seal.ParseRoot(strings.Repeat("QUFB", 10) + "QUE=")
 	require.NoError(t, err)
 	key, err := root.Unwrap(1, func() []byte { // a key of 32 times A
@@ -196,7 +196,7 @@ func TestKeysAreNotPrinted(t *testing.T) {
 	}
 }
 
-func FuzzOpenUndoesSeal(f *testing.F) {
+func FuzzSeal(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v.Name, []byte(v.Text), uint(7))
 	}
@@ -214,7 +214,7 @@ func FuzzOpenUndoesSeal(f *testing.F) {
 	})
 }
 
-// The bare cipher does the same work with the same associated data.
+// bare returns the cipher, which is benchmarked with the same associated data.
 func bare(b *testing.B) cipher.AEAD {
 	block, err := aes.NewCipher(make([]byte, 32))
 	require.NoError(b, err)

@@ -23,10 +23,10 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
-// The conformance suite runs over real servers, in internal/e2e/sqlstore. Here
-// are the errors of drivers, which look like these.
+// The conformance suite runs over real servers, in internal/e2e/sqlstore. Here the errors of
+// drivers are tested.
 
-// pgError is like that of pgx and lib/pq.
+// pgError is like the errors of pgx and lib/pq.
 type pgError struct{ Code, Message, Detail, Where string }
 
 func (e *pgError) Error() string {
@@ -34,7 +34,7 @@ func (e *pgError) Error() string {
 }
 func (e *pgError) SQLState() string { return e.Code }
 
-// mysqlError is like that of go-sql-driver/mysql.
+// mysqlError is like the error of go-sql-driver/mysql.
 type mysqlError struct {
 	Number   uint16
 	SQLState [5]byte
@@ -43,7 +43,7 @@ type mysqlError struct {
 
 func (e *mysqlError) Error() string { return fmt.Sprintf("Error %d: %s", e.Number, e.Message) }
 
-// failing is a database that cannot be connected to.
+// failing is a connector whose connections fail.
 type failing struct{ err error }
 
 func (f failing) Connect(context.Context) (driver.Conn, error) { return nil, f.err }
@@ -57,7 +57,7 @@ func failure(t *testing.T, err error) error {
 	return err
 }
 
-func TestErrorsOfDriversHaveAKind(t *testing.T) {
+func TestErrors(t *testing.T) {
 	dial := func(cause error) error {
 		return &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5432}, Err: cause}
 	}
@@ -111,7 +111,7 @@ func TestErrorsOfDriversHaveAKind(t *testing.T) {
 	}
 }
 
-func TestWhatMayQuoteAValueIsNotShown(t *testing.T) {
+func TestErrors_doNotQuoteValues(t *testing.T) {
 	for _, err := range []error{
 		&pgError{Code: "22P02", Message: "invalid input: hunter2"},
 		&pgError{Code: "42601", Message: `syntax error at or near "hunter2"`},
@@ -125,13 +125,13 @@ func TestWhatMayQuoteAValueIsNotShown(t *testing.T) {
 	}
 }
 
-func TestLongMessagesAreCutOff(t *testing.T) {
+func TestErrors_longMessage(t *testing.T) {
 	err := failure(t, &pgError{Code: "XX000", Message: strings.Repeat("ä", 10_000)})
 	require.Less(t, len(err.Error()), 1000)
 	require.Contains(t, err.Error(), "…")
 }
 
-func TestTablesThatAreNotThereHoldNothing(t *testing.T) {
+func TestStore_noTables(t *testing.T) {
 	for _, missing := range []error{
 		&pgError{Code: "42P01", Message: `relation "secretref_meta" does not exist`},
 		&mysqlError{Number: 1146, Message: "Table 'db.secretref_meta' doesn't exist"},
@@ -155,7 +155,7 @@ func TestTablesThatAreNotThereHoldNothing(t *testing.T) {
 	}
 }
 
-func TestTheEndOfTheContextIsTheCause(t *testing.T) {
+func TestStore_contextEnds(t *testing.T) {
 	db := sql.OpenDB(failing{io.EOF})
 	defer db.Close()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -165,7 +165,7 @@ func TestTheEndOfTheContextIsTheCause(t *testing.T) {
 	require.ErrorIs(t, err, fault.Unavailable)
 }
 
-func TestNamesAndRecordsThatDoNotFitAreRefused(t *testing.T) {
+func TestPut_limits(t *testing.T) {
 	db := sql.OpenDB(failing{io.EOF})
 	defer db.Close()
 	s := sqlstore.New(db, sqlstore.MySQL)

@@ -15,7 +15,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// swap returns the Swap of a record that rotating or put made.
+// swap returns the Swap of a record that rotating has stored.
 func swap(name string) store.Swap {
 	return store.Swap{Name: name, Head: head(recordUnder(key1, name)), Sealed: recordUnder(key2, name)}
 }
@@ -26,12 +26,12 @@ var moveTests = []test{
 		swaps := []store.Swap{swap("c"), swap("a")}
 		given := slices.Clone(swaps)
 		moved, err := l.Move(t.Context(), key1, key2, swaps)
-		assert.Equal(t, given, swaps, "they are the caller's")
+		assert.Equal(t, given, swaps, "the slice belongs to the caller")
 		require.NoError(t, err)
 		assert.Equal(t, 2, moved)
-		stored(t, s, "a", recordUnder(key2, "a"))
-		stored(t, s, "b", recordUnder(key1, "b"))
-		stored(t, s, "c", recordUnder(key2, "c"))
+		checkStored(t, s, "a", recordUnder(key2, "a"))
+		checkStored(t, s, "b", recordUnder(key1, "b"))
+		checkStored(t, s, "c", recordUnder(key2, "c"))
 		count, err := open(t).Count(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, map[seal.KeyID]int{key1: 1, key2: 2}, count)
@@ -41,7 +41,7 @@ var moveTests = []test{
 		assert.Zero(t, moved)
 	}},
 
-	{"Move leaves out what changed, went or is under another key", func(t *testing.T, open Place) {
+	{"Move skips records that changed, are gone or are under another key", func(t *testing.T, open Place) {
 		s := created(t, open)
 		for _, name := range []string{"changed", "deleted", "resealed", "same"} {
 			put(t, s, key1, name, recordUnder(key1, name))
@@ -57,16 +57,16 @@ var moveTests = []test{
 		})
 		require.NoError(t, err)
 		assert.Equal(t, 1, moved)
-		stored(t, s, "changed", recordUnder(key1, "another text"))
-		stored(t, s, "resealed", recordUnder(key1, "resealed"))
-		stored(t, s, "same", recordUnder(key2, "same"))
+		checkStored(t, s, "changed", recordUnder(key1, "another text"))
+		checkStored(t, s, "resealed", recordUnder(key1, "resealed"))
+		checkStored(t, s, "same", recordUnder(key2, "same"))
 		for _, name := range []string{"deleted", "never"} {
 			_, err := s.Get(t.Context(), name)
 			require.ErrorIs(t, err, fault.NotFound)
 		}
 	}},
 
-	{"Move knows a record shorter than a head by all of it", func(t *testing.T, open Place) {
+	{"Move compares all of a record that is shorter than a head", func(t *testing.T, open Place) {
 		s := created(t, open)
 		for _, record := range []string{"", "a", "ab", "abc"} {
 			put(t, s, key1, "is "+record, []byte(record))
@@ -84,25 +84,25 @@ var moveTests = []test{
 		require.NoError(t, err)
 		assert.Equal(t, 4, moved)
 		for _, record := range []string{"", "a", "ab", "abc"} {
-			stored(t, s, "is "+record, []byte("moved"))
-			stored(t, s, "was "+record, []byte(record+"+"))
+			checkStored(t, s, "is "+record, []byte("moved"))
+			checkStored(t, s, "was "+record, []byte(record+"+"))
 		}
 	}},
 
-	{"Move moves nothing to a key that is not active", func(t *testing.T, open Place) {
+	{"Move requires an active key", func(t *testing.T, open Place) {
 		s, l := rotating(t, open, "a")
 		for _, to := range []seal.KeyID{key1, key3} {
 			_, err := l.Move(t.Context(), key1, to, []store.Swap{swap("a")})
 			require.ErrorIs(t, err, store.ErrNotActive)
 		}
-		stored(t, s, "a", recordUnder(key1, "a"))
+		checkStored(t, s, "a", recordUnder(key1, "a"))
 	}},
 
-	{"Move takes thousands of swaps at once", func(t *testing.T, open Place) {
+	{"Move accepts thousands of swaps", func(t *testing.T, open Place) {
 		const n = 2500
 		s := created(t, open)
 		l := acquire(t, s)
-		var swaps []store.Swap // most of them for records that are not there
+		var swaps []store.Swap // most of them for records that do not exist
 		for i := range n {
 			swaps = append(swaps, swap(fmt.Sprintf("record %04d", i)))
 		}
@@ -115,18 +115,18 @@ var moveTests = []test{
 		assert.Equal(t, []string{swaps[0].Name, swaps[n-1].Name}, names(t, s, n))
 	}},
 
-	{"while keys rotate, no Put is lost and none goes under an old key", rotationLaw},
+	{"concurrent Puts are neither lost nor under an old key", checkConcurrentPuts},
 }
 
-// rotationLaw: once Activate has returned, no Put under the old key succeeds;
-// each name holds the last record that a successful Put stored, or the record that
-// Move made of it; and the key of each record exists.
-func rotationLaw(t *testing.T, open Place) {
+// checkConcurrentPuts checks that after Activate has returned, no Put under the old key
+// succeeds; that each name holds the last record that a Put has stored, or what Move made
+// of it; and that the key of each record exists.
+func checkConcurrentPuts(t *testing.T, open Place) {
 	const writers, rounds = 3, 4
 	ids := []seal.KeyID{key1, key2, key3, 4, 5}[:rounds+1]
 	created(t, open)
 
-	var active atomic.Int32 // index into ids: the key that is known to be active
+	var active atomic.Int32 // index into ids of the key that is known to be active
 	var done atomic.Bool
 	var wg sync.WaitGroup
 	texts := make([]string, writers)
@@ -186,7 +186,7 @@ func rotationLaw(t *testing.T, open Place) {
 	}
 }
 
-// moveAll does what a rotation does: it moves until no record is under from.
+// moveAll moves records, like a rotation, until none is under from.
 func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) error {
 	for {
 		page, err := s.Records(t.Context(), store.Range{Key: from, Limit: 2, Bytes: 1 << 20})
@@ -203,5 +203,5 @@ func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) er
 	}
 }
 
-// textOf returns the text that recordUnder was called with.
+// textOf returns the text of a record from recordUnder.
 func textOf(record []byte) string { return string(record[seal.HeadSize : len(record)-16]) }

@@ -15,7 +15,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// strangeNames in bytewise order: no collation, no padding, no encoding.
+// strangeNames find stores that apply a collation, padding or an encoding to names.
 var strangeNames = []string{
 	"\x00", "\x00\x00", " ", "'; DROP TABLE records; --", "%", "A", "B", "\\x41", "_", "a", "a\x00", "a ", "a  ", "aa",
 	strings.Repeat("n", 1023), strings.Repeat("n", 1024), strings.Repeat("n", 1023) + "o",
@@ -23,22 +23,22 @@ var strangeNames = []string{
 }
 
 var recordTests = []test{
-	{"a record is put, read, replaced and deleted", func(t *testing.T, open Place) {
+	{"put, get, replace and delete", func(t *testing.T, open Place) {
 		s, other := created(t, open), open(t)
 		put(t, s, key1, "name", []byte("first"))
-		stored(t, s, "name", []byte("first"))
-		stored(t, other, "name", []byte("first"))
+		checkStored(t, s, "name", []byte("first"))
+		checkStored(t, other, "name", []byte("first"))
 		put(t, other, key1, "name", []byte("a second, longer one"))
-		stored(t, s, "name", []byte("a second, longer one"))
+		checkStored(t, s, "name", []byte("a second, longer one"))
 		require.NoError(t, s.Delete(t.Context(), "name"))
 		_, err := other.Get(t.Context(), "name")
 		require.ErrorIs(t, err, fault.NotFound)
 		require.ErrorIs(t, other.Delete(t.Context(), "name"), fault.NotFound)
 		put(t, s, key1, "name", []byte("third"))
-		stored(t, other, "name", []byte("third"))
+		checkStored(t, other, "name", []byte("third"))
 	}},
 
-	{"names are bytes, in the order of bytes", func(t *testing.T, open Place) {
+	{"names are bytes in bytewise order", func(t *testing.T, open Place) {
 		s := created(t, open)
 		want := slices.Clone(strangeNames)
 		slices.Sort(want)
@@ -46,7 +46,7 @@ var recordTests = []test{
 			put(t, s, key1, name, recordUnder(key1, fmt.Sprint(i)))
 		}
 		for i, name := range strangeNames {
-			stored(t, s, name, recordUnder(key1, fmt.Sprint(i)))
+			checkStored(t, s, name, recordUnder(key1, fmt.Sprint(i)))
 		}
 		for _, limit := range []int{1, 2, 7, 1000} {
 			assert.Equal(t, want, names(t, s, limit))
@@ -58,7 +58,7 @@ var recordTests = []test{
 		assert.Empty(t, names(t, s, 10))
 	}},
 
-	{"a page of names begins behind a name that need not be stored", func(t *testing.T, open Place) {
+	{"Names starts after a name that need not exist", func(t *testing.T, open Place) {
 		s := created(t, open)
 		for _, name := range []string{"a", "c", "e"} {
 			put(t, s, key1, name, nil)
@@ -76,7 +76,7 @@ var recordTests = []test{
 		}
 	}},
 
-	{"records of all lengths come back byte for byte", func(t *testing.T, open Place) {
+	{"records of all lengths are returned unchanged", func(t *testing.T, open Place) {
 		s := created(t, open)
 		random := make([]byte, seal.MaxText+seal.Overhead)
 		for i, x := 0, uint32(1); i < len(random); i++ {
@@ -88,15 +88,15 @@ var recordTests = []test{
 			put(t, s, key1, fmt.Sprint(n), random[:n])
 		}
 		for _, n := range lengths {
-			stored(t, s, fmt.Sprint(n), random[:n])
+			checkStored(t, s, fmt.Sprint(n), random[:n])
 		}
 		for _, b := range []byte{0x00, 0xff, '\\', '\''} {
 			put(t, s, key1, "one", bytes.Repeat([]byte{b}, 3))
-			stored(t, s, "one", bytes.Repeat([]byte{b}, 3))
+			checkStored(t, s, "one", bytes.Repeat([]byte{b}, 3))
 		}
 	}},
 
-	{"what is given and returned belongs to the caller", func(t *testing.T, open Place) {
+	{"slices belong to the caller", func(t *testing.T, open Place) {
 		s := created(t, open)
 		record := []byte("record")
 		put(t, s, key1, "name", record)
@@ -104,27 +104,27 @@ var recordTests = []test{
 		got, err := s.Get(t.Context(), "name")
 		require.NoError(t, err)
 		got[1] = 'X'
-		stored(t, s, "name", []byte("record"))
+		checkStored(t, s, "name", []byte("record"))
 		load(t, s).Keys[0].Wrapped[0]++
 		assert.Equal(t, wrapped(key1, root1), load(t, s).Keys[0].Wrapped)
 	}},
 
-	{"only the active key takes records", func(t *testing.T, open Place) {
+	{"Put requires the active key", func(t *testing.T, open Place) {
 		s, l := rotating(t, open, "old")
 		require.ErrorIs(t, s.Put(t.Context(), key1, "old", []byte("x")), store.ErrNotActive, "retiring")
 		require.ErrorIs(t, open(t).Put(t.Context(), key1, "new", []byte("x")), store.ErrNotActive, "retiring")
 		require.ErrorIs(t, s.Put(t.Context(), key3, "new", []byte("x")), store.ErrNotActive, "unknown")
 		require.ErrorIs(t, s.Put(t.Context(), 0, "new", []byte("x")), store.ErrNotActive, "none")
-		stored(t, s, "old", recordUnder(key1, "old"))
+		checkStored(t, s, "old", recordUnder(key1, "old"))
 		assert.Equal(t, []string{"old"}, names(t, s, 10))
 
 		put(t, s, key2, "old", recordUnder(key2, "old"))
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
 		require.ErrorIs(t, s.Put(t.Context(), key1, "old", []byte("x")), store.ErrNotActive, "inactive")
-		stored(t, s, "old", recordUnder(key2, "old"))
+		checkStored(t, s, "old", recordUnder(key2, "old"))
 	}},
 
-	{"a record is deleted whatever key it is under", func(t *testing.T, open Place) {
+	{"Delete removes a record under any key", func(t *testing.T, open Place) {
 		s, l := rotating(t, open, "old")
 		require.NoError(t, s.Delete(t.Context(), "old"))
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
@@ -154,7 +154,7 @@ var recordTests = []test{
 		assert.Empty(t, under)
 	}},
 
-	{"a page of records ends at Limit", func(t *testing.T, open Place) {
+	{"Records ends a page at Limit", func(t *testing.T, open Place) {
 		s := created(t, open)
 		var want []string
 		for i := range 7 {
@@ -167,7 +167,7 @@ var recordTests = []test{
 		}
 	}},
 
-	{"a page of records ends with the record that reaches Bytes, and holds at least one", func(t *testing.T, open Place) {
+	{"Records ends a page with the record that reaches Bytes", func(t *testing.T, open Place) {
 		s := created(t, open)
 		for _, name := range []string{"a", "b", "c", "d"} {
 			put(t, s, key1, name, make([]byte, 10))
@@ -195,7 +195,7 @@ var recordTests = []test{
 		assert.Equal(t, map[seal.KeyID]int{key1: 2, key2: 3}, count)
 	}},
 
-	{"the key of a record is the one it was put under, not what its bytes say", func(t *testing.T, open Place) {
+	{"the key of a record is the one given to Put", func(t *testing.T, open Place) {
 		s := created(t, open)
 		put(t, s, key1, "name", recordUnder(key3, "text"))
 		page, err := s.Records(t.Context(), store.Range{Key: key1, Limit: 1, Bytes: 1})
@@ -205,14 +205,15 @@ var recordTests = []test{
 	}},
 }
 
-// recordNames returns the names of all records in r, read in pages of at most most.
-func recordNames(t *testing.T, s store.Store, r store.Range, most int) []string {
+// recordNames returns the names of all records in r, and checks that no page has more than
+// maxLen.
+func recordNames(t *testing.T, s store.Store, r store.Range, maxLen int) []string {
 	t.Helper()
 	var all []string
 	for {
 		page, err := s.Records(t.Context(), r)
 		require.NoError(t, err)
-		require.LessOrEqual(t, len(page), most)
+		require.LessOrEqual(t, len(page), maxLen)
 		if len(page) == 0 {
 			return all
 		}

@@ -1,5 +1,5 @@
-// Package storetest is the conformance suite of package keystore: a Store that
-// passes Run behaves as the interface says.
+// Package storetest is the conformance suite for implementations of store.Store. The doc
+// comment of package store says how to use it and what it does not cover.
 package storetest
 
 import (
@@ -16,12 +16,11 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// Place is where one keyring is or will be kept. Each call opens one more Store
-// on it, as another process or node would, and closes it when the test ends.
+// Place is a place for one keyring. Each call opens another Store on it, like another
+// process or node, and closes it when the test ends.
 type Place func(t testing.TB) store.Store
 
-// Run runs the whole suite. Each of its tests calls fresh once, for a place
-// that holds no keyring yet.
+// Run runs the suite. Each test calls fresh once, for a place without a keyring.
 func Run(t *testing.T, fresh func(t testing.TB) Place) {
 	for _, group := range []struct {
 		name  string
@@ -48,8 +47,8 @@ type test struct {
 	run  func(t *testing.T, open Place)
 }
 
-// The ids use all 64 bits: a column of signed integers would mix up their order
-// or refuse them.
+// The ids use all 64 bits, which a column of signed integers could reject or order
+// differently.
 const (
 	key1 seal.KeyID = 0xf000_0000_0000_0001
 	key2 seal.KeyID = 0x0000_0000_0000_0002
@@ -61,7 +60,7 @@ var (
 	root2 = seal.Fingerprint{2}
 )
 
-// newKey returns what a caller of Create or Activate knows about a key.
+// newKey returns a key as a caller passes it to Create or Activate.
 func newKey(id seal.KeyID) store.Key {
 	return store.Key{ID: id, Wrapped: wrapped(id, root1)}
 }
@@ -97,8 +96,8 @@ func created(t *testing.T, open Place) store.Store {
 	return s
 }
 
-// rotating returns a Store in the midst of a rotation from key1 to key2: the
-// records named are still under key1.
+// rotating returns a Store during a rotation from key1 to key2. The named records are
+// still under key1.
 func rotating(t *testing.T, open Place, names ...string) (store.Store, store.Lease) {
 	s := created(t, open)
 	for _, name := range names {
@@ -128,12 +127,12 @@ func put(t *testing.T, s store.Store, id seal.KeyID, name string, record []byte)
 	require.NoError(t, s.Put(t.Context(), id, name, record))
 }
 
-// stored asserts that exactly record is stored under name.
-func stored(t *testing.T, s store.Store, name string, record []byte) {
+// checkStored checks that exactly record is stored under name.
+func checkStored(t *testing.T, s store.Store, name string, record []byte) {
 	t.Helper()
 	got, err := s.Get(t.Context(), name)
 	if assert.NoError(t, err) {
-		assert.True(t, bytes.Equal(record, got), "the record of %.40q is not the one that was stored", name)
+		assert.True(t, bytes.Equal(record, got), "the record %.40q differs from the one that was stored", name)
 	}
 }
 
@@ -188,8 +187,8 @@ func names(t *testing.T, s store.Store, limit int) []string {
 	}
 }
 
-// recently asserts that at is between a moment ago and now by the store's clock.
-func recently(t *testing.T, now, at time.Time) {
+// checkRecent checks that at is less than a minute before now.
+func checkRecent(t *testing.T, now, at time.Time) {
 	t.Helper()
 	assert.False(t, at.After(now), "%v is in the future of %v", at, now)
 	assert.Less(t, now.Sub(at), time.Minute)
