@@ -12,14 +12,14 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
-// store is what is below the keyring.
+// store returns the store of the keyring.
 func (p place) store(t testing.TB) *sqlstore.Store {
 	t.Helper()
 	dialects := map[secretref.Dialect]sqlstore.Dialect{secretref.PostgreSQL: sqlstore.PostgreSQL, secretref.MySQL: sqlstore.MySQL}
 	return sqlstore.New(p.Open(t), dialects[p.server.dialect])
 }
 
-// filled stores n secrets in little time: a thousand with a statement.
+// filled creates the keyring with n secrets, inserting a thousand with each statement.
 func (p place) filled(t testing.TB, n int) stored {
 	t.Helper()
 	p.node(t)

@@ -20,8 +20,8 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore"
 )
 
-// dataKeys returns the keys in the store, unwrapped by another implementation of
-// the format, and forbids them.
+// dataKeys unwraps the data keys with an independent implementation of the format, and
+// forbids them in output.
 func dataKeys(t *testing.T, store store.Store, root secretref.Secret) (raw [][]byte) {
 	t.Helper()
 	block, err := aes.NewCipher(rawRoot(root))
@@ -42,9 +42,9 @@ func dataKeys(t *testing.T, store store.Store, root secretref.Secret) (raw [][]b
 	return raw
 }
 
-// busy does all that a keyring does, and returns the keys that nobody may find
-// and a record that must be found.
-func busy(t *testing.T, store store.Store, root secretref.Secret, open func(root, previous secretref.Secret) *secretref.Keyring) (keys [][]byte, record []byte) {
+// exercise calls all methods of a keyring. It returns the keys, which must not be found, and
+// a record, which must be found.
+func exercise(t *testing.T, store store.Store, root secretref.Secret, open func(root, previous secretref.Secret) *secretref.Keyring) (keys [][]byte, record []byte) {
 	t.Helper()
 	k := open(root, secretref.Secret{})
 	note := func() { keys = append(append(keys, rawRoot(root)), dataKeys(t, store, root)...) }
@@ -67,7 +67,7 @@ func busy(t *testing.T, store store.Store, root secretref.Secret, open func(root
 	require.NoError(t, output.keep(err))
 	require.NoError(t, output.keep(k.Verify(t.Context())))
 
-	// Errors that are about keys and secrets.
+	// Errors about keys and secrets.
 	require.ErrorIs(t, output.keep(k.ChangeRootKey(t.Context(), secretref.NewSecret(canary+"is no root key"))), secretref.ErrRootKey)
 	require.ErrorIs(t, output.keep(k.Put(t.Context(), "", secretref.NewSecret(canary))), secretref.ErrSyntax)
 	require.ErrorIs(t, output.keep(k.Put(t.Context(), "huge", secretref.NewSecret(canary+strings.Repeat("huge", 1<<18)))), secretref.ErrSyntax)
@@ -82,22 +82,23 @@ func busy(t *testing.T, store store.Store, root secretref.Secret, open func(root
 	return keys, record
 }
 
-// searched proves that text holds the record, and so would hold a secret if one had
-// been written there, and that it does not.
-func searched(t *testing.T, text []byte, keys [][]byte, record []byte) {
+// checkText checks that text contains the record, so that it is the right text, and that it
+// contains no secret.
+func checkText(t *testing.T, text []byte, keys [][]byte, record []byte) {
 	t.Helper()
-	require.True(t, bytes.Contains(text, record), "the record is not where it should be")
+	require.True(t, bytes.Contains(text, record), "the record is missing")
 	require.Empty(t, secretsIn(text, keys))
 }
 
-// tree returns the content of all files below a directory but those left out.
-func tree(t *testing.T, dir string, but ...string) (text []byte) {
+// tree returns the content of all files below a directory, except those with excluded
+// names.
+func tree(t *testing.T, dir string, excluded ...string) (text []byte) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
-		for _, name := range but {
+		for _, name := range excluded {
 			if entry.Name() == name {
 				return nil
 			}
@@ -109,22 +110,22 @@ func tree(t *testing.T, dir string, but ...string) (text []byte) {
 	return text
 }
 
-func TestNoSecretIsInTheFile(t *testing.T) {
+func TestLeak_file(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "secrets.db")
 	root := newRoot()
-	keys, record := busy(t, boltstore.New(path), root, func(root, previous secretref.Secret) *secretref.Keyring {
+	keys, record := exercise(t, boltstore.New(path), root, func(root, previous secretref.Secret) *secretref.Keyring {
 		opts := output.capture(secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
 		k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), opts)
 		require.NoError(t, output.keep(err))
 		t.Cleanup(func() { require.NoError(t, k.Close()) })
 		return k
 	})
-	searched(t, tree(t, dir), keys, record)
+	checkText(t, tree(t, dir), keys, record)
 }
 
-func TestTheRootKeyIsInItsFileOnly(t *testing.T) {
+func TestLeak_rootKeyFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "secrets.db")
@@ -148,11 +149,11 @@ func TestTheRootKeyIsInItsFileOnly(t *testing.T) {
 	record, err := boltstore.New(path).Get(t.Context(), "secret-2")
 	require.NoError(t, err)
 	require.NoError(t, k.Close())
-	searched(t, tree(t, dir, "secrets.db.key"), keys, record)
-	require.NotEmpty(t, secretsIn(tree(t, dir), keys), "the search finds what is there")
+	checkText(t, tree(t, dir, "secrets.db.key"), keys, record)
+	require.NotEmpty(t, secretsIn(tree(t, dir), keys), "the search finds the root key in its file")
 }
 
-// tables returns all that is in the tables.
+// tables returns the content of all tables.
 func tables(t *testing.T, db *sql.DB) (text []byte) {
 	t.Helper()
 	for _, table := range []string{"records", "keys", "events", "lease", "meta"} {
@@ -177,21 +178,21 @@ func tables(t *testing.T, db *sql.DB) (text []byte) {
 	return text
 }
 
-// The directory of a server also has its logs of changes and of messages.
-func TestNoSecretIsInTheDatabase(t *testing.T) {
+// The directory of a server also contains its write-ahead and message logs.
+func TestLeak_database(t *testing.T) {
 	directories := map[string]string{postgres.name: "SHOW data_directory", mariadb.name: "SELECT @@datadir"}
 	onEach(t, func(t *testing.T, s server) {
 		p := place{s.own(t), s, newRoot()}
-		keys, record := busy(t, p.store(t), p.root, func(root, previous secretref.Secret) *secretref.Keyring {
+		keys, record := exercise(t, p.store(t), p.root, func(root, previous secretref.Secret) *secretref.Keyring {
 			return p.nodeWith(t, secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
 		})
-		searched(t, tables(t, p.Open(t)), keys, record)
+		checkText(t, tables(t, p.Open(t)), keys, record)
 
 		var dir string
 		require.NoError(t, p.Admin(t).QueryRowContext(t.Context(), directories[s.name]).Scan(&dir))
-		whole := func() []byte { return tree(t, filepath.Dir(filepath.Clean(dir))) }
-		p.Stop(t) // so that everything is in its files
-		searched(t, whole(), keys, record)
+		files := func() []byte { return tree(t, filepath.Dir(filepath.Clean(dir))) }
+		p.Stop(t) // writes everything to its files
+		checkText(t, files(), keys, record)
 		p.Start(t)
 	})
 }

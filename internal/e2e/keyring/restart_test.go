@@ -31,15 +31,15 @@ func immediately(t testing.TB, d *databases.Database) {
 	pid, err := strconv.Atoi(line)
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGQUIT))
-	d.Stop(t) // waits; its own signal is weaker
+	d.Stop(t) // waits for the end
 }
 
-func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
+func TestRotate_serverStops(t *testing.T) {
 	stop := func(t testing.TB, d *databases.Database) { t.Helper(); d.Stop(t) }
 	kill := func(t testing.TB, d *databases.Database) { t.Helper(); d.Kill(t) }
 	ends := map[string]map[string]func(testing.TB, *databases.Database){
 		postgres.name: {"fast": stop, "immediate": immediately, "killed": kill},
-		mariadb.name:  {"in good order": stop, "killed": kill},
+		mariadb.name:  {"in order": stop, "killed": kill},
 	}
 	onEach(t, func(t *testing.T, s server) {
 		p := place{s.own(t), s, newRoot()}
@@ -78,11 +78,11 @@ func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
 				t.Logf("%s: %v", how, err)
 
 				db := p.Open(t)
-				free(t, db)
+				expireLease(t, db)
 				if err != nil {
 					again, err := k.Rotate(t.Context())
-					require.NoError(t, output.keep(err), "a node that was there goes on")
-					require.Less(t, again.Moved, len(kept)+len(slots), "it finishes the rotation that was recorded")
+					require.NoError(t, output.keep(err), "an existing node continues")
+					require.Less(t, again.Moved, len(kept)+len(slots), "it finishes the rotation in progress")
 				}
 				_, err = k.DeleteInactive(t.Context())
 				require.NoError(t, output.keep(err))
@@ -95,7 +95,7 @@ func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
 		for _, s := range slots {
 			require.NoError(t, s.read(t.Context(), k))
 		}
-		kept.whole(t, k)
+		kept.checkIntact(t, k)
 		for _, s := range slots {
 			require.NoError(t, s.read(t.Context(), k))
 		}

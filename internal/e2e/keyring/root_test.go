@@ -14,10 +14,10 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestNodesWithBothRootKeysGoOnWhileOneReplacesTheOther(t *testing.T) {
+func TestChangeRootKey_concurrentNodes(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		p := newPlace(t, s)
-		late := p.node(t) // opened before anybody thought of a new root key
+		late := p.node(t) // opened with the old root key only
 		kept := fill(t, late, 10)
 		old, next := p.root, newRoot()
 		both := secretref.KeyringOptions{RootKey: next, PreviousRootKey: old}
@@ -48,15 +48,15 @@ func TestNodesWithBothRootKeysGoOnWhileOneReplacesTheOther(t *testing.T) {
 		require.NoError(t, output.keep(first.ChangeRootKey(t.Context(), next)))
 		more()
 
-		// A node that has only the old root key reads and writes with the keys that
-		// it knows, and notices as soon as it has to load them.
-		kept.in(t, late)
+		// A node that has only the old root key continues with the keys that it has loaded, and
+		// fails when it has to load keys.
+		kept.checkSecrets(t, late)
 		_, err := late.Rotate(t.Context())
 		require.ErrorIs(t, output.keep(err), secretref.ErrRootKey)
 		require.ErrorIs(t, output.keep(late.Verify(t.Context())), secretref.ErrRootKey)
-		kept.in(t, late)
+		kept.checkSecrets(t, late)
 
-		_, err = second.Rotate(t.Context()) // it has not loaded the keys since
+		_, err = second.Rotate(t.Context()) // it has not loaded the keys since the change
 		require.NoError(t, output.keep(err))
 		for name := range kept {
 			_, err := late.Get(t.Context(), name)
@@ -74,6 +74,6 @@ func TestNodesWithBothRootKeysGoOnWhileOneReplacesTheOther(t *testing.T) {
 		for _, s := range slots {
 			require.NoError(t, s.read(t.Context(), k))
 		}
-		kept.whole(t, k)
+		kept.checkIntact(t, k)
 	})
 }

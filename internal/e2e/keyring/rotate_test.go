@@ -14,7 +14,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestThreeNodesOnOneScheduleRotateOnce(t *testing.T) {
+func TestRotateIfOlder_threeNodes(t *testing.T) {
 	const nodes = 3
 	onEach(t, func(t *testing.T, s server) {
 		p := newPlace(t, s)
@@ -23,9 +23,11 @@ func TestThreeNodesOnOneScheduleRotateOnce(t *testing.T) {
 		for i := range all {
 			all[i] = p.node(t)
 		}
+		const age = time.Hour
+		db := p.Open(t)
 		for round := range 10 {
-			const age = 300 * time.Millisecond
-			time.Sleep(age) // by the database's clock
+			_, err := db.ExecContext(t.Context(), "UPDATE secretref_keys SET activated = activated - 2 * 3600000000")
+			require.NoError(t, err)
 			rotated := make(chan bool)
 			for _, k := range all {
 				go func() {
@@ -49,12 +51,12 @@ func TestThreeNodesOnOneScheduleRotateOnce(t *testing.T) {
 			actions[e.Action+" "+e.Outcome]++
 		}
 		require.Equal(t, map[string]int{"create done": 1, "rotate started": 10, "rotate done": 10}, actions)
-		kept.whole(t, k)
+		kept.checkIntact(t, k)
 	})
 }
 
-// Databases guess how long the columns of a statement's own tables are.
-func TestSecretsOfAllSizesMoveTogether(t *testing.T) {
+// Databases guess the length of columns in temporary tables.
+func TestRotate_allSizes(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		p := newPlace(t, s)
 		k := p.node(t)
@@ -68,16 +70,16 @@ func TestSecretsOfAllSizesMoveTogether(t *testing.T) {
 		for range 3 {
 			_, err := k.Rotate(t.Context())
 			require.NoError(t, output.keep(err))
-			kept.in(t, k)
+			kept.checkSecrets(t, k)
 		}
-		kept.whole(t, k)
+		kept.checkIntact(t, k)
 	})
 }
 
-// damage is what somebody with a hand in the database can do to a row.
+// damage is a change of a row by someone with write access to the database.
 type damage struct {
 	change func(t *testing.T, p place, db *sql.DB)
-	names  []string // of the secrets that do not open then
+	names  []string // of the secrets that cannot be decrypted afterwards
 }
 
 // rewrite replaces the record under a name.
@@ -131,7 +133,7 @@ var damages = map[string]damage{
 	}, []string{"\x00\xff"}},
 }
 
-func TestADamagedRowIsNamedAndBlocksBeforeAnythingHasChanged(t *testing.T) {
+func TestRotate_damagedRowBlocks(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for what, damage := range damages {
 			t.Run(what, func(t *testing.T) {
@@ -159,7 +161,7 @@ func TestADamagedRowIsNamedAndBlocksBeforeAnythingHasChanged(t *testing.T) {
 					require.Empty(t, done.To)
 					_, err = k.Get(t.Context(), damage.names[0])
 					require.Error(t, output.keep(err))
-					kept.in(t, k)
+					kept.checkSecrets(t, k)
 				}
 				after, err := k.Keys(t.Context())
 				require.NoError(t, err)
@@ -168,20 +170,19 @@ func TestADamagedRowIsNamedAndBlocksBeforeAnythingHasChanged(t *testing.T) {
 				for _, name := range damage.names {
 					if err := k.Delete(t.Context(), name); errors.Is(output.keep(err), secretref.ErrSyntax) {
 						_, err := p.Open(t).ExecContext(t.Context(), "DELETE FROM secretref_records WHERE name = "+p.server.argument(1), []byte(name))
-						require.NoError(t, err, "what is no name can be deleted in the database")
+						require.NoError(t, err, "an invalid name can be deleted in the database")
 					} else {
-						require.NoError(t, err, "what is damaged can be deleted")
+						require.NoError(t, err, "a damaged secret can be deleted")
 					}
 				}
-				kept.whole(t, k)
+				kept.checkIntact(t, k)
 			})
 		}
 	})
 }
 
-// The column says that no record is under the inactive key, and the record says that
-// one is.
-func TestAnInactiveKeyThatARowNeedsIsKept(t *testing.T) {
+// A row is under an inactive key.
+func TestDeleteInactive_keyInUse(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		p := newPlace(t, s)
 		k := p.node(t)
@@ -201,16 +202,16 @@ func TestAnInactiveKeyThatARowNeedsIsKept(t *testing.T) {
 		require.NoError(t, err)
 		_, err = k.DeleteInactive(t.Context())
 		require.ErrorIs(t, output.keep(err), secretref.ErrRotationBlocked)
-		kept.in(t, k)
-		kept.whole(t, k)
+		kept.checkSecrets(t, k)
+		kept.checkIntact(t, k)
 	})
 }
 
-// Each page of a thousand is moved by one transaction; all else is the same for
-// any number.
-func TestTheTransactionsOfARotationGrowWithItsPagesOnly(t *testing.T) {
+// Each page of a thousand records is moved by one transaction. The number of other
+// transactions is constant.
+func TestRotate_transactionsPerPage(t *testing.T) {
 	count := map[string]func(t *testing.T, db *sql.DB) (n int){
-		postgres.name: func(t *testing.T, db *sql.DB) (n int) { // those that write
+		postgres.name: func(t *testing.T, db *sql.DB) (n int) { // transactions that write
 			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int`).Scan(&n))
 			return n
 		},
@@ -233,7 +234,7 @@ func TestTheTransactionsOfARotationGrowWithItsPagesOnly(t *testing.T) {
 			require.Equal(t, 1000*pages, done.Moved)
 		}
 		t.Log(took)
-		const others = 2 // the server's own, and renewals of the lease where it is slow
+		const others = 2 // of the server itself, and renewals of the lease
 		require.InDelta(t, took[1]+2, took[3], others)
 		require.InDelta(t, took[1]+5, took[6], others)
 		require.LessOrEqual(t, took[1], 6+others)

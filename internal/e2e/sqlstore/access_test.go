@@ -19,22 +19,22 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
-// as returns a store used by another user, who has the rights.
-func as(t testing.TB, s server, d *databases.Database, rights string) *sqlstore.Store {
+// as returns a store for another database user with the privileges.
+func as(t testing.TB, s server, d *databases.Database, privileges string) *sqlstore.Store {
 	user := "u" + d.Name
 	password := d.CreateUser(t, user)
 	admin := d.Admin(t)
 	switch {
-	case rights == "":
+	case privileges == "":
 	case s.name == postgres.name:
-		exec(t, admin, fmt.Sprintf(`GRANT %s ON ALL TABLES IN SCHEMA %s TO %s`, rights, d.Name, user))
+		exec(t, admin, fmt.Sprintf(`GRANT %s ON ALL TABLES IN SCHEMA %s TO %s`, privileges, d.Name, user))
 	default:
-		exec(t, admin, fmt.Sprintf("GRANT %s ON %s.* TO %s@'%%'", rights, d.Name, user))
+		exec(t, admin, fmt.Sprintf("GRANT %s ON %s.* TO %s@'%%'", privileges, d.Name, user))
 	}
 	return sqlstore.New(d.OpenAs(t, user, password), s.dialect)
 }
 
-func TestAUserWhoMayNotMakeTablesUsesThoseThatAreThere(t *testing.T) {
+func TestAccess_noCreatePermission(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		created(t, s, d.Open(t), "a")
@@ -60,19 +60,19 @@ func TestAUserWhoMayNotMakeTablesUsesThoseThatAreThere(t *testing.T) {
 	})
 }
 
-func TestAMissingRightIsNamed(t *testing.T) {
+func TestAccess_missingPermission(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		denied := func(err error, right string) {
+		denied := func(err error, privilege string) {
 			t.Helper()
 			require.ErrorIs(t, err, fault.Denied)
-			assert.Contains(t, err.Error(), right)
+			assert.Contains(t, err.Error(), privilege)
 		}
 		ctx := t.Context()
 
 		d := s.shared(t)
 		st := as(t, s, d, "")
 		_, err := st.Load(ctx)
-		if s.name == postgres.name { // MySQL does not say what is not there
+		if s.name == postgres.name { // MySQL does not reveal which tables exist
 			require.ErrorIs(t, err, store.ErrEmpty)
 		} else {
 			denied(err, "SELECT")
@@ -106,7 +106,7 @@ func TestAMissingRightIsNamed(t *testing.T) {
 	})
 }
 
-func TestAWrongPasswordIsTold(t *testing.T) {
+func TestAccess_wrongPassword(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		st := sqlstore.New(d.OpenAs(t, d.User, "Wr0ngPassw0rd"), s.dialect)
@@ -117,7 +117,7 @@ func TestAWrongPasswordIsTold(t *testing.T) {
 	})
 }
 
-func TestNobodyListeningIsTold(t *testing.T) {
+func TestAccess_connectionRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		dsn := strings.Replace(d.DSN(), d.Addr, "127.0.0.1:1", 1)
@@ -132,7 +132,7 @@ func TestNobodyListeningIsTold(t *testing.T) {
 	})
 }
 
-func TestAReplicaIsUnavailable(t *testing.T) {
+func TestAccess_readOnlyServer(t *testing.T) {
 	t.Parallel()
 	d := databases.PostgreSQL(t)
 	created(t, postgres, d.Open(t), "a")
@@ -144,7 +144,7 @@ func TestAReplicaIsUnavailable(t *testing.T) {
 	assert.Contains(t, err.Error(), "primary")
 }
 
-func TestTablesOfANewerVersionAreLeftAlone(t *testing.T) {
+func TestSchema_newerVersion(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for _, change := range []string{"", `ALTER TABLE secretref_keys DROP COLUMN encryptions`, `ALTER TABLE secretref_meta DROP COLUMN root`} {
 			db := s.shared(t).Open(t)
@@ -163,7 +163,7 @@ func TestTablesOfANewerVersionAreLeftAlone(t *testing.T) {
 	})
 }
 
-func TestTablesThatWereMadeByHalfAreCompleted(t *testing.T) {
+func TestSchema_incompleteTables(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for _, half := range [][]string{
 			{`DROP TABLE secretref_meta`},
@@ -189,7 +189,7 @@ func TestTablesThatWereMadeByHalfAreCompleted(t *testing.T) {
 	})
 }
 
-func TestATableThatIsLostIsNotAnEmptyKeyring(t *testing.T) {
+func TestSchema_lostTable(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		db := s.shared(t).Open(t)
 		st := created(t, s, db, "a")
@@ -202,7 +202,7 @@ func TestATableThatIsLostIsNotAnEmptyKeyring(t *testing.T) {
 	})
 }
 
-func TestDamageIsCorrupt(t *testing.T) {
+func TestLoad_damage(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for _, damage := range []string{
 			`UPDATE secretref_keys SET state = 'inactive'`,
@@ -223,7 +223,7 @@ func TestDamageIsCorrupt(t *testing.T) {
 	})
 }
 
-func TestManyMakeTheTablesAtOnce(t *testing.T) {
+func TestSchema_concurrentCreation(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for range 5 {
 			d := s.shared(t)
@@ -247,7 +247,7 @@ func TestManyMakeTheTablesAtOnce(t *testing.T) {
 	})
 }
 
-func TestACallEndsWithItsContext(t *testing.T) {
+func TestPut_contextEnds(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		db := d.Open(t)

@@ -16,9 +16,9 @@ func TestConcurrency(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) { storetest.Concurrency(t, place(t, s)) })
 }
 
-// What a caller, or an administrator, may have set: where statements are put
-// together, whether unchanged rows count, time zones, quoting, isolation.
-func TestConformanceWhateverTheConnectionIsLike(t *testing.T) {
+// What a caller or administrator may have set: where parameters are interpolated, whether
+// unchanged rows count, time zones, quoting, isolation.
+func TestConformance_connectionParameters(t *testing.T) {
 	params := map[string][]string{
 		postgres.name: {"default_query_exec_mode=simple_protocol", "default_transaction_isolation=serializable", "timezone=America/St_Johns"},
 		mariadb.name: {

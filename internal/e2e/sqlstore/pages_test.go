@@ -14,12 +14,12 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
-// large returns the longest record there is.
+// large returns a record of the maximum length.
 func large(id seal.KeyID, fill string) []byte {
 	return recordUnder(id, fill+string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\'}, (seal.MaxText+seal.Overhead)/4)))[:seal.MaxText+seal.Overhead]
 }
 
-func TestAPageOfLargeRecordsBringsNoMoreThanItHolds(t *testing.T) {
+func TestRecords_largeTransfersOnlyPage(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		st := created(t, s, d.Open(t))
@@ -47,7 +47,7 @@ func TestAPageOfLargeRecordsBringsNoMoreThanItHolds(t *testing.T) {
 	})
 }
 
-func TestABatchOfLargeRecordsIsMoved(t *testing.T) {
+func TestMove_largeRecords(t *testing.T) {
 	for _, row := range []struct {
 		server
 		params []string
@@ -81,9 +81,8 @@ func TestABatchOfLargeRecordsIsMoved(t *testing.T) {
 	}
 }
 
-// A database that puts records into a table of its own on the way may cut them
-// off there.
-func TestRecordsOfAllSizesAreMovedTogether(t *testing.T) {
+// A database may truncate records in a temporary table.
+func TestMove_allSizes(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		st := created(t, s, s.shared(t).Open(t))
 		text := string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\', '?'}, 70_000))
@@ -110,7 +109,7 @@ func TestRecordsOfAllSizesAreMovedTogether(t *testing.T) {
 	})
 }
 
-func TestKeyIDsAreSignedToTheDatabaseOnly(t *testing.T) {
+func TestKeyIDs(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for _, id := range []seal.KeyID{1, 1<<63 - 1, 1 << 63, 1<<64 - 1} {
 			st := sqlstore.New(s.shared(t).Open(t), s.dialect)

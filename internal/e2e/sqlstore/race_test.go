@@ -15,7 +15,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// later runs f, and returns its error when it is asked for.
+// later starts f, and returns a function that waits for its error.
 func later(f func() error) (result func() error) {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
@@ -23,13 +23,13 @@ func later(f func() error) (result func() error) {
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			return context.DeadlineExceeded
 		}
 	}
 }
 
-func TestActivateWaitsForAPutThatHasClaimedTheKey(t *testing.T) {
+func TestActivate_waitsForClaim(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		db := d.Open(t, s.weakest...)
@@ -49,18 +49,18 @@ func TestActivateWaitsForAPutThatHasClaimedTheKey(t *testing.T) {
 		require.NoError(t, obstacle.Rollback())
 		require.NoError(t, put())
 		require.NoError(t, activate())
-		assert.Equal(t, []string{"a"}, under(t, st, key1), "the rotation sees what was put")
+		assert.Equal(t, []string{"a"}, under(t, st, key1), "the rotation sees the new record")
 	})
 }
 
-func TestAPutThatComesTooLateForActivateIsRefused(t *testing.T) {
+func TestActivate_refusesLatePut(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		db := d.Open(t, s.weakest...)
 		st := created(t, s, db, "a")
 		l := acquire(t, st)
 
-		// Activate has changed the keys, and waits with the last thing it does.
+		// Activate has changed the keys, and waits before its last statement.
 		obstacle, err := db.Conn(t.Context())
 		require.NoError(t, err)
 		defer obstacle.Close()
@@ -89,16 +89,15 @@ func TestAPutThatComesTooLateForActivateIsRefused(t *testing.T) {
 	})
 }
 
-func TestKeysChangeHoweverManyPutsThereAre(t *testing.T) {
+func TestActivate_manyPuts(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		// Each Put takes its time, as with a replica far away, and begins before
-		// another one ends.
+		// Each Put is slow, as with a distant replica, and overlaps with others.
 		d := s.shared(t)
 		db := d.Open(t, s.weakest...)
 		st := created(t, s, db)
 		slow(t, s, d)
 		l := acquire(t, st)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		var wg sync.WaitGroup
 		for i := range 16 {
@@ -111,18 +110,12 @@ func TestKeysChangeHoweverManyPutsThereAre(t *testing.T) {
 				}
 			})
 		}
-		require.Eventually(t, func() bool { return len(under(t, st, key1)) == 16 }, 10*time.Second, time.Millisecond)
-		start := time.Now()
+		require.Eventually(t, func() bool { return len(under(t, st, key1)) == 16 }, time.Minute, time.Millisecond)
 		assert.NoError(t, st.ReserveEncryptions(ctx, key1, 1000))
-		t.Log("Reserve took", time.Since(start))
-		start = time.Now()
 		assert.NoError(t, l.Rewrap(ctx, root, root, map[seal.KeyID][]byte{key1: []byte("wrapped")}, event("rewrap")))
-		t.Log("Rewrap took", time.Since(start))
-		start = time.Now()
 		assert.NoError(t, l.Activate(ctx, root, key1, newKey(key2), event("activate")))
-		t.Log("Activate took", time.Since(start))
 		wg.Wait()
-		assert.NoError(t, ctx.Err(), "a Put under the old key went on")
+		assert.NoError(t, ctx.Err(), "a Put under the old key continued")
 	})
 }
 
@@ -137,7 +130,7 @@ func slow(t *testing.T, s server, d *databases.Database) {
 	}
 }
 
-func TestPutsOfOneNewNameAllSucceed(t *testing.T) {
+func TestPut_concurrentNewName(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		st := created(t, s, s.shared(t).Open(t))
 		for round := range 20 {
@@ -153,7 +146,7 @@ func TestPutsOfOneNewNameAllSucceed(t *testing.T) {
 	})
 }
 
-func TestDeleteInactiveWaitsForWhoeverPutsARecordUnderTheKey(t *testing.T) {
+func TestDeleteInactive_waitsForTransaction(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		db := d.Open(t, s.weakest...)
@@ -164,7 +157,7 @@ func TestDeleteInactiveWaitsForWhoeverPutsARecordUnderTheKey(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
 
-		// No Store does this: only the foreign key knows of it.
+		// No Store does this: only the foreign key notices it.
 		intruder := begin(t, db)
 		exec(t, intruder, fmt.Sprintf(`UPDATE secretref_records SET key_id = %d`, signed(key1)))
 		remove := later(func() error { _, err := st.DeleteInactive(t.Context(), event("delete")); return err })
@@ -176,11 +169,11 @@ func TestDeleteInactiveWaitsForWhoeverPutsARecordUnderTheKey(t *testing.T) {
 		assert.Len(t, keys.Keys, 2)
 		events, err := st.Events(t.Context(), 0, 100)
 		require.NoError(t, err)
-		assert.Equal(t, "retire", events[len(events)-1].Action, "a refused call leaves no event")
+		assert.Equal(t, "retire", events[len(events)-1].Action, "a refused call stores no event")
 	})
 }
 
-func TestAPutUnderAKeyThatIsBeingDeletedIsRefused(t *testing.T) {
+func TestPut_keyBeingDeleted(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		db := d.Open(t, s.weakest...)
@@ -203,7 +196,7 @@ func TestAPutUnderAKeyThatIsBeingDeletedIsRefused(t *testing.T) {
 	})
 }
 
-func TestATransactionThatTheDatabaseGivesUpIsRepeated(t *testing.T) {
+func TestMove_retriesDeadlock(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		db := d.Open(t, s.weakest...)
@@ -220,9 +213,9 @@ func TestATransactionThatTheDatabaseGivesUpIsRepeated(t *testing.T) {
 			return err
 		})
 		waiting(t, s, d, 1)
-		// One of the two is given up.
+		// The database rolls one of the two back.
 		_, err := other.ExecContext(t.Context(), `UPDATE secretref_records SET record = record WHERE name = 'a'`)
-		t.Logf("the other one: %v", err)
+		t.Logf("the other transaction: %v", err)
 		_ = other.Rollback()
 		require.NoError(t, move())
 		assert.Equal(t, 2, moved)

@@ -25,7 +25,7 @@ type server struct {
 	dialect     sqlstore.Dialect
 	shared, own func(testing.TB) *databases.Database
 
-	// busy counts the connections to the database whose statement takes its time.
+	// busy counts the connections to the database whose statement is waiting.
 	busy string
 
 	// weakest are the parameters of a connection whose statements take the
@@ -47,7 +47,7 @@ var (
 	}
 )
 
-// onEach runs the test on each of the servers, on all at the same time.
+// onEach runs the test on all servers in parallel.
 func onEach(t *testing.T, test func(t *testing.T, s server)) {
 	t.Parallel()
 	for _, s := range []server{postgres, mariadb} {
@@ -58,7 +58,7 @@ func onEach(t *testing.T, test func(t *testing.T, s server)) {
 	}
 }
 
-// place is a database in which every other Store has the same connections.
+// place returns a database. Every other Store on it shares a connection pool.
 func place(t testing.TB, s server, params ...string) storetest.Place {
 	d := s.shared(t)
 	pools := []store.Store{
@@ -90,7 +90,7 @@ func newKey(id seal.KeyID) store.Key {
 
 func event(action string) store.Event { return store.Event{Actor: "tester", Action: action} }
 
-// recordUnder returns what looks like a record, with another head for each text.
+// recordUnder returns bytes like a record, with a different head for each text.
 func recordUnder(id seal.KeyID, text string) []byte {
 	record := binary.BigEndian.AppendUint64([]byte{1}, uint64(id))
 	return append(append(record, text...), bytes.Repeat([]byte{'.'}, 40)...)
@@ -100,8 +100,8 @@ func swap(name string, from, to seal.KeyID, text string) store.Swap {
 	return store.Swap{Name: name, Head: recordUnder(from, text)[:seal.HeadSize], Sealed: recordUnder(to, text)}
 }
 
-// created returns a store with the active key key1 and a record under each name
-// that holds the name.
+// created returns a store with the active key key1 and a record for each name, which
+// contains the name.
 func created(t testing.TB, s server, db *sql.DB, names ...string) *sqlstore.Store {
 	t.Helper()
 	st := sqlstore.New(db, s.dialect)
@@ -139,7 +139,7 @@ func begin(t testing.TB, db *sql.DB) *sql.Tx {
 	return tx
 }
 
-// waiting returns when n statements wait for others.
+// waiting waits until n statements are waiting for others.
 func waiting(t testing.TB, s server, d *databases.Database, n int) {
 	t.Helper()
 	admin := d.Admin(t)
@@ -147,7 +147,7 @@ func waiting(t testing.TB, s server, d *databases.Database, n int) {
 		var busy int
 		err := admin.QueryRowContext(t.Context(), s.busy).Scan(&busy)
 		return err == nil && busy >= n
-	}, 20*time.Second, 10*time.Millisecond, "%d statements should wait", n)
+	}, time.Minute, 10*time.Millisecond, "%d statements should wait", n)
 }
 
 // under returns the names of the records under a key.
@@ -161,7 +161,7 @@ func under(t testing.TB, st store.Store, id seal.KeyID) (names []string) {
 	return names
 }
 
-// moveAll moves every record, in many small steps, and returns how many.
+// moveAll moves every record, in small steps, and returns their number.
 func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.KeyID) (int, error) {
 	all := 0
 	for range 10_000 {
@@ -179,5 +179,5 @@ func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.K
 		}
 		all += n
 	}
-	return all, errors.New("there are records that Move does not move")
+	return all, errors.New("Move does not move some records")
 }
