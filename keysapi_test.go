@@ -101,7 +101,7 @@ func TestHandler(t *testing.T) {
 	}{
 		"rotate": {
 			none, good("POST", rotatePath), outcome{
-				status: 200, message: "secrets sealed anew: 1", state: "ROTATED",
+				status: 200, message: "secrets re-encrypted: 1", state: "ROTATED",
 			},
 		},
 		"rotate with a query": {
