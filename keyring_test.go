@@ -167,7 +167,7 @@ func TestKeyring_Verify(t *testing.T) {
 	err := k.Verify(t.Context())
 	require.ErrorIs(t, err, secretref.ErrCorrupt)
 	require.ErrorContains(t, err, `"secret 1"`)
-	require.ErrorContains(t, err, "25 cannot be opened")
+	require.ErrorContains(t, err, "25 of the stored secrets cannot be decrypted")
 	require.ErrorContains(t, err, "and 5 more")
 	r, err := k.Rotate(t.Context())
 	require.ErrorIs(t, err, secretref.ErrRotationBlocked)

@@ -213,11 +213,11 @@ func TestFileStore_foundRootKey(t *testing.T) {
 	opts := &secretref.KeyringOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
 	openKeyring(t, path, opts)
 	require.Contains(t, log.String(), "a new root key was made")
-	require.NotContains(t, log.String(), "was there already")
+	require.NotContains(t, log.String(), "already existed")
 	require.NoError(t, os.Remove(path)) // or its volume was not mounted
 	log.Reset()
 	openKeyring(t, path, opts)
-	require.Contains(t, log.String(), "was there already")
+	require.Contains(t, log.String(), "already existed")
 	require.Contains(t, log.String(), path+".key")
 	require.NotContains(t, log.String(), "a new root key was made")
 }

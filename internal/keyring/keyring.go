@@ -189,8 +189,10 @@ func (k *Keyring) findRoot(ctx context.Context, f seal.Fingerprint) (*seal.Root,
 	if err != nil {
 		return nil, err
 	}
-	return nil, fault.New(fault.RootKey, "the data keys are wrapped with the root key of fingerprint %s, "+
-		"but the root key given has fingerprint %s: was the root key changed, or does it belong to another keyring?",
+	return nil, fault.New(fault.RootKey,
+		"the data keys are wrapped with the root key of fingerprint %s, "+
+			"but the root key given has fingerprint %s: was the root key changed, or does it belong to "+
+			"another keyring?",
 		f, strings.Join(given, " and "))
 }
 
@@ -242,7 +244,8 @@ func (k *Keyring) Key(ctx context.Context, id seal.KeyID) (*seal.Key, error) {
 			return nil, err
 		}
 		if key = k.current().byID[id]; key == nil {
-			return nil, fault.New(fault.Corrupt, "the record is encrypted under key %s, which is not in the keyring", id)
+			return nil, fault.New(fault.Corrupt,
+				"the record is encrypted under key %s, which is not in the keyring", id)
 		}
 	}
 	return key.unwrap()

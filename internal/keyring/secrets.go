@@ -35,7 +35,8 @@ func CheckName(name string) error {
 	case name == "":
 		return fault.New(fault.Syntax, "the name of a stored secret is empty")
 	case len(name) > store.MaxName:
-		return fault.New(fault.Syntax, "the name of a stored secret has %d bytes; the maximum is %d", len(name), store.MaxName)
+		return fault.New(fault.Syntax, "the name of a stored secret has %d bytes; the maximum is %d",
+			len(name), store.MaxName)
 	case !utf8.ValidString(name):
 		return fault.New(fault.Syntax, "the name of a stored secret is not valid UTF-8")
 	}
@@ -63,7 +64,8 @@ func (k *Keyring) Put(ctx context.Context, name string, text []byte) error {
 			return err
 		}
 	}
-	return fault.New(fault.Unavailable, "the active key changed %d times while the secret was being stored", maxKeyChanges)
+	return fault.New(fault.Unavailable,
+		"the active key changed %d times while the secret was being stored", maxKeyChanges)
 }
 
 // ReserveKey returns the key with the id after reserving n encryptions under it.
@@ -91,7 +93,8 @@ func (k *Keyring) ReserveKey(ctx context.Context, id seal.KeyID, n uint64) (*sea
 		err = k.store.ReserveEncryptions(ctx, id, reserved)
 	}
 	if errors.Is(err, store.ErrKeyExhausted) {
-		return nil, fault.New(fault.KeyExhausted, "key %s has reached its limit of 2^32 encryptions: rotate the keys", id)
+		return nil, fault.New(fault.KeyExhausted,
+			"key %s has reached its limit of 2^32 encryptions: rotate the keys", id)
 	}
 	if err != nil {
 		return nil, err
@@ -162,7 +165,8 @@ func (k *Keyring) OpenRecord(ctx context.Context, name string, record []byte) ([
 // row.
 func (k *Keyring) OpenStored(ctx context.Context, r store.Record) ([]byte, error) {
 	if id, err := seal.RecordKey(r.Sealed); err == nil && id != r.Key {
-		return nil, fault.New(fault.Corrupt, "the record is stored under key %s but is encrypted under key %s", r.Key, id)
+		return nil, fault.New(fault.Corrupt,
+			"the record is stored under key %s but is encrypted under key %s", r.Key, id)
 	}
 	return k.OpenRecord(ctx, r.Name, r.Sealed)
 }
@@ -186,7 +190,8 @@ func (k *Keyring) Verify(ctx context.Context) error {
 	var failures []error
 	for id, key := range k.current().byID {
 		if _, err := key.unwrap(); err != nil {
-			failures = append(failures, fault.New(fault.Corrupt, "key %s cannot be unwrapped", id).WithCause(err))
+			failures = append(failures, fault.New(fault.Corrupt, "key %s cannot be unwrapped",
+				id).WithCause(err))
 		}
 	}
 	var damaged []string
@@ -211,7 +216,8 @@ func (k *Keyring) Verify(ctx context.Context) error {
 // rotation and a deletion of its key may have happened in between.
 func (k *Keyring) verifyRecord(ctx context.Context, r store.Record) error {
 	_, err := k.OpenStored(ctx, r)
-	if id, headErr := seal.RecordKey(r.Sealed); !errors.Is(err, fault.Corrupt) || headErr == nil && id != r.Key {
+	id, headErr := seal.RecordKey(r.Sealed)
+	if !errors.Is(err, fault.Corrupt) || headErr == nil && id != r.Key {
 		return err
 	}
 	_, err = k.Get(ctx, r.Name)

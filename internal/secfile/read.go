@@ -36,15 +36,20 @@ func Read(path string, maxSize int) ([]byte, error) {
 
 // Absent reports whether err says that a file does not exist, including when a file
 // is where its directory should be.
-func Absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
+func Absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err,
+		syscall.ENOTDIR)
+}
 
 // Unreadable explains an error of the operating system from reading a file.
 func Unreadable(err error) error {
 	switch {
 	case Absent(err):
-		return fault.New(fault.NotFound, "the file does not exist").WithCause(fmt.Errorf("%w (%w)", fs.ErrNotExist, err))
+		return fault.New(fault.NotFound, "the file does not exist").WithCause(fmt.Errorf("%w (%w)",
+			fs.ErrNotExist, err))
 	case errors.Is(err, fs.ErrPermission):
-		return fault.New(fault.Denied, "this user may not read the file: run as the user of the product's service").WithCause(err)
+		return fault.New(fault.Denied,
+			"this user may not read the file: run as the user of the product's service").WithCause(err)
 	}
 	return fault.New(fault.Unavailable, "the file cannot be read").WithCause(err)
 }

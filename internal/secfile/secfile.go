@@ -83,11 +83,14 @@ func Check(f *os.File) error {
 
 func checkAccess(path string, info fs.FileInfo, euid int) error {
 	if uid, known := owner(info); known && uid != 0 && uid != euid {
-		return fault.New(fault.Denied, "%s belongs to the user with uid %d, who can write anything into it, "+
-			"but this program runs as uid %d: run it as the owner, or check the content and then chown %[3]d %[1]s", path, uid, euid)
+		return fault.New(fault.Denied,
+			"%s belongs to the user with uid %d, who can write anything into it, "+
+				"but this program runs as uid %d: run it as the owner, or check the content and then chown "+
+				"%[3]d %[1]s", path, uid, euid)
 	}
 	if runtime.GOOS != "windows" && info.Mode()&0o007 != 0 {
-		return fault.New(fault.Denied, "%s has mode %04o, so every user of this machine can access it: chmod o-rwx %[1]s",
+		return fault.New(fault.Denied,
+			"%s has mode %04o, so every user of this machine can access it: chmod o-rwx %[1]s",
 			path, info.Mode().Perm())
 	}
 	return nil

@@ -79,6 +79,7 @@ func checkLink(path, dir string, euid int) error {
 	if dirUID, _ := owner(parent); dirUID == uid {
 		return nil
 	}
-	return fault.New(fault.Denied, "%s is a symbolic link of the user with uid %d in a directory of another user: "+
-		"check where it leads, and create it again", path, uid)
+	return fault.New(fault.Denied,
+		"%s is a symbolic link of the user with uid %d in a directory of another user: "+
+			"check where it leads, and create it again", path, uid)
 }

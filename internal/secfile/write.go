@@ -73,7 +73,8 @@ func SyncDir(path string) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err,
+		errors.ErrUnsupported) {
 		return err
 	}
 	return nil

@@ -15,7 +15,8 @@ import (
 // store returns the store of the keyring.
 func (p place) store(t testing.TB) *sqlstore.Store {
 	t.Helper()
-	dialects := map[secretref.Dialect]sqlstore.Dialect{secretref.PostgreSQL: sqlstore.PostgreSQL, secretref.MySQL: sqlstore.MySQL}
+	dialects := map[secretref.Dialect]sqlstore.Dialect{secretref.PostgreSQL: sqlstore.PostgreSQL,
+		secretref.MySQL: sqlstore.MySQL}
 	return sqlstore.New(p.Open(t), dialects[p.server.dialect])
 }
 

@@ -51,8 +51,9 @@ type server struct {
 }
 
 var (
-	postgres = server{"PostgreSQL", secretref.PostgreSQL, databases.PostgreSQL, databases.OwnPostgreSQL}
-	mariadb  = server{"MariaDB", secretref.MySQL, databases.MariaDB, databases.OwnMariaDB}
+	postgres = server{"PostgreSQL", secretref.PostgreSQL, databases.PostgreSQL,
+		databases.OwnPostgreSQL}
+	mariadb = server{"MariaDB", secretref.MySQL, databases.MariaDB, databases.OwnMariaDB}
 )
 
 // onEach runs the test on all servers in parallel.
@@ -87,7 +88,8 @@ func (p place) nodeWith(t testing.TB, opts secretref.KeyringOptions) *secretref.
 	return open(t, p.Open(t), p.server.dialect, opts)
 }
 
-func open(t testing.TB, db *sql.DB, d secretref.Dialect, opts secretref.KeyringOptions) *secretref.Keyring {
+func open(t testing.TB, db *sql.DB, d secretref.Dialect,
+	opts secretref.KeyringOptions) *secretref.Keyring {
 	t.Helper()
 	k, err := secretref.OpenKeyring(t.Context(), secretref.SQLStore(db, d), output.capture(opts))
 	require.NoError(t, output.keep(err))

@@ -98,8 +98,10 @@ type aim struct {
 func (k *killer) kill(round int, a aim) (inProgress []string) {
 	k.t.Helper()
 	cmd := exec.CommandContext(k.t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), victimDriver+"="+k.Driver(), victimDSN+"="+k.DSN(), fmt.Sprintf("%s=%d", victimDialect, k.server.dialect),
-		victimRoot+"="+k.root.Reveal(), fmt.Sprintf("%s=%d", victimRound, round), fmt.Sprintf("%s=%t", victimKeeps, k.keeps))
+	cmd.Env = append(os.Environ(), victimDriver+"="+k.Driver(), victimDSN+"="+k.DSN(),
+		fmt.Sprintf("%s=%d", victimDialect, k.server.dialect),
+		victimRoot+"="+k.root.Reveal(), fmt.Sprintf("%s=%d", victimRound, round), fmt.Sprintf("%s=%t",
+			victimKeeps, k.keeps))
 	if a.pause {
 		cmd.Env = append(cmd.Env, victimPause+"="+a.op)
 	}
@@ -147,7 +149,8 @@ func (k *killer) kill(round int, a aim) (inProgress []string) {
 		}
 	}
 	_ = cmd.Wait()
-	require.Equal(k.t, syscall.SIGKILL, cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(), "it ended by itself: %s", &stderr)
+	require.Equal(k.t, syscall.SIGKILL, cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(),
+		"it ended by itself: %s", &stderr)
 	k.waitForServer()
 	return slices.Collect(maps.Keys(began))
 }
@@ -190,7 +193,8 @@ func (k *killer) checkWorld() *secretref.Keyring {
 		k.next = secretref.Secret{}
 		opts := secretref.KeyringOptions{RootKey: next, PreviousRootKey: k.root}
 		ring := open(k.t, k.admin, k.server.dialect, opts)
-		_, err := secretref.OpenKeyring(k.t.Context(), secretref.SQLStore(k.admin, k.server.dialect), &secretref.KeyringOptions{RootKey: k.root})
+		_, err := secretref.OpenKeyring(k.t.Context(), secretref.SQLStore(k.admin, k.server.dialect),
+			&secretref.KeyringOptions{RootKey: k.root})
 		if errors.Is(output.keep(err), secretref.ErrRootKey) {
 			k.rootChanges++
 		} else {
@@ -202,7 +206,8 @@ func (k *killer) checkWorld() *secretref.Keyring {
 	ring := k.node()
 	for name := range k.world {
 		got := get(k.t, ring, name)
-		require.True(k.t, slices.Contains(k.world[name], got), "%s is %.12q, which is none of %d possible texts", name, got, len(k.world[name]))
+		require.True(k.t, slices.Contains(k.world[name], got),
+			"%s is %.12q, which is none of %d possible texts", name, got, len(k.world[name]))
 		k.world.end(name, got)
 	}
 	var names []string
@@ -243,12 +248,14 @@ func checkHistory(t testing.TB, k *secretref.Keyring, keys []secretref.KeyInfo) 
 			have[active] = secretref.KeyActive
 		case "rotate started":
 			require.Equal(t, active, e.Keys[0])
-			require.NotContains(t, slices.Collect(maps.Values(have)), secretref.KeyRetiring, "a rotation began before the last one was done")
+			require.NotContains(t, slices.Collect(maps.Values(have)), secretref.KeyRetiring,
+				"a rotation began before the last one was done")
 			active = e.Keys[1]
 			have[e.Keys[0]], have[active] = secretref.KeyRetiring, secretref.KeyActive
 		case "rotate done":
 			require.Equal(t, active, e.Keys[1])
-			require.Equal(t, secretref.KeyRetiring, have[e.Keys[0]], "a rotation was done that had not begun")
+			require.Equal(t, secretref.KeyRetiring, have[e.Keys[0]],
+				"a rotation was done that had not begun")
 			have[e.Keys[0]] = secretref.KeyInactive
 		case "delete-inactive done":
 			for _, id := range e.Keys {
@@ -270,7 +277,8 @@ func checkHistory(t testing.TB, k *secretref.Keyring, keys []secretref.KeyInfo) 
 
 func TestKill(t *testing.T) {
 	// Aim more often at what can go wrong in more ways.
-	ops := []string{"put", "delete", "rotate", "rotate", "rotate", "delete-inactive", "change-root", "change-root"}
+	ops := []string{"put", "delete", "rotate", "rotate", "rotate", "delete-inactive", "change-root",
+		"change-root"}
 	kills := map[string]int{postgres.name: 80, mariadb.name: 48}
 	onEach(t, func(t *testing.T, s server) {
 		k := newKiller(t, s)
@@ -288,7 +296,8 @@ func TestKill(t *testing.T) {
 		}
 		ring := k.checkWorld()
 		k.world.secrets().checkIntact(t, ring)
-		t.Logf("of %d victims killed: in progress %v; left %d rotations and %d new root keys", kills[s.name], k.struck, k.rotations, k.rootChanges)
+		t.Logf("of %d victims killed: in progress %v; left %d rotations and %d new root keys",
+			kills[s.name], k.struck, k.rotations, k.rootChanges)
 		for _, op := range []string{"put", "rotate", "delete-inactive", "change-root"} {
 			assert.Positive(t, k.struck[op], op)
 		}
@@ -310,12 +319,14 @@ func TestKill_creation(t *testing.T) {
 				a.op, a.delay, a.pause = "put", 0, true
 			}
 			inProgress := k.kill(round, a)
-			result, err := k.admin.ExecContext(t.Context(), "UPDATE secretref_lease SET expires = 0 WHERE expires <> 0")
+			result, err := k.admin.ExecContext(t.Context(),
+				"UPDATE secretref_lease SET expires = 0 WHERE expires <> 0")
 			held := int64(0)
 			if err == nil {
 				held, err = result.RowsAffected()
 			}
-			left[fmt.Sprintf("tables %t, lease %t, finished %t", err == nil, held > 0, !slices.Contains(inProgress, "open"))]++
+			left[fmt.Sprintf("tables %t, lease %t, finished %t", err == nil, held > 0,
+				!slices.Contains(inProgress, "open"))]++
 			ring := k.checkWorld()
 			put(t, ring, "secret", "text")
 			k.world.end("secret", "text")

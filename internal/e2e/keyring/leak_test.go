@@ -44,7 +44,8 @@ func dataKeys(t *testing.T, store store.Store, root secretref.Secret) (raw [][]b
 
 // exercise calls all methods of a keyring. It returns the keys, which must not be found, and
 // a record, which must be found.
-func exercise(t *testing.T, store store.Store, root secretref.Secret, open func(root, previous secretref.Secret) *secretref.Keyring) (keys [][]byte, record []byte) {
+func exercise(t *testing.T, store store.Store, root secretref.Secret,
+	open func(root, previous secretref.Secret) *secretref.Keyring) (keys [][]byte, record []byte) {
 	t.Helper()
 	k := open(root, secretref.Secret{})
 	note := func() { keys = append(append(keys, rawRoot(root)), dataKeys(t, store, root)...) }
@@ -68,9 +69,12 @@ func exercise(t *testing.T, store store.Store, root secretref.Secret, open func(
 	require.NoError(t, output.keep(k.Verify(t.Context())))
 
 	// Errors about keys and secrets.
-	require.ErrorIs(t, output.keep(k.ChangeRootKey(t.Context(), secretref.NewSecret(canary+"is no root key"))), secretref.ErrRootKey)
-	require.ErrorIs(t, output.keep(k.Put(t.Context(), "", secretref.NewSecret(canary))), secretref.ErrSyntax)
-	require.ErrorIs(t, output.keep(k.Put(t.Context(), "huge", secretref.NewSecret(canary+strings.Repeat("huge", 1<<18)))), secretref.ErrSyntax)
+	require.ErrorIs(t, output.keep(k.ChangeRootKey(t.Context(),
+		secretref.NewSecret(canary+"is no root key"))), secretref.ErrRootKey)
+	require.ErrorIs(t, output.keep(k.Put(t.Context(), "", secretref.NewSecret(canary))),
+		secretref.ErrSyntax)
+	require.ErrorIs(t,
+		output.keep(k.Put(t.Context(), "huge", secretref.NewSecret(canary+strings.Repeat("huge", 1<<18)))), secretref.ErrSyntax)
 	_, err = k.Get(t.Context(), "secret-1")
 	require.ErrorIs(t, output.keep(err), secretref.ErrNotFound)
 	for e, err := range k.AuditLog(t.Context()) {
@@ -115,13 +119,14 @@ func TestLeak_file(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "secrets.db")
 	root := newRoot()
-	keys, record := exercise(t, boltstore.New(path), root, func(root, previous secretref.Secret) *secretref.Keyring {
-		opts := output.capture(secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
-		k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), opts)
-		require.NoError(t, output.keep(err))
-		t.Cleanup(func() { require.NoError(t, k.Close()) })
-		return k
-	})
+	keys, record := exercise(t, boltstore.New(path), root,
+		func(root, previous secretref.Secret) *secretref.Keyring {
+			opts := output.capture(secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
+			k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), opts)
+			require.NoError(t, output.keep(err))
+			t.Cleanup(func() { require.NoError(t, k.Close()) })
+			return k
+		})
 	checkText(t, tree(t, dir), keys, record)
 }
 
@@ -129,7 +134,8 @@ func TestLeak_rootKeyFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "secrets.db")
-	k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), output.capture(secretref.KeyringOptions{}))
+	k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path),
+		output.capture(secretref.KeyringOptions{}))
 	require.NoError(t, output.keep(err))
 	fill(t, k, 3)
 	var keys [][]byte
@@ -180,12 +186,14 @@ func tables(t *testing.T, db *sql.DB) (text []byte) {
 
 // The directory of a server also contains its write-ahead and message logs.
 func TestLeak_database(t *testing.T) {
-	directories := map[string]string{postgres.name: "SHOW data_directory", mariadb.name: "SELECT @@datadir"}
+	directories := map[string]string{postgres.name: "SHOW data_directory",
+		mariadb.name: "SELECT @@datadir"}
 	onEach(t, func(t *testing.T, s server) {
 		p := place{s.own(t), s, newRoot()}
-		keys, record := exercise(t, p.store(t), p.root, func(root, previous secretref.Secret) *secretref.Keyring {
-			return p.nodeWith(t, secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
-		})
+		keys, record := exercise(t, p.store(t), p.root,
+			func(root, previous secretref.Secret) *secretref.Keyring {
+				return p.nodeWith(t, secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
+			})
 		checkText(t, tables(t, p.Open(t)), keys, record)
 
 		var dir string

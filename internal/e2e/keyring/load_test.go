@@ -36,7 +36,8 @@ func newSlots(n int) []*slot {
 // nil.
 func (s *slot) next(ctx context.Context, k *secretref.Keyring, failed func()) error {
 	n := s.begun.Add(1)
-	text := secretref.NewSecret(fmt.Sprintf("%s%s %d %s", canary, s.name, n, strings.Repeat(".", rand.IntN(5000))))
+	text := secretref.NewSecret(fmt.Sprintf("%s%s %d %s", canary, s.name, n,
+		strings.Repeat(".", rand.IntN(5000))))
 	for {
 		var err error
 		if deletes(n) {
@@ -49,7 +50,8 @@ func (s *slot) next(ctx context.Context, k *secretref.Keyring, failed func()) er
 			failed()
 			time.Sleep(10 * time.Millisecond)
 			continue
-		case failed != nil && deletes(n) && errors.Is(err, secretref.ErrNotFound): // an earlier attempt succeeded
+		// an earlier attempt succeeded
+		case failed != nil && deletes(n) && errors.Is(err, secretref.ErrNotFound):
 		case err != nil:
 			return output.keep(err)
 		}
@@ -130,7 +132,8 @@ func TestRotate_concurrentNodes(t *testing.T) {
 			})
 		}
 		nodes.Wait()
-		t.Logf("%d rotations, %d refused, %d writes, %d reads", rotations.Load(), refused.Load(), writes.Load(), reads.Load())
+		t.Logf("%d rotations, %d refused, %d writes, %d reads", rotations.Load(), refused.Load(),
+			writes.Load(), reads.Load())
 		k := p.node(t)
 		for _, s := range slots {
 			require.NoError(t, s.read(t.Context(), k))

@@ -62,12 +62,14 @@ func TestChangeRootKey_concurrentNodes(t *testing.T) {
 			_, err := late.Get(t.Context(), name)
 			require.ErrorIs(t, output.keep(err), secretref.ErrRootKey, "never a wrong value")
 		}
-		require.ErrorIs(t, output.keep(late.Put(t.Context(), "secret-0", secretref.NewSecret(canary+"late"))), secretref.ErrRootKey)
+		require.ErrorIs(t, output.keep(late.Put(t.Context(), "secret-0",
+			secretref.NewSecret(canary+"late"))), secretref.ErrRootKey)
 		more()
 		cancel()
 		nodes.Wait()
 
-		_, err = secretref.OpenKeyring(t.Context(), secretref.SQLStore(p.Open(t), s.dialect), &secretref.KeyringOptions{RootKey: old})
+		_, err = secretref.OpenKeyring(t.Context(), secretref.SQLStore(p.Open(t), s.dialect),
+			&secretref.KeyringOptions{RootKey: old})
 		require.ErrorIs(t, output.keep(err), secretref.ErrRootKey)
 		p.root = next
 		k := p.node(t)

@@ -26,7 +26,8 @@ func TestRotateIfOlder_threeNodes(t *testing.T) {
 		const age = time.Hour
 		db := p.Open(t)
 		for round := range 10 {
-			_, err := db.ExecContext(t.Context(), "UPDATE secretref_keys SET activated = activated - 2 * 3600000000")
+			_, err := db.ExecContext(t.Context(),
+				"UPDATE secretref_keys SET activated = activated - 2 * 3600000000")
 			require.NoError(t, err)
 			rotated := make(chan bool)
 			for _, k := range all {
@@ -62,7 +63,8 @@ func TestRotate_allSizes(t *testing.T) {
 		k := p.node(t)
 		kept := stored{}
 		longest := 1<<20 - len(canary)
-		for i, size := range []int{66_000, 0, 1, 250, 260, 67_000, longest, 255, 65_400, 65_536, 3, 131_072, longest, 20_000} {
+		for i, size := range []int{66_000, 0, 1, 250, 260, 67_000, longest, 255, 65_400, 65_536, 3,
+			131_072, longest, 20_000} {
 			name := fmt.Sprintf("secret-%02d", i)
 			kept[name] = strings.Repeat(string(rune('a'+i)), size)
 			put(t, k, name, kept[name])
@@ -99,14 +101,16 @@ func recordOf(t *testing.T, p place, db *sql.DB, name string) (record []byte) {
 
 func set(t *testing.T, p place, db *sql.DB, name string, record []byte) {
 	t.Helper()
-	update := fmt.Sprintf("UPDATE secretref_records SET record = %s WHERE name = %s", p.server.argument(1), p.server.argument(2))
+	update := fmt.Sprintf("UPDATE secretref_records SET record = %s WHERE name = %s",
+		p.server.argument(1), p.server.argument(2))
 	_, err := db.ExecContext(t.Context(), update, record, []byte(name))
 	require.NoError(t, err)
 }
 
 func rename(t *testing.T, p place, db *sql.DB, from, to string) {
 	t.Helper()
-	update := fmt.Sprintf("UPDATE secretref_records SET name = %s WHERE name = %s", p.server.argument(1), p.server.argument(2))
+	update := fmt.Sprintf("UPDATE secretref_records SET name = %s WHERE name = %s",
+		p.server.argument(1), p.server.argument(2))
 	_, err := db.ExecContext(t.Context(), update, []byte(to), []byte(from))
 	require.NoError(t, err)
 }
@@ -169,7 +173,8 @@ func TestRotate_damagedRowBlocks(t *testing.T) {
 
 				for _, name := range damage.names {
 					if err := k.Delete(t.Context(), name); errors.Is(output.keep(err), secretref.ErrSyntax) {
-						_, err := p.Open(t).ExecContext(t.Context(), "DELETE FROM secretref_records WHERE name = "+p.server.argument(1), []byte(name))
+						_, err := p.Open(t).ExecContext(t.Context(),
+							"DELETE FROM secretref_records WHERE name = "+p.server.argument(1), []byte(name))
 						require.NoError(t, err, "an invalid name can be deleted in the database")
 					} else {
 						require.NoError(t, err, "a damaged secret can be deleted")
@@ -197,7 +202,8 @@ func TestDeleteInactive_keyInUse(t *testing.T) {
 		require.Equal(t, rotation.From, inactive[0].ID)
 
 		set(t, p, db, "secret-1", old)
-		update := "UPDATE secretref_records SET key_id = (SELECT id FROM secretref_keys WHERE state = 'inactive') WHERE name = " + p.server.argument(1)
+		update := "UPDATE secretref_records SET key_id = (SELECT id FROM secretref_keys WHERE state = " +
+			"'inactive') WHERE name = " + p.server.argument(1)
 		_, err = db.ExecContext(t.Context(), update, []byte("secret-1"))
 		require.NoError(t, err)
 		_, err = k.DeleteInactive(t.Context())
@@ -212,12 +218,15 @@ func TestDeleteInactive_keyInUse(t *testing.T) {
 func TestRotate_transactionsPerPage(t *testing.T) {
 	count := map[string]func(t *testing.T, db *sql.DB) (n int){
 		postgres.name: func(t *testing.T, db *sql.DB) (n int) { // transactions that write
-			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int`).Scan(&n))
+			require.NoError(t,
+				db.QueryRowContext(t.Context(),
+					`SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int`).Scan(&n))
 			return n
 		},
 		mariadb.name: func(t *testing.T, db *sql.DB) (n int) {
 			var name string
-			require.NoError(t, db.QueryRowContext(t.Context(), `SHOW GLOBAL STATUS LIKE 'Com_commit'`).Scan(&name, &n))
+			require.NoError(t,
+				db.QueryRowContext(t.Context(), `SHOW GLOBAL STATUS LIKE 'Com_commit'`).Scan(&name, &n))
 			return n
 		},
 	}

@@ -38,7 +38,8 @@ func victim() error {
 	}
 	var k *secretref.Keyring
 	err = printed("open", "-", "", func() (err error) {
-		opts := secretref.KeyringOptions{RootKey: secretref.NewSecret(os.Getenv(victimRoot)), Logger: logger(os.Stderr)}
+		opts := secretref.KeyringOptions{RootKey: secretref.NewSecret(os.Getenv(victimRoot)),
+			Logger: logger(os.Stderr)}
 		k, err = secretref.OpenKeyring(ctx, secretref.SQLStore(db, secretref.Dialect(dialect)), &opts)
 		return err
 	})
@@ -66,7 +67,8 @@ func printed(op, name, mark string, do func() error) error {
 
 func write(ctx context.Context, k *secretref.Keyring) error {
 	for i := 0; ; i++ {
-		name, mark := fmt.Sprintf("secret-%d", rand.IntN(24)), fmt.Sprintf("%s.%d", os.Getenv(victimRound), i)
+		name, mark := fmt.Sprintf("secret-%d", rand.IntN(24)), fmt.Sprintf("%s.%d",
+			os.Getenv(victimRound), i)
 		var err error
 		if i%5 == 4 {
 			err = printed("delete", name, "", func() error {

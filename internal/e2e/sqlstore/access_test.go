@@ -52,7 +52,8 @@ func TestAccess_noCreatePermission(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 2, moved)
 		require.NoError(t, l.Retire(ctx, key1, event("retire")))
-		require.NoError(t, l.Rewrap(ctx, root, root, map[seal.KeyID][]byte{key1: nil, key2: nil}, event("rewrap")))
+		require.NoError(t, l.Rewrap(ctx, root, root, map[seal.KeyID][]byte{key1: nil, key2: nil},
+			event("rewrap")))
 		deleted, err := st.DeleteInactive(ctx, event("delete"))
 		require.NoError(t, err)
 		require.Len(t, deleted, 1)
@@ -146,7 +147,8 @@ func TestAccess_readOnlyServer(t *testing.T) {
 
 func TestSchema_newerVersion(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		for _, change := range []string{"", `ALTER TABLE secretref_keys DROP COLUMN encryptions`, `ALTER TABLE secretref_meta DROP COLUMN root`} {
+		for _, change := range []string{"", `ALTER TABLE secretref_keys DROP COLUMN encryptions`,
+			`ALTER TABLE secretref_meta DROP COLUMN root`} {
 			db := s.shared(t).Open(t)
 			st := created(t, s, db)
 			exec(t, db, `UPDATE secretref_meta SET version = 2`)
@@ -170,7 +172,8 @@ func TestSchema_incompleteTables(t *testing.T) {
 			{`DELETE FROM secretref_meta`},
 			{`DELETE FROM secretref_meta`, `DELETE FROM secretref_lease`},
 			{`DROP TABLE secretref_meta`, `DROP TABLE secretref_lease`, `DROP TABLE secretref_events`},
-			{`DROP TABLE secretref_meta`, `DROP TABLE secretref_lease`, `DROP TABLE secretref_events`, `DROP TABLE secretref_records`},
+			{`DROP TABLE secretref_meta`, `DROP TABLE secretref_lease`, `DROP TABLE secretref_events`,
+				`DROP TABLE secretref_records`},
 		} {
 			db := s.shared(t).Open(t)
 			st := sqlstore.New(db, s.dialect)

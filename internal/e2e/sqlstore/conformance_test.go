@@ -20,7 +20,8 @@ func TestConcurrency(t *testing.T) {
 // unchanged rows count, time zones, quoting, isolation.
 func TestConformance_connectionParameters(t *testing.T) {
 	params := map[string][]string{
-		postgres.name: {"default_query_exec_mode=simple_protocol", "default_transaction_isolation=serializable", "timezone=America/St_Johns"},
+		postgres.name: {"default_query_exec_mode=simple_protocol",
+			"default_transaction_isolation=serializable", "timezone=America/St_Johns"},
 		mariadb.name: {
 			"interpolateParams=true", "clientFoundRows=true", "parseTime=true", "loc=Asia%2FTokyo", "time_zone=%27-03%3A30%27",
 			"sql_mode=%27ANSI,NO_BACKSLASH_ESCAPES%27", "tx_isolation=%27SERIALIZABLE%27",

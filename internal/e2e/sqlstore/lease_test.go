@@ -28,7 +28,8 @@ func TestLease_duration(t *testing.T) {
 		checkRemaining := func() { // by the clock of the database
 			t.Helper()
 			var micros int64
-			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT expires FROM secretref_lease`).Scan(&micros))
+			require.NoError(t,
+				db.QueryRowContext(t.Context(), `SELECT expires FROM secretref_lease`).Scan(&micros))
 			expires := time.UnixMicro(micros)
 			assert.False(t, expires.Before(began.Add(15*time.Second)), "too early")
 			assert.False(t, expires.After(before().Add(15*time.Second)), "too late")

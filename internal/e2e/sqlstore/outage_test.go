@@ -115,10 +115,12 @@ func TestOutage_duringCalls(t *testing.T) {
 			time.Sleep(rand.N(300 * time.Millisecond)) // anywhere in the calls of the others
 			[]func(testing.TB){d.Stop, d.Kill}[i%2](t)
 			d.Start(t)
-			_, err := d.Admin(t).ExecContext(t.Context(), `UPDATE `+d.Name+`.secretref_lease SET expires = 1`)
+			_, err := d.Admin(t).ExecContext(t.Context(),
+				`UPDATE `+d.Name+`.secretref_lease SET expires = 1`)
 			require.NoError(t, err)
 		}
-		require.Eventually(t, func() bool { return t.Failed() || rotateOnce(t.Context(), st) == nil }, time.Minute, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return t.Failed() || rotateOnce(t.Context(), st) == nil },
+			time.Minute, 10*time.Millisecond)
 		done.Store(true)
 		wg.Wait()
 		t.Logf("%d rotations, %d records stored", rotations, stored[0].Load())
@@ -186,7 +188,8 @@ func rotateOnce(ctx context.Context, st store.Store) error {
 		}
 		old, active := keys.Retiring(), keys.Active()
 		if old == nil {
-			if err := l.Activate(ctx, keys.Root, active.ID, newKey(active.ID+1), event("activate")); err != nil {
+			if err := l.Activate(ctx, keys.Root, active.ID, newKey(active.ID+1),
+				event("activate")); err != nil {
 				return err
 			}
 			continue

@@ -16,7 +16,8 @@ import (
 
 // large returns a record of the maximum length.
 func large(id seal.KeyID, fill string) []byte {
-	return recordUnder(id, fill+string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\'}, (seal.MaxText+seal.Overhead)/4)))[:seal.MaxText+seal.Overhead]
+	return recordUnder(id, fill+string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\'},
+		(seal.MaxText+seal.Overhead)/4)))[:seal.MaxText+seal.Overhead]
 }
 
 func TestRecords_largeTransfersOnlyPage(t *testing.T) {
@@ -31,7 +32,8 @@ func TestRecords_largeTransfersOnlyPage(t *testing.T) {
 		st = sqlstore.New(line.open(t, d), s.dialect)
 		for _, under := range []seal.KeyID{0, key1} {
 			before := received.Load()
-			page, err := st.Records(t.Context(), store.Range{Key: under, After: "01", Limit: 1000, Bytes: 4 << 20})
+			page, err := st.Records(t.Context(), store.Range{Key: under, After: "01", Limit: 1000,
+				Bytes: 4 << 20})
 			require.NoError(t, err)
 			assert.Len(t, page, 4)
 			// Hexadecimal digits, if the driver has the database send text.
@@ -64,7 +66,8 @@ func TestMove_largeRecords(t *testing.T) {
 			for i := range n {
 				name, record := fmt.Sprint(i), large(key1, fmt.Sprintf("%012d", i))
 				require.NoError(t, st.Put(t.Context(), key1, name, record))
-				swaps = append(swaps, store.Swap{Name: name, Head: record[:seal.HeadSize], Sealed: large(key2, fmt.Sprintf("%012d", i))})
+				swaps = append(swaps, store.Swap{Name: name, Head: record[:seal.HeadSize], Sealed: large(key2,
+					fmt.Sprintf("%012d", i))})
 			}
 			l := acquire(t, st)
 			require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
@@ -87,11 +90,13 @@ func TestMove_allSizes(t *testing.T) {
 		st := created(t, s, s.shared(t).Open(t))
 		text := string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\', '?'}, 70_000))
 		var swaps []store.Swap
-		for i, size := range []int{0, 1, 100, 255, 256, 8191, 16_384, 65_000, 65_535, 65_536, 70_000, 131_072, 300_000, 10} {
+		for i, size := range []int{0, 1, 100, 255, 256, 8191, 16_384, 65_000, 65_535, 65_536, 70_000,
+			131_072, 300_000, 10} {
 			name := fmt.Sprintf("%02d", i)
 			record := func(id seal.KeyID) []byte { return recordUnder(id, fmt.Sprintf("%012d", i)+text[:size]) }
 			require.NoError(t, st.Put(t.Context(), key1, name, record(key1)))
-			swaps = append(swaps, store.Swap{Name: name, Head: record(key1)[:seal.HeadSize], Sealed: record(key2)})
+			swaps = append(swaps, store.Swap{Name: name, Head: record(key1)[:seal.HeadSize],
+				Sealed: record(key2)})
 		}
 		l := acquire(t, st)
 		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))

@@ -29,7 +29,8 @@ func TestPgBouncer_wrongPassword(t *testing.T) {
 	t.Parallel()
 	d := databases.PgBouncer(t, databases.PostgreSQL(t), "transaction")
 	for _, driver := range []string{"pgx", "postgres"} {
-		_, err := sqlstore.New(opened(t, driver, d.DSNAs(d.User, "Wr0ngPassw0rd")), sqlstore.PostgreSQL).Load(t.Context())
+		_, err := sqlstore.New(opened(t, driver, d.DSNAs(d.User, "Wr0ngPassw0rd")),
+			sqlstore.PostgreSQL).Load(t.Context())
 		require.ErrorIs(t, err, fault.Unauthenticated, driver)
 		require.NotContains(t, err.Error(), "Wr0ngPassw0rd")
 	}
@@ -39,9 +40,11 @@ func TestPgBouncer_wrongPassword(t *testing.T) {
 func TestPgBouncer_transactionPooling(t *testing.T) {
 	t.Parallel()
 	d := databases.PgBouncer(t, databases.PostgreSQL(t), "transaction")
-	for driver, parameter := range map[string]string{"pgx": "default_query_exec_mode=exec", "postgres": "binary_parameters=yes"} {
+	for driver, parameter := range map[string]string{"pgx": "default_query_exec_mode=exec",
+		"postgres": "binary_parameters=yes"} {
 		st := sqlstore.New(opened(t, driver, d.DSN(parameter)), sqlstore.PostgreSQL)
-		if made, err := st.Create(t.Context(), root, newKey(key1), event("create")); assert.NoError(t, err) && made {
+		if made, err := st.Create(t.Context(), root, newKey(key1), event("create")); assert.NoError(t,
+			err) && made {
 			acquire(t, st).Release(t.Context())
 		}
 		// Without it, two pools share the sessions of the pooler.

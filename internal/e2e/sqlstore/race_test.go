@@ -110,9 +110,11 @@ func TestActivate_manyPuts(t *testing.T) {
 				}
 			})
 		}
-		require.Eventually(t, func() bool { return len(under(t, st, key1)) == 16 }, time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { return len(under(t, st, key1)) == 16 }, time.Minute,
+			time.Millisecond)
 		assert.NoError(t, st.ReserveEncryptions(ctx, key1, 1000))
-		assert.NoError(t, l.Rewrap(ctx, root, root, map[seal.KeyID][]byte{key1: []byte("wrapped")}, event("rewrap")))
+		assert.NoError(t, l.Rewrap(ctx, root, root, map[seal.KeyID][]byte{key1: []byte("wrapped")},
+			event("rewrap")))
 		assert.NoError(t, l.Activate(ctx, root, key1, newKey(key2), event("activate")))
 		wg.Wait()
 		assert.NoError(t, ctx.Err(), "a Put under the old key continued")
@@ -186,7 +188,8 @@ func TestPut_keyBeingDeleted(t *testing.T) {
 		exec(t, deleting, `DELETE FROM secretref_keys WHERE state = 'inactive'`)
 		var put func() error
 		if s.name == postgres.name {
-			put = func() error { return st.Put(t.Context(), key1, "a", nil) } // the old version of the row is not active either
+			// the old version of the row is not active either
+			put = func() error { return st.Put(t.Context(), key1, "a", nil) }
 		} else {
 			put = later(func() error { return st.Put(t.Context(), key1, "a", nil) })
 			waiting(t, s, d, 1)
@@ -214,7 +217,8 @@ func TestMove_retriesDeadlock(t *testing.T) {
 		})
 		waiting(t, s, d, 1)
 		// The database rolls one of the two back.
-		_, err := other.ExecContext(t.Context(), `UPDATE secretref_records SET record = record WHERE name = 'a'`)
+		_, err := other.ExecContext(t.Context(),
+			`UPDATE secretref_records SET record = record WHERE name = 'a'`)
 		t.Logf("the other transaction: %v", err)
 		_ = other.Rollback()
 		require.NoError(t, move())

@@ -97,7 +97,8 @@ func recordUnder(id seal.KeyID, text string) []byte {
 }
 
 func swap(name string, from, to seal.KeyID, text string) store.Swap {
-	return store.Swap{Name: name, Head: recordUnder(from, text)[:seal.HeadSize], Sealed: recordUnder(to, text)}
+	return store.Swap{Name: name, Head: recordUnder(from, text)[:seal.HeadSize],
+		Sealed: recordUnder(to, text)}
 }
 
 // created returns a store with the active key key1 and a record for each name, which
@@ -171,7 +172,8 @@ func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.K
 		}
 		swaps := make([]store.Swap, len(page))
 		for i, b := range page {
-			swaps[i] = store.Swap{Name: b.Name, Head: b.Sealed[:seal.HeadSize], Sealed: recordUnder(to, string(b.Sealed[9:len(b.Sealed)-40]))}
+			swaps[i] = store.Swap{Name: b.Name, Head: b.Sealed[:seal.HeadSize],
+				Sealed: recordUnder(to, string(b.Sealed[9:len(b.Sealed)-40]))}
 		}
 		n, err := l.Move(ctx, from, to, swaps)
 		if err != nil {

@@ -73,7 +73,8 @@ func TestSession(t *testing.T) {
 // The settings of a connection are restored.
 func TestSession_restored(t *testing.T) {
 	t.Parallel()
-	db := databases.MariaDB(t).Open(t, "autocommit=0&completion_type=1&sql_select_limit=7&character_set_results=utf8mb4")
+	db := databases.MariaDB(t).Open(t,
+		"autocommit=0&completion_type=1&sql_select_limit=7&character_set_results=utf8mb4")
 	db.SetMaxOpenConns(1)
 	st := created(t, mariadb, db, "a")
 	acquire(t, st).Release(t.Context())
@@ -97,7 +98,8 @@ func TestSession_queriedOnce(t *testing.T) {
 		st := created(t, mariadb, db, "a")
 		questions := func() (n int) {
 			var name string
-			require.NoError(t, db.QueryRowContext(t.Context(), "SHOW SESSION STATUS LIKE 'Questions'").Scan(&name, &n))
+			require.NoError(t,
+				db.QueryRowContext(t.Context(), "SHOW SESSION STATUS LIKE 'Questions'").Scan(&name, &n))
 			return n
 		}
 		before := questions()
@@ -166,7 +168,8 @@ func checkSession(t *testing.T, s server, params string) {
 			return err
 		}
 		defer l.Release(ctx)
-		return l.Rewrap(ctx, root, seal.Fingerprint{9}, map[seal.KeyID][]byte{key1 + 1: []byte("anew")}, event("rewrap"))
+		return l.Rewrap(ctx, root, seal.Fingerprint{9}, map[seal.KeyID][]byte{key1 + 1: []byte("anew")},
+			event("rewrap"))
 	})
 	keys, err = reader.Load(ctx)
 	require.NoError(t, err)

@@ -90,7 +90,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call, allowed := h.route(r.Method, r.URL.Path)
 	switch {
 	case actor == "":
-		h.log.WarnContext(r.Context(), "key management: not authorized", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr)
+		h.log.WarnContext(r.Context(), "key management: not authorized", "method", r.Method, "path",
+			r.URL.Path, "from", r.RemoteAddr)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="secretref"`)
 		w.Header().Set("Connection", "close") // HTTP/2 servers honor it, too
 		respond(w, http.StatusUnauthorized, message{"not authorized", statusFailed})
@@ -98,7 +99,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		respond(w, http.StatusNotFound, message{"there is nothing at this path", statusFailed})
 	case call == nil:
 		w.Header().Set("Allow", allowed)
-		respond(w, http.StatusMethodNotAllowed, message{"method " + r.Method + " is not allowed here", statusFailed})
+		respond(w, http.StatusMethodNotAllowed, message{"method " + r.Method + " is not allowed here",
+			statusFailed})
 	default:
 		h.serve(w, r, actor, call)
 	}
@@ -106,7 +108,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // route returns the function for a method and path, or nil, and the methods that are
 // allowed on the path.
-func (h *handler) route(method, path string) (call func(context.Context) (any, error), allowed string) {
+func (h *handler) route(method, path string) (call func(context.Context) (any, error),
+	allowed string) {
 	switch path {
 	case RotatePath:
 		if method == http.MethodPost {
@@ -139,7 +142,8 @@ func (h *handler) actor(r *http.Request) string {
 
 // serve executes a call and responds. Calls that change keys continue if the client
 // disconnects, and may take longer than the write timeout of the server.
-func (h *handler) serve(w http.ResponseWriter, r *http.Request, actor string, call func(context.Context) (any, error)) {
+func (h *handler) serve(w http.ResponseWriter, r *http.Request, actor string,
+	call func(context.Context) (any, error)) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	ctx := keyring.WithActor(r.Context(), actor)
 	if r.Method == http.MethodPost || r.Method == http.MethodDelete {
@@ -150,11 +154,13 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, actor string, ca
 	case err == nil:
 		respond(w, http.StatusOK, body)
 	case errors.Is(err, fault.RotationInProgress):
-		respond(w, http.StatusNotAcceptable, message{"a rotation is in progress, or another change of the keys", statusInProgress})
+		respond(w, http.StatusNotAcceptable,
+			message{"a rotation is in progress, or another change of the keys", statusInProgress})
 	case errors.Is(err, fault.RotationBlocked):
 		respond(w, http.StatusNotAcceptable, message{reason(err), statusBlocked})
 	default:
-		h.log.ErrorContext(r.Context(), "key management failed", "method", r.Method, "path", r.URL.Path, "actor", actor, "error", err.Error())
+		h.log.ErrorContext(r.Context(), "key management failed", "method", r.Method, "path", r.URL.Path,
+			"actor", actor, "error", err.Error())
 		respond(w, http.StatusInternalServerError, message{"internal error", statusFailed})
 	}
 }
@@ -172,7 +178,8 @@ func (h *handler) rotate(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return message{fmt.Sprintf("secrets re-encrypted: %d, under key %s", moved, to), statusRotated}, nil
+	return message{fmt.Sprintf("secrets re-encrypted: %d, under key %s", moved, to),
+		statusRotated}, nil
 }
 
 func (h *handler) inactive(ctx context.Context) (any, error) {

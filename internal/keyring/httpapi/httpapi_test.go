@@ -83,7 +83,8 @@ const request = "POST " + httpapi.RotatePath + " HTTP/1.1\r\nHost: keys\r\n"
 
 // roundTrip sends the head of a request. It returns the response, and how long the response
 // and the end of the connection took.
-func roundTrip(t *testing.T, c net.Conn, head string) (resp *http.Response, body string, responded, closed time.Duration) {
+func roundTrip(t *testing.T, c net.Conn, head string) (resp *http.Response, body string, responded,
+	closed time.Duration) {
 	start := time.Now()
 	_, err := io.WriteString(c, head+"\r\n")
 	require.NoError(t, err)
@@ -157,7 +158,8 @@ func TestHandler_slowCall(t *testing.T) {
 		"DELETE":         "DELETE " + httpapi.InactivePath + " HTTP/1.1\r\nHost: keys\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			limits := &http.Server{ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second}
+			limits := &http.Server{ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
+				IdleTimeout: 5 * time.Second}
 			serve(t, keys{duration: 10 * time.Minute}, limits, func(t *testing.T, p pipes) {
 				c := p.dial()
 				defer c.Close()

@@ -52,7 +52,8 @@ func read(path string) (*seal.Root, error) {
 	}
 	root, err := seal.ParseRoot(string(text))
 	if err != nil {
-		return nil, fault.New(fault.RootKey, "the content of %s is not a root key (base64 of 32 random bytes)", path).WithCause(err)
+		return nil, fault.New(fault.RootKey,
+			"the content of %s is not a root key (base64 of 32 random bytes)", path).WithCause(err)
 	}
 	return root, nil
 }

@@ -108,5 +108,6 @@ func (f *File) Commit(stored seal.Fingerprint) error {
 		return f.RemoveNext()
 	}
 	return fault.New(fault.RootKey,
-		"neither %s nor the file beside it that ends in .new holds the root key of fingerprint %s", f.path, stored)
+		"neither %s nor the file beside it that ends in .new holds the root key of fingerprint "+
+			"%s", f.path, stored)
 }

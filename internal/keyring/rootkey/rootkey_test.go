@@ -83,7 +83,10 @@ func TestFile_errors(t *testing.T) {
 	require.ErrorContains(t, err, "chmod o-rwx")
 }
 
-func newFile(path string) *rootkey.File { return rootkey.NewFile(path, slog.New(slog.DiscardHandler)) }
+func newFile(path string) *rootkey.File {
+	return rootkey.NewFile(path,
+		slog.New(slog.DiscardHandler))
+}
 
 func create(t *testing.T, f *rootkey.File, want bool) {
 	t.Helper()

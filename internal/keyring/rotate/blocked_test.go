@@ -113,7 +113,8 @@ func TestRotate_rowUnderWrongKeyBlocks(t *testing.T) {
 	to := rotate.Rotator{Keyring: r}
 	_, err = to.Rotate(t.Context())
 	require.NoError(t, err)
-	p.damage(r, "secret 1", func([]byte) []byte { return record }) // which the inactive key can decrypt
+	// which the inactive key can decrypt
+	p.damage(r, "secret 1", func([]byte) []byte { return record })
 	require.ErrorIs(t, r.Verify(t.Context()), fault.Corrupt)
 	_, err = to.Rotate(t.Context())
 	require.ErrorIs(t, err, fault.RotationBlocked)

@@ -28,7 +28,8 @@ func TestRotate_storeCalls(t *testing.T) {
 	done, err := rotate.Rotator{Keyring: r}.Paged(4).Rotate(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"Acquire", "Load", "Records", "Records", "Records", "Activate", "Load"}, calls[:7])
-	assert.ElementsMatch(t, []string{"Records", "Records", "Records", "Move", "Move"}, calls[7:len(calls)-2], "it prefetches")
+	assert.ElementsMatch(t, []string{"Records", "Records", "Records", "Move", "Move"},
+		calls[7:len(calls)-2], "it prefetches")
 	assert.Equal(t, []string{"Retire", "Load"}, calls[len(calls)-2:])
 
 	calls = nil
@@ -82,7 +83,8 @@ func TestRotate_singlePageIsNotPrefetched(t *testing.T) {
 	}
 	_, err := rotate.Rotator{Keyring: r}.Paged(4).Rotate(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, []string{"Acquire", "Load", "Records", "Records", "Activate", "Load", "Records", "Move", "Records", "Retire", "Load"}, calls)
+	assert.Equal(t, []string{"Acquire", "Load", "Records", "Records", "Activate", "Load", "Records",
+		"Move", "Records", "Retire", "Load"}, calls)
 }
 
 // observed is a Store that calls read with each page that was read, which read may change,

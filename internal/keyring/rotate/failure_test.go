@@ -64,7 +64,8 @@ func TestRotator_failureAtAnyStoreCall(t *testing.T) {
 						require.NoError(t, err)
 						break
 					}
-					if failed != "Rewrap" || when == "before" { // after Rewrap, ChangeRoot finds out that it succeeded
+					// after Rewrap, ChangeRoot finds out that it succeeded
+					if failed != "Rewrap" || when == "before" {
 						require.Error(t, err, "call %d, %s", nth, failed)
 					}
 					if failed == "Rewrap" {
@@ -76,7 +77,8 @@ func TestRotator_failureAtAnyStoreCall(t *testing.T) {
 				}
 				t.Log(calls)
 				if name == "rotate" && !testing.Short() {
-					assert.Subset(t, calls, map[string]bool{"Acquire": true, "Load": true, "Records": true, "Activate": true, "Move": true, "Retire": true})
+					assert.Subset(t, calls, map[string]bool{"Acquire": true, "Load": true, "Records": true,
+						"Activate": true, "Move": true, "Retire": true})
 				}
 			})
 		}
@@ -141,6 +143,7 @@ func TestRotate_resumes(t *testing.T) {
 	assert.Equal(t, first.From, second.From)
 	assert.Equal(t, first.To, second.To)
 	assert.Zero(t, second.Moved)
-	assert.Equal(t, []string{" create done 1", " rotate started 2", " rotate failed 2", " rotate done 2"}, p.events(other))
+	assert.Equal(t, []string{" create done 1", " rotate started 2", " rotate failed 2",
+		" rotate done 2"}, p.events(other))
 	p.checkIntact(s)
 }

@@ -59,7 +59,8 @@ func answered[T any](f *faulty, name string, do func() (T, error)) (T, error) {
 	return got, nil
 }
 
-func (f *faulty) Create(ctx context.Context, root seal.Fingerprint, first store.Key, e store.Event) (bool, error) {
+func (f *faulty) Create(ctx context.Context, root seal.Fingerprint, first store.Key,
+	e store.Event) (bool, error) {
 	return answered(f, "Create", func() (bool, error) { return f.Store.Create(ctx, root, first, e) })
 }
 
@@ -119,7 +120,8 @@ func (l *faultyLease) Renew(ctx context.Context) error {
 	return l.f.call("Renew", func() error { return l.Lease.Renew(ctx) })
 }
 
-func (l *faultyLease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID, next store.Key, e store.Event) error {
+func (l *faultyLease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID,
+	next store.Key, e store.Event) error {
 	return l.f.call("Activate", func() error { return l.Lease.Activate(ctx, root, from, next, e) })
 }
 
@@ -131,6 +133,7 @@ func (l *faultyLease) Retire(ctx context.Context, id seal.KeyID, e store.Event) 
 	return l.f.call("Retire", func() error { return l.Lease.Retire(ctx, id, e) })
 }
 
-func (l *faultyLease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e store.Event) error {
+func (l *faultyLease) Rewrap(ctx context.Context, from, to seal.Fingerprint,
+	wrapped map[seal.KeyID][]byte, e store.Event) error {
 	return l.f.call("Rewrap", func() error { return l.Lease.Rewrap(ctx, from, to, wrapped, e) })
 }

@@ -186,7 +186,8 @@ func (k *killer) checkHistory(r *keyring.Keyring, keys *store.Keys) {
 				states[active] = store.Active
 			case "rotate started":
 				require.Equal(k.t, active, e.Keys[0])
-				require.NotContains(k.t, slices.Collect(maps.Values(states)), store.Retiring, "a rotation began before the last one was done")
+				require.NotContains(k.t, slices.Collect(maps.Values(states)), store.Retiring,
+					"a rotation began before the last one was done")
 				active = e.Keys[1]
 				states[e.Keys[0]], states[active] = store.Retiring, store.Active
 			case "rotate done":
@@ -229,7 +230,8 @@ func TestKill(t *testing.T) {
 		lanes, kills = 2, 4
 	}
 	// Aim more often at what can go wrong in more ways.
-	ops := []string{"rotate", "change-root", "put", "rotate", "delete-inactive", "change-root", "delete", "rotate"}
+	ops := []string{"rotate", "change-root", "put", "rotate", "delete-inactive", "change-root",
+		"delete", "rotate"}
 	killers := make(chan *killer, lanes)
 	t.Run("lane", func(t *testing.T) {
 		for lane := range lanes {
@@ -274,7 +276,8 @@ func TestKill(t *testing.T) {
 		all.rotations, all.rootChanges = all.rotations+k.rotations, all.rootChanges+k.rootChanges
 		all.nothingStruck += k.nothingStruck
 	}
-	t.Logf("of %d victims killed: in progress %v; left %d rotations and %d changes of the root key; nothing in progress %d",
+	t.Logf("of %d victims killed: in progress %v; left %d rotations and %d changes of the root "+
+		"key; nothing in progress %d",
 		lanes*kills, all.struck, all.rotations, all.rootChanges, all.nothingStruck)
 	if testing.Short() {
 		return // too few victims to have struck everything
@@ -306,7 +309,8 @@ func TestKill_creation(t *testing.T) {
 		inProgress := k.kill(round, a)
 		_, noKey := os.Stat(k.path + ".key")
 		_, noStore := os.Stat(k.path)
-		left[fmt.Sprintf("root key %t, store %t, finished %t", noKey == nil, noStore == nil, !slices.Contains(inProgress, "open"))]++
+		left[fmt.Sprintf("root key %t, store %t, finished %t", noKey == nil, noStore == nil,
+			!slices.Contains(inProgress, "open"))]++
 		k.checkWorld()
 		k.fill(k.ring(nil), 1)
 		k.world.end("secret 0", "text 0")

@@ -119,7 +119,8 @@ func TestRotate_concurrentNodes(t *testing.T) {
 	}
 	idle := p.ring(nil)
 	nodes.Wait()
-	t.Logf("%d rotations, %d refused, %d writes, %d reads", rotations.Load(), refused.Load(), writes.Load(), reads.Load())
+	t.Logf("%d rotations, %d refused, %d writes, %d reads", rotations.Load(), refused.Load(),
+		writes.Load(), reads.Load())
 	for _, s := range slots {
 		require.NoError(t, s.read(t.Context(), idle), "a node that was idle")
 	}
@@ -135,7 +136,8 @@ func TestRotate_concurrentNodes(t *testing.T) {
 
 // openAt opens the keyring at path in the given store, in this process or a victim.
 func openAt(ctx context.Context, path string, s store.Store) (*keyring.Keyring, error) {
-	return keyring.Open(ctx, keyring.Settings{Store: s, Roots: rootkey.NewFile(path+".key", discard), Log: discard})
+	return keyring.Open(ctx, keyring.Settings{Store: s, Roots: rootkey.NewFile(path+".key", discard),
+		Log: discard})
 }
 
 // The memory that a rotation uses does not grow with the number of secrets: it holds some

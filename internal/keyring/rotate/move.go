@@ -67,7 +67,8 @@ func (l *lockedRotation) begin(ctx context.Context, keys *store.Keys, counts map
 		return nil
 	})
 	if err == nil && blocked != nil {
-		err = fault.New(fault.RotationBlocked, "nothing was changed: %s; restore, replace or delete what is damaged", keyring.ListUnopened(blocked))
+		err = fault.New(fault.RotationBlocked,
+			"nothing was changed: %s; restore, replace or delete what is damaged", keyring.ListUnopened(blocked))
 	}
 	if err != nil {
 		return 0, 0, blocked, err
@@ -93,7 +94,8 @@ func (l *lockedRotation) begin(ctx context.Context, keys *store.Keys, counts map
 }
 
 // resume counts the records that a rotation in progress has yet to move.
-func (l *lockedRotation) resume(ctx context.Context, to seal.KeyID) (counts map[seal.KeyID]int, total int, err error) {
+func (l *lockedRotation) resume(ctx context.Context, to seal.KeyID) (counts map[seal.KeyID]int,
+	total int, err error) {
 	counts, err = l.Store().Count(ctx)
 	delete(counts, to)
 	for _, n := range counts {
@@ -103,7 +105,9 @@ func (l *lockedRotation) resume(ctx context.Context, to seal.KeyID) (counts map[
 		err = l.Store().ReserveEncryptions(ctx, to, uint64(total))
 	}
 	if errors.Is(err, store.ErrKeyExhausted) {
-		err = fault.New(fault.KeyExhausted, "key %s has too few encryptions left for the %d secrets that have yet to be moved to it", to, total)
+		err = fault.New(fault.KeyExhausted,
+			"key %s has too few encryptions left for the %d secrets that have yet to be moved to "+
+				"it", to, total)
 	}
 	if err != nil {
 		return nil, 0, err
@@ -115,7 +119,8 @@ func (l *lockedRotation) resume(ctx context.Context, to seal.KeyID) (counts map[
 // move moves the records under the counted keys to the new key, page by page, and
 // then ends the rotation. No record can be put under one of these keys meanwhile:
 // Put uses only the new key since Activate, and used only the old one before.
-func (l *lockedRotation) move(ctx context.Context, done Rotation, counts map[seal.KeyID]int, total int, progress func(done, total int)) (Rotation, error) {
+func (l *lockedRotation) move(ctx context.Context, done Rotation, counts map[seal.KeyID]int,
+	total int, progress func(done, total int)) (Rotation, error) {
 	visited := 0
 	for id := range counts {
 		read := func(ctx context.Context, visit func(resealed) error) error {
@@ -147,13 +152,15 @@ func (l *lockedRotation) move(ctx context.Context, done Rotation, counts map[sea
 		}
 	}
 	if done.Blocked != nil {
-		return done, fault.New(fault.RotationBlocked, "all other secrets were moved: %s; restore, replace or delete what is damaged, and rotate again",
+		return done, fault.New(fault.RotationBlocked,
+			"all other secrets were moved: %s; restore, replace or delete what is damaged, and rotate again",
 			keyring.ListUnopened(done.Blocked))
 	}
 	e := l.event(ctx, keyring.Rotate, keyring.Done, "secrets re-encrypted: %d%s", done.Moved, l.note)
 	err := l.lease.Retire(ctx, done.From, e)
 	if errors.Is(err, store.ErrInUse) {
-		err = fault.New(fault.RotationBlocked, "secrets were stored under key %s while it was retiring: rotate again", done.From)
+		err = fault.New(fault.RotationBlocked,
+			"secrets were stored under key %s while it was retiring: rotate again", done.From)
 	}
 	if err != nil {
 		return done, changedError(err)
@@ -174,7 +181,8 @@ type resealed struct {
 
 // reseal encrypts the records under the key from under the key to, page by page, and
 // passes each page to visit.
-func (l *lockedRotation) reseal(ctx context.Context, from, to seal.KeyID, visit func(resealed) error) error {
+func (l *lockedRotation) reseal(ctx context.Context, from, to seal.KeyID,
+	visit func(resealed) error) error {
 	return store.Pages(ctx, l.Store(), l.pages(from), func(page []store.Record) error {
 		next, err := l.resealPage(ctx, to, page)
 		if err != nil {
@@ -184,7 +192,8 @@ func (l *lockedRotation) reseal(ctx context.Context, from, to seal.KeyID, visit 
 	})
 }
 
-func (l *lockedRotation) resealPage(ctx context.Context, to seal.KeyID, page []store.Record) (resealed, error) {
+func (l *lockedRotation) resealPage(ctx context.Context, to seal.KeyID,
+	page []store.Record) (resealed, error) {
 	done := resealed{records: len(page), swaps: make([]store.Swap, 0, len(page))}
 	key, err := l.ReserveKey(ctx, to, uint64(len(page)))
 	if err != nil {
@@ -199,7 +208,8 @@ func (l *lockedRotation) resealPage(ctx context.Context, to seal.KeyID, page []s
 		if err != nil {
 			return done, err
 		}
-		done.swaps = append(done.swaps, store.Swap{Name: r.Name, Head: r.Sealed[:seal.HeadSize], Sealed: key.Seal(r.Name, text)})
+		done.swaps = append(done.swaps, store.Swap{Name: r.Name, Head: r.Sealed[:seal.HeadSize],
+			Sealed: key.Seal(r.Name, text)})
 	}
 	return done, nil
 }
@@ -210,14 +220,16 @@ func (l *lockedRotation) pages(id seal.KeyID) store.Range {
 }
 
 // sequential passes the pages that read returns to use, one after the other.
-func sequential[Page any](ctx context.Context, read func(context.Context, func(Page) error) error, use func(Page) error) error {
+func sequential[Page any](ctx context.Context, read func(context.Context, func(Page) error) error,
+	use func(Page) error) error {
 	return read(ctx, use)
 }
 
 // prefetch is like sequential but reads ahead: one page is ready and another is being
 // read while use works. A FileStore cannot be read during a write, so it is read
 // between two transactions, and the page is re-encrypted during the next.
-func prefetch[Page any](ctx context.Context, read func(context.Context, func(Page) error) error, use func(Page) error) error {
+func prefetch[Page any](ctx context.Context, read func(context.Context, func(Page) error) error,
+	use func(Page) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	pages, readErr := make(chan Page, 1), make(chan error, 1)
 	go func() {

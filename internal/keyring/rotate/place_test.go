@@ -73,7 +73,8 @@ func (p place) checkIntact(s stored) {
 	require.NoError(p.t, err)
 	require.Len(p.t, keys.Keys, 1)
 	require.Equal(p.t, store.Active, keys.Keys[0].State)
-	require.GreaterOrEqual(p.t, keys.Keys[0].Encryptions, uint64(len(s)), "every encryption is counted")
+	require.GreaterOrEqual(p.t, keys.Keys[0].Encryptions, uint64(len(s)),
+		"every encryption is counted")
 	p.checkSecrets(p.ring(nil), s)
 }
 

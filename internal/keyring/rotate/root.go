@@ -55,7 +55,8 @@ func (l *lockedRotation) changeRoot(ctx context.Context, text string, next *seal
 	if err := l.Roots().Stage(text, next); err != nil {
 		return err
 	}
-	e := l.event(ctx, keyring.ChangeRoot, keyring.Done, "from the root key of fingerprint %s to %s", root.Fingerprint(), next.Fingerprint())
+	e := l.event(ctx, keyring.ChangeRoot, keyring.Done, "from the root key of fingerprint %s to %s",
+		root.Fingerprint(), next.Fingerprint())
 	if err := l.lease.Rewrap(ctx, root.Fingerprint(), next.Fingerprint(), wrapped, e); err != nil {
 		if rewrapped := l.undoStage(ctx, root); !rewrapped {
 			return changedError(err)
@@ -64,8 +65,9 @@ func (l *lockedRotation) changeRoot(ctx context.Context, text string, next *seal
 	l.began = true
 	l.Notify(ctx, e)
 	if err := l.Roots().Commit(next.Fingerprint()); err != nil {
-		return fault.New(fault.Unavailable, "the keys are wrapped with the new root key, but its file could not be renamed: "+
-			"keep both files; opening the keyring tries again").WithCause(err)
+		return fault.New(fault.Unavailable,
+			"the keys are wrapped with the new root key, but its file could not be renamed: "+
+				"keep both files; opening the keyring tries again").WithCause(err)
 	}
 	return l.Reload(ctx)
 }

@@ -95,7 +95,8 @@ func TestChangeRoot_fileCannotBeReplaced(t *testing.T) {
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.ErrorContains(t, err, "keep both files")
 	f.after = nil
-	require.Error(t, (&rotate.Rotator{Keyring: r}).ChangeRoot(t.Context(), seal.NewRootText()), "the staged root key is not overwritten")
+	require.Error(t, (&rotate.Rotator{Keyring: r}).ChangeRoot(t.Context(), seal.NewRootText()),
+		"the staged root key is not overwritten")
 	p.checkSecrets(r, s)
 	require.FileExists(t, key+".new")
 
@@ -131,7 +132,8 @@ func TestChangeRoot_recover(t *testing.T) {
 		if strings.Contains(when, "half") {
 			require.NoError(t, rootkey.NewFile(p.path+".key", discard).WriteNext("QUFB"))
 		}
-		if when == "after" { // while the lease is held nothing can be recovered, and both root keys are tried
+		// while the lease is held nothing can be recovered, and both root keys are tried
+		if when == "after" {
 			lease, err := r.Store().Acquire(t.Context())
 			require.NoError(t, err)
 			p.checkSecrets(p.ring(nil), s)

@@ -129,7 +129,8 @@ func (r *Rotator) DeleteInactive(ctx context.Context) ([]store.Key, error) {
 }
 
 // withLease runs work while it holds the lease, and records its failure.
-func (r *Rotator) withLease(ctx context.Context, action string, work func(*lockedRotation) error) error {
+func (r *Rotator) withLease(ctx context.Context, action string,
+	work func(*lockedRotation) error) error {
 	lease, err := r.Keyring.Store().Acquire(ctx)
 	if err != nil {
 		return r.recordFailure(ctx, action, nil, err)
@@ -138,7 +139,8 @@ func (r *Rotator) withLease(ctx context.Context, action string, work func(*locke
 }
 
 // runLocked runs work under the lease, releases it, and records a failure.
-func (r *Rotator) runLocked(ctx context.Context, lease store.Lease, action string, work func(*lockedRotation) error) error {
+func (r *Rotator) runLocked(ctx context.Context, lease store.Lease, action string,
+	work func(*lockedRotation) error) error {
 	defer lease.Release(ctx)
 	l := &lockedRotation{Keyring: r.Keyring, lease: lease, renewed: time.Now(), stop: r.Stop,
 		pageRecords: cmp.Or(r.pageRecords, maxPageRecords)}
@@ -146,11 +148,13 @@ func (r *Rotator) runLocked(ctx context.Context, lease store.Lease, action strin
 }
 
 // recordFailure records err, unless it is nil, in the audit log, and returns it.
-func (r *Rotator) recordFailure(ctx context.Context, action string, l *lockedRotation, err error) error {
+func (r *Rotator) recordFailure(ctx context.Context, action string, l *lockedRotation,
+	err error) error {
 	if err == nil {
 		return nil
 	}
-	e := store.Event{Actor: keyring.Actor(ctx), Action: action, Outcome: keyring.Failed, Detail: err.Error()}
+	e := store.Event{Actor: keyring.Actor(ctx), Action: action, Outcome: keyring.Failed,
+		Detail: err.Error()}
 	for _, kind := range []error{fault.RotationInProgress, fault.RotationBlocked, fault.RootKey} {
 		if errors.Is(err, kind) {
 			e.Outcome = keyring.Refused
@@ -185,7 +189,8 @@ type lockedRotation struct {
 func (l *lockedRotation) checkpoint(ctx context.Context) error {
 	select {
 	case <-l.stop:
-		return fault.New(fault.Unavailable, "the keyring was closed; the next rotation continues from here").Permanently()
+		return fault.New(fault.Unavailable,
+			"the keyring was closed; the next rotation continues from here").Permanently()
 	case <-ctx.Done():
 		return interrupted(ctx)
 	default:
@@ -198,7 +203,8 @@ func (l *lockedRotation) checkpoint(ctx context.Context) error {
 }
 
 func interrupted(ctx context.Context) error {
-	return fault.New(fault.Unavailable, "the context ended; the next rotation continues from here").WithCause(ctx.Err())
+	return fault.New(fault.Unavailable,
+		"the context ended; the next rotation continues from here").WithCause(ctx.Err())
 }
 
 // changedError returns fault.RotationInProgress for errors that mean that another
@@ -210,6 +216,8 @@ func changedError(err error) error {
 	return err
 }
 
-func (l *lockedRotation) event(ctx context.Context, action, outcome string, format string, args ...any) store.Event {
-	return store.Event{Actor: keyring.Actor(ctx), Action: action, Outcome: outcome, Keys: l.keys, Detail: fmt.Sprintf(format, args...)}
+func (l *lockedRotation) event(ctx context.Context, action, outcome string, format string,
+	args ...any) store.Event {
+	return store.Event{Actor: keyring.Actor(ctx), Action: action, Outcome: outcome, Keys: l.keys,
+		Detail: fmt.Sprintf(format, args...)}
 }

@@ -33,7 +33,8 @@ func TestRotate_movesEverySecret(t *testing.T) {
 	require.Len(t, deleted, 1)
 	assert.Equal(t, done.From, deleted[0].ID)
 	p.checkSecrets(r, s)
-	assert.Equal(t, []string{" create done 1", "alice rotate started 2", "alice rotate done 2", "alice delete-inactive done 1"}, p.events(r))
+	assert.Equal(t, []string{" create done 1", "alice rotate started 2", "alice rotate done 2",
+		"alice delete-inactive done 1"}, p.events(r))
 	p.checkIntact(s)
 }
 

@@ -73,7 +73,8 @@ func TestVerify_namesDamagedKey(t *testing.T) {
 	key.Wrapped[30] ^= 1
 	lease, err := r.Store().Acquire(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, lease.Rewrap(t.Context(), keys.Root, keys.Root, map[seal.KeyID][]byte{key.ID: key.Wrapped}, store.Event{}))
+	require.NoError(t, lease.Rewrap(t.Context(), keys.Root, keys.Root,
+		map[seal.KeyID][]byte{key.ID: key.Wrapped}, store.Event{}))
 	lease.Release(t.Context())
 	err = r.Verify(t.Context())
 	require.ErrorIs(t, err, fault.Corrupt)
@@ -88,7 +89,8 @@ func TestPut_exhaustedKey(t *testing.T) {
 	keys, err := r.Store().Load(t.Context())
 	require.NoError(t, err)
 	active := keys.Active()
-	require.NoError(t, r.Store().ReserveEncryptions(t.Context(), active.ID, seal.MaxEncryptions-active.Encryptions-2))
+	require.NoError(t, r.Store().ReserveEncryptions(t.Context(), active.ID,
+		seal.MaxEncryptions-active.Encryptions-2))
 
 	other := p.ring(nil)
 	for range 2 { // the last encryptions are reserved one by one

@@ -130,7 +130,8 @@ func (k *Key) Open(name string, record []byte) ([]byte, error) {
 	text, associated := k.space(0, len(record)-Overhead, name)
 	text, err := k.aead().Open(text, nil, record[headSize:], associated)
 	if err != nil {
-		return nil, fault.New(fault.Corrupt, "the record cannot be decrypted: it is damaged, or was stored under another name")
+		return nil, fault.New(fault.Corrupt,
+			"the record cannot be decrypted: it is damaged, or was stored under another name")
 	}
 	return text, nil
 }
@@ -152,8 +153,9 @@ func RecordKey(record []byte) (KeyID, error) {
 	case len(record) < Overhead:
 		return 0, fault.New(fault.Corrupt, "the record is truncated: it has %d bytes", len(record))
 	case record[0] != version:
-		return 0, fault.New(fault.Corrupt, "the record has format version %d, which this program does not support: "+
-			"it is damaged, or was written by a newer program", record[0])
+		return 0, fault.New(fault.Corrupt,
+			"the record has format version %d, which this program does not support: "+
+				"it is damaged, or was written by a newer program", record[0])
 	}
 	return KeyID(binary.BigEndian.Uint64(record[1:])), nil
 }
@@ -178,7 +180,8 @@ func ParseRoot(text string) (*Root, error) {
 	raw, err := base64.StdEncoding.Strict().DecodeString(strings.Trim(text, " \t\r\n"))
 	switch {
 	case err != nil || strings.ContainsAny(strings.Trim(text, " \t\r\n"), "\r\n"):
-		return nil, fault.New(fault.RootKey, "a root key is base64 of 32 random bytes, but this is not base64; passphrases are not accepted")
+		return nil, fault.New(fault.RootKey,
+			"a root key is base64 of 32 random bytes, but this is not base64; passphrases are not accepted")
 	case len(raw) != keySize:
 		return nil, fault.New(fault.RootKey, "a root key is base64 of 32 random bytes, but this has %d", len(raw))
 	}
@@ -205,14 +208,17 @@ func (r *Root) Unwrap(id KeyID, wrapped []byte) (*Key, error) {
 	case len(wrapped) != wrappedSize:
 		return nil, fault.New(fault.Corrupt, "the wrapped key %s has %d bytes, want %d", id, len(wrapped), wrappedSize)
 	case wrapped[0] != version:
-		return nil, fault.New(fault.Corrupt, "the wrapped key %s has format version %d, which this program does not support", id, wrapped[0])
+		return nil, fault.New(fault.Corrupt,
+			"the wrapped key %s has format version %d, which this program does not support", id, wrapped[0])
 	case [headSize]byte(wrapped) != r.head:
-		return nil, fault.New(fault.RootKey, "key %s is wrapped with the root key of fingerprint %s, not %s",
+		return nil, fault.New(fault.RootKey,
+			"key %s is wrapped with the root key of fingerprint %s, not %s",
 			id, Fingerprint(wrapped[1:headSize]), r.Fingerprint())
 	}
 	raw, err := r.aead().Open(nil, nil, wrapped[headSize:], r.associated(id))
 	if err != nil {
-		return nil, fault.New(fault.Corrupt, "the wrapped key %s is damaged: its root key cannot decrypt it", id)
+		return nil, fault.New(fault.Corrupt,
+			"the wrapped key %s is damaged: its root key cannot decrypt it", id)
 	}
 	return newKey(id, raw), nil
 }

@@ -115,7 +115,8 @@ func TestSeal_allocations(t *testing.T) {
 		record := key.Seal("alice", text)
 		opened, err := key.Open("alice", record)
 		require.NoError(t, err)
-		require.Equal(t, [2]int{len(record), len(opened)}, [2]int{cap(record), cap(opened)}, "appending to the result must not overwrite memory")
+		require.Equal(t, [2]int{len(record), len(opened)}, [2]int{cap(record), cap(opened)},
+			"appending to the result must not overwrite memory")
 		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { key.Seal("alice", text) }), size)
 		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { _, _ = key.Open("alice", record) }), size)
 	}
@@ -168,8 +169,10 @@ func TestParseRoot(t *testing.T) {
 		_, err := seal.ParseRoot(text)
 		require.NoError(t, err)
 	}
-	for _, text := range []string{"", "correct horse battery staple", strings.TrimRight(good, "="), good[:20] + "\n" + good[20:], good + good,
-		base64.StdEncoding.EncodeToString(make([]byte, 31)), base64.StdEncoding.EncodeToString(make([]byte, 33)), hex.EncodeToString(make([]byte, 32)),
+	for _, text := range []string{"", "correct horse battery staple", strings.TrimRight(good, "="),
+		good[:20] + "\n" + good[20:], good + good,
+		base64.StdEncoding.EncodeToString(make([]byte,
+			31)), base64.StdEncoding.EncodeToString(make([]byte, 33)), hex.EncodeToString(make([]byte, 32)),
 		good[:42] + "B="} { // with excess bits
 		_, err := seal.ParseRoot(text)
 		require.ErrorIs(t, err, fault.RootKey, text)

@@ -140,7 +140,8 @@ var (
 func AsCorrupt(err error) error {
 	if errors.Is(err, ErrEmpty) {
 		return fault.New(fault.Corrupt,
-			"the keyring is no longer in its store: was the file or the database removed or replaced? Restore a backup")
+			"the keyring is no longer in its store: was the file or the database removed or replaced? "+
+				"Restore a backup")
 	}
 	return err
 }
@@ -238,7 +239,8 @@ type Lease interface {
 	// Rewrap replaces the wrapped form of all keys and the stored fingerprint. It
 	// returns ErrChanged unless the stored fingerprint is from and wrapped has
 	// exactly the stored ids.
-	Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e Event) error
+	Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte,
+		e Event) error
 
 	// Release gives the lease back. It also works after ctx has ended, and returns
 	// within about a second.

@@ -89,7 +89,8 @@ func TestAccess_foreignFile(t *testing.T) {
 	foreign := filepath.Join(t.TempDir(), "foreign.db")
 	db, err := bbolt.Open(foreign, 0o600, nil)
 	require.NoError(t, err)
-	require.NoError(t, db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("else")); return err }))
+	require.NoError(t,
+		db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("else")); return err }))
 	require.NoError(t, db.Close())
 	content, err := os.ReadFile(foreign)
 	require.NoError(t, err)
@@ -128,7 +129,8 @@ func TestWait_logs(t *testing.T) {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.ErrorContains(t, err, "waited for the lock of")
 			require.ErrorContains(t, err, s.path)
-			assert.Equal(t, warnings, strings.Count(log.String(), "waiting for a lock that another process holds"), &log)
+			assert.Equal(t, warnings,
+				strings.Count(log.String(), "waiting for a lock that another process holds"), &log)
 			assert.Equal(t, warnings, strings.Count(log.String(), s.path))
 		}
 	})

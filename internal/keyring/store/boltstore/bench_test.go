@@ -18,7 +18,8 @@ import (
 // active key 1.
 func filled(tb testing.TB, n int) *Store {
 	s := New(filepath.Join(tb.TempDir(), "keyring.db"))
-	made, err := s.Create(tb.Context(), seal.Fingerprint{}, store.Key{ID: 1, Wrapped: make([]byte, 77)}, store.Event{})
+	made, err := s.Create(tb.Context(), seal.Fingerprint{},
+		store.Key{ID: 1, Wrapped: make([]byte, 77)}, store.Event{})
 	require.NoError(tb, err)
 	require.True(tb, made)
 	order := rand.New(rand.NewPCG(1, 1)).Perm(n)
@@ -53,7 +54,8 @@ func record(id seal.KeyID, i int) []byte {
 func BenchmarkGet(b *testing.B) {
 	for _, n := range []int{1, 100_000} {
 		s := filled(b, n)
-		for _, mode := range []string{"verified", "unverified"} { // whether this Store has verified the file
+		// whether this Store has verified the file
+		for _, mode := range []string{"verified", "unverified"} {
 			b.Run(fmt.Sprintf("%d/%s", n, mode), func(b *testing.B) {
 				if mode == "unverified" {
 					s = New(s.path)
@@ -102,18 +104,21 @@ func BenchmarkMove(b *testing.B) {
 			from := seal.KeyID(1)
 			for b.Loop() {
 				to := from + 1
-				require.NoError(b, l.Activate(b.Context(), seal.Fingerprint{}, from, store.Key{ID: to}, store.Event{}))
+				require.NoError(b, l.Activate(b.Context(), seal.Fingerprint{}, from, store.Key{ID: to},
+					store.Event{}))
 				moved, after := 0, ""
 				var moving time.Duration
 				for {
-					page, err := s.Records(b.Context(), store.Range{Key: from, After: after, Limit: size, Bytes: 1 << 20})
+					page, err := s.Records(b.Context(), store.Range{Key: from, After: after, Limit: size,
+						Bytes: 1 << 20})
 					require.NoError(b, err)
 					if len(page) == 0 {
 						break
 					}
 					var swaps []store.Swap
 					for i, x := range page {
-						swaps = append(swaps, store.Swap{Name: x.Name, Head: x.Sealed[:seal.HeadSize], Sealed: record(to, i)})
+						swaps = append(swaps, store.Swap{Name: x.Name, Head: x.Sealed[:seal.HeadSize],
+							Sealed: record(to, i)})
 					}
 					start := time.Now()
 					m, err := l.Move(b.Context(), from, to, swaps)

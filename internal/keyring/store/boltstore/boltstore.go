@@ -41,8 +41,9 @@ const (
 
 // Store is a keyring in a file. It is safe for concurrent use.
 type Store struct {
-	path     string
-	queue    *semaphore.Weighted               // first come, first served; calls of this process do not poll for each other
+	path string
+	// first come, first served; calls of this process do not poll for each other
+	queue    *semaphore.Weighted
 	isLocal  atomic.Bool                       // the file is known not to be on a network file system
 	network  func(path string) (string, error) // netfs.At
 	log      *slog.Logger
@@ -53,7 +54,8 @@ var _ store.Store = (*Store)(nil)
 
 // New returns the store in the file path, which need not exist. It does no I/O.
 func New(path string) *Store {
-	return &Store{path: path, queue: semaphore.NewWeighted(writeWeight), network: netfs.At, log: slog.New(slog.DiscardHandler)}
+	return &Store{path: path, queue: semaphore.NewWeighted(writeWeight), network: netfs.At,
+		log: slog.New(slog.DiscardHandler)}
 }
 
 // WithLogger sets the logger and returns s. A call that waits for two seconds logs
@@ -101,7 +103,9 @@ func (s *Store) Get(ctx context.Context, name string) (record []byte, err error)
 		return err
 	})
 	if err == nil && !intact {
-		err = fault.New(fault.Corrupt, "%q: the record stored under %q is damaged: store the secret again, or restore a backup", s.path, name)
+		err = fault.New(fault.Corrupt,
+			"%q: the record stored under %q is damaged: store the secret again, or restore a "+
+				"backup", s.path, name)
 	}
 	return record, err
 }
@@ -109,7 +113,8 @@ func (s *Store) Get(ctx context.Context, name string) (record []byte, err error)
 // Put implements [store.Store].
 func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, record []byte) error {
 	if len(name) < 1 || len(name) > store.MaxName {
-		return fault.New(fault.Syntax, "the name has %d bytes, but a name has 1 to %d", len(name), store.MaxName)
+		return fault.New(fault.Syntax, "the name has %d bytes, but a name has 1 to %d", len(name),
+			store.MaxName)
 	}
 	return s.update(ctx, func(tx *txn) error {
 		if _, err := tx.key(id, store.Active, store.ErrNotActive); err != nil {

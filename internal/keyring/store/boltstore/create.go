@@ -13,7 +13,8 @@ import (
 
 // Create implements [store.Store]. The file gets its name only when it is complete
 // and on disk.
-func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.Key, e store.Event) (bool, error) {
+func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.Key,
+	e store.Event) (bool, error) {
 	for {
 		err := s.readUnverified(ctx, func(*view, func() error) error { return nil })
 		if !errors.Is(err, store.ErrEmpty) {
@@ -42,7 +43,8 @@ func (s *Store) create(ctx context.Context, initialize func(*txn) error) (create
 	}
 
 	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by a process that was killed
+	// left by a process that was killed
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, openError(tmp, err)
 	}
 	f, err := secfile.Create(tmp)

@@ -188,7 +188,8 @@ func TestDamage_afterVerification(t *testing.T) {
 	f.write(t, path, func(b []byte) []byte { // the calls below do not need this page
 		return bytes.ReplaceAll(b, []byte(name(150)), []byte(name(150)[:10]+"!"+name(150)[11:]))
 	})
-	require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour))) // as if the clock had ticked
+	// as if the clock had ticked
+	require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour)))
 	_, err = s.Names(t.Context(), "", 1)
 	require.ErrorIs(t, err, fault.Corrupt)
 	_, err = s.Get(t.Context(), "nothing")

@@ -22,8 +22,9 @@ var errNotKeyring error = fault.New(fault.Corrupt, "it is not a keyring")
 
 // notKeyringError returns errNotKeyring with the name of the file and what to do.
 func (s *Store) notKeyringError() error {
-	return fault.New(fault.Corrupt, "%q is not a keyring: give the path of a keyring, or of no existing file to create one; "+
-		"if it was a keyring, restore a backup", s.path)
+	return fault.New(fault.Corrupt,
+		"%q is not a keyring: give the path of a keyring, or of no existing file to create one; "+
+			"if it was a keyring, restore a backup", s.path)
 }
 
 // checkContext returns an error if ctx has ended.
@@ -43,7 +44,8 @@ func (s *Store) withFile(err error) error {
 	case errors.Is(err, errNotKeyring):
 		return s.notKeyringError()
 	case e.Kind == fault.Corrupt:
-		return fault.New(fault.Corrupt, "%q is damaged: %s: restore a backup", s.path, e.Text).WithCause(err)
+		return fault.New(fault.Corrupt, "%q is damaged: %s: restore a backup", s.path,
+			e.Text).WithCause(err)
 	case e.Kind == fault.Unavailable, e.Kind == fault.Unsupported:
 		return fault.New(e.Kind, "%q: %s", s.path, e.Text).WithCause(err)
 	}
@@ -78,7 +80,8 @@ func openError(path string, err error) error {
 func writeError(err error) error {
 	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
-			return fault.New(fault.Unavailable, "there is no space for the change (%s); nothing was changed", full).WithCause(err)
+			return fault.New(fault.Unavailable, "there is no space for the change (%s); nothing was changed",
+				full).WithCause(err)
 		}
 	}
 	return fault.New(fault.Unavailable, "it could not be written%s", reason(err)).WithCause(err)

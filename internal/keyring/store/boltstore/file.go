@@ -41,7 +41,8 @@ func (s *Store) read(ctx context.Context, use func(*view) error) error {
 // readUnverified calls use without verifying the whole file. An entry that is found is
 // right. Before an entry is reported missing call verify, since damage can hide
 // entries.
-func (s *Store) readUnverified(ctx context.Context, use func(v *view, verify func() error) error) error {
+func (s *Store) readUnverified(ctx context.Context,
+	use func(v *view, verify func() error) error) error {
 	return s.readLocked(ctx, func(f *file) error {
 		v := f.view(ctx)
 		if _, err := v.meta(); err != nil {
@@ -103,7 +104,8 @@ func (s *Store) acquire(ctx context.Context, weight int64) (release func(), err 
 	})
 	defer notice.Stop()
 	if s.queue.Acquire(ctx, weight) != nil {
-		return nil, fault.New(fault.Unavailable, "waited for %q, which other calls of this process use", s.path).WithCause(ctx.Err())
+		return nil, fault.New(fault.Unavailable, "waited for %q, which other calls of this process use",
+			s.path).WithCause(ctx.Err())
 	}
 	return func() { s.queue.Release(weight) }, nil
 }
@@ -142,8 +144,9 @@ func (s *Store) checkLocalFS() error {
 	}
 	switch {
 	case network != "":
-		return fault.New(fault.Unsupported, "%q is on a network file system (%s), where locks do not work reliably between machines: "+
-			"put it on a disk of this machine, or use SQLStore", s.path, network)
+		return fault.New(fault.Unsupported,
+			"%q is on a network file system (%s), where locks do not work reliably between machines: "+
+				"put it on a disk of this machine, or use SQLStore", s.path, network)
 	case err == nil:
 		s.isLocal.Store(true)
 	}
@@ -162,7 +165,8 @@ func (s *Store) tryOpen(ctx context.Context, write bool) (f *file, current bool,
 		return nil, false, openError(s.path, err)
 	}
 	f = &file{File: opened}
-	if err := s.checkMode(ctx, f); err != nil { // before waiting for the lock, which a stranger may hold forever
+	// before waiting for the lock, which a stranger may hold forever
+	if err := s.checkMode(ctx, f); err != nil {
 		return f, false, err
 	}
 	if err := s.lock(ctx, opened, write); err != nil {
@@ -186,7 +190,8 @@ const noticeDelay = 2 * time.Second
 // lock waits for the lock of a file.
 func (s *Store) lock(ctx context.Context, f *os.File, write bool) error {
 	notice := time.AfterFunc(noticeDelay, func() {
-		s.log.WarnContext(ctx, "keyring: waiting for a lock that "+holder(f, "another process")+" holds", "lock", f.Name())
+		s.log.WarnContext(ctx, "keyring: waiting for a lock that "+holder(f, "another process")+" holds",
+			"lock", f.Name())
 	})
 	defer notice.Stop()
 	err := flock.Wait(ctx, f, write)
@@ -194,7 +199,8 @@ func (s *Store) lock(ctx context.Context, f *os.File, write bool) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fault.New(fault.Unavailable, "waited for the lock of %q, which %s holds", f.Name(), holder(f, "another process")).WithCause(ctx.Err())
+		return fault.New(fault.Unavailable, "waited for the lock of %q, which %s holds", f.Name(),
+			holder(f, "another process")).WithCause(ctx.Err())
 	}
 	return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).WithCause(err)
 }

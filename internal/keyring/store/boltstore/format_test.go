@@ -37,7 +37,8 @@ func every(t *testing.T, path string, check func(method string, err error)) {
 }
 
 func create(t testing.TB, path string) (bool, error) {
-	return New(path).Create(t.Context(), seal.Fingerprint{}, store.Key{ID: 1, Wrapped: make([]byte, 77)}, store.Event{})
+	return New(path).Create(t.Context(), seal.Fingerprint{},
+		store.Key{ID: 1, Wrapped: make([]byte, 77)}, store.Event{})
 }
 
 func TestFormat_foreignFile(t *testing.T) {
@@ -54,7 +55,8 @@ func TestFormat_foreignFile(t *testing.T) {
 	require.NoError(t, err)
 
 	for what, content := range map[string][]byte{
-		"empty": nil, "text": []byte("password=hunter2\n"), "long": make([]byte, 100_000), "another bbolt file": bytes,
+		"empty": nil, "text": []byte("password=hunter2\n"), "long": make([]byte,
+			100_000), "another bbolt file": bytes,
 	} {
 		t.Run(what, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keyring.db")
@@ -72,7 +74,11 @@ func TestFormat_foreignFile(t *testing.T) {
 
 func TestFormat_buckets(t *testing.T) {
 	for what, change := range map[string]func(tx *bbolt.Tx) error{
-		"another": func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("something else")); return err },
+		"another": func(tx *bbolt.Tx) error {
+			_,
+				err := tx.CreateBucket([]byte("something else"))
+			return err
+		},
 		"another with an entry": func(tx *bbolt.Tx) error {
 			b, err := tx.CreateBucket([]byte("something else"))
 			require.NoError(t, err)

@@ -36,7 +36,8 @@ func (s *Store) Acquire(ctx context.Context) (store.Lease, error) {
 		got, err := flock.Try(f, true)
 		switch {
 		case err != nil:
-			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).WithCause(err)
+			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(),
+				reason(err)).WithCause(err)
 		case !got:
 			return fault.New(fault.RotationInProgress, "%s holds the lock %q", holder(f, "another process"), f.Name())
 		}
@@ -61,7 +62,8 @@ func (l *lease) checkHeld() error {
 	case l.lock == nil:
 		return fault.New(fault.RotationInProgress, "the lease has been released")
 	case !l.lock.isCurrent():
-		return fault.New(fault.RotationInProgress, "the lock %q was removed or replaced while it was held", l.lock.Name())
+		return fault.New(fault.RotationInProgress,
+			"the lock %q was removed or replaced while it was held", l.lock.Name())
 	}
 	return nil
 }
@@ -78,7 +80,8 @@ func (l *lease) update(ctx context.Context, use func(*txn) error) error {
 	})
 }
 
-func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID, next store.Key, e store.Event) error {
+func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID,
+	next store.Key, e store.Event) error {
 	return l.update(ctx, func(tx *txn) error { return tx.activate(root, from, next, e) })
 }
 
@@ -94,7 +97,8 @@ func (l *lease) Retire(ctx context.Context, id seal.KeyID, e store.Event) error 
 	return l.update(ctx, func(tx *txn) error { return tx.retire(id, e) })
 }
 
-func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e store.Event) error {
+func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint,
+	wrapped map[seal.KeyID][]byte, e store.Event) error {
 	return l.update(ctx, func(tx *txn) error { return tx.rewrap(from, to, wrapped, e) })
 }
 

@@ -16,7 +16,8 @@ import (
 func TestPath_noDirectory(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
-	for _, path := range []string{filepath.Join(dir, "none", "keyring.db"), filepath.Join(dir, "file", "keyring.db")} {
+	for _, path := range []string{filepath.Join(dir, "none", "keyring.db"),
+		filepath.Join(dir, "file", "keyring.db")} {
 		every(t, path, func(method string, err error) {
 			assert.ErrorIs(t, err, fault.NotFound, method)
 			assert.ErrorContains(t, err, "director", method)

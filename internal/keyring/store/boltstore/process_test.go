@@ -81,7 +81,8 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 		for i := 0; ; i++ {
 			name := fmt.Sprintf("name %d", random.IntN(50))
 			if keys.Retiring() == nil && i%4 == 0 {
-				if err := l.Activate(ctx, keys.Root, active, store.Key{ID: active + 1}, store.Event{}); err != nil {
+				if err := l.Activate(ctx, keys.Root, active, store.Key{ID: active + 1},
+					store.Event{}); err != nil {
 					return err
 				}
 				active++
@@ -128,7 +129,8 @@ func start(t *testing.T, play, path string) *child {
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "BOLT_CHILD="+play, "BOLT_PATH="+path, "GOCOVERDIR="+t.TempDir(), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), "BOLT_CHILD="+play, "BOLT_PATH="+path, "GOCOVERDIR="+t.TempDir(),
+		"GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	c := &child{Cmd: cmd}
 	c.in, err = cmd.StdinPipe()

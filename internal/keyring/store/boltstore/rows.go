@@ -103,7 +103,9 @@ func parseMeta(e pages.Entry) (row metaRow, err error) {
 		return row, err
 	}
 	if row.Schema > schema {
-		return row, fault.New(fault.Unsupported, "the keyring was made by a newer program: it has version %d, and this program supports version %d", row.Schema, schema)
+		return row, fault.New(fault.Unsupported,
+			"the keyring was made by a newer program: it has version %d, and this program supports "+
+				"version %d", row.Schema, schema)
 	}
 	if row.Schema < 1 || len(row.Root) != len(seal.Fingerprint{}) {
 		return row, corrupt("its meta row is incomplete")
@@ -194,7 +196,8 @@ func digest(bucket string, e pages.Entry) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		return mix(uint64(bucket[0]), binary.BigEndian.Uint32(head), binary.BigEndian.Uint32(head[sumSize:])), nil
+		return mix(uint64(bucket[0]), binary.BigEndian.Uint32(head),
+			binary.BigEndian.Uint32(head[sumSize:])), nil
 	}
 	return 0, corrupt("it contains a bucket that does not belong to a keyring")
 }

@@ -39,7 +39,8 @@ func newSample(t *testing.T) *sample {
 			require.NoError(t, tx.putRecord(fmt.Appendf(nil, "service-%05d/certificate", 30*i), 1, long))
 		}
 		for i := range 20 {
-			_, err := tx.recordEvent(store.Event{Action: fmt.Sprint("event ", i), Detail: fmt.Sprintf("%0200d", i)})
+			_, err := tx.recordEvent(store.Event{Action: fmt.Sprint("event ", i),
+				Detail: fmt.Sprintf("%0200d", i)})
 			require.NoError(t, err)
 		}
 		return nil
@@ -49,7 +50,8 @@ func newSample(t *testing.T) *sample {
 	require.NoError(t, l.Activate(ctx, seal.Fingerprint{}, 1, store.Key{ID: 2, Wrapped: make([]byte, 77)}, store.Event{}))
 	var swaps []store.Swap
 	for i := range 100 {
-		swaps = append(swaps, store.Swap{Name: name(i), Head: record(1, i)[:seal.HeadSize], Sealed: record(2, i)})
+		swaps = append(swaps, store.Swap{Name: name(i), Head: record(1, i)[:seal.HeadSize],
+			Sealed: record(2, i)})
 	}
 	_, err = l.Move(ctx, 1, 2, swaps)
 	require.NoError(t, err)
@@ -137,7 +139,8 @@ func (f *sample) checkReads(t *testing.T, path string, gets []string) (intact bo
 				intact = false
 				continue
 			}
-			require.True(t, bytes.Equal(f.records[b.Name].Sealed, b.Sealed), "Records returned a wrong record")
+			require.True(t, bytes.Equal(f.records[b.Name].Sealed, b.Sealed),
+				"Records returned a wrong record")
 		}
 	}
 	if count, err := s.Count(ctx); ok("Count", err) {
@@ -163,10 +166,15 @@ func (f *sample) checkWrites(t *testing.T, path string) {
 	for name, call := range map[string]func(s *Store) error{
 		"Put":    func(s *Store) error { return s.Put(ctx, 2, f.names[7], f.records[f.names[7]].Sealed) },
 		"Delete": func(s *Store) error { return s.Delete(ctx, f.names[250]) },
-		"Record": func(s *Store) error { _, err := s.RecordEvent(ctx, store.Event{Action: "new"}); return err },
+		"Record": func(s *Store) error {
+			_,
+				err := s.RecordEvent(ctx, store.Event{Action: "new"})
+			return err
+		},
 		"Move": func(*Store) error {
 			b := f.records[f.names[150]]
-			_, err := l.Move(ctx, 1, 2, []store.Swap{{Name: b.Name, Head: b.Sealed[:seal.HeadSize], Sealed: b.Sealed}})
+			_, err := l.Move(ctx, 1, 2, []store.Swap{{Name: b.Name, Head: b.Sealed[:seal.HeadSize],
+				Sealed: b.Sealed}})
 			return err
 		},
 	} {

@@ -104,7 +104,8 @@ func (tx *txn) putRow(bucket string, key []byte, row any) error {
 func (tx *txn) putMeta() error { return tx.putRow(metaBucket, []byte(metaKey), tx.newMeta) }
 
 func (tx *txn) putKey(k store.Key) error {
-	return tx.putRow(keysBucket, idKey(k.ID), keyRow{k.State, k.Wrapped, k.Encryptions, k.Created, k.Activated, k.Deactivated})
+	return tx.putRow(keysBucket, idKey(k.ID), keyRow{k.State, k.Wrapped, k.Encryptions, k.Created,
+		k.Activated, k.Deactivated})
 }
 
 // putActive stores a key as active from now on.
@@ -124,7 +125,8 @@ func (tx *txn) recordEvent(e store.Event) (store.Event, error) {
 	if last, _ := b.Cursor().Last(); len(last) == 8 {
 		e.Seq = int64(binary.BigEndian.Uint64(last)) + 1
 	}
-	return e, tx.putRow(eventsBucket, idKey(e.Seq), eventRow{e.Time, e.Actor, e.Action, e.Outcome, e.Detail, e.Keys})
+	return e, tx.putRow(eventsBucket, idKey(e.Seq),
+		eventRow{e.Time, e.Actor, e.Action, e.Outcome, e.Detail, e.Keys})
 }
 
 func (tx *txn) putRecord(name []byte, id seal.KeyID, record []byte) error {
@@ -182,7 +184,8 @@ func (tx *txn) deleteInactive(e store.Event) (deleted []store.Key, err error) {
 	return deleted, err
 }
 
-func (tx *txn) activate(root seal.Fingerprint, from seal.KeyID, next store.Key, e store.Event) error {
+func (tx *txn) activate(root seal.Fingerprint, from seal.KeyID, next store.Key,
+	e store.Event) error {
 	keys, err := tx.keys()
 	if err != nil {
 		return err
@@ -283,7 +286,8 @@ func (tx *txn) retire(id seal.KeyID, e store.Event) error {
 	return err
 }
 
-func (tx *txn) rewrap(from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e store.Event) error {
+func (tx *txn) rewrap(from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte,
+	e store.Event) error {
 	keys, err := tx.keys()
 	if err != nil {
 		return err

@@ -34,7 +34,8 @@ func (v *view) get(bucket string, key []byte) (*pages.Entry, error) {
 
 // ascend calls visit with the entries of a bucket from a key on, until visit returns
 // false or the context of the call ends.
-func (v *view) ascend(bucket string, from []byte, visit func(pages.Entry) (more bool, err error)) error {
+func (v *view) ascend(bucket string, from []byte,
+	visit func(pages.Entry) (more bool, err error)) error {
 	t, err := v.tree(bucket)
 	if err != nil {
 		return err

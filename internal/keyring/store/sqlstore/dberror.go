@@ -65,7 +65,8 @@ func (e dbError) classify() (hint string, kind error) {
 		return "; the disk of the database is full: free some space; nothing was changed", fault.Unavailable
 	case "42P05", "26000":
 		return "; a pooler such as PgBouncer does not preserve the prepared statements of a session: " +
-			"add default_query_exec_mode=exec (pgx) or binary_parameters=yes (lib/pq) to the data source name, or use session pooling", fault.Unavailable
+			"add default_query_exec_mode=exec (pgx) or binary_parameters=yes (lib/pq) to the data source " +
+			"name, or use session pooling", fault.Unavailable
 	case "3159": // require_secure_transport
 		return "; the server accepts only TLS: add tls=true to the data source name", fault.Unavailable
 	case "42501", "3F000", "1044", "1142", "1143", "1227", "1370":

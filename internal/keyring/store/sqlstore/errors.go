@@ -19,12 +19,14 @@ func explain(ctx context.Context, err error) error {
 		return err
 	}
 	if ended := ctx.Err(); ended != nil {
-		return fault.New(fault.Unavailable, "the context ended before the database responded").WithCause(ended)
+		return fault.New(fault.Unavailable,
+			"the context ended before the database responded").WithCause(ended)
 	}
 	e := findDBError(err)
 	switch e.code {
 	case "":
-		return fault.New(fault.Unavailable, "the database cannot be reached: %s", connectionProblem(err)).WithCause(err)
+		return fault.New(fault.Unavailable, "the database cannot be reached: %s",
+			connectionProblem(err)).WithCause(err)
 	case undefinedTable, noSuchTable:
 		return store.ErrEmpty
 	case foreignKey, rowIsReferenced:
@@ -39,7 +41,8 @@ func isDomainError(err error) bool {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return true
 	}
-	for _, domain := range []error{store.ErrEmpty, store.ErrNotActive, store.ErrKeyExhausted, store.ErrChanged, store.ErrInUse} {
+	for _, domain := range []error{store.ErrEmpty, store.ErrNotActive, store.ErrKeyExhausted,
+		store.ErrChanged, store.ErrInUse} {
 		if errors.Is(err, domain) {
 			return true
 		}
@@ -78,10 +81,12 @@ func connectionProblem(err error) string {
 		return e.Error()
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "its TLS certificate is not trusted: check its name, its dates, and that its CA is installed here"
+		return "its TLS certificate is not trusted: check its name, its dates, and that its CA is " +
+			"installed here"
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || withoutTLS(err) {
-		return "the server does not speak TLS, which the data source name requires (sslmode=require or stricter; with MySQL tls=true): " +
+		return "the server does not speak TLS, which the data source name requires (sslmode=require " +
+			"or stricter; with MySQL tls=true): " +
 			"enable TLS in the server, or disable it here if the network is safe"
 	}
 	if alert, ok := errors.AsType[tls.AlertError](err); ok {

@@ -39,7 +39,8 @@ func (q session) recordEvent(ctx context.Context, e store.Event) (store.Event, e
 	for i, id := range e.Keys {
 		ids[i] = id.String()
 	}
-	args := []any{now, []byte(e.Actor), []byte(e.Action), []byte(e.Outcome), []byte(strings.Join(ids, " ")), []byte(e.Detail)}
+	args := []any{now, []byte(e.Actor), []byte(e.Action), []byte(e.Outcome),
+		[]byte(strings.Join(ids, " ")), []byte(e.Detail)}
 	if q.returning {
 		return e, q.row(ctx, insert+` RETURNING seq`, args...).Scan(&e.Seq)
 	}

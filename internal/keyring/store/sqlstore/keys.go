@@ -16,11 +16,13 @@ func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64)
 	var encryptions uint64
 	err := s.autocommit(ctx, func(q session) (err error) {
 		if n <= seal.MaxEncryptions {
-			reserved, err = q.exec(ctx, `UPDATE secretref_keys SET encryptions = encryptions + ? WHERE id = ? AND state = {active} AND encryptions <= ?`,
+			reserved, err = q.exec(ctx,
+				`UPDATE secretref_keys SET encryptions = encryptions + ? WHERE id = ? AND state = {active} AND encryptions <= ?`,
 				int64(n), int64(id), int64(seal.MaxEncryptions-n))
 		}
 		if reserved == 0 && err == nil {
-			err = q.row(ctx, `SELECT state, encryptions FROM secretref_keys WHERE id = ?`, int64(id)).Scan(&state, &encryptions)
+			err = q.row(ctx, `SELECT state, encryptions FROM secretref_keys WHERE id = ?`,
+				int64(id)).Scan(&state, &encryptions)
 		}
 		return err
 	})
@@ -79,7 +81,8 @@ func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key
 
 // lockInactive returns the inactive keys and locks them until the transaction ends.
 func (q session) lockInactive(ctx context.Context) (keys []store.Key, err error) {
-	rows, err := q.query(ctx, `SELECT `+keyColumns+` FROM secretref_keys k WHERE k.state = {inactive} ORDER BY k.created, k.id FOR UPDATE`)
+	rows, err := q.query(ctx,
+		`SELECT `+keyColumns+` FROM secretref_keys k WHERE k.state = {inactive} ORDER BY k.created, k.id FOR UPDATE`)
 	if err != nil {
 		return nil, err
 	}

@@ -27,11 +27,13 @@ var _ store.Lease = (*lease)(nil)
 const releaseTimeout = time.Second
 
 func heldError() error {
-	return fault.New(fault.RotationInProgress, "another process is changing keys, or crashed less than 15 seconds ago")
+	return fault.New(fault.RotationInProgress,
+		"another process is changing keys, or crashed less than 15 seconds ago")
 }
 
 func lostError() error {
-	return fault.New(fault.RotationInProgress, "the lease was not renewed in time, and another process has taken it over")
+	return fault.New(fault.RotationInProgress,
+		"the lease was not renewed in time, and another process has taken it over")
 }
 
 // Acquire implements [store.Store]. It also takes over a lease that expires much later than
@@ -53,7 +55,8 @@ func (s *Store) Acquire(ctx context.Context) (store.Lease, error) {
 			return err
 		}
 		l.token++
-		_, err = q.exec(ctx, `UPDATE secretref_lease SET token = ?, expires = {now} + {leaseTTL} WHERE id = 1`, l.token)
+		_, err = q.exec(ctx,
+			`UPDATE secretref_lease SET token = ?, expires = {now} + {leaseTTL} WHERE id = 1`, l.token)
 		return err
 	})
 	if err != nil {
@@ -68,13 +71,15 @@ func (l *lease) inTx(ctx context.Context, f func(q session) error) error {
 		return lostError()
 	}
 	return l.store.inTx(ctx, func(q session) error {
-		held, err := q.exec(ctx, `UPDATE secretref_lease SET expires = {now} + {leaseTTL} WHERE id = 1 AND token = ?`, l.token)
+		held, err := q.exec(ctx,
+			`UPDATE secretref_lease SET expires = {now} + {leaseTTL} WHERE id = 1 AND token = ?`, l.token)
 		if err != nil {
 			return err
 		}
 		if held == 0 { // the lease is lost, or was extended to the same microsecond
 			var token int64
-			err := q.row(ctx, `SELECT token FROM secretref_lease WHERE id = 1 AND token = ? FOR UPDATE`, l.token).Scan(&token)
+			err := q.row(ctx, `SELECT token FROM secretref_lease WHERE id = 1 AND token = ? FOR UPDATE`,
+				l.token).Scan(&token)
 			switch {
 			case errors.Is(err, sql.ErrNoRows):
 				return lostError()
@@ -106,7 +111,8 @@ func (l *lease) Release(ctx context.Context) {
 }
 
 // Activate implements [store.Lease].
-func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID, next store.Key, e store.Event) error {
+func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID,
+	next store.Key, e store.Event) error {
 	return l.inTx(ctx, func(q session) error {
 		if err := q.lockMeta(ctx, root); err != nil {
 			return err
@@ -121,7 +127,8 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 			return err
 		}
 		var retiring int
-		if err := q.row(ctx, `SELECT count(*) FROM secretref_keys WHERE state = {retiring}`).Scan(&retiring); err != nil {
+		if err := q.row(ctx,
+			`SELECT count(*) FROM secretref_keys WHERE state = {retiring}`).Scan(&retiring); err != nil {
 			return err
 		}
 		if active != store.Active || retiring > 0 {
@@ -131,13 +138,15 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 		if err := q.row(ctx, `SELECT {now}`).Scan(&now); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE secretref_keys SET state = {retiring}, deactivated = ? WHERE id = ?`, now, int64(from)); err != nil {
+		if _, err := q.exec(ctx,
+			`UPDATE secretref_keys SET state = {retiring}, deactivated = ? WHERE id = ?`, now, int64(from)); err != nil {
 			return err
 		}
 		if err := q.insertKey(ctx, next, now); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE secretref_meta SET active = ? WHERE id = 1`, int64(next.ID)); err != nil {
+		if _, err := q.exec(ctx, `UPDATE secretref_meta SET active = ? WHERE id = 1`,
+			int64(next.ID)); err != nil {
 			return err
 		}
 		_, err = q.recordEvent(ctx, e)
@@ -155,7 +164,8 @@ func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swa
 	var moved int64
 	err := l.inTx(ctx, func(q session) error {
 		var one int
-		err := q.row(ctx, `SELECT 1 FROM secretref_keys WHERE id = ? AND state = {active} {claim}`, int64(to)).Scan(&one)
+		err := q.row(ctx, `SELECT 1 FROM secretref_keys WHERE id = ? AND state = {active} {claim}`,
+			int64(to)).Scan(&one)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return store.ErrNotActive
@@ -204,7 +214,8 @@ func (l *lease) Retire(ctx context.Context, id seal.KeyID, e store.Event) error 
 }
 
 // Rewrap implements [store.Lease].
-func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e store.Event) error {
+func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint,
+	wrapped map[seal.KeyID][]byte, e store.Event) error {
 	return l.inTx(ctx, func(q session) error {
 		if err := q.lockMeta(ctx, from); err != nil {
 			return err
@@ -237,7 +248,8 @@ func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped m
 // unless the keys are wrapped with root.
 func (q session) lockMeta(ctx context.Context, root seal.Fingerprint) error {
 	var stored []byte
-	if err := q.row(ctx, `SELECT root FROM secretref_meta WHERE id = 1 FOR UPDATE`).Scan(&stored); err != nil {
+	if err := q.row(ctx,
+		`SELECT root FROM secretref_meta WHERE id = 1 FOR UPDATE`).Scan(&stored); err != nil {
 		return err
 	}
 	if string(stored) != string(root[:]) {

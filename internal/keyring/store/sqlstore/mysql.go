@@ -15,7 +15,8 @@ import (
 // mysql is MySQL 8 or newer and MariaDB 10.6 or newer.
 func mysql() *dialect {
 	return &dialect{
-		now: `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`, // whatever the session's time zone is
+		// whatever the session's time zone is
+		now: `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`,
 		state: func(s store.State) string {
 			var b strings.Builder
 			writeHex(&b, []byte(s)) // not '…', which is in the character set of the session, possibly UTF-16
@@ -135,7 +136,8 @@ func mysqlMove(ctx context.Context, q session, from, to int64, swaps []store.Swa
 	const maxBatchRecords, maxBatchBytes = 500, 1 << 20
 	for len(swaps) > 0 && err == nil {
 		n, bytes := 0, 0
-		for n < min(len(swaps), maxBatchRecords) && (n == 0 || bytes+len(swaps[n].Sealed) <= maxBatchBytes) {
+		limit := min(len(swaps), maxBatchRecords)
+		for n < limit && (n == 0 || bytes+len(swaps[n].Sealed) <= maxBatchBytes) {
 			bytes += len(swaps[n].Sealed)
 			n++
 		}
@@ -150,7 +152,8 @@ func mysqlMove(ctx context.Context, q session, from, to int64, swaps []store.Swa
 // mysqlMoveBatch locks the records that have not changed, so that the INSERT finds all of
 // them. It reads the range from the first name to the last, which is cheaper than to look
 // up each name: a page of a rotation has all records under the key in that range.
-func mysqlMoveBatch(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64, err error) {
+func mysqlMoveBatch(ctx context.Context, q session, from, to int64,
+	swaps []store.Swap) (moved int64, err error) {
 	records := make(map[string][]byte, len(swaps))
 	heads := make(map[string][]byte, len(swaps))
 	for i := range swaps {

@@ -18,7 +18,8 @@ func postgres() *dialect {
 				b.WriteString("::bytea")
 			}
 		},
-		now:   `(extract(epoch from clock_timestamp()) * 1000000)::bigint`, // now() is the start of the transaction
+		// now() is the start of the transaction
+		now:   `(extract(epoch from clock_timestamp()) * 1000000)::bigint`,
 		state: func(s store.State) string { return "'" + string(s) + "'" },
 		claim: `FOR KEY SHARE`, change: `FOR NO KEY UPDATE`,
 
@@ -111,7 +112,8 @@ func postgresMove(ctx context.Context, q session, from, to int64, swaps []store.
 		packed = append(append(append(packed, s.Name...), s.Head...), s.Sealed...)
 	}
 	first, last := nameRange(swaps)
-	return q.exec(ctx, update, to, packed, starts.text(), names.text(), heads.text(), records.text(), from, first, last)
+	return q.exec(ctx, update, to, packed, starts.text(), names.text(), heads.text(), records.text(),
+		from, first, last)
 }
 
 // numbers builds the text of an array of integers, such as {1,2}.

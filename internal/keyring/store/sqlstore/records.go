@@ -18,7 +18,8 @@ const maxRecordSize = 1<<24 - 1
 // Get implements [store.Store] with one round trip.
 func (s *Store) Get(ctx context.Context, name string) (record []byte, err error) {
 	err = s.autocommit(ctx, func(q session) error {
-		return q.row(ctx, `SELECT record FROM secretref_records WHERE name = ?`, []byte(name)).Scan(&record)
+		return q.row(ctx, `SELECT record FROM secretref_records WHERE name = ?`,
+			[]byte(name)).Scan(&record)
 	})
 	switch {
 	case errors.Is(err, sql.ErrNoRows), s.clearEmpty(ctx, &err):
@@ -33,7 +34,8 @@ func (s *Store) Get(ctx context.Context, name string) (record []byte, err error)
 // holds no lock.
 func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, record []byte) error {
 	if name == "" || len(name) > store.MaxName || len(record) > maxRecordSize {
-		return fault.New(fault.Unsupported, "a name has 1 to %d bytes, and a record at most %d", store.MaxName, maxRecordSize)
+		return fault.New(fault.Unsupported, "a name has 1 to %d bytes, and a record at most %d",
+			store.MaxName, maxRecordSize)
 	}
 	var stored int64
 	statement, args := s.dialect.put([]byte(name), nonNil(record), int64(id))
@@ -64,7 +66,8 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 func (s *Store) Names(ctx context.Context, after string, limit int) (names []string, err error) {
 	err = s.autocommit(ctx, func(q session) error {
 		names = nil
-		rows, err := q.query(ctx, `SELECT name FROM secretref_records WHERE name > ? ORDER BY name LIMIT ?`, []byte(after), int64(max(limit, 0)))
+		rows, err := q.query(ctx,
+			`SELECT name FROM secretref_records WHERE name > ? ORDER BY name LIMIT ?`, []byte(after), int64(max(limit, 0)))
 		if err != nil {
 			return err
 		}
@@ -137,8 +140,10 @@ func (q session) countFitting(ctx context.Context, r store.Range, where string, 
 
 // queryPage selects rows in the order of their names. The limit is a literal so that the
 // planner sees its value.
-func (q session) queryPage(ctx context.Context, columns, where string, limit int, args []any) (*sql.Rows, error) {
-	return q.query(ctx, `SELECT `+columns+` FROM secretref_records `+q.byName+` WHERE `+where+` ORDER BY name LIMIT `+strconv.Itoa(limit), args...)
+func (q session) queryPage(ctx context.Context, columns, where string, limit int,
+	args []any) (*sql.Rows, error) {
+	return q.query(ctx,
+		`SELECT `+columns+` FROM secretref_records `+q.byName+` WHERE `+where+` ORDER BY name LIMIT `+strconv.Itoa(limit), args...)
 }
 
 // Count implements [store.Store].

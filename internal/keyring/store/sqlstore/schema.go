@@ -15,7 +15,9 @@ const schemaVersion = 1
 func checkVersion(stored int) error {
 	switch {
 	case stored > schemaVersion:
-		return fault.New(fault.Unsupported, "the secretref_ tables were made by a newer program: they have version %d, and this program supports version %d", stored, schemaVersion)
+		return fault.New(fault.Unsupported,
+			"the secretref_ tables were made by a newer program: they have version %d, and this program "+
+				"supports version %d", stored, schemaVersion)
 	case stored < schemaVersion:
 		return fault.New(fault.Corrupt, "the secretref_ tables have version %d, which does not exist", stored)
 	}
@@ -65,8 +67,10 @@ func (s *Store) createTables(ctx context.Context) error {
 				return err
 			}
 			if count > 0 {
-				return fault.New(fault.Unsupported, "the database did not create the secretref_ tables with the engine InnoDB, without which it has no transactions: "+
-					"is InnoDB disabled, or enforce_storage_engine set?")
+				return fault.New(fault.Unsupported,
+					"the database did not create the secretref_ tables with the engine InnoDB, without which "+
+						"it has no transactions: "+
+						"is InnoDB disabled, or enforce_storage_engine set?")
 			}
 		}
 		return q.checkVersion(ctx)

@@ -75,7 +75,8 @@ func New(db *sql.DB, d Dialect) *Store {
 func (s *Store) Close() error { return nil }
 
 // Create implements [store.Store].
-func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.Key, e store.Event) (created bool, err error) {
+func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.Key,
+	e store.Event) (created bool, err error) {
 	if err := s.createTables(ctx); err != nil {
 		return false, err
 	}
@@ -83,7 +84,8 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.K
 		created = false
 		var stored []byte
 		var now int64
-		if err := q.row(ctx, `SELECT root, {now} FROM secretref_meta WHERE id = 1 FOR UPDATE`).Scan(&stored, &now); err != nil {
+		if err := q.row(ctx,
+			`SELECT root, {now} FROM secretref_meta WHERE id = 1 FOR UPDATE`).Scan(&stored, &now); err != nil {
 			return err
 		}
 		if stored != nil {
@@ -92,7 +94,8 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.K
 		if err := q.insertKey(ctx, first, now); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE secretref_meta SET root = ?, active = ? WHERE id = 1`, root[:], int64(first.ID)); err != nil {
+		if _, err := q.exec(ctx, `UPDATE secretref_meta SET root = ?, active = ? WHERE id = 1`, root[:],
+			int64(first.ID)); err != nil {
 			return err
 		}
 		if _, err := q.recordEvent(ctx, e); err != nil {
@@ -146,7 +149,8 @@ func (q session) load(ctx context.Context) (*store.Keys, error) {
 		var meta, id, encryptions, created, activated, deactivated sql.NullInt64
 		var state sql.NullString
 		var wrapped []byte
-		if err := rows.Scan(&version, &root, &meta, &now, &id, &state, &wrapped, &encryptions, &created, &activated, &deactivated); err != nil {
+		if err := rows.Scan(&version, &root, &meta, &now, &id, &state, &wrapped, &encryptions, &created,
+			&activated, &deactivated); err != nil {
 			return nil, err
 		}
 		if err := checkVersion(version); err != nil {
@@ -156,11 +160,13 @@ func (q session) load(ctx context.Context) (*store.Keys, error) {
 			return nil, store.ErrEmpty
 		}
 		if len(root) != len(keys.Root) {
-			return nil, fault.New(fault.Corrupt, "the fingerprint in secretref_meta has %d bytes, not %d", len(root), len(keys.Root))
+			return nil, fault.New(fault.Corrupt, "the fingerprint in secretref_meta has %d bytes, not %d",
+				len(root), len(keys.Root))
 		}
 		keys.Root, keys.Now, active = seal.Fingerprint(root), fromMicros(now), meta.Int64
 		if id.Valid {
-			keys.Keys = append(keys.Keys, key(id.Int64, state.String, wrapped, encryptions.Int64, created.Int64, activated.Int64, deactivated.Int64))
+			keys.Keys = append(keys.Keys, key(id.Int64, state.String, wrapped, encryptions.Int64,
+				created.Int64, activated.Int64, deactivated.Int64))
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -186,19 +192,23 @@ func checkKeys(keys *store.Keys, active seal.KeyID) error {
 			return fault.New(fault.Corrupt, "key %s in secretref_keys has an unknown state", k.ID)
 		}
 		if k.Encryptions > seal.MaxEncryptions {
-			return fault.New(fault.Corrupt, "key %s in secretref_keys has an impossible number of encryptions", k.ID)
+			return fault.New(fault.Corrupt,
+				"key %s in secretref_keys has an impossible number of encryptions", k.ID)
 		}
 	}
 	switch k := keys.Active(); {
 	case count[store.Active] != 1 || count[store.Retiring] > 1:
-		return fault.New(fault.Corrupt, "secretref_keys has %d active and %d retiring keys", count[store.Active], count[store.Retiring])
+		return fault.New(fault.Corrupt, "secretref_keys has %d active and %d retiring keys",
+			count[store.Active], count[store.Retiring])
 	case k.ID != active:
-		return fault.New(fault.Corrupt, "secretref_meta says that key %s is active, and secretref_keys that %s is", active, k.ID)
+		return fault.New(fault.Corrupt,
+			"secretref_meta says that key %s is active, and secretref_keys that %s is", active, k.ID)
 	}
 	return nil
 }
 
-func key(id int64, state string, wrapped []byte, encryptions, created, activated, deactivated int64) store.Key {
+func key(id int64, state string, wrapped []byte, encryptions, created, activated,
+	deactivated int64) store.Key {
 	return store.Key{
 		ID: seal.KeyID(id), State: store.State(state), Wrapped: wrapped, Encryptions: uint64(encryptions),
 		Created: fromMicros(created), Activated: fromMicros(activated), Deactivated: fromMicros(deactivated),

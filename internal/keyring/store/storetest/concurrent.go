@@ -58,7 +58,8 @@ func Concurrency(t *testing.T, open Place) {
 	}
 
 	known := states(t, s)
-	assert.Equal(t, map[seal.KeyID]store.State{f.key(f.generation.Load()): store.Active}, activeOf(known))
+	assert.Equal(t, map[seal.KeyID]store.State{f.key(f.generation.Load()): store.Active},
+		activeOf(known))
 	f.checkRecords(s, known)
 	for i := range f.names {
 		got, err := s.Get(t.Context(), f.names[i].name)
@@ -124,7 +125,8 @@ func (f *concurrency) write(s store.Store, first, step int) {
 			n.version.Store(version)
 			f.writes.Add(1)
 			got, err := s.Get(ctx, n.name)
-			if !assert.NoError(f.t, err) || !assert.Equal(f.t, version, f.version(got), "%s differs from what was just stored", n.name) {
+			if !assert.NoError(f.t, err) || !assert.Equal(f.t, version, f.version(got),
+				"%s differs from what was just stored", n.name) {
 				return
 			}
 		}
@@ -163,7 +165,8 @@ func (f *concurrency) read(s store.Store) {
 		n := &f.names[rand.N(len(f.names))]
 		least := n.version.Load()
 		got, err := s.Get(ctx, n.name)
-		if !assert.NoError(f.t, err) || !assert.GreaterOrEqual(f.t, f.version(got), least, "%s reverted to an older version", n.name) {
+		if !assert.NoError(f.t, err) || !assert.GreaterOrEqual(f.t, f.version(got), least,
+			"%s reverted to an older version", n.name) {
 			return
 		}
 		if !f.checkRecords(s, nil) {
@@ -192,7 +195,8 @@ func (f *concurrency) checkRecords(s store.Store, known map[seal.KeyID]store.Sta
 			found[b.Name], r.After = f.version(b.Sealed), b.Name
 			expected := recordUnder(b.Key, textOf(b.Sealed))
 			if !assert.Equal(f.t, expected, b.Sealed, "%s is not under its key", b.Name) ||
-				!assert.True(f.t, strings.HasSuffix(textOf(b.Sealed), b.Name), "%s has the record of another name", b.Name) ||
+				!assert.True(f.t, strings.HasSuffix(textOf(b.Sealed), b.Name),
+					"%s has the record of another name", b.Name) ||
 				known != nil && !assert.Contains(f.t, known, b.Key) {
 				return false
 			}
@@ -237,7 +241,8 @@ func (f *concurrency) rotateOnce(s store.Store, l store.Lease) bool {
 		return false
 	}
 	f.generation.Store(generation + 1)
-	if !assert.NoError(f.t, moveAll(f.t, s, l, from, to)) || !assert.NoError(f.t, l.Retire(ctx, from, event("retire"))) {
+	if !assert.NoError(f.t, moveAll(f.t, s, l, from, to)) || !assert.NoError(f.t,
+		l.Retire(ctx, from, event("retire"))) {
 		return false
 	}
 	under, err := s.Records(ctx, store.Range{Key: from, Limit: 1, Bytes: 1})

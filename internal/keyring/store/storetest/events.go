@@ -122,9 +122,13 @@ var contextTests = []test{
 			"Acquire":        func() error { _, err := open(t).Acquire(ctx); return err },
 			"Renew":          func() error { return l.Renew(ctx) },
 			"Activate":       func() error { return l.Activate(ctx, root1, key2, newKey(key3), event("x")) },
-			"Move":           func() error { _, err := l.Move(ctx, key1, key2, []store.Swap{swap("a")}); return err },
-			"Retire":         func() error { return l.Retire(ctx, key1, event("x")) },
-			"Rewrap":         func() error { return l.Rewrap(ctx, root1, root2, nil, event("x")) },
+			"Move": func() error {
+				_,
+					err := l.Move(ctx, key1, key2, []store.Swap{swap("a")})
+				return err
+			},
+			"Retire": func() error { return l.Retire(ctx, key1, event("x")) },
+			"Rewrap": func() error { return l.Rewrap(ctx, root1, root2, nil, event("x")) },
 		} {
 			err := call()
 			assert.ErrorIs(t, err, context.Canceled, name)

@@ -24,7 +24,8 @@ var keyTests = []test{
 		s := created(t, open)
 		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, seal.MaxEncryptions-10))
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 11), store.ErrKeyExhausted)
-		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, math.MaxUint64), store.ErrKeyExhausted, "the sum overflows")
+		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, math.MaxUint64), store.ErrKeyExhausted,
+			"the sum overflows")
 		assert.Equal(t, uint64(seal.MaxEncryptions-10), load(t, s).Active().Encryptions)
 		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, 10))
 		assert.Equal(t, uint64(seal.MaxEncryptions), load(t, s).Active().Encryptions)
@@ -67,16 +68,21 @@ var keyTests = []test{
 	{"Activate refuses another root key, active key or rotation", func(t *testing.T, open Place) {
 		s := created(t, open)
 		l := acquire(t, s)
-		require.ErrorIs(t, l.Activate(t.Context(), root2, key1, newKey(key2), event("x")), store.ErrChanged, "another root")
-		require.ErrorIs(t, l.Activate(t.Context(), root1, key3, newKey(key2), event("x")), store.ErrChanged, "unknown")
+		require.ErrorIs(t, l.Activate(t.Context(), root2, key1, newKey(key2), event("x")),
+			store.ErrChanged, "another root")
+		require.ErrorIs(t, l.Activate(t.Context(), root1, key3, newKey(key2), event("x")),
+			store.ErrChanged, "unknown")
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Active}, states(t, s))
 
 		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
-		require.ErrorIs(t, l.Activate(t.Context(), root1, key2, newKey(key3), event("x")), store.ErrChanged, "a key is retiring")
+		require.ErrorIs(t, l.Activate(t.Context(), root1, key2, newKey(key3), event("x")),
+			store.ErrChanged, "a key is retiring")
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
-		require.ErrorIs(t, l.Activate(t.Context(), root1, key1, newKey(key3), event("x")), store.ErrChanged, "inactive")
+		require.ErrorIs(t, l.Activate(t.Context(), root1, key1, newKey(key3), event("x")),
+			store.ErrChanged, "inactive")
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Inactive, key2: store.Active}, states(t, s))
-		assert.Equal(t, []string{"create", "activate", "retire"}, actions(t, s), "a refused call stores no event")
+		assert.Equal(t, []string{"create", "activate", "retire"}, actions(t, s),
+			"a refused call stores no event")
 	}},
 
 	{"Retire ends the rotation when no record is under the key", func(t *testing.T, open Place) {
@@ -181,7 +187,8 @@ var keyTests = []test{
 			"unknown":   {root1, map[seal.KeyID][]byte{key1: w1, key2: w2, key3: w3}},
 			"exchanged": {root1, map[seal.KeyID][]byte{key1: w1, key3: w3}},
 		} {
-			require.ErrorIs(t, l.Rewrap(t.Context(), row.from, seal.Fingerprint{9}, row.wrapped, event("x")), store.ErrChanged, name)
+			require.ErrorIs(t, l.Rewrap(t.Context(), row.from, seal.Fingerprint{9}, row.wrapped, event("x")),
+				store.ErrChanged, name)
 		}
 		keys := load(t, s)
 		assert.Equal(t, root1, keys.Root)

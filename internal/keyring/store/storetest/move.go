@@ -41,30 +41,31 @@ var moveTests = []test{
 		assert.Zero(t, moved)
 	}},
 
-	{"Move skips records that changed, are gone or are under another key", func(t *testing.T, open Place) {
-		s := created(t, open)
-		for _, name := range []string{"changed", "deleted", "resealed", "same"} {
-			put(t, s, key1, name, recordUnder(key1, name))
-		}
-		put(t, s, key1, "changed", recordUnder(key1, "another text"))
-		require.NoError(t, s.Delete(t.Context(), "deleted"))
-		l := acquire(t, s)
-		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
-		put(t, s, key2, "resealed", recordUnder(key1, "resealed")) // the same bytes, but under key2
+	{"Move skips records that changed, are gone or are under another key",
+		func(t *testing.T, open Place) {
+			s := created(t, open)
+			for _, name := range []string{"changed", "deleted", "resealed", "same"} {
+				put(t, s, key1, name, recordUnder(key1, name))
+			}
+			put(t, s, key1, "changed", recordUnder(key1, "another text"))
+			require.NoError(t, s.Delete(t.Context(), "deleted"))
+			l := acquire(t, s)
+			require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
+			put(t, s, key2, "resealed", recordUnder(key1, "resealed")) // the same bytes, but under key2
 
-		moved, err := l.Move(t.Context(), key1, key2, []store.Swap{
-			swap("changed"), swap("deleted"), swap("never"), swap("resealed"), swap("same"),
-		})
-		require.NoError(t, err)
-		assert.Equal(t, 1, moved)
-		checkStored(t, s, "changed", recordUnder(key1, "another text"))
-		checkStored(t, s, "resealed", recordUnder(key1, "resealed"))
-		checkStored(t, s, "same", recordUnder(key2, "same"))
-		for _, name := range []string{"deleted", "never"} {
-			_, err := s.Get(t.Context(), name)
-			require.ErrorIs(t, err, fault.NotFound)
-		}
-	}},
+			moved, err := l.Move(t.Context(), key1, key2, []store.Swap{
+				swap("changed"), swap("deleted"), swap("never"), swap("resealed"), swap("same"),
+			})
+			require.NoError(t, err)
+			assert.Equal(t, 1, moved)
+			checkStored(t, s, "changed", recordUnder(key1, "another text"))
+			checkStored(t, s, "resealed", recordUnder(key1, "resealed"))
+			checkStored(t, s, "same", recordUnder(key2, "same"))
+			for _, name := range []string{"deleted", "never"} {
+				_, err := s.Get(t.Context(), name)
+				require.ErrorIs(t, err, fault.NotFound)
+			}
+		}},
 
 	{"Move compares all of a record that is shorter than a head", func(t *testing.T, open Place) {
 		s := created(t, open)
@@ -195,7 +196,8 @@ func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) er
 		}
 		var swaps []store.Swap
 		for _, b := range page {
-			swaps = append(swaps, store.Swap{Name: b.Name, Head: head(b.Sealed), Sealed: recordUnder(to, textOf(b.Sealed))})
+			swaps = append(swaps, store.Swap{Name: b.Name, Head: head(b.Sealed), Sealed: recordUnder(to,
+				textOf(b.Sealed))})
 		}
 		if _, err := l.Move(t.Context(), from, to, swaps); err != nil {
 			return err

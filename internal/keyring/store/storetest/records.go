@@ -64,7 +64,8 @@ var recordTests = []test{
 			put(t, s, key1, name, nil)
 		}
 		for after, want := range map[string][]string{
-			"": {"a", "c"}, "\x00": {"a", "c"}, "a": {"c", "e"}, "b": {"c", "e"}, "c": {"e"}, "d\xff": {"e"}, "e": nil, "f": nil,
+			"": {"a", "c"}, "\x00": {"a", "c"}, "a": {"c", "e"}, "b": {"c",
+				"e"}, "c": {"e"}, "d\xff": {"e"}, "e": nil, "f": nil,
 		} {
 			page, err := s.Names(t.Context(), after, 2)
 			require.NoError(t, err)
@@ -83,7 +84,8 @@ var recordTests = []test{
 			x = x*1664525 + 1013904223
 			random[i] = byte(x >> 24)
 		}
-		lengths := []int{0, 1, 2, 3, seal.HeadSize - 1, seal.HeadSize, seal.Overhead, 255, 256, 4000, 4095, 4096, 4097, 65535, 65536, len(random)}
+		lengths := []int{0, 1, 2, 3, seal.HeadSize - 1, seal.HeadSize, seal.Overhead, 255, 256, 4000,
+			4095, 4096, 4097, 65535, 65536, len(random)}
 		for _, n := range lengths {
 			put(t, s, key1, fmt.Sprint(n), random[:n])
 		}
@@ -146,7 +148,8 @@ var recordTests = []test{
 		under, err := s.Records(t.Context(), store.Range{Key: key1, Limit: 100, Bytes: 1 << 20})
 		require.NoError(t, err)
 		assert.Equal(t, page[:2], under)
-		under, err = s.Records(t.Context(), store.Range{Key: key2, After: "c", Limit: 100, Bytes: 1 << 20})
+		under, err = s.Records(t.Context(), store.Range{Key: key2, After: "c", Limit: 100,
+			Bytes: 1 << 20})
 		require.NoError(t, err)
 		assert.Equal(t, page[3:], under)
 		under, err = s.Records(t.Context(), store.Range{Key: key3, Limit: 100, Bytes: 1 << 20})
@@ -182,7 +185,8 @@ var recordTests = []test{
 		require.NoError(t, err)
 		require.Len(t, page, 1)
 		assert.Len(t, page[0].Sealed, 1000)
-		assert.Equal(t, []string{"a", "b", "c", "d", "e"}, recordNames(t, s, store.Range{Limit: 100, Bytes: 15}, 2))
+		assert.Equal(t, []string{"a", "b", "c", "d", "e"},
+			recordNames(t, s, store.Range{Limit: 100, Bytes: 15}, 2))
 	}},
 
 	{"Count counts by key", func(t *testing.T, open Place) {

@@ -85,7 +85,8 @@ func TestWait_readersDeferToWriter(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), maxReaderDeference/2)
 	defer cancel()
 	require.ErrorIs(t, Wait(ctx, late, false), context.DeadlineExceeded)
-	require.NoError(t, Wait(t.Context(), late, false), "not forever, since the writer may have been stopped")
+	require.NoError(t, Wait(t.Context(), late, false),
+		"not forever, since the writer may have been stopped")
 }
 
 func TestWait_writersQueue(t *testing.T) {

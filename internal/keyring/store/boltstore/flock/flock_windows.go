@@ -23,7 +23,8 @@ func Try(f *os.File, exclusive bool) (bool, error) {
 	}
 	got, err := tryRange(f, ours, 0)
 	if !got || err != nil {
-		_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &windows.Overlapped{Offset: bbolts, OffsetHigh: high})
+		_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0,
+			&windows.Overlapped{Offset: bbolts, OffsetHigh: high})
 	}
 	return got, err
 }

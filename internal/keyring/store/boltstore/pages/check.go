@@ -40,7 +40,8 @@ func (f *File) Check(ctx context.Context, visit func(bucket string, e Entry) err
 	if _, err := top.tree(f.root, 0, nil, nil, nil); err != nil {
 		return err
 	}
-	if f.freelist == noFreelist { // as some tools leave it; bbolt then frees all pages that no tree has
+	// as some tools leave it; bbolt then frees all pages that no tree has
+	if f.freelist == noFreelist {
 		return nil
 	}
 	if err := c.markFree(claim); err != nil {
@@ -108,7 +109,8 @@ func (c *pageSet) markFree(claim func(*page) error) error {
 
 func checkContext(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return fault.New(fault.Unavailable, "the context ended while its pages were being checked").WithCause(err)
+		return fault.New(fault.Unavailable,
+			"the context ended while its pages were being checked").WithCause(err)
 	}
 	return nil
 }

@@ -40,18 +40,19 @@ func TestCheck_damage(t *testing.T) {
 	free := intact.page(first(freelist))
 
 	for what, damage := range map[string]func(m image){
-		"a branch that is its own child":        func(m image) { order.PutUint64(child(m, 1), root(m)) },
-		"a branch with the top as a child":      func(m image) { order.PutUint64(child(m, 1), top) },
-		"a child with two parents":              func(m image) { order.PutUint64(child(m, 1), leafOf(2)) },
-		"a child of another tree":               func(m image) { order.PutUint64(child(m, 1), long) },
-		"a child that is the list of free":      func(m image) { order.PutUint64(child(m, 1), first(freelist)) },
-		"a child that is a meta page":           func(m image) { order.PutUint64(child(m, 1), 1) },
-		"a child that is free":                  func(m image) { order.PutUint64(child(m, 1), order.Uint64(free[16:])) },
-		"a child outside":                       func(m image) { order.PutUint64(child(m, 1), m.high()) },
-		"a child far outside":                   func(m image) { order.PutUint64(child(m, 1), 1<<63+5) },
-		"two children exchanged":                func(m image) { order.PutUint64(child(m, 1), leafOf(2)); order.PutUint64(child(m, 2), leafOf(1)) },
-		"two branches in a circle":              func(m image) { circle(m, root(m), leafOf(0)) },
-		"a branch whose key is not its child's": func(m image) { key(m, root(m), 1, branch)[5]-- }, // the odd numbers are not stored
+		"a branch that is its own child":   func(m image) { order.PutUint64(child(m, 1), root(m)) },
+		"a branch with the top as a child": func(m image) { order.PutUint64(child(m, 1), top) },
+		"a child with two parents":         func(m image) { order.PutUint64(child(m, 1), leafOf(2)) },
+		"a child of another tree":          func(m image) { order.PutUint64(child(m, 1), long) },
+		"a child that is the list of free": func(m image) { order.PutUint64(child(m, 1), first(freelist)) },
+		"a child that is a meta page":      func(m image) { order.PutUint64(child(m, 1), 1) },
+		"a child that is free":             func(m image) { order.PutUint64(child(m, 1), order.Uint64(free[16:])) },
+		"a child outside":                  func(m image) { order.PutUint64(child(m, 1), m.high()) },
+		"a child far outside":              func(m image) { order.PutUint64(child(m, 1), 1<<63+5) },
+		"two children exchanged":           func(m image) { order.PutUint64(child(m, 1), leafOf(2)); order.PutUint64(child(m, 2), leafOf(1)) },
+		"two branches in a circle":         func(m image) { circle(m, root(m), leafOf(0)) },
+		// the odd numbers are not stored
+		"a branch whose key is not its child's": func(m image) { key(m, root(m), 1, branch)[5]-- },
 		"a leaf with one entry less":            func(m image) { m.page(leafOf(1))[10]-- },
 		"a leaf with one entry more":            func(m image) { m.page(leafOf(1))[10]++ },
 		"a leaf without entries":                func(m image) { order.PutUint16(m.page(leafOf(1))[10:], 0) },
@@ -87,20 +88,21 @@ func TestCheck_damage(t *testing.T) {
 		"a bucket that begins with meta":        func(m image) { order.PutUint64(m.page(top)[header:], 1) },
 		"a bucket that says it is inline":       func(m image) { order.PutUint64(m.page(top)[header:], 0) },
 		"an inline bucket that is elsewhere":    func(m image) { order.PutUint64(m.page(top)[inline:], leafOf(0)) },
-		"a bucket of no known kind":             func(m image) { m.page(top)[16+16*2+12]++ }, // the last one: a byte longer
-		"an inline page with a number":          func(m image) { m.page(top)[inline+16]++ },
-		"an inline page with a branch":          func(m image) { m.page(top)[inline+16+8] = branch },
-		"an inline page with one entry less":    func(m image) { m.page(top)[inline+16+10]-- },
-		"an inline page without entries":        func(m image) { m.page(top)[inline+16+10] = 0 },
-		"an inline page with too many":          func(m image) { m.page(top)[inline+16+11] = 0xff },
-		"an inline page that overflows":         func(m image) { m.page(top)[inline+16+12]++ },
-		"a list with a page that is in use":     func(m image) { order.PutUint64(m.page(first(freelist))[16:], leafOf(0)) },
-		"a list with a page twice":              func(m image) { copy(m.page(first(freelist))[24:32], free[16:24]) },
-		"a list with one page less":             func(m image) { m.page(first(freelist))[10]-- },
-		"a list with one page more":             func(m image) { m.page(first(freelist))[10]++ },
-		"a list with a page outside":            func(m image) { order.PutUint64(m.page(first(freelist))[16+8*(count(m, first(freelist))-1):], m.high()) },
-		"a list that is longer than its page":   func(m image) { order.PutUint16(m.page(first(freelist))[10:], 0xfffe) },
-		"a list that overflows the file":        func(m image) { order.PutUint32(m.page(first(freelist))[12:], 1<<32-1) },
+		// the last one: a byte longer
+		"a bucket of no known kind":           func(m image) { m.page(top)[16+16*2+12]++ },
+		"an inline page with a number":        func(m image) { m.page(top)[inline+16]++ },
+		"an inline page with a branch":        func(m image) { m.page(top)[inline+16+8] = branch },
+		"an inline page with one entry less":  func(m image) { m.page(top)[inline+16+10]-- },
+		"an inline page without entries":      func(m image) { m.page(top)[inline+16+10] = 0 },
+		"an inline page with too many":        func(m image) { m.page(top)[inline+16+11] = 0xff },
+		"an inline page that overflows":       func(m image) { m.page(top)[inline+16+12]++ },
+		"a list with a page that is in use":   func(m image) { order.PutUint64(m.page(first(freelist))[16:], leafOf(0)) },
+		"a list with a page twice":            func(m image) { copy(m.page(first(freelist))[24:32], free[16:24]) },
+		"a list with one page less":           func(m image) { m.page(first(freelist))[10]-- },
+		"a list with one page more":           func(m image) { m.page(first(freelist))[10]++ },
+		"a list with a page outside":          func(m image) { order.PutUint64(m.page(first(freelist))[16+8*(count(m, first(freelist))-1):], m.high()) },
+		"a list that is longer than its page": func(m image) { order.PutUint16(m.page(first(freelist))[10:], 0xfffe) },
+		"a list that overflows the file":      func(m image) { order.PutUint32(m.page(first(freelist))[12:], 1<<32-1) },
 		"a list with all pages": func(m image) {
 			p := m.page(first(freelist))
 			ids := m.high() - 2
@@ -245,7 +247,8 @@ func TestCheck_valid(t *testing.T) {
 			return b.Put([]byte("k"), make([]byte, 70_000*1024))
 		}))
 		for range 2 {
-			require.NoError(t, db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("b")).Put([]byte("k"), nil) }))
+			require.NoError(t,
+				db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("b")).Put([]byte("k"), nil) }))
 		}
 		require.NoError(t, db.Close())
 		f := open(t, path)

@@ -35,13 +35,15 @@ func newImage(t *testing.T) image {
 				require.NoError(t, err)
 			}
 			for i := range 5 {
-				require.NoError(t, tx.Bucket([]byte("small")).Put(fmt.Appendf(nil, "key%d", i), []byte("value")))
+				require.NoError(t, tx.Bucket([]byte("small")).Put(fmt.Appendf(nil, "key%d", i),
+					[]byte("value")))
 			}
 			for i := range 3 {
 				require.NoError(t, tx.Bucket([]byte("long")).Put(fmt.Appendf(nil, "key%d", i), make([]byte, 3000+round)))
 			}
 			for i := range 300 {
-				require.NoError(t, tx.Bucket([]byte("tree")).Put(fmt.Appendf(nil, "key%03d", i*2), bytes.Repeat([]byte{byte(i)}, 40)))
+				require.NoError(t, tx.Bucket([]byte("tree")).Put(fmt.Appendf(nil, "key%03d", i*2),
+					bytes.Repeat([]byte{byte(i)}, 40)))
 			}
 			return nil
 		}))

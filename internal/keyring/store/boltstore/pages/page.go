@@ -16,7 +16,8 @@ const (
 )
 
 const (
-	elementSize = 16 // of a leaf: flags(4) position(4) key size(4) value size(4); of a branch: position(4) key size(4) page(8)
+	// of a leaf: flags(4) position(4) key size(4) value size(4); of a branch: position(4) key size(4) page(8)
+	elementSize = 16
 	maxKeySize  = 1 << 15
 )
 
@@ -40,7 +41,8 @@ func (f *File) page(id uint64, depth int, flags uint32, first, upper []byte) (*p
 	if err != nil {
 		return nil, err
 	}
-	if pageFlags == flagFreelist || p.count == 0 { // bbolt has no empty pages; an empty bucket is inline
+	// bbolt has no empty pages; an empty bucket is inline
+	if pageFlags == flagFreelist || p.count == 0 {
 		return nil, corrupt("page %d does not belong to a tree", id)
 	}
 	if p.table() > f.pageSize { // only entries overflow
@@ -106,9 +108,11 @@ func (p *page) element(i int) element {
 	at := headerSize + elementSize*i
 	b := p.buf[at:]
 	if p.leaf {
-		return element{order.Uint32(b), int64(at) + int64(order.Uint32(b[4:])), int64(order.Uint32(b[8:])), int64(order.Uint32(b[12:])), 0}
+		return element{order.Uint32(b), int64(at) + int64(order.Uint32(b[4:])),
+			int64(order.Uint32(b[8:])), int64(order.Uint32(b[12:])), 0}
 	}
-	return element{0, int64(at) + int64(order.Uint32(b)), int64(order.Uint32(b[4:])), 0, order.Uint64(b[8:])}
+	return element{0, int64(at) + int64(order.Uint32(b)), int64(order.Uint32(b[4:])), 0,
+		order.Uint64(b[8:])}
 }
 
 // table returns the offset of the end of the table of elements.

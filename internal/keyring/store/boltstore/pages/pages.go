@@ -24,7 +24,8 @@ const (
 	magic      = 0xED0CDAED
 	version    = 2
 	headerSize = 16 // of a page: id(8) flags(2) count(2) overflow(4)
-	metaSize   = 64 // magic(4) version(4) page size(4) flags(4) root(8) sequence(8) freelist(8) high(8) txid(8) checksum(8)
+	// magic(4) version(4) page size(4) flags(4) root(8) sequence(8) freelist(8) high(8) txid(8) checksum(8)
+	metaSize   = 64
 	bucketSize = 16 // root(8) sequence(8)
 	noFreelist = 1<<64 - 1
 

@@ -35,7 +35,8 @@ func checkRandomFile(t *testing.T, random *rand.Rand) {
 	path := filepath.Join(t.TempDir(), "db")
 	options := &bbolt.Options{
 		NoSync: true, PageSize: 1024 << random.IntN(3),
-		FreelistType: []bbolt.FreelistType{bbolt.FreelistArrayType, bbolt.FreelistMapType}[random.IntN(2)],
+		FreelistType: []bbolt.FreelistType{bbolt.FreelistArrayType,
+			bbolt.FreelistMapType}[random.IntN(2)],
 	}
 	names := []string{"a", "b", "c"}
 	want := map[string]map[string]string{}
