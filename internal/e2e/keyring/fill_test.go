@@ -13,7 +13,7 @@ import (
 )
 
 // store returns the store of the keyring.
-func (p place) store(t testing.TB) *sqlstore.Store {
+func (p cluster) store(t testing.TB) *sqlstore.Store {
 	t.Helper()
 	dialects := map[secretref.Dialect]sqlstore.Dialect{secretref.PostgreSQL: sqlstore.PostgreSQL,
 		secretref.MySQL: sqlstore.MySQL}
@@ -21,7 +21,7 @@ func (p place) store(t testing.TB) *sqlstore.Store {
 }
 
 // filled creates the keyring with n secrets, inserting a thousand with each statement.
-func (p place) filled(t testing.TB, n int) stored {
+func (p cluster) filled(t testing.TB, n int) stored {
 	t.Helper()
 	p.node(t)
 	store := p.store(t)

@@ -67,23 +67,23 @@ func onEach(t *testing.T, test func(t *testing.T, s server)) {
 	}
 }
 
-// place is a database with a keyring.
-type place struct {
+// cluster is a database with a keyring.
+type cluster struct {
 	*databases.Database
 	server server
 	root   secretref.Secret
 }
 
-// newPlace returns a database on the server that the tests share.
-func newPlace(t testing.TB, s server) place { return place{s.shared(t), s, newRoot()} }
+// newCluster returns a database on the server that the tests share.
+func newCluster(t testing.TB, s server) cluster { return cluster{s.shared(t), s, newRoot()} }
 
 // node opens the keyring like another node, with a pool of its own.
-func (p place) node(t testing.TB) *secretref.Keyring {
+func (p cluster) node(t testing.TB) *secretref.Keyring {
 	t.Helper()
 	return p.nodeWith(t, secretref.KeyringOptions{RootKey: p.root})
 }
 
-func (p place) nodeWith(t testing.TB, opts secretref.KeyringOptions) *secretref.Keyring {
+func (p cluster) nodeWith(t testing.TB, opts secretref.KeyringOptions) *secretref.Keyring {
 	t.Helper()
 	return open(t, p.Open(t), p.server.dialect, opts)
 }

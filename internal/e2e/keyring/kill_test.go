@@ -52,7 +52,7 @@ func (w world) secrets() stored {
 // killer starts and kills victims.
 type killer struct {
 	t *testing.T
-	place
+	cluster
 	admin *sql.DB // only victims use the user of the database
 	keeps bool    // victims do not change the root key
 	next  secretref.Secret
@@ -65,8 +65,8 @@ type killer struct {
 
 // newKiller returns a killer for a keyring that does not exist yet.
 func newKiller(t *testing.T, s server) *killer {
-	p := newPlace(t, s)
-	return &killer{t: t, place: p, admin: p.Admin(t), world: world{}, struck: map[string]int{}}
+	p := newCluster(t, s)
+	return &killer{t: t, cluster: p, admin: p.Admin(t), world: world{}, struck: map[string]int{}}
 }
 
 // node opens the keyring in this process.

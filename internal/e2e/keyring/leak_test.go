@@ -189,7 +189,7 @@ func TestLeak_database(t *testing.T) {
 	directories := map[string]string{postgres.name: "SHOW data_directory",
 		mariadb.name: "SELECT @@datadir"}
 	onEach(t, func(t *testing.T, s server) {
-		p := place{s.own(t), s, newRoot()}
+		p := cluster{s.own(t), s, newRoot()}
 		keys, record := exercise(t, p.store(t), p.root,
 			func(root, previous secretref.Secret) *secretref.Keyring {
 				return p.nodeWith(t, secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})

@@ -93,7 +93,7 @@ func TestRotate_concurrentNodes(t *testing.T) {
 		minWrites, minRotations = 100, 6
 	}
 	onEach(t, func(t *testing.T, s server) {
-		p := newPlace(t, s)
+		p := newCluster(t, s)
 		kept := fill(t, p.node(t), 1)
 		slots := newSlots(writers * slotsPerWriter)
 		var reads, writes, rotations, refused atomic.Int64

@@ -42,7 +42,7 @@ func TestRotate_serverStops(t *testing.T) {
 		mariadb.name:  {"in order": stop, "killed": kill},
 	}
 	onEach(t, func(t *testing.T, s server) {
-		p := place{s.own(t), s, newRoot()}
+		p := cluster{s.own(t), s, newRoot()}
 		kept := p.filled(t, 5000)
 		slots := newSlots(6)
 		done, cancel := context.WithCancel(t.Context())

@@ -16,7 +16,7 @@ import (
 
 func TestChangeRootKey_concurrentNodes(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		p := newPlace(t, s)
+		p := newCluster(t, s)
 		late := p.node(t) // opened with the old root key only
 		kept := fill(t, late, 10)
 		old, next := p.root, newRoot()

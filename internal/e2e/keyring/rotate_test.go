@@ -17,7 +17,7 @@ import (
 func TestRotateIfOlder_threeNodes(t *testing.T) {
 	const nodes = 3
 	onEach(t, func(t *testing.T, s server) {
-		p := newPlace(t, s)
+		p := newCluster(t, s)
 		kept := fill(t, p.node(t), 20)
 		var all [nodes]*secretref.Keyring
 		for i := range all {
@@ -59,7 +59,7 @@ func TestRotateIfOlder_threeNodes(t *testing.T) {
 // Databases guess the length of columns in temporary tables.
 func TestRotate_allSizes(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		p := newPlace(t, s)
+		p := newCluster(t, s)
 		k := p.node(t)
 		kept := stored{}
 		longest := 1<<20 - len(canary)
@@ -80,26 +80,26 @@ func TestRotate_allSizes(t *testing.T) {
 
 // damage is a change of a row by someone with write access to the database.
 type damage struct {
-	change func(t *testing.T, p place, db *sql.DB)
+	change func(t *testing.T, p cluster, db *sql.DB)
 	names  []string // of the secrets that cannot be decrypted afterwards
 }
 
 // rewrite replaces the record under a name.
 func rewrite(name string, change func(record []byte) []byte) damage {
-	return damage{func(t *testing.T, p place, db *sql.DB) {
+	return damage{func(t *testing.T, p cluster, db *sql.DB) {
 		record := recordOf(t, p, db, name)
 		set(t, p, db, name, change(record))
 	}, []string{name}}
 }
 
-func recordOf(t *testing.T, p place, db *sql.DB, name string) (record []byte) {
+func recordOf(t *testing.T, p cluster, db *sql.DB, name string) (record []byte) {
 	t.Helper()
 	query := "SELECT record FROM secretref_records WHERE name = " + p.server.argument(1)
 	require.NoError(t, db.QueryRowContext(t.Context(), query, []byte(name)).Scan(&record))
 	return record
 }
 
-func set(t *testing.T, p place, db *sql.DB, name string, record []byte) {
+func set(t *testing.T, p cluster, db *sql.DB, name string, record []byte) {
 	t.Helper()
 	update := fmt.Sprintf("UPDATE secretref_records SET record = %s WHERE name = %s",
 		p.server.argument(1), p.server.argument(2))
@@ -107,7 +107,7 @@ func set(t *testing.T, p place, db *sql.DB, name string, record []byte) {
 	require.NoError(t, err)
 }
 
-func rename(t *testing.T, p place, db *sql.DB, from, to string) {
+func rename(t *testing.T, p cluster, db *sql.DB, from, to string) {
 	t.Helper()
 	update := fmt.Sprintf("UPDATE secretref_records SET name = %s WHERE name = %s",
 		p.server.argument(1), p.server.argument(2))
@@ -124,15 +124,15 @@ var damages = map[string]damage{
 	"an unknown key":       rewrite("secret-3", func(record []byte) []byte { record[5] ^= 1; return record }),
 	"another nonce":        rewrite("secret-3", func(record []byte) []byte { record[12] ^= 1; return record }),
 	"a record with a tail": rewrite("secret-3", func(record []byte) []byte { return append(record, 0) }),
-	"two names swapped": {func(t *testing.T, p place, db *sql.DB) {
+	"two names swapped": {func(t *testing.T, p cluster, db *sql.DB) {
 		rename(t, p, db, "secret-3", "aside")
 		rename(t, p, db, "secret-4", "secret-3")
 		rename(t, p, db, "aside", "secret-4")
 	}, []string{"secret-3", "secret-4"}},
-	"a record copied to another name": {func(t *testing.T, p place, db *sql.DB) {
+	"a record copied to another name": {func(t *testing.T, p cluster, db *sql.DB) {
 		set(t, p, db, "secret-3", recordOf(t, p, db, "secret-4"))
 	}, []string{"secret-3"}},
-	"another name": {func(t *testing.T, p place, db *sql.DB) {
+	"another name": {func(t *testing.T, p cluster, db *sql.DB) {
 		rename(t, p, db, "secret-3", "\x00\xff")
 	}, []string{"\x00\xff"}},
 }
@@ -141,7 +141,7 @@ func TestRotate_damagedRowBlocks(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for what, damage := range damages {
 			t.Run(what, func(t *testing.T) {
-				p := newPlace(t, s)
+				p := newCluster(t, s)
 				k := p.node(t)
 				kept := fill(t, k, 6)
 				_, err := k.Rotate(t.Context())
@@ -189,7 +189,7 @@ func TestRotate_damagedRowBlocks(t *testing.T) {
 // A row is under an inactive key.
 func TestDeleteInactive_keyInUse(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		p := newPlace(t, s)
+		p := newCluster(t, s)
 		k := p.node(t)
 		kept := fill(t, k, 3)
 		db := p.Open(t)
@@ -233,7 +233,7 @@ func TestRotate_transactionsPerPage(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		took := map[int]int{} // by pages
 		for _, pages := range []int{1, 3, 6} {
-			p := place{s.own(t), s, newRoot()}
+			p := cluster{s.own(t), s, newRoot()}
 			p.filled(t, 1000*pages)
 			admin, k := p.Admin(t), p.node(t)
 			before := count[s.name](t, admin)

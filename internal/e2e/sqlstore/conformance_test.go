@@ -8,12 +8,12 @@ import (
 
 func TestConformance(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		storetest.Run(t, func(t testing.TB) storetest.Place { return place(t, s) })
+		storetest.Run(t, func(t testing.TB) storetest.Opener { return newOpener(t, s) })
 	})
 }
 
 func TestConcurrency(t *testing.T) {
-	onEach(t, func(t *testing.T, s server) { storetest.Concurrency(t, place(t, s)) })
+	onEach(t, func(t *testing.T, s server) { storetest.Concurrency(t, newOpener(t, s)) })
 }
 
 // What a caller or administrator may have set: where parameters are interpolated, whether
@@ -28,6 +28,6 @@ func TestConformance_connectionParameters(t *testing.T) {
 		},
 	}
 	onEach(t, func(t *testing.T, s server) {
-		storetest.Run(t, func(t testing.TB) storetest.Place { return place(t, s, params[s.name]...) })
+		storetest.Run(t, func(t testing.TB) storetest.Opener { return newOpener(t, s, params[s.name]...) })
 	})
 }

@@ -58,8 +58,8 @@ func onEach(t *testing.T, test func(t *testing.T, s server)) {
 	}
 }
 
-// place returns a database. Every other Store on it shares a connection pool.
-func place(t testing.TB, s server, params ...string) storetest.Place {
+// newOpener returns an Opener for a new database. Every other Store shares a connection pool.
+func newOpener(t testing.TB, s server, params ...string) storetest.Opener {
 	d := s.shared(t)
 	pools := []store.Store{
 		sqlstore.New(d.Open(t, params...), s.dialect),

@@ -65,7 +65,7 @@ func TestSession(t *testing.T) {
 		}[s.name]
 		t.Run("all", func(t *testing.T) {
 			t.Parallel()
-			storetest.Run(t, func(t testing.TB) storetest.Place { return place(t, s, all) })
+			storetest.Run(t, func(t testing.TB) storetest.Opener { return newOpener(t, s, all) })
 		})
 	})
 }

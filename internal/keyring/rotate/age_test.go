@@ -14,20 +14,20 @@ import (
 
 const day = 24 * time.Hour
 
-// newPlaceAt returns a keyring whose active key was activated at a time that is this
+// newKeyringFileAt returns a keyring whose active key was activated at a time that is this
 // much later than the year 2000.
-func newPlaceAt(t *testing.T, later time.Duration) place {
-	p := newPlace(t)
+func newKeyringFileAt(t *testing.T, later time.Duration) keyringFile {
+	p := newKeyringFile(t)
 	inproc.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) { // begins in the year 2000
 		time.Sleep(later)
-		place{t, p.path}.ring(nil)
+		keyringFile{t, p.path}.keyring(nil)
 	})
 	return p
 }
 
 func TestIfOlder(t *testing.T) {
-	r := rotate.Rotator{Keyring: newPlaceAt(t, 0).ring(nil)}
+	r := rotate.Rotator{Keyring: newKeyringFileAt(t, 0).keyring(nil)}
 	done, rotated, err := r.IfOlder(t.Context(), day)
 	require.NoError(t, err)
 	assert.True(t, rotated)
@@ -39,10 +39,10 @@ func TestIfOlder(t *testing.T) {
 
 // Another node rotates after this one found an old key and before it gets the lease.
 func TestIfOlder_checksAgainUnderLease(t *testing.T) {
-	p := newPlaceAt(t, 0)
+	p := newKeyringFileAt(t, 0)
 	f := newFaulty()
-	r := p.ring(f)
-	other := p.ring(nil)
+	r := p.keyring(f)
+	other := p.keyring(nil)
 	f.before = func(call string) error {
 		if call == "Acquire" {
 			_, err := (&rotate.Rotator{Keyring: other}).Rotate(t.Context())
@@ -56,12 +56,12 @@ func TestIfOlder_checksAgainUnderLease(t *testing.T) {
 }
 
 func TestIfOlder_manyNodesRotateOnce(t *testing.T) {
-	p := newPlaceAt(t, 0)
-	p.fill(p.ring(nil), 3)
+	p := newKeyringFileAt(t, 0)
+	p.fill(p.keyring(nil), 3)
 	const nodes = 8
 	results := make(chan bool, nodes)
 	for range nodes {
-		r := rotate.Rotator{Keyring: p.ring(nil)}
+		r := rotate.Rotator{Keyring: p.keyring(nil)}
 		go func() {
 			_, rotated, err := r.IfOlder(t.Context(), day)
 			assert.NoError(t, err)
@@ -78,8 +78,8 @@ func TestIfOlder_manyNodesRotateOnce(t *testing.T) {
 }
 
 func TestIfOlder_keyFromTheFuture(t *testing.T) {
-	p := newPlaceAt(t, 100*365*day)
-	_, rotated, err := (&rotate.Rotator{Keyring: p.ring(nil)}).IfOlder(t.Context(), day)
+	p := newKeyringFileAt(t, 100*365*day)
+	_, rotated, err := (&rotate.Rotator{Keyring: p.keyring(nil)}).IfOlder(t.Context(), day)
 	require.NoError(t, err)
 	assert.True(t, rotated)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // damage replaces the record under name by one that cannot be decrypted.
-func (p place) damage(r *keyring.Keyring, name string, change func(record []byte) []byte) {
+func (p keyringFile) damage(r *keyring.Keyring, name string, change func(record []byte) []byte) {
 	p.t.Helper()
 	record, err := r.Store().Get(p.t.Context(), name)
 	require.NoError(p.t, err)
@@ -34,8 +34,8 @@ func TestRotate_damagedRecordBlocks(t *testing.T) {
 	}
 	for what, change := range changes {
 		t.Run(what, func(t *testing.T) {
-			p := newPlace(t)
-			r := p.ring(nil)
+			p := newKeyringFile(t)
+			r := p.keyring(nil)
 			s := p.fill(r, 5)
 			if change == nil {
 				record, err := r.Store().Get(t.Context(), "secret 4")
@@ -72,11 +72,11 @@ func TestRotate_damagedRecordBlocks(t *testing.T) {
 }
 
 func TestRotate_recordDamagedMeanwhile(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	s := p.fill(r, 7)
-	other := p.ring(nil)
+	other := p.keyring(nil)
 	f.before = func(call string) error {
 		if call == "Activate" {
 			p.damage(other, "secret 2", flip)
@@ -105,8 +105,8 @@ func TestRotate_recordDamagedMeanwhile(t *testing.T) {
 }
 
 func TestRotate_rowUnderWrongKeyBlocks(t *testing.T) {
-	p := newPlace(t)
-	r := p.ring(nil)
+	p := newKeyringFile(t)
+	r := p.keyring(nil)
 	p.fill(r, 3)
 	record, err := r.Store().Get(t.Context(), "secret 1")
 	require.NoError(t, err)

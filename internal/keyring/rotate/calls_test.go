@@ -16,9 +16,9 @@ import (
 )
 
 func TestRotate_storeCalls(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	s := p.fill(r, 7)
 	var calls []string
 	f.before = func(call string) error {
@@ -48,9 +48,9 @@ func TestRotate_storeCalls(t *testing.T) {
 // Each page is read twice, first to check it and then to re-encrypt it, and moved once. An
 // empty page ends each pass. The number of other calls is constant.
 func TestRotate_storeCallsPerPage(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	const page = 4
 	for _, n := range []int{page, 5 * page, 20 * page} {
 		p.fill(r, n)
@@ -72,9 +72,9 @@ func TestRotate_storeCallsPerPage(t *testing.T) {
 // Prefetching takes a second call beside the one that moves, and so, with SQL, a second
 // connection.
 func TestRotate_singlePageIsNotPrefetched(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	p.fill(r, 4)
 	var calls []string
 	f.before = func(call string) error {
@@ -117,9 +117,9 @@ func (l observedLease) Move(ctx context.Context, from, to seal.KeyID, swaps []st
 }
 
 func TestRotate_prefetches(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	s := p.fill(r, 12)
 	var read atomic.Int32
 	moves := 0
@@ -140,9 +140,9 @@ func TestRotate_prefetches(t *testing.T) {
 
 // A row that was restored from a backup may be under an inactive key.
 func TestRotate_visitsAllKeysInUse(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	p.fill(r, 3)
 	old, err := r.Store().Get(t.Context(), "secret 1")
 	require.NoError(t, err)

@@ -39,9 +39,9 @@ func TestRotator_failureAtAnyStoreCall(t *testing.T) {
 				}
 				calls := map[string]bool{}
 				for nth := 1; ; nth += step {
-					p := newPlace(t)
+					p := newKeyringFile(t)
 					f := newFaulty()
-					r := p.ring(f)
+					r := p.keyring(f)
 					s := p.fill(r, 7)
 					_, err := (&rotate.Rotator{Keyring: r}).Rotate(t.Context()) // makes an inactive key
 					require.NoError(t, err)
@@ -96,11 +96,11 @@ func TestRotate_putBetweenStoreCalls(t *testing.T) {
 				step = 4
 			}
 			for nth, more := 1, true; more; nth += step {
-				p := newPlace(t)
+				p := newKeyringFile(t)
 				f := newFaulty()
-				r := p.ring(f)
+				r := p.keyring(f)
 				s := p.fill(r, 7)
-				other := p.ring(nil)
+				other := p.keyring(nil)
 				n := 0
 				f.before = func(string) error {
 					if n++; n == nth {
@@ -122,9 +122,9 @@ func TestRotate_putBetweenStoreCalls(t *testing.T) {
 }
 
 func TestRotate_resumes(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	s := p.fill(r, 7)
 	f.before = func(call string) error {
 		if call == "Retire" {
@@ -136,7 +136,7 @@ func TestRotate_resumes(t *testing.T) {
 	require.ErrorIs(t, err, fault.Unavailable)
 	assert.Equal(t, 7, first.Moved)
 
-	other := p.ring(nil)
+	other := p.keyring(nil)
 	second, rotated, err := (&rotate.Rotator{Keyring: other}).IfOlder(t.Context(), time.Hour)
 	require.NoError(t, err)
 	assert.True(t, rotated, "a rotation in progress is finished at any age")

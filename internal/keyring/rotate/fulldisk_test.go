@@ -38,8 +38,8 @@ func TestFullDisk(t *testing.T) {
 		return work()
 	}
 
-	p := newPlace(t)
-	r := p.ring(nil)
+	p := newKeyringFile(t)
+	r := p.keyring(nil)
 	s := p.fill(r, 40)
 	to := rotate.Rotator{Keyring: r}.Paged(7)
 	steps := int64(6)
@@ -64,7 +64,7 @@ func TestFullDisk(t *testing.T) {
 			} else if name == "put" {
 				s["secret 7"] = strings.Repeat("seven ", 4000)
 			}
-			p.checkSecrets(p.ring(nil), s)
+			p.checkSecrets(p.keyring(nil), s)
 			require.NoError(t, r.Verify(t.Context()))
 			require.NoError(t, work(), "there is space again")
 			if name == "put" {

@@ -42,7 +42,7 @@ func (w world) possible(name string) []string {
 
 // killer starts and kills victims.
 type killer struct {
-	place
+	keyringFile
 	next  string // path of the next root key during a change of the root key
 	world world
 
@@ -53,7 +53,7 @@ type killer struct {
 }
 
 func newKiller(t *testing.T) *killer {
-	k := &killer{place: newPlace(t), world: world{}, struck: map[string]int{}}
+	k := &killer{keyringFile: newKeyringFile(t), world: world{}, struck: map[string]int{}}
 	k.next = k.path + ".key.new"
 	return k
 }
@@ -134,7 +134,7 @@ func (k *killer) checkWorld() {
 	if _, err := os.Stat(k.next); err == nil {
 		k.rootChanges++
 	}
-	r := k.ring(nil)
+	r := k.keyring(nil)
 	require.NoFileExists(k.t, k.next, "opening recovers")
 	for name := range k.world {
 		got, err := r.Get(k.t.Context(), name)
@@ -241,7 +241,7 @@ func TestKill(t *testing.T) {
 				if lane%2 == 1 {
 					k.linkKey()
 				}
-				k.fill(k.ring(nil), 1)
+				k.fill(k.keyring(nil), 1)
 				k.world.end("secret 0", "text 0")
 				for round := range kills {
 					a := aim{op: ops[(round+lane*4)%len(ops)], nth: 1 + rand.IntN(2), lines: rand.IntN(8)}
@@ -312,7 +312,7 @@ func TestKill_creation(t *testing.T) {
 		left[fmt.Sprintf("root key %t, store %t, finished %t", noKey == nil, noStore == nil,
 			!slices.Contains(inProgress, "open"))]++
 		k.checkWorld()
-		k.fill(k.ring(nil), 1)
+		k.fill(k.keyring(nil), 1)
 		k.world.end("secret 0", "text 0")
 		k.checkWorld()
 		k.checkIntact(k.secrets())

@@ -17,12 +17,12 @@ import (
 
 // The lease expires after 15 seconds, and decrypting all secrets may take longer.
 func TestRotate_renewsLeaseWhileReading(t *testing.T) {
-	p := newPlace(t)
-	s := p.fill(p.ring(nil), 7)
+	p := newKeyringFile(t)
+	s := p.fill(p.keyring(nil), 7)
 	inproc.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		f := newFaulty()
-		r := p.ring(f)
+		r := p.keyring(f)
 		var renewed []time.Duration
 		start := time.Now()
 		f.before = func(call string) error {
@@ -45,9 +45,9 @@ func TestRotate_renewsLeaseWhileReading(t *testing.T) {
 }
 
 func TestRotate_refusesSecondRotator(t *testing.T) {
-	p := newPlace(t)
-	r := p.ring(nil)
-	lease, err := p.ring(nil).Store().Acquire(t.Context())
+	p := newKeyringFile(t)
+	r := p.keyring(nil)
+	lease, err := p.keyring(nil).Store().Acquire(t.Context())
 	require.NoError(t, err)
 	to := rotate.Rotator{Keyring: r}
 	_, err = to.Rotate(t.Context())
@@ -63,9 +63,9 @@ func TestRotate_refusesSecondRotator(t *testing.T) {
 }
 
 func TestRotate_stop(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	s := p.fill(r, 20)
 	stop := make(chan struct{})
 	moves := 0
@@ -86,9 +86,9 @@ func TestRotate_stop(t *testing.T) {
 }
 
 func TestRotate_contextEnds(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	s := p.fill(r, 20)
 	ctx, cancel := context.WithCancel(t.Context())
 	f.after = func(call string) error {
@@ -100,16 +100,16 @@ func TestRotate_contextEnds(t *testing.T) {
 	_, err := rotate.Rotator{Keyring: r}.Paged(3).Rotate(ctx)
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.ErrorIs(t, err, context.Canceled)
-	assert.Contains(t, p.events(p.ring(nil)), " rotate failed 2")
+	assert.Contains(t, p.events(p.keyring(nil)), " rotate failed 2")
 	p.checkIntact(s)
 }
 
 // A node that has lost its lease changes nothing.
 func TestRotate_lostLease(t *testing.T) {
 	for _, lose := range []string{"Renew", "Activate", "Move", "Retire"} {
-		p := newPlace(t)
+		p := newKeyringFile(t)
 		f := newFaulty()
-		r := p.ring(f)
+		r := p.keyring(f)
 		s := p.fill(r, 7)
 		f.before = func(call string) error {
 			if call == lose {

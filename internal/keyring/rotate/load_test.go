@@ -75,8 +75,8 @@ func TestRotate_concurrentNodes(t *testing.T) {
 	if testing.Short() {
 		minWrites, minRotations = 60, 4
 	}
-	p := newPlace(t)
-	p.fill(p.ring(nil), 1)
+	p := newKeyringFile(t)
+	p.fill(p.keyring(nil), 1)
 	s := stored{"secret 0": "text 0"}
 	var slots []*slot
 	for i := range writers * slotsPerWriter {
@@ -88,7 +88,7 @@ func TestRotate_concurrentNodes(t *testing.T) {
 	}
 	var nodes sync.WaitGroup
 	for w := range writers {
-		r, own := p.ring(nil), slots[w*slotsPerWriter:][:slotsPerWriter]
+		r, own := p.keyring(nil), slots[w*slotsPerWriter:][:slotsPerWriter]
 		nodes.Go(func() {
 			for more() {
 				s := own[rand.IntN(slotsPerWriter)]
@@ -101,7 +101,7 @@ func TestRotate_concurrentNodes(t *testing.T) {
 		})
 	}
 	for range rotators {
-		rotator := rotate.Rotator{Keyring: p.ring(nil)}.Paged(4)
+		rotator := rotate.Rotator{Keyring: p.keyring(nil)}.Paged(4)
 		nodes.Go(func() {
 			for more() {
 				_, err := rotator.Rotate(t.Context())
@@ -117,14 +117,14 @@ func TestRotate_concurrentNodes(t *testing.T) {
 			}
 		})
 	}
-	idle := p.ring(nil)
+	idle := p.keyring(nil)
 	nodes.Wait()
 	t.Logf("%d rotations, %d refused, %d writes, %d reads", rotations.Load(), refused.Load(),
 		writes.Load(), reads.Load())
 	for _, s := range slots {
 		require.NoError(t, s.read(t.Context(), idle), "a node that was idle")
 	}
-	r := p.ring(nil)
+	r := p.keyring(nil)
 	for _, s := range slots {
 		require.NoError(t, s.read(t.Context(), r))
 	}
@@ -148,8 +148,8 @@ func TestRotate_memory(t *testing.T) {
 	if testing.Short() {
 		many = 12
 	}
-	p := newPlace(t)
-	r := p.ring(nil)
+	p := newKeyringFile(t)
+	r := p.keyring(nil)
 	peaks := map[int]int64{}
 	for _, pages := range []int{few, many} {
 		for i := range pages * pageRecords {

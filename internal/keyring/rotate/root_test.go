@@ -17,8 +17,8 @@ import (
 )
 
 func TestChangeRoot(t *testing.T) {
-	p := newPlace(t)
-	r, other := p.ring(nil), p.ring(nil)
+	p := newKeyringFile(t)
+	r, other := p.keyring(nil), p.keyring(nil)
 	s := p.fill(r, 3)
 	text := seal.NewRootText()
 	to := rotate.Rotator{Keyring: r}
@@ -42,13 +42,13 @@ func TestChangeRoot(t *testing.T) {
 // of the key in use.
 func TestChangeRoot_afterInterruptedChange(t *testing.T) {
 	for _, second := range []string{"succeeds", "fails", "is killed"} {
-		p := newPlace(t)
+		p := newKeyringFile(t)
 		f := newFaulty()
-		r := p.ring(f)
+		r := p.keyring(f)
 		s := p.fill(r, 3)
 		killed := errors.New("killed")
 		g := newFaulty()
-		other := p.ring(g)
+		other := p.keyring(g)
 		g.after = func(call string) error {
 			if call == "Rewrap" {
 				panic(killed)
@@ -79,9 +79,9 @@ func TestChangeRoot_afterInterruptedChange(t *testing.T) {
 // A file that is a mount of its own cannot be replaced by a rename. Here a directory in
 // its place stands for one that cannot be written at all.
 func TestChangeRoot_fileCannotBeReplaced(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	s := p.fill(r, 3)
 	key := p.path + ".key"
 	f.after = func(call string) error {
@@ -102,16 +102,16 @@ func TestChangeRoot_fileCannotBeReplaced(t *testing.T) {
 
 	require.NoError(t, os.RemoveAll(key))
 	require.NoError(t, os.Rename(key+".away", key))
-	p.checkSecrets(p.ring(nil), s)
+	p.checkSecrets(p.keyring(nil), s)
 	p.checkIntact(s)
 }
 
 // An interrupted change of the root key leaves one of three states.
 func TestChangeRoot_recover(t *testing.T) {
 	for _, when := range []string{"before the keys are wrapped", "after", "before, with half a file"} {
-		p := newPlace(t)
+		p := newKeyringFile(t)
 		f := newFaulty()
-		r := p.ring(f)
+		r := p.keyring(f)
 		s := p.fill(r, 3)
 		killed := errors.New("killed")
 		f.before = func(call string) error {
@@ -136,7 +136,7 @@ func TestChangeRoot_recover(t *testing.T) {
 		if when == "after" {
 			lease, err := r.Store().Acquire(t.Context())
 			require.NoError(t, err)
-			p.checkSecrets(p.ring(nil), s)
+			p.checkSecrets(p.keyring(nil), s)
 			lease.Release(t.Context())
 		}
 		p.checkIntact(s)

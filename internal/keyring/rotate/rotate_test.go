@@ -12,8 +12,8 @@ import (
 )
 
 func TestRotate_movesEverySecret(t *testing.T) {
-	p := newPlace(t)
-	r := p.ring(nil)
+	p := newKeyringFile(t)
+	r := p.keyring(nil)
 	s := p.fill(r, 20)
 	var progress [][2]int
 	to := rotate.Rotator{Keyring: r, Progress: func(done, total int) { progress = append(progress, [2]int{done, total}) }}.Paged(8)
@@ -39,8 +39,8 @@ func TestRotate_movesEverySecret(t *testing.T) {
 }
 
 func TestRotate_emptyKeyring(t *testing.T) {
-	p := newPlace(t)
-	done, err := (&rotate.Rotator{Keyring: p.ring(nil)}).Rotate(t.Context())
+	p := newKeyringFile(t)
+	done, err := (&rotate.Rotator{Keyring: p.keyring(nil)}).Rotate(t.Context())
 	require.NoError(t, err)
 	assert.Zero(t, done.Moved)
 	p.checkIntact(stored{})

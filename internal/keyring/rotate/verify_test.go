@@ -14,12 +14,12 @@ import (
 
 // Verify does not report a secret as damaged that is deleted or re-encrypted meanwhile.
 func TestVerify_concurrentRotation(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	r := p.ring(f)
+	r := p.keyring(f)
 	s := p.fill(r, 3)
 	require.NoError(t, r.Verify(t.Context()))
-	other := p.ring(nil)
+	other := p.keyring(nil)
 	f.after = func(call string) error {
 		if call != "Records" {
 			return nil
@@ -34,7 +34,7 @@ func TestVerify_concurrentRotation(t *testing.T) {
 		return other.Delete(t.Context(), "secret 2")
 	}
 	// The key that the page needs is gone from the store and from this Keyring.
-	r = p.ring(f)
+	r = p.keyring(f)
 	require.NoError(t, r.Verify(t.Context()))
 	p.checkIntact(s)
 }
@@ -42,11 +42,11 @@ func TestVerify_concurrentRotation(t *testing.T) {
 // Between reading a record and looking up its key, a rotation and a deletion of the old
 // key may happen.
 func TestGet_concurrentRotation(t *testing.T) {
-	p := newPlace(t)
+	p := newKeyringFile(t)
 	f := newFaulty()
-	p.fill(p.ring(nil), 3)
-	first := rotate.Rotator{Keyring: p.ring(nil)}
-	r := p.ring(f)
+	p.fill(p.keyring(nil), 3)
+	first := rotate.Rotator{Keyring: p.keyring(nil)}
+	r := p.keyring(f)
 	_, err := first.Rotate(t.Context()) // to a key that r has not loaded yet
 	require.NoError(t, err)
 	f.after = func(call string) error {
@@ -65,8 +65,8 @@ func TestGet_concurrentRotation(t *testing.T) {
 }
 
 func TestVerify_namesDamagedKey(t *testing.T) {
-	p := newPlace(t)
-	r := p.ring(nil)
+	p := newKeyringFile(t)
+	r := p.keyring(nil)
 	keys, err := r.Store().Load(t.Context())
 	require.NoError(t, err)
 	key := keys.Active()
@@ -79,12 +79,12 @@ func TestVerify_namesDamagedKey(t *testing.T) {
 	err = r.Verify(t.Context())
 	require.ErrorIs(t, err, fault.Corrupt)
 	require.ErrorContains(t, err, key.ID.String())
-	require.ErrorIs(t, p.ring(nil).Put(t.Context(), "a", nil), fault.Corrupt)
+	require.ErrorIs(t, p.keyring(nil).Put(t.Context(), "a", nil), fault.Corrupt)
 }
 
 func TestPut_exhaustedKey(t *testing.T) {
-	p := newPlace(t)
-	r := p.ring(nil)
+	p := newKeyringFile(t)
+	r := p.keyring(nil)
 	s := p.fill(r, 3)
 	keys, err := r.Store().Load(t.Context())
 	require.NoError(t, err)
@@ -92,7 +92,7 @@ func TestPut_exhaustedKey(t *testing.T) {
 	require.NoError(t, r.Store().ReserveEncryptions(t.Context(), active.ID,
 		seal.MaxEncryptions-active.Encryptions-2))
 
-	other := p.ring(nil)
+	other := p.keyring(nil)
 	for range 2 { // the last encryptions are reserved one by one
 		require.NoError(t, other.Put(t.Context(), "secret 1", []byte("again")))
 	}

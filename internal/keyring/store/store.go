@@ -9,17 +9,16 @@
 //     the SQL of PostgreSQL or MySQL, another dialect of sqlstore may be enough.
 //  2. Return the errors below where the interfaces say so, and otherwise errors of
 //     package fault, as [Store] says.
-//  3. Call storetest.Run and storetest.Concurrency in a test. For the first, each
-//     call of fresh returns a place without a keyring, and each Store opened on
-//     that place behaves like another process: do not share locks or caches
-//     between them. A store in which transactions can wait for each other should
-//     also have tests of its own for lost connections and killed processes, as
-//     internal/e2e/sqlstore has.
+//  3. Call storetest.Run and storetest.Concurrency in a test, and nothing else for
+//     the contract of the interfaces. Each call of fresh returns an Opener for a
+//     place without a keyring. The Stores that it opens stand for several
+//     processes, so they must not share locks or caches.
 //  4. Export a constructor in the root package, beside FileStore and SQLStore.
 //
-// The suite covers the whole contract, except what needs a failing engine: that a
-// killed process leaves no partial change, and that its lease ends within 15
-// seconds.
+// The suite covers the whole contract, except for what only a failing engine shows:
+// that a killed process leaves no partial change, that its lease ends within 15
+// seconds, and that errors of the engine have the right kind. A store needs tests of
+// its own for these; internal/e2e/sqlstore and boltstore have examples.
 package store
 
 import (

@@ -160,7 +160,7 @@ func TestWait_otherProcess(t *testing.T) {
 	c := start(t, "hold", s.path)
 	c.line(t)
 	for range 2 { // a Store that has verified the file, and one that has not
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		_, err := s.Get(ctx, name(0))
 		require.ErrorIs(t, err, fault.Unavailable)
 		require.ErrorIs(t, err, context.DeadlineExceeded)

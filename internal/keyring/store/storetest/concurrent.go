@@ -27,7 +27,7 @@ const minRotations, minWrites = 5, 60
 //   - no record is lost, reverts to an older text, or reappears after it was deleted;
 //   - each record is under the key that it was encrypted under, which exists;
 //   - only one caller has the lease.
-func Concurrency(t *testing.T, open Place) {
+func Concurrency(t *testing.T, open Opener) {
 	const writers, readers, rotators = 4, 4, 2
 	f := &concurrency{t: t}
 	s := open(t)

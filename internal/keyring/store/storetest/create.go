@@ -13,7 +13,7 @@ import (
 )
 
 var createTests = []test{
-	{"Load returns ErrEmpty without a keyring", func(t *testing.T, open Place) {
+	{"Load returns ErrEmpty without a keyring", func(t *testing.T, open Opener) {
 		s := open(t)
 		for range 2 {
 			_, err := s.Load(t.Context())
@@ -23,7 +23,7 @@ var createTests = []test{
 		require.ErrorIs(t, err, store.ErrEmpty)
 	}},
 
-	{"the first key is active in every Store", func(t *testing.T, open Place) {
+	{"the first key is active in every Store", func(t *testing.T, open Opener) {
 		early := open(t)
 		_, err := early.Load(t.Context())
 		require.ErrorIs(t, err, store.ErrEmpty)
@@ -51,7 +51,7 @@ var createTests = []test{
 		}
 	}},
 
-	{"Create does not replace a keyring", func(t *testing.T, open Place) {
+	{"Create does not replace a keyring", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		put(t, s, key1, "name", []byte("record"))
 		for _, s := range []store.Store{s, open(t)} {
@@ -66,7 +66,7 @@ var createTests = []test{
 		checkStored(t, s, "name", []byte("record"))
 	}},
 
-	{"one of many concurrent Creates succeeds", func(t *testing.T, open Place) {
+	{"one of many concurrent Creates succeeds", func(t *testing.T, open Opener) {
 		const n = 12
 		var wg sync.WaitGroup
 		var made [n]bool
@@ -96,7 +96,7 @@ var createTests = []test{
 		assert.Equal(t, []string{"create"}, actions(t, s))
 	}},
 
-	{"Create works under the caller's lease", func(t *testing.T, open Place) {
+	{"Create works under the caller's lease", func(t *testing.T, open Opener) {
 		s := open(t)
 		l := acquire(t, s)
 		made, err := s.Create(t.Context(), root1, newKey(key1), event("create"))
@@ -105,14 +105,14 @@ var createTests = []test{
 		require.NoError(t, l.Renew(t.Context()))
 	}},
 
-	{"Create works under the lease of another", func(t *testing.T, open Place) {
+	{"Create works under the lease of another", func(t *testing.T, open Opener) {
 		acquire(t, open(t))
 		made, err := open(t).Create(t.Context(), root1, newKey(key1), event("create"))
 		require.NoError(t, err)
 		assert.True(t, made)
 	}},
 
-	{"a new keyring has no records", func(t *testing.T, open Place) {
+	{"a new keyring has no records", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		_, err := s.Get(t.Context(), "name")
 		require.ErrorIs(t, err, fault.NotFound)

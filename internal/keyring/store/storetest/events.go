@@ -16,7 +16,7 @@ import (
 )
 
 var eventTests = []test{
-	{"an event is returned as recorded, with Seq and Time", func(t *testing.T, open Place) {
+	{"an event is returned as recorded, with Seq and Time", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		given := store.Event{
 			Actor: "Zoë O'Hara <z@example.com>", Action: "rotate", Outcome: "failed",
@@ -39,7 +39,7 @@ var eventTests = []test{
 		}
 	}},
 
-	{"all fields of an event may be empty", func(t *testing.T, open Place) {
+	{"all fields of an event may be empty", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		_, err := s.RecordEvent(t.Context(), store.Event{})
 		require.NoError(t, err)
@@ -49,7 +49,7 @@ var eventTests = []test{
 		assert.False(t, e.Time.IsZero())
 	}},
 
-	{"Events returns pages in order", func(t *testing.T, open Place) {
+	{"Events returns pages in order", func(t *testing.T, open Opener) {
 		s, other := created(t, open), open(t)
 		want := []string{"create"}
 		for i := range 11 {
@@ -76,7 +76,7 @@ var eventTests = []test{
 		}
 	}},
 
-	{"concurrent events are all stored", func(t *testing.T, open Place) {
+	{"concurrent events are all stored", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		var wg sync.WaitGroup
 		for w := range 4 {
@@ -101,7 +101,7 @@ var eventTests = []test{
 }
 
 var contextTests = []test{
-	{"calls do nothing after the context has ended", func(t *testing.T, open Place) {
+	{"calls do nothing after the context has ended", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -140,7 +140,7 @@ var contextTests = []test{
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))
 	}},
 
-	{"Create and Acquire do nothing after the context has ended", func(t *testing.T, open Place) {
+	{"Create and Acquire do nothing after the context has ended", func(t *testing.T, open Opener) {
 		s := open(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

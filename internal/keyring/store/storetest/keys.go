@@ -12,7 +12,7 @@ import (
 )
 
 var keyTests = []test{
-	{"reserved encryptions add up", func(t *testing.T, open Place) {
+	{"reserved encryptions add up", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, 1000))
 		require.NoError(t, open(t).ReserveEncryptions(t.Context(), key1, 1))
@@ -20,7 +20,7 @@ var keyTests = []test{
 		assert.EqualValues(t, 1001, load(t, s).Active().Encryptions)
 	}},
 
-	{"ReserveEncryptions stops at MaxEncryptions", func(t *testing.T, open Place) {
+	{"ReserveEncryptions stops at MaxEncryptions", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, seal.MaxEncryptions-10))
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 11), store.ErrKeyExhausted)
@@ -32,7 +32,7 @@ var keyTests = []test{
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 1), store.ErrKeyExhausted)
 	}},
 
-	{"ReserveEncryptions requires the active key", func(t *testing.T, open Place) {
+	{"ReserveEncryptions requires the active key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open)
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 1), store.ErrNotActive, "retiring")
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key3, 1), store.ErrNotActive, "unknown")
@@ -41,7 +41,7 @@ var keyTests = []test{
 		require.NoError(t, s.ReserveEncryptions(t.Context(), key2, 1))
 	}},
 
-	{"Activate makes the next key active and the old one retiring", func(t *testing.T, open Place) {
+	{"Activate makes the next key active and the old one retiring", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		next := newKey(key2)
 		next.Encryptions = 7
@@ -65,7 +65,7 @@ var keyTests = []test{
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))
 	}},
 
-	{"Activate refuses another root key, active key or rotation", func(t *testing.T, open Place) {
+	{"Activate refuses another root key, active key or rotation", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		l := acquire(t, s)
 		require.ErrorIs(t, l.Activate(t.Context(), root2, key1, newKey(key2), event("x")),
@@ -85,7 +85,7 @@ var keyTests = []test{
 			"a refused call stores no event")
 	}},
 
-	{"Retire ends the rotation when no record is under the key", func(t *testing.T, open Place) {
+	{"Retire ends the rotation when no record is under the key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a")
 		require.ErrorIs(t, l.Retire(t.Context(), key1, event("x")), store.ErrInUse)
 		assert.Equal(t, store.Retiring, states(t, s)[key1])
@@ -108,7 +108,7 @@ var keyTests = []test{
 		assert.Equal(t, []string{"create", "activate", "retire"}, actions(t, s))
 	}},
 
-	{"Retire refuses a key that is not retiring", func(t *testing.T, open Place) {
+	{"Retire refuses a key that is not retiring", func(t *testing.T, open Opener) {
 		s, l := retired(t, open)
 		for _, id := range []seal.KeyID{key1, key2, key3} {
 			require.ErrorIs(t, l.Retire(t.Context(), id, event("x")), store.ErrChanged)
@@ -116,7 +116,7 @@ var keyTests = []test{
 		assert.Equal(t, []string{"create", "activate", "retire"}, actions(t, s))
 	}},
 
-	{"Load returns keys in order of creation", func(t *testing.T, open Place) {
+	{"Load returns keys in order of creation", func(t *testing.T, open Opener) {
 		s, l := retired(t, open)
 		require.NoError(t, l.Activate(t.Context(), root1, key2, newKey(key3), event("activate")))
 		var ids []seal.KeyID
@@ -126,7 +126,7 @@ var keyTests = []test{
 		assert.Equal(t, []seal.KeyID{key1, key2, key3}, ids)
 	}},
 
-	{"DeleteInactive removes and returns the inactive keys", func(t *testing.T, open Place) {
+	{"DeleteInactive removes and returns the inactive keys", func(t *testing.T, open Opener) {
 		s, l := retired(t, open)
 		require.NoError(t, l.Activate(t.Context(), root1, key2, newKey(key3), event("activate")))
 		deleted, err := open(t).DeleteInactive(t.Context(), event("delete"))
@@ -143,7 +143,7 @@ var keyTests = []test{
 		assert.Equal(t, []seal.KeyID{key1}, last.Keys)
 	}},
 
-	{"DeleteInactive is recorded even if it deletes nothing", func(t *testing.T, open Place) {
+	{"DeleteInactive is recorded even if it deletes nothing", func(t *testing.T, open Opener) {
 		s, _ := rotating(t, open, "a")
 		deleted, err := s.DeleteInactive(t.Context(), event("delete"))
 		require.NoError(t, err)
@@ -154,7 +154,7 @@ var keyTests = []test{
 		assert.Empty(t, events[len(events)-1].Keys)
 	}},
 
-	{"Rewrap replaces the wrapped form of all keys and nothing else", func(t *testing.T, open Place) {
+	{"Rewrap replaces the wrapped form of all keys and nothing else", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a")
 		before := load(t, s)
 		require.NoError(t, l.Rewrap(t.Context(), root1, root2, map[seal.KeyID][]byte{
@@ -174,7 +174,7 @@ var keyTests = []test{
 		assert.Equal(t, []string{"create", "activate", "rewrap"}, actions(t, s))
 	}},
 
-	{"Rewrap refuses another root key, a missing and an unknown key", func(t *testing.T, open Place) {
+	{"Rewrap refuses another root key, a missing and an unknown key", func(t *testing.T, open Opener) {
 		s, l := retired(t, open)
 		w1, w2, w3 := wrapped(key1, root2), wrapped(key2, root2), wrapped(key3, root2)
 		for name, row := range map[string]struct {

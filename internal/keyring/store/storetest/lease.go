@@ -14,7 +14,7 @@ import (
 )
 
 var leaseTests = []test{
-	{"only one caller has the lease", func(t *testing.T, open Place) {
+	{"only one caller has the lease", func(t *testing.T, open Opener) {
 		s, other := created(t, open), open(t)
 		l := acquire(t, s)
 		for _, s := range []store.Store{s, other} {
@@ -29,7 +29,7 @@ var leaseTests = []test{
 		require.NoError(t, l.Renew(t.Context()))
 	}},
 
-	{"one of many concurrent Acquires succeeds", func(t *testing.T, open Place) {
+	{"one of many concurrent Acquires succeeds", func(t *testing.T, open Opener) {
 		created(t, open)
 		const n = 8
 		var wg sync.WaitGroup
@@ -52,7 +52,7 @@ var leaseTests = []test{
 		assert.Equal(t, 1, got)
 	}},
 
-	{"Acquire works before Create", func(t *testing.T, open Place) {
+	{"Acquire works before Create", func(t *testing.T, open Opener) {
 		l := acquire(t, open(t))
 		_, err := open(t).Acquire(t.Context())
 		require.ErrorIs(t, err, fault.RotationInProgress)
@@ -60,7 +60,7 @@ var leaseTests = []test{
 		acquire(t, open(t))
 	}},
 
-	{"others can read and write under a lease", func(t *testing.T, open Place) {
+	{"others can read and write under a lease", func(t *testing.T, open Opener) {
 		s, _ := rotating(t, open, "a")
 		other := open(t)
 		checkStored(t, other, "a", recordUnder(key1, "a"))
@@ -73,7 +73,7 @@ var leaseTests = []test{
 		require.NoError(t, err)
 	}},
 
-	{"a released lease changes nothing", func(t *testing.T, open Place) {
+	{"a released lease changes nothing", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a")
 		l.Release(t.Context())
 		l.Release(t.Context())
@@ -90,7 +90,7 @@ var leaseTests = []test{
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))
 	}},
 
-	{"Release works after the context has ended", func(t *testing.T, open Place) {
+	{"Release works after the context has ended", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		l, err := s.Acquire(t.Context())
 		require.NoError(t, err)
@@ -100,7 +100,7 @@ var leaseTests = []test{
 		acquire(t, open(t))
 	}},
 
-	{"an abandoned rotation is finished under another lease", func(t *testing.T, open Place) {
+	{"an abandoned rotation is finished under another lease", func(t *testing.T, open Opener) {
 		_, l := rotating(t, open, "a", "b")
 		_, err := l.Move(t.Context(), key1, key2, []store.Swap{swap("a")})
 		require.NoError(t, err)

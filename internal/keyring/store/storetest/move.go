@@ -21,7 +21,7 @@ func swap(name string) store.Swap {
 }
 
 var moveTests = []test{
-	{"Move puts records under the other key", func(t *testing.T, open Place) {
+	{"Move puts records under the other key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a", "b", "c")
 		swaps := []store.Swap{swap("c"), swap("a")}
 		given := slices.Clone(swaps)
@@ -42,7 +42,7 @@ var moveTests = []test{
 	}},
 
 	{"Move skips records that changed, are gone or are under another key",
-		func(t *testing.T, open Place) {
+		func(t *testing.T, open Opener) {
 			s := created(t, open)
 			for _, name := range []string{"changed", "deleted", "resealed", "same"} {
 				put(t, s, key1, name, recordUnder(key1, name))
@@ -67,7 +67,7 @@ var moveTests = []test{
 			}
 		}},
 
-	{"Move compares all of a record that is shorter than a head", func(t *testing.T, open Place) {
+	{"Move compares all of a record that is shorter than a head", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		for _, record := range []string{"", "a", "ab", "abc"} {
 			put(t, s, key1, "is "+record, []byte(record))
@@ -90,7 +90,7 @@ var moveTests = []test{
 		}
 	}},
 
-	{"Move requires an active key", func(t *testing.T, open Place) {
+	{"Move requires an active key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a")
 		for _, to := range []seal.KeyID{key1, key3} {
 			_, err := l.Move(t.Context(), key1, to, []store.Swap{swap("a")})
@@ -99,7 +99,7 @@ var moveTests = []test{
 		checkStored(t, s, "a", recordUnder(key1, "a"))
 	}},
 
-	{"Move accepts thousands of swaps", func(t *testing.T, open Place) {
+	{"Move accepts thousands of swaps", func(t *testing.T, open Opener) {
 		const n = 2500
 		s := created(t, open)
 		l := acquire(t, s)
@@ -122,7 +122,7 @@ var moveTests = []test{
 // checkConcurrentPuts checks that after Activate has returned, no Put under the old key
 // succeeds; that each name holds the last record that a Put has stored, or what Move made
 // of it; and that the key of each record exists.
-func checkConcurrentPuts(t *testing.T, open Place) {
+func checkConcurrentPuts(t *testing.T, open Opener) {
 	const writers, rounds = 3, 4
 	ids := []seal.KeyID{key1, key2, key3, 4, 5}[:rounds+1]
 	created(t, open)

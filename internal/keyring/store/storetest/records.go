@@ -23,7 +23,7 @@ var strangeNames = []string{
 }
 
 var recordTests = []test{
-	{"put, get, replace and delete", func(t *testing.T, open Place) {
+	{"put, get, replace and delete", func(t *testing.T, open Opener) {
 		s, other := created(t, open), open(t)
 		put(t, s, key1, "name", []byte("first"))
 		checkStored(t, s, "name", []byte("first"))
@@ -38,7 +38,7 @@ var recordTests = []test{
 		checkStored(t, other, "name", []byte("third"))
 	}},
 
-	{"names are bytes in bytewise order", func(t *testing.T, open Place) {
+	{"names are bytes in bytewise order", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		want := slices.Clone(strangeNames)
 		slices.Sort(want)
@@ -58,7 +58,7 @@ var recordTests = []test{
 		assert.Empty(t, names(t, s, 10))
 	}},
 
-	{"Names starts after a name that need not exist", func(t *testing.T, open Place) {
+	{"Names starts after a name that need not exist", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		for _, name := range []string{"a", "c", "e"} {
 			put(t, s, key1, name, nil)
@@ -77,7 +77,7 @@ var recordTests = []test{
 		}
 	}},
 
-	{"records of all lengths are returned unchanged", func(t *testing.T, open Place) {
+	{"records of all lengths are returned unchanged", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		random := make([]byte, seal.MaxText+seal.Overhead)
 		for i, x := 0, uint32(1); i < len(random); i++ {
@@ -98,7 +98,7 @@ var recordTests = []test{
 		}
 	}},
 
-	{"slices belong to the caller", func(t *testing.T, open Place) {
+	{"slices belong to the caller", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		record := []byte("record")
 		put(t, s, key1, "name", record)
@@ -111,7 +111,7 @@ var recordTests = []test{
 		assert.Equal(t, wrapped(key1, root1), load(t, s).Keys[0].Wrapped)
 	}},
 
-	{"Put requires the active key", func(t *testing.T, open Place) {
+	{"Put requires the active key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "old")
 		require.ErrorIs(t, s.Put(t.Context(), key1, "old", []byte("x")), store.ErrNotActive, "retiring")
 		require.ErrorIs(t, open(t).Put(t.Context(), key1, "new", []byte("x")), store.ErrNotActive, "retiring")
@@ -126,13 +126,13 @@ var recordTests = []test{
 		checkStored(t, s, "old", recordUnder(key2, "old"))
 	}},
 
-	{"Delete removes a record under any key", func(t *testing.T, open Place) {
+	{"Delete removes a record under any key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "old")
 		require.NoError(t, s.Delete(t.Context(), "old"))
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
 	}},
 
-	{"Records returns names, keys and records in order", func(t *testing.T, open Place) {
+	{"Records returns names, keys and records in order", func(t *testing.T, open Opener) {
 		s, _ := rotating(t, open, "b", "d", "a")
 		put(t, s, key2, "c", recordUnder(key2, "c"))
 		put(t, s, key2, "d", recordUnder(key2, "d"))
@@ -157,7 +157,7 @@ var recordTests = []test{
 		assert.Empty(t, under)
 	}},
 
-	{"Records ends a page at Limit", func(t *testing.T, open Place) {
+	{"Records ends a page at Limit", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		var want []string
 		for i := range 7 {
@@ -170,7 +170,7 @@ var recordTests = []test{
 		}
 	}},
 
-	{"Records ends a page with the record that reaches Bytes", func(t *testing.T, open Place) {
+	{"Records ends a page with the record that reaches Bytes", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		for _, name := range []string{"a", "b", "c", "d"} {
 			put(t, s, key1, name, make([]byte, 10))
@@ -189,7 +189,7 @@ var recordTests = []test{
 			recordNames(t, s, store.Range{Limit: 100, Bytes: 15}, 2))
 	}},
 
-	{"Count counts by key", func(t *testing.T, open Place) {
+	{"Count counts by key", func(t *testing.T, open Opener) {
 		s, _ := rotating(t, open, "a", "b", "c")
 		put(t, s, key2, "c", nil)
 		put(t, s, key2, "d", nil)
@@ -199,7 +199,7 @@ var recordTests = []test{
 		assert.Equal(t, map[seal.KeyID]int{key1: 2, key2: 3}, count)
 	}},
 
-	{"the key of a record is the one given to Put", func(t *testing.T, open Place) {
+	{"the key of a record is the one given to Put", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		put(t, s, key1, "name", recordUnder(key3, "text"))
 		page, err := s.Records(t.Context(), store.Range{Key: key1, Limit: 1, Bytes: 1})

@@ -16,12 +16,12 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// Place is a place for one keyring. Each call opens another Store on it, like another
+// Opener opens a Store on the place of one keyring. Each call opens another one, like another
 // process or node, and closes it when the test ends.
-type Place func(t testing.TB) store.Store
+type Opener func(t testing.TB) store.Store
 
 // Run runs the suite. Each test calls fresh once, for a place without a keyring.
-func Run(t *testing.T, fresh func(t testing.TB) Place) {
+func Run(t *testing.T, fresh func(t testing.TB) Opener) {
 	for _, group := range []struct {
 		name  string
 		tests []test
@@ -44,7 +44,7 @@ func Run(t *testing.T, fresh func(t testing.TB) Place) {
 
 type test struct {
 	name string
-	run  func(t *testing.T, open Place)
+	run  func(t *testing.T, open Opener)
 }
 
 // The ids use all 64 bits, which a column of signed integers could reject or order
@@ -88,7 +88,7 @@ func event(action string) store.Event {
 }
 
 // created returns a Store with a keyring whose active key is key1.
-func created(t *testing.T, open Place) store.Store {
+func created(t *testing.T, open Opener) store.Store {
 	s := open(t)
 	made, err := s.Create(t.Context(), root1, newKey(key1), event("create"))
 	require.NoError(t, err)
@@ -98,7 +98,7 @@ func created(t *testing.T, open Place) store.Store {
 
 // rotating returns a Store during a rotation from key1 to key2. The named records are
 // still under key1.
-func rotating(t *testing.T, open Place, names ...string) (store.Store, store.Lease) {
+func rotating(t *testing.T, open Opener, names ...string) (store.Store, store.Lease) {
 	s := created(t, open)
 	for _, name := range names {
 		put(t, s, key1, name, recordUnder(key1, name))
@@ -109,7 +109,7 @@ func rotating(t *testing.T, open Place, names ...string) (store.Store, store.Lea
 }
 
 // retired returns a Store in which key1 is inactive and key2 active.
-func retired(t *testing.T, open Place) (store.Store, store.Lease) {
+func retired(t *testing.T, open Opener) (store.Store, store.Lease) {
 	s, l := rotating(t, open)
 	require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
 	return s, l

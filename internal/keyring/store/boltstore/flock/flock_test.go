@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -49,13 +50,15 @@ func TestTry(t *testing.T) {
 }
 
 func TestWait_contextEnds(t *testing.T) {
-	open := opener(t)
-	require.True(t, try(t, open(), true))
-	for _, exclusive := range []bool{false, true} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		defer cancel()
-		require.ErrorIs(t, Wait(ctx, open(), exclusive), context.DeadlineExceeded)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		open := opener(t)
+		require.True(t, try(t, open(), true))
+		for _, exclusive := range []bool{false, true} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			require.ErrorIs(t, Wait(ctx, open(), exclusive), context.DeadlineExceeded)
+		}
+	})
 }
 
 // A mapping keeps the lock after the file is closed.
@@ -78,31 +81,35 @@ func TestWait_readersDeferToWriter(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("there are no slots on this operating system")
 	}
-	open := opener(t)
-	early, writer, late := open(), open(), open()
-	require.NoError(t, Wait(t.Context(), early, false))
-	require.True(t, takeSlot(writer, slotCurrent)) // the writer is waiting now
-	ctx, cancel := context.WithTimeout(t.Context(), maxReaderDeference/2)
-	defer cancel()
-	require.ErrorIs(t, Wait(ctx, late, false), context.DeadlineExceeded)
-	require.NoError(t, Wait(t.Context(), late, false),
-		"not forever, since the writer may have been stopped")
+	synctest.Test(t, func(t *testing.T) {
+		open := opener(t)
+		early, writer, late := open(), open(), open()
+		require.NoError(t, Wait(t.Context(), early, false))
+		require.True(t, takeSlot(writer, slotCurrent)) // the writer is waiting now
+		ctx, cancel := context.WithTimeout(t.Context(), maxReaderDeference/2)
+		defer cancel()
+		require.ErrorIs(t, Wait(ctx, late, false), context.DeadlineExceeded)
+		require.NoError(t, Wait(t.Context(), late, false),
+			"not forever, since the writer may have been stopped")
+	})
 }
 
 func TestWait_writersQueue(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("there are no slots on this operating system")
 	}
-	open := opener(t)
-	inside := open()
-	require.NoError(t, Wait(t.Context(), inside, true))
-	assert.True(t, slotTaken(open(), slotCurrent))
-	assert.False(t, slotTaken(open(), slotNext), "the writer has left it")
+	synctest.Test(t, func(t *testing.T) {
+		open := opener(t)
+		inside := open()
+		require.NoError(t, Wait(t.Context(), inside, true))
+		assert.True(t, slotTaken(open(), slotCurrent))
+		assert.False(t, slotTaken(open(), slotNext), "the writer has left it")
 
-	next := open()
-	require.True(t, takeSlot(next, slotNext))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	require.NoError(t, inside.Close())
-	require.ErrorIs(t, Wait(ctx, open(), true), context.DeadlineExceeded, "the next writer goes first")
+		next := open()
+		require.True(t, takeSlot(next, slotNext))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		require.NoError(t, inside.Close())
+		require.ErrorIs(t, Wait(ctx, open(), true), context.DeadlineExceeded, "the next writer goes first")
+	})
 }

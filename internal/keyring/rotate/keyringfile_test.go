@@ -17,22 +17,24 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
-// place is a keyring in a file, with its root key in another.
-type place struct {
+// keyringFile is a keyring in a file, with its root key in another.
+type keyringFile struct {
 	t    *testing.T
 	path string
 }
 
-func newPlace(t *testing.T) place { return place{t, filepath.Join(t.TempDir(), "secrets.db")} }
+func newKeyringFile(t *testing.T) keyringFile {
+	return keyringFile{t, filepath.Join(t.TempDir(), "secrets.db")}
+}
 
-// ring opens the keyring, through f if f is not nil.
-func (p place) ring(f *faulty) *keyring.Keyring {
+// keyring opens the keyring, through f if f is not nil.
+func (p keyringFile) keyring(f *faulty) *keyring.Keyring {
 	r, err := p.open(f)
 	require.NoError(p.t, err)
 	return r
 }
 
-func (p place) open(f *faulty) (*keyring.Keyring, error) {
+func (p keyringFile) open(f *faulty) (*keyring.Keyring, error) {
 	store := store.Store(boltstore.New(p.path))
 	if f != nil {
 		f.Store = store
@@ -45,7 +47,7 @@ func (p place) open(f *faulty) (*keyring.Keyring, error) {
 type stored map[string]string
 
 // fill stores n secrets.
-func (p place) fill(r *keyring.Keyring, n int) stored {
+func (p keyringFile) fill(r *keyring.Keyring, n int) stored {
 	s := stored{}
 	for i := range n {
 		name, text := fmt.Sprintf("secret %d", i), fmt.Sprintf("text %d", i)
@@ -58,9 +60,9 @@ func (p place) fill(r *keyring.Keyring, n int) stored {
 // checkIntact opens the keyring again and checks that nothing is lost, that a rotation
 // succeeds, that afterwards only the active key is needed, and that still nothing is
 // lost.
-func (p place) checkIntact(s stored) {
+func (p keyringFile) checkIntact(s stored) {
 	p.t.Helper()
-	r := p.ring(nil)
+	r := p.keyring(nil)
 	p.checkSecrets(r, s)
 	require.NoError(p.t, r.Verify(p.t.Context()))
 	to := rotate.Rotator{Keyring: r}
@@ -75,11 +77,11 @@ func (p place) checkIntact(s stored) {
 	require.Equal(p.t, store.Active, keys.Keys[0].State)
 	require.GreaterOrEqual(p.t, keys.Keys[0].Encryptions, uint64(len(s)),
 		"every encryption is counted")
-	p.checkSecrets(p.ring(nil), s)
+	p.checkSecrets(p.keyring(nil), s)
 }
 
 // checkSecrets checks that r has the secrets.
-func (p place) checkSecrets(r *keyring.Keyring, s stored) {
+func (p keyringFile) checkSecrets(r *keyring.Keyring, s stored) {
 	p.t.Helper()
 	for name, text := range s {
 		got, err := r.Get(p.t.Context(), name)
@@ -88,7 +90,7 @@ func (p place) checkSecrets(r *keyring.Keyring, s stored) {
 	}
 }
 
-func (p place) events(r *keyring.Keyring) (lines []string) {
+func (p keyringFile) events(r *keyring.Keyring) (lines []string) {
 	p.t.Helper()
 	events, err := r.Store().Events(p.t.Context(), 0, 1000)
 	require.NoError(p.t, err)
