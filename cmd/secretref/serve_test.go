@@ -243,7 +243,7 @@ func TestShutdownEndsARotationWhichTheNextFinishes(t *testing.T) {
 	assert.Equal(t, 500, got.status)
 	assert.Equal(t, "internal error", got.body["message"])
 	assert.Equal(t, statusOK, r.end())
-	assert.Contains(t, log.String(), "the next rotation goes on from here")
+	assert.Contains(t, log.String(), "the next rotation continues from here")
 
 	assert.Contains(t, w.do("", false, on("list")...).out, "retiring")
 	w.must("", on("verify")...)

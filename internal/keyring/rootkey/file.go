@@ -37,7 +37,7 @@ func (f *File) All(context.Context) ([]*seal.Root, error) {
 	}
 	if errors.Is(err, fault.NotFound) {
 		err = fault.New(fault.RootKey, "%s is missing, and without it the secrets cannot be read: "+
-			"restore it from its backup, or give the root key", f.path)
+			"put it back, for example from a backup, or give the root key", f.path)
 		if next != nil {
 			err = nil
 		}
