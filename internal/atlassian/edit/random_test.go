@@ -17,7 +17,7 @@ import (
 func TestLegalFilesCanBeChangedAndChangedBack(t *testing.T) {
 	rounds := 1500
 	if testing.Short() {
-		rounds = 200
+		rounds = 50
 	}
 	for seed := range uint64(rounds) {
 		g := generator{rand.New(rand.NewPCG(seed, 1)), ""}
