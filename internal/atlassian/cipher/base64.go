@@ -45,7 +45,7 @@ func Base64(text string) (string, error) {
 func misplaced(text string) error {
 	const unfit = "the cipher class does not fit the value: the class is that of Base64, but the value "
 	if ref.IsPlaceholder(text) {
-		return ref.PlaceholderFault()
+		return ref.PlaceholderError()
 	}
 	body, prefixed := ref.CutPrefix(text)
 	body = strings.TrimSpace(body)

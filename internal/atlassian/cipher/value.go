@@ -83,7 +83,7 @@ func objectOf(text string) (string, error) {
 	}
 	switch {
 	case ref.IsPlaceholder(text):
-		return "", ref.PlaceholderFault()
+		return "", ref.PlaceholderError()
 	case text == "":
 		return "", fault.New(fault.Syntax, want+"; there is nothing (\"{}\" says that both paths are in the environment)")
 	case strings.HasPrefix(text, streamPrefix):
