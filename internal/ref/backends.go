@@ -119,7 +119,7 @@ var backends = [...]backend{
 		whole:     func(t Target) Reference { return Reference{Name: t.Name} },
 	},
 	Custom:     {id: "custom", name: "custom"},
-	CipherFile: {id: "sealed"},
+	CipherFile: {id: "cipherfile"},
 }
 
 // hasFields reports whether references of the kind are made of fields, and not

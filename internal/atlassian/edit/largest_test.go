@@ -11,7 +11,7 @@ import (
 )
 
 // With quadratic time this would take hours.
-func TestLargestFiles(t *testing.T) {
+func TestApplyLargestFiles(t *testing.T) {
 	for name, c := range map[string]struct {
 		file   string
 		change edit.Change
