@@ -102,8 +102,8 @@ func TestAlgorithmValueMistakes(t *testing.T) {
 		{`{"comment":"x"` + rest, fault.Syntax, `unknown field "comment"`},
 		{`{"hunter2!":"x"` + rest, fault.Syntax, `unknown field at byte 1`},
 		{`{"a":{"keyFilePath":"x"}` + rest, fault.Syntax, `unknown field "a"`},
-		{`{"region":"eu-west-1","secretId":"db"}`, fault.Syntax, "does not fit"},
-		{`{"mount":"a","path":"b","key":"c","endpoint":"d"}`, fault.Syntax, "does not fit"},
+		{`{"region":"eu-west-1","secretId":"db"}`, fault.Syntax, "but the cipher class is AlgorithmSecretStore"},
+		{`{"mount":"a","path":"b","key":"c","endpoint":"d"}`, fault.Syntax, "but the cipher class is AlgorithmSecretStore"},
 
 		{`{"algorithm":"AES/GCM/NoPadding"` + rest, fault.Unsupported, "AES/GCM/NoPadding"},
 		{`{"algorithm":"DES/CBC/PKCS5Padding"` + rest, fault.Syntax, "another algorithm"},
