@@ -74,7 +74,7 @@ func prefixedItems(l Layout, entries Entries, passwordClass string) []Item {
 		case prefix == noPrefix && !(HasSubstitution(e.Value) && slices.Contains([]string{l.URL, l.Username, l.Driver}, e.Key)):
 			continue
 		}
-		items = append(items, item) // one with a misspelled prefix and no class is refused later
+		items = append(items, item) // one with a misspelt prefix and no class is refused later
 	}
 	return items
 }
@@ -85,7 +85,7 @@ type prefixKind int
 const (
 	noPrefix prefixKind = iota
 	exactPrefix
-	misspelledPrefix // which the product does not recognise
+	misspeltPrefix // which the product does not recognise
 )
 
 // cutPrefix removes the prefix of a value. The text after it stays as it is.
@@ -96,7 +96,7 @@ func cutPrefix(value string) (body string, kind prefixKind) {
 	}
 	const n = len("{ENC}")
 	if len(text) >= n && (strings.EqualFold(text[:n], "{ENC}") || strings.EqualFold(text[:n], "<ENC>")) {
-		return "", misspelledPrefix
+		return "", misspeltPrefix
 	}
 	return "", noPrefix
 }

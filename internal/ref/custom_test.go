@@ -54,7 +54,7 @@ func TestParseCustom(t *testing.T) {
 	require.ErrorIs(t, err, fault.NotReference)
 }
 
-func TestParseCustomMisspelled(t *testing.T) {
+func TestParseCustomMisspelt(t *testing.T) {
 	g := ref.Grammar{Customs: []ref.CustomBackend{{Class: "a", Fields: []string{"vault.uri"}}, {Class: "b", Fields: []string{"Vault Name"}}}}
 	for _, value := range []string{`{"Vault.Uri":"x"}`, `{"vault name":"x"}`, `{"vault.url":"x"}`, `{"Vault Nam":"x"}`} {
 		_, err := g.Parse(value)

@@ -31,7 +31,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestFindMisspelledPrefix(t *testing.T) {
+func TestFindMisspeltPrefix(t *testing.T) {
 	for _, prefix := range []string{"{enc}", "[ENC]", "{ ENC }", "{ENC", "ENC}", "(ENC)", "{ENV}", `\{ENC\}`, "{ENC>", "&lt;ENC>"} {
 		_, _, ok, err := ref.Find("x://" + prefix + awsSample + "@host")
 		require.True(t, ok, prefix)

@@ -10,7 +10,7 @@ const lookalikeIntro = "this looks like a secret reference, but "
 // lookalikeHint says how to fix a reference without its brace or prefix.
 func lookalikeHint(text string) string {
 	const intro = lookalikeIntro
-	if hint := misspelledPrefixHint(text); hint != "" {
+	if hint := misspeltPrefixHint(text); hint != "" {
 		return hint
 	}
 	if hint := quoteHint(text); hint != "" {
@@ -62,9 +62,9 @@ func prefixHint(body string) string {
 	return want
 }
 
-// misspelledPrefixHint says how to fix a prefix in another letter case, with
+// misspeltPrefixHint says how to fix a prefix in another letter case, with
 // other brackets, or with text before it. It returns "" if there is none.
-func misspelledPrefixHint(text string) string {
+func misspeltPrefixHint(text string) string {
 	rest := strings.TrimLeftFunc(text, func(c rune) bool { return isInvisible(c) || strings.ContainsRune("\"'`\\“”‘’=:", c) })
 	quoted := rest != text
 	open := strings.TrimLeft(rest, "{<([")

@@ -78,10 +78,10 @@ func TestParseMistakes(t *testing.T) {
 		{"a wrong letter, alone", `{"kayring":"db"}`, `did you mean "keyring"?`},
 		{"space in a name", `{"region ":"eu-west-1","secretId":"db"}`, `did you mean "region"?`},
 		{"the API's name", `{"region":"eu-west-1","SecretName":"db"}`, `did you mean "secretId"?`},
-		{"pointer misspelled", `{"region":"eu-west-1","secretId":"db","secretpointer":"/a"}`, `did you mean "secretPointer"?`},
-		{"mount misspelled", `{"mout":"secret","path":"p","key":"k","endpoint":"https://v"}`, `did you mean "mount"?`},
-		{"endpoint misspelled", `{"mount":"secret","path":"p","key":"k","endpont":"https://v"}`, `did you mean "endpoint"?`},
-		{"authentication type misspelled", `{"mount":"secret","path":"p","key":"k","endpoint":"https://v","authentificationType":"TOKEN"}`, `did you mean "authenticationType"?`},
+		{"pointer misspelt", `{"region":"eu-west-1","secretId":"db","secretpointer":"/a"}`, `did you mean "secretPointer"?`},
+		{"mount misspelt", `{"mout":"secret","path":"p","key":"k","endpoint":"https://v"}`, `did you mean "mount"?`},
+		{"endpoint misspelt", `{"mount":"secret","path":"p","key":"k","endpont":"https://v"}`, `did you mean "endpoint"?`},
+		{"authentication type misspelt", `{"mount":"secret","path":"p","key":"k","endpoint":"https://v","authentificationType":"TOKEN"}`, `did you mean "authenticationType"?`},
 		{"address for endpoint", `{"mount":"secret","path":"p","key":"k","address":"https://v"}`, `did you mean "endpoint"?`},
 
 		// Fields missing, empty, mistyped, doubled, mixed.

@@ -50,7 +50,7 @@ func (g *Grammar) Parse(value string) (Reference, error) {
 		return Reference{}, noBackendError(err)
 	}
 	if err != nil {
-		if hint := misspelledPrefixHint(text); hint != "" {
+		if hint := misspeltPrefixHint(text); hint != "" {
 			return Reference{}, fault.New(fault.Syntax, "%s", hint)
 		}
 	}
@@ -123,7 +123,7 @@ func (g *Grammar) notReference(text string) error {
 	if containsPlaceholder(text) {
 		return PlaceholderError()
 	}
-	if hint := misspelledPrefixHint(text); hint != "" {
+	if hint := misspeltPrefixHint(text); hint != "" {
 		return fault.New(fault.Syntax, "%s", hint)
 	}
 	if hint := otherToolHint(text); hint != "" {

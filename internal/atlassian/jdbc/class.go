@@ -37,10 +37,10 @@ func (c *class) find(name string) *rule {
 	return nil
 }
 
-// misspelledRule returns the rule that matters whose name differs from this one only
+// misspeltRule returns the rule that matters whose name differs from this one only
 // in letter case, blanks around it, or percent-encoding. The class ignores such an
 // option, although it is intended to have an effect.
-func (c *class) misspelledRule(name string) *rule {
+func (c *class) misspeltRule(name string) *rule {
 	name = trim(name)
 	if plain, err := unescape(name); err == nil {
 		name = trim(plain)

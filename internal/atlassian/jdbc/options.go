@@ -140,14 +140,14 @@ func (o *options) finish() {
 // checkSpelling handles an option that the class ignores only because of its
 // spelling.
 func (o *options) checkSpelling(p option) bool {
-	r := o.class.misspelledRule(p.name)
+	r := o.class.misspeltRule(p.name)
 	switch {
 	case r == nil:
 		return false
 	case matchesAny(p.value, r.weak):
 		o.t.ignore(r.names[0] + " (" + o.class.name + " does not accept this spelling)")
 	default:
-		o.t.mistake(r.names[0] + " is misspelled, and at least some versions of " + o.class.name + " ignore it: " +
+		o.t.mistake(r.names[0] + " is misspelt, and at least some versions of " + o.class.name + " ignore it: " +
 			"check the letter case, and blanks and escapes in the name")
 	}
 	return true
