@@ -88,8 +88,7 @@ func fileSecret(text string) Secret { return resolvedSecret(text) }
 // several entries, it is the last one in bitbucket.properties and *.cfg.xml, and the
 // first one in dbconfig.xml.
 func (c *ConfigFile) Get(key string) (Secret, bool) {
-	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries,
-		func(e Entry) bool { return e.Key == key })
+	i, _ := atlassian.Find(atlassian.Product(c.Product), c.entries(), key)
 	if i < 0 {
 		return Secret{}, false
 	}
@@ -136,9 +135,7 @@ func (c *ConfigFile) WithEnvironment(env []string) *ConfigFile {
 // source returns the location of an item for messages.
 func (c *ConfigFile) source(item atlassian.Item) string {
 	file := c.fileName()
-	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries,
-		func(e Entry) bool { return e.Key == item.Key })
-	if variable := c.Entries[i].variable; variable != "" {
+	if variable := c.Entries[item.Index].variable; variable != "" {
 		return fmt.Sprintf("%s: variable %s: %s", file, variable, item.Key)
 	}
 	return fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
@@ -153,12 +150,15 @@ func (c *ConfigFile) fileName() string {
 	return filepath.Base(c.Path)
 }
 
-func (c *ConfigFile) entries() []atlassian.Entry {
-	entries := make([]atlassian.Entry, len(c.Entries))
-	for i, e := range c.Entries {
-		entries[i] = atlassian.Entry{Key: e.Key, Value: e.Value.text(), Line: e.Line}
+// entries iterates over the entries as text.
+func (c *ConfigFile) entries() atlassian.Entries {
+	return func(yield func(int, atlassian.Entry) bool) {
+		for i, e := range c.Entries {
+			if !yield(i, atlassian.Entry{Key: e.Key, Value: e.Value.text(), Line: e.Line}) {
+				return
+			}
+		}
 	}
-	return entries
 }
 
 // ResolveConfig resolves the password of a configuration file and, in
@@ -220,7 +220,7 @@ func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
 		Username: atlassian.Text(p, entries, layout.Username),
 		Schema:   atlassian.Text(p, entries, layout.Schema),
 
-		properties: fileSecret(atlassian.Properties(p, entries)),
+		properties: fileSecret(atlassian.DriverProperties(p, entries)),
 	}}}
 	plan.plain.Database.noURL = c.Product == Bitbucket && plan.plain.Database.URL.IsZero()
 	var err error
@@ -270,7 +270,7 @@ func (r *Resolver) checkDatabase(ctx context.Context, c *ConfigFile, p configPla
 		return nil
 	}
 	_, user := c.Get(p.layout.Username)
-	if err := atlassian.MissingURLFault(); r.open().opts.Strict || !user && len(p.items) == 0 {
+	if err := atlassian.MissingURLError(); r.open().opts.Strict || !user && len(p.items) == 0 {
 		return &Error{Source: fault.Printable(c.fileName()), Err: err}
 	}
 	r.open().log.WarnContext(ctx,
@@ -303,13 +303,13 @@ func (r *Resolver) checkPassword(
 // decodes the value if it contains the password itself.
 func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 	w := want{value: item.Text}
-	placeholder := atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)
-	if c.Product == Bitbucket && placeholder {
-		w.err = atlassian.PlaceholderFault()
+	substitution := atlassian.HasSubstitution(item.Value) || atlassian.HasSubstitution(item.Class)
+	if c.Product == Bitbucket && substitution {
+		w.err = atlassian.SubstitutionError()
 		return w
 	}
 	if ref.IsPlaceholder(item.Text) {
-		w.err = ref.PlaceholderFault()
+		w.err = ref.PlaceholderError()
 		return w
 	}
 	switch store := atlassian.CipherClassOf(item.Class); store {
@@ -318,7 +318,7 @@ func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 		w.fromFile = true
 		return w
 	case atlassian.AWSClass, atlassian.VaultClass:
-		w.ref, w.err = r.open().grammar.Coordinates(item.Value) // with the prefix, because there are two forms
+		w.ref, w.err = r.open().grammar.ParseCoordinates(item.Value) // with the prefix, because there are two forms
 		if w.err == nil && w.ref.Kind != store.Kind() {
 			w.err = fault.New(fault.Syntax,
 				"the value has coordinates of %s, but the class %s reads those of %s",

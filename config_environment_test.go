@@ -78,8 +78,8 @@ func TestResolveConfig_placeholder(t *testing.T) {
 			got, err := r.ResolveConfig(t.Context(), c)
 			require.ErrorIs(t, err, secretref.ErrUnsupported)
 			require.ErrorContains(t, err,
-				"secretref: "+row.at+": unsupported: there is a ${…} in it: the product puts something else "+
-					"in its place")
+				"secretref: "+row.at+": unsupported: it contains a ${…}, "+
+					"which the product replaces")
 			require.NotContains(t, err.Error(), canary)
 			for _, text := range []string{
 				got.Database.URL.Reveal(), got.Database.Username, got.Database.Driver,

@@ -95,7 +95,7 @@ func (d Database) DataSource() (DataSource, error) {
 // its settings are in the product's environment.
 func (d Database) checkURL() error {
 	if d.noURL {
-		return &Error{Source: "database", Err: atlassian.MissingURLFault()}
+		return &Error{Source: "database", Err: atlassian.MissingURLError()}
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (r *Resolver) Expand(
 	s := r.open()
 	if before, found := ref.CutPlaceholder(text); found {
 		source := fmt.Sprintf("line %d", 1+strings.Count(before, "\n"))
-		return Secret{}, &Error{Source: source, Err: ref.PlaceholderFault()}
+		return Secret{}, &Error{Source: source, Err: ref.PlaceholderError()}
 	}
 	var wants []want
 	var between []string
@@ -38,8 +38,8 @@ func (r *Resolver) Expand(
 		at, found := s.grammar.FindBare(text)
 		err := ref.BareError()
 		if !found {
-			at, found = s.grammar.FindDisguised(text)
-			err = ref.DisguisedError()
+			at, found = s.grammar.FindEncoded(text)
+			err = ref.EncodedError()
 		}
 		if !found {
 			return 0
@@ -57,7 +57,7 @@ func (r *Resolver) Expand(
 		line += strings.Count(rest[:start], "\n")
 		w := want{source: fmt.Sprintf("line %d", line), err: err}
 		if err == nil {
-			w.ref, w.err = s.grammar.Coordinates(rest[start:end])
+			w.ref, w.err = s.grammar.ParseCoordinates(rest[start:end])
 		}
 		if w.err != nil {
 			mistakes++

@@ -183,7 +183,7 @@ func (o *Options) scope(k ref.Kind) []string {
 // A FetchEvent describes one fetch from a backend. Secrets that are served from
 // memory produce no event.
 type FetchEvent struct {
-	// Backend is "aws", "vault", "keyring", "sealed" (files of an Algorithm cipher
+	// Backend is "aws", "vault", "keyring", "cipherfile" (files of an Algorithm cipher
 	// class) or the ClassName of a Provider.
 	Backend string
 

@@ -61,7 +61,7 @@ func (r *resolverState) addProvider(p Provider) {
 		r.providers = map[string]Provider{}
 	}
 	r.providers[class] = p
-	r.grammar.Customs = append(r.grammar.Customs, ref.CustomFields{Class: class, Fields: slices.Clone(p.Fields)})
+	r.grammar.Customs = append(r.grammar.Customs, ref.CustomBackend{Class: class, Fields: slices.Clone(p.Fields)})
 }
 
 // fieldsClass returns a class name for a Provider that has only Fields. Different Fields

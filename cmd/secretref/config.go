@@ -120,7 +120,7 @@ func itemsOf(c *secretref.ConfigFile) ([]atlassian.Item, error) {
 	for i, e := range c.Entries {
 		entries[i] = entryOf(e)
 	}
-	return atlassian.Items(atlassian.Product(c.Product), entries)
+	return atlassian.Items(atlassian.Product(c.Product), slices.All(entries))
 }
 
 // entryOf returns an entry as text.

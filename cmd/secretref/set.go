@@ -348,7 +348,7 @@ func (j *amendment) announce() {
 	for _, note := range j.notes {
 		j.say("note", "%s", note)
 	}
-	for _, unused := range j.result.Unused {
+	for _, unused := range j.result.Shadowed {
 		j.say("warning", "line %d has another %s, which the product does not use and which is left as it is: remove it, it may hold a password", unused, j.change.Key)
 	}
 }

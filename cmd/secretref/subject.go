@@ -97,8 +97,8 @@ func readItem(r *secretref.Resolver, c *secretref.ConfigFile, item atlassian.Ite
 	plaintext := errors.Is(err, secretref.ErrNotReference)
 	store := atlassian.CipherClassOf(item.Class)
 	switch {
-	case c.Product == secretref.Bitbucket && (atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)):
-		x.wrong("%s", why(atlassian.PlaceholderFault()))
+	case c.Product == secretref.Bitbucket && (atlassian.HasSubstitution(item.Value) || atlassian.HasSubstitution(item.Class)):
+		x.wrong("%s", why(atlassian.SubstitutionError()))
 		return x
 	case store == atlassian.CustomClass:
 		x.wrong("%s", unknownClass(item.Class))

@@ -46,7 +46,7 @@ func escaped(text string) string {
 	return b.String()
 }
 
-func TestParse_disguised(t *testing.T) {
+func TestParseEncoded(t *testing.T) {
 	encode := func(e *base64.Encoding, text string) string { return e.EncodeToString([]byte(text)) }
 	for name, row := range map[string]struct {
 		disguise func(string) string
@@ -159,8 +159,8 @@ func TestParse_disguised(t *testing.T) {
 	}
 }
 
-// What else is no password is none in another form either.
-func TestParse_disguisedForeign(t *testing.T) {
+// TestParseEncodedOtherTools encodes other values that are not passwords either.
+func TestParseEncodedOtherTools(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf"
 	var g ref.Grammar
 	for _, form := range []string{"%s", " %s\n", "\ufeff%s", `"%s"`, "'%s'", "`%s`", "export DB_PASSWORD=%s", "password: %s", "<password>%s</password>", "!secret %s", "[%s]", "{%s}"} {
@@ -183,8 +183,9 @@ func TestParse_disguisedForeign(t *testing.T) {
 	}
 }
 
-// A mapping of YAML that a program printed into a text, or one line of it.
-func TestParse_keyringWithoutBraces(t *testing.T) {
+// TestParseKeyringWithoutBraces has a YAML mapping as programs print it, and one
+// line of it.
+func TestParseKeyringWithoutBraces(t *testing.T) {
 	var g ref.Grammar
 	for _, value := range []string{"map[keyring:db]", "map[Keyring:db]", "map[a:1 b:map[keyring:db]]", "keyring: db", "keyring:db", "Keyring : db", "map[region:eu-west-1 secretId:db]"} {
 		_, err := g.Parse(value)
@@ -196,14 +197,15 @@ func TestParse_keyringWithoutBraces(t *testing.T) {
 	}
 }
 
-// A line break, and whatever a terminal adds to it, at each place of each form.
-func TestParse_lineBreakInside(t *testing.T) {
+// TestParseLineBreak has a line break, with the characters that terminals add, at
+// each offset of each form.
+func TestParseLineBreak(t *testing.T) {
 	var g ref.Grammar
 	for _, whole := range []string{`{"keyring":"db"}`, `{keyring:db}`, "{ENC}hunter2", "<ENC>hunter2"} {
 		for i := 1; i < len(whole)-1; i++ {
 			for _, lineBreak := range []string{"\r\n", "\n", "\r", "\n  ", " \r\n\t", "\\\n", "\u2028", "\u0085", "\v", "\r\n\r\n"} {
 				value := whole[:i] + lineBreak + whole[i:]
-				if _, err := g.Parse(value); err != nil { // else it is white space in JSON
+				if _, err := g.Parse(value); err != nil { // otherwise it is white space in JSON
 					require.ErrorIs(t, err, fault.Syntax, "%q", value)
 				}
 			}
@@ -213,7 +215,7 @@ func TestParse_lineBreakInside(t *testing.T) {
 	require.ErrorContains(t, err, "line break")
 }
 
-func TestParse_twoTypingErrorsInTheOnlyTellingField(t *testing.T) {
+func TestParseTwoTypos(t *testing.T) {
 	var g ref.Grammar
 	for _, value := range []string{`{"kyrng":"db"}`, `{"kayrinng":"db"}`, `{"Keyrin g":"db"}`, `{'kyrng':'db'}`, `{kyrng: db}`, `{"keiryng":"db"}`, `{"eyrin":"db"}`, "{\"kyr\r\nng\":\"db\"}",
 		`{"regn":"eu-west-1","name":"db"}`, `{regoinn: us-gov-west-1, name: db}`, `{"secrtd":"db"}`, `{"scretI":"db"}`, `{"endpnt":"https://v","path":"p","key":"k"}`,
@@ -224,13 +226,14 @@ func TestParse_twoTypingErrorsInTheOnlyTellingField(t *testing.T) {
 	_, err := g.Parse(`{"kyrng":"db"}`)
 	require.ErrorContains(t, err, `unknown field "kyrng" (did you mean "keyring"?)`)
 
-	customs := ref.Grammar{Customs: []ref.CustomFields{{Class: "c", Fields: []string{"secretFile"}}}}
+	customs := ref.Grammar{Customs: []ref.CustomBackend{{Class: "c", Fields: []string{"secretFile"}}}}
 	_, err = customs.Parse(`{"sceretFiel":"x"}`)
 	require.ErrorIs(t, err, fault.Syntax)
 }
 
-// Passwords as people and generators make them are plaintext.
-func TestParse_passwords(t *testing.T) {
+// TestParseRandomPasswords checks that passwords of people and generators are
+// plaintext.
+func TestParseRandomPasswords(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var g ref.Grammar
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -257,9 +260,9 @@ func TestParse_passwords(t *testing.T) {
 	}
 }
 
-func TestReference_StringIsPrintable(t *testing.T) {
+func TestReferenceStringIsPrintable(t *testing.T) {
 	odd := "a\u202eb\u009b31m\u2028\u2029\u2066\u200b\ufeff\u00ad\U000e0041é😀\\\""
-	g := ref.Grammar{Customs: []ref.CustomFields{{Class: "c", Fields: []string{"vaultUri"}}}}
+	g := ref.Grammar{Customs: []ref.CustomBackend{{Class: "c", Fields: []string{"vaultUri"}}}}
 	for _, r := range []ref.Reference{
 		{Kind: ref.Keyring, Name: odd + "\x00\x1b[31m\a\n\x7f"},
 		{Kind: ref.AWS, Region: "eu-west-1", SecretID: strings.ReplaceAll(odd, "\u009b", ""), Pointer: "/\x1b" + odd},
@@ -278,7 +281,7 @@ func TestReference_StringIsPrintable(t *testing.T) {
 	require.NotRegexp(t, `[^\pL\pM\pN\pP\pS ]`, ref.Reference{Kind: ref.Keyring, Name: "\xff\x1b"}.String())
 }
 
-func TestParse_manyUnknownFieldsAreNotAllNamed(t *testing.T) {
+func TestParseManyUnknownFields(t *testing.T) {
 	var members []string
 	for i := range 60 {
 		members = append(members, fmt.Sprintf(`"%s%d":"x"`, strings.Repeat("f", 60), i))
