@@ -3,7 +3,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),$(if $(shell command -v $$(
 CODE := . cmd/secretref examples
 ALL := $(CODE) internal/e2e internal/bench internal/tools
 TIDY := $(CODE) internal/e2e internal/tools # not internal/bench: its tidy fetches 3 GB
-CHECKS := fmt vet vet-windows vet-386 lint layers tidy vuln-if-reachable
+CHECKS := fmt vet vet-windows vet-386 lint layers prose-check tidy vuln-if-reachable
 EACH := ./internal/tools/each.sh
 
 .PHONY: demo test e2e check fips fuzz bench bench-once dist prose vuln $(CHECKS)
@@ -15,7 +15,7 @@ check: ; @$(MAKE) --no-print-directory --keep-going $(CHECKS)
 fips: ; @$(EACH) "GODEBUG=fips140=only go test ./..." $(CODE)
 fuzz: ; @./internal/tools/fuzz.sh
 bench: ; @./internal/tools/bench.sh
-bench-once: ; @$(EACH) "go test -short -run ^$$ -bench . -benchtime 1x ./..." internal/bench
+bench-once: ; @$(EACH) "go test -short -bench . -benchtime 1x ./..." internal/bench
 dist: ; @./internal/tools/dist.sh
 prose: ; @cd internal/tools && go run ./prose ../..
 vuln: ; @./internal/tools/vuln.sh $(CODE)
@@ -26,5 +26,6 @@ vet-windows: ; @$(EACH) "GOOS=windows go vet ./..." $(CODE)
 vet-386: ; @$(EACH) "GOARCH=386 go vet ./..." $(CODE)
 lint: ; @tool=$$(cd internal/tools && go tool -n staticcheck) && $(EACH) "$$tool ./..." $(ALL)
 layers: ; @cd internal/tools && go run ./layers ../..
+prose-check: ; @cd internal/tools && go run ./prose -check ../..
 tidy: ; @$(EACH) "go mod tidy -diff" $(TIDY)
 vuln-if-reachable: ; @./internal/tools/vuln.sh -if-reachable $(CODE)

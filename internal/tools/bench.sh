@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the benchmarks of internal/bench and writes two files there: results.txt, the raw results, and
-# RESULTS.md, the tables that benchstat makes of them.
+# Runs the benchmarks of internal/bench and writes two files there: results.txt, the raw results,
+# and RESULTS.md, the tables that benchstat makes of them.
 #   bench.sh           runs every benchmark ROUNDS times (default 8, with fewer than 6 benchstat
 #                      gives no confidence interval), which takes about a quarter of an hour
 #   bench.sh -tables   writes RESULTS.md again from the results.txt that is there
@@ -54,29 +54,29 @@ tables() {
 		`byhand` for code written for this work only, and with `other` for work that is not the same;
 		all others are peers.
 	END
-	fence "$(grep -E '^(date|go|commit|system|latency|cpu|module-[^:]*|version-[^:]*|absent-[^:]*):' results.txt~ | sort -u)"
+	fence "$(grep -E '^((module|version|absent)-[^:]*|date|go|commit|system|cpu):' results.txt~ | sort -u)"
 	section Resolve 'sec/op calls/op B/op allocs/op' 'Resolving from a cold start' \
 		'Each iteration begins with a new client and no open connection. The servers run in the same
 process and wait 5 ms before each answer. *sequential* resolves one reference after the other;
 *goroutines* resolves them from 100 goroutines or with one call of ResolveAll.'
 	section Mixed 'sec/op calls/op B/op allocs/op' 'References to several places' \
-		'Three regions of AWS and two Vaults, four references to each secret, from a cold start. gocloud does
-not support Vault and is left out.'
+		'Three regions of AWS and two Vaults, four references to each secret, from a cold start. gocloud
+does not support Vault and is left out.'
 	section Warm 'sec/op allocs/op' 'Reading a secret from memory' \
 		'With two cores, two goroutines read; the time is per read of both together.'
 	section Pointer 'sec/op allocs/op' 'JSON Pointer' \
 		'From unparsed JSON to the string that is its last member. sonic does not validate what it skips.'
 	section 'Seal OR Open' 'sec/op allocs/op' 'Sealing and opening' 'AES-256-GCM.'
 	section Rotate 'sec/op heap-B/op' 'Rotating the key of a keyring' \
-		'Secrets of 32 bytes. *limit-rewrite* writes random bytes into the same rows, over one connection and
-in transactions of the same size. PostgreSQL and MariaDB run without fsync, the file with it. tink
+		'Secrets of 32 bytes. *limit-rewrite* writes random bytes into the same rows, over one connection
+and in transactions of the same size. PostgreSQL and MariaDB run without fsync, the file with it. tink
 has no store: it re-encrypts what is in memory. heap-B is the growth of the live heap.'
 	section Properties 'sec/op allocs/op' 'Reading .properties files' ''
 	section Startup 'sec/op size-B modules' 'Starting a program' \
 		'Programs that import a library and do nothing else: run time, size without symbols, modules.'
 	section 'Init OR InitPackage' 'sec/op B/op allocs/op packages' 'Initializing packages' \
-		'What GODEBUG=inittrace=1 reports for the same programs, and for single packages of the program that
-imports this library: those that allocate 4 KiB or more, and all of the library together.'
+		'What GODEBUG=inittrace=1 reports for the same programs, and for single packages of the program
+that imports this library: those that allocate 4 KiB or more, and all of the library together.'
 }
 
 section() { # section BENCHMARKS UNITS TITLE TEXT
@@ -84,7 +84,8 @@ section() { # section BENCHMARKS UNITS TITLE TEXT
 	[ -z "$4" ] || printf '\n%s\n' "$4"
 	for unit in $2; do
 		# The geometric mean over different kinds of work has no meaning.
-		fence "$("$benchstat" -table goos -filter ".name:($1) .unit:$unit" results=results.txt~ | sed '1d; /^geomean/d; /summaries must be/d')"
+		fence "$("$benchstat" -table goos -filter ".name:($1) .unit:$unit" results=results.txt~ |
+			sed '1d; /^geomean/d; /summaries must be/d')"
 	done
 }
 

@@ -46,7 +46,7 @@ func startLoad(t *testing.T, query func(context.Context) error) *load {
 
 // one sends one query. It completes even if the load ends meanwhile.
 func (l *load) one(query func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	begun := time.Now()
 	err := query(ctx)

@@ -60,7 +60,7 @@ func TestConnector_limitsFetchesWhileRefused(t *testing.T) {
 	for n := range took {
 		wg.Go(func() {
 			time.Sleep(time.Duration(n/4) * 80 * time.Millisecond) // four at a time, within two seconds
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			begun := time.Now()
 			err := connect(ctx, c)
@@ -88,7 +88,7 @@ func TestConnector_returnsRefusalWithoutVault(t *testing.T) {
 	c, rotate := rotating(t, v)
 	password := rotate(true)
 	v.set(down)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := connect(ctx, c)
 	require.NoError(t, ctx.Err())

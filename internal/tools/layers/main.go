@@ -95,7 +95,8 @@ func check(imports []importDecl) []string {
 	var violations []string
 	for _, i := range imports {
 		if why := forbidden(i); why != "" {
-			violations = append(violations, fmt.Sprintf("%s: %s imports %s: %s", i.position, i.from, i.to, why))
+			violations = append(violations,
+				fmt.Sprintf("%s: %s imports %s: %s", i.position, i.from, i.to, why))
 		}
 	}
 	return violations

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// forbidden is the closed list: expressions that are never plain English in this repository. Add one
-// only if every place that has it reads better without it.
+// forbidden is the closed list of expressions that are never plain English in this repository.
+// Add one only if every place that has it reads better without it.
 var forbidden = []*regexp.Regexp{
 	words(`nil: nobody`),
 	words(`of then`),
