@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -145,7 +146,7 @@ func checkGo(t *testing.T, pages []page) {
 	require.NoError(t, err)
 	file := filepath.Join(scratch, "overlay.json")
 	require.NoError(t, os.WriteFile(file, replacements, 0o600))
-	build := exec.Command("go", "build", "-buildvcs=false", "-overlay", file, "-o", os.DevNull)
+	build := goCommand("build", "-overlay", file, "-o", os.DevNull)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		build.Args = append(build.Args, "./"+name)
 	}
@@ -154,10 +155,23 @@ func checkGo(t *testing.T, pages []page) {
 		t.Errorf("go build: %v\n%s", err, out)
 	}
 	for name, text := range prints {
-		run := exec.Command("go", "run", "-buildvcs=false", "-overlay", file, "./"+name)
+		run := goCommand("run", "-overlay", file, "./"+name)
 		run.Dir = "examples"
 		out, err := run.CombinedOutput()
 		assert.NoError(t, err, "%s: %s", names[name], out)
 		assert.Equal(t, text, strings.TrimSpace(string(out)), "%s", names[name])
 	}
+}
+
+// goCommand returns a command of the go tool. It builds with the race detector if
+// this test does, so that they share what they build.
+func goCommand(name string, args ...string) *exec.Cmd {
+	command := exec.Command("go", name, "-buildvcs=false")
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+			command.Args = append(command.Args, "-race")
+		}
+	}
+	command.Args = append(command.Args, args...)
+	return command
 }

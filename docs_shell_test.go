@@ -60,7 +60,7 @@ func checkShell(t *testing.T, pages []page) {
 func buildCommand(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, "secretref"), ".")
+	build := goCommand("build", "-o", filepath.Join(bin, "secretref"), ".")
 	build.Dir = filepath.Join("cmd", "secretref")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
