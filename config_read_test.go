@@ -141,7 +141,7 @@ func TestReadConfig_propertiesVectors(t *testing.T) {
 				want = v.Latin1
 			}
 			if strings.Contains(v.Name, "lone surrogate") {
-				want = nil // Java keeps what no Go string can hold
+				want = nil // a Go string cannot hold a lone surrogate
 			}
 			c, err := secretref.ReadConfig(writeFile(t, "bitbucket.properties", string(v.Input)))
 			if want == nil {
@@ -171,7 +171,7 @@ func TestReadConfig_xmlVectors(t *testing.T) {
 			c, err := secretref.ReadConfig(writeFile(t, name, string(v.Input)))
 			switch {
 			case bytes.Contains(v.Input, []byte("<!DOCTYPE")), strings.Contains(v.Name, "unknown encoding"):
-				require.ErrorIs(t, err, secretref.ErrUnsupported, "a subset is refused although dom4j takes it")
+				require.ErrorIs(t, err, secretref.ErrUnsupported, "dom4j accepts a subset")
 				return
 			case v.GetText == nil:
 				require.ErrorIs(t, err, secretref.ErrSyntax)
@@ -249,7 +249,7 @@ func TestReadConfig_forms(t *testing.T) {
 		"the name is enough")
 }
 
-// utf16Text encodes s with a byte order mark.
+// utf16Text encodes s in UTF-16 with a byte order mark.
 func utf16Text(s string, order binary.AppendByteOrder) string {
 	var b []byte
 	for _, unit := range utf16.Encode([]rune("\ufeff" + s)) {
@@ -267,7 +267,7 @@ func TestReadConfig_homes(t *testing.T) {
 		"crowd.cfg.xml":        "<application-configuration/>",
 	}
 	for name, row := range map[string]struct {
-		files []string // the first is the one that is found
+		files []string // the first one is found
 		want  secretref.Product
 	}{
 		"Jira's home": {[]string{"dbconfig.xml"}, secretref.Jira},
@@ -307,7 +307,7 @@ func TestReadConfig_homes(t *testing.T) {
 			if row.want == "" {
 				require.ErrorIs(t, err, secretref.ErrUnsupported)
 				for _, file := range row.files {
-					require.ErrorContains(t, err, filepath.Join(home, filepath.FromSlash(file)), "both are named")
+					require.ErrorContains(t, err, filepath.Join(home, filepath.FromSlash(file)), "the error names both")
 				}
 				return
 			}
@@ -428,7 +428,7 @@ func TestReadConfig_refusedFiles(t *testing.T) {
 				c, err := secretref.ReadConfig(from)
 				require.Nil(t, c)
 				if from != path && errors.Is(err, secretref.ErrNotFound) {
-					continue // not a name that is looked for
+					continue // the name is not searched for
 				}
 				require.ErrorIs(t, err, row.kind)
 				for _, part := range append(row.says, path) {
@@ -499,7 +499,7 @@ func TestReadConfig_denied(t *testing.T) {
 }
 
 func TestReadConfig_loneSurrogate(t *testing.T) {
-	utf16 := func(text string) string { // little-endian, of ASCII and one lone surrogate for each "!"
+	utf16 := func(text string) string { // little-endian; each "!" becomes a lone surrogate
 		units := "\xff\xfe"
 		for _, c := range text {
 			if c == '!' {

@@ -11,7 +11,7 @@ import (
 
 func ExampleTry() {
 	const reference = `{"keyring":"broker-password"}`
-	fake := secretref.NewFake() // in the place of a keyring
+	fake := secretref.NewFake() // instead of a keyring
 	fake.Set(reference, "old")
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
@@ -21,7 +21,7 @@ func ExampleTry() {
 		log.Fatal(err)
 	}
 	defer password.Close()
-	fake.Set(reference, "new") // it is rotated
+	fake.Set(reference, "new") // a rotation
 
 	errRefused := errors.New("530 login incorrect")
 	login := func(_ context.Context, password secretref.Secret) (string, error) {

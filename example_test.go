@@ -17,9 +17,9 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// A service that keeps its passwords as references resolves them when it
-// starts. In production the Options are nil, or say less than here; the Fake
-// stands in for AWS so that the example runs anywhere.
+// A service resolves the references in its configuration when it starts. Here a Fake
+// replaces AWS, so that the example runs anywhere; in production, the Options are nil
+// or do not set Fake.
 func Example() {
 	fake := secretref.NewFake()
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"app","password":"invented"}`)
@@ -38,8 +38,8 @@ func Example() {
 	// revealed: invented
 }
 
-// The ten lines of the README. They compile, but are not run: they would ask
-// the environment's backends.
+// These are the lines of the README. They are compiled but not run, because they would
+// connect to real backends.
 func ExampleResolver_Resolve() {
 	ctx := context.Background()
 
@@ -97,8 +97,8 @@ func ExampleResolver_ResolveStruct() {
 	// invented
 }
 
-// Secrets are found wherever they are in a configuration; ten references into
-// one secret are one fetch.
+// ResolveStruct finds Secrets at any depth. Several references into one secret cause one
+// fetch.
 func ExampleResolver_ResolveStruct_nested() {
 	type Database struct {
 		Host     string
@@ -109,7 +109,7 @@ func ExampleResolver_ResolveStruct_nested() {
 		Replicas []Database                  // a slice
 		Mail     *Database                   // a pointer; nil if it is absent
 		Tokens   map[string]secretref.Secret // a map
-		License  string                      `secretref:"resolve"` // for a library that wants a string
+		License  string                      `secretref:"resolve"` // for a library that needs a string
 	}
 	file := `{
 	  "Database": {"Host": "db",  "Password": "{ENC}{\"region\":\"eu-west-1\",\"secretId\":\"app\",\"secretPointer\":\"/db\"}"},
@@ -123,7 +123,7 @@ func ExampleResolver_ResolveStruct_nested() {
 		log.Fatal(err)
 	}
 
-	fake := secretref.NewFake() // in the place of AWS
+	fake := secretref.NewFake() // instead of AWS
 	fake.Set(`{"region":"eu-west-1","secretId":"app"}`,
 		`{"db":"invented","tokens":{"search":"made up"},"license":"L-1"}`)
 	resolver := secretref.New(&secretref.Options{Fake: fake})
@@ -145,8 +145,8 @@ func ExampleResolver_ResolveStruct_nested() {
 	// fetches: 1
 }
 
-// Either all are resolved or none is changed. The error has a line for each
-// field that failed. To resolve what is resolved does nothing.
+// Either all fields are resolved or none is changed. The error has a line for each field
+// that failed. Resolved fields are not resolved again.
 func ExampleResolver_ResolveStruct_allOrNothing() {
 	fake := secretref.NewFake()
 	fake.Set(`{"keyring":"db"}`, "invented")
@@ -250,8 +250,8 @@ func ExampleReadConfig() {
 	// jira jdbc:postgresql://dbserver:5432/jiradb jiradbuser [redacted] invented
 }
 
-// A store of your own answers to its members in a value, and to its class in a
-// product's configuration file.
+// A Provider is selected by its Fields in a value, and by its ClassName in a product's
+// configuration file.
 func ExampleProvider() {
 	resolver := secretref.New(&secretref.Options{Providers: []secretref.Provider{{
 		ClassName: "com.example.FileStore",
@@ -261,14 +261,14 @@ func ExampleProvider() {
 			if err := json.Unmarshal(coordinates, &c); err != nil {
 				return nil, err
 			}
-			return []byte("what stands in " + c.SecretFile), nil
+			return []byte("the content of " + c.SecretFile), nil
 		},
 	}}})
 	defer resolver.Close()
 	secret, err := resolver.Resolve(context.Background(), `{ENC}{"secretFile":"/run/secrets/db"}`)
 	fmt.Println(secret.Reveal(), err)
 	// Output:
-	// what stands in /run/secrets/db <nil>
+	// the content of /run/secrets/db <nil>
 }
 
 func ExampleOptions_allowEndpoint() {
@@ -291,7 +291,7 @@ func ExampleOptions_allowEndpoint() {
 	// true
 }
 
-// A keyring keeps secrets in a file, without any cloud. A reference names them.
+// A keyring stores secrets in a file, without a cloud service. References name them.
 func ExampleOpenKeyring() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
@@ -319,8 +319,8 @@ func ExampleOpenKeyring() {
 	// Output: invented
 }
 
-// A rotation seals every secret with a new key. The old one is inactive then,
-// and can be deleted.
+// A rotation encrypts every secret with a new key. The old key becomes inactive and can
+// be deleted.
 func ExampleKeyring_Rotate() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
@@ -362,7 +362,7 @@ func ExampleKeyring_Rotate() {
 	// alice delete-inactive done
 }
 
-// The key management API of the products, for whoever brings the token.
+// The handler serves the key management API to clients that send the token.
 func ExampleKeyring_Handler() {
 	var keys *secretref.Keyring // from OpenKeyring
 	token := os.Getenv("KEYS_TOKEN")
@@ -377,10 +377,10 @@ func ExampleKeyring_Handler() {
 	log.Fatal(http.ListenAndServeTLS("keys.example.com:8443", "cert.pem", "key.pem", mux))
 }
 
-// A password that is rotated while the program runs.
+// Watch follows a password that is rotated while the program runs.
 func ExampleResolver_Watch() {
 	const reference = `{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
-	fake := secretref.NewFake() // in the place of AWS
+	fake := secretref.NewFake() // instead of AWS
 	fake.Set(reference, "hunter2")
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
@@ -393,7 +393,7 @@ func ExampleResolver_Watch() {
 	fmt.Println(password.Value().Reveal())
 
 	fake.Set(reference, "hunter3")
-	if _, err := password.Refresh(ctx); err != nil { // what the background does in time
+	if _, err := password.Refresh(ctx); err != nil { // otherwise it is refreshed in the background
 		log.Fatal(err)
 	}
 	fmt.Println(password.Value().Reveal())
@@ -402,12 +402,12 @@ func ExampleResolver_Watch() {
 	// hunter3
 }
 
-// A *sql.DB that connects with the user name and password of the moment, which
-// are parts of one secret and never of two versions of it.
+// The *sql.DB connects with the current user name and password. They are parts of one
+// secret and always of the same version of it.
 func ExampleConnector() {
 	const user, password = `{"region":"eu-west-1","secretId":"db","secretPointer":"/username"}`,
 		`{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
-	fake := secretref.NewFake() // in the place of AWS
+	fake := secretref.NewFake() // instead of AWS
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"app","password":"hunter2"}`)
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
@@ -418,8 +418,8 @@ func ExampleConnector() {
 	}
 	db := sql.OpenDB(secretref.Connector(login, func(ctx context.Context,
 		s []secretref.Secret) (driver.Conn, error) {
-		// With pgx: stdlib.GetConnector(config).Connect(ctx), config being a copy
-		// with this user and password.
+		// With pgx, copy its configuration, set the user and password in the copy, and
+		// return stdlib.GetConnector(config).Connect(ctx).
 		return nil, fmt.Errorf("no database here for %s", s[0].Reveal())
 	}, nil))
 	defer db.Close()

@@ -108,17 +108,17 @@ func TestResolveReference(t *testing.T) {
 	})
 	require.ErrorIs(t, err, secretref.ErrUnsupported)
 	_, err = secretref.New(nil).ResolveReference(t.Context(), secretref.KeyringReference{Name: "x"})
-	require.ErrorIs(t, err, secretref.ErrUnsupported, "no keyring is given")
+	require.ErrorIs(t, err, secretref.ErrUnsupported, "there is no keyring")
 }
 
 func TestNew_allocations(t *testing.T) {
 	var r *secretref.Resolver
 	got := testing.AllocsPerRun(100, func() { r = secretref.New(nil) })
-	require.Equal(t, 4.0, got, "itself, its state, what hides that, and a logger")
+	require.Equal(t, 4.0, got, "the Resolver, its state, the function that hides it, and a logger")
 	require.NoError(t, r.Close())
 }
 
-// The testing package notes which variables and files a program looks at.
+// The testing package logs the variables and files that a program accesses.
 func TestNew_noIO(t *testing.T) {
 	const child, begin, end = "SECRETREF_TEST_CHILD", "SECRETREF_TEST_BEGIN", "SECRETREF_TEST_END"
 	if os.Getenv(child) == "" {
@@ -127,9 +127,9 @@ func TestNew_noIO(t *testing.T) {
 		cmd.Env = append(os.Environ(), child+"=1")
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
-		asked, err := os.ReadFile(log)
+		accessed, err := os.ReadFile(log)
 		require.NoError(t, err)
-		require.Contains(t, string(asked), "getenv "+begin+"\ngetenv "+end+"\n")
+		require.Contains(t, string(accessed), "getenv "+begin+"\ngetenv "+end+"\n")
 		return
 	}
 	before := runtime.NumGoroutine()
@@ -227,7 +227,7 @@ func TestResolveAll_concurrency(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 50, most.Load())
 		require.EqualValues(t, 200, calls.Load())
-		require.Equal(t, 4*time.Second, time.Since(start), "side by side")
+		require.Equal(t, 4*time.Second, time.Since(start), "50 at a time")
 	})
 }
 
@@ -252,14 +252,14 @@ func TestResolver_Close(t *testing.T) {
 		s, err := r.Resolve(t.Context(), "plain")
 		require.NoError(t, err)
 		require.Equal(t, "plain", s.Reveal())
-	}) // the bubble fails if a goroutine is left
+	}) // the bubble fails if a goroutine is still running
 }
 
 func TestResolver_Close_beforeUse(t *testing.T) {
-	asked := false
+	called := false
 	r := secretref.New(&secretref.Options{
 		Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-			asked = true
+			called = true
 			return []byte("x"), nil
 		})})
 	require.NoError(t, r.Close())
@@ -267,10 +267,10 @@ func TestResolver_Close_beforeUse(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
 	_, err = r.Watch(t.Context(), `{"storeId":"a"}`)
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
-	require.False(t, asked)
+	require.False(t, called)
 }
 
-// Ten thousand ways in which a value can be broken, from two that are right.
+// About ten thousand malformed values are derived from valid ones.
 func TestResolve_mutatedReference(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
@@ -350,10 +350,10 @@ func TestResolver_zeroValue(t *testing.T) {
 		"ResolveConfig": func(r *secretref.Resolver) {
 			_, _ = r.ResolveConfig(ctx, &secretref.ConfigFile{Product: secretref.Jira})
 		},
-		"Expand":    func(r *secretref.Resolver) { _, _ = r.Expand(ctx, "plain", nil) },
-		"Handle":    func(r *secretref.Resolver) { _, _ = r.Watch(ctx, "plain") },
-		"HandleAll": func(r *secretref.Resolver) { _, _ = r.WatchAll(ctx) },
-		"HandleConfig": func(r *secretref.Resolver) {
+		"Expand":   func(r *secretref.Resolver) { _, _ = r.Expand(ctx, "plain", nil) },
+		"Watch":    func(r *secretref.Resolver) { _, _ = r.Watch(ctx, "plain") },
+		"WatchAll": func(r *secretref.Resolver) { _, _ = r.WatchAll(ctx) },
+		"WatchConfig": func(r *secretref.Resolver) {
 			_, _ = r.WatchConfig(ctx, &secretref.ConfigFile{Product: secretref.Jira})
 		},
 		"Close": func(r *secretref.Resolver) { _ = r.Close() },

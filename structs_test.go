@@ -14,7 +14,7 @@ import (
 func TestResolveStruct_taggedStringOnce(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"keyring":"outer"}`, `{"keyring":"inner"}`)
-	fake.Set(`{"keyring":"inner"}`, "never asked for")
+	fake.Set(`{"keyring":"inner"}`, "never fetched")
 	fake.Set(`{"keyring":"odd"}`, "{ENC}what a password")
 	type part struct {
 		Text  string            `secretref:"resolve"`
@@ -34,7 +34,7 @@ func TestResolveStruct_taggedStringOnce(t *testing.T) {
 		}
 		c.Text = `{"keyring":"odd"}`
 		require.NoError(t, r.ResolveStruct(t.Context(), c))
-		require.Equal(t, "{ENC}what a password", c.Text, "what was set anew is resolved")
+		require.Equal(t, "{ENC}what a password", c.Text, "a new value is resolved")
 	}
 }
 
@@ -128,7 +128,7 @@ func TestResolveStruct(t *testing.T) {
 	require.Equal(t, awsRef, c.Untagged)
 	require.Equal(t, secretBehind, c.Map["done"].Reveal())
 	require.Equal(t, secretBehind, c.Slice[0].Password.Reveal(), "made with NewSecret")
-	require.Panics(t, func() { _ = c.hidden.Reveal() }, "left alone, so still unresolved")
+	require.Panics(t, func() { _ = c.hidden.Reveal() }, "unexported fields are left alone")
 	left := c.Any.(*nested)
 	require.Panics(t, func() { _ = left.Password.Reveal() })
 	require.Equal(t, awsRef, left.Tagged)
@@ -145,7 +145,7 @@ func TestResolveStruct_twice(t *testing.T) {
 		require.Equal(t, `{"keyring":"b"}`, c.S.Reveal())
 	}
 	require.Equal(t, 1, fake.Calls())
-	require.NoError(t, r.ResolveStruct(t.Context(), &c.S), "a Secret is a struct itself")
+	require.NoError(t, r.ResolveStruct(t.Context(), &c.S), "a Secret is itself a struct")
 }
 
 func TestResolveStruct_cycles(t *testing.T) {
@@ -197,7 +197,7 @@ func TestResolveStruct_allOrNothing(t *testing.T) {
 
 	fake.Set(vaultRef, "later")
 	c.List = nil
-	require.NoError(t, r.ResolveStruct(t.Context(), &c), "it can be tried again")
+	require.NoError(t, r.ResolveStruct(t.Context(), &c), "a retry succeeds")
 	require.Equal(t, "later", c.DB.Password.Reveal())
 	require.Equal(t, secretBehind, c.Table["k"].Reveal())
 }
@@ -283,7 +283,7 @@ func TestResolveStruct_unmarshalled(t *testing.T) {
 	}
 }
 
-// What decoders leave in a field that they found no text for.
+// A decoder leaves a field unset if the text has no value for it.
 func TestResolveStruct_neverSet(t *testing.T) {
 	type config struct {
 		Password secretref.Secret
@@ -316,7 +316,7 @@ func TestResolveStruct_neverSet(t *testing.T) {
 				require.NotContains(t, err.Error(), field)
 			}
 			if opts.AllowEmpty {
-				require.NotContains(t, err.Error(), "Tagged", "an empty string may be one that was set")
+				require.NotContains(t, err.Error(), "Tagged", "an empty string may have been set")
 			} else {
 				require.ErrorContains(t, err, "secretref: Tagged: not a secret reference: the value is empty")
 			}
@@ -330,7 +330,7 @@ func TestResolveStruct_neverSet(t *testing.T) {
 			require.True(t, c.Optional.IsZero())
 		})
 	}
-	t.Run("but takes empty values with AllowEmpty", func(t *testing.T) {
+	t.Run("accepts empty values with AllowEmpty", func(t *testing.T) {
 		r := secretref.New(&secretref.Options{Fake: configFake(), AllowEmpty: true})
 		defer r.Close()
 		c := struct {
@@ -344,7 +344,7 @@ func TestResolveStruct_neverSet(t *testing.T) {
 		require.Empty(t, c.Given.Reveal())
 		require.Equal(t, secretBehind, c.Optional.Reveal())
 	})
-	t.Run("and empty values without it", func(t *testing.T) {
+	t.Run("refuses empty values without AllowEmpty", func(t *testing.T) {
 		r := secretref.New(&secretref.Options{Fake: configFake()})
 		defer r.Close()
 		for _, s := range []secretref.Secret{
@@ -371,7 +371,7 @@ func TestResolveStruct_newSecret(t *testing.T) {
 		require.NoError(t, r.ResolveStruct(t.Context(), &c))
 		require.Equal(t, secretBehind, c.Reference.Reveal())
 		require.Equal(t, "plain", c.Plain.Reveal())
-		require.Equal(t, awsRef, c.Odd.Reveal(), "what was resolved is not resolved again")
+		require.Equal(t, awsRef, c.Odd.Reveal(), "a resolved Secret is not resolved again")
 	}
 	bad := struct{ S secretref.Secret }{secretref.NewSecret("{ENC}" + canary)}
 	err := r.ResolveStruct(t.Context(), &bad)
