@@ -48,7 +48,7 @@ func ExampleResolver_Resolve() {
 
 	password, err := resolver.Resolve(ctx, os.Getenv("DB_PASSWORD")) // a reference, or plaintext
 	if err != nil {
-		log.Fatal(err) // says where, why, and how to mend it; never the secret
+		log.Fatal(err) // says where, why and how to fix it; never the secret
 	}
 	dsn := url.URL{Scheme: "postgres", User: url.UserPassword("app", password.Reveal()), Host: "db:5432", Path: "/app"}
 	db, err := sql.Open("pgx", dsn.String())
@@ -416,12 +416,12 @@ func ExampleConnector() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	db := sql.OpenDB(secretref.Connector(login, func(ctx context.Context,
-		s []secretref.Secret) (driver.Conn, error) {
+	connect := func(ctx context.Context, s []secretref.Secret) (driver.Conn, error) {
 		// With pgx, copy its configuration, set the user and password in the copy, and
 		// return stdlib.GetConnector(config).Connect(ctx).
 		return nil, fmt.Errorf("no database here for %s", s[0].Reveal())
-	}, nil))
+	}
+	db := sql.OpenDB(secretref.Connector(login, connect, nil))
 	defer db.Close()
 	fmt.Println(db.PingContext(context.Background()))
 	// Output:
