@@ -295,6 +295,20 @@ func TestResolve_mutatedReference(t *testing.T) {
 	}
 }
 
+func TestResolve_loneSurrogate(t *testing.T) {
+	fake := secretref.NewFake()
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`,
+		`{"high":"`+canary+`\ud800","low":"\udc00","raw":"`+"\xed\xa0\x80"+`"}`)
+	r := secretref.New(&secretref.Options{Fake: fake})
+	defer r.Close()
+	for _, name := range []string{"high", "low", "raw"} {
+		_, err := r.Resolve(t.Context(),
+			`{"region":"eu-west-1","secretId":"db","secretPointer":"/`+name+`"}`)
+		require.ErrorIs(t, err, secretref.ErrPointer, name)
+		require.NotContains(t, err.Error(), canary)
+	}
+}
+
 func BenchmarkResolveOverFake(b *testing.B) {
 	fake := secretref.NewFake()
 	fake.Set(awsRef, "x")
