@@ -3,16 +3,12 @@ package secretref_test
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
-	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/seed74218947/secretref"
 )
@@ -213,43 +209,6 @@ func ExampleResolver_Expand() {
 	// postgres://app:p%40ss%2Fword@localhost/app <nil>
 }
 
-func ExampleReadConfig() {
-	home, err := os.MkdirTemp("", "jira-home")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(home)
-	file := `<jira-database-config>
-  <jdbc-datasource>
-    <url>jdbc:postgresql://dbserver:5432/jiradb</url>
-    <username>jiradbuser</username>
-    <password>{"region":"ap-southeast-2","secretId":"mySecretId","secretPointer":"/password"}</password>
-    <atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>
-  </jdbc-datasource>
-</jira-database-config>`
-	if err := os.WriteFile(filepath.Join(home, "dbconfig.xml"), []byte(file), 0o600); err != nil {
-		log.Fatal(err)
-	}
-
-	fake := secretref.NewFake()
-	fake.Set(`{"region":"ap-southeast-2","secretId":"mySecretId"}`, `{"password":"invented"}`)
-	resolver := secretref.New(&secretref.Options{Fake: fake})
-	defer resolver.Close()
-
-	config, err := secretref.ReadConfig(home)
-	if err != nil {
-		log.Fatal(err)
-	}
-	settings, err := resolver.ResolveConfig(context.Background(), config)
-	if err != nil {
-		log.Fatal(err)
-	}
-	db := settings.Database
-	fmt.Println(settings.Product, db.MaskedURL(), db.Username, db.Password, db.Password.Reveal())
-	// Output:
-	// jira jdbc:postgresql://dbserver:5432/jiradb jiradbuser [redacted] invented
-}
-
 // A Provider is selected by its Fields in a value, and by its ClassName in a product's
 // configuration file.
 func ExampleProvider() {
@@ -291,139 +250,59 @@ func ExampleOptions_allowEndpoint() {
 	// true
 }
 
-// A keyring stores secrets in a file, without a cloud service. References name them.
-func ExampleOpenKeyring() {
-	dir, err := os.MkdirTemp("", "")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	ctx := context.Background()
-
-	keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(filepath.Join(dir, "secrets.db")), nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer keys.Close()
-	if err := keys.Put(ctx, "jdbc-password", secretref.NewSecret("invented")); err != nil {
-		log.Fatal(err)
-	}
-
-	resolver := secretref.New(&secretref.Options{Keyring: keys})
-	defer resolver.Close()
-	password, err := resolver.Resolve(ctx, `{ENC}{"keyring":"jdbc-password"}`)
-	if err != nil {
-		log.Fatal(err)
-	}
+// A Secret is redacted wherever it is printed; Reveal returns its text.
+func ExampleSecret() {
+	password := secretref.NewSecret("invented")
+	fmt.Printf("%v %+v %q\n", password, struct{ Password secretref.Secret }{password}, password)
 	fmt.Println(password.Reveal())
-	// Output: invented
-}
-
-// A rotation encrypts every secret with a new key. The old key becomes inactive and can
-// be deleted.
-func ExampleKeyring_Rotate() {
-	dir, err := os.MkdirTemp("", "")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	ctx := secretref.WithActor(context.Background(), "alice")
-
-	keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(filepath.Join(dir, "secrets.db")), nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer keys.Close()
-	if err := keys.Put(ctx, "jdbc-password", secretref.NewSecret("invented")); err != nil {
-		log.Fatal(err)
-	}
-	rotation, err := keys.Rotate(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
-	deleted, err := keys.DeleteInactive(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println("moved:", rotation.Moved)
-	fmt.Println("deleted the old key:", deleted[0].ID == rotation.From)
-	for event, err := range keys.AuditLog(ctx) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(event.Actor, event.Action, event.Outcome)
-	}
+	fmt.Println(password.Equal(secretref.NewSecret("invented")))
 	// Output:
-	// moved: 1
-	// deleted the old key: true
-	// alice create done
-	// alice rotate started
-	// alice rotate done
-	// alice delete-inactive done
+	// [redacted] {Password:[redacted]} [redacted]
+	// invented
+	// true
 }
 
-// The handler serves the key management API to clients that send the token.
-func ExampleKeyring_Handler() {
-	var keys *secretref.Keyring // from OpenKeyring
-	token := os.Getenv("KEYS_TOKEN")
-	mux := http.NewServeMux()
-	mux.Handle("/rest/secrets/", keys.Handler(func(r *http.Request) (string, error) {
-		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || token == "" || !secretref.NewSecret(given).Equal(secretref.NewSecret(token)) {
-			return "", errors.New("wrong token")
-		}
-		return "operations", nil
-	}))
-	log.Fatal(http.ListenAndServeTLS("keys.example.com:8443", "cert.pem", "key.pem", mux))
-}
-
-// Watch follows a password that is rotated while the program runs.
-func ExampleResolver_Watch() {
-	const reference = `{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
-	fake := secretref.NewFake() // instead of AWS
-	fake.Set(reference, "hunter2")
+// A Fake can fail like a real backend.
+func ExampleFake_Fail() {
+	fake := secretref.NewFake()
+	fake.Fail(`{"keyring":"db"}`, secretref.ErrUnavailable)
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
 
-	ctx := context.Background()
-	password, err := resolver.Watch(ctx, reference)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(password.Value().Reveal())
-
-	fake.Set(reference, "hunter3")
-	if _, err := password.Refresh(ctx); err != nil { // otherwise it is refreshed in the background
-		log.Fatal(err)
-	}
-	fmt.Println(password.Value().Reveal())
+	_, err := resolver.Resolve(context.Background(), `{"keyring":"db"}`)
+	fmt.Println(errors.Is(err, secretref.ErrUnavailable))
 	// Output:
-	// hunter2
-	// hunter3
+	// true
 }
 
-// The *sql.DB connects with the current user name and password. They are parts of one
-// secret and always of the same version of it.
-func ExampleConnector() {
-	const user, password = `{"region":"eu-west-1","secretId":"db","secretPointer":"/username"}`,
-		`{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
-	fake := secretref.NewFake() // instead of AWS
-	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"app","password":"hunter2"}`)
+// A reference can also be built from its parts.
+func ExampleResolver_ResolveReference() {
+	fake := secretref.NewFake()
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"password":"invented"}`)
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
 
-	login, err := resolver.WatchAll(context.Background(), user, password)
-	if err != nil {
-		log.Fatal(err)
-	}
-	connect := func(ctx context.Context, s []secretref.Secret) (driver.Conn, error) {
-		// With pgx, copy its configuration, set the user and password in the copy, and
-		// return stdlib.GetConnector(config).Connect(ctx).
-		return nil, fmt.Errorf("no database here for %s", s[0].Reveal())
-	}
-	db := sql.OpenDB(secretref.Connector(login, connect, nil))
-	defer db.Close()
-	fmt.Println(db.PingContext(context.Background()))
+	password, err := resolver.ResolveReference(context.Background(), secretref.AWSReference{
+		Region: "eu-west-1", SecretID: "db", SecretPointer: "/password",
+	})
+	fmt.Println(password.Reveal(), err)
 	// Output:
-	// no database here for app
+	// invented <nil>
+}
+
+// WithMessage adds a text that is safe to show to an error of a Provider.
+func ExampleWithMessage() {
+	resolver := secretref.New(&secretref.Options{Providers: []secretref.Provider{{
+		Fields: []string{"ticket"},
+		Fetch: func(context.Context, []byte) ([]byte, error) {
+			err := errors.New("403: token s3cret lacks a role") // not shown
+			return nil, secretref.WithMessage(errors.Join(secretref.ErrDenied, err), "needs the role reader")
+		},
+	}}})
+	defer resolver.Close()
+
+	_, err := resolver.Resolve(context.Background(), `{"ticket":"1"}`)
+	fmt.Println(err)
+	// Output:
+	// secretref: access denied: needs the role reader (Provider for "ticket")
 }
