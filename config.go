@@ -141,8 +141,7 @@ func (c *ConfigFile) source(item atlassian.Item) string {
 	return fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
 }
 
-// fileName returns the base name of the file, or the name of the product if there is
-// no file.
+// fileName returns the base name of the file, or else the name of the product.
 func (c *ConfigFile) fileName() string {
 	if c.Path == "" {
 		return string(c.Product)
@@ -312,17 +311,17 @@ func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 		w.err = ref.PlaceholderError()
 		return w
 	}
-	switch store := atlassian.CipherClassOf(item.Class); store {
+	switch class := atlassian.CipherClassOf(item.Class); class {
 	case atlassian.NoClass:
 		w := r.want("", item.Text)
 		w.fromFile = true
 		return w
 	case atlassian.AWSClass, atlassian.VaultClass:
-		w.ref, w.err = r.open().grammar.ParseCoordinates(item.Value) // with the prefix, because there are two forms
-		if w.err == nil && w.ref.Kind != store.Kind() {
+		w.ref, w.err = r.open().grammar.ParseCoordinates(item.Value) // with the prefix: it has two forms
+		if w.err == nil && w.ref.Kind != class.Kind() {
 			w.err = fault.New(fault.Syntax,
 				"the value has coordinates of %s, but the class %s reads those of %s",
-				ref.BackendName(w.ref.Kind), item.Class, ref.BackendName(store.Kind()))
+				ref.BackendName(w.ref.Kind), item.Class, ref.BackendName(class.Kind()))
 		}
 	case atlassian.CustomClass:
 		w.ref = ref.Reference{Kind: ref.Custom, Class: item.Class, Text: item.Text}

@@ -2,6 +2,7 @@ package secretref_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log"
@@ -118,4 +119,30 @@ func ExampleKeyring_RotateIfOlder() {
 	fmt.Println(rotated, err)
 	// Output:
 	// false <nil>
+}
+
+// Several nodes share a keyring in a database. The root key comes from Vault.
+func ExampleSQLStore() {
+	ctx := context.Background()
+	resolver := secretref.New(nil)
+	defer resolver.Close()
+	rootKey, err := resolver.Resolve(ctx, os.Getenv("ROOT_KEY")) // a reference
+	if err != nil {
+		log.Fatal(err)
+	}
+	db, err := sql.Open("pgx", os.Getenv("KEYS_DATABASE")) // the caller imports the driver
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+
+	store := secretref.SQLStore(db, secretref.PostgreSQL)
+	keys, err := secretref.OpenKeyring(ctx, store, &secretref.KeyringOptions{RootKey: rootKey})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer keys.Close()
+	for name, err := range keys.Names(ctx) {
+		fmt.Println(name, err)
+	}
 }
