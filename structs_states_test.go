@@ -11,7 +11,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestResolveStruct_unmarshalled(t *testing.T) {
+func TestResolveStruct_unmarshaled(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	type config struct {
