@@ -388,11 +388,20 @@ func awsProcess(t *testing.T, line string) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "config"), []byte("[default]\ncredential_process = "+script+"\n"), 0o600))
 }
 
+// awsSkipSimilar skips, in short mode, the failures that resemble a 503 or a hang. Each
+// takes its timeout in real time.
+func awsSkipSimilar(t *testing.T, how string) {
+	if testing.Short() && (how == "resets" || how == "refuses connections") {
+		t.Skip("similar to 503")
+	}
+}
+
 // A source of credentials that does not answer is as an outage of AWS.
 func TestAWSLastKnownCoversTheSourcesOfCredentials(t *testing.T) {
 	for name, source := range awsSources {
 		for how := range source.fail {
 			t.Run(name+" "+how, func(t *testing.T) {
+				awsSkipSimilar(t, how)
 				s := awsFake(t)
 				s.PutSecret("eu-west-1", "db", "hunter2")
 				awsWithoutKeys(t)
@@ -429,6 +438,7 @@ func TestAWSSourceOfCredentialsThatDoesNotAnswerIsUnavailable(t *testing.T) {
 	for name, source := range awsSources {
 		for how, fail := range source.fail {
 			t.Run(name+" "+how, func(t *testing.T) {
+				awsSkipSimilar(t, how)
 				s := awsFake(t)
 				awsWithoutKeys(t)
 				source.use(t, s)

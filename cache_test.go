@@ -94,10 +94,10 @@ func TestTTL_keyring(t *testing.T) {
 		require.NoError(t, k.Put(t.Context(), "a", secretref.NewSecret(text)))
 		require.Equal(t, text, resolveText(t, r, `{"keyring":"a"}`))
 	}
-	h, err := r.Watch(t.Context(), `{"keyring":"a"}`)
+	live, err := r.Watch(t.Context(), `{"keyring":"a"}`)
 	require.NoError(t, err)
 	require.NoError(t, k.Put(t.Context(), "a", secretref.NewSecret("three")))
-	got, err := h.Refresh(t.Context())
+	got, err := live.Refresh(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "three", got.Reveal())
 }
@@ -157,16 +157,16 @@ func TestResolve_warmAllocations(t *testing.T) {
 	fake.Set(awsRef, "hunter2")
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
-	h, err := r.Watch(t.Context(), awsRef)
+	live, err := r.Watch(t.Context(), awsRef)
 	require.NoError(t, err)
 	require.Equal(t, "hunter2", resolveText(t, r, awsRef))
-	ctx, value := t.Context(), strings.Clone(awsRef) // as text that is read anew
+	ctx, value := t.Context(), strings.Clone(awsRef) // not the same string as in the cache
 	var s secretref.Secret
 	require.Zero(t, testing.AllocsPerRun(100, func() { s, err = r.Resolve(ctx, value) }))
 	require.NoError(t, err)
 	require.Equal(t, "hunter2", s.Reveal())
 	s = secretref.Secret{}
-	require.Zero(t, testing.AllocsPerRun(100, func() { s = h.Value() }))
+	require.Zero(t, testing.AllocsPerRun(100, func() { s = live.Value() }))
 	require.Equal(t, "hunter2", s.Reveal())
 	require.Equal(t, 1, fake.Calls())
 }
@@ -179,7 +179,7 @@ func BenchmarkWarmResolve(b *testing.B) {
 	_, err := r.Resolve(b.Context(), awsRef)
 	require.NoError(b, err)
 	b.Run("one core", func(b *testing.B) {
-		ctx, value := b.Context(), strings.Clone(awsRef) // as text that is read anew
+		ctx, value := b.Context(), strings.Clone(awsRef) // not the same string as in the cache
 		b.ReportAllocs()
 		for b.Loop() {
 			_, _ = r.Resolve(ctx, value)
@@ -196,7 +196,7 @@ func BenchmarkWarmResolve(b *testing.B) {
 	})
 }
 
-// manyRefs returns references to secrets of their own, which fake has.
+// manyRefs returns n references to different secrets and stores the secrets in fake.
 func manyRefs(fake *secretref.Fake, n int) []string {
 	refs := make([]string, n)
 	for i := range refs {
@@ -207,7 +207,7 @@ func manyRefs(fake *secretref.Fake, n int) []string {
 }
 
 func TestResolveAll_warm(t *testing.T) {
-	t.Run("allocates as much for a thousand as for ten", func(t *testing.T) {
+	t.Run("allocations do not grow with the number of values", func(t *testing.T) {
 		for _, n := range []int{10, 1000} {
 			fake := secretref.NewFake()
 			refs := manyRefs(fake, n)
@@ -224,14 +224,14 @@ func TestResolveAll_warm(t *testing.T) {
 			require.NoError(t, r.Close())
 		}
 	})
-	t.Run("values of one secret are of one version", func(t *testing.T) {
+	t.Run("values of one secret have one version", func(t *testing.T) {
 		fake := secretref.NewFake()
 		const both = `{"region":"eu-west-1","secretId":"db"}`
 		user := strings.Replace(awsRef, "/password", "/username", 1)
 		fake.Set(both, `{"username":"0","password":"0"}`)
 		r := secretref.New(&secretref.Options{Fake: fake})
 		defer r.Close()
-		h, err := r.Watch(t.Context(), user)
+		live, err := r.Watch(t.Context(), user)
 		require.NoError(t, err)
 		done := make(chan struct{})
 		var callers sync.WaitGroup
@@ -255,15 +255,15 @@ func TestResolveAll_warm(t *testing.T) {
 		}
 		for n := range 300 {
 			fake.Set(both, fmt.Sprintf(`{"username":"%d","password":"%[1]d"}`, n))
-			_, err := h.Refresh(t.Context())
+			_, err := live.Refresh(t.Context())
 			require.NoError(t, err)
 		}
 		close(done)
 		callers.Wait()
 	})
-	t.Run("an old version is not handed out", func(t *testing.T) {
+	t.Run("does not return an old version", func(t *testing.T) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			ask := func(a, b string) {
+			check := func(a, b string) {
 				got, err := r.ResolveAll(t.Context(), remoteA, remoteB, "plain")
 				require.NoError(t, err)
 				require.Equal(t, []string{a, b, "plain"}, reveal(got))
@@ -271,18 +271,18 @@ func TestResolveAll_warm(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, []string{a, b}, reveal(got))
 			}
-			ask("a1", "b1")
+			check("a1", "b1")
 			store.set(remoteA, "a2")
 			store.set(remoteB, "b2")
-			ask("a1", "b1")
+			check("a1", "b1")
 			time.Sleep(6 * time.Minute)
-			ask("a2", "b2")
-			h, err := r.Watch(t.Context(), remoteA)
+			check("a2", "b2")
+			live, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			store.set(remoteA, "a3")
-			_, err = h.Refresh(t.Context())
+			_, err = live.Refresh(t.Context())
 			require.NoError(t, err)
-			ask("a3", "b2")
+			check("a3", "b2")
 			require.NoError(t, r.Close())
 			_, err = r.ResolveAll(t.Context(), remoteA, remoteB)
 			require.ErrorIs(t, err, secretref.ErrClosed)

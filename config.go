@@ -62,9 +62,8 @@ type Entry struct {
 //     internal subset or an external id, or a JNDI data source.
 func ReadConfig(path string) (*ConfigFile, error) {
 	if strings.TrimSpace(path) == "" {
-		err := fault.New(fault.NotFound,
-			"the path of the configuration file is empty: is a variable not set?").WithCause(fs.ErrNotExist)
-		return nil, &Error{Err: err}
+		err := fault.New(fault.NotFound, "the path of the configuration file is empty: is a variable not set?")
+		return nil, &Error{Err: err.WithCause(fs.ErrNotExist)}
 	}
 	f, err := atlassian.Read(path)
 	if err != nil {
@@ -141,8 +140,7 @@ func (c *ConfigFile) source(item atlassian.Item) string {
 	return fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
 }
 
-// fileName returns the base name of the file, or the name of the product if there is
-// no file.
+// fileName returns the base name of the file, or else the name of the product.
 func (c *ConfigFile) fileName() string {
 	if c.Path == "" {
 		return string(c.Product)
@@ -273,8 +271,7 @@ func (r *Resolver) checkDatabase(ctx context.Context, c *ConfigFile, p configPla
 	if err := atlassian.MissingURLError(); r.open().opts.Strict || !user && len(p.items) == 0 {
 		return &Error{Source: fault.Printable(c.fileName()), Err: err}
 	}
-	r.open().log.WarnContext(ctx,
-		"the file names no database: is it set in the environment of the product?",
+	r.open().log.WarnContext(ctx, "the file names no database: is it in the product's environment?",
 		"source", c.Path, "missing", p.layout.URL)
 	return nil
 }
@@ -284,10 +281,8 @@ func (r *Resolver) checkDatabase(ctx context.Context, c *ConfigFile, p configPla
 func (r *Resolver) checkPassword(
 	ctx context.Context, c *ConfigFile, layout atlassian.Layout,
 ) error {
-	if _, ok := c.Get(layout.Password); ok {
-		return nil
-	}
-	if url, _ := c.Get(layout.URL); url.IsZero() {
+	_, found := c.Get(layout.Password)
+	if url, _ := c.Get(layout.URL); found || url.IsZero() {
 		return nil
 	}
 	if r.open().opts.Strict {
@@ -312,17 +307,17 @@ func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 		w.err = ref.PlaceholderError()
 		return w
 	}
-	switch store := atlassian.CipherClassOf(item.Class); store {
+	switch class := atlassian.CipherClassOf(item.Class); class {
 	case atlassian.NoClass:
 		w := r.want("", item.Text)
 		w.fromFile = true
 		return w
 	case atlassian.AWSClass, atlassian.VaultClass:
-		w.ref, w.err = r.open().grammar.ParseCoordinates(item.Value) // with the prefix, because there are two forms
-		if w.err == nil && w.ref.Kind != store.Kind() {
+		w.ref, w.err = r.open().grammar.ParseCoordinates(item.Value) // with the prefix: it has two forms
+		if w.err == nil && w.ref.Kind != class.Kind() {
 			w.err = fault.New(fault.Syntax,
 				"the value has coordinates of %s, but the class %s reads those of %s",
-				ref.BackendName(w.ref.Kind), item.Class, ref.BackendName(store.Kind()))
+				ref.BackendName(w.ref.Kind), item.Class, ref.BackendName(class.Kind()))
 		}
 	case atlassian.CustomClass:
 		w.ref = ref.Reference{Kind: ref.Custom, Class: item.Class, Text: item.Text}
@@ -347,7 +342,6 @@ func unknownClass(class string) error {
 		return fault.New(fault.Unsupported,
 			"the cipher class is not a Java class name: are class and password swapped?")
 	}
-	return fault.New(fault.Unsupported,
-		"the cipher class %q is not one of the products' own: is it misspelt? "+
-			"A program can support a custom class with a Provider", class)
+	return fault.New(fault.Unsupported, "the cipher class %q is not one of the products' own: "+
+		"is it misspelt? A program can support a custom class with a Provider", class)
 }

@@ -121,7 +121,7 @@ func TestResolveConfig_bitbucketClasses(t *testing.T) {
 			fake := configFake()
 			r := secretref.New(&secretref.Options{
 				Fake: fake, Providers: storeProviders(func(context.Context, []byte) ([]byte, error) {
-					t.Error("the Provider was asked")
+					t.Error("the Provider was called")
 					return nil, nil
 				})})
 			defer r.Close()
@@ -153,7 +153,7 @@ func TestResolveConfig_providerClass(t *testing.T) {
 	require.Equal(t, map[string]string{"jdbc.password": "x"}, revealMap(got.Secrets))
 }
 
-// The lines of this file are counted by the tests that use it.
+// The tests that use severalFailures expect its line numbers.
 const severalFailures = `# one comment
 encrypted-property.cipher.classname=` + awsClass + `
 a={ENC}{"region":"eu-west-1","secretId":"missing"}
@@ -173,7 +173,7 @@ func TestResolveConfig_errors(t *testing.T) {
 	got, err := r.ResolveConfig(t.Context(), readConfig(t, "bitbucket.properties", severalFailures))
 	require.Equal(t, map[string]string{"good": secretBehind}, revealMap(got.Secrets))
 	require.True(t, got.Database.Password.IsZero())
-	require.Equal(t, 3, fake.Calls(), "one for each secret")
+	require.Equal(t, 3, fake.Calls(), "one fetch for each secret")
 	for _, kind := range []error{secretref.ErrNotFound, secretref.ErrDenied, secretref.ErrPointer} {
 		require.ErrorIs(t, err, kind)
 	}

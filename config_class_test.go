@@ -35,16 +35,16 @@ func TestWatchConfig_productCiphers(t *testing.T) {
 	defer r.Close()
 	testdata, err := filepath.Abs("testdata")
 	require.NoError(t, err)
-	t.Chdir(t.TempDir()) // relative paths start at the file
+	t.Chdir(t.TempDir()) // relative paths are relative to the file
 	for home, want := range map[string]string{"bamboo": "bamboo's own", "crowd": "päßwörd-密码"} {
 		c, err := secretref.ReadConfig(filepath.Join(testdata, home))
 		require.NoError(t, err)
-		h, err := r.WatchConfig(t.Context(), c)
+		live, err := r.WatchConfig(t.Context(), c)
 		require.NoError(t, err)
-		require.Equal(t, want, h.Value().Database.Password.Reveal())
-		_, err = h.Refresh(t.Context())
+		require.Equal(t, want, live.Value().Database.Password.Reveal())
+		_, err = live.Refresh(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, want, h.Value().Database.Password.Reveal())
+		require.Equal(t, want, live.Value().Database.Password.Reveal())
 	}
 	require.Zero(t, fake.Calls())
 }
@@ -68,22 +68,22 @@ func TestWatchConfig_cipherFileChanges(t *testing.T) {
 	require.NoError(t, err)
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
-	h, err := r.WatchConfig(t.Context(), c)
+	live, err := r.WatchConfig(t.Context(), c)
 	require.NoError(t, err)
-	require.Equal(t, "secret", h.Value().Database.Password.Reveal())
+	require.Equal(t, "secret", live.Value().Database.Password.Reveal())
 
 	vector("10-AES-128-len16")
-	_, err = h.Refresh(t.Context())
+	_, err = live.Refresh(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, "0123456789abcdef", h.Value().Database.Password.Reveal())
+	require.Equal(t, "0123456789abcdef", live.Value().Database.Password.Reveal())
 
 	require.NoError(t, os.Remove(filepath.Join(dir, "key")))
-	_, err = h.Refresh(t.Context())
+	_, err = live.Refresh(t.Context())
 	require.ErrorIs(t, err, secretref.ErrNotFound)
-	_, err = h.Status()
+	_, err = live.Status()
 	require.ErrorIs(t, err, secretref.ErrNotFound)
-	require.Equal(t, "0123456789abcdef", h.Value().Database.Password.Reveal(),
-		"the last good one stays")
+	require.Equal(t, "0123456789abcdef", live.Value().Database.Password.Reveal(),
+		"the last good value stays")
 }
 
 func TestResolveConfig_cipherFilesFromEnvironment(t *testing.T) {
@@ -104,7 +104,7 @@ func TestResolveConfig_cipherFilesFromEnvironment(t *testing.T) {
 	faked := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer faked.Close()
 	_, err = faked.ResolveConfig(t.Context(), c)
-	require.ErrorIs(t, err, secretref.ErrSyntax, "a Fake has no environment")
+	require.ErrorIs(t, err, secretref.ErrSyntax, "a Fake ignores the environment")
 	require.ErrorContains(t, err, prefix+"SealedObject")
 }
 
@@ -314,7 +314,7 @@ func TestResolveConfig_classes(t *testing.T) {
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
 			class := "atlassian-password-cipher-provider"
-			before := strings.Count(row.class, "\n") // lines that the class adds
+			before := strings.Count(row.class, "\n") // the lines that the class takes
 			if row.class == "" {
 				check(t, "dbconfig.xml", jiraFile("password", row.value), jiraPassword,
 					"dbconfig.xml:3: "+jiraPassword, row)

@@ -94,7 +94,7 @@ func TestResolveConfig_placeholder(t *testing.T) {
 
 	got, err := r.ResolveConfig(t.Context(), readConfig(t, "bitbucket.properties",
 		url+"jdbc.user=a${b\n"+password+"x=${Y}\njdbc.driver=$x{y}"))
-	require.NoError(t, err, "no placeholder, and one where it does not matter")
+	require.NoError(t, err, "text that is not a placeholder, and a placeholder in an unused value")
 	require.Equal(t, "a${b", got.Database.Username)
 	require.Equal(t, secretBehind, got.Database.Password.Reveal())
 
@@ -104,7 +104,7 @@ func TestResolveConfig_placeholder(t *testing.T) {
 		readConfig(t, "confluence.cfg.xml", confluenceFile("hibernate.connection.url",
 			"jdbc:h2:${confluenceHome}/db",
 			"hibernate.connection.username", "${x}", "hibernate.connection.password", "pa${ss}")))
-	require.NoError(t, err, "in XML they are literal")
+	require.NoError(t, err, "XML files have no placeholders")
 	require.Equal(t, "jdbc:h2:${confluenceHome}/db", got.Database.URL.Reveal())
 	require.Equal(t, "${x}", got.Database.Username)
 	require.Equal(t, "pa${ss}", got.Database.Password.Reveal())
@@ -134,7 +134,7 @@ func TestConfigFile_WithEnvironment(t *testing.T) {
 			"JDBC_PASSWORD=" + coordinates,
 			"JDBC_PASSWORD_DECRYPTER_CLASSNAME=" + awsClass,
 			"PLUGIN_SEARCH_CONFIG_PASSWORD={ENC}" + coordinates, "HOME=/root", "=C:=C:\\x", "odd"})
-		require.Len(t, c.Entries, 2, "the receiver is unchanged")
+		require.Len(t, c.Entries, 2, "c is not modified")
 		got, err := r.ResolveConfig(t.Context(), with)
 		require.NoError(t, err)
 		require.Equal(t, "org.postgresql.Driver", got.Database.Driver)
@@ -158,7 +158,7 @@ func TestConfigFile_WithEnvironment(t *testing.T) {
 		require.Equal(t, secretBehind, got.Database.Password.Reveal())
 	})
 
-	t.Run("variables win over the file", func(t *testing.T) {
+	t.Run("variables take precedence over the file", func(t *testing.T) {
 		c := readConfig(t, "bitbucket.properties",
 			"jdbc.url=1\njdbc.user=2\njdbc.password=3\na.b-c.d=4\nempty=5\nfirst=6\nexact=7\nother=8\n")
 		with := c.WithEnvironment([]string{
@@ -205,7 +205,7 @@ func TestConfigFile_WithEnvironment(t *testing.T) {
 			`\\${DB_USER}`:            `\${DB_USER}`,
 			"${LOOP}":                 "${LOOP}",
 			"${loop.a}":               "${loop.a}",
-			"${${DB_USER}":            "${${DB_USER}", // two begin, one ends
+			"${${DB_USER}":            "${${DB_USER}", // not closed
 		} {
 			c := readConfig(t, "bitbucket.properties",
 				"other.key=from the file ${DB_USER}\nshadowed=no\nloop.a=${loop.b}\nloop.b=${loop.a}\njdbc.user="+value+"\n")
@@ -218,7 +218,7 @@ func TestConfigFile_WithEnvironment(t *testing.T) {
 		}
 	})
 
-	t.Run("values that double each other", func(t *testing.T) {
+	t.Run("values that grow exponentially", func(t *testing.T) {
 		text := "a0=" + canary + "\n"
 		for i := range 40 {
 			text += fmt.Sprintf("a%d=${a%d}${a%[2]d}\n", i+1, i)

@@ -42,7 +42,7 @@ func sample(t *testing.T, path string) string {
 	return string(text)
 }
 
-// element writes an XML element.
+// element returns an XML element.
 func element(name, attr, text string) string {
 	var b strings.Builder
 	if err := xml.EscapeText(&b, []byte(text)); err != nil {
@@ -51,8 +51,8 @@ func element(name, attr, text string) string {
 	return "<" + name + attr + ">" + b.String() + "</" + name + ">\n"
 }
 
-// jiraFile is a dbconfig.xml with the elements of its data source in the order
-// given: name, text, name, text …
+// jiraFile returns a dbconfig.xml. Its data source has the given elements, in order:
+// name, text, name, text …
 func jiraFile(elements ...string) string {
 	var b strings.Builder
 	for i := 0; i < len(elements); i += 2 {
@@ -62,7 +62,7 @@ func jiraFile(elements ...string) string {
 		"</jdbc-datasource>\n</jira-database-config>\n"
 }
 
-// confluenceFile is a confluence.cfg.xml with these properties.
+// confluenceFile returns a confluence.cfg.xml with the given properties: name, text, …
 func confluenceFile(properties ...string) string {
 	var b strings.Builder
 	for i := 0; i < len(properties); i += 2 {
@@ -72,7 +72,7 @@ func confluenceFile(properties ...string) string {
 		"</properties>\n</confluence-configuration>\n"
 }
 
-// setting is an Entry whose value can be compared.
+// setting is an Entry that can be compared.
 type setting struct {
 	Key, Value string
 	Line       int
@@ -86,7 +86,7 @@ func settingsOf(c *secretref.ConfigFile) []setting {
 	return list
 }
 
-// secretBehind is what every test below resolves to.
+// secretBehind is the secret that awsRef and vaultRef resolve to in configFake.
 const secretBehind = "s3cret behind"
 
 func configFake() *secretref.Fake {
@@ -96,8 +96,8 @@ func configFake() *secretref.Fake {
 	return fake
 }
 
-// sealedInline returns a value of the Algorithm class whose sealed object stands in
-// it, and whose key is that of another vector if one is given.
+// sealedInline returns a value of the Algorithm class that contains its sealed object.
+// The key is that of the same vector, or of another one if it is given.
 func sealedInline(t *testing.T, vector string, key ...string) string {
 	t.Helper()
 	dir, err := filepath.Abs("testdata/vectors/sealed")

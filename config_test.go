@@ -41,7 +41,7 @@ func TestResolveConfig_userName(t *testing.T) {
 	c.Entries[0] = entry("jdbc.user", "/nobody")
 	settings, err = r.ResolveConfig(t.Context(), c)
 	require.ErrorIs(t, err, secretref.ErrPointer)
-	require.Empty(t, settings.Database.Username, "a reference is no user name")
+	require.Empty(t, settings.Database.Username, "a reference is not used as the user name")
 }
 
 func TestResolveConfig_noPassword(t *testing.T) {
@@ -124,7 +124,7 @@ func TestResolveConfig_twoDatabases(t *testing.T) {
 	c := readConfig(t, "dbconfig.xml", jiraFile("password", "x", "url", "jdbc:postgresql://db/x",
 		"url", "jdbc:postgresql://db/x"))
 	_, err := r.ResolveConfig(t.Context(), c)
-	require.NoError(t, err, "the same twice")
+	require.NoError(t, err, "the same value twice")
 }
 
 func TestResolveConfig_emptyPassword(t *testing.T) {
@@ -211,7 +211,7 @@ func TestResolveConfig_contradictions(t *testing.T) {
 
 	got, err := r.ResolveConfig(t.Context(), readConfig(t, "dbconfig.xml",
 		jiraFile("password", awsRef, "password", awsRef)))
-	require.NoError(t, err, "the same twice says nothing else")
+	require.NoError(t, err, "the same value twice")
 	require.Equal(t, secretBehind, got.Database.Password.Reveal())
 }
 
@@ -276,18 +276,18 @@ func TestWatchConfig(t *testing.T) {
 				c.Entries[i].Value = secretref.NewSecret(strings.TrimPrefix(awsRef, "{ENC}"))
 			}
 		}
-		h, err := r.WatchConfig(t.Context(), c)
+		live, err := r.WatchConfig(t.Context(), c)
 		require.NoError(t, err)
-		first := h.Value()
+		first := live.Value()
 		require.Equal(t, secretBehind, first.Database.Password.Reveal())
 		require.False(t, first.Database.URL.IsZero())
 		fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"password":"next"}`)
 		time.Sleep(5 * time.Minute)
-		require.Equal(t, "next", h.Value().Database.Password.Reveal())
-		require.Equal(t, "next", h.Value().Secrets["jdbc-datasource/password"].Reveal())
+		require.Equal(t, "next", live.Value().Database.Password.Reveal())
+		require.Equal(t, "next", live.Value().Secrets["jdbc-datasource/password"].Reveal())
 		require.Equal(t, secretBehind, first.Database.Password.Reveal(),
-			"what was handed out stays as it is")
-		require.Equal(t, first.Database.URL.Reveal(), h.Value().Database.URL.Reveal())
+			"earlier Settings are not modified")
+		require.Equal(t, first.Database.URL.Reveal(), live.Value().Database.URL.Reveal())
 
 		c.Entries = nil
 		_, err = secretref.New(&secretref.Options{Strict: true}).WatchConfig(t.Context(),

@@ -125,6 +125,9 @@ func TestDeadConnectionIsReplaced(t *testing.T) {
 		})
 	}
 	t.Run("AWS", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("takes a second in real time")
+		}
 		s := awsFake(t)
 		s.PutSecret("eu-west-1", "db", "good")
 		hole := newBlackhole(t, s.URL()[len("http://"):])

@@ -15,7 +15,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// database accepts some passwords.
+// database is a server that accepts some passwords.
 type database struct {
 	mu     sync.Mutex
 	accept map[string]bool
@@ -53,11 +53,11 @@ func (d *database) accepts(passwords ...string) {
 func inRotation(t *testing.T, test func(t *testing.T, c driver.Connector, db *database,
 	store *remote)) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		h, err := r.Watch(t.Context(), remoteA)
+		live, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		db := &database{}
 		db.accepts("a1")
-		test(t, secretref.Connector(h, db.connect, nil), db, store)
+		test(t, secretref.Connector(live, db.connect, nil), db, store)
 	})
 }
 
@@ -86,7 +86,7 @@ func TestConnector_lastAcceptedValue(t *testing.T) {
 	inRotation(t, func(t *testing.T, c driver.Connector, db *database, store *remote) {
 		_, err := c.Connect(t.Context())
 		require.NoError(t, err)
-		store.set(remoteA, "a2") // and the database will follow in some minutes
+		store.set(remoteA, "a2") // before the database
 		for range 10 * 60 {
 			_, err := c.Connect(t.Context())
 			require.NoError(t, err)
@@ -112,7 +112,7 @@ func TestConnector_alwaysRefused(t *testing.T) {
 		require.LessOrEqual(t, store.called(), 12)
 		store.fails(secretref.ErrUnavailable)
 		_, err := c.Connect(t.Context())
-		require.ErrorAs(t, err, &refusal{}, "the database's own word, also if nothing newer can be had")
+		require.ErrorAs(t, err, &refusal{}, "the error of the database, even if the refresh fails")
 	})
 }
 
@@ -120,25 +120,25 @@ func TestConnector_otherErrors(t *testing.T) {
 	inRotation(t, func(t *testing.T, _ driver.Connector, _ *database, store *remote) {
 		r := secretref.New(&secretref.Options{})
 		defer r.Close()
-		h, err := r.Watch(t.Context(), "plain")
+		live, err := r.Watch(t.Context(), "plain")
 		require.NoError(t, err)
 		n := 0
 		odd := errors.New("odd")
-		c := secretref.Connector(h, func(context.Context, secretref.Secret) (driver.Conn, error) {
+		c := secretref.Connector(live, func(context.Context, secretref.Secret) (driver.Conn, error) {
 			n++
 			return nil, odd
 		}, nil)
 		_, err = c.Connect(t.Context())
 		require.Equal(t, odd, err)
 		require.Equal(t, 1, n)
-		c = secretref.Connector(h, func(context.Context, secretref.Secret) (driver.Conn, error) {
+		c = secretref.Connector(live, func(context.Context, secretref.Secret) (driver.Conn, error) {
 			n++
 			return nil, odd
 		},
 			func(err error) bool { return err == odd })
 		_, err = c.Connect(t.Context())
 		require.Equal(t, odd, err)
-		require.Equal(t, 2, n, "there is nothing else to try")
+		require.Equal(t, 2, n, "there is no other value to try")
 		_, err = c.Driver().Open("x")
 		require.ErrorIs(t, err, secretref.ErrUnsupported)
 	})
@@ -150,8 +150,8 @@ func (d *database) connectAll(ctx context.Context, s []secretref.Secret) (driver
 
 func TestTry(t *testing.T) {
 	type session struct{ password string }
-	errRefused := errors.New("who are you?")
-	// service accepts passwords like a database that is no SQL one.
+	errRefused := errors.New("wrong password")
+	// service is a server without SQL that accepts one password.
 	type service struct {
 		mu     sync.Mutex
 		accept string
@@ -172,20 +172,20 @@ func TestTry(t *testing.T) {
 	world := func(t *testing.T, test func(*testing.T, *secretref.Live[secretref.Secret], *service,
 		*remote)) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Watch(t.Context(), remoteA)
+			live, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
-			defer h.Close()
-			test(t, h, &service{accept: "a1"}, store)
+			defer live.Close()
+			test(t, live, &service{accept: "a1"}, store)
 		})
 	}
 	t.Run("the secret was rotated", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
+		world(t, func(t *testing.T, live *secretref.Live[secretref.Secret], s *service, store *remote) {
 			store.set(remoteA, "a2")
 			s.accept = "a2"
 			var callers sync.WaitGroup
 			for range 100 {
 				callers.Go(func() {
-					got, err := secretref.Try(t.Context(), h, login(s), refused)
+					got, err := secretref.Try(t.Context(), live, login(s), refused)
 					assert.NoError(t, err)
 					assert.Equal(t, &session{"a2"}, got)
 				})
@@ -194,20 +194,20 @@ func TestTry(t *testing.T) {
 			require.LessOrEqual(t, store.called(), 3)
 		})
 	})
-	t.Run("the service follows later", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
-			_, err := secretref.Try(t.Context(), h, login(s), refused)
+	t.Run("the service changes later", func(t *testing.T) {
+		world(t, func(t *testing.T, live *secretref.Live[secretref.Secret], s *service, store *remote) {
+			_, err := secretref.Try(t.Context(), live, login(s), refused)
 			require.NoError(t, err)
 			store.set(remoteA, "a2")
-			_, err = h.Refresh(t.Context())
+			_, err = live.Refresh(t.Context())
 			require.NoError(t, err)
 			s.tried = nil
-			// What was accepted is remembered in the Live, whoever logged in.
-			got, err := secretref.Try(t.Context(), h, login(s), refused)
+			// All logins share the accepted value of the Live.
+			got, err := secretref.Try(t.Context(), live, login(s), refused)
 			require.NoError(t, err)
 			require.Equal(t, "a1", got.password)
 			require.Equal(t, []string{"a2", "a1"}, s.tried)
-			c := secretref.Connector(h, func(ctx context.Context, p secretref.Secret) (driver.Conn, error) {
+			c := secretref.Connector(live, func(ctx context.Context, p secretref.Secret) (driver.Conn, error) {
 				if _, err := login(s)(ctx, p); err != nil {
 					return nil, err
 				}
@@ -221,11 +221,11 @@ func TestTry(t *testing.T) {
 		})
 	})
 	t.Run("nothing is accepted", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
+		world(t, func(t *testing.T, live *secretref.Live[secretref.Secret], s *service, store *remote) {
 			s.accept = "other"
 			start := time.Now()
 			for range 1000 {
-				got, err := secretref.Try(t.Context(), h, login(s), refused)
+				got, err := secretref.Try(t.Context(), live, login(s), refused)
 				require.ErrorIs(t, err, errRefused)
 				require.Nil(t, got)
 				time.Sleep(10 * time.Millisecond)
@@ -234,42 +234,42 @@ func TestTry(t *testing.T) {
 		})
 	})
 	t.Run("another error", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
+		world(t, func(t *testing.T, live *secretref.Live[secretref.Secret], s *service, store *remote) {
 			s.accept = "other"
-			got, err := secretref.Try(t.Context(), h, login(s), nil)
+			got, err := secretref.Try(t.Context(), live, login(s), nil)
 			require.ErrorIs(t, err, errRefused)
 			require.Nil(t, got)
 			require.Equal(t, []string{"a1"}, s.tried, "it has no SQLSTATE")
 			require.Equal(t, 1, store.called())
 		})
 	})
-	t.Run("a closed Handle", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
-			h.Close()
-			_, err := secretref.Try(t.Context(), h, login(s), refused)
+	t.Run("a closed Live", func(t *testing.T) {
+		world(t, func(t *testing.T, live *secretref.Live[secretref.Secret], s *service, store *remote) {
+			live.Close()
+			_, err := secretref.Try(t.Context(), live, login(s), refused)
 			require.NoError(t, err)
 			s.accept = "a2"
 			start := time.Now()
-			_, err = secretref.Try(t.Context(), h, login(s), refused)
+			_, err = secretref.Try(t.Context(), live, login(s), refused)
 			require.ErrorIs(t, err, errRefused)
 			require.Zero(t, time.Since(start))
 			require.Equal(t, 1, store.called())
 		})
 	})
 	t.Run("a context that ends", func(t *testing.T) {
-		world(t, func(t *testing.T, h *secretref.Live[secretref.Secret], s *service, store *remote) {
+		world(t, func(t *testing.T, live *secretref.Live[secretref.Secret], s *service, store *remote) {
 			store.takes = time.Second
 			store.set(remoteA, "a2")
 			s.accept = "a2"
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
-			_, err := secretref.Try(ctx, h, login(s), refused)
+			_, err := secretref.Try(ctx, live, login(s), refused)
 			require.ErrorIs(t, err, errRefused)
 			time.Sleep(time.Second)
-			got, err := secretref.Try(t.Context(), h, login(s), refused)
+			got, err := secretref.Try(t.Context(), live, login(s), refused)
 			require.NoError(t, err)
 			require.Equal(t, "a2", got.password)
-			require.Equal(t, 2, store.called(), "the refresh went on")
+			require.Equal(t, 2, store.called(), "the refresh continued")
 		})
 	})
 }

@@ -27,7 +27,7 @@ func TestDatabase_DataSource(t *testing.T) {
 
 	db.URL = secretref.NewSecret(db.URL.Reveal() + "?reWriteBatchedInserts=true")
 	tuned, err := db.DataSource()
-	require.NoError(t, err, "an option that only tunes the JDBC driver is no reason not to connect")
+	require.NoError(t, err, "an option that tunes the JDBC driver is ignored")
 	require.Equal(t, []string{"reWriteBatchedInserts"}, tuned.Ignored)
 	require.True(t, source.Name.Equal(tuned.Name))
 
@@ -101,7 +101,7 @@ func TestDatabase_DataSource_connectionProperties(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, plain, tuned)
 	none, err := open(url+"?sslmode=disable", "sslmode=verify-full")
-	require.ErrorIs(t, err, secretref.ErrSyntax, "they contradict each other")
+	require.ErrorIs(t, err, secretref.ErrSyntax, "the options contradict each other")
 	require.Empty(t, none)
 }
 

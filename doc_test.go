@@ -18,7 +18,8 @@ func TestReadme(t *testing.T) {
 	require.NoError(t, err)
 	for line := range strings.Lines(lines) {
 		if strings.TrimSpace(line) != "" {
-			require.Contains(t, string(examples), "\t"+line)
+			require.True(t, strings.Contains(string(examples), "\t"+line),
+				"example_test.go does not contain %q", line)
 		}
 	}
 }

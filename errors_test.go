@@ -9,7 +9,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// leaky is an error whose fields an encoder would print.
+// leaky is an error with an exported field, which encoders print.
 type leaky struct{ Password string }
 
 func (l leaky) Error() string { return "says " + l.Password }
@@ -28,7 +28,7 @@ func TestError_hidesItsCause(t *testing.T) {
 	defer r.Close()
 	_, one := r.Resolve(t.Context(), `{"storeId":"a"}`)
 	_, two := r.Resolve(t.Context(), vaultRef)
-	require.ErrorAs(t, one, new(leaky), "it is reachable")
+	require.ErrorAs(t, one, new(leaky), "errors.As finds it")
 	for _, err := range []error{one, two} {
 		requireSilent(t, err)
 		var located *secretref.Error

@@ -86,7 +86,7 @@ func TestExpand_bareReferences(t *testing.T) {
 func TestExpand_linearTime(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 	defer r.Close()
-	times := 1 << 18 // a scan in the square of the length would not end
+	times := 1 << 18 // in quadratic time the test would time out
 	if testing.Short() {
 		times = 1 << 16
 	}
@@ -159,7 +159,7 @@ func TestExpand(t *testing.T) {
 			got, err := r.Expand(t.Context(), row.text, row.escape)
 			require.NoError(t, err)
 			require.Equal(t, row.want, got.Reveal())
-			require.Equal(t, "[redacted]", fmt.Sprint(secretref.Secret(got)), "the whole is a Secret")
+			require.Equal(t, "[redacted]", fmt.Sprint(secretref.Secret(got)), "the result is a Secret")
 		})
 	}
 }

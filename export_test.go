@@ -8,8 +8,8 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// NewOver is New with a Vault that requests do not go to over a network, so
-// that it can be in the bubble of a test.
+// NewOver is like New, but sends requests to Vault through the given RoundTripper, so that
+// a test can run without a network in a synctest bubble.
 func NewOver(vault http.RoundTripper, opts *Options) *Resolver {
 	r := New(opts)
 	s := r.open()

@@ -38,7 +38,7 @@ func TestFake(t *testing.T) {
 	before := fake.Calls()
 	_, err = resolve(awsRef)
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
-	require.Equal(t, 1, fake.Calls()-before, "a failure that a test asked for is not waited for")
+	require.Equal(t, 1, fake.Calls()-before, "a failure is not retried")
 	fake.Fail(awsRef, nil)
 	text, err = resolve(awsRef)
 	require.NoError(t, err)

@@ -17,8 +17,8 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// TestMain discards what the default logger would print: most tests give none,
-// and provoke warnings. TestLogger proves what the default is.
+// TestMain makes the default logger discard its records, because most tests use it and
+// provoke warnings. TestLogger tests the default.
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	log.SetOutput(os.Stderr) // which SetDefault redirects
@@ -41,14 +41,14 @@ func reveal(secrets []secretref.Secret) []string {
 	return texts
 }
 
-// storeProviders is a Provider that a test controls.
+// storeProviders returns one Provider with the given Fetch.
 func storeProviders(fetch func(context.Context, []byte) ([]byte, error)) []secretref.Provider {
 	return []secretref.Provider{
 		{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: fetch},
 	}
 }
 
-// writeFile makes a file of that name in a directory of its own.
+// writeFile writes a file with the given name in a new directory.
 func writeFile(t *testing.T, name, text string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), filepath.FromSlash(name))
@@ -65,14 +65,14 @@ func revealMap(secrets map[string]secretref.Secret) map[string]string {
 	return texts
 }
 
-// unresolved returns a Secret as a decoder leaves it.
+// unresolved returns a Secret that was unmarshaled and not resolved.
 func unresolved(t *testing.T, text string) (s secretref.Secret) {
 	t.Helper()
 	require.NoError(t, s.UnmarshalText([]byte(text)))
 	return s
 }
 
-// remote is a Provider's store whose secrets change and that can fail.
+// remote is the store of a Provider. Its secrets can change, and it can fail.
 type remote struct {
 	mu    sync.Mutex
 	texts map[string]string // by coordinates
@@ -117,7 +117,7 @@ const (
 	remoteB = `{"storeId":"b"}`
 )
 
-// inBubble runs test with a Resolver over a remote that knows a and b.
+// inBubble runs test in a synctest bubble, with a Resolver over a remote with a and b.
 func inBubble(t *testing.T, opts secretref.Options,
 	test func(*testing.T, *secretref.Resolver, *remote)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -148,7 +148,7 @@ func newKeyring(t testing.TB) *secretref.Keyring {
 	return k
 }
 
-// logText is where several goroutines log to while a test reads it.
+// logText is a buffer that a test can read while other goroutines write to it.
 type logText struct {
 	mu   sync.Mutex
 	text bytes.Buffer

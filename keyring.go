@@ -184,7 +184,7 @@ func (k *Keyring) Put(ctx context.Context, name string, s Secret) error {
 		return namedError(name, err)
 	}
 	if lastknown.Reserved(name) {
-		return namedError(name, fault.New(fault.Syntax, "the name is reserved for what LastKnown stores"))
+		return namedError(name, fault.New(fault.Syntax, "the name is reserved for LastKnown"))
 	}
 	return namedError(name, k.put(ctx, name, text))
 }
@@ -202,8 +202,7 @@ func (k *Keyring) put(ctx context.Context, name, text string) error {
 // each time.
 func (k *Keyring) Get(ctx context.Context, name string) (Secret, error) {
 	if lastknown.Reserved(name) {
-		return Secret{}, namedError(name, fault.New(fault.NotFound,
-			"the name is reserved for what LastKnown stores"))
+		return Secret{}, namedError(name, fault.New(fault.NotFound, "the name is reserved for LastKnown"))
 	}
 	text, err := k.get(ctx, name)
 	if err != nil {
@@ -312,8 +311,7 @@ type keyringBackend struct{ k *Keyring }
 // Fetch implements fetch.Backend.
 func (s keyringBackend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	if lastknown.Reserved(g.Name) {
-		return fetch.Document{}, fault.New(fault.NotFound,
-			"the name is reserved for what LastKnown stores")
+		return fetch.Document{}, fault.New(fault.NotFound, "the name is reserved for LastKnown")
 	}
 	text, err := s.k.get(ctx, g.Name)
 	return fetch.Document{Text: text}, asCorrupt(err)

@@ -37,7 +37,7 @@ func requireStored(t testing.TB, k *secretref.Keyring, name, text string) {
 	require.True(t, s.Reveal() == text, "%s has another text", name)
 }
 
-// damageRecord makes the stored secret one that does not open.
+// damageRecord changes the stored record so that it cannot be decrypted.
 func damageRecord(t testing.TB, path, name string) {
 	t.Helper()
 	store := boltstore.New(path)
@@ -88,7 +88,7 @@ func TestKeyring_Put_limits(t *testing.T) {
 		if err := k.Delete(t.Context(), name); name == "" || len(name) > 1024 {
 			require.ErrorIs(t, err, secretref.ErrSyntax)
 		} else {
-			require.ErrorIs(t, err, secretref.ErrNotFound, "a damaged name may have to be deleted")
+			require.ErrorIs(t, err, secretref.ErrNotFound, "the name may be damaged")
 		}
 	}
 	err := k.Put(t.Context(), "large", secretref.NewSecret(strings.Repeat("x", 1<<20+1)))
@@ -171,7 +171,7 @@ func TestKeyring_Verify(t *testing.T) {
 	require.ErrorContains(t, err, "and 5 more")
 	r, err := k.Rotate(t.Context())
 	require.ErrorIs(t, err, secretref.ErrRotationBlocked)
-	assert.Len(t, r.Blocked, 25, "the result names them all")
+	assert.Len(t, r.Blocked, 25, "the result names all of them")
 	requireSilent(t, err)
 }
 
@@ -198,7 +198,7 @@ func TestKeyring_Put_unresolved(t *testing.T) {
 		require.NoError(t, k.Put(t.Context(), "a", secretref.NewSecret(text)))
 		got, err := k.Get(t.Context(), "a")
 		require.NoError(t, err)
-		require.NoError(t, k.Put(t.Context(), "b", got), "what was read can be stored")
+		require.NoError(t, k.Put(t.Context(), "b", got), "a Secret that Get returned can be stored")
 	}
 }
 
@@ -267,7 +267,7 @@ func TestResolve_keyring(t *testing.T) {
 	})
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	const value = `{ENC}{"keyring":"jdbc-password"}`
-	for _, text := range []string{"hunter2", "changed"} { // never from a cache
+	for _, text := range []string{"hunter2", "changed"} { // it is not cached
 		put(t, k, "jdbc-password", text)
 		s, err := r.Resolve(t.Context(), value)
 		require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 //
 // authorize authenticates the caller and returns its name, which the audit log records
 // as the actor. If authorize is nil, or returns an error or an empty name, the response
-// is 401; the error is not logged, because it may quote what the client sent.
+// is 401; the error is not logged, because it may quote the request.
 //
 // A rotation continues if its client disconnects, until Close. The README describes
 // the responses.

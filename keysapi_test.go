@@ -25,7 +25,7 @@ const (
 	inactivePath = "/rest/secrets/1.0/keys/inactive"
 )
 
-// authorized lets in who brings the token.
+// authorized accepts requests with the canary as token.
 func authorized(r *http.Request) (string, error) {
 	if r.Header.Get("Authorization") != "Bearer "+canary {
 		return "", errors.New("no " + canary)
@@ -33,7 +33,7 @@ func authorized(r *http.Request) (string, error) {
 	return "carol", nil
 }
 
-// callAPI sends a request to the API and returns status, header and body.
+// callAPI sends a request to the API and returns the status, the header and the body.
 func callAPI(t testing.TB, method, url, token string, header ...string) (int, http.Header,
 	map[string]any) {
 	t.Helper()
@@ -244,7 +244,7 @@ func TestHandler_clientLeaves(t *testing.T) {
 	req.Header.Set("Authorization", "Bearer "+canary)
 	gone := make(chan error)
 	go func() {
-		_, err := http.DefaultClient.Do(req) //nolint:bodyclose // there is none
+		_, err := http.DefaultClient.Do(req) //nolint:bodyclose // there is no response
 		gone <- err
 	}()
 	<-under

@@ -88,7 +88,7 @@ func TestOpenKeyring_rootKey(t *testing.T) {
 	err = open(secretref.KeyringOptions{})
 	require.ErrorIs(t, err, secretref.ErrRootKey)
 	require.ErrorContains(t, err, path+".key is missing")
-	require.NoFileExists(t, path+".key", "no other key is made")
+	require.NoFileExists(t, path+".key", "no other key is created")
 	require.NoError(t, os.WriteFile(path+".key", []byte("c4nary"), 0o600))
 	err = open(secretref.KeyringOptions{})
 	require.ErrorIs(t, err, secretref.ErrRootKey)
@@ -146,7 +146,7 @@ func TestFileStore_symlink(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "volume", "data"), 0o700))
 	links := []string{filepath.Join(dir, "app.db"), filepath.Join(dir, "chain.db"),
 		filepath.Join(dir, "volume", "up.db")}
-	symlink(t, "volume/data/keyring.db", links[0]) // to nothing yet
+	symlink(t, "volume/data/keyring.db", links[0]) // the target does not exist yet
 	symlink(t, links[0], links[1])
 	symlink(t, "data/../../chain.db", links[2])
 	for i, link := range links {
@@ -188,7 +188,7 @@ func TestChangeRootKey_symlink(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "secrets"), 0o700))
 	path, key := filepath.Join(dir, "keyring.db"), filepath.Join(dir, "secrets", "root.key")
-	symlink(t, "secrets/root.key", path+".key") // to nothing yet
+	symlink(t, "secrets/root.key", path+".key") // the target does not exist yet
 	for range 3 {
 		k := openKeyring(t, path, nil)
 		put(t, k, "a", "x")
@@ -214,7 +214,7 @@ func TestFileStore_foundRootKey(t *testing.T) {
 	openKeyring(t, path, opts)
 	require.Contains(t, log.String(), "a new root key was made")
 	require.NotContains(t, log.String(), "already existed")
-	require.NoError(t, os.Remove(path)) // or its volume was not mounted
+	require.NoError(t, os.Remove(path)) // or its volume is not mounted
 	log.Reset()
 	openKeyring(t, path, opts)
 	require.Contains(t, log.String(), "already existed")
@@ -235,13 +235,13 @@ func TestFileStore_otherOwner(t *testing.T) {
 		require.NoError(t, os.Chown(path+name, 4711, 0))
 		fresh, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), nil)
 		if name == ".lock" {
-			require.NoError(t, err, "only what changes keys needs it")
+			require.NoError(t, err, "only changes of the keys need it")
 			_, err = fresh.Rotate(t.Context())
 		}
 		require.ErrorIs(t, err, secretref.ErrDenied)
 		require.ErrorContains(t, err, path+name+" belongs to the user with uid 4711")
 	}
-	// A root key that waits for a keyring to be made.
+	// A root key exists before the keyring.
 	path := keyringPath(t)
 	require.NoError(t, os.WriteFile(path+".key", []byte(secretref.NewRootKey().Reveal()), 0o600))
 	require.NoError(t, os.Chown(path+".key", 4711, 0))

@@ -41,17 +41,17 @@ func startDuringOutage(t *testing.T) {
 
 	store.fails(secretref.ErrUnavailable)
 	r = start()
-	h, err := r.Watch(t.Context(), remoteA)
+	live, err := r.Watch(t.Context(), remoteA)
 	require.NoError(t, err)
-	require.Equal(t, "hunter2", h.Value().Reveal())
-	fetched, err := h.Status()
+	require.Equal(t, "hunter2", live.Value().Reveal())
+	fetched, err := live.Status()
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
 	require.WithinDuration(t, time.Now(), fetched, 10*time.Second)
 	require.Contains(t, log.String(), "level=WARN")
 	require.NoError(t, r.Close())
 
 	for name, err := range k.Names(t.Context()) {
-		require.Fail(t, "a name that is reserved is yielded", "%q %v", name, err)
+		require.Fail(t, "Names yields a reserved name", "%q %v", name, err)
 	}
 	keys, err := k.Keys(t.Context())
 	require.NoError(t, err)
@@ -67,7 +67,7 @@ func startDuringOutage(t *testing.T) {
 	require.NoError(t, r.Close())
 	keys, err = k.Keys(t.Context())
 	require.NoError(t, err)
-	require.Zero(t, keys[0].Secrets+keys[1].Secrets, "what is gone is forgotten")
+	require.Zero(t, keys[0].Secrets+keys[1].Secrets, "a deleted secret is removed")
 
 	store.fails(secretref.ErrUnavailable)
 	r = start()
@@ -84,7 +84,7 @@ func TestLastKnown_reservedNames(t *testing.T) {
 	_, err := k.Get(t.Context(), name)
 	require.ErrorIs(t, err, secretref.ErrNotFound)
 	require.ErrorIs(t, k.Delete(t.Context(), name), secretref.ErrNotFound)
-	require.NoError(t, k.Put(t.Context(), ".secretref", secretref.NewSecret("x")), "no other name is")
+	require.NoError(t, k.Put(t.Context(), ".secretref", secretref.NewSecret("x")), "other names are not reserved")
 }
 
 func TestLastKnown_closedKeyring(t *testing.T) {
@@ -145,23 +145,23 @@ func TestLastKnown(t *testing.T) {
 				},
 				AllowEndpoint: func(*url.URL) error {
 					if refuses.Load() {
-						return secretref.ErrUnavailable // what the policy itself depends on is down
+						return secretref.ErrUnavailable // the policy depends on a service that is down
 					}
 					return nil
 				}})
 		}
 		value := vaultValue(s.URL(), "db", "k")
 		r := start(0)
-		h, err := r.Watch(t.Context(), value)
+		live, err := r.Watch(t.Context(), value)
 		require.NoError(t, err)
 		refuses.Store(true)
-		_, err = h.Refresh(t.Context())
+		_, err = live.Refresh(t.Context())
 		require.ErrorIs(t, err, secretref.ErrDenied)
 		require.NoError(t, r.Close())
 
 		r = start(0)
 		_, err = r.Resolve(t.Context(), value)
-		require.ErrorIs(t, err, secretref.ErrDenied, "it is not handed out either")
+		require.ErrorIs(t, err, secretref.ErrDenied, "it is not served either")
 		require.NoError(t, r.Close())
 
 		refuses.Store(false)
@@ -182,14 +182,14 @@ func lastKnownByCoordinates(t *testing.T) {
 		return secretref.New(&secretref.Options{LastKnown: k, Timeout: time.Second,
 			Providers: []secretref.Provider{{ClassName: "com.example.Store", Fetch: store.fetch}}})
 	}
-	ask := func(r *secretref.Resolver, coordinates string) (string, error) {
+	resolve := func(r *secretref.Resolver, coordinates string) (string, error) {
 		s, err := r.ResolveReference(t.Context(), secretref.CustomReference{
 			Class: "com.example.Store", Coordinates: coordinates,
 		})
 		return s.Reveal(), err
 	}
 	r := start()
-	got, err := ask(r, "db-\xff")
+	got, err := resolve(r, "db-\xff")
 	require.NoError(t, err)
 	require.Equal(t, "first", got)
 	require.NoError(t, r.Close())
@@ -197,10 +197,10 @@ func lastKnownByCoordinates(t *testing.T) {
 	store.fails(fault.New(fault.Unavailable, "down").Permanently())
 	r = start()
 	defer r.Close()
-	got, err = ask(r, "db-\xff")
+	got, err = resolve(r, "db-\xff")
 	require.NoError(t, err)
 	require.Equal(t, "first", got)
-	_, err = ask(r, "db-\xfe")
+	_, err = resolve(r, "db-\xfe")
 	require.ErrorIs(t, err, secretref.ErrUnavailable, "it was never fetched")
 }
 
@@ -237,8 +237,8 @@ func lastKnownAfterForeignRefusal(t *testing.T) {
 	require.Equal(t, "good", resolveText(t, r, remoteA))
 }
 
-// keyringInBubble runs test in a bubble, whose clock skips the waits. In FIPS
-// mode it runs outside of one: there random numbers need a clock that runs.
+// keyringInBubble runs test in a synctest bubble, so that waits take no time. In FIPS mode
+// it does not use a bubble, because random numbers then need a running clock.
 func keyringInBubble(t *testing.T, test func(*testing.T)) {
 	if fips140.Enabled() {
 		test(t)

@@ -17,15 +17,14 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// collect runs the garbage collector until weak pointers to what is not
-// reachable are nil.
+// collect runs the garbage collector until weak pointers to unreachable values are nil.
 func collect() {
 	for range 3 {
 		runtime.GC()
 	}
 }
 
-// refreshers returns how many goroutines refresh Lives.
+// refreshers returns the number of goroutines that refresh Lives.
 func refreshers() int {
 	stacks := make([]byte, 1<<20)
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "refresh.(*Refresher).run(")
@@ -34,33 +33,33 @@ func refreshers() int {
 func TestLive_Close(t *testing.T) {
 	t.Run("ends the refreshes", func(t *testing.T) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Watch(t.Context(), remoteA)
+			live, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			var updates sync.WaitGroup
 			updates.Go(func() {
-				for range h.Updates(t.Context()) {
+				for range live.Updates(t.Context()) {
 				}
 			})
 			synctest.Wait()
 			require.Equal(t, 1, refreshers())
-			h.Close()
-			h.Close()
+			live.Close()
+			live.Close()
 			updates.Wait()
 			synctest.Wait()
-			require.Zero(t, refreshers(), "nothing is left to do")
+			require.Zero(t, refreshers(), "there is nothing left to refresh")
 			store.set(remoteA, "a2")
 			time.Sleep(time.Hour)
 			require.Equal(t, 1, store.called())
-			require.Equal(t, "a1", h.Value().Reveal())
-			_, err = h.Status()
+			require.Equal(t, "a1", live.Value().Reveal())
+			_, err = live.Status()
 			require.NoError(t, err)
 			n := 0
-			for s := range h.Updates(t.Context()) {
+			for s := range live.Updates(t.Context()) {
 				require.Equal(t, "a1", s.Reveal())
 				n++
 			}
 			require.Equal(t, 1, n)
-			got, err := h.Refresh(t.Context())
+			got, err := live.Refresh(t.Context())
 			require.ErrorIs(t, err, secretref.ErrClosed)
 			require.NotErrorIs(t, err, secretref.ErrUnavailable)
 			var located *secretref.Error
@@ -69,46 +68,46 @@ func TestLive_Close(t *testing.T) {
 			require.Equal(t, 1, store.called())
 		})
 	})
-	t.Run("leaves other Handles alone", func(t *testing.T) {
+	t.Run("leaves other Lives alone", func(t *testing.T) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			var handles []*secretref.Live[secretref.Secret]
+			var lives []*secretref.Live[secretref.Secret]
 			for range 3 {
-				h, err := r.Watch(t.Context(), remoteA)
+				live, err := r.Watch(t.Context(), remoteA)
 				require.NoError(t, err)
-				handles = append(handles, h)
+				lives = append(lives, live)
 			}
-			handles[0].Close()
-			handles[2].Close()
+			lives[0].Close()
+			lives[2].Close()
 			store.set(remoteA, "a2")
 			time.Sleep(6 * time.Minute)
-			require.Equal(t, "a2", handles[1].Value().Reveal())
-			require.Equal(t, "a1", handles[2].Value().Reveal())
-			handles[1].Close()
+			require.Equal(t, "a2", lives[1].Value().Reveal())
+			require.Equal(t, "a1", lives[2].Value().Reveal())
+			lives[1].Close()
 			later, err := r.Watch(t.Context(), remoteB)
 			require.NoError(t, err)
 			store.set(remoteB, "b2")
 			time.Sleep(6 * time.Minute)
-			require.Equal(t, "b2", later.Value().Reveal(), "the next one is refreshed again")
+			require.Equal(t, "b2", later.Value().Reveal(), "the next Live is refreshed again")
 			later.Close()
 		})
 	})
 	t.Run("of a Resolver", func(t *testing.T) {
 		inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, _ *remote) {
-			h, err := r.Watch(t.Context(), remoteA)
+			live, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
 			require.NoError(t, r.Close())
 			_, err = r.Resolve(t.Context(), remoteA)
 			requireClosed(t, err)
 			_, err = r.ResolveAll(t.Context(), remoteA, remoteB)
 			requireClosed(t, err)
-			_, err = h.Refresh(t.Context())
+			_, err = live.Refresh(t.Context())
 			requireClosed(t, err)
 			_, err = r.Watch(t.Context(), remoteA)
 			requireClosed(t, err)
-			h.Close()
+			live.Close()
 		})
 	})
-	t.Run("of a Resolver with fetches under way", func(t *testing.T) {
+	t.Run("of a Resolver during fetches", func(t *testing.T) {
 		for _, ttl := range []time.Duration{-1, time.Minute} {
 			inBubble(t, secretref.Options{
 				TTL: ttl,
@@ -133,7 +132,7 @@ func TestLive_Close(t *testing.T) {
 	})
 }
 
-// requireClosed: a closed Resolver or Keyring is one that is not available, too.
+// requireClosed requires the error of a closed Resolver or Keyring.
 func requireClosed(t *testing.T, err error) {
 	t.Helper()
 	require.ErrorIs(t, err, secretref.ErrClosed)
@@ -151,7 +150,7 @@ func TestLive_unreachable(t *testing.T) {
 				}
 				calls := store.called()
 				require.Equal(t, 1000, calls)
-				synctest.Wait() // a pass keeps what it looks at
+				synctest.Wait() // a pass of the refresher keeps the Lives it visits
 				collect()
 				time.Sleep(10 * time.Minute)
 				require.Equal(t, calls, store.called())
@@ -159,26 +158,26 @@ func TestLive_unreachable(t *testing.T) {
 				require.Zero(t, refreshers())
 			})
 	})
-	t.Run("others go on", func(t *testing.T) {
+	t.Run("others are refreshed", func(t *testing.T) {
 		inBubble(t, secretref.Options{TTL: time.Minute},
 			func(t *testing.T, r *secretref.Resolver, store *remote) {
-				h, err := r.Watch(t.Context(), remoteA)
+				live, err := r.Watch(t.Context(), remoteA)
 				require.NoError(t, err)
 				db := &database{}
 				db.accepts("b1", "b2")
 				connector := func() driver.Connector {
-					h, err := r.Watch(t.Context(), remoteB)
+					live, err := r.Watch(t.Context(), remoteB)
 					require.NoError(t, err)
-					return secretref.Connector(h, db.connect, nil)
+					return secretref.Connector(live, db.connect, nil)
 				}()
 				var seen []string
 				var updates sync.WaitGroup
 				ctx, cancel := context.WithCancel(t.Context())
 				updates.Go(func() {
 					loop := func() func(func(secretref.Secret, error) bool) {
-						h, err := r.Watch(t.Context(), `{"storeId":"c"}`)
+						live, err := r.Watch(t.Context(), `{"storeId":"c"}`)
 						assert.NoError(t, err)
-						return h.Updates(ctx)
+						return live.Updates(ctx)
 					}()
 					collect()
 					for s := range loop {
@@ -197,7 +196,7 @@ func TestLive_unreachable(t *testing.T) {
 				store.set(`{"storeId":"c"}`, "c2")
 				time.Sleep(2 * time.Minute)
 				require.LessOrEqual(t, store.called(), calls+3*3)
-				require.Equal(t, "a2", h.Value().Reveal())
+				require.Equal(t, "a2", live.Value().Reveal())
 				db.tried = nil
 				_, err = connector.Connect(t.Context())
 				require.NoError(t, err)
@@ -205,10 +204,10 @@ func TestLive_unreachable(t *testing.T) {
 				cancel()
 				updates.Wait()
 				require.Equal(t, []string{"", "c2"}, seen)
-				runtime.KeepAlive(h)
+				runtime.KeepAlive(live)
 			})
 	})
-	t.Run("costs no memory", func(t *testing.T) {
+	t.Run("uses no memory", func(t *testing.T) {
 		inBubble(t, secretref.Options{TTL: 24 * time.Hour},
 			func(t *testing.T, r *secretref.Resolver, _ *remote) {
 				keep, err := r.Watch(t.Context(), remoteB)
@@ -231,7 +230,7 @@ func TestLive_unreachable(t *testing.T) {
 						runtime.GC()
 					}
 				}
-				require.Less(t, int(used())-int(before), 19000, "not one object for each")
+				require.Less(t, int(used())-int(before), 19000, "fewer than one object for each")
 				keep.Close()
 			})
 	})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,15 +27,15 @@ func TestLive_nil(t *testing.T) {
 	require.NoError(t, err)
 	connect := func(context.Context, secretref.Secret) (driver.Conn, error) { return conn{}, nil }
 	login := func(context.Context, secretref.Secret) (int, error) { return 1, nil }
-	for _, h := range []*secretref.Live[secretref.Secret]{none, &zero} {
+	for _, live := range []*secretref.Live[secretref.Secret]{none, &zero} {
 		for name, use := range map[string]func(){
-			"Value":     func() { h.Value() },
-			"Status":    func() { _, _ = h.Status() },
-			"Refresh":   func() { _, _ = h.Refresh(t.Context()) },
-			"Updates":   func() { h.Updates(t.Context()) },
-			"Close":     func() { h.Close() },
-			"Connector": func() { secretref.Connector(h, connect, nil) },
-			"Try":       func() { _, _ = secretref.Try(t.Context(), h, login, nil) },
+			"Value":     func() { live.Value() },
+			"Status":    func() { _, _ = live.Status() },
+			"Refresh":   func() { _, _ = live.Refresh(t.Context()) },
+			"Updates":   func() { live.Updates(t.Context()) },
+			"Close":     func() { live.Close() },
+			"Connector": func() { secretref.Connector(live, connect, nil) },
+			"Try":       func() { _, _ = secretref.Try(t.Context(), live, login, nil) },
 		} {
 			require.PanicsWithValue(t,
 				"secretref: a nil or zero Live was used; use one that Watch, WatchAll or WatchConfig returned "+
@@ -50,7 +49,7 @@ func TestLive_nil(t *testing.T) {
 	})
 }
 
-// One caller's hurry says nothing about the secret that all share.
+// The deadline of one caller does not affect the secret that all callers share.
 func TestLive_Refresh_callerLeaves(t *testing.T) {
 	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
 		"cancelled": func(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -72,18 +71,18 @@ func TestLive_Refresh_callerLeaves(t *testing.T) {
 						return []byte(canary), nil
 					})})
 				defer r.Close()
-				h, err := r.Watch(t.Context(), `{"storeId":"1"}`)
+				live, err := r.Watch(t.Context(), `{"storeId":"1"}`)
 				require.NoError(t, err)
 				takes = time.Second
 				ctx, cancel := leave(t.Context())
 				defer cancel()
-				secret, err := h.Refresh(ctx)
+				secret, err := live.Refresh(ctx)
 				require.ErrorIs(t, err, secretref.ErrUnavailable)
 				require.Equal(t, canary, secret.Reveal())
-				_, err = h.Status()
+				_, err = live.Status()
 				require.NoError(t, err)
 				time.Sleep(10 * time.Second)
-				_, err = h.Status()
+				_, err = live.Status()
 				require.NoError(t, err)
 			})
 		})
@@ -93,19 +92,19 @@ func TestLive_Refresh_callerLeaves(t *testing.T) {
 func TestLive_renewsInBackground(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
 		start := time.Now()
-		h, err := r.Watch(t.Context(), remoteA)
+		live, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
-		require.Equal(t, "a1", h.Value().Reveal())
-		fetched, err := h.Status()
+		require.Equal(t, "a1", live.Value().Reveal())
+		fetched, err := live.Status()
 		require.NoError(t, err)
 		require.Equal(t, start, fetched)
 
 		store.set(remoteA, "a2")
 		time.Sleep(5 * time.Minute)
-		require.Equal(t, "a2", h.Value().Reveal())
+		require.Equal(t, "a2", live.Value().Reveal())
 		require.Equal(t, 2, store.called())
 		require.Equal(t, "a2", resolveText(t, r, remoteA))
-		require.Equal(t, 2, store.called(), "nobody else waits for what a Handle keeps")
+		require.Equal(t, 2, store.called(), "Resolve uses the value that the Live keeps fresh")
 
 		time.Sleep(24 * time.Hour)
 		require.InDelta(t, 24*60/4.5, store.called(), 60)
@@ -113,8 +112,8 @@ func TestLive_renewsInBackground(t *testing.T) {
 		calls := store.called()
 		time.Sleep(time.Hour)
 		require.Equal(t, calls, store.called())
-		require.Equal(t, "a2", h.Value().Reveal(), "it outlives its Resolver")
-		_, err = h.Refresh(t.Context())
+		require.Equal(t, "a2", live.Value().Reveal(), "its last value remains readable")
+		_, err = live.Refresh(t.Context())
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
 		_, err = r.Watch(t.Context(), remoteA)
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
@@ -128,93 +127,64 @@ func TestLive_keepsLastGoodValue(t *testing.T) {
 	} {
 		inBubble(t, secretref.Options{MaxStale: time.Hour},
 			func(t *testing.T, r *secretref.Resolver, store *remote) {
-				h, err := r.Watch(t.Context(), remoteA)
+				live, err := r.Watch(t.Context(), remoteA)
 				require.NoError(t, err)
 				store.fails(kind)
 				time.Sleep(48 * time.Hour)
-				require.Equal(t, "a1", h.Value().Reveal())
-				_, err = h.Status()
+				require.Equal(t, "a1", live.Value().Reveal())
+				_, err = live.Status()
 				require.ErrorIs(t, err, kind)
 				require.Less(t, store.called(), 48*60*2, "%v", kind)
-				got, err := h.Refresh(t.Context())
+				got, err := live.Refresh(t.Context())
 				require.ErrorIs(t, err, kind)
 				require.Equal(t, "a1", got.Reveal())
 				store.fails(nil)
 				store.set(remoteA, "a2")
 				time.Sleep(2 * time.Minute)
-				require.Equal(t, "a2", h.Value().Reveal())
-				_, err = h.Status()
+				require.Equal(t, "a2", live.Value().Reveal())
+				_, err = live.Status()
 				require.NoError(t, err)
 			})
 	}
 }
 
-func TestWatchAll_errors(t *testing.T) {
-	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		for value, kind := range map[string]error{
-			`{"region":"eu-west-1"}`: secretref.ErrSyntax,
-			`{"keyring":"x"}`:        secretref.ErrUnsupported,
-		} {
-			h, err := r.WatchAll(t.Context(), remoteA, value)
-			require.ErrorIs(t, err, kind)
-			require.ErrorContains(t, err, "value 2")
-			require.Nil(t, h)
-		}
-		store.fails(secretref.ErrNotFound)
-		_, err := r.Watch(t.Context(), remoteB)
-		require.ErrorIs(t, err, secretref.ErrNotFound)
-	})
-}
-
-func TestWatchAll_plaintext(t *testing.T) {
-	r := secretref.New(&secretref.Options{AllowEmpty: true})
-	defer r.Close()
-	h, err := r.WatchAll(t.Context(), "plain", "")
-	require.NoError(t, err)
-	got, err := h.Refresh(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, "plain", got[0].Reveal())
-	require.True(t, got[1].IsZero())
-	require.Zero(t, refreshers())
-}
-
 func TestLive_sharesFetches(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		var handles []*secretref.Live[secretref.Secret]
+		var lives []*secretref.Live[secretref.Secret]
 		for range 100 {
-			h, err := r.Watch(t.Context(), remoteA)
+			live, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
-			handles = append(handles, h)
+			lives = append(lives, live)
 		}
 		synctest.Wait()
 		require.Equal(t, 1, refreshers())
 		store.set(remoteA, "a2")
 		time.Sleep(5 * time.Minute)
 		require.Equal(t, 2, store.called())
-		for _, h := range handles {
-			require.Equal(t, "a2", h.Value().Reveal())
+		for _, live := range lives {
+			require.Equal(t, "a2", live.Value().Reveal())
 		}
 		store.set(remoteA, "a3")
-		_, err := handles[0].Refresh(t.Context())
+		_, err := lives[0].Refresh(t.Context())
 		require.NoError(t, err)
 		synctest.Wait()
-		require.Equal(t, "a3", handles[99].Value().Reveal(), "what one has learned all know")
+		require.Equal(t, "a3", lives[99].Value().Reveal(), "all Lives share the new value")
 		require.Equal(t, 3, store.called())
 	})
 }
 
 func TestLive_Refresh(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		h, err := r.Watch(t.Context(), remoteA)
+		live, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		store.takes = time.Second
 		var callers sync.WaitGroup
-		callers.Go(func() { _, _ = h.Refresh(t.Context()) })
+		callers.Go(func() { _, _ = live.Refresh(t.Context()) })
 		time.Sleep(time.Second / 2)
 		store.set(remoteA, "a2")
 		for range 100 {
 			callers.Go(func() {
-				got, err := h.Refresh(t.Context())
+				got, err := live.Refresh(t.Context())
 				assert.NoError(t, err)
 				assert.Equal(t, "a2", got.Reveal())
 			})
@@ -226,13 +196,13 @@ func TestLive_Refresh(t *testing.T) {
 
 func TestLive_Updates(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		h, err := r.Watch(t.Context(), remoteA)
+		live, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		var seen []string
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			for s, err := range h.Updates(t.Context()) {
+			for s, err := range live.Updates(t.Context()) {
 				seen = append(seen, fmt.Sprintf("%s %t", s.Reveal(), errors.Is(err, secretref.ErrUnavailable)))
 			}
 		}()
@@ -251,75 +221,10 @@ func TestLive_Updates(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		n := 0
-		for range h.Updates(ctx) {
+		for range live.Updates(ctx) {
 			n++
 		}
-		require.Equal(t, 1, n, "the present value comes in any case")
-	})
-}
-
-func TestWatchAll_oneVersion(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fake := secretref.NewFake()
-		put := func(n int) {
-			fake.Set(`{"region":"eu-west-1","secretId":"db"}`,
-				fmt.Sprintf(`{"username":"user%d","password":"pass%d"}`, n%2, n%2))
-		}
-		put(0)
-		r := secretref.New(&secretref.Options{Fake: fake, TTL: time.Minute})
-		defer r.Close()
-		h, err := r.WatchAll(t.Context(), "plain", strings.Replace(awsRef, "/password", "/username", 1),
-			awsRef)
-		require.NoError(t, err)
-		var callers sync.WaitGroup
-		for range 50 {
-			callers.Go(func() {
-				for range 500 {
-					s := h.Value()
-					assert.Equal(t, "plain", s[0].Reveal())
-					assert.Equal(t, strings.TrimPrefix(s[1].Reveal(), "user"),
-						strings.TrimPrefix(s[2].Reveal(), "pass"))
-					time.Sleep(time.Second)
-				}
-			})
-		}
-		for n := range 500 {
-			put(n)
-			if n%7 == 0 {
-				_, err := h.Refresh(t.Context())
-				require.NoError(t, err)
-			}
-			time.Sleep(time.Second)
-		}
-		callers.Wait()
-
-		put(1)
-		_, err = h.Refresh(t.Context())
-		require.NoError(t, err)
-		fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"user7"}`)
-		got, err := h.Refresh(t.Context())
-		require.ErrorIs(t, err, secretref.ErrPointer)
-		require.Equal(t, "user1", got[1].Reveal(), "a version without a password is not half taken")
-		require.Equal(t, "pass1", got[2].Reveal())
-	})
-}
-
-func TestWatchAll_partialFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fake := secretref.NewFake()
-		fake.Set(awsRef, "one")
-		fake.Set(vaultRef, "one")
-		r := secretref.New(&secretref.Options{Fake: fake})
-		defer r.Close()
-		h, err := r.WatchAll(t.Context(), awsRef, vaultRef)
-		require.NoError(t, err)
-		fake.Set(awsRef, "two")
-		fake.Fail(vaultRef, secretref.ErrDenied)
-		got, err := h.Refresh(t.Context())
-		require.ErrorIs(t, err, secretref.ErrDenied)
-		require.ErrorContains(t, err, "value 2")
-		require.Equal(t, "two", got[0].Reveal())
-		require.Equal(t, "one", got[1].Reveal())
+		require.Equal(t, 1, n, "the current value comes in any case")
 	})
 }
 
@@ -327,10 +232,10 @@ func TestLive_strict(t *testing.T) {
 	inBubble(t, secretref.Options{
 		Strict: true,
 	}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		h, err := r.Watch(t.Context(), remoteA)
+		live, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		store.set(remoteA, "")
-		got, err := h.Refresh(t.Context())
+		got, err := live.Refresh(t.Context())
 		require.ErrorIs(t, err, secretref.ErrPointer)
 		require.Equal(t, "a1", got.Reveal())
 	})
@@ -341,55 +246,35 @@ func BenchmarkLiveValue(b *testing.B) {
 	fake.Set(awsRef, "hunter2")
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
-	h, err := r.Watch(b.Context(), awsRef)
+	live, err := r.Watch(b.Context(), awsRef)
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = h.Value()
+		_ = live.Value()
 	}
 }
 
 func TestLive_Status(t *testing.T) {
 	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		h, err := r.Watch(t.Context(), remoteA)
+		live, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		other, err := r.Watch(t.Context(), remoteB)
 		require.NoError(t, err)
 		store.fails(secretref.ErrDenied)
-		_, err = h.Refresh(t.Context())
+		_, err = live.Refresh(t.Context())
 		require.ErrorIs(t, err, secretref.ErrDenied)
 		store.fails(nil)
 		store.set(remoteB, "b2")
-		for range 30 { // others change meanwhile, and of this one nothing is in memory
+		for range 30 { // other Lives change, while this secret is not in memory
 			store.set(remoteB, store.texts[remoteB]+"+")
 			_, err = other.Refresh(t.Context())
 			require.NoError(t, err)
-			_, err = h.Status()
-			if err == nil { // renewed, when the pause was over
+			_, err = live.Status()
+			if err == nil { // refreshed after the pause
 				break
 			}
 			require.ErrorIs(t, err, secretref.ErrDenied)
 			time.Sleep(time.Millisecond)
-		}
-	})
-}
-
-func TestWatchAll_changeMeanwhile(t *testing.T) {
-	inBubble(t, secretref.Options{}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-		var all sync.WaitGroup
-		for range 20 {
-			first, err := r.Watch(t.Context(), remoteA)
-			require.NoError(t, err)
-			var second *secretref.Live[[]secretref.Secret]
-			all.Go(func() { second, _ = r.WatchAll(t.Context(), remoteA, `{"storeId":"slow"}`) })
-			all.Go(func() {
-				store.set(remoteA, first.Value().Reveal()+"+")
-				_, err := first.Refresh(t.Context())
-				assert.NoError(t, err)
-			})
-			all.Wait()
-			synctest.Wait()
-			require.Equal(t, first.Value().Reveal(), second.Value()[0].Reveal())
 		}
 	})
 }
@@ -408,21 +293,21 @@ func TestLive_shortTTL(t *testing.T) {
 
 func TestLive_hangingProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		good, deaf := &remote{texts: map[string]string{remoteA: "a1"}}, make(chan struct{})
+		good, hung := &remote{texts: map[string]string{remoteA: "a1"}}, make(chan struct{})
 		var hangs atomic.Bool
 		r := secretref.New(&secretref.Options{Providers: []secretref.Provider{
 			{ClassName: "com.example.Store", Fields: []string{"storeId"}, Fetch: good.fetch},
 			{ClassName: "com.example.Deaf", Fields: []string{"deafId"},
 				Fetch: func(context.Context, []byte) ([]byte, error) {
 					if hangs.Load() {
-						<-deaf // and does not heed its context
+						<-hung // and ignores its context
 					}
 					return []byte("x"), nil
 				}},
 		}})
 		defer r.Close()
-		defer close(deaf)
-		h, err := r.Watch(t.Context(), remoteA)
+		defer close(hung)
+		live, err := r.Watch(t.Context(), remoteA)
 		require.NoError(t, err)
 		_, err = r.Watch(t.Context(), `{"deafId":"1"}`)
 		require.NoError(t, err)
@@ -430,7 +315,7 @@ func TestLive_hangingProvider(t *testing.T) {
 		for i := range 10 {
 			good.set(remoteA, fmt.Sprint("a", i))
 			time.Sleep(6 * time.Minute)
-			require.Equal(t, fmt.Sprint("a", i), h.Value().Reveal())
+			require.Equal(t, fmt.Sprint("a", i), live.Value().Reveal())
 		}
 	})
 }

@@ -36,16 +36,16 @@ func TestLive_warnings(t *testing.T) {
 					Fake: fake, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 				})
 				defer r.Close()
-				for range 5 { // which share the secret
-					h, err := r.WatchAll(t.Context(), awsRef, awsRef, vaultRef)
+				for range 5 { // all of them share the secret
+					live, err := r.WatchAll(t.Context(), awsRef, awsRef, vaultRef)
 					require.NoError(t, err)
-					defer h.Close()
+					defer live.Close()
 				}
 				log.Reset()
 				fake.Fail(awsRef, kind)
 				time.Sleep(6 * time.Minute)
 				require.Equal(t, 1, lines(&log, warning), log.String())
-				require.Equal(t, 1, lines(&log, "level=WARN"), "it is said once")
+				require.Equal(t, 1, lines(&log, "level=WARN"), "one warning")
 				require.Contains(t, log.String(), `secretId`)
 				require.Contains(t, log.String(), kind.Error())
 				time.Sleep(10 * time.Hour)
@@ -59,12 +59,12 @@ func TestLive_warnings(t *testing.T) {
 				require.Equal(t, 1, lines(&log, again))
 				fake.Fail(vaultRef, kind)
 				time.Sleep(6 * time.Minute)
-				require.Equal(t, warned+1, lines(&log, warning), "another time is another failure")
+				require.Equal(t, warned+1, lines(&log, warning), "a new failure is a new warning")
 				require.NotContains(t, log.String(), canary)
 			})
 		})
 	}
-	t.Run("a value that is not in the secret any more", func(t *testing.T) {
+	t.Run("a value is removed from the secret", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var log logText
 			fake := secretref.NewFake()
@@ -73,26 +73,26 @@ func TestLive_warnings(t *testing.T) {
 				Fake: fake, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 			})
 			defer r.Close()
-			h, err := r.Watch(t.Context(), awsRef)
+			live, err := r.Watch(t.Context(), awsRef)
 			require.NoError(t, err)
 			fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"passwort":"`+canary+`"}`)
 			time.Sleep(6 * time.Minute)
-			require.Equal(t, canary, h.Value().Reveal())
+			require.Equal(t, canary, live.Value().Reveal())
 			require.Equal(t, 1, lines(&log, warning), log.String())
 			require.NotContains(t, log.String(), canary)
 		})
 	})
-	t.Run("an outage that nothing covers", func(t *testing.T) {
+	t.Run("an outage beyond MaxStale", func(t *testing.T) {
 		var log logText
 		inBubble(t, secretref.Options{
 			MaxStale: time.Hour, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		}, func(t *testing.T, r *secretref.Resolver, store *remote) {
-			h, err := r.Watch(t.Context(), remoteA)
+			live, err := r.Watch(t.Context(), remoteA)
 			require.NoError(t, err)
-			defer h.Close()
+			defer live.Close()
 			store.fails(secretref.ErrUnavailable)
 			time.Sleep(50 * time.Minute)
-			require.Zero(t, lines(&log, warning), "it is covered, which the log says in other words")
+			require.Zero(t, lines(&log, warning), "MaxStale covers it; this is another warning")
 			time.Sleep(10 * time.Hour)
 			require.InDelta(t, 10, lines(&log, warning), 1)
 			store.fails(nil)

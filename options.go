@@ -15,7 +15,7 @@ import (
 
 // Options configure a Resolver. The zero value is ready for production.
 //
-// Options describe one identity. A Resolver serves what it has fetched to all its
+// Options describe one identity. A Resolver serves a fetched secret to all its
 // callers, even if [VaultOptions].Token or a [Provider] would return other
 // credentials for another caller. A program that acts for several tenants needs
 // one Resolver for each tenant, each with its own LastKnown.

@@ -55,14 +55,14 @@ func TestAllowEmpty(t *testing.T) {
 			}
 		})
 	}
-	t.Run("are allowed in running text", func(t *testing.T) {
+	t.Run("are accepted by Expand", func(t *testing.T) {
 		r := secretref.New(&secretref.Options{Fake: secretref.NewFake()})
 		defer r.Close()
 		s, err := r.Expand(t.Context(), "", nil)
 		require.NoError(t, err)
 		require.True(t, s.IsZero())
 	})
-	t.Run("are the product's in its own file", func(t *testing.T) {
+	t.Run("are accepted in a product's file", func(t *testing.T) {
 		var log bytes.Buffer
 		r := secretref.New(&secretref.Options{
 			Fake: secretref.NewFake(), Logger: slog.New(slog.NewTextHandler(&log, nil)),
@@ -165,7 +165,7 @@ func TestOnFetch_panics(t *testing.T) {
 	require.NotContains(t, log.String(), canary)
 }
 
-// fmt follows a pointer, at any depth, for a verb that makes no sense for it.
+// For a verb that does not fit, fmt follows pointers at any depth.
 func TestOptions_redaction(t *testing.T) {
 	type auth struct {
 		api.AuthMethod

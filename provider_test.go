@@ -70,7 +70,7 @@ func TestProvider_errors(t *testing.T) {
 	require.NoError(t, secretref.WithMessage(nil, "x"))
 }
 
-// walkErrors visits every error that unwrapping finds, as crash reporters do.
+// walkErrors visits every error in the tree of err, as crash reporters do.
 func walkErrors(err error, visit func(error)) {
 	if err == nil {
 		return
@@ -92,7 +92,7 @@ func TestProvider(t *testing.T) {
 	says := func(text string) func(context.Context, []byte) ([]byte, error) {
 		return func(context.Context, []byte) ([]byte, error) { return []byte(text), nil }
 	}
-	t.Run("fields that join to one text", func(t *testing.T) {
+	t.Run("fields whose names join to the same text", func(t *testing.T) {
 		r := secretref.New(&secretref.Options{Strict: true, Providers: []secretref.Provider{
 			{Fields: []string{"a", "b"}, Fetch: says("two fields")},
 			{Fields: []string{"a+b"}, Fetch: says("one field")},
@@ -159,7 +159,7 @@ func TestProvider_permanentErrors(t *testing.T) {
 		next = own
 		_, err := r.Resolve(t.Context(), `{"storeId":"a"}`)
 		require.ErrorIs(t, err, own, "reachable")
-		require.NotContains(t, err.Error(), canary, "but not printed")
+		require.NotContains(t, err.Error(), canary, "it is not printed")
 		require.Equal(t, 1, calls)
 
 		calls, next = 0, fmt.Errorf("%w: %w", own, secretref.ErrUnavailable)
@@ -222,7 +222,7 @@ func TestProvider_invalid(t *testing.T) {
 	}
 }
 
-// retryLater is an error of a Provider.
+// retryLater is an error of a Provider with the time until the next attempt.
 type retryLater time.Duration
 
 func (e retryLater) Error() string             { return "busy" }

@@ -22,7 +22,8 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// requireSilent fails if any encoding of v, in any shape, holds the canary.
+// requireSilent fails if v, in any shape, contains the canary when it is printed, logged or
+// encoded.
 func requireSilent(t *testing.T, v any) {
 	t.Helper()
 	type holder struct {
@@ -67,12 +68,12 @@ func requireSilent(t *testing.T, v any) {
 	}
 }
 
-// recorder holds what a test library prints of a failure.
+// recorder records the failure messages of a test library.
 type recorder struct{ bytes.Buffer }
 
 func (r *recorder) Errorf(format string, args ...any) { fmt.Fprintf(r, format, args...) }
 
-// typed returns a struct whose fields have v's own type.
+// typed returns a struct whose fields have the type of v.
 func typed(v any) any {
 	t := reflect.TypeOf(v)
 	s := reflect.New(reflect.StructOf([]reflect.StructField{
@@ -99,11 +100,10 @@ func TestRedaction_fake(t *testing.T) {
 	requireSilent(t, fake)
 }
 
-// requireQuiet fails if v holds the canary as it is printed, logged or encoded
-// in any shape that Go lets a type have a say in. Not among them are an
-// unexported field that holds v itself, and the verbs that do not fit (%p, %w,
-// and all but %v, %d and %x for an unexported pointer), which vet finds: for
-// these fmt walks the strings of v on its own.
+// requireQuiet fails if v, in the shapes that call its methods, contains the canary when it
+// is printed, logged or encoded. It leaves out an unexported field with v itself, and verbs
+// that do not fit (%p, %w, and all but %v, %d and %x for an unexported pointer), because fmt
+// then prints the strings of v without calling a method. Vet finds such verbs.
 func requireQuiet(t *testing.T, v any) {
 	t.Helper()
 	pointer := reflect.New(reflect.TypeOf(v))
@@ -197,8 +197,8 @@ func TestRedaction_config(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			requireSilent(t, v)
 			requireSilent(t, struct{ hidden any }{v})
-			// What a test library dumps when two values of one type differ: it
-			// calls no methods and follows pointers into unexported fields.
+			// A test library that dumps two different values calls no methods and follows
+			// pointers in unexported fields.
 			var failure recorder
 			assert.Equal(&failure, reflect.New(reflect.TypeOf(v)).Elem().Interface(), v)
 			require.NotEmpty(t, failure.String())
@@ -231,16 +231,16 @@ func TestRedaction_resolver(t *testing.T) {
 		r := secretref.New(opts)
 		require.Equal(t, canary, resolveText(t, r, value))
 		requireSilent(t, r)
-		h, err := r.WatchAll(t.Context(), value)
+		live, err := r.WatchAll(t.Context(), value)
 		require.NoError(t, err)
-		require.NoError(t, r.Close()) // what runs in the background is not to be looked at by reflection
-		requireSilent(t, h)
-		requireSilent(t, secretref.Connector(h, (&database{}).connectAll, nil))
+		require.NoError(t, r.Close()) // reflection would race with the background goroutines
+		requireSilent(t, live)
+		requireSilent(t, secretref.Connector(live, (&database{}).connectAll, nil))
 	}
 }
 
-// dump writes every string and byte that can be reached from v by reflection,
-// through pointers and unexported fields, as the printers of test libraries do.
+// dump returns all strings and bytes that reflection reaches from v, through pointers and
+// unexported fields, as the printers of test libraries do.
 func dump(v any) string {
 	var b strings.Builder
 	seen := map[visited]bool{}
@@ -287,7 +287,7 @@ func dumpValue(b *strings.Builder, v reflect.Value, seen map[visited]bool) {
 	}
 }
 
-// quietT is a test that only notes what testify says.
+// quietT records the messages of testify and does not fail.
 type quietT struct{ bytes.Buffer }
 
 func (q *quietT) Errorf(format string, args ...any) { fmt.Fprintf(q, format, args...) }
@@ -295,7 +295,7 @@ func (q *quietT) Errorf(format string, args ...any) { fmt.Fprintf(q, format, arg
 func TestRedaction_dumps(t *testing.T) {
 	type holder struct{ private any }
 	require.Contains(t, dump(&holder{private: &struct{ text []byte }{[]byte(canary)}}), canary,
-		"the dump sees what it should")
+		"dump finds a secret")
 
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"password": canary})
@@ -319,7 +319,7 @@ func TestRedaction_dumps(t *testing.T) {
 
 	for name, v := range map[string]any{
 		"Secret": got, "Resolver": r, "Resolver by value": *r, "Options": opts, "Keyring": keys,
-		"Keyring by value": *keys, "Handle": live, "Connector": connector,
+		"Keyring by value": *keys, "Live": live, "Connector": connector,
 		"Handler": keys.Handler(nil), "database": sql.OpenDB(connector),
 		"sequence": live.Updates(t.Context()), "names": keys.Names(t.Context()),
 	} {

@@ -67,7 +67,7 @@ func TestParse_allocations(t *testing.T) {
 		},
 		"keyring":               {`{ENC}{"keyring":"jdbc-password"}`, boxed},
 		"a name with an escape": {`{ENC}{"keyring":"a\nb"}`, boxed + 1},
-		// the name cannot be a part of the value
+		// the unescaped name is a copy
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := testing.AllocsPerRun(100, func() { _, _ = secretref.Parse(c.value) })

@@ -83,7 +83,7 @@ func TestChangeRootKey(t *testing.T) {
 	require.ErrorIs(t, old.Put(t.Context(), "a", secretref.NewSecret("y")), secretref.ErrRootKey)
 	requireStored(t, both, "a", "x")
 
-	third := secretref.NewRootKey() // which no node was opened with
+	third := secretref.NewRootKey() // no node was opened with it
 	require.NoError(t, both.ChangeRootKey(t.Context(), third))
 	_, err = both.Rotate(t.Context())
 	require.NoError(t, err)
@@ -103,8 +103,8 @@ func TestRotate_progressPanics(t *testing.T) {
 	requireStored(t, again, "a", "x")
 }
 
-// slowRotation returns a keyring whose rotations need several transactions, and wait
-// after each until they are let go.
+// slowRotation returns a keyring whose rotations need several transactions. After each
+// one, a rotation sends to under and then waits until letGo is closed.
 func slowRotation(t *testing.T) (k *secretref.Keyring, path string, under, letGo chan struct{}) {
 	path, under, letGo = keyringPath(t), make(chan struct{}, 100), make(chan struct{})
 	k = openKeyring(t, path, &secretref.KeyringOptions{Progress: func(int, int) {
@@ -112,7 +112,7 @@ func slowRotation(t *testing.T) (k *secretref.Keyring, path string, under, letGo
 		<-letGo
 	}})
 	for i := range 5 {
-		put(t, k, fmt.Sprint(i), large) // more than one transaction takes
+		put(t, k, fmt.Sprint(i), large) // more than fits into one transaction
 	}
 	return k, path, under, letGo
 }
@@ -135,7 +135,7 @@ func TestRotate_closed(t *testing.T) {
 	require.NoError(t, <-closed)
 	err := <-result
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
-	require.ErrorContains(t, err, "closed", "no transaction was broken off")
+	require.ErrorContains(t, err, "closed", "the transaction was completed")
 
 	again := openKeyring(t, path, nil)
 	keys, err := again.Keys(t.Context())

@@ -37,7 +37,7 @@ type Secret struct {
 	v *secretText
 }
 
-// secretText is behind a pointer because fmt does not follow a pointer in an
+// A Secret points to its secretText because fmt does not follow a pointer in an
 // unexported field.
 type secretText struct {
 	text  hidden[string]

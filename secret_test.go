@@ -40,7 +40,7 @@ func TestSecret_Value(t *testing.T) {
 	require.NoError(t, err, "a nil *Secret is NULL")
 }
 
-// nullConnector is a database that takes every statement.
+// nullConnector connects to a database that accepts every statement.
 type nullConnector struct{}
 
 func (nullConnector) Connect(context.Context) (driver.Conn, error) { return nullConn{}, nil }
@@ -68,7 +68,7 @@ func TestSecret_states(t *testing.T) {
 	defer r.Close()
 	s, err := r.Resolve(t.Context(), "plain")
 	require.NoError(t, err)
-	require.True(t, s.Equal(secretref.NewSecret("plain")), "made in two ways")
+	require.True(t, s.Equal(secretref.NewSecret("plain")), "equal, although made in different ways")
 }
 
 func TestSecret_redaction(t *testing.T) {
@@ -102,7 +102,7 @@ func TestSecret_Equal(t *testing.T) {
 
 	var pending secretref.Secret
 	require.NoError(t, pending.UnmarshalText([]byte("x")))
-	require.False(t, a.Equal(pending), "a reference is not the password it leads to")
+	require.False(t, a.Equal(pending), "a reference does not equal its password")
 }
 
 func TestSecret_Reveal_unresolved(t *testing.T) {
@@ -129,20 +129,19 @@ func TestSecret_UnmarshalYAML_mapping(t *testing.T) {
 	text := func(v any) error { *v.(*string) = awsRef; return nil }
 	var c struct{ Password secretref.Secret }
 	require.NoError(t, c.Password.UnmarshalYAML(text))
-	require.Panics(t, func() { c.Password.Reveal() }, "it waits for ResolveStruct")
+	require.Panics(t, func() { c.Password.Reveal() }, "it is not resolved yet")
 	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
 	require.NoError(t, r.ResolveStruct(t.Context(), &c))
 	require.Equal(t, secretBehind, c.Password.Reveal())
 }
 
-// A library that decodes a scalar first and writes it as a text then (goccy/go-yaml)
-// gives 007 as 7.
+// Some libraries (goccy/go-yaml) decode a scalar and then format it as text: 007 becomes 7.
 func TestSecret_UnmarshalYAML_scalars(t *testing.T) {
 	type node struct {
-		value any    // what it decodes to
-		text  string // as a string
-		raw   string // as it is written
+		value any    // the decoded value
+		text  string // the value as a string
+		raw   string // the text of the file
 	}
 	unmarshal := func(n node, knowsBytes bool) func(any) error {
 		return func(v any) error {

@@ -1,8 +1,6 @@
 package secretref_test
 
 import (
-	"encoding/json"
-	"encoding/xml"
 	"strings"
 	"testing"
 
@@ -14,7 +12,7 @@ import (
 func TestResolveStruct_taggedStringOnce(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(`{"keyring":"outer"}`, `{"keyring":"inner"}`)
-	fake.Set(`{"keyring":"inner"}`, "never asked for")
+	fake.Set(`{"keyring":"inner"}`, "never fetched")
 	fake.Set(`{"keyring":"odd"}`, "{ENC}what a password")
 	type part struct {
 		Text  string            `secretref:"resolve"`
@@ -34,7 +32,7 @@ func TestResolveStruct_taggedStringOnce(t *testing.T) {
 		}
 		c.Text = `{"keyring":"odd"}`
 		require.NoError(t, r.ResolveStruct(t.Context(), c))
-		require.Equal(t, "{ENC}what a password", c.Text, "what was set anew is resolved")
+		require.Equal(t, "{ENC}what a password", c.Text, "a new value is resolved")
 	}
 }
 
@@ -128,7 +126,7 @@ func TestResolveStruct(t *testing.T) {
 	require.Equal(t, awsRef, c.Untagged)
 	require.Equal(t, secretBehind, c.Map["done"].Reveal())
 	require.Equal(t, secretBehind, c.Slice[0].Password.Reveal(), "made with NewSecret")
-	require.Panics(t, func() { _ = c.hidden.Reveal() }, "left alone, so still unresolved")
+	require.Panics(t, func() { _ = c.hidden.Reveal() }, "unexported fields are left alone")
 	left := c.Any.(*nested)
 	require.Panics(t, func() { _ = left.Password.Reveal() })
 	require.Equal(t, awsRef, left.Tagged)
@@ -145,7 +143,7 @@ func TestResolveStruct_twice(t *testing.T) {
 		require.Equal(t, `{"keyring":"b"}`, c.S.Reveal())
 	}
 	require.Equal(t, 1, fake.Calls())
-	require.NoError(t, r.ResolveStruct(t.Context(), &c.S), "a Secret is a struct itself")
+	require.NoError(t, r.ResolveStruct(t.Context(), &c.S), "a Secret is itself a struct")
 }
 
 func TestResolveStruct_cycles(t *testing.T) {
@@ -197,7 +195,7 @@ func TestResolveStruct_allOrNothing(t *testing.T) {
 
 	fake.Set(vaultRef, "later")
 	c.List = nil
-	require.NoError(t, r.ResolveStruct(t.Context(), &c), "it can be tried again")
+	require.NoError(t, r.ResolveStruct(t.Context(), &c), "a retry succeeds")
 	require.Equal(t, "later", c.DB.Password.Reveal())
 	require.Equal(t, secretBehind, c.Table["k"].Reveal())
 }
@@ -239,164 +237,6 @@ func TestResolveStruct_unsupported(t *testing.T) {
 		require.ErrorIs(t, r.ResolveStruct(t.Context(), arg), secretref.ErrUnsupported, "%T", arg)
 	}
 	require.NoError(t, r.ResolveStruct(t.Context(), &struct{}{}))
-}
-
-func TestResolveStruct_unmarshalled(t *testing.T) {
-	r := secretref.New(&secretref.Options{Fake: configFake()})
-	defer r.Close()
-	type config struct {
-		Password     secretref.Secret
-		Null, Absent secretref.Secret `secretref:"optional"`
-		ByName       map[string]secretref.Secret
-	}
-	var c config
-	document, err := json.Marshal(map[string]any{
-		"Password": awsRef, "Null": nil, "ByName": map[string]string{"k": vaultRef},
-	})
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(document, &c))
-	require.NoError(t, r.ResolveStruct(t.Context(), &c))
-	require.Equal(t, secretBehind, c.Password.Reveal())
-	require.Equal(t, secretBehind, c.ByName["k"].Reveal())
-	for _, s := range []secretref.Secret{c.Null, c.Absent} {
-		require.Empty(t, s.Reveal())
-	}
-
-	var attr struct {
-		Password secretref.Secret `xml:"password,attr"`
-		Other    secretref.Secret `xml:"other"`
-	}
-	require.NoError(t, xml.Unmarshal([]byte(`<c password="plain"><other>`+awsRef+`</other></c>`),
-		&attr))
-	require.NoError(t, r.ResolveStruct(t.Context(), &attr))
-	require.Equal(t, "plain", attr.Password.Reveal())
-	require.Equal(t, secretBehind, attr.Other.Reveal())
-
-	for _, bad := range []string{
-		`{"Password":"[redacted]"}`, `{"Password":7}`, `{"Password":{"region":"` + canary + `"}}`,
-	} {
-		var c config
-		err := json.Unmarshal([]byte(bad), &c)
-		require.Error(t, err)
-		require.NotContains(t, err.Error(), canary)
-		require.True(t, c.Password.IsZero())
-	}
-}
-
-// What decoders leave in a field that they found no text for.
-func TestResolveStruct_neverSet(t *testing.T) {
-	type config struct {
-		Password secretref.Secret
-		Tagged   string `secretref:"resolve"`
-		List     []secretref.Secret
-		Table    map[string]secretref.Secret
-		Behind   *secretref.Secret
-		Optional secretref.Secret   `secretref:"optional"`
-		Text     string             `secretref:"resolve,optional"`
-		Many     []secretref.Secret `secretref:"optional"`
-	}
-	zero := func() *config {
-		return &config{List: make([]secretref.Secret, 1), Table: map[string]secretref.Secret{"k": {}},
-			Behind: new(secretref.Secret), Many: make([]secretref.Secret, 2)}
-	}
-	for name, opts := range map[string]secretref.Options{
-		"by default": {}, "under Strict": {Strict: true}, "with AllowEmpty": {AllowEmpty: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			opts.Fake = configFake()
-			r := secretref.New(&opts)
-			defer r.Close()
-			err := r.ResolveStruct(t.Context(), zero())
-			require.ErrorIs(t, err, secretref.ErrNotReference)
-			for _, field := range []string{"Password", "List[0]", `Table["k"]`, "Behind"} {
-				require.ErrorContains(t, err,
-					"secretref: "+field+": not a secret reference: the secret was never set")
-			}
-			for _, field := range []string{"Optional", "Text", "Many"} {
-				require.NotContains(t, err.Error(), field)
-			}
-			if opts.AllowEmpty {
-				require.NotContains(t, err.Error(), "Tagged", "an empty string may be one that was set")
-			} else {
-				require.ErrorContains(t, err, "secretref: Tagged: not a secret reference: the value is empty")
-			}
-			require.ErrorIs(t, r.ResolveStruct(t.Context(), new(secretref.Secret)),
-				secretref.ErrNotReference)
-
-			c := zero()
-			c.Password, c.Tagged, c.List, c.Table, c.Behind = unresolved(t, awsRef), awsRef, nil, nil, nil
-			require.NoError(t, r.ResolveStruct(t.Context(), c))
-			require.Equal(t, secretBehind, c.Password.Reveal())
-			require.True(t, c.Optional.IsZero())
-		})
-	}
-	t.Run("but takes empty values with AllowEmpty", func(t *testing.T) {
-		r := secretref.New(&secretref.Options{Fake: configFake(), AllowEmpty: true})
-		defer r.Close()
-		c := struct {
-			Unmarshalled, Given secretref.Secret
-			Optional            secretref.Secret `secretref:"optional"`
-			Tagged              string           `secretref:"resolve"`
-		}{Unmarshalled: unresolved(t, ""), Given: secretref.NewSecret(""),
-			Optional: unresolved(t, awsRef)}
-		require.NoError(t, r.ResolveStruct(t.Context(), &c))
-		require.Empty(t, c.Unmarshalled.Reveal())
-		require.Empty(t, c.Given.Reveal())
-		require.Equal(t, secretBehind, c.Optional.Reveal())
-	})
-	t.Run("and empty values without it", func(t *testing.T) {
-		r := secretref.New(&secretref.Options{Fake: configFake()})
-		defer r.Close()
-		for _, s := range []secretref.Secret{
-			unresolved(t, ""), secretref.NewSecret(""), secretref.NewSecret(" "), unresolved(t, "\n"),
-		} {
-			c := struct {
-				S secretref.Secret `secretref:"optional"`
-			}{s}
-			require.ErrorIs(t, r.ResolveStruct(t.Context(), &c), secretref.ErrNotReference)
-		}
-	})
-}
-
-func TestResolveStruct_newSecret(t *testing.T) {
-	fake := configFake()
-	fake.Set(`{"keyring":"odd"}`, awsRef) // a password that looks like a reference
-	r := secretref.New(&secretref.Options{Fake: fake})
-	defer r.Close()
-	c := struct{ Reference, Plain, Odd secretref.Secret }{
-		secretref.NewSecret(awsRef), secretref.NewSecret("plain"),
-		secretref.NewSecret(`{"keyring":"odd"}`),
-	}
-	for range 3 {
-		require.NoError(t, r.ResolveStruct(t.Context(), &c))
-		require.Equal(t, secretBehind, c.Reference.Reveal())
-		require.Equal(t, "plain", c.Plain.Reveal())
-		require.Equal(t, awsRef, c.Odd.Reveal(), "what was resolved is not resolved again")
-	}
-	bad := struct{ S secretref.Secret }{secretref.NewSecret("{ENC}" + canary)}
-	err := r.ResolveStruct(t.Context(), &bad)
-	require.ErrorIs(t, err, secretref.ErrSyntax)
-	require.NotContains(t, err.Error(), canary)
-
-	expanded, err := r.Expand(t.Context(), "x", nil)
-	require.NoError(t, err)
-	live, err := r.Watch(t.Context(), `{"keyring":"odd"}`)
-	require.NoError(t, err)
-	done := struct{ A, B secretref.Secret }{expanded, live.Value()}
-	require.NoError(t, r.ResolveStruct(t.Context(), &done))
-	require.Equal(t, awsRef, done.B.Reveal(), "a live value is resolved")
-}
-
-func TestResolveStruct_strict(t *testing.T) {
-	r := secretref.New(&secretref.Options{Fake: configFake(), Strict: true})
-	defer r.Close()
-	c := struct{ A, B, C secretref.Secret }{
-		unresolved(t, canary), unresolved(t, ""), unresolved(t, awsRef),
-	}
-	err := r.ResolveStruct(t.Context(), &c)
-	require.ErrorIs(t, err, secretref.ErrNotReference)
-	require.Len(t, strings.Split(err.Error(), "\n"), 2)
-	require.NotContains(t, err.Error(), canary)
 }
 
 func TestResolveStruct_definedTypes(t *testing.T) {
