@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref/internal/structwalk"
 )
 
-func TestPointersInMapsAndSlicesLeadOn(t *testing.T) {
+func TestWalkPointers(t *testing.T) {
 	text := "x"
 	pointer := &leaf{}
 	c := struct {
@@ -30,7 +30,7 @@ func TestPointersInMapsAndSlicesLeadOn(t *testing.T) {
 	}
 	behind, list := c.Map["a"], c.Lists["b"]
 	require.Equal(t, []string{`Map["a"].Leaf`, "Slice[1].Leaf", `Lists["b"][0]`, `Lists["b"][1]`, "Arrays[3][0]", "Arrays[3][1]", "Twice", `Texts["c"]`}, fill(t, &c))
-	require.Same(t, behind, c.Map["a"], "what was pointed to is pointed to still")
+	require.Same(t, behind, c.Map["a"], "the pointer is unchanged")
 	require.Equal(t, "set", behind.Leaf.text)
 	require.Equal(t, "set", c.Slice[1].Leaf.text)
 	require.Equal(t, []leaf{{"set"}, {"set"}}, list)
@@ -40,7 +40,7 @@ func TestPointersInMapsAndSlicesLeadOn(t *testing.T) {
 	require.Len(t, c.Map, 2)
 }
 
-func TestInterfacesAreLeftAloneWhereverTheyAre(t *testing.T) {
+func TestWalkIgnoresInterfaces(t *testing.T) {
 	in := &inner{}
 	c := struct {
 		Field    any
@@ -61,7 +61,7 @@ type stringer struct{ In *inner }
 
 func (stringer) String() string { return "" }
 
-func TestUnexportedFieldsAreLeftAloneBelowExportedOnes(t *testing.T) {
+func TestWalkIgnoresUnexported(t *testing.T) {
 	type hiding struct {
 		list  []leaf
 		table map[string]leaf
@@ -78,7 +78,7 @@ func TestUnexportedFieldsAreLeftAloneBelowExportedOnes(t *testing.T) {
 	require.Empty(t, c.Value.list[0].text+c.Value.table["k"].text+c.Behind.next.Leaf.text+c.Slice[0].next.Leaf.text+c.Map["k"].list[0].text)
 }
 
-func TestCyclesThroughMapsAndSlicesEnd(t *testing.T) {
+func TestWalkCyclesThroughMapsAndSlices(t *testing.T) {
 	type node struct {
 		Leaf leaf
 		Map  map[string]*node
@@ -93,7 +93,7 @@ func TestCyclesThroughMapsAndSlicesEnd(t *testing.T) {
 	require.Same(t, n, n.Map["self"])
 }
 
-func TestWalkingAgainFindsTheSamePlaces(t *testing.T) {
+func TestWalkTwice(t *testing.T) {
 	c := struct {
 		Leaf leaf
 		Map  map[string]inner
@@ -103,7 +103,7 @@ func TestWalkingAgainFindsTheSamePlaces(t *testing.T) {
 	require.Len(t, c.Map, 1)
 }
 
-func TestWhatCanHoldNothingIsNotVisited(t *testing.T) {
+func TestWalkSkipsOtherTypes(t *testing.T) {
 	c := struct {
 		Blob  []byte
 		Grid  [][]float64

@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref/internal/structwalk"
 )
 
-// leaf stands for the type that is looked for: a struct, as Secret is one.
+// leaf is the type to find. It is a struct, as Secret is.
 type leaf struct{ text string }
 
 type inner struct {
@@ -24,7 +24,7 @@ type (
 	hiddenLeaf  = leaf
 )
 
-// fill walks root, numbers the slots and returns their paths.
+// fill sets all fields below root and returns their paths.
 func fill(t *testing.T, root any) (paths []string) {
 	t.Helper()
 	slots, done, err := structwalk.Walk(root, reflect.TypeFor[leaf]())
@@ -41,7 +41,7 @@ func fill(t *testing.T, root any) (paths []string) {
 	return paths
 }
 
-func TestEverySlotIsListedOnceUnderItsPath(t *testing.T) {
+func TestWalk(t *testing.T) {
 	shared := &inner{}
 	list := []leaf{{}, {}, {}}
 	table := map[string]leaf{"k": {}}
@@ -66,13 +66,13 @@ func TestEverySlotIsListedOnceUnderItsPath(t *testing.T) {
 	require.Equal(t, "set", text)
 }
 
-func TestEmbeddedFieldsFollowTheRulesOfExport(t *testing.T) {
+func TestWalkEmbedded(t *testing.T) {
 	var c struct {
 		inner
 		hiddenMap
 		hiddenSlice
 		hiddenLeaf
-		*reflect.Method // someone else's type, nil
+		*reflect.Method // a nil pointer to a type of another package
 	}
 	c.hiddenMap = hiddenMap{"k": {}}
 	c.hiddenSlice = hiddenSlice{{}}
@@ -87,13 +87,13 @@ func TestEmbeddedFieldsFollowTheRulesOfExport(t *testing.T) {
 		Map   hiddenMap
 		Slice hiddenSlice
 	}{c.hiddenMap, c.hiddenSlice, c.hiddenMap, c.hiddenSlice}
-	require.Equal(t, []string{`Map["k"]`, "Slice[0]"}, fill(t, &same), "what an embedded field hides is found where it is not hidden")
+	require.Equal(t, []string{`Map["k"]`, "Slice[0]"}, fill(t, &same), "the same map and slice are found in exported fields")
 
 	pointer := struct{ *inner }{&inner{}}
 	require.Equal(t, []string{"inner.Leaf"}, fill(t, &pointer))
 }
 
-func TestMapsOfMapsAreStored(t *testing.T) {
+func TestWalkMaps(t *testing.T) {
 	type box struct{ In map[int]inner }
 	c := struct {
 		M map[string]map[uint8]box
@@ -104,7 +104,7 @@ func TestMapsOfMapsAreStored(t *testing.T) {
 	require.Equal(t, "set", c.K[[1]string{"x"}].text)
 }
 
-func TestNothingIsStoredInAMapBeforeDone(t *testing.T) {
+func TestWalkStore(t *testing.T) {
 	m := map[string]leaf{"k": {"old"}}
 	slots, done, err := structwalk.Walk(&struct{ M map[string]leaf }{m}, reflect.TypeFor[leaf]())
 	require.NoError(t, err)
@@ -123,7 +123,7 @@ type (
 	knot   *knot
 )
 
-func TestCyclesEnd(t *testing.T) {
+func TestWalkCycles(t *testing.T) {
 	c := &chain{}
 	c.Next = &chain{Next: c}
 	require.Equal(t, []string{"Next.Leaf", "Leaf"}, fill(t, c))
@@ -137,7 +137,7 @@ func TestCyclesEnd(t *testing.T) {
 	require.Empty(t, fill(t, &struct{ M map[string]any }{loop}))
 }
 
-func TestATagThatDoesNotFitIsRefused(t *testing.T) {
+func TestTagNotAllowed(t *testing.T) {
 	for name, root := range map[string]any{
 		"another value": &struct {
 			A string `secretref:"resolv"`
@@ -183,7 +183,7 @@ func TestATagThatDoesNotFitIsRefused(t *testing.T) {
 	} {
 		_, _, err := structwalk.Walk(root, reflect.TypeFor[leaf]())
 		require.ErrorIs(t, err, fault.Unsupported, name)
-		require.NotContains(t, err.Error(), "\n", "one mistake in a type is told once")
+		require.NotContains(t, err.Error(), "\n", "one mistake in a type is one error")
 	}
 	for name, root := range map[string]any{
 		"a string": &struct {
@@ -206,7 +206,7 @@ func TestATagThatDoesNotFitIsRefused(t *testing.T) {
 
 type named string
 
-func TestEveryTagThatDoesNotFitIsTold(t *testing.T) {
+func TestTagNotAllowedAll(t *testing.T) {
 	_, _, err := structwalk.Walk(&struct {
 		A int `secretref:"resolve"`
 		B struct {
@@ -217,7 +217,7 @@ func TestEveryTagThatDoesNotFitIsTold(t *testing.T) {
 	require.ErrorContains(t, err, "field B.C:")
 }
 
-func TestTheRootIsAPointerToAStruct(t *testing.T) {
+func TestWalkRoot(t *testing.T) {
 	n := 1
 	p := &struct{}{}
 	for _, root := range []any{nil, 1, &n, struct{}{}, (*struct{})(nil), &p, map[string]leaf{}, &map[string]leaf{}, []leaf{}} {

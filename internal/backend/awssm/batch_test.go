@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,11 +19,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/backend/awssm"
 	"github.com/seed74218947/secretref/internal/backend/httpguard"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/fetch"
-	"github.com/seed74218947/secretref/internal/fetch/batch"
 	"github.com/seed74218947/secretref/internal/ref"
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
 	"github.com/seed74218947/secretref/internal/test/inproc"
@@ -35,17 +33,17 @@ const (
 	batchPermission = "secretsmanager:BatchGetSecretValue"
 )
 
-// desk is a backend without a pipeline.
+// desk is a backend without a Fetcher.
 type desk struct {
 	t       *testing.T
-	backend *awssm.Backend
+	backend *awssm.Batcher
 	log     *bytes.Buffer
 }
 
 func openDesk(t *testing.T, given *aws.Config, allow func(*url.URL) error) *desk {
 	d := &desk{t: t, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	d.backend = awssm.New(given, &httpguard.Policy{Allow: allow, Log: log}, log)
+	d.backend = awssm.NewBatcher(awssm.New(given, &httpguard.Policy{Allow: allow, Log: log}, log))
 	t.Cleanup(d.backend.Close)
 	t.Cleanup(func() { require.NotContains(t, d.log.String(), canary) })
 	return d
@@ -60,14 +58,27 @@ func batched(t *testing.T) (*fakeaws.Server, *desk) {
 
 func group(id string) ref.Target { return ref.Target{Kind: ref.AWS, Region: region, Secret: id} }
 
-func (d *desk) ask(ids ...string) []batch.Result[fetch.Document] {
+// result is the outcome for one secret.
+type result struct {
+	Value backend.Document
+	Err   error
+}
+
+// ask queues all secrets in one step and waits for them.
+func (d *desk) ask(ids ...string) []result { return d.askWith(d.t.Context(), ids...) }
+
+func (d *desk) askWith(ctx context.Context, ids ...string) []result {
 	d.t.Helper()
-	groups := make([]ref.Target, len(ids))
+	targets := make([]ref.Target, len(ids))
 	for i, id := range ids {
-		groups[i] = group(id)
+		targets[i] = group(id)
 	}
-	got := d.backend.FetchBatch(d.t.Context(), groups)
-	require.Len(d.t, got, len(ids))
+	got := make([]result, len(ids))
+	var all sync.WaitGroup
+	for i, pending := range d.backend.Queue(ctx, targets) {
+		all.Go(func() { got[i].Value, got[i].Err = pending.Wait(ctx) })
+	}
+	all.Wait()
 	for _, r := range got {
 		if r.Err != nil {
 			require.Empty(d.t, r.Value)
@@ -116,7 +127,7 @@ func requireCalls(t *testing.T, s *fakeaws.Server, batches, singles int) {
 
 func partial(arn string) string { return arn[:len(arn)-len("-??????")] }
 
-func TestABatchIsOneCall(t *testing.T) {
+func TestBatch(t *testing.T) {
 	s, d := batched(t)
 	var ids, want []string
 	for i := range awssm.MaxBatch {
@@ -129,15 +140,15 @@ func TestABatchIsOneCall(t *testing.T) {
 	require.NotContains(t, d.log.String(), "level=WARN")
 }
 
-func TestOneSecretNeedsNoPermissionForBatches(t *testing.T) {
+func TestBatchOfOne(t *testing.T) {
 	s, d := batched(t)
 	require.Equal(t, []string{"hunter2"}, d.texts("db"))
-	require.Equal(t, []string{"hunter2", "hunter2"}, d.texts("db", "db"))
+	require.Equal(t, []string{"hunter2"}, d.texts("db"))
 	requireCalls(t, s, 0, 2)
 	require.Empty(t, d.ask())
 }
 
-func TestEachIdentifierGetsItsSecret(t *testing.T) {
+func TestBatchIdentifiers(t *testing.T) {
 	s, d := batched(t)
 	arn := map[string]string{}
 	for _, name := range []string{"db", "db-replica", "team/db", "db-master", "DB"} {
@@ -170,7 +181,7 @@ func TestEachIdentifierGetsItsSecret(t *testing.T) {
 }
 
 // What ends in a hyphen and six characters is complete to AWS.
-func TestANameThatLooksLikeAnARNsEndIsNotTakenForAnother(t *testing.T) {
+func TestBatchNameLikeARNSuffix(t *testing.T) {
 	s, d := batched(t)
 	full := s.PutSecret(region, "db", "the short one's")
 	ending := full[len(full)-len("-??????"):]
@@ -194,7 +205,7 @@ func TestANameThatLooksLikeAnARNsEndIsNotTakenForAnother(t *testing.T) {
 	requireCalls(t, s, 1, 1)
 }
 
-func TestEachSecretFailsAloneAndInTheWordsOfASingleCall(t *testing.T) {
+func TestBatchErrorsOfOneSecret(t *testing.T) {
 	s, d := batched(t)
 	s.PutSecret(region, "gone", canary)
 	s.DeleteSecret(region, "gone")
@@ -222,7 +233,7 @@ func TestEachSecretFailsAloneAndInTheWordsOfASingleCall(t *testing.T) {
 	}
 }
 
-func TestErrorsOfTheServiceAboutOneSecret(t *testing.T) {
+func TestBatchErrorCodesOfOneSecret(t *testing.T) {
 	s, d := batched(t)
 	for code, kind := range map[string]error{
 		"ThrottlingException": fault.Unavailable, "InternalServiceError": fault.Unavailable, "DecryptionFailure": fault.Denied,
@@ -236,7 +247,7 @@ func TestErrorsOfTheServiceAboutOneSecret(t *testing.T) {
 	}
 }
 
-func TestDeniedBatchesAreFetchedSinglyAndTriedAgainLater(t *testing.T) {
+func TestBatchDenied(t *testing.T) {
 	for name, prepare := range map[string]func(s *fakeaws.Server){
 		"denied":                  func(s *fakeaws.Server) { s.Deny(batchPermission, "*") },
 		"unknown":                 func(s *fakeaws.Server) { s.Fail(1, 400, "UnknownOperationException", nil) },
@@ -265,16 +276,26 @@ func TestDeniedBatchesAreFetchedSinglyAndTriedAgainLater(t *testing.T) {
 	}
 }
 
-// over answers without a network, for a bubble.
-type over func(ctx context.Context, action string) (status int, body string)
+// over answers calls for the secrets ids without a network, for a bubble.
+type over func(r *http.Request, ids []string, batch bool) (status int, body string)
 
 func (o over) config() *aws.Config {
 	return &aws.Config{Credentials: credentials.NewStaticCredentialsProvider(keyID, key, ""), HTTPClient: o}
 }
 
 func (o over) Do(req *http.Request) (*http.Response, error) {
-	_, action, _ := strings.Cut(req.Header.Get("X-Amz-Target"), ".")
-	status, body := o(req.Context(), action)
+	var in struct {
+		SecretId     string //nolint:revive,staticcheck // the name in the protocol
+		SecretIdList []string
+	}
+	if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
+		return nil, err
+	}
+	batch := in.SecretIdList != nil
+	if !batch {
+		in.SecretIdList = []string{in.SecretId}
+	}
+	status, body := o(req, in.SecretIdList, batch)
 	if err := req.Context().Err(); err != nil {
 		return nil, err
 	}
@@ -284,13 +305,13 @@ func (o over) Do(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-func TestARefusalIsRememberedForFiveMinutes(t *testing.T) {
+func TestBatchDeniedPause(t *testing.T) {
 	bare(t)
 	inproc.NeedsRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		batches := 0
-		d := openDesk(t, over(func(_ context.Context, action string) (int, string) {
-			if action == "GetSecretValue" {
+		d := openDesk(t, over(func(_ *http.Request, _ []string, batch bool) (int, string) {
+			if !batch {
 				return 200, `{"SecretString":"x"}`
 			}
 			batches++
@@ -307,69 +328,7 @@ func TestARefusalIsRememberedForFiveMinutes(t *testing.T) {
 	})
 }
 
-func TestFiftyCallsRunAtATime(t *testing.T) {
-	bare(t)
-	inproc.NeedsRandom(t)
-	synctest.Test(t, func(t *testing.T) {
-		known := true // are batches
-		d := openDesk(t, over(func(ctx context.Context, action string) (int, string) {
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
-			switch {
-			case action == "GetSecretValue":
-				return 200, `{"SecretString":"x"}`
-			case known:
-				return 200, `{"SecretValues":[{"ARN":"` + s1.ARN + `","Name":"s1","SecretString":"x"},{"ARN":"` + s2.ARN + `","Name":"s2","SecretString":"x"}]}`
-			}
-			return 404, ""
-		}).config(), nil)
-		pairs := func(ctx context.Context, n int) (failed []error, took time.Duration) {
-			start := time.Now()
-			var mu sync.Mutex
-			var callers sync.WaitGroup
-			for range n {
-				callers.Go(func() {
-					for _, r := range d.backend.FetchBatch(ctx, []ref.Target{group("s1"), group("s2")}) {
-						mu.Lock()
-						if r.Err != nil {
-							failed = append(failed, r.Err)
-						}
-						mu.Unlock()
-					}
-				})
-			}
-			callers.Wait()
-			return failed, time.Since(start)
-		}
-		failed, took := pairs(t.Context(), 100)
-		require.Empty(t, failed)
-		require.Equal(t, 2*time.Second, took, "twice fifty batches")
-
-		known = false
-		failed, took = pairs(t.Context(), 50)
-		require.Empty(t, failed)
-		require.Equal(t, 3*time.Second, took, "fifty batches, and twice fifty single calls")
-
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
-		defer cancel()
-		failed, took = pairs(ctx, 50)
-		require.Equal(t, time.Second/2, took)
-		require.Len(t, failed, 100)
-		missed := 0
-		for _, err := range failed {
-			require.ErrorIs(t, err, fault.Unavailable)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			if strings.Contains(err.Error(), "its turn") {
-				missed++
-			}
-		}
-		require.Equal(t, 50, missed)
-	})
-}
-
-func TestARefusalOfSeveralAtATimeIsToldOnce(t *testing.T) {
+func TestBatchDeniedWarnsOnce(t *testing.T) {
 	s, d := batched(t)
 	s.Deny(batchPermission, "*")
 	s.Latency(50 * time.Millisecond)
@@ -381,7 +340,7 @@ func TestARefusalOfSeveralAtATimeIsToldOnce(t *testing.T) {
 	require.Equal(t, 1, strings.Count(d.log.String(), "level=WARN"))
 }
 
-func TestARefusalIsForgottenWithTheCredentials(t *testing.T) {
+func TestBatchDeniedNewCredentials(t *testing.T) {
 	s := fake(t)
 	webIdentity(t, s)
 	d := openDesk(t, nil, nil)
@@ -397,13 +356,12 @@ func TestARefusalIsForgottenWithTheCredentials(t *testing.T) {
 	requireCalls(t, s, 1, 0)
 }
 
-func TestAFailureOfTheWholeCallIsThatOfEach(t *testing.T) {
+func TestBatchFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
 		code   string
 		kind   error
 	}{
-		"throttled":   {400, "ThrottlingException", fault.Unavailable},
 		"down":        {503, "", fault.Unavailable},
 		"failing":     {500, "InternalServiceError", fault.Unavailable},
 		"who is that": {400, "UnrecognizedClientException", fault.Unauthenticated},
@@ -426,7 +384,7 @@ func TestAFailureOfTheWholeCallIsThatOfEach(t *testing.T) {
 	}
 }
 
-func TestRefusedCredentialsAreLookedForAgainByABatch(t *testing.T) {
+func TestBatchReloadsCredentials(t *testing.T) {
 	s := fake(t)
 	webIdentity(t, s)
 	s.PutSecret(region, "other", "value")
@@ -438,7 +396,7 @@ func TestRefusedCredentialsAreLookedForAgainByABatch(t *testing.T) {
 }
 
 // Some services let the first secret that fails fail the call.
-func TestAFailureAboutOneSecretDoesNotFailTheOthers(t *testing.T) {
+func TestBatchFailsForOneSecret(t *testing.T) {
 	for _, code := range []string{"ResourceNotFoundException", "InvalidRequestException", "ValidationException", "InvalidParameterException", "DecryptionFailure"} {
 		t.Run(code, func(t *testing.T) {
 			s, d := batched(t)
@@ -454,7 +412,7 @@ func TestAFailureAboutOneSecretDoesNotFailTheOthers(t *testing.T) {
 	}
 }
 
-func TestAllowEndpointIsAskedOnceForABatch(t *testing.T) {
+func TestBatchAllowEndpoint(t *testing.T) {
 	s := fake(t)
 	keyed(t)
 	refusing := &gate{allow: []string{"https://elsewhere"}}
@@ -469,7 +427,7 @@ func TestAllowEndpointIsAskedOnceForABatch(t *testing.T) {
 	require.Len(t, open.asked, 1)
 }
 
-func TestARefusedRedirectIsTheErrorOfEach(t *testing.T) {
+func TestBatchRedirect(t *testing.T) {
 	s, d := batched(t)
 	other := fake(t)
 	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", s.URL())
@@ -485,7 +443,7 @@ func TestARefusedRedirectIsTheErrorOfEach(t *testing.T) {
 	requireCalls(t, s, 1, 0)
 }
 
-func TestNobodyThereIsTheErrorOfEach(t *testing.T) {
+func TestBatchUnreachable(t *testing.T) {
 	fake(t)
 	keyed(t)
 	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", closed(t))
@@ -500,20 +458,15 @@ func TestNobodyThereIsTheErrorOfEach(t *testing.T) {
 	}
 }
 
-func TestAPanicInASingleCallIsItsError(t *testing.T) {
-	s := fake(t)
+func TestBatchPanic(t *testing.T) {
+	fake(t)
 	keyed(t)
-	s.Deny(batchPermission, "*")
-	var asked atomic.Int32
-	d := openDesk(t, nil, func(*url.URL) error {
-		if asked.Add(1) > 1 {
-			panic(canary)
-		}
-		return nil
-	})
-	got := d.ask("db", "db-2")
-	require.ErrorIs(t, got[0].Err, fault.Unavailable)
-	require.ErrorIs(t, got[1].Err, fault.Unavailable)
+	d := openDesk(t, nil, func(*url.URL) error { panic(canary) })
+	for _, r := range d.ask("db", "db-2") {
+		require.ErrorIs(t, r.Err, fault.Unavailable)
+		_, again := fault.Transient(r.Err)
+		require.False(t, again)
+	}
 }
 
 // A page of a hostile, or broken, answer.
@@ -565,7 +518,7 @@ var (
 	foreign = entry{ARN: "arn:aws:secretsmanager:" + region + ":999999999999:secret:s1-CCCCCC", Name: "s1", Text: canary}
 )
 
-func TestNoAnswerMakesAWrongSecret(t *testing.T) {
+func TestBatchHostileAnswers(t *testing.T) {
 	swapped := func(a, b entry) []entry { a.Name, b.Name = b.Name, a.Name; return []entry{a, b} }
 	other := func(e entry) entry { e.Text = canary; return e }
 	const refused, asked = "refused", "asked for singly"
@@ -630,7 +583,7 @@ func TestNoAnswerMakesAWrongSecret(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsNotJSONIsTheErrorOfEach(t *testing.T) {
+func TestBatchNotJSON(t *testing.T) {
 	for _, body := range []string{canary, `{"SecretValues":"` + canary + `"}`, `{"SecretValues":[{"SecretString":"\ud800` + canary + `"}]}`, ""} {
 		s, d := batched(t)
 		s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
@@ -646,7 +599,7 @@ func TestAnAnswerThatIsNotJSONIsTheErrorOfEach(t *testing.T) {
 	}
 }
 
-func TestPagesAreFollowed(t *testing.T) {
+func TestBatchPages(t *testing.T) {
 	s, d := batched(t)
 	tokens := answers(s, page{Values: []entry{s1}, Next: "t1"}, page{Next: "t2"}, page{Values: []entry{s2}})
 	require.Equal(t, []string{"value of s1", "value of s2"}, d.texts("s1", "s2"))
@@ -664,7 +617,7 @@ func TestPagesAreFollowed(t *testing.T) {
 	})
 }
 
-func TestPagesThatGoRoundEnd(t *testing.T) {
+func TestBatchPagesCycle(t *testing.T) {
 	s, d := batched(t)
 	answers(s, page{Values: []entry{s1}, Next: canary})
 	got := d.ask("s1", "db")
@@ -673,13 +626,12 @@ func TestPagesThatGoRoundEnd(t *testing.T) {
 	requireCalls(t, s, awssm.MaxBatch, 1)
 }
 
-func TestAPageThatFailsLeavesWhatCameBefore(t *testing.T) {
+func TestBatchPageFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
 		code   string
-		want   error // nil: fetched singly
 	}{
-		"throttled": {400, "ThrottlingException", fault.Unavailable}, "the token is bad": {400, "InvalidNextTokenException", nil}, "denied": {400, "AccessDeniedException", nil},
+		"the token is bad": {400, "InvalidNextTokenException"}, "denied": {400, "AccessDeniedException"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, d := batched(t)
@@ -695,13 +647,8 @@ func TestAPageThatFailsLeavesWhatCameBefore(t *testing.T) {
 			})
 			got := d.ask("s1", "db")
 			require.Equal(t, "value of s1", got[0].Value.Text)
-			if c.want != nil {
-				require.ErrorIs(t, got[1].Err, c.want)
-				requireCalls(t, s, 2, 0)
-			} else {
-				require.Equal(t, "hunter2", got[1].Value.Text)
-				requireCalls(t, s, 2, 1)
-			}
+			require.Equal(t, "hunter2", got[1].Value.Text)
+			requireCalls(t, s, 2, 1)
 			require.NotContains(t, d.log.String(), "level=WARN")
 			s.PutSecret(region, "other", "value")
 			d.texts("db", "other")
@@ -710,12 +657,12 @@ func TestAPageThatFailsLeavesWhatCameBefore(t *testing.T) {
 	}
 }
 
-func TestABatchIsGivenUpWithItsContext(t *testing.T) {
+func TestBatchCanceled(t *testing.T) {
 	s, d := batched(t)
 	s.Latency(time.Hour)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	for _, r := range d.backend.FetchBatch(ctx, []ref.Target{group("a"), group("b")}) {
+	for _, r := range d.askWith(ctx, "a", "b") {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		require.ErrorContains(t, r.Err, "did not answer in time")
 	}

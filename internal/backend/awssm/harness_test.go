@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/backend/awssm"
 	"github.com/seed74218947/secretref/internal/backend/httpguard"
 	"github.com/seed74218947/secretref/internal/fetch"
@@ -87,8 +88,8 @@ type world struct {
 func open(t *testing.T, given *aws.Config, allow func(*url.URL) error, timeout time.Duration) *world {
 	w := &world{t: t, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	backend := awssm.New(given, &httpguard.Policy{Allow: allow, Log: log}, log)
-	w.line = fetch.New(map[ref.Kind]fetch.Backend{ref.AWS: backend}, fetch.Settings{Timeout: timeout, Log: log})
+	amazon := awssm.New(given, &httpguard.Policy{Allow: allow, Log: log}, log)
+	w.line = fetch.New(map[ref.Kind]backend.Backend{ref.AWS: amazon}, fetch.Settings{Timeout: timeout, Log: log})
 	t.Cleanup(w.line.Close)
 	return w
 }

@@ -14,8 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/fetch"
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
@@ -57,7 +57,8 @@ func New(k Keyring, scope func(ref.Kind) []string, log *slog.Logger) *Store {
 // byte after its length: text formats such as JSON replace bytes that are not
 // UTF-8, and a separator may be part of a field.
 func (s *Store) name(g ref.Target) string {
-	fields := append([]string{g.Kind.String(), g.Endpoint, g.Region, g.Secret, g.Auth, g.Mount, g.Path, g.Name, g.Class, g.Text, g.Dir},
+	fields := append([]string{g.Kind.String(), g.Endpoint, g.Region, g.Secret, g.Auth, g.Mount,
+		g.Path, g.Name, g.Class, g.Text, g.Dir},
 		s.scope(g.Kind)...)
 	var encoded []byte
 	for _, field := range fields {
@@ -73,9 +74,9 @@ func (s *Store) name(g ref.Target) string {
 const format = "1"
 
 // Load returns what was stored for a group, and when it was fetched.
-func (s *Store) Load(ctx context.Context, g ref.Target) (fetch.Document, time.Time, bool) {
+func (s *Store) Load(ctx context.Context, g ref.Target) (backend.Document, time.Time, bool) {
 	if s.waits() {
-		return fetch.Document{}, time.Time{}, false
+		return backend.Document{}, time.Time{}, false
 	}
 	stored, err := s.keyring.Get(ctx, s.name(g))
 	if err != nil {
@@ -85,23 +86,20 @@ func (s *Store) Load(ctx context.Context, g ref.Target) (fetch.Document, time.Ti
 		if errors.Is(err, fault.Unavailable) {
 			s.wait()
 		}
-		return fetch.Document{}, time.Time{}, false
+		return backend.Document{}, time.Time{}, false
 	}
 	version, rest, _ := strings.Cut(stored, "\n")
 	at, text, ok := strings.Cut(rest, "\n")
 	seconds, bad := strconv.ParseInt(at, 10, 64)
 	if version != format || !ok || bad != nil {
 		s.warn(ctx, "the last known secret is of another format", g, nil)
-		return fetch.Document{}, time.Time{}, false
+		return backend.Document{}, time.Time{}, false
 	}
-	return fetch.Document{Text: text}, time.Unix(seconds, 0), true
+	return backend.Document{Text: text}, time.Unix(seconds, 0), true
 }
 
 // Save stores what was fetched.
-func (s *Store) Save(ctx context.Context, g ref.Target, p fetch.Document, fetched time.Time) {
-	if p.Values != nil {
-		return // of a fake
-	}
+func (s *Store) Save(ctx context.Context, g ref.Target, p backend.Document, fetched time.Time) {
 	text := format + "\n" + strconv.FormatInt(fetched.Unix(), 10) + "\n" + p.Text
 	if err := s.keyring.Put(ctx, s.name(g), text); err != nil {
 		s.warn(ctx, "the last known secret cannot be stored", g, err)

@@ -1,4 +1,4 @@
-package refresh
+package sqlconn
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ type stateError struct{ state, message string }
 func (e *stateError) Error() string    { return "FATAL: " + e.message + " (SQLSTATE " + e.state + ")" }
 func (e *stateError) SQLState() string { return e.state }
 
-func TestConnectorKnowsARefusedLogin(t *testing.T) {
+func TestNotAuthorized(t *testing.T) {
 	pooler := &stateError{"08P01", "SASL authentication failed"}
 	for _, err := range []error{pooler, fmt.Errorf("connect: %w", errors.Join(errors.New("other host"), pooler)), &stateError{"28P01", "x"}} {
 		require.True(t, notAuthorized(err), "%v", err)
