@@ -70,7 +70,8 @@ func TestVaultReadStack(t *testing.T) {
 	r := secretref.NewOver(recorder, &secretref.Options{TTL: -1, Vault: secretref.VaultOptions{
 		Token: func(context.Context) (string, error) { return vault.RootToken(), nil }}})
 	defer r.Close()
-	value := secretref.VaultReference{Mount: "secret", Path: "db", Key: "password", Endpoint: "https://vault.example"}.String()
+	value := secretref.VaultReference{Mount: "secret", Path: "db", Key: "password",
+		Endpoint: "https://vault.example"}.String()
 	for name, resolve := range map[string]func() (secretref.Secret, error){
 		"Resolve": func() (secretref.Secret, error) { return r.Resolve(t.Context(), value) },
 		"ResolveAll": func() (secretref.Secret, error) {
@@ -93,7 +94,8 @@ func TestVaultReadStack(t *testing.T) {
 			require.Equal(t, "hunter2", secret.Reveal())
 			packages, switches := passed(t, *recorder.stacks.Load())
 			require.LessOrEqual(t, len(packages), 7, "%v", packages)
-			require.Len(t, slices.Compact(slices.Sorted(slices.Values(packages))), len(packages), "a package is entered again: %v", packages)
+			require.Len(t, slices.Compact(slices.Sorted(slices.Values(packages))), len(packages),
+				"a package is entered again: %v", packages)
 			require.Equal(t, 1, switches)
 		})
 	}

@@ -80,9 +80,11 @@ func (a answer) Wait(ctx context.Context) (backend.Document, error) {
 }
 
 // queueing runs test with a Fetcher over q and references to n secrets.
-func queueing(t *testing.T, q *queuer, n int, test func(*testing.T, *fetch.Fetcher, []ref.Reference)) {
+func queueing(t *testing.T, q *queuer, n int,
+	test func(*testing.T, *fetch.Fetcher, []ref.Reference)) {
 	synctest.Test(t, func(t *testing.T) {
-		f := fetch.New(map[ref.Kind]backend.Backend{ref.AWS: q}, fetch.Settings{Timeout: 30 * time.Second, TTL: -1, Log: slog.New(slog.DiscardHandler)})
+		f := fetch.New(map[ref.Kind]backend.Backend{ref.AWS: q},
+			fetch.Settings{Timeout: 30 * time.Second, TTL: -1, Log: slog.New(slog.DiscardHandler)})
 		defer f.Close()
 		refs := make([]ref.Reference, n)
 		for i := range refs {
@@ -96,7 +98,8 @@ func TestQueue(t *testing.T) {
 	t.Run("a list is queued in one step", func(t *testing.T) {
 		q := &queuer{}
 		queueing(t, q, 100, func(t *testing.T, f *fetch.Fetcher, refs []ref.Reference) {
-			refs = append(refs, ref.Reference{Kind: ref.AWS, Region: "us-east-1", SecretID: "secret-0"}, refs[7])
+			refs = append(refs, ref.Reference{Kind: ref.AWS, Region: "us-east-1", SecretID: "secret-0"},
+				refs[7])
 			start := time.Now()
 			for i, got := range f.Resolve(t.Context(), refs, cache.UseCached) {
 				require.NoError(t, got.Err)

@@ -29,7 +29,8 @@ func TestWalkPointers(t *testing.T) {
 		Texts:  map[string]*string{"c": &text, "nil": nil},
 	}
 	behind, list := c.Map["a"], c.Lists["b"]
-	require.Equal(t, []string{`Map["a"].Leaf`, "Slice[1].Leaf", `Lists["b"][0]`, `Lists["b"][1]`, "Arrays[3][0]", "Arrays[3][1]", "Twice", `Texts["c"]`}, fill(t, &c))
+	require.Equal(t, []string{`Map["a"].Leaf`, "Slice[1].Leaf", `Lists["b"][0]`, `Lists["b"][1]`,
+		"Arrays[3][0]", "Arrays[3][1]", "Twice", `Texts["c"]`}, fill(t, &c))
 	require.Same(t, behind, c.Map["a"], "the pointer is unchanged")
 	require.Equal(t, "set", behind.Leaf.text)
 	require.Equal(t, "set", c.Slice[1].Leaf.text)
@@ -50,7 +51,8 @@ func TestWalkIgnoresInterfaces(t *testing.T) {
 		Array    [1]any
 		Named    fmt.Stringer
 		Embedded struct{ fmt.Stringer }
-	}{Field: in, Slice: []any{in, leaf{}}, Map: map[string]any{"k": in, "l": leaf{}}, Array: [1]any{in}, Named: stringer{in}}
+	}{Field: in, Slice: []any{in, leaf{}}, Map: map[string]any{"k": in, "l": leaf{}},
+		Array: [1]any{in}, Named: stringer{in}}
 	c.Pointer = &c.Field
 	c.Embedded.Stringer = stringer{in}
 	require.Empty(t, fill(t, &c))
@@ -110,7 +112,8 @@ func TestWalkSkipsOtherTypes(t *testing.T) {
 		Names []string
 		Ports map[string]int
 		Leaf  leaf
-	}{Blob: make([]byte, 1<<20), Grid: [][]float64{make([]float64, 1<<16)}, Names: make([]string, 1<<16), Ports: map[string]int{"a": 1}}
+	}{Blob: make([]byte, 1<<20), Grid: [][]float64{make([]float64, 1<<16)},
+		Names: make([]string, 1<<16), Ports: map[string]int{"a": 1}}
 	allocs := testing.AllocsPerRun(1, func() {
 		_, _, err := structwalk.Walk(&c, reflect.TypeFor[leaf]())
 		require.NoError(t, err)

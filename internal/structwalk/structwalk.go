@@ -174,7 +174,8 @@ func (w *walker) fields(v reflect.Value, path string) {
 			if w.mark(visit{len: i, typ: v.Type()}) {
 				w.errs = append(w.errs, fault.New(fault.Unsupported,
 					"field %s: the tag %s:%q is not allowed on %s (%s): "+
-						"a string takes %[2]s:\"resolve\" or %[2]s:\"resolve,optional\", a Secret takes %[2]s:\"optional\", "+
+						"a string takes %[2]s:\"resolve\" or %[2]s:\"resolve,optional\", "+
+						"a Secret takes %[2]s:\"optional\", "+
 						"and so do pointers, slices, arrays and maps of them; the field must be exported",
 					path+f.Name, tagName, tag, f.Name, f.Type))
 			}

@@ -58,8 +58,10 @@ func TestWalk(t *testing.T) {
 		Again    *string `secretref:"resolve"`
 		Nil      *inner
 		NilMap   map[string]leaf
-	}{hidden: shared, A: shared, B: shared, All: list, Some: list[:2], First: &list[0], M: table, N: table, Untagged: &text, Tagged: &text, Again: &text}
-	require.Equal(t, []string{"A.Leaf", "Some[0]", "Some[1]", "All[2]", `M["k"]`, "Tagged"}, fill(t, &c))
+	}{hidden: shared, A: shared, B: shared, All: list, Some: list[:2], First: &list[0], M: table,
+		N: table, Untagged: &text, Tagged: &text, Again: &text}
+	require.Equal(t, []string{"A.Leaf", "Some[0]", "Some[1]", "All[2]", `M["k"]`, "Tagged"},
+		fill(t, &c))
 	require.Equal(t, "set", shared.Leaf.text)
 	require.Equal(t, []leaf{{"set"}, {"set"}, {"set"}}, list)
 	require.Equal(t, "set", table["k"].text)
@@ -87,7 +89,8 @@ func TestWalkEmbedded(t *testing.T) {
 		Map   hiddenMap
 		Slice hiddenSlice
 	}{c.hiddenMap, c.hiddenSlice, c.hiddenMap, c.hiddenSlice}
-	require.Equal(t, []string{`Map["k"]`, "Slice[0]"}, fill(t, &same), "the same map and slice are found in exported fields")
+	require.Equal(t, []string{`Map["k"]`, "Slice[0]"}, fill(t, &same),
+		"the same map and slice are found in exported fields")
 
 	pointer := struct{ *inner }{&inner{}}
 	require.Equal(t, []string{"inner.Leaf"}, fill(t, &pointer))
@@ -98,7 +101,8 @@ func TestWalkMaps(t *testing.T) {
 	c := struct {
 		M map[string]map[uint8]box
 		K map[[1]string]leaf
-	}{M: map[string]map[uint8]box{"a": {7: {In: map[int]inner{-1: {}}}}}, K: map[[1]string]leaf{{"x"}: {}}}
+	}{M: map[string]map[uint8]box{"a": {7: {In: map[int]inner{-1: {}}}}},
+		K: map[[1]string]leaf{{"x"}: {}}}
 	require.Equal(t, []string{`M["a"][7].In[-1].Leaf`, "K[[1]string]"}, fill(t, &c))
 	require.Equal(t, "set", c.M["a"][7].In[-1].Leaf.text)
 	require.Equal(t, "set", c.K[[1]string{"x"}].text)
@@ -220,7 +224,8 @@ func TestTagNotAllowedAll(t *testing.T) {
 func TestWalkRoot(t *testing.T) {
 	n := 1
 	p := &struct{}{}
-	for _, root := range []any{nil, 1, &n, struct{}{}, (*struct{})(nil), &p, map[string]leaf{}, &map[string]leaf{}, []leaf{}} {
+	for _, root := range []any{nil, 1, &n, struct{}{}, (*struct{})(nil), &p, map[string]leaf{},
+		&map[string]leaf{}, []leaf{}} {
 		_, _, err := structwalk.Walk(root, reflect.TypeFor[leaf]())
 		require.ErrorIs(t, err, fault.Unsupported, "%T", root)
 	}

@@ -49,7 +49,7 @@ func openDesk(t *testing.T, given *aws.Config, allow func(*url.URL) error) *desk
 	return d
 }
 
-// batched is a fake that knows our key, and a desk before it.
+// batched returns a fake that accepts our key, and a desk that calls it.
 func batched(t *testing.T) (*fakeaws.Server, *desk) {
 	s := fake(t)
 	keyed(t)
@@ -88,7 +88,7 @@ func (d *desk) askWith(ctx context.Context, ids ...string) []result {
 	return got
 }
 
-// texts requires that all come.
+// texts is ask for secrets that all exist.
 func (d *desk) texts(ids ...string) (texts []string) {
 	d.t.Helper()
 	for i, r := range d.ask(ids...) {
@@ -98,7 +98,7 @@ func (d *desk) texts(ids ...string) (texts []string) {
 	return texts
 }
 
-// single is the error of a secret when it is asked for alone.
+// single returns the error of a secret that is fetched alone.
 func (d *desk) single(id string) error {
 	d.t.Helper()
 	_, err := d.backend.Fetch(d.t.Context(), group(id))
@@ -106,7 +106,7 @@ func (d *desk) single(id string) error {
 	return err
 }
 
-// calls counts the calls since the last time.
+// calls returns the number of calls since the last time.
 func calls(s *fakeaws.Server) (batches, singles int) {
 	for _, r := range s.Requests() {
 		if r.Action == "BatchGetSecretValue" {
@@ -159,12 +159,17 @@ func TestBatchIdentifiers(t *testing.T) {
 		ids, want []string
 		singles   int
 	}{
-		"names":    {[]string{"team/db", "db", "DB", "db-replica"}, []string{"value of team/db", "value of db", "value of DB", "value of db-replica"}, 0},
-		"ARNs":     {[]string{arn["db-replica"], arn["db"]}, []string{"value of db-replica", "value of db"}, 0},
-		"partial":  {[]string{partial(arn["db"]), partial(arn["db-replica"])}, []string{"value of db", "value of db-replica"}, 0},
-		"all of 1": {[]string{"db", arn["db"], partial(arn["db"])}, []string{"value of db", "value of db", "value of db"}, 0},
-		"twice":    {[]string{"db", "DB", "db"}, []string{"value of db", "value of DB", "value of db"}, 0},
-		"binary":   {[]string{"keystore", "db"}, []string{"\x00\xff", "value of db"}, 0},
+		"names": {[]string{"team/db", "db", "DB", "db-replica"},
+			[]string{"value of team/db", "value of db", "value of DB", "value of db-replica"}, 0},
+		"ARNs": {[]string{arn["db-replica"], arn["db"]},
+			[]string{"value of db-replica", "value of db"}, 0},
+		"partial": {[]string{partial(arn["db"]), partial(arn["db-replica"])},
+			[]string{"value of db", "value of db-replica"}, 0},
+		"all of 1": {[]string{"db", arn["db"], partial(arn["db"])},
+			[]string{"value of db", "value of db", "value of db"}, 0},
+		"twice": {[]string{"db", "DB", "db"}, []string{"value of db", "value of DB", "value of db"},
+			0},
+		"binary": {[]string{"keystore", "db"}, []string{"\x00\xff", "value of db"}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, c.want, d.texts(c.ids...))
@@ -180,14 +185,15 @@ func TestBatchIdentifiers(t *testing.T) {
 	}
 }
 
-// What ends in a hyphen and six characters is complete to AWS.
+// AWS takes an ARN that ends in a hyphen and six characters for a complete one.
 func TestBatchNameLikeARNSuffix(t *testing.T) {
 	s, d := batched(t)
 	full := s.PutSecret(region, "db", "the short one's")
 	ending := full[len(full)-len("-??????"):]
 	long := s.PutSecret(region, "db"+ending, "the long one's")
 	require.Equal(t, full, partial(long))
-	require.Equal(t, []string{"the short one's", "the long one's", "the long one's"}, d.texts(full, "db"+ending, long))
+	require.Equal(t, []string{"the short one's", "the long one's", "the long one's"},
+		d.texts(full, "db"+ending, long))
 	requireCalls(t, s, 1, 0)
 
 	s.DeleteSecret(region, "db")
@@ -196,8 +202,7 @@ func TestBatchNameLikeARNSuffix(t *testing.T) {
 	require.Equal(t, "the long one's", got[1].Value.Text)
 	calls(s)
 
-	// Where the service says nothing of the short one, the long one is no
-	// answer.
+	// If the answer does not contain the short one, the long one is not its answer.
 	answers(s, page{Values: []entry{{ARN: long, Name: "db" + ending, Text: "the long one's"}}})
 	got = d.ask(full, long)
 	require.ErrorIs(t, got[0].Err, fault.NotFound)
@@ -216,7 +221,8 @@ func TestBatchErrorsOfOneSecret(t *testing.T) {
 	s.Deny("kms:Decrypt", "kms")
 	elsewhere := s.PutSecret("us-east-1", "elsewhere", canary)
 	kinds := map[string]error{
-		"absent": fault.NotFound, "gone": fault.NotFound, "empty": fault.NotFound, "denied": fault.Denied, "kms": fault.Denied,
+		"absent": fault.NotFound, "gone": fault.NotFound, "empty": fault.NotFound, "denied": fault.Denied,
+		"kms":     fault.Denied,
 		elsewhere: fault.NotFound, "no name": fault.Syntax,
 	}
 	ids := []string{"db"}
@@ -236,8 +242,9 @@ func TestBatchErrorsOfOneSecret(t *testing.T) {
 func TestBatchErrorCodesOfOneSecret(t *testing.T) {
 	s, d := batched(t)
 	for code, kind := range map[string]error{
-		"ThrottlingException": fault.Unavailable, "InternalServiceError": fault.Unavailable, "DecryptionFailure": fault.Denied,
-		"NewException": fault.Unsupported, canary: fault.Unsupported, "": fault.Unsupported,
+		"ThrottlingException": fault.Unavailable, "InternalServiceError": fault.Unavailable,
+		"DecryptionFailure": fault.Denied,
+		"NewException":      fault.Unsupported, canary: fault.Unsupported, "": fault.Unsupported,
 	} {
 		answers(s, page{Values: []entry{s1}, Errors: []failure{{"s2", code, "about " + canary}}})
 		got := d.ask("s1", "s2")
@@ -249,9 +256,15 @@ func TestBatchErrorCodesOfOneSecret(t *testing.T) {
 
 func TestBatchDenied(t *testing.T) {
 	for name, prepare := range map[string]func(s *fakeaws.Server){
-		"denied":                  func(s *fakeaws.Server) { s.Deny(batchPermission, "*") },
-		"unknown":                 func(s *fakeaws.Server) { s.Fail(1, 400, "UnknownOperationException", nil) },
-		"unknown, as a 404":       func(s *fakeaws.Server) { s.Fail(1, 404, "UnknownOperationException", nil) },
+		"denied": func(s *fakeaws.Server) { s.Deny(batchPermission, "*") },
+		"unknown": func(s *fakeaws.Server) {
+			s.Fail(1, 400, "UnknownOperationException",
+				nil)
+		},
+		"unknown, as a 404": func(s *fakeaws.Server) {
+			s.Fail(1, 404, "UnknownOperationException",
+				nil)
+		},
 		"unknown, without a code": func(s *fakeaws.Server) { s.Fail(1, 404, "", nil) },
 		"not implemented":         func(s *fakeaws.Server) { s.Fail(1, 501, "InternalFailure", nil) },
 		"stopped on the way":      func(s *fakeaws.Server) { s.Fail(1, 403, "", nil) },
@@ -280,7 +293,8 @@ func TestBatchDenied(t *testing.T) {
 type over func(r *http.Request, ids []string, batch bool) (status int, body string)
 
 func (o over) config() *aws.Config {
-	return &aws.Config{Credentials: credentials.NewStaticCredentialsProvider(keyID, key, ""), HTTPClient: o}
+	return &aws.Config{Credentials: credentials.NewStaticCredentialsProvider(keyID, key, ""),
+		HTTPClient: o}
 }
 
 func (o over) Do(req *http.Request) (*http.Response, error) {
@@ -315,7 +329,8 @@ func TestBatchDeniedPause(t *testing.T) {
 				return 200, `{"SecretString":"x"}`
 			}
 			batches++
-			return 400, `{"__type":"AccessDeniedException","Message":"not authorized to perform: ` + batchPermission + `"}`
+			return 400, `{"__type":"AccessDeniedException","Message":"not authorized to perform: ` +
+				batchPermission + `"}`
 		}).config(), nil)
 		d.texts("a", "b")
 		time.Sleep(5*time.Minute - time.Nanosecond)
@@ -395,9 +410,10 @@ func TestBatchReloadsCredentials(t *testing.T) {
 	require.Len(t, s.STSRequests(), 2)
 }
 
-// Some services let the first secret that fails fail the call.
+// In some services the first secret that fails makes the call fail.
 func TestBatchFailsForOneSecret(t *testing.T) {
-	for _, code := range []string{"ResourceNotFoundException", "InvalidRequestException", "ValidationException", "InvalidParameterException", "DecryptionFailure"} {
+	for _, code := range []string{"ResourceNotFoundException", "InvalidRequestException",
+		"ValidationException", "InvalidParameterException", "DecryptionFailure"} {
 		t.Run(code, func(t *testing.T) {
 			s, d := batched(t)
 			s.Fail(1, 400, code, nil)
@@ -406,7 +422,7 @@ func TestBatchFailsForOneSecret(t *testing.T) {
 				require.ErrorIs(t, got[0].Err, fault.NotFound)
 				require.Equal(t, "hunter2", got[1].Value.Text)
 			}
-			requireCalls(t, s, 2, 2) // it says nothing about the next batch
+			requireCalls(t, s, 2, 2) // later batches are not affected
 			require.NotContains(t, d.log.String(), "level=WARN")
 		})
 	}
@@ -466,194 +482,6 @@ func TestBatchPanic(t *testing.T) {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		_, again := fault.Transient(r.Err)
 		require.False(t, again)
-	}
-}
-
-// A page of a hostile, or broken, answer.
-type page struct {
-	Values []entry   `json:"SecretValues,omitempty"`
-	Errors []failure `json:",omitempty"`
-	Next   string    `json:"NextToken,omitempty"`
-}
-
-type entry struct {
-	ARN  string `json:",omitempty"`
-	Name string `json:",omitempty"`
-	Text any    `json:"SecretString,omitempty"`
-	Blob []byte `json:"SecretBinary,omitempty"`
-}
-
-type failure struct {
-	ID      string `json:"SecretId"`
-	Code    string `json:"ErrorCode"`
-	Message string
-}
-
-// answers makes the fake answer batches, and nothing else, with pages in turn;
-// the last one again and again.
-// It returns the tokens that the requests for them carry.
-func answers(s *fakeaws.Server, pages ...page) (tokens *[]string) {
-	tokens = new([]string)
-	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-		if !strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".BatchGetSecretValue") {
-			return false
-		}
-		var in struct{ NextToken string }
-		_ = json.NewDecoder(r.Body).Decode(&in)
-		*tokens = append(*tokens, in.NextToken)
-		_ = json.NewEncoder(w).Encode(pages[0])
-		if len(pages) > 1 {
-			pages = pages[1:]
-		}
-		return true
-	})
-	return tokens
-}
-
-const prefix = "arn:aws:secretsmanager:" + region + ":" + fakeaws.Account + ":secret:"
-
-var (
-	s1      = entry{ARN: prefix + "s1-AAAAAA", Name: "s1", Text: "value of s1"}
-	s2      = entry{ARN: prefix + "s2-BBBBBB", Name: "s2", Text: "value of s2"}
-	foreign = entry{ARN: "arn:aws:secretsmanager:" + region + ":999999999999:secret:s1-CCCCCC", Name: "s1", Text: canary}
-)
-
-func TestBatchHostileAnswers(t *testing.T) {
-	swapped := func(a, b entry) []entry { a.Name, b.Name = b.Name, a.Name; return []entry{a, b} }
-	other := func(e entry) entry { e.Text = canary; return e }
-	const refused, asked = "refused", "asked for singly"
-	for name, c := range map[string]struct {
-		answer page
-		ids    []string
-		want   []string // a value, an error, or where it comes from
-	}{
-		"as it should be":            {page{Values: []entry{s2, s1}}, []string{"s1", "s2"}, []string{"value of s1", "value of s2"}},
-		"without suffixes":           {page{Values: []entry{{ARN: prefix + "s1", Name: "s1", Text: "a"}, {ARN: prefix + "s2", Name: "s2", Text: "b"}}}, []string{"s1", prefix + "s2"}, []string{"a", "b"}},
-		"nothing":                    {page{}, []string{"s1", "s2"}, []string{asked, asked}},
-		"empty entries":              {page{Values: []entry{{}, {}}, Errors: []failure{{}, {}}}, []string{"s1", "s2"}, []string{asked, asked}},
-		"no identity":                {page{Values: []entry{{Text: canary}, {Text: canary}}}, []string{"s1", "s2"}, []string{asked, asked}},
-		"no ARN":                     {page{Values: []entry{{Name: "s1", Text: canary}, s2}}, []string{"s1", "s2"}, []string{refused, "value of s2"}},
-		"no name":                    {page{Values: []entry{{ARN: s1.ARN, Text: canary}, s2}}, []string{s1.ARN, "s2"}, []string{refused, "value of s2"}},
-		"one that nobody asked for":  {page{Values: []entry{{ARN: prefix + "s3-DDDDDD", Name: "s3", Text: canary}, s2}}, []string{"s1", "s2"}, []string{asked, "value of s2"}},
-		"in place of both":           {page{Values: []entry{{ARN: prefix + "s3-DDDDDD", Name: "s3", Text: canary}, {ARN: prefix + "s4-DDDDDD", Name: "s4", Text: canary}}}, []string{"s1", "s2"}, []string{asked, asked}},
-		"in another case":            {page{Values: []entry{{ARN: prefix + "S1-DDDDDD", Name: "S1", Text: canary}, s2}}, []string{"s1", "s2"}, []string{asked, "value of s2"}},
-		"a longer name":              {page{Values: []entry{{ARN: prefix + "s1-replica-DDDDDD", Name: "s1-replica", Text: canary}, s2}}, []string{partial(s1.ARN), "s2"}, []string{asked, "value of s2"}},
-		"a name that ends alike":     {page{Values: []entry{{ARN: prefix + "team/s1-DDDDDD", Name: "team/s1", Text: canary}, s2}}, []string{"s1", "s2"}, []string{asked, "value of s2"}},
-		"an ARN of a longer name":    {page{Values: []entry{{ARN: prefix + "team/s1-DDDDDD", Name: "s1", Text: canary}, s2}}, []string{"s1", "s2"}, []string{refused, "value of s2"}},
-		"swapped names, by name":     {page{Values: swapped(s1, s2)}, []string{"s1", "s2"}, []string{refused, refused}},
-		"swapped names, by ARN":      {page{Values: swapped(s1, s2)}, []string{s1.ARN, s2.ARN}, []string{refused, refused}},
-		"swapped names, by both":     {page{Values: swapped(s1, s2)}, []string{partial(s1.ARN), "s2"}, []string{refused, refused}},
-		"two values":                 {page{Values: []entry{s1, other(s1), s2}}, []string{"s1", "s2"}, []string{refused, "value of s2"}},
-		"two values, by ARN":         {page{Values: []entry{other(s1), s1, s2}}, []string{s1.ARN, "s2"}, []string{refused, "value of s2"}},
-		"a value and none":           {page{Values: []entry{s1, {ARN: s1.ARN, Name: "s1"}, s2}}, []string{"s1", "s2"}, []string{refused, "value of s2"}},
-		"an empty value and none":    {page{Values: []entry{{ARN: s1.ARN, Name: "s1", Text: ""}, {ARN: s1.ARN, Name: "s1"}, s2}}, []string{"s1", "s2"}, []string{refused, "value of s2"}},
-		"two binary values":          {page{Values: []entry{{ARN: s1.ARN, Name: "s1", Blob: []byte{1}}, {ARN: s1.ARN, Name: "s1", Blob: []byte{2}}, s2}}, []string{"s1", "s2"}, []string{refused, "value of s2"}},
-		"one value twice":            {page{Values: []entry{s1, s1, s2}}, []string{"s1", "s2"}, []string{"value of s1", "value of s2"}},
-		"a value and an error":       {page{Values: []entry{other(s1), s2}, Errors: []failure{{"s1", "ResourceNotFoundException", canary}}}, []string{"s1", "s2"}, []string{"not found", "value of s2"}},
-		"no value":                   {page{Values: []entry{{ARN: s1.ARN, Name: "s1"}, s2}}, []string{"s1", "s2"}, []string{"has no value", "value of s2"}},
-		"an error under the ARN":     {page{Values: []entry{s2}, Errors: []failure{{s1.ARN, "ThrottlingException", ""}}}, []string{"s1", "s2"}, []string{asked, "value of s2"}},
-		"one name in two accounts":   {page{Values: []entry{s1, foreign}}, []string{"s1", foreign.ARN}, []string{asked, canary}},
-		"only the other account's":   {page{Values: []entry{foreign, s2}}, []string{"s1", foreign.ARN, "s2"}, []string{asked, canary, "value of s2"}},
-		"only, under a partial ARN":  {page{Values: []entry{foreign, s2}}, []string{"s1", partial(foreign.ARN), "s2"}, []string{asked, canary, "value of s2"}},
-		"one entry for two spelling": {page{Values: []entry{s1, s2}}, []string{partial(s1.ARN), s1.ARN, "s2"}, []string{"value of s1", "value of s1", "value of s2"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s, d := batched(t)
-			answers(s, c.answer)
-			singles := 0
-			for i, r := range d.ask(c.ids...) {
-				switch want := c.want[i]; want {
-				case refused:
-					require.ErrorIs(t, r.Err, fault.Unavailable)
-					_, again := fault.Transient(r.Err)
-					require.False(t, again)
-					require.ErrorContains(t, r.Err, "contradicts itself")
-				case asked:
-					singles++
-					require.ErrorIs(t, r.Err, fault.NotFound) // the fake has no such secret
-				case "not found", "has no value":
-					require.ErrorContains(t, r.Err, want)
-				default:
-					require.NoError(t, r.Err)
-					require.Equal(t, want, r.Value.Text)
-				}
-			}
-			requireCalls(t, s, 1, singles)
-		})
-	}
-}
-
-func TestBatchNotJSON(t *testing.T) {
-	for _, body := range []string{canary, `{"SecretValues":"` + canary + `"}`, `{"SecretValues":[{"SecretString":"\ud800` + canary + `"}]}`, ""} {
-		s, d := batched(t)
-		s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
-			_, _ = io.WriteString(w, body)
-			return true
-		})
-		for _, r := range d.ask("s1", "s2") {
-			require.ErrorIs(t, r.Err, fault.Unavailable)
-			_, again := fault.Transient(r.Err)
-			require.False(t, again)
-		}
-		requireCalls(t, s, 1, 0)
-	}
-}
-
-func TestBatchPages(t *testing.T) {
-	s, d := batched(t)
-	tokens := answers(s, page{Values: []entry{s1}, Next: "t1"}, page{Next: "t2"}, page{Values: []entry{s2}})
-	require.Equal(t, []string{"value of s1", "value of s2"}, d.texts("s1", "s2"))
-	require.Equal(t, []string{"", "t1", "t2"}, *tokens)
-	for _, r := range s.Requests() {
-		require.Equal(t, []string{"s1", "s2"}, r.SecretIDs)
-	}
-	requireCalls(t, s, 3, 0)
-
-	t.Run("a contradiction between two", func(t *testing.T) {
-		answers(s, page{Values: []entry{s1, s2}, Next: "t"}, page{Values: []entry{{ARN: s1.ARN, Name: "s1", Text: canary}}})
-		got := d.ask("s1", "s2")
-		require.ErrorIs(t, got[0].Err, fault.Unavailable)
-		require.Equal(t, "value of s2", got[1].Value.Text)
-	})
-}
-
-func TestBatchPagesCycle(t *testing.T) {
-	s, d := batched(t)
-	answers(s, page{Values: []entry{s1}, Next: canary})
-	got := d.ask("s1", "db")
-	require.Equal(t, "value of s1", got[0].Value.Text)
-	require.Equal(t, "hunter2", got[1].Value.Text)
-	requireCalls(t, s, awssm.MaxBatch, 1)
-}
-
-func TestBatchPageFails(t *testing.T) {
-	for name, c := range map[string]struct {
-		status int
-		code   string
-	}{
-		"the token is bad": {400, "InvalidNextTokenException"}, "denied": {400, "AccessDeniedException"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s, d := batched(t)
-			first := true
-			s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-				if !first {
-					return false
-				}
-				first = false
-				s.Fail(1, c.status, c.code, nil)
-				_ = json.NewEncoder(w).Encode(page{Values: []entry{s1}, Next: "t"})
-				return true
-			})
-			got := d.ask("s1", "db")
-			require.Equal(t, "value of s1", got[0].Value.Text)
-			require.Equal(t, "hunter2", got[1].Value.Text)
-			requireCalls(t, s, 2, 1)
-			require.NotContains(t, d.log.String(), "level=WARN")
-			s.PutSecret(region, "other", "value")
-			d.texts("db", "other")
-			requireCalls(t, s, 1, 0)
-		})
 	}
 }
 

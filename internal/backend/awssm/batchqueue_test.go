@@ -55,7 +55,8 @@ func (s *slow) answer(r *http.Request, ids []string, batch bool) (int, string) {
 	}
 	var entries []string
 	for _, id := range ids {
-		entries = append(entries, fmt.Sprintf(`{"ARN":%q,"Name":%[2]q,"SecretString":"value of %[2]s"}`, prefix+id+"-AAAAAA", id))
+		entries = append(entries,
+			fmt.Sprintf(`{"ARN":%q,"Name":%[2]q,"SecretString":"value of %[2]s"}`, prefix+id+"-AAAAAA", id))
 	}
 	return 200, `{"SecretValues":[` + strings.Join(entries, ",") + `]}`
 }
@@ -97,14 +98,16 @@ func took(f func()) time.Duration {
 func TestQueue(t *testing.T) {
 	t.Run("a lone target goes out at once", func(t *testing.T) {
 		queueing(t, func(t *testing.T, s *slow, d *desk) {
-			require.Equal(t, roundTrip, took(func() { require.Equal(t, []string{"value of s0"}, d.texts("s0")) }))
+			require.Equal(t, roundTrip,
+				took(func() { require.Equal(t, []string{"value of s0"}, d.texts("s0")) }))
 			batches, singles, _ := s.calls()
 			require.Equal(t, []int{0, 1}, []int{batches, singles})
 		})
 	})
 	t.Run("100 targets of a list are five calls in one round trip", func(t *testing.T) {
 		queueing(t, func(t *testing.T, s *slow, d *desk) {
-			require.Equal(t, roundTrip, took(func() { require.Equal(t, "value of s99", d.texts(names(100)...)[99]) }))
+			require.Equal(t, roundTrip,
+				took(func() { require.Equal(t, "value of s99", d.texts(names(100)...)[99]) }))
 			batches, singles, _ := s.calls()
 			require.Equal(t, []int{5, 0}, []int{batches, singles})
 		})
@@ -132,7 +135,8 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("regions have queues of their own", func(t *testing.T) {
 		queueing(t, func(t *testing.T, s *slow, d *desk) {
-			targets := []ref.Target{group("s0"), group("s1"), {Kind: ref.AWS, Region: "us-east-1", Secret: "s0"}}
+			targets := []ref.Target{group("s0"), group("s1"),
+				{Kind: ref.AWS, Region: "us-east-1", Secret: "s0"}}
 			var all sync.WaitGroup
 			for _, pending := range d.backend.Queue(t.Context(), targets) {
 				all.Go(func() {

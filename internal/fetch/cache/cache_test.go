@@ -27,7 +27,8 @@ type backend struct {
 	asked []cache.FetchHint
 }
 
-func (b *backend) fetch(ctx context.Context, _ string, ask cache.FetchHint, failed func(error)) (int, error) {
+func (b *backend) fetch(ctx context.Context, _ string, ask cache.FetchHint,
+	failed func(error)) (int, error) {
 	n := int(b.calls.Add(1))
 	b.mu.Lock()
 	err := b.err
@@ -87,10 +88,12 @@ func (w *world) ask(key string, mode cache.Mode) cache.Got[int] {
 	return get(w.t.Context(), w.cache, key, mode, w.fetch)
 }
 
-type fetchFunc func(ctx context.Context, key string, hint cache.FetchHint, failed func(error)) (int, error)
+type fetchFunc func(ctx context.Context, key string, hint cache.FetchHint, failed func(error)) (int,
+	error)
 
 // get asks c for key and runs the fetch that this needs.
-func get(ctx context.Context, c *cache.Cache[string, int], key string, mode cache.Mode, fetch fetchFunc) cache.Got[int] {
+func get(ctx context.Context, c *cache.Cache[string, int], key string, mode cache.Mode,
+	fetch fetchFunc) cache.Got[int] {
 	for {
 		waiter, lead := c.Ask(ctx, key, mode)
 		if lead != nil {
@@ -237,20 +240,21 @@ func TestRefreshIfDue(t *testing.T) {
 }
 
 func TestEviction(t *testing.T) {
-	bubble(t, func(s *cache.Settings[string, int]) { s.MaxEntries = 10; s.TTL = 24 * time.Hour }, func(w *world) {
-		inUse := w.ask("in use", cache.UseCached).Version
-		for i := range 1000 {
-			w.ask(fmt.Sprint(i), cache.UseCached)
-			require.True(w.t, inUse.Fresh(), i)
-		}
-		kept := 0
-		for i := range 1000 {
-			if w.ask(fmt.Sprint(i), cache.PeekOnly).Version != nil {
-				kept++
+	bubble(t, func(s *cache.Settings[string, int]) { s.MaxEntries = 10; s.TTL = 24 * time.Hour },
+		func(w *world) {
+			inUse := w.ask("in use", cache.UseCached).Version
+			for i := range 1000 {
+				w.ask(fmt.Sprint(i), cache.UseCached)
+				require.True(w.t, inUse.Fresh(), i)
 			}
-		}
-		require.Equal(w.t, 9, kept)
-	})
+			kept := 0
+			for i := range 1000 {
+				if w.ask(fmt.Sprint(i), cache.PeekOnly).Version != nil {
+					kept++
+				}
+			}
+			require.Equal(w.t, 9, kept)
+		})
 }
 
 func TestClose(t *testing.T) {
@@ -299,8 +303,10 @@ func TestAbandonedFetchStoresNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		proceed := make(chan struct{})
 		var n atomic.Int32
-		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, MaxEntries: 10, Keep: func(string) bool { return true },
-			Equal: func(a, b int) bool { return a == b }, Name: func(string) string { return "" }, Log: slog.New(slog.DiscardHandler)})
+		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, MaxEntries: 10,
+			Keep:  func(string) bool { return true },
+			Equal: func(a, b int) bool { return a == b }, Name: func(string) string { return "" },
+			Log: slog.New(slog.DiscardHandler)})
 		fetch := func(context.Context, string, cache.FetchHint, func(error)) (int, error) {
 			if n.Add(1) == 1 {
 				<-proceed // it ignores the end of its context

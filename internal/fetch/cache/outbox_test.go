@@ -203,9 +203,14 @@ func TestPersisterHangs(t *testing.T) {
 	k := &memory{takes: 24 * time.Hour}
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, MaxEntries: 1000, Keep: func(string) bool { return true }, Persister: k,
-			Equal: func(a, b int) bool { return a == b }, Name: func(string) string { return "" }, Log: slog.New(slog.DiscardHandler)})
-		fetch := func(context.Context, string, cache.FetchHint, func(error)) (int, error) { return 1, nil }
+		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, MaxEntries: 1000,
+			Keep: func(string) bool { return true }, Persister: k,
+			Equal: func(a, b int) bool { return a == b }, Name: func(string) string { return "" },
+			Log: slog.New(slog.DiscardHandler)})
+		fetch := func(context.Context, string, cache.FetchHint, func(error)) (int, error) {
+			return 1,
+				nil
+		}
 		for i := range 200 {
 			require.Equal(t, 1, get(t.Context(), c, fmt.Sprint(i), cache.UseCached, fetch).Version.Value())
 		}
@@ -234,9 +239,10 @@ func TestPersisterOnDeadline(t *testing.T) {
 
 func TestPersisterWithoutMaxStale(t *testing.T) {
 	k := &memory{}
-	bubble(t, func(s *cache.Settings[string, int]) { s.Persister, s.MaxStale = k, -1 }, func(w *world) {
-		w.ask("k", cache.ForceFetch)
-		synctest.Wait()
-		require.Zero(w.t, k.saves)
-	})
+	bubble(t, func(s *cache.Settings[string, int]) { s.Persister, s.MaxStale = k, -1 },
+		func(w *world) {
+			w.ask("k", cache.ForceFetch)
+			synctest.Wait()
+			require.Zero(w.t, k.saves)
+		})
 }

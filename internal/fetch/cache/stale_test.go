@@ -32,7 +32,8 @@ func TestStale(t *testing.T) {
 			require.Equal(w.t, 1, w.ask("k", cache.UseCached).Version.Value())
 			time.Sleep(time.Second)
 		}
-		require.InDelta(w.t, 23*60, int(w.calls.Load()-calls), 23*60, "not more than about one attempt in half a minute")
+		require.InDelta(w.t, 23*60, int(w.calls.Load()-calls), 23*60,
+			"not more than about one attempt in half a minute")
 		require.Less(w.t, int(w.calls.Load()-calls), 2*23*60+10)
 
 		w.fails(nil)
@@ -136,23 +137,29 @@ func TestVerdict(t *testing.T) {
 		err     error
 		deletes bool
 	}{
-		"denied":                             {fault.New(fault.Denied, "no"), true},
-		"not found":                          {fault.New(fault.NotFound, "no"), true},
-		"denied, after an outage":            {fault.New(fault.Denied, "no").WithCause(errDown), true},
-		"a sentinel":                         {fmt.Errorf("store: %w", fault.NotFound), true},
-		"denied by the caller's policy":      {fault.New(fault.Denied, "refused").Ours(), false},
-		"the same, which a store hands on":   {fmt.Errorf("store: %w", fault.New(fault.Denied, "refused").Ours()), false},
-		"the policy is down":                 {fault.New(fault.Denied, "refused").WithCause(errDown).Ours(), false},
-		"not authenticated":                  {fault.New(fault.Unauthenticated, "who?"), false},
-		"it may be an outage":                {fault.New(fault.Unauthenticated, "who?").OrOutage(), false},
-		"a file of credentials is not found": {fault.New(fault.Unauthenticated, "no token").WithCause(fault.New(fault.NotFound, "no file")), false},
-		"a file of credentials is denied":    {fault.New(fault.Unauthenticated, "no token").WithCause(fault.Denied), false},
-		"unsupported":                        {fault.New(fault.Unsupported, "odd"), false},
-		"syntax":                             {fault.New(fault.Syntax, "odd"), false},
-		"pointer":                            {fault.New(fault.Pointer, "odd"), false},
-		"an error of the store's own":        {errors.New("odd"), false},
-		"a panic":                            {fault.FromPanic(slog.New(slog.DiscardHandler), "odd"), false},
-		"a context's end":                    {context.DeadlineExceeded, false},
+		"denied":                        {fault.New(fault.Denied, "no"), true},
+		"not found":                     {fault.New(fault.NotFound, "no"), true},
+		"denied, after an outage":       {fault.New(fault.Denied, "no").WithCause(errDown), true},
+		"a sentinel":                    {fmt.Errorf("store: %w", fault.NotFound), true},
+		"denied by the caller's policy": {fault.New(fault.Denied, "refused").Ours(), false},
+		"the same, which a store hands on": {fmt.Errorf("store: %w",
+			fault.New(fault.Denied, "refused").Ours()), false},
+		"the policy is down": {fault.New(fault.Denied,
+			"refused").WithCause(errDown).Ours(), false},
+		"not authenticated": {fault.New(fault.Unauthenticated, "who?"), false},
+		"it may be an outage": {fault.New(fault.Unauthenticated, "who?").OrOutage(),
+			false},
+		"a file of credentials is not found": {fault.New(fault.Unauthenticated,
+			"no token").WithCause(fault.New(fault.NotFound, "no file")), false},
+		"a file of credentials is denied": {fault.New(fault.Unauthenticated,
+			"no token").WithCause(fault.Denied), false},
+		"unsupported":                 {fault.New(fault.Unsupported, "odd"), false},
+		"syntax":                      {fault.New(fault.Syntax, "odd"), false},
+		"pointer":                     {fault.New(fault.Pointer, "odd"), false},
+		"an error of the store's own": {errors.New("odd"), false},
+		"a panic": {fault.FromPanic(slog.New(slog.DiscardHandler), "odd"),
+			false},
+		"a context's end": {context.DeadlineExceeded, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := &memory{}

@@ -39,8 +39,14 @@ func (m memory) Delete(_ context.Context, name string) error {
 // A secret that is stored for one target and scope is never found under another,
 // however similar their texts are.
 func TestStore(t *testing.T) {
-	custom := func(class, text string) ref.Target { return ref.Target{Kind: ref.Custom, Class: class, Text: text} }
-	vault := func(mount, path string) ref.Target { return ref.Target{Kind: ref.Vault, Mount: mount, Path: path} }
+	custom := func(class,
+		text string) ref.Target {
+		return ref.Target{Kind: ref.Custom, Class: class, Text: text}
+	}
+	vault := func(mount, path string) ref.Target {
+		return ref.Target{Kind: ref.Vault, Mount: mount,
+			Path: path}
+	}
 	type key struct {
 		group ref.Target
 		scope []string

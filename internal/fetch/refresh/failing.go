@@ -21,9 +21,9 @@ type failure struct {
 
 // prune removes the secrets that are no longer watched.
 func (f failing) prune(all []*watched) {
-	maps.DeleteFunc(f, func(g ref.Target, _ *failure) bool {
+	maps.DeleteFunc(f, func(target ref.Target, _ *failure) bool {
 		return !slices.ContainsFunc(all, func(w *watched) bool {
-			return slices.ContainsFunc(w.refs, func(r ref.Reference) bool { return r.Target() == g })
+			return slices.ContainsFunc(w.refs, func(r ref.Reference) bool { return r.Target() == target })
 		})
 	})
 }
@@ -40,11 +40,13 @@ func (r *Refresher) report(refs []ref.Reference, results []fetch.Result, unused 
 		}
 	}
 	for i, ref := range refs {
-		g := ref.Target()
-		if f := r.failing[g]; f != nil && !seen[g] && results[i].Err == nil && results[i].Stale == nil {
+		target := ref.Target()
+		if f := r.failing[target]; f != nil && !seen[target] && results[i].Err == nil &&
+			results[i].Stale == nil {
 			r.log.InfoContext(r.ctx, "a live secret is renewed again",
-				"backend", backend(g), "reference", g.Reference(), "after", now.Sub(f.since).Round(time.Second))
-			delete(r.failing, g)
+				"backend", backend(target), "reference", target.Reference(), "after",
+				now.Sub(f.since).Round(time.Second))
+			delete(r.failing, target)
 		}
 	}
 }
@@ -57,22 +59,22 @@ func reason(result fetch.Result, unused error) error {
 	return unused
 }
 
-func (r *Refresher) warn(g ref.Target, now time.Time, err error) {
-	f := r.failing[g]
+func (r *Refresher) warn(target ref.Target, now time.Time, err error) {
+	f := r.failing[target]
 	if f == nil {
 		f = &failure{since: now}
 		if r.failing == nil {
 			r.failing = failing{}
 		}
-		r.failing[g] = f
+		r.failing[target] = f
 	} else if now.Sub(f.warned) < warnInterval {
 		return
 	}
 	f.warned = now
 	r.log.WarnContext(r.ctx, "a live secret is not renewed; its last good value stays in use",
-		"backend", backend(g), "reference", g.Reference(),
+		"backend", backend(target), "reference", target.Reference(),
 		"for", now.Sub(f.since).Round(time.Second), "error", err.Error())
 }
 
 // backend returns the kind of a target's store, or the class of a Provider.
-func backend(g ref.Target) string { return fetch.Event{Target: g}.Backend() }
+func backend(target ref.Target) string { return fetch.Event{Target: target}.Backend() }

@@ -110,7 +110,8 @@ type attempt struct {
 }
 
 func TestLoop(t *testing.T) {
-	loop := func(t *testing.T, timeout time.Duration, try func(n int) error) (failed []attempt, took time.Duration, err error) {
+	loop := func(t *testing.T, timeout time.Duration, try func(n int) error) (failed []attempt,
+		took time.Duration, err error) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
@@ -138,7 +139,9 @@ func TestLoop(t *testing.T) {
 		}
 		require.Equal(t, took, total)
 		require.Greater(t, took, 20*time.Second)
-		require.EqualError(t, err, fmt.Sprintf("unavailable: down; gave up after %d attempts in %s", len(failed), took.Round(time.Second)))
+		require.EqualError(t, err,
+			fmt.Sprintf("unavailable: down; gave up after %d attempts in %s", len(failed),
+				took.Round(time.Second)))
 	})
 	t.Run("an error after one attempt is unchanged", func(t *testing.T) {
 		first := unavailable().Permanently()
@@ -157,7 +160,8 @@ func TestLoop(t *testing.T) {
 		require.Len(t, failed, 3)
 	})
 	t.Run("an inner loop's count is replaced", func(t *testing.T) {
-		_, _, err := loop(t, 2*time.Second, func(int) error { return fault.GaveUp(unavailable(), 90, time.Second) })
+		_, _, err := loop(t, 2*time.Second,
+			func(int) error { return fault.GaveUp(unavailable(), 90, time.Second) })
 		require.NotContains(t, err.Error(), "90")
 		require.Equal(t, 1, strings.Count(err.Error(), "gave up"))
 	})
@@ -177,9 +181,11 @@ func TestLoopNoSuchHost(t *testing.T) {
 		other int // each time this many attempts were made, one fails differently
 		soon  bool
 	}{
-		"not found":                      {dns: net.DNSError{IsNotFound: true}, soon: true},
-		"not found, slowly":              {dns: net.DNSError{IsNotFound: true}, takes: 2 * time.Second, soon: true},
-		"not found, very slowly":         {dns: net.DNSError{IsNotFound: true}, takes: 4 * time.Second, soon: true},
+		"not found": {dns: net.DNSError{IsNotFound: true}, soon: true},
+		"not found, slowly": {dns: net.DNSError{IsNotFound: true}, takes: 2 * time.Second,
+			soon: true},
+		"not found, very slowly": {dns: net.DNSError{IsNotFound: true}, takes: 4 * time.Second,
+			soon: true},
 		"a timeout":                      {dns: net.DNSError{IsNotFound: true, IsTimeout: true}},
 		"a temporary failure":            {dns: net.DNSError{IsNotFound: true, IsTemporary: true}},
 		"a server that fails":            {dns: net.DNSError{IsTemporary: true}},

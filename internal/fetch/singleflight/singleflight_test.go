@@ -25,7 +25,8 @@ func newGroup(t *testing.T) *singleflight.Group[string, int] {
 
 type runFunc func(ctx context.Context, failed func(error)) (int, error)
 
-func do(ctx context.Context, g *singleflight.Group[string, int], run runFunc) *singleflight.Flight[string, int] {
+func do(ctx context.Context, g *singleflight.Group[string, int],
+	run runFunc) *singleflight.Flight[string, int] {
 	f, started := g.Do(ctx, "k")
 	if started {
 		go start(f, run)
@@ -33,7 +34,8 @@ func do(ctx context.Context, g *singleflight.Group[string, int], run runFunc) *s
 	return f
 }
 
-func doFresh(ctx context.Context, g *singleflight.Group[string, int], run runFunc) *singleflight.Flight[string, int] {
+func doFresh(ctx context.Context, g *singleflight.Group[string, int],
+	run runFunc) *singleflight.Flight[string, int] {
 	f, started := g.DoFresh(ctx, "k")
 	if started {
 		go start(f, run)
@@ -191,7 +193,11 @@ func TestDoFresh(t *testing.T) {
 func TestDoFreshAfterAbandonedFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
-		hang := func(ctx context.Context, _ func(error)) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
+		hang := func(ctx context.Context, _ func(error)) (int, error) {
+			<-ctx.Done()
+			return 0,
+				ctx.Err()
+		}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		first := do(short, g, hang)
@@ -227,7 +233,11 @@ func TestDoFreshAbandoned(t *testing.T) {
 func TestCloseDoFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
-		hang := func(ctx context.Context, _ func(error)) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
+		hang := func(ctx context.Context, _ func(error)) (int, error) {
+			<-ctx.Done()
+			return 0,
+				ctx.Err()
+		}
 		first := do(t.Context(), g, hang)
 		next := doFresh(t.Context(), g, hang)
 		g.Close()
