@@ -83,7 +83,7 @@ func watch[T any](
 	if err != nil {
 		return nil, err
 	}
-	return &Live[T]{hide(value), value.State, hide(sqlconn.NewLogins(value))}, nil
+	return &Live[T]{hide(value), value.State, hide(sqlconn.NewLogins(loginSource[T]{value}))}, nil
 }
 
 // open returns the refreshed value, which is hidden from printers.
@@ -193,3 +193,13 @@ func Connector[T any](
 	}
 	return sqlconn.NewConnector(l.logins.open(), connect, refused)
 }
+
+// loginSource is a refreshed value as package sqlconn uses it.
+type loginSource[T any] struct{ *refresh.Value[T] }
+
+func (s loginSource[T]) Current() (value T, serial int) {
+	state := s.State()
+	return state.Value, state.Serial
+}
+
+func (s loginSource[T]) Renew(ctx context.Context) { _, _ = s.Refresh(ctx) }
