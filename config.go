@@ -177,7 +177,7 @@ func (r *Resolver) ResolveConfig(ctx context.Context, c *ConfigFile) (*Settings,
 	if err != nil {
 		return p.settings(nil, nil), err
 	}
-	secrets, errs := r.all(ctx, p.wants, false)
+	secrets, errs := r.resolveAll(ctx, p.wants, false)
 	settings := p.settings(secrets, errs)
 	errs = append(errs, r.checkDatabase(ctx, c, p), r.checkPassword(ctx, c, p.layout))
 	return settings, errors.Join(errs...)
@@ -206,7 +206,7 @@ type configPlan struct {
 	plain  Settings // without resolved values
 	layout atlassian.Layout
 	items  []atlassian.Item
-	wants  []want // one per item
+	wants  []request // one per item
 }
 
 func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
@@ -225,9 +225,9 @@ func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
 	if plan.items, err = atlassian.Items(p, entries); err != nil {
 		return plan, &Error{Source: fault.Printable(c.fileName()), Err: err}
 	}
-	plan.wants = make([]want, len(plan.items))
+	plan.wants = make([]request, len(plan.items))
 	for i, item := range plan.items {
-		plan.wants[i] = r.wantItem(c, item)
+		plan.wants[i] = r.itemRequest(c, item)
 		plan.wants[i].source = c.source(item)
 	}
 	return plan, nil
@@ -294,10 +294,10 @@ func (r *Resolver) checkPassword(
 	return nil
 }
 
-// wantItem parses a value of a configuration file according to its cipher class, and
+// itemRequest parses a value of a configuration file according to its cipher class, and
 // decodes the value if it contains the password itself.
-func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
-	w := want{value: item.Text}
+func (r *Resolver) itemRequest(c *ConfigFile, item atlassian.Item) request {
+	w := request{value: item.Text}
 	substitution := atlassian.HasSubstitution(item.Value) || atlassian.HasSubstitution(item.Class)
 	if c.Product == Bitbucket && substitution {
 		w.err = atlassian.SubstitutionError()
@@ -309,7 +309,7 @@ func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 	}
 	switch class := atlassian.CipherClassOf(item.Class); class {
 	case atlassian.NoClass:
-		w := r.want("", item.Text)
+		w := r.newRequest("", item.Text)
 		w.fromFile = true
 		return w
 	case atlassian.AWSClass, atlassian.VaultClass:
@@ -326,11 +326,11 @@ func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 		}
 	case atlassian.Base64Class:
 		text, err := cipher.Base64(item.Text)
-		w.found, w.err = &text, err
+		w.decoded, w.err = &text, err
 	case atlassian.AlgorithmClass:
 		w.ref = ref.Reference{Kind: ref.CipherFile, Class: item.Class, Text: item.Text,
 			Dir: filepath.Dir(c.Path)}
-		_, w.err = r.open().sealed.algorithm(w.ref.Target()).Files(item.Text)
+		_, w.err = r.open().cipherFiles.algorithm(w.ref.Target()).Files(item.Text)
 	}
 	return w
 }

@@ -31,7 +31,7 @@ func (r *Resolver) Expand(
 		source := fmt.Sprintf("line %d", 1+strings.Count(before, "\n"))
 		return Secret{}, &Error{Source: source, Err: ref.PlaceholderError()}
 	}
-	var wants []want
+	var wants []request
 	var between []string
 	line, rest := 1, text
 	bare := func(text string) (mistakes int) {
@@ -45,7 +45,7 @@ func (r *Resolver) Expand(
 			return 0
 		}
 		source := fmt.Sprintf("line %d", line+strings.Count(text[:at], "\n"))
-		wants, between = append(wants, want{source: source, err: err}), append(between, "")
+		wants, between = append(wants, request{source: source, err: err}), append(between, "")
 		return 1
 	}
 	for mistakes := 0; mistakes < maxMistakes; {
@@ -55,7 +55,7 @@ func (r *Resolver) Expand(
 		}
 		mistakes += bare(rest[:start])
 		line += strings.Count(rest[:start], "\n")
-		w := want{source: fmt.Sprintf("line %d", line), err: err}
+		w := request{source: fmt.Sprintf("line %d", line), err: err}
 		if err == nil {
 			w.ref, w.err = s.grammar.ParseCoordinates(rest[start:end])
 		}
@@ -68,7 +68,7 @@ func (r *Resolver) Expand(
 		rest = rest[end:]
 	}
 	bare(rest)
-	secrets, errs := r.all(ctx, wants, true)
+	secrets, errs := r.resolveAll(ctx, wants, true)
 	if err := errors.Join(errs...); err != nil {
 		return Secret{}, err
 	}

@@ -13,7 +13,7 @@ import (
 func NewOver(vault http.RoundTripper, opts *Options) *Resolver {
 	r := New(opts)
 	s := r.open()
-	s.starting.Do(func() {
+	s.connecting.Do(func() {
 		backends, closers := r.backends()
 		v := opts.Vault
 		backend := vaultkv.New(vaultkv.Settings{
@@ -21,7 +21,7 @@ func NewOver(vault http.RoundTripper, opts *Options) *Resolver {
 		},
 			&httpguard.Policy{Allow: opts.AllowEndpoint, Log: s.log}, s.log)
 		backends[ref.Vault] = backend
-		s.started = r.connect(backends, append(closers, backend))
+		s.connected = r.connect(backends, append(closers, backend))
 	})
 	return r
 }

@@ -10,8 +10,8 @@ import (
 	"context"
 	"sync"
 
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/fetch"
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
@@ -79,16 +79,16 @@ type fakeBackend struct {
 	policy *httpguard.Policy
 }
 
-func (f fakeBackend) Fetch(_ context.Context, g ref.Target) (fetch.Document, error) {
+func (f fakeBackend) Fetch(_ context.Context, g ref.Target) (backend.Document, error) {
 	if err := f.checkEndpoint(g); err != nil {
-		return fetch.Document{}, err
+		return backend.Document{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
 	for ref, err := range f.fails {
 		if ref.Target() == g {
-			return fetch.Document{}, (&fault.Error{Kind: err}).Permanently()
+			return backend.Document{}, (&fault.Error{Kind: err}).Permanently()
 		}
 	}
 	values := map[string]string{}
@@ -98,19 +98,9 @@ func (f fakeBackend) Fetch(_ context.Context, g ref.Target) (fetch.Document, err
 		}
 	}
 	if len(values) == 0 {
-		return fetch.Document{}, fault.New(fault.NotFound, "the Fake has no such secret")
+		return backend.Document{}, fault.New(fault.NotFound, "the Fake has no such secret")
 	}
-	later := func(key string) (string, bool) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		for ref, text := range f.values {
-			if ref.Target() == g && ref.Pointer+ref.Key == key {
-				return text.Reveal(), true
-			}
-		}
-		return "", false
-	}
-	return fetch.Document{Values: values, Later: later}, nil
+	return compose(g.Kind, values)
 }
 
 // checkEndpoint calls AllowEndpoint with the endpoint that a real backend would connect

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/fetch"
 	"github.com/seed74218947/secretref/internal/fetch/lastknown"
 	"github.com/seed74218947/secretref/internal/keyring"
 	"github.com/seed74218947/secretref/internal/keyring/rotate"
@@ -308,13 +308,13 @@ func (k *Keyring) Close() error {
 // keyringBackend resolves references to secrets in a Keyring.
 type keyringBackend struct{ k *Keyring }
 
-// Fetch implements fetch.Backend.
-func (s keyringBackend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
+// Fetch implements backend.Backend.
+func (s keyringBackend) Fetch(ctx context.Context, g ref.Target) (backend.Document, error) {
 	if lastknown.Reserved(g.Name) {
-		return fetch.Document{}, fault.New(fault.NotFound, "the name is reserved for LastKnown")
+		return backend.Document{}, fault.New(fault.NotFound, "the name is reserved for LastKnown")
 	}
 	text, err := s.k.get(ctx, g.Name)
-	return fetch.Document{Text: text}, asCorrupt(err)
+	return backend.Document{Text: text}, asCorrupt(err)
 }
 
 // lastKnownStore stores last known secrets in a Keyring, under reserved names.

@@ -11,6 +11,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/fetch"
 	"github.com/seed74218947/secretref/internal/fetch/refresh"
+	"github.com/seed74218947/secretref/internal/sqlconn"
 )
 
 // A Live value is refreshed in the background until it or its Resolver is
@@ -29,6 +30,8 @@ import (
 type Live[T any] struct {
 	value hidden[*refresh.Value[T]]
 	state func() *refresh.State[T] // value's State method, so that Value does not allocate
+
+	logins hidden[*sqlconn.Logins[T]]
 }
 
 // Watch resolves value like [Resolver.Resolve] and keeps the secret up to date. A
@@ -36,7 +39,7 @@ type Live[T any] struct {
 // of all its Lives, each before its TTL ends. Watch returns the errors of
 // [Resolver.Resolve].
 func (r *Resolver) Watch(ctx context.Context, value string) (*Live[Secret], error) {
-	return watch(ctx, r, []want{r.want("", value)},
+	return watch(ctx, r, []request{r.newRequest("", value)},
 		func(secrets []Secret) Secret { return secrets[0] })
 }
 
@@ -46,31 +49,31 @@ func (r *Resolver) Watch(ctx context.Context, value string) (*Live[Secret], erro
 // name in the same way in both: a name and an ARN are fetched separately. If a
 // value cannot be resolved, WatchAll returns an error and no Live.
 func (r *Resolver) WatchAll(ctx context.Context, values ...string) (*Live[[]Secret], error) {
-	return watch(ctx, r, r.wantAll(values), func(secrets []Secret) []Secret { return secrets })
+	return watch(ctx, r, r.newRequests(values), func(secrets []Secret) []Secret { return secrets })
 }
 
-// watch returns a Live over the values that build makes of the secrets of wants.
+// watch returns a Live over the values that build makes of the secrets of requests.
 func watch[T any](
-	ctx context.Context, r *Resolver, wants []want, build func([]Secret) T,
+	ctx context.Context, r *Resolver, requests []request, build func([]Secret) T,
 ) (*Live[T], error) {
-	p := r.plan(ctx, wants)
+	p := r.plan(ctx, requests)
 	if err := errors.Join(p.errs...); err != nil {
 		return nil, err
 	}
 	background := context.WithoutCancel(ctx)
 	check := func(n int, got fetch.Result, seen bool) (usable bool, err error) {
-		w := wants[p.at[n]]
+		w := requests[p.at[n]]
 		if !seen || got.Err != nil {
-			if _, err := r.outcome(background, w, got); err != nil {
+			if _, err := r.toSecret(background, w, got); err != nil {
 				return false, err
 			}
 		}
 		if got.Stale != nil {
-			return true, w.located(got.Stale)
+			return true, w.withSource(got.Stale)
 		}
 		return true, nil
 	}
-	value, err := refresh.Watch(ctx, r.engine().live, p.refs, check, func(texts []string) T {
+	value, err := refresh.Watch(ctx, r.engine().refresher, p.refs, check, func(texts []string) T {
 		secrets := slices.Clone(p.secrets)
 		for n, text := range texts {
 			secrets[p.at[n]] = resolvedSecret(text)
@@ -80,7 +83,7 @@ func watch[T any](
 	if err != nil {
 		return nil, err
 	}
-	return &Live[T]{hide(value), value.State}, nil
+	return &Live[T]{hide(value), value.State, hide(sqlconn.NewLogins(loginSource[T]{value}))}, nil
 }
 
 // open returns the refreshed value, which is hidden from printers.
@@ -170,11 +173,11 @@ func Try[T, C any](
 	ctx context.Context, l *Live[T], login func(context.Context, T) (C, error),
 	refused func(error) bool,
 ) (C, error) {
-	value := l.open()
+	l.open() // panics if l is nil or zero
 	if login == nil {
 		panic("secretref: Try needs a login function")
 	}
-	return refresh.Try(ctx, value, login, refused)
+	return sqlconn.Try(ctx, l.logins.open(), login, refused)
 }
 
 // Connector returns a connector for [database/sql.OpenDB] that connects with the
@@ -184,9 +187,19 @@ func Try[T, C any](
 func Connector[T any](
 	l *Live[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool,
 ) driver.Connector {
-	value := l.open()
+	l.open() // panics if l is nil or zero
 	if connect == nil {
 		panic("secretref: a Connector needs a connect function")
 	}
-	return refresh.NewConnector(value, connect, refused)
+	return sqlconn.NewConnector(l.logins.open(), connect, refused)
 }
+
+// loginSource is a refreshed value as package sqlconn uses it.
+type loginSource[T any] struct{ *refresh.Value[T] }
+
+func (s loginSource[T]) Current() (value T, serial int) {
+	state := s.State()
+	return state.Value, state.Serial
+}
+
+func (s loginSource[T]) Renew(ctx context.Context) { _, _ = s.Refresh(ctx) }

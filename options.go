@@ -225,7 +225,7 @@ func observer(onFetch func(FetchEvent)) func(fetch.Event) {
 func toFetchEvent(e fetch.Event) FetchEvent {
 	return FetchEvent{
 		Backend:   e.Backend(),
-		Reference: e.Group.Reference(),
+		Reference: e.Target.Reference(),
 		Start:     e.Start,
 		Duration:  e.Duration,
 		Attempts:  e.Attempts,

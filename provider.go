@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/seed74218947/secretref/internal/atlassian"
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/fetch"
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
@@ -82,18 +82,18 @@ type providerBackend map[string]Provider
 // errProvider is the kind of a Provider's error that wraps no sentinel.
 var errProvider = errors.New("the store failed")
 
-// Fetch implements fetch.Backend.
-func (c providerBackend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
+// Fetch implements backend.Backend.
+func (c providerBackend) Fetch(ctx context.Context, g ref.Target) (backend.Document, error) {
 	p, ok := c[g.Class]
 	if !ok {
-		return fetch.Document{}, fault.New(fault.Unsupported, "there is no Provider for the class %q", g.Class)
+		return backend.Document{}, fault.New(fault.Unsupported, "there is no Provider for the class %q", g.Class)
 	}
 	text, err := p.Fetch(ctx, []byte(g.Text))
 	if err == nil {
-		return fetch.Document{Text: string(text)}, nil
+		return backend.Document{Text: string(text)}, nil
 	}
 	if ctx.Err() != nil {
-		return fetch.Document{}, fault.New(fault.Unavailable, "the Provider for %q did not answer in time", g.Class).WithCause(err)
+		return backend.Document{}, fault.New(fault.Unavailable, "the Provider for %q did not answer in time", g.Class).WithCause(err)
 	}
 	kind := errProvider
 	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated, ErrPointer, ErrUnsupported, ErrSyntax} {
@@ -109,7 +109,7 @@ func (c providerBackend) Fetch(ctx context.Context, g ref.Target) (fetch.Documen
 	if asked, ok := errors.AsType[retryAfter](err); ok {
 		failed.RetryAfter = asked.RetryAfter()
 	}
-	return fetch.Document{}, failed
+	return backend.Document{}, failed
 }
 
 // providerText returns the text of a Provider's error that may be shown.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"os"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/seed74218947/secretref/internal/atlassian"
 	"github.com/seed74218947/secretref/internal/atlassian/cipher"
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/backend/awssm"
 	"github.com/seed74218947/secretref/internal/backend/httpguard"
 	"github.com/seed74218947/secretref/internal/backend/vaultkv"
@@ -27,50 +27,51 @@ import (
 )
 
 // A Resolver resolves references for one identity, see [Options]. It is safe for
-// concurrent use. Create one with [New] and reuse it; the zero Resolver is not usable: its methods panic.
+// concurrent use. Create one with [New] and reuse it. The methods of the zero
+// Resolver panic.
 type Resolver struct{ state hidden[*resolverState] }
 
 type resolverState struct {
-	opts      Options
-	grammar   ref.Grammar
-	providers map[string]Provider
-	sealed    sealedFiles
-	log       *slog.Logger
+	opts        Options
+	grammar     ref.Grammar
+	providers   map[string]Provider
+	cipherFiles cipherFiles
+	log         *slog.Logger
 
-	starting sync.Once
-	started  *engine // by whoever needs it first
+	connecting sync.Once
+	connected  *engine
 
-	written written
-	warm    sync.Map // of values of one reference: what they resolve to
-	warmed  atomic.Int32
+	warm      sync.Map // from the text of a value to its *warm
+	warmCount atomic.Int32
 }
 
-// engine is what fetches, and keeps what it has fetched.
+// engine fetches secrets and keeps them up to date.
 type engine struct {
-	pipeline *fetch.Fetcher
-	live     *refresh.Refresher
-	closers  []interface{ Close() } // of backends that keep connections
+	fetcher   *fetch.Fetcher
+	refresher *refresh.Refresher
+	closers   []interface{ Close() } // backends that keep connections
 }
 
-// warm is what a value resolves to as long as its life lasts.
+// warm is the secret of a value while its life lasts. Looking it up by the text of
+// the value takes about 40 ns; parsing the value alone takes 500 to 1500 ns.
 type warm struct {
 	secret Secret
 	life   *cache.Life
 }
 
-// maxWarm is how many values are known by their text.
+// maxWarm limits the values in resolverState.warm.
 const maxWarm = 8192
 
-// New returns a Resolver. It does no I/O: configuration and credentials are
-// looked for when the first reference needs them. Nil options are the zero
-// Options.
+// New returns a Resolver. It performs no I/O: configuration and credentials are
+// loaded when the first reference needs them. If opts is nil, the zero Options are
+// used.
 func New(opts *Options) *Resolver {
 	if opts == nil {
 		opts = &Options{}
 	}
-	s := &resolverState{opts: *opts, written: written{seed: maphash.MakeSeed()}, sealed: sealedFiles{os.Getenv}, log: opts.logger()}
+	s := &resolverState{opts: *opts, cipherFiles: cipherFiles{os.Getenv}, log: opts.logger()}
 	if opts.Fake != nil {
-		s.sealed.getenv = func(string) string { return "" }
+		s.cipherFiles.getenv = func(string) string { return "" }
 	}
 	opts.Vault.check()
 	for _, p := range opts.Providers {
@@ -79,7 +80,7 @@ func New(opts *Options) *Resolver {
 	return &Resolver{hide(s)}
 }
 
-// open returns the state, which holds tokens and secrets and is hidden from
+// open returns the state. It holds tokens and secrets, so it is hidden from
 // printers.
 func (r *Resolver) open() *resolverState {
 	if r == nil || r.state.open == nil {
@@ -88,67 +89,88 @@ func (r *Resolver) open() *resolverState {
 	return r.state.open()
 }
 
-// engine returns what fetches. It is made when it is first needed: who only
-// parses does not pay for it.
+// engine returns the engine, created on first use so that callers that only parse
+// do not pay for it.
 func (r *Resolver) engine() *engine {
 	s := r.open()
-	s.starting.Do(func() { s.started = r.connect(r.backends()) })
-	return s.started
+	s.connecting.Do(func() { s.connected = r.connect(r.backends()) })
+	return s.connected
 }
 
-// connect puts an engine over backends.
-func (r *Resolver) connect(backends map[ref.Kind]fetch.Backend, closers []interface{ Close() }) *engine {
+// connect returns an engine over backends.
+func (r *Resolver) connect(
+	backends map[ref.Kind]backend.Backend, closers []interface{ Close() },
+) *engine {
 	opts := &r.open().opts
-	s := fetch.Settings{Timeout: opts.timeout(), TTL: cmp.Or(opts.TTL, defaultTTL), MaxStale: cmp.Or(opts.MaxStale, defaultMaxStale),
-		Log: r.open().log, OnFetch: observer(opts.OnFetch)}
-	if amazon, ok := backends[ref.AWS].(fetch.BatchBackend); ok && opts.AWS.Batch {
-		s.Batch = amazon
+	s := fetch.Settings{Timeout: opts.timeout(), TTL: cmp.Or(opts.TTL, defaultTTL),
+		MaxStale: cmp.Or(opts.MaxStale, defaultMaxStale),
+		Log:      r.open().log, OnFetch: observer(opts.OnFetch)}
+	if opts.LastKnown != nil && opts.Fake == nil {
+		s.Persister = lastknown.New(lastKnownStore{opts.LastKnown}, opts.scope, r.open().log)
 	}
-	if opts.LastKnown != nil {
-		s.Known = lastknown.New(lastKnownStore{opts.LastKnown}, opts.scope, r.open().log)
-	}
-	p := fetch.New(backends, s)
+	fetcher := fetch.New(backends, s)
 	every := s.TTL
 	if every < 0 {
 		every = defaultTTL
 	}
-	return &engine{pipeline: p, live: refresh.New(p.Resolve, p.Changed(), every, r.open().log), closers: closers}
+	refresher := refresh.New(fetcher.Resolve, fetcher.Changed(), every, r.open().log)
+	return &engine{fetcher: fetcher, refresher: refresher, closers: closers}
 }
 
-// backends returns where secrets come from, and what of it has to be closed.
-func (r *Resolver) backends() (backends map[ref.Kind]fetch.Backend, closers []interface{ Close() }) {
+// backends returns the backend of each kind of reference, and those that have to be
+// closed.
+func (r *Resolver) backends() (map[ref.Kind]backend.Backend, []interface{ Close() }) {
 	opts := &r.open().opts
+	backends := map[ref.Kind]backend.Backend{
+		ref.Custom:     providerBackend(r.open().providers),
+		ref.CipherFile: r.open().cipherFiles,
+	}
 	if opts.Fake != nil {
 		fake := fakeBackend{opts.Fake, &httpguard.Policy{Allow: opts.AllowEndpoint}}
-		return map[ref.Kind]fetch.Backend{ref.AWS: fake, ref.Vault: fake, ref.Keyring: fake, ref.Custom: providerBackend(r.open().providers), ref.CipherFile: r.open().sealed}, nil
+		backends[ref.AWS], backends[ref.Vault], backends[ref.Keyring] = fake, fake, fake
+		return backends, nil
 	}
 	policy := &httpguard.Policy{Allow: opts.AllowEndpoint, Log: r.open().log}
 	v := opts.Vault
-	amazon := awssm.New(opts.AWS.Config, policy, r.open().log)
-	vault := vaultkv.New(vaultkv.Settings{Token: v.Token, Auth: v.Auth, NoToken: v.NoToken, RenewToken: v.RenewToken, Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
-		Namespace: v.Namespace, Timeout: opts.timeout()}, policy, r.open().log)
-	backends = map[ref.Kind]fetch.Backend{
-		ref.AWS:        amazon,
-		ref.Vault:      vault,
-		ref.Custom:     providerBackend(r.open().providers),
-		ref.CipherFile: r.open().sealed,
-	}
+	amazon := r.amazon(policy)
+	vault := vaultkv.New(vaultkv.Settings{
+		Token: v.Token, Auth: v.Auth, NoToken: v.NoToken, RenewToken: v.RenewToken,
+		Role: v.Role, AuthPath: v.AuthPath, JWTPath: v.JWTPath,
+		Namespace: v.Namespace, Timeout: opts.timeout(),
+	}, policy, r.open().log)
+	backends[ref.AWS], backends[ref.Vault] = amazon, vault
 	if opts.Keyring != nil {
 		backends[ref.Keyring] = keyringBackend{opts.Keyring}
 	}
 	return backends, []interface{ Close() }{amazon, vault}
 }
 
-// Close ends all fetches under way and waits for them. Their callers, and later
-// ones whose value has to be fetched, get ErrClosed. Lives keep their values,
-// which no longer change. Close must not be called from a Provider or OnFetch. It
-// returns nil.
+// amazon returns the backend for AWS.
+func (r *Resolver) amazon(policy *httpguard.Policy) closingBackend {
+	opts := &r.open().opts
+	b := awssm.New(opts.AWS.Config, policy, r.open().log)
+	if opts.AWS.Batch {
+		return awssm.NewBatcher(b)
+	}
+	return b
+}
+
+// closingBackend is a backend that keeps connections.
+type closingBackend interface {
+	backend.Backend
+	Close()
+}
+
+// Close cancels all fetches and waits for them. Their callers get ErrClosed, and so
+// do later ones whose value has to be fetched. Lives keep their values, which no
+// longer change. Close must not be called from a Provider or OnFetch. It returns
+// nil.
 func (r *Resolver) Close() error {
 	e := r.engine()
-	e.live.Close()
-	e.pipeline.Close()
-	for _, backend := range e.closers {
-		backend.Close()
+	e.refresher.Close()
+	e.fetcher.Close()
+	for _, closer := range e.closers {
+		closer.Close()
 	}
 	return nil
 }
@@ -159,21 +181,21 @@ func (r *Resolver) Parse(value string) (Reference, error) {
 }
 
 // Resolve returns the secret that value refers to, or value itself if it is
-// plaintext. Its errors wrap one of the sentinels of this package, but for
-// those of a Provider's own. What was fetched is kept for [Options].TTL.
+// plaintext. Its errors wrap one of the sentinels of this package, except those of
+// a Provider. A fetched secret is kept for [Options].TTL.
 func (r *Resolver) Resolve(ctx context.Context, value string) (Secret, error) {
-	if known, ok := r.open().warm.Load(value); ok {
-		if known := known.(*warm); known.life.Fresh() {
-			return known.secret, nil
+	if found, ok := r.open().warm.Load(value); ok {
+		if found := found.(*warm); found.life.Fresh() {
+			return found.secret, nil
 		}
 	}
-	return r.one(ctx, r.want("", value))
+	return r.resolveOne(ctx, r.newRequest("", value))
 }
 
-// ResolveReference returns the secret that ref names. A ref that was made by
-// hand is checked as strictly as a parsed one.
+// ResolveReference returns the secret that ref refers to. A ref that was not
+// returned by Parse is checked as strictly as a parsed one.
 func (r *Resolver) ResolveReference(ctx context.Context, ref Reference) (Secret, error) {
-	var w want
+	var w request
 	switch ref := ref.(type) {
 	case AWSReference:
 		w.ref = ref.toRef()
@@ -184,241 +206,251 @@ func (r *Resolver) ResolveReference(ctx context.Context, ref Reference) (Secret,
 	case CustomReference:
 		w.ref = ref.toRef()
 	default:
-		return Secret{}, &Error{Err: fault.New(fault.Syntax, "%T is not a reference: give the value that Parse returns, not a pointer", ref)}
+		return Secret{}, &Error{Err: fault.New(fault.Syntax,
+			"%T is not a reference: pass the value that Parse returns, not a pointer", ref)}
 	}
 	if err := w.ref.Validate(); err != nil {
 		return Secret{}, &Error{Err: err} // its text may hold a password
 	}
-	return r.one(ctx, w)
+	return r.resolveOne(ctx, w)
 }
 
-// ResolveAll resolves the values together: one fetch per secret, side by side.
-// It returns a Secret for each value, in order, and all errors joined, each
-// naming its value ("value 3" is the third). The Secrets of values that failed
-// are zero. If one value is malformed nothing is fetched.
+// ResolveAll resolves several values with one fetch per secret, side by side. It
+// returns one Secret for each value, in order, and all errors joined. Each error
+// names its value ("value 3" is the third). The Secrets of values that failed are
+// zero. If a value is malformed, nothing is fetched.
 func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, error) {
-	r.open() // panics on a zero Resolver, without values, too
-	if secrets, ok := r.allWarm(values); ok {
+	r.open() // panics if r is a zero Resolver, even without values
+	if secrets, ok := r.loadAllWarm(values); ok {
 		return secrets, nil
 	}
-	secrets, errs := r.all(ctx, r.wantAll(values), false)
+	secrets, errs := r.resolveAll(ctx, r.newRequests(values), false)
 	return secrets, errors.Join(errs...)
 }
 
-// allWarm returns the secrets of values, if all are known by their text. Each
-// secret has one version that is fresh at a time. Since all of them still are
-// after the last one was looked up, values of one secret are of one version.
-func (r *Resolver) allWarm(values []string) ([]Secret, bool) {
-	state, found := r.open(), make([]*warm, len(values))
+// loadAllWarm returns the secrets of values, if all of them are warm. A secret has
+// one fresh version at a time. Since all of them are still fresh after the last
+// lookup, values of one secret are of one version.
+func (r *Resolver) loadAllWarm(values []string) ([]Secret, bool) {
+	state, all := r.open(), make([]*warm, len(values))
 	for i, value := range values {
-		known, ok := state.warm.Load(value)
+		found, ok := state.warm.Load(value)
 		if !ok {
 			return nil, false
 		}
-		found[i] = known.(*warm)
+		all[i] = found.(*warm)
 	}
 	secrets := make([]Secret, len(values))
-	for i, known := range found {
-		if !known.life.Fresh() {
+	for i, found := range all {
+		if !found.life.Fresh() {
 			return nil, false
 		}
-		secrets[i] = known.secret
+		secrets[i] = found.secret
 	}
 	return secrets, true
 }
 
-// want is one value on its way: where it stands, and the reference it is. An
-// err of ErrNotReference means that it is plaintext.
-type want struct {
+// request is one value to resolve and where it came from. An err of ErrNotReference
+// means that it is plaintext.
+type request struct {
 	source, value string
-	number        int // unless zero, it is the source
+	number        int // if not zero, the source is "value" and this number
 	ref           ref.Reference
 	err           error
-	found         *string // what the value itself holds, decoded: nothing is fetched
-	fromFile      bool    // a product's file has it, so that an empty password is the product's
+	decoded       *string // the secret, if the value itself contains it: nothing is fetched
+	fromFile      bool    // the value is from a product's file, where an empty password is allowed
 }
 
 // settled reports whether nothing has to be fetched for w.
-func (w want) settled() bool { return w.err != nil || w.found != nil }
+func (w request) settled() bool { return w.err != nil || w.decoded != nil }
 
-// isPlaintext reports whether err is the sentinel that the grammar returns for
-// a value that is not meant as a reference, and nothing more.
-func isPlaintext(err error) bool { return err == fault.NotReference } //nolint:errorlint // not an error that wraps it
-
-// wantAll returns a want for each of values, which errors call "value 1" and so
-// on.
-func (r *Resolver) wantAll(values []string) []want {
-	wants := make([]want, len(values))
-	for i, value := range values {
-		wants[i] = r.want("", value)
-		wants[i].number = i + 1
-	}
-	return wants
+// isPlaintext reports whether err is exactly the sentinel that the grammar returns
+// for plaintext.
+func isPlaintext(err error) bool {
+	return err == fault.NotReference //nolint:errorlint // not an error that wraps it
 }
 
-func (r *Resolver) want(source, value string) want {
+// newRequests returns a request for each of values. Errors name them "value 1" and
+// so on.
+func (r *Resolver) newRequests(values []string) []request {
+	requests := make([]request, len(values))
+	for i, value := range values {
+		requests[i] = r.newRequest("", value)
+		requests[i].number = i + 1
+	}
+	return requests
+}
+
+func (r *Resolver) newRequest(source, value string) request {
 	reference, err := r.open().grammar.Parse(value)
 	if ref.Blank(value) {
-		err = fault.NotReference // what it means is decided in plaintext
+		err = fault.NotReference // the method plaintext decides whether it is an error
 	}
-	return want{source: source, value: value, ref: reference, err: err}
+	return request{source: source, value: value, ref: reference, err: err}
 }
 
-func (r *Resolver) one(ctx context.Context, w want) (Secret, error) {
+func (r *Resolver) resolveOne(ctx context.Context, w request) (Secret, error) {
 	if w.err != nil {
-		secrets, errs := r.all(ctx, []want{w}, false)
+		secrets, errs := r.resolveAll(ctx, []request{w}, false)
 		return secrets[0], errs[0]
 	}
-	got := r.engine().pipeline.Resolve(ctx, []ref.Reference{w.ref}, cache.UseCached)[0]
-	secret, err := r.outcome(ctx, w, got)
+	got := r.engine().fetcher.Resolve(ctx, []ref.Reference{w.ref}, cache.UseCached)[0]
+	secret, err := r.toSecret(ctx, w, got)
 	if err == nil && w.value != "" {
-		r.remember(w.value, secret, got)
+		r.keepWarm(w.value, secret, got)
 	}
 	return secret, err
 }
 
-// remember makes a value known by its text.
-func (r *Resolver) remember(value string, secret Secret, got fetch.Result) {
+// keepWarm lets later calls find the secret by the text of its value.
+func (r *Resolver) keepWarm(value string, secret Secret, got fetch.Result) {
 	if got.Stale != nil || got.Text == "" || !got.Version.Fresh() {
 		return
 	}
 	s := r.open()
-	if known, ok := s.warm.Load(value); ok && known.(*warm).life == got.Version.Life {
+	if found, ok := s.warm.Load(value); ok && found.(*warm).life == got.Version.Life {
 		return
 	}
-	if _, known := s.warm.Swap(strings.Clone(value), &warm{secret, got.Version.Life}); !known && s.warmed.Add(1) > maxWarm {
+	_, found := s.warm.Swap(strings.Clone(value), &warm{secret, got.Version.Life})
+	if !found && s.warmCount.Add(1) > maxWarm {
 		s.warm.Clear()
-		s.warmed.Store(0)
+		s.warmCount.Store(0)
 	}
 }
 
-// plan tells what has to be fetched from what is settled: plaintext, and
-// values that are not references although they should be.
+// plan separates the references to fetch from the settled requests: plaintext, and
+// malformed references.
 type plan struct {
-	wants   []want
-	secrets []Secret
-	errs    []error
-	refs    []ref.Reference
-	at      []int // the index of each of refs in wants
+	requests []request
+	secrets  []Secret
+	errs     []error
+	refs     []ref.Reference
+	at       []int // for each of refs, the index of its request
 }
 
-func (r *Resolver) plan(ctx context.Context, wants []want) plan {
-	p := plan{wants: wants, secrets: make([]Secret, len(wants)), errs: make([]error, len(wants))}
-	for i, w := range wants {
+func (r *Resolver) plan(ctx context.Context, requests []request) plan {
+	p := plan{requests: requests,
+		secrets: make([]Secret, len(requests)), errs: make([]error, len(requests))}
+	for i, w := range requests {
 		var err error
 		switch {
 		case !w.settled():
 			p.refs, p.at = append(p.refs, w.ref), append(p.at, i)
 			continue
 		case w.err == nil:
-			p.secrets[i], err = r.fetched(ctx, w, *w.found)
+			p.secrets[i], err = r.newSecret(ctx, w, *w.decoded)
 		case isPlaintext(w.err):
 			p.secrets[i], err = r.plaintext(ctx, w)
 		default:
 			err = w.err
 		}
 		if err != nil {
-			p.errs[i] = w.located(err)
+			p.errs[i] = w.withSource(err)
 		}
 	}
 	return p
 }
 
-// all resolves wants together. It fetches nothing if one of them is malformed,
-// or, where only all of them are of use, if one cannot be resolved.
-func (r *Resolver) all(ctx context.Context, wants []want, onlyAll bool) ([]Secret, []error) {
-	p := r.plan(ctx, wants)
-	if !malformed(wants) && !(onlyAll && errors.Join(p.errs...) != nil) {
-		for n, got := range r.engine().pipeline.ResolveAll(ctx, p.refs, cache.UseCached) {
+// resolveAll resolves requests together. It fetches nothing if one of them is
+// malformed or, with allOrNothing, if one of them cannot be resolved.
+func (r *Resolver) resolveAll(
+	ctx context.Context, requests []request, allOrNothing bool,
+) ([]Secret, []error) {
+	p := r.plan(ctx, requests)
+	if !malformed(requests) && !(allOrNothing && errors.Join(p.errs...) != nil) {
+		for n, got := range r.engine().fetcher.Resolve(ctx, p.refs, cache.UseCached) {
 			i := p.at[n]
-			p.secrets[i], p.errs[i] = r.outcome(ctx, wants[i], got)
-			if wants[i].number > 0 && p.errs[i] == nil && len(wants) <= maxWarm/2 {
-				r.remember(wants[i].value, p.secrets[i], got)
+			p.secrets[i], p.errs[i] = r.toSecret(ctx, requests[i], got)
+			if requests[i].number > 0 && p.errs[i] == nil && len(requests) <= maxWarm/2 {
+				r.keepWarm(requests[i].value, p.secrets[i], got)
 			}
 		}
 	}
 	return p.secrets, p.errs
 }
 
-// outcome hands out what became of a want.
-func (r *Resolver) outcome(ctx context.Context, w want, got fetch.Result) (Secret, error) {
+// toSecret converts a fetch result to a Secret, or to an error that names the source.
+func (r *Resolver) toSecret(ctx context.Context, w request, got fetch.Result) (Secret, error) {
 	secret, err := Secret{}, got.Err
 	if err == nil {
-		secret, err = r.fetched(ctx, w, got.Text)
+		secret, err = r.newSecret(ctx, w, got.Text)
 	}
 	if err != nil {
-		return Secret{}, w.located(err)
+		return Secret{}, w.withSource(err)
 	}
 	return secret, nil
 }
 
-// malformed reports whether one of wants was meant as a reference and is none.
-func malformed(wants []want) bool {
-	return slices.ContainsFunc(wants, func(w want) bool { return errors.Is(w.err, ErrSyntax) })
+// malformed reports whether one of requests is a reference with a mistake.
+func malformed(requests []request) bool {
+	return slices.ContainsFunc(requests, func(w request) bool { return errors.Is(w.err, ErrSyntax) })
 }
 
-// plaintext returns a value as it is, unless it is empty or Strict forbids it.
-func (r *Resolver) plaintext(ctx context.Context, w want) (Secret, error) {
+// plaintext returns the value itself, unless it is empty or Strict forbids it.
+func (r *Resolver) plaintext(ctx context.Context, w request) (Secret, error) {
 	opts := &r.open().opts
 	switch empty := ref.Blank(w.value); {
 	case empty && w.fromFile && !opts.Strict:
-		r.open().log.WarnContext(ctx, "the password in the file is empty or blank", "source", w.place())
+		r.open().log.WarnContext(ctx, "the password in the file is empty or blank", "source", w.where())
 	case empty && !opts.AllowEmpty:
-		return Secret{}, fault.New(fault.NotReference, "the value is empty or blank: is a variable not set, or a key missing? "+
-			"If empty values are intended, set AllowEmpty")
+		return Secret{}, fault.New(fault.NotReference,
+			"the value is empty or blank: is a variable not set, or a key missing? "+
+				"If empty values are intended, set AllowEmpty")
 	case !empty && opts.Strict:
 		return Secret{}, fault.New(fault.NotReference, "the value is plaintext, which Strict forbids")
 	}
 	return resolvedSecret(w.value), nil
 }
 
-// fetched returns what a backend brought.
-func (r *Resolver) fetched(ctx context.Context, w want, text string) (Secret, error) {
+// newSecret wraps a fetched text and warns if it is empty.
+func (r *Resolver) newSecret(ctx context.Context, w request, text string) (Secret, error) {
 	opts := &r.open().opts
 	switch {
 	case text != "" || opts.AllowEmpty:
-	case opts.Strict && w.found != nil: // it stands in the file
+	case opts.Strict && w.decoded != nil:
 		return Secret{}, fault.New(fault.NotReference, "the secret is empty, which Strict forbids")
 	case opts.Strict:
 		return Secret{}, fault.New(fault.Pointer, "the secret is empty, which Strict forbids")
 	default:
-		r.open().log.WarnContext(ctx, "the secret is empty", "source", w.place(), "reference", w.printable())
+		r.open().log.WarnContext(ctx, "the secret is empty",
+			"source", w.where(), "reference", w.printable())
 	}
 	return resolvedSecret(text), nil
 }
 
-// located puts the place and the reference before an error.
-func (w want) located(err error) error {
-	return &Error{Source: fault.Printable(w.place()), Reference: w.printable(), Err: err}
+// withSource adds the source and the reference to an error.
+func (w request) withSource(err error) error {
+	return &Error{Source: fault.Printable(w.where()), Reference: w.printable(), Err: err}
 }
 
-// place returns where the value stands.
-func (w want) place() string {
+// where names the place of the value.
+func (w request) where() string {
 	if w.number > 0 {
 		return fmt.Sprintf("value %d", w.number)
 	}
 	return w.source
 }
 
-// printable returns the reference for messages: nothing if the value did not
-// parse, or if it is for a Provider, since either may hold a password.
-func (w want) printable() string {
+// printable returns the reference for messages. It is empty if the value did not
+// parse or is for a Provider, since it may contain a password.
+func (w request) printable() string {
 	if w.ref.Kind == 0 || w.ref.Kind == ref.Custom || w.ref.Kind == ref.CipherFile {
 		return ""
 	}
 	return w.ref.String()
 }
 
-// sealedFiles reads the files that a value of an Algorithm class leads to, each
-// time, so that a password that is sealed anew is seen.
-type sealedFiles struct{ getenv func(string) string }
+// cipherFiles decrypts the files that a value of an Algorithm class names. It reads
+// them each time, so that a new password is seen.
+type cipherFiles struct{ getenv func(string) string }
 
-// Fetch implements the pipeline's backend.
-func (f sealedFiles) Fetch(_ context.Context, g ref.Target) (fetch.Document, error) {
-	password, err := f.algorithm(g).Open(g.Text)
-	return fetch.Document{Text: password}, err
+// Fetch implements backend.Backend.
+func (f cipherFiles) Fetch(_ context.Context, target ref.Target) (backend.Document, error) {
+	password, err := f.algorithm(target).Open(target.Text)
+	return backend.Document{Text: password}, err
 }
 
-func (f sealedFiles) algorithm(g ref.Target) cipher.Algorithm {
-	return cipher.Algorithm{Dir: g.Dir, Getenv: f.getenv, OnlyAES: g.Class == atlassian.OnlyAESClass}
+func (f cipherFiles) algorithm(target ref.Target) cipher.Algorithm {
+	return cipher.Algorithm{Dir: target.Dir, Getenv: f.getenv,
+		OnlyAES: target.Class == atlassian.OnlyAESClass}
 }

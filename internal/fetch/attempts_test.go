@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/fetch"
 	"github.com/seed74218947/secretref/internal/fetch/cache"
@@ -20,14 +21,17 @@ import (
 // The attempts for each secret of a list are logged, its error says how often it was
 // tried, and a caller that leaves early gets the latest error.
 func TestAttempts(t *testing.T) {
-	world := func(t *testing.T, answer func(call int, secret string) error, test func(*testing.T, *fetch.Fetcher, []ref.Reference, *bytes.Buffer, *store)) {
+	world := func(t *testing.T, answer func(call int, secret string) error,
+		test func(*testing.T, *fetch.Fetcher, []ref.Reference, *bytes.Buffer, *queuer)) {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer
-			s := &store{answer: answer}
-			p := fetch.New(nil, fetch.Settings{Timeout: 30 * time.Second, TTL: -1, Batch: s,
-				Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+			s := &queuer{answer: answer}
+			p := fetch.New(map[ref.Kind]backend.Backend{ref.AWS: s},
+				fetch.Settings{Timeout: 30 * time.Second, TTL: -1,
+					Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 			defer p.Close()
-			refs := []ref.Reference{{Kind: ref.AWS, Region: "eu-west-1", SecretID: "one"}, {Kind: ref.AWS, Region: "eu-west-1", SecretID: "two"}}
+			refs := []ref.Reference{{Kind: ref.AWS, Region: "eu-west-1", SecretID: "one"},
+				{Kind: ref.AWS, Region: "eu-west-1", SecretID: "two"}}
 			test(t, p, refs, &log, s)
 		})
 	}
@@ -41,12 +45,13 @@ func TestAttempts(t *testing.T) {
 	}
 	t.Run("all fail", func(t *testing.T) {
 		world(t, func(int, string) error { return fault.New(fault.Unavailable, "down") },
-			func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference, log *bytes.Buffer, s *store) {
+			func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference, log *bytes.Buffer, s *queuer) {
 				for _, got := range p.Resolve(t.Context(), refs, cache.UseCached) {
-					require.Regexp(t, `^unavailable: down; gave up after \d+ attempts in (2\d|30)s$`, got.Err.Error())
+					require.Regexp(t, `^unavailable: down; gave up after \d+ attempts in (2\d|30)s$`,
+						got.Err.Error())
 				}
-				require.Equal(t, len(s.calls), lines(log, "one"))
-				require.Equal(t, len(s.calls), lines(log, "two"))
+				require.Equal(t, s.count("one"), lines(log, "one"))
+				require.Equal(t, s.count("two"), lines(log, "two"))
 			})
 	})
 	t.Run("one fails", func(t *testing.T) {
@@ -55,17 +60,18 @@ func TestAttempts(t *testing.T) {
 				return fault.New(fault.Unavailable, "down")
 			}
 			return nil
-		}, func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference, log *bytes.Buffer, s *store) {
+		}, func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference, log *bytes.Buffer, s *queuer) {
 			got := p.Resolve(t.Context(), refs, cache.UseCached)
 			require.NoError(t, got[0].Err)
-			require.Regexp(t, `^unavailable: down; gave up after \d+ attempts in (2\d|30)s$`, got[1].Err.Error())
+			require.Regexp(t, `^unavailable: down; gave up after \d+ attempts in (2\d|30)s$`,
+				got[1].Err.Error())
 			require.Zero(t, lines(log, "one"))
-			require.Equal(t, len(s.calls), lines(log, "two"))
+			require.Equal(t, s.count("two"), lines(log, "two"))
 		})
 	})
 	t.Run("a caller leaves", func(t *testing.T) {
 		world(t, func(int, string) error { return fault.New(fault.Unavailable, "down") },
-			func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference, _ *bytes.Buffer, _ *store) {
+			func(t *testing.T, p *fetch.Fetcher, refs []ref.Reference, _ *bytes.Buffer, _ *queuer) {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
 				for _, got := range p.Resolve(ctx, refs, cache.UseCached) {

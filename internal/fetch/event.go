@@ -8,31 +8,31 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// Event tells about one finished fetch.
+// Event describes one fetch that has ended.
 type Event struct {
-	Group    ref.Target
-	Ask      cache.FetchHint
+	Target   ref.Target
+	Hint     cache.FetchHint
 	Start    time.Time
 	Duration time.Duration
 	Attempts int
 	Err      error
-	Left     bool // those who wanted it left before it was there
+	Canceled bool // all callers left before it ended
 }
 
-// Backend returns "aws", "vault", "keyring", "cipherfile" or the class of a caller's own store.
+// Backend returns "aws", "vault", "keyring", "cipherfile" or the class of a Provider.
 func (e Event) Backend() string {
-	if e.Group.Kind == ref.Custom {
-		return e.Group.Class
+	if e.Target.Kind == ref.Custom {
+		return e.Target.Class
 	}
-	return e.Group.Kind.String()
+	return e.Target.Kind.String()
 }
 
-// Outcome returns the kind of Err in one word.
+// Outcome returns the kind of Err as one word.
 func (e Event) Outcome() string {
 	switch {
 	case e.Err == nil:
 		return "ok"
-	case e.Left:
+	case e.Canceled:
 		return "canceled"
 	}
 	for _, known := range []struct {
@@ -51,18 +51,18 @@ func (e Event) Outcome() string {
 	return "failed"
 }
 
-// Cache returns in one word why there was a fetch.
+// Cache returns the reason for the fetch as one word.
 func (e Event) Cache() string {
 	switch {
-	case e.Ask.Forced:
+	case e.Hint.Forced:
 		return "refresh"
-	case e.Ask.HasStale:
+	case e.Hint.HasStale:
 		return "renew"
 	}
 	return "miss"
 }
 
-// Stale reports whether the last good value is handed out in place of Err.
+// Stale reports whether callers get the last good value instead of Err.
 func (e Event) Stale() bool {
-	return e.Ask.HasStale && !e.Left && fault.Outage(e.Err)
+	return e.Hint.HasStale && !e.Canceled && fault.Outage(e.Err)
 }

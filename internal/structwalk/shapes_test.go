@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref/internal/structwalk"
 )
 
-func TestPointersInMapsAndSlicesLeadOn(t *testing.T) {
+func TestWalkPointers(t *testing.T) {
 	text := "x"
 	pointer := &leaf{}
 	c := struct {
@@ -29,7 +29,8 @@ func TestPointersInMapsAndSlicesLeadOn(t *testing.T) {
 		Texts:  map[string]*string{"c": &text, "nil": nil},
 	}
 	behind, list := c.Map["a"], c.Lists["b"]
-	require.Equal(t, []string{`Map["a"].Leaf`, "Slice[1].Leaf", `Lists["b"][0]`, `Lists["b"][1]`, "Arrays[3][0]", "Arrays[3][1]", "Twice", `Texts["c"]`}, fill(t, &c))
+	require.Equal(t, []string{`Map["a"].Leaf`, "Slice[1].Leaf", `Lists["b"][0]`, `Lists["b"][1]`,
+		"Arrays[3][0]", "Arrays[3][1]", "Twice", `Texts["c"]`}, fill(t, &c))
 	require.Same(t, behind, c.Map["a"], "the pointer is unchanged")
 	require.Equal(t, "set", behind.Leaf.text)
 	require.Equal(t, "set", c.Slice[1].Leaf.text)
@@ -40,7 +41,7 @@ func TestPointersInMapsAndSlicesLeadOn(t *testing.T) {
 	require.Len(t, c.Map, 2)
 }
 
-func TestInterfacesAreLeftAloneWhereverTheyAre(t *testing.T) {
+func TestWalkIgnoresInterfaces(t *testing.T) {
 	in := &inner{}
 	c := struct {
 		Field    any
@@ -50,7 +51,8 @@ func TestInterfacesAreLeftAloneWhereverTheyAre(t *testing.T) {
 		Array    [1]any
 		Named    fmt.Stringer
 		Embedded struct{ fmt.Stringer }
-	}{Field: in, Slice: []any{in, leaf{}}, Map: map[string]any{"k": in, "l": leaf{}}, Array: [1]any{in}, Named: stringer{in}}
+	}{Field: in, Slice: []any{in, leaf{}}, Map: map[string]any{"k": in, "l": leaf{}},
+		Array: [1]any{in}, Named: stringer{in}}
 	c.Pointer = &c.Field
 	c.Embedded.Stringer = stringer{in}
 	require.Empty(t, fill(t, &c))
@@ -61,7 +63,7 @@ type stringer struct{ In *inner }
 
 func (stringer) String() string { return "" }
 
-func TestUnexportedFieldsAreLeftAloneBelowExportedOnes(t *testing.T) {
+func TestWalkIgnoresUnexported(t *testing.T) {
 	type hiding struct {
 		list  []leaf
 		table map[string]leaf
@@ -78,7 +80,7 @@ func TestUnexportedFieldsAreLeftAloneBelowExportedOnes(t *testing.T) {
 	require.Empty(t, c.Value.list[0].text+c.Value.table["k"].text+c.Behind.next.Leaf.text+c.Slice[0].next.Leaf.text+c.Map["k"].list[0].text)
 }
 
-func TestCyclesThroughMapsAndSlicesEnd(t *testing.T) {
+func TestWalkCyclesThroughMapsAndSlices(t *testing.T) {
 	type node struct {
 		Leaf leaf
 		Map  map[string]*node
@@ -93,7 +95,7 @@ func TestCyclesThroughMapsAndSlicesEnd(t *testing.T) {
 	require.Same(t, n, n.Map["self"])
 }
 
-func TestWalkingAgainFindsTheSamePlaces(t *testing.T) {
+func TestWalkTwice(t *testing.T) {
 	c := struct {
 		Leaf leaf
 		Map  map[string]inner
@@ -103,14 +105,15 @@ func TestWalkingAgainFindsTheSamePlaces(t *testing.T) {
 	require.Len(t, c.Map, 1)
 }
 
-func TestWhatCanHoldNothingIsNotVisited(t *testing.T) {
+func TestWalkSkipsOtherTypes(t *testing.T) {
 	c := struct {
 		Blob  []byte
 		Grid  [][]float64
 		Names []string
 		Ports map[string]int
 		Leaf  leaf
-	}{Blob: make([]byte, 1<<20), Grid: [][]float64{make([]float64, 1<<16)}, Names: make([]string, 1<<16), Ports: map[string]int{"a": 1}}
+	}{Blob: make([]byte, 1<<20), Grid: [][]float64{make([]float64, 1<<16)},
+		Names: make([]string, 1<<16), Ports: map[string]int{"a": 1}}
 	allocs := testing.AllocsPerRun(1, func() {
 		_, _, err := structwalk.Walk(&c, reflect.TypeFor[leaf]())
 		require.NoError(t, err)

@@ -1,5 +1,5 @@
-// Package walk finds the places in a caller's configuration struct that hold
-// values to resolve.
+// Package structwalk finds the fields of a configuration struct that hold values to
+// resolve.
 package structwalk
 
 import (
@@ -12,21 +12,20 @@ import (
 
 const tagName = "secretref"
 
-// Field is one place: where it is, and what it holds, which can be set.
+// Field is a value to resolve: a struct field, or an element in one.
 type Field struct {
 	Path     string
-	Value    reflect.Value
-	Place    Place
-	Optional bool // the field's tag says that it need not be set
+	Value    reflect.Value // can be set
+	Optional bool          // by its tag
 }
 
-// mode is what the tag of a field says of the values in it.
+// mode is the meaning of a field's tag.
 type mode struct {
-	strings  bool // strings are values
+	strings  bool // strings have to be resolved
 	optional bool
 }
 
-// parseTag returns the mode of a field's tag; ok is false if it is not one.
+// parseTag returns the mode of a field's tag. It reports false if the tag is unknown.
 func parseTag(tag string) (m mode, ok bool) {
 	switch tag {
 	case "resolve":
@@ -39,38 +38,31 @@ func parseTag(tag string) (m mode, ok bool) {
 	return mode{}, false
 }
 
-// Place tells a slot from all others that there are at the same time, and is
-// the same for it in the next walk.
-type Place struct {
-	at   uintptr // of the slot; in a map of the map
-	path string  // in a map
-}
+// maxDepth limits the nesting: a linked list of any length is not a configuration.
+const maxDepth = 1000
 
-// deepest is how many steps lead to a slot at most: what is linked to a list of
-// any length is not a configuration.
-const deepest = 1000
-
-// Walk lists the slots of type leaf, and the strings whose field is tagged
-// `secretref:"resolve"` or `secretref:"resolve,optional"`, that are reached from the pointer root through
-// structs, slices, arrays, maps and pointers. Unexported and interface fields
-// are left alone; what is reached twice is listed once, so that a cycle ends.
-// After the slots are set, done must be called: it stores what lies in maps.
-func Walk(root any, leaf reflect.Type) (slots []Field, done func(), err error) {
+// Walk returns the fields of type leaf, and the strings whose field is tagged
+// `secretref:"resolve"` or `secretref:"resolve,optional"`, that can be reached from
+// the pointer root through structs, slices, arrays, maps and pointers. Unexported
+// and interface fields are ignored. A value that is reached twice is returned once,
+// so that a cycle ends. Call store after setting the fields: it puts values back
+// into their maps.
+func Walk(root any, leaf reflect.Type) (fields []Field, store func(), err error) {
 	v := reflect.ValueOf(root)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return nil, nil, fault.New(fault.Unsupported, "need a pointer to a struct, not %T", root)
 	}
 	w := walker{leaf: leaf, seen: map[visit]bool{}}
 	w.walk(v, "", mode{})
-	return w.slots, func() {
+	return w.found, func() {
 		for _, store := range w.stores {
 			store()
 		}
 	}, errors.Join(w.errs...)
 }
 
-// visit is what was seen: the same memory is visited again as another type, or
-// when strings in it are values only then.
+// visit identifies visited memory. The same memory is visited again as another type,
+// or if only then strings in it have to be resolved.
 type visit struct {
 	at      uintptr
 	len     int
@@ -81,23 +73,22 @@ type visit struct {
 type walker struct {
 	leaf   reflect.Type
 	seen   map[visit]bool
-	slots  []Field
+	found  []Field
 	stores []func()
 	errs   []error
 	depth  int
-	within uintptr // the outermost map that is being visited
 }
 
-// first reports whether v, which refers to other memory, is new.
-func (w *walker) first(v reflect.Value, m mode) bool {
+// visitNew reports whether the memory that v refers to was not visited before.
+func (w *walker) visitNew(v reflect.Value, m mode) bool {
 	at := visit{v.Pointer(), 0, v.Type(), m.strings}
 	if v.Kind() == reflect.Slice {
 		at.len = v.Len()
 	}
-	return w.new(at)
+	return w.mark(at)
 }
 
-func (w *walker) new(at visit) bool {
+func (w *walker) mark(at visit) bool {
 	if w.seen[at] {
 		return false
 	}
@@ -111,18 +102,15 @@ func (w *walker) walk(v reflect.Value, path string, m mode) {
 		v = v.Addr().Convert(reflect.PointerTo(w.leaf)).Elem()
 	}
 	if v.Type() == w.leaf || m.strings && v.Kind() == reflect.String {
-		if v.CanSet() && w.new(visit{at: v.Addr().Pointer(), typ: v.Type()}) {
-			place := Place{at: v.Addr().Pointer()}
-			if w.within != 0 {
-				place = Place{w.within, path}
-			}
-			w.slots = append(w.slots, Field{path, v, place, m.optional})
+		if v.CanSet() && w.mark(visit{at: v.Addr().Pointer(), typ: v.Type()}) {
+			w.found = append(w.found, Field{path, v, m.optional})
 		}
 		return
 	}
-	if w.depth++; w.depth > deepest {
-		if w.depth == deepest+1 && len(w.errs) == 0 {
-			w.errs = append(w.errs, fault.New(fault.Unsupported, "the struct is nested deeper than %d steps", deepest))
+	if w.depth++; w.depth > maxDepth {
+		if w.depth == maxDepth+1 && len(w.errs) == 0 {
+			w.errs = append(w.errs, fault.New(fault.Unsupported,
+				"the struct is nested deeper than %d levels", maxDepth))
 		}
 		w.depth--
 		return
@@ -130,19 +118,19 @@ func (w *walker) walk(v reflect.Value, path string, m mode) {
 	defer func() { w.depth-- }()
 	switch v.Kind() {
 	case reflect.Slice, reflect.Array, reflect.Map:
-		if barren(v.Type().Elem(), m.strings) {
+		if cannotHold(v.Type().Elem(), m.strings) {
 			return
 		}
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		if !v.IsNil() && w.first(v, m) {
+		if !v.IsNil() && w.visitNew(v, m) {
 			w.walk(v.Elem(), path, m)
 		}
 	case reflect.Struct:
 		w.fields(v, path)
 	case reflect.Slice:
-		if v.IsNil() || !w.first(v, m) {
+		if v.IsNil() || !w.visitNew(v, m) {
 			return
 		}
 		fallthrough
@@ -151,21 +139,22 @@ func (w *walker) walk(v reflect.Value, path string, m mode) {
 			w.walk(v.Index(i), path+"["+strconv.Itoa(i)+"]", m)
 		}
 	case reflect.Map:
-		if !v.IsNil() && w.first(v, m) {
+		if !v.IsNil() && w.visitNew(v, m) {
 			w.entries(v, path, m)
 		}
 	}
 }
 
-// isDefinedAs reports whether t is another type of the same structure as leaf:
-// type Password secretref.Secret.
+// isDefinedAs reports whether t is defined by leaf, like
+// "type Password secretref.Secret".
 func isDefinedAs(t, leaf reflect.Type) bool {
-	return t != leaf && leaf.Kind() == reflect.Struct && t.Kind() == reflect.Struct && t.ConvertibleTo(leaf)
+	return t != leaf && leaf.Kind() == reflect.Struct && t.Kind() == reflect.Struct &&
+		t.ConvertibleTo(leaf)
 }
 
-// barren reports whether values of type t can hold no slot, so that a long
-// []byte is not visited byte by byte.
-func barren(t reflect.Type, tagged bool) bool {
+// cannotHold reports whether values of type t can contain no field to resolve, so
+// that a long []byte is not visited byte by byte.
+func cannotHold(t reflect.Type, tagged bool) bool {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Struct, reflect.Slice, reflect.Array, reflect.Map:
 		return false
@@ -182,10 +171,12 @@ func (w *walker) fields(v reflect.Value, path string) {
 		tag, tagged := f.Tag.Lookup(tagName)
 		m, ok := parseTag(tag)
 		if tagged && !(ok && fits(f, m, w.leaf)) {
-			if w.new(visit{len: i, typ: v.Type()}) {
-				w.errs = append(w.errs, fault.New(fault.Unsupported, "field %s: the tag %s:%q is not allowed on %s (%s): "+
-					"a string takes %[2]s:\"resolve\" or %[2]s:\"resolve,optional\", a Secret takes %[2]s:\"optional\", "+
-					"and so do pointers, slices, arrays and maps of them; the field must be exported",
+			if w.mark(visit{len: i, typ: v.Type()}) {
+				w.errs = append(w.errs, fault.New(fault.Unsupported,
+					"field %s: the tag %s:%q is not allowed on %s (%s): "+
+						"a string takes %[2]s:\"resolve\" or %[2]s:\"resolve,optional\", "+
+						"a Secret takes %[2]s:\"optional\", "+
+						"and so do pointers, slices, arrays and maps of them; the field must be exported",
 					path+f.Name, tagName, tag, f.Name, f.Type))
 			}
 			continue
@@ -196,22 +187,24 @@ func (w *walker) fields(v reflect.Value, path string) {
 	}
 }
 
-// fits reports whether a tag has a meaning on a field. An unexported string
-// that is tagged would stay a reference, and go to a database as one.
+// fits reports whether a tag is allowed on a field. A tagged unexported string would
+// stay a reference and reach a database as one.
 func fits(f reflect.StructField, m mode, leaf reflect.Type) bool {
-	held := heldBy(f.Type)
-	return f.IsExported() && (held == leaf || isDefinedAs(held, leaf) || m.strings && held.Kind() == reflect.String)
+	element := elementType(f.Type)
+	return f.IsExported() && (element == leaf || isDefinedAs(element, leaf) ||
+		m.strings && element.Kind() == reflect.String)
 }
 
 // isStruct reports whether the exported fields of an embedded t are promoted.
 func isStruct(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct || t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct
+	return t.Kind() == reflect.Struct ||
+		t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct
 }
 
-// heldBy returns the type of the values in pointers, slices, arrays and maps.
-func heldBy(t reflect.Type) reflect.Type {
-	const deep = 100 // a type that contains itself has no end
-	for range deep {
+// elementType returns the type of the elements of pointers, slices, arrays and maps.
+func elementType(t reflect.Type) reflect.Type {
+	const maxLevels = 100 // a type can contain itself
+	for range maxLevels {
 		switch t.Kind() {
 		case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
 			t = t.Elem()
@@ -222,19 +215,15 @@ func heldBy(t reflect.Type) reflect.Type {
 	return t
 }
 
-// entries visits copies of a map's values, which cannot be set in place.
+// entries visits copies of a map's values, because they cannot be set in place.
 func (w *walker) entries(entries reflect.Value, path string, m mode) {
-	if w.within == 0 {
-		w.within = entries.Pointer()
-		defer func() { w.within = 0 }()
-	}
 	for it := entries.MapRange(); it.Next(); {
 		key := it.Key()
 		value := reflect.New(entries.Type().Elem()).Elem()
 		value.Set(it.Value())
-		before := len(w.slots)
+		before := len(w.found)
 		w.walk(value, path+"["+keyText(key)+"]", m)
-		if len(w.slots) > before {
+		if len(w.found) > before {
 			w.stores = append(w.stores, func() { entries.SetMapIndex(key, value) })
 		}
 	}

@@ -41,7 +41,7 @@ func fill(t *testing.T, root any) (paths []string) {
 	return paths
 }
 
-func TestEverySlotIsListedOnceUnderItsPath(t *testing.T) {
+func TestWalk(t *testing.T) {
 	shared := &inner{}
 	list := []leaf{{}, {}, {}}
 	table := map[string]leaf{"k": {}}
@@ -58,15 +58,17 @@ func TestEverySlotIsListedOnceUnderItsPath(t *testing.T) {
 		Again    *string `secretref:"resolve"`
 		Nil      *inner
 		NilMap   map[string]leaf
-	}{hidden: shared, A: shared, B: shared, All: list, Some: list[:2], First: &list[0], M: table, N: table, Untagged: &text, Tagged: &text, Again: &text}
-	require.Equal(t, []string{"A.Leaf", "Some[0]", "Some[1]", "All[2]", `M["k"]`, "Tagged"}, fill(t, &c))
+	}{hidden: shared, A: shared, B: shared, All: list, Some: list[:2], First: &list[0], M: table,
+		N: table, Untagged: &text, Tagged: &text, Again: &text}
+	require.Equal(t, []string{"A.Leaf", "Some[0]", "Some[1]", "All[2]", `M["k"]`, "Tagged"},
+		fill(t, &c))
 	require.Equal(t, "set", shared.Leaf.text)
 	require.Equal(t, []leaf{{"set"}, {"set"}, {"set"}}, list)
 	require.Equal(t, "set", table["k"].text)
 	require.Equal(t, "set", text)
 }
 
-func TestEmbeddedFieldsFollowTheRulesOfExport(t *testing.T) {
+func TestWalkEmbedded(t *testing.T) {
 	var c struct {
 		inner
 		hiddenMap
@@ -87,24 +89,26 @@ func TestEmbeddedFieldsFollowTheRulesOfExport(t *testing.T) {
 		Map   hiddenMap
 		Slice hiddenSlice
 	}{c.hiddenMap, c.hiddenSlice, c.hiddenMap, c.hiddenSlice}
-	require.Equal(t, []string{`Map["k"]`, "Slice[0]"}, fill(t, &same), "the same map and slice are found in exported fields")
+	require.Equal(t, []string{`Map["k"]`, "Slice[0]"}, fill(t, &same),
+		"the same map and slice are found in exported fields")
 
 	pointer := struct{ *inner }{&inner{}}
 	require.Equal(t, []string{"inner.Leaf"}, fill(t, &pointer))
 }
 
-func TestMapsOfMapsAreStored(t *testing.T) {
+func TestWalkMaps(t *testing.T) {
 	type box struct{ In map[int]inner }
 	c := struct {
 		M map[string]map[uint8]box
 		K map[[1]string]leaf
-	}{M: map[string]map[uint8]box{"a": {7: {In: map[int]inner{-1: {}}}}}, K: map[[1]string]leaf{{"x"}: {}}}
+	}{M: map[string]map[uint8]box{"a": {7: {In: map[int]inner{-1: {}}}}},
+		K: map[[1]string]leaf{{"x"}: {}}}
 	require.Equal(t, []string{`M["a"][7].In[-1].Leaf`, "K[[1]string]"}, fill(t, &c))
 	require.Equal(t, "set", c.M["a"][7].In[-1].Leaf.text)
 	require.Equal(t, "set", c.K[[1]string{"x"}].text)
 }
 
-func TestNothingIsStoredInAMapBeforeDone(t *testing.T) {
+func TestWalkStore(t *testing.T) {
 	m := map[string]leaf{"k": {"old"}}
 	slots, done, err := structwalk.Walk(&struct{ M map[string]leaf }{m}, reflect.TypeFor[leaf]())
 	require.NoError(t, err)
@@ -123,7 +127,7 @@ type (
 	knot   *knot
 )
 
-func TestCyclesEnd(t *testing.T) {
+func TestWalkCycles(t *testing.T) {
 	c := &chain{}
 	c.Next = &chain{Next: c}
 	require.Equal(t, []string{"Next.Leaf", "Leaf"}, fill(t, c))
@@ -137,7 +141,7 @@ func TestCyclesEnd(t *testing.T) {
 	require.Empty(t, fill(t, &struct{ M map[string]any }{loop}))
 }
 
-func TestATagThatDoesNotFitIsRefused(t *testing.T) {
+func TestTagNotAllowed(t *testing.T) {
 	for name, root := range map[string]any{
 		"another value": &struct {
 			A string `secretref:"resolv"`
@@ -206,7 +210,7 @@ func TestATagThatDoesNotFitIsRefused(t *testing.T) {
 
 type named string
 
-func TestEveryTagThatDoesNotFitIsTold(t *testing.T) {
+func TestTagNotAllowedAll(t *testing.T) {
 	_, _, err := structwalk.Walk(&struct {
 		A int `secretref:"resolve"`
 		B struct {
@@ -217,10 +221,11 @@ func TestEveryTagThatDoesNotFitIsTold(t *testing.T) {
 	require.ErrorContains(t, err, "field B.C:")
 }
 
-func TestTheRootIsAPointerToAStruct(t *testing.T) {
+func TestWalkRoot(t *testing.T) {
 	n := 1
 	p := &struct{}{}
-	for _, root := range []any{nil, 1, &n, struct{}{}, (*struct{})(nil), &p, map[string]leaf{}, &map[string]leaf{}, []leaf{}} {
+	for _, root := range []any{nil, 1, &n, struct{}{}, (*struct{})(nil), &p, map[string]leaf{},
+		&map[string]leaf{}, []leaf{}} {
 		_, _, err := structwalk.Walk(root, reflect.TypeFor[leaf]())
 		require.ErrorIs(t, err, fault.Unsupported, "%T", root)
 	}

@@ -18,11 +18,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	smithyendpoints "github.com/aws/smithy-go/endpoints"
-	"golang.org/x/sync/semaphore"
 
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/backend/httpguard"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/fetch"
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
@@ -33,7 +32,6 @@ type Backend struct {
 	given  *aws.Config // nil: the default chain
 	policy *httpguard.Policy
 	log    *slog.Logger
-	turns  *semaphore.Weighted // of the calls of FetchBatch
 
 	metadataAnswered atomic.Bool // the instance metadata service gave credentials out
 
@@ -47,6 +45,7 @@ type session struct {
 	config  aws.Config
 	chain   *chain
 	clients map[place]*client // guarded by Backend.mu
+	ended   atomic.Bool       // forget dropped it
 }
 
 // place is what a client is bound to.
@@ -56,14 +55,11 @@ type client struct {
 	session  *session
 	api      *secretsmanager.Client
 	endpoint *url.URL
-
-	singlyUntil time.Time           // guarded by Backend.mu: batches were refused
-	throttled   map[ref.Target]bool // guarded by Backend.mu: asked for with batches that were, since the last that was not
 }
 
 // New returns a Backend that does no I/O yet.
 func New(given *aws.Config, policy *httpguard.Policy, log *slog.Logger) *Backend {
-	return &Backend{given: given, policy: policy, log: log, turns: semaphore.NewWeighted(atATime), pausedUntil: map[place]time.Time{}}
+	return &Backend{given: given, policy: policy, log: log, pausedUntil: map[place]time.Time{}}
 }
 
 // Close closes idle connections. The fetches must have ended before.
@@ -84,10 +80,10 @@ func (s *session) closeIdle() {
 	}
 }
 
-// Fetch implements fetch.Backend: one GetSecretValue call for the version
+// Fetch implements backend.Backend: one GetSecretValue call for the version
 // AWSCURRENT, and another one where the clock or the credentials had to be
 // corrected.
-func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
+func (b *Backend) Fetch(ctx context.Context, g ref.Target) (backend.Document, error) {
 	var out *secretsmanager.GetSecretValueOutput
 	c, err := b.attempt(ctx, place{g.Region, g.Endpoint}, func(c *client) (err error) {
 		out, err = c.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &g.Secret})
@@ -95,24 +91,24 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, erro
 	})
 	switch {
 	case c == nil:
-		return fetch.Document{}, err
+		return backend.Document{}, err
 	case err != nil:
-		return fetch.Document{}, explain(err, g, c.endpoint.Host)
+		return backend.Document{}, explain(err, g, c.endpoint.Host)
 	case out.SecretString == nil && out.SecretBinary == nil && out.ARN == nil && out.Name == nil:
-		return fetch.Document{}, (&notAWSError{status: http.StatusOK}).explain(c.endpoint.Host)
+		return backend.Document{}, (&notAWSError{status: http.StatusOK}).explain(c.endpoint.Host)
 	}
 	return payload(out.SecretString, out.SecretBinary, g)
 }
 
 // payload is the value of a secret, which has one of the two at most.
-func payload(text *string, binary []byte, g ref.Target) (fetch.Document, error) {
+func payload(text *string, binary []byte, g ref.Target) (backend.Document, error) {
 	switch {
 	case text != nil:
-		return fetch.Document{Text: *text}, nil
+		return backend.Document{Text: *text}, nil
 	case binary != nil:
-		return fetch.Document{Text: string(binary)}, nil
+		return backend.Document{Text: string(binary)}, nil
 	}
-	return fetch.Document{}, fault.New(fault.NotFound, "secret %q in region %q has no value", g.Secret, g.Region)
+	return backend.Document{}, fault.New(fault.NotFound, "secret %q in region %q has no value", g.Secret, g.Region)
 }
 
 // client returns the client for a region and an override, made on first use.
@@ -169,6 +165,7 @@ func (b *Backend) forget(refused *session) {
 		refused.chain.cache.Invalidate() // the next session may have the same
 	}
 	refused.closeIdle()
+	refused.ended.Store(true)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.session == refused {

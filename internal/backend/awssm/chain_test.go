@@ -17,8 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/fetch/cache"
-	"github.com/seed74218947/secretref/internal/ref"
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
@@ -362,7 +360,7 @@ func TestACallerWhoLeavesDoesNotCostTheOthersTheirCredentials(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	var first, second sync.WaitGroup
 	first.Go(func() {
-		require.ErrorIs(t, w.line.Resolve(ctx, []ref.Reference{db("us-east-1")}, cache.UseCached)[0].Err, context.Canceled)
+		require.ErrorIs(t, w.getWith(ctx, db("us-east-1"))[0].Err, context.Canceled)
 	})
 	<-arrived
 	leave()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,8 +18,7 @@ import (
 
 	"github.com/seed74218947/secretref/internal/backend/awssm"
 	"github.com/seed74218947/secretref/internal/backend/httpguard"
-	"github.com/seed74218947/secretref/internal/fetch"
-	"github.com/seed74218947/secretref/internal/fetch/cache"
+	"github.com/seed74218947/secretref/internal/fetch/retry"
 	"github.com/seed74218947/secretref/internal/ref"
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
@@ -77,24 +77,49 @@ func file(t *testing.T, variable, text string) string {
 	return path
 }
 
-// world is a pipeline over the backend and nothing else.
+// world is a backend and the loop that repeats its failed attempts.
 type world struct {
-	t    *testing.T
-	line *fetch.Fetcher
-	log  *bytes.Buffer
+	t       *testing.T
+	backend *awssm.Backend
+	timeout time.Duration
+	log     *bytes.Buffer
 }
 
 func open(t *testing.T, given *aws.Config, allow func(*url.URL) error, timeout time.Duration) *world {
-	w := &world{t: t, log: &bytes.Buffer{}}
+	w := &world{t: t, timeout: timeout, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	backend := awssm.New(given, &httpguard.Policy{Allow: allow, Log: log}, log)
-	w.line = fetch.New(map[ref.Kind]fetch.Backend{ref.AWS: backend}, fetch.Settings{Timeout: timeout, Log: log})
-	t.Cleanup(w.line.Close)
+	w.backend = awssm.New(given, &httpguard.Policy{Allow: allow, Log: log}, log)
+	t.Cleanup(w.backend.Close)
 	return w
 }
 
-func (w *world) get(refs ...ref.Reference) []fetch.Result {
-	return w.line.Resolve(context.Background(), refs, cache.UseCached)
+// fetched is the outcome for one reference.
+type fetched struct {
+	Text string
+	Err  error
+}
+
+func (w *world) get(refs ...ref.Reference) []fetched {
+	return w.getWith(context.Background(), refs...)
+}
+
+// getWith fetches all references side by side.
+func (w *world) getWith(ctx context.Context, refs ...ref.Reference) []fetched {
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	got := make([]fetched, len(refs))
+	var all sync.WaitGroup
+	for i, r := range refs {
+		all.Go(func() {
+			_, got[i].Err = retry.Do(ctx, func(ctx context.Context) error {
+				document, err := w.backend.Fetch(ctx, r.Target())
+				got[i].Text = document.Text
+				return err
+			})
+		})
+	}
+	all.Wait()
+	return got
 }
 
 // one gets the secret of the fake.

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/backend/httpguard"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/fetch"
 	"github.com/seed74218947/secretref/internal/jsonptr"
 	"github.com/seed74218947/secretref/internal/ref"
 )
@@ -47,33 +47,33 @@ func (s *server) knew(got answer) bool {
 }
 
 // payload takes the secret out of an answer, or says why there is none.
-func (c *client) payload(ctx context.Context, l *lease, g ref.Target, got answer) (fetch.Document, error) {
+func (c *client) payload(ctx context.Context, l *lease, g ref.Target, got answer) (backend.Document, error) {
 	if got.status == http.StatusOK {
 		return c.secret(ctx, l, g, got)
 	}
 	if err := c.foreign(got); err != nil {
-		return fetch.Document{}, err
+		return backend.Document{}, err
 	}
 	said := spoken(got.body)
 	switch {
 	case passing(got.status):
-		return fetch.Document{}, c.unavailable(got)
+		return backend.Document{}, c.unavailable(got)
 	case got.status == http.StatusNotFound && saysNotFound(said):
-		return fetch.Document{}, c.missing(ctx, l, g, got.body)
+		return backend.Document{}, c.missing(ctx, l, g, got.body)
 	case unknownToken(got.status, said), c.auth == authenticator(noToken{}) && said == "permission denied":
 		// Vault has a longer text for a token that it knows.
-		return fetch.Document{}, c.invalidToken()
+		return backend.Document{}, c.invalidToken()
 	case strings.Contains(said, "locked by an administrator"):
-		return fetch.Document{}, fault.New(fault.Unavailable, "an administrator has locked the namespace of mount %q", g.Mount).Permanently()
+		return backend.Document{}, fault.New(fault.Unavailable, "an administrator has locked the namespace of mount %q", g.Mount).Permanently()
 	case got.status == http.StatusForbidden && !strings.Contains(said, "permission denied"), got.status == http.StatusNotFound:
-		return fetch.Document{}, fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's words: is a proxy or a gateway in between?",
+		return backend.Document{}, fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's words: is a proxy or a gateway in between?",
 			c.name(), got.status).Permanently()
 	case got.status == http.StatusForbidden:
-		return fetch.Document{}, c.denied(g)
+		return backend.Document{}, c.denied(g)
 	case got.status == http.StatusBadRequest && strings.Contains(said, "Upgrading from non-versioned"):
-		return fetch.Document{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
+		return backend.Document{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
 	}
-	return fetch.Document{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?%s", c.name(), got.status, c.baseHint())
+	return backend.Document{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?%s", c.name(), got.status, c.baseHint())
 }
 
 func (c *client) denied(g ref.Target) error {
@@ -129,26 +129,26 @@ func wrapped(body []byte) string {
 
 // secret returns the object of keys. A KV version 1 mount can have a secret at
 // a path that begins with data/, without the envelope.
-func (c *client) secret(ctx context.Context, l *lease, g ref.Target, got answer) (fetch.Document, error) {
+func (c *client) secret(ctx context.Context, l *lease, g ref.Target, got answer) (backend.Document, error) {
 	data, err := jsonptr.Lookup(got.body, "/data")
 	switch {
 	case errors.Is(err, fault.Syntax):
-		return fetch.Document{}, c.foreign(got)
+		return backend.Document{}, c.foreign(got)
 	case err != nil || data[0] != '{':
-		return fetch.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret%s", c.name(), wrapped(got.body)).Permanently()
+		return backend.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret%s", c.name(), wrapped(got.body)).Permanently()
 	}
 	object, err := jsonptr.Lookup(data, "/data")
 	if err == nil && string(object) == "null" {
 		if _, err := jsonptr.Lookup(data, "/metadata"); err != nil {
-			return fetch.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret", c.name()).Permanently()
+			return backend.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret", c.name()).Permanently()
 		}
-		return fetch.Document{}, c.missing(ctx, l, g, got.body)
+		return backend.Document{}, c.missing(ctx, l, g, got.body)
 	}
 	_, unversioned := jsonptr.Lookup(data, "/metadata/version")
 	if err != nil || object[0] != '{' || unversioned != nil {
-		return fetch.Document{}, versionOne(g)
+		return backend.Document{}, versionOne(g)
 	}
-	return fetch.Document{Text: string(object)}, nil
+	return backend.Document{Text: string(object)}, nil
 }
 
 func versionOne(g ref.Target) error {

@@ -121,7 +121,7 @@ func (k *login) postpone(ctx context.Context, old *lease, err error) {
 // replace makes a login in place of the old token. One flight replaces one
 // token, for all who were refused with it.
 func (k *login) replace(ctx context.Context, old string, try func(context.Context, func(context.Context) error) (int, error)) (*lease, error) {
-	return k.logins.Do(ctx, old, func(ctx context.Context, failed func(error)) (*lease, error) {
+	return k.logins.Call(ctx, old, func(ctx context.Context, failed func(error)) (*lease, error) {
 		if l := k.present(); l.good(old) {
 			return l, nil // another flight ended just before this one began
 		}
@@ -138,7 +138,7 @@ func (k *login) replace(ctx context.Context, old string, try func(context.Contex
 			k.mu.Unlock()
 		}
 		return made, err
-	}).Wait(ctx)
+	})
 }
 
 // once is retry.Do for a login that can wait.

@@ -11,10 +11,10 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/backend/httpguard"
 	"github.com/seed74218947/secretref/internal/endpoint"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/fetch"
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
@@ -84,19 +84,19 @@ func (b *Backend) Close() {
 	}
 }
 
-// Fetch implements fetch.Backend: one read of the latest version, which
+// Fetch implements backend.Backend: one read of the latest version, which
 // brings all keys of the path.
-func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
+func (b *Backend) Fetch(ctx context.Context, g ref.Target) (backend.Document, error) {
 	base, err := endpoint.ParseOrSocket(g.Endpoint)
 	if err != nil {
-		return fetch.Document{}, fault.New(fault.Syntax, "the endpoint %s", err)
+		return backend.Document{}, fault.New(fault.Syntax, "the endpoint %s", err)
 	}
 	if err := b.check(base, g.Auth); err != nil {
-		return fetch.Document{}, err
+		return backend.Document{}, err
 	}
 	c, err := b.client(place{g.Endpoint, g.Auth}, base)
 	if err != nil {
-		return fetch.Document{}, err
+		return backend.Document{}, err
 	}
 	// Each attempt has a context of its own, by which a Token function tells the
 	// second call of one, after a refusal, from the first of another.
@@ -104,17 +104,17 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, erro
 	defer cancel()
 	l, err := c.auth.token(ctx)
 	if err != nil {
-		return fetch.Document{}, err
+		return backend.Document{}, err
 	}
 	path := g.Mount + "/data/" + g.Path
 	for first := true; ; first = false {
 		got, err := c.readWith(ctx, l, path)
 		if err != nil {
-			return fetch.Document{}, err
+			return backend.Document{}, err
 		}
 		next, err := c.another(ctx, l, got, path, first)
 		if err != nil {
-			return fetch.Document{}, err
+			return backend.Document{}, err
 		}
 		if next == nil {
 			return c.payload(ctx, l, g, got)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/fault"
-	"github.com/seed74218947/secretref/internal/fetch"
 	"github.com/seed74218947/secretref/internal/fetch/lastknown"
 	"github.com/seed74218947/secretref/internal/ref"
 )
@@ -39,8 +39,14 @@ func (m memory) Delete(_ context.Context, name string) error {
 // A secret that is stored for one target and scope is never found under another,
 // however similar their texts are.
 func TestStore(t *testing.T) {
-	custom := func(class, text string) ref.Target { return ref.Target{Kind: ref.Custom, Class: class, Text: text} }
-	vault := func(mount, path string) ref.Target { return ref.Target{Kind: ref.Vault, Mount: mount, Path: path} }
+	custom := func(class,
+		text string) ref.Target {
+		return ref.Target{Kind: ref.Custom, Class: class, Text: text}
+	}
+	vault := func(mount, path string) ref.Target {
+		return ref.Target{Kind: ref.Vault, Mount: mount,
+			Path: path}
+	}
 	type key struct {
 		group ref.Target
 		scope []string
@@ -79,7 +85,7 @@ func TestStore(t *testing.T) {
 			reflect.ValueOf(&g).Elem().Field(i).SetString("x")
 			m := memory{}
 			s := lastknown.New(m, func(ref.Kind) []string { return nil }, slog.New(slog.DiscardHandler))
-			s.Save(t.Context(), g, fetch.Document{Text: "secret"}, time.Now())
+			s.Save(t.Context(), g, backend.Document{Text: "secret"}, time.Now())
 			_, _, ok := s.Load(t.Context(), ref.Target{Kind: ref.Custom})
 			require.False(t, ok, group.Field(i).Name)
 		}
@@ -90,7 +96,7 @@ func TestStore(t *testing.T) {
 			s := lastknown.New(m, func(ref.Kind) []string { return k.scope }, slog.New(slog.DiscardHandler))
 			_, _, ok := s.Load(t.Context(), k.group)
 			require.False(t, ok, "%q finds another's secret", keys[i])
-			s.Save(t.Context(), k.group, fetch.Document{Text: "secret\xff"}, time.Now())
+			s.Save(t.Context(), k.group, backend.Document{Text: "secret\xff"}, time.Now())
 			got, _, ok := s.Load(t.Context(), k.group)
 			require.True(t, ok)
 			require.Equal(t, "secret\xff", got.Text)

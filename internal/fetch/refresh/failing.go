@@ -9,27 +9,27 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// reminder is how long the log is silent about a secret that goes on failing.
-const reminder = time.Hour
+// warnInterval is the time between two warnings about a secret that keeps failing.
+const warnInterval = time.Hour
 
-// failing has the secrets whose renewals bring nothing that can be used.
+// failing has the secrets whose latest refresh returned nothing usable.
 type failing map[ref.Target]*failure
 
 type failure struct {
 	since, warned time.Time
 }
 
-// prune forgets the secrets that nothing watches any more.
+// prune removes the secrets that are no longer watched.
 func (f failing) prune(all []*watched) {
-	maps.DeleteFunc(f, func(g ref.Target, _ *failure) bool {
+	maps.DeleteFunc(f, func(target ref.Target, _ *failure) bool {
 		return !slices.ContainsFunc(all, func(w *watched) bool {
-			return slices.ContainsFunc(w.refs, func(r ref.Reference) bool { return r.Target() == g })
+			return slices.ContainsFunc(w.refs, func(r ref.Reference) bool { return r.Target() == target })
 		})
 	})
 }
 
-// report logs which secrets are no longer renewed, again each hour, and which are
-// renewed again. What is covered by the last good value is logged by the cache.
+// report logs which secrets are no longer refreshed, again each hour, and which are
+// refreshed again. The cache logs when it serves a stale value.
 func (r *Refresher) report(refs []ref.Reference, results []fetch.Result, unused []error) {
 	now := time.Now()
 	seen := map[ref.Target]bool{}
@@ -40,16 +40,18 @@ func (r *Refresher) report(refs []ref.Reference, results []fetch.Result, unused 
 		}
 	}
 	for i, ref := range refs {
-		g := ref.Target()
-		if f := r.failing[g]; f != nil && !seen[g] && results[i].Err == nil && results[i].Stale == nil {
-			r.log.InfoContext(r.ctx, "a live secret is renewed again", "backend", backend(g), "reference", g.Reference(),
-				"after", now.Sub(f.since).Round(time.Second))
-			delete(r.failing, g)
+		target := ref.Target()
+		if f := r.failing[target]; f != nil && !seen[target] && results[i].Err == nil &&
+			results[i].Stale == nil {
+			r.log.InfoContext(r.ctx, "a live secret is renewed again",
+				"backend", backend(target), "reference", target.Reference(), "after",
+				now.Sub(f.since).Round(time.Second))
+			delete(r.failing, target)
 		}
 	}
 }
 
-// reason prefers what the fetch said to what was said about its result.
+// reason prefers the error of the fetch to the error of the check.
 func reason(result fetch.Result, unused error) error {
 	if result.Err != nil {
 		return result.Err
@@ -57,21 +59,22 @@ func reason(result fetch.Result, unused error) error {
 	return unused
 }
 
-func (r *Refresher) warn(g ref.Target, now time.Time, err error) {
-	f := r.failing[g]
+func (r *Refresher) warn(target ref.Target, now time.Time, err error) {
+	f := r.failing[target]
 	if f == nil {
 		f = &failure{since: now}
 		if r.failing == nil {
 			r.failing = failing{}
 		}
-		r.failing[g] = f
-	} else if now.Sub(f.warned) < reminder {
+		r.failing[target] = f
+	} else if now.Sub(f.warned) < warnInterval {
 		return
 	}
 	f.warned = now
-	r.log.WarnContext(r.ctx, "a live secret is not renewed; its last good value stays in use", "backend", backend(g), "reference", g.Reference(),
+	r.log.WarnContext(r.ctx, "a live secret is not renewed; its last good value stays in use",
+		"backend", backend(target), "reference", target.Reference(),
 		"for", now.Sub(f.since).Round(time.Second), "error", err.Error())
 }
 
-// backend returns the kind of a group's store, or the class of a caller's own.
-func backend(g ref.Target) string { return fetch.Event{Group: g}.Backend() }
+// backend returns the kind of a target's store, or the class of a Provider.
+func backend(target ref.Target) string { return fetch.Event{Target: target}.Backend() }

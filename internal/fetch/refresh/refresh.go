@@ -1,4 +1,4 @@
-// Package live keeps values up to date in the background.
+// Package refresh keeps values up to date in the background.
 package refresh
 
 import (
@@ -15,70 +15,74 @@ import (
 )
 
 const (
-	// minInterval is between two renewals of a value, however short its TTL.
+	// minInterval is the time between two refreshes of a value, however short its
+	// TTL is.
 	minInterval = 100 * time.Millisecond
 
-	// passTimeout is how long some values may delay the renewal of the others.
-	passTimeout = 10 * time.Second
+	// batchTimeout limits how long some values can delay the refresh of the others.
+	batchTimeout = 10 * time.Second
 
-	// After a renewal that failed the next one waits, longer each time.
+	// After a failed refresh the next one waits, longer each time.
 	initialBackoff = time.Second
 	maxBackoff     = time.Minute
 
-	// minSweep is how many values are watched at least before the list is searched
-	// for those that are no longer in use.
+	// minSweep is the number of values below which the list is not searched for
+	// values that are no longer in use.
 	minSweep = 64
 )
 
-// Resolve is how a Refresher gets at values.
+// Resolve resolves references.
 type Resolve func(ctx context.Context, refs []ref.Reference, mode cache.Mode) []fetch.Result
 
-// Refresher renews all values that it watches, in one goroutine that runs as
-// long as there are any. It holds them weakly: one that nothing else refers to,
-// or that was closed, is renewed no more. It is safe for concurrent use.
+// Refresher refreshes all watched values in one goroutine, which runs while there
+// are any. It holds them weakly: a value that was closed, or that the program no
+// longer refers to, is not refreshed. It is safe for concurrent use.
 type Refresher struct {
 	resolve Resolve
 	changed <-chan struct{}
-	every   time.Duration // for what has no time of its own
+	every   time.Duration // the interval for versions without a Renew time
 	log     *slog.Logger
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wake    chan struct{}
 
-	failing failing // used by run only
+	failing failing // used only by run
 
 	mu      sync.Mutex
 	watched []*watched
-	added   []*watched // those of watched that no pass has seen
-	sweepAt int        // the number of watched values at which the list is swept
+	added   []*watched // the part of watched that was not compared with memory yet
+	sweepAt int        // the length of watched at which it is swept
 	started bool
 	running sync.WaitGroup
 }
 
-// watched is what a Refresher knows of a Value.
+// watched is the schedule of a Value.
 type watched struct {
-	refs  []ref.Reference
-	value func() updater // nil: it is no longer in use
-	due   time.Time
-	pause time.Duration
+	refs    []ref.Reference
+	value   func() updater // returns nil if it is no longer in use
+	due     time.Time
+	backoff time.Duration
 }
 
 // updater is a Value of any type.
 type updater interface {
-	// take takes results in. It returns for each ref why its result is not used,
-	// or nil.
-	take(results []fetch.Result) []error
+	// apply updates the value. It returns for each reference why its result is not
+	// used, or nil.
+	apply(results []fetch.Result) []error
 }
 
-// New returns a Refresher. A token in changed makes it look at what is in memory,
-// and every is how often it renews what is not kept there.
-func New(resolve Resolve, changed <-chan struct{}, every time.Duration, log *slog.Logger) *Refresher {
-	r := &Refresher{resolve: resolve, changed: changed, every: every, log: log, wake: make(chan struct{}, 1), sweepAt: minSweep}
+// New returns a Refresher. A token in changed makes it compare all values with
+// memory. Secrets that are not kept in memory are refreshed at the interval every.
+func New(
+	resolve Resolve, changed <-chan struct{}, every time.Duration, log *slog.Logger,
+) *Refresher {
+	r := &Refresher{resolve: resolve, changed: changed, every: every, log: log,
+		wake: make(chan struct{}, 1), sweepAt: minSweep}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
 
-// Close ends the renewals and waits for them. The values stay.
+// Close ends the refreshes and waits for them. The values remain.
 func (r *Refresher) Close() {
 	r.mu.Lock()
 	r.cancel()
@@ -104,7 +108,7 @@ func (r *Refresher) watch(w *watched) {
 	r.notify()
 }
 
-// notify makes the Refresher look at its values.
+// notify wakes the goroutine of the Refresher.
 func (r *Refresher) notify() {
 	select {
 	case r.wake <- struct{}{}:
@@ -129,18 +133,18 @@ func (r *Refresher) run() {
 		select {
 		case <-r.ctx.Done():
 			return
-		case <-r.wake: // a value may have been resolved before the latest change, and watched after it
-			r.pass(r.takeAdded(), cache.PeekOnly)
+		case <-r.wake: // catch up on changes made between resolving and registering
+			r.renewBatch(r.takeAdded(), cache.PeekOnly)
 		case <-r.changed:
-			r.pass(r.all(), cache.PeekOnly)
+			r.renewBatch(r.all(), cache.PeekOnly)
 		case <-timer.C:
-			r.pass(r.due(), cache.RefreshIfDue)
+			r.renewBatch(r.due(), cache.RefreshIfDue)
 		}
 	}
 }
 
-// next returns how long no renewal is due. Not ok: there is nothing to renew any
-// more, and the next watch starts another goroutine.
+// next returns the time until the next refresh is due. It reports false if no value
+// is left; the next watch starts another goroutine.
 func (r *Refresher) next() (wait time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -175,11 +179,11 @@ func (r *Refresher) due() []*watched {
 	return slices.DeleteFunc(r.all(), func(w *watched) bool { return w.due.After(now) })
 }
 
-// pass gets all that some values need together: of each secret they see one
-// version.
-func (r *Refresher) pass(some []*watched, mode cache.Mode) {
+// renewBatch resolves the references of some values together, so that all of them
+// see the same version of a secret.
+func (r *Refresher) renewBatch(some []*watched, mode cache.Mode) {
 	var refs []ref.Reference
-	var values []updater // from here on they stay reachable
+	var values []updater // keeps them reachable
 	some = slices.DeleteFunc(some, func(w *watched) bool {
 		v := w.value()
 		if v != nil {
@@ -190,7 +194,7 @@ func (r *Refresher) pass(some []*watched, mode cache.Mode) {
 	if len(some) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, passTimeout)
+	ctx, cancel := context.WithTimeout(r.ctx, batchTimeout)
 	defer cancel()
 	results := r.resolve(ctx, refs, mode)
 	if r.ctx.Err() != nil {
@@ -201,7 +205,7 @@ func (r *Refresher) pass(some []*watched, mode cache.Mode) {
 	for i, w := range some {
 		own := rest[:len(w.refs)]
 		rest = rest[len(w.refs):]
-		unused = append(unused, values[i].take(own)...)
+		unused = append(unused, values[i].apply(own)...)
 		if mode != cache.PeekOnly {
 			w.schedule(own, r.every)
 		}
@@ -211,21 +215,21 @@ func (r *Refresher) pass(some []*watched, mode cache.Mode) {
 	}
 }
 
-// schedule says when the next renewal is due after one with these results.
+// schedule sets when the next refresh is due, after one with these results.
 func (w *watched) schedule(results []fetch.Result, every time.Duration) {
 	failed := func(r fetch.Result) bool { return cmp.Or(r.Err, r.Stale) != nil }
 	if slices.ContainsFunc(results, failed) {
-		w.pause = min(max(initialBackoff, 2*w.pause), maxBackoff, max(every, minInterval))
-		w.due = time.Now().Add(w.pause)
+		w.backoff = min(max(initialBackoff, 2*w.backoff), maxBackoff, max(every, minInterval))
+		w.due = time.Now().Add(w.backoff)
 		return
 	}
-	w.pause, w.due = 0, time.Now().Add(every)
+	w.backoff, w.due = 0, time.Now().Add(every)
 	for _, r := range results {
 		if renew := r.Version.Renew; !renew.IsZero() && renew.Before(w.due) {
 			w.due = renew
 		}
 	}
-	if soonest := time.Now().Add(minInterval); w.due.Before(soonest) {
-		w.due = soonest
+	if earliest := time.Now().Add(minInterval); w.due.Before(earliest) {
+		w.due = earliest
 	}
 }

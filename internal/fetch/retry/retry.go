@@ -1,4 +1,4 @@
-// Package retry holds the one retry loop of the library.
+// Package retry holds the one retry loop of the module.
 package retry
 
 import (
@@ -15,85 +15,116 @@ const (
 	initialBackoff = 100 * time.Millisecond
 	maxBackoff     = 5 * time.Second
 
-	// noHostPatience is for how long a host is tried whose name does not exist: the
-	// name is more likely misspelt than about to appear.
-	noHostPatience = 3 * time.Second
+	// noHostTimeout limits the attempts on a host name that does not exist: it is
+	// more likely misspelled than about to appear.
+	noHostTimeout = 3 * time.Second
 )
 
-// Failed is called after each failed attempt: its number, its error, and how long
-// the next one waits; zero: there is none.
-type Failed func(attempt int, err error, pause time.Duration)
+// Loop decides whether and when a failed attempt is repeated:
+//
+//	var loop retry.Loop
+//	for loop.Next(ctx) {
+//		loop.Done(ctx, attempt(ctx))
+//	}
+//	return loop.Err()
+//
+// It ends when an attempt succeeds or fails permanently, or when the context ends.
+// Between attempts it waits, twice as long each time with jitter, and at least as
+// long as the backend asked. If that wait would outlast the context's deadline,
+// the loop ends at once. A host whose name does not exist is tried for 3 seconds.
+type Loop struct {
+	// Once limits the loop to one attempt.
+	Once bool
 
-// Do is [Observe] without anyone who observes.
+	// Attempts is the number of attempts that ended.
+	Attempts int
+
+	// Pause is the time before the next attempt; zero if there is none.
+	Pause time.Duration
+
+	err     error
+	start   time.Time // of the first attempt
+	latest  time.Time // start of the latest attempt
+	backoff time.Duration
+	noHost  time.Time // since when the host's name does not exist; zero if unknown
+	found   bool      // the name existed at some attempt
+}
+
+// Next waits until the next attempt is due, and reports whether there is one.
+func (l *Loop) Next(ctx context.Context) bool {
+	if l.Attempts == 0 {
+		l.start, l.latest = time.Now(), time.Now()
+		l.backoff = initialBackoff
+		return true
+	}
+	if l.Pause == 0 {
+		return false
+	}
+	timer := time.NewTimer(l.Pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	l.backoff = min(2*l.backoff, maxBackoff)
+	l.latest = time.Now()
+	return true
+}
+
+// Done records the outcome of the attempt that Next allowed.
+func (l *Loop) Done(ctx context.Context, err error) {
+	previous := l.err
+	l.Attempts++
+	l.err, l.Pause = err, 0
+	if err == nil {
+		return
+	}
+	hopeless := l.noSuchHost(err)
+	retryAfter, transient := fault.Transient(err)
+	pause := max(l.backoff/2+rand.N(l.backoff/2), retryAfter)
+	deadline, bounded := ctx.Deadline()
+	switch {
+	case l.Once, !transient, bounded && time.Until(deadline) <= pause:
+	case hopeless && time.Since(l.noHost)+pause > noHostTimeout:
+	case ctx.Err() == nil:
+		l.Pause = pause
+	}
+	if previous != nil && ctx.Err() != nil {
+		l.err = previous // more specific than the error of an attempt that was cut off
+	}
+}
+
+// Err returns the error of the last attempt that was not cut off by the end of the
+// context. If a backend was unavailable more than once, the error says how often
+// and for how long it was tried.
+func (l *Loop) Err() error {
+	if l.Attempts > 1 && l.err != nil && fault.KindIs(l.err, fault.Unavailable) {
+		return fault.GaveUp(l.err, l.Attempts, time.Since(l.start))
+	}
+	return l.err
+}
+
+// noSuchHost reports whether every attempt failed because the host's name does not
+// exist. A resolver that does not answer, or cannot at the moment, may answer the
+// next time.
+func (l *Loop) noSuchHost(err error) bool {
+	switch dns, ok := errors.AsType[*net.DNSError](err); {
+	case !ok:
+		l.found = true
+	case !dns.IsNotFound || dns.IsTimeout || dns.IsTemporary:
+		l.noHost = time.Time{}
+	case l.noHost.IsZero():
+		l.noHost = l.latest
+	}
+	return !l.found && !l.noHost.IsZero()
+}
+
+// Do runs a [Loop] over attempt and returns the number of attempts.
 func Do(ctx context.Context, attempt func(context.Context) error) (attempts int, err error) {
-	return Observe(ctx, attempt, func(int, error, time.Duration) {})
-}
-
-// Observe calls attempt until it succeeds, fails for good, or the context ends.
-// It waits between attempts, twice as long each time with jitter, and at least as
-// long as the backend asked. When the wait would outlast the context's
-// deadline the last error is returned at once: a caller learns nothing from
-// waiting for it. When the end of the context cuts an attempt off, the error of
-// the one before is returned: it is more specific. A host whose name does not
-// exist is tried for 3 seconds. The error of a backend that is unavailable says
-// how often and for how long it was tried, if that is more than once.
-func Observe(ctx context.Context, attempt func(context.Context) error, failed Failed) (attempts int, err error) {
-	start := time.Now()
-	attempts, err = loop(ctx, attempt, failed)
-	if attempts > 1 && err != nil && fault.KindIs(err, fault.Unavailable) {
-		err = fault.GaveUp(err, attempts, time.Since(start))
+	var loop Loop
+	for loop.Next(ctx) {
+		loop.Done(ctx, attempt(ctx))
 	}
-	return attempts, err
-}
-
-func loop(ctx context.Context, attempt func(context.Context) error, failed Failed) (attempts int, err error) {
-	var noHost time.Time // since when the host's name does not exist, as far as is known
-	found := false       // it did exist
-	for backoff := initialBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		attempts++
-		before, start := err, time.Now()
-		if err = attempt(ctx); err == nil {
-			return attempts, nil
-		}
-		pause := max(backoff/2+rand.N(backoff/2), retryAfter(err))
-		switch dns, ok := errors.AsType[*net.DNSError](err); {
-		case !ok:
-			found = true
-		case !noSuchHost(dns):
-			noHost = time.Time{}
-		case noHost.IsZero():
-			noHost = start
-		}
-		hopeless := !found && !noHost.IsZero() && time.Since(noHost)+pause > noHostPatience
-		deadline, bounded := ctx.Deadline()
-		_, transient := fault.Transient(err)
-		if !transient || ctx.Err() != nil || bounded && time.Until(deadline) <= pause || hopeless {
-			pause = 0
-		}
-		failed(attempts, err, pause)
-		if before != nil && ctx.Err() != nil {
-			return attempts, before
-		}
-		if pause == 0 {
-			return attempts, err
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return attempts, err
-		}
-	}
-}
-
-func retryAfter(err error) time.Duration {
-	asked, _ := fault.Transient(err)
-	return asked
-}
-
-// noSuchHost reports whether the name of a host does not exist, as opposed to a
-// resolver that does not answer or cannot at the moment.
-func noSuchHost(dns *net.DNSError) bool {
-	return dns.IsNotFound && !dns.IsTimeout && !dns.IsTemporary
+	return loop.Attempts, loop.Err()
 }

@@ -18,7 +18,7 @@ import (
 
 func unavailable() *fault.Error { return fault.New(fault.Unavailable, "down") }
 
-func TestDoStopsAtSuccess(t *testing.T) {
+func TestDoSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
 		attempts, err := retry.Do(t.Context(), func(context.Context) error {
@@ -32,7 +32,7 @@ func TestDoStopsAtSuccess(t *testing.T) {
 	})
 }
 
-func TestDoFailsAtOnceForGood(t *testing.T) {
+func TestDoPermanentError(t *testing.T) {
 	for _, err := range []error{
 		fault.New(fault.Denied, ""), fault.New(fault.NotFound, ""), fault.New(fault.Syntax, ""),
 		unavailable().Permanently(), errors.New("unknown"),
@@ -43,7 +43,7 @@ func TestDoFailsAtOnceForGood(t *testing.T) {
 	}
 }
 
-func TestDoBacksOffUntilTheDeadline(t *testing.T) {
+func TestDoDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
@@ -56,7 +56,7 @@ func TestDoBacksOffUntilTheDeadline(t *testing.T) {
 	})
 }
 
-func TestDoHonoursRetryAfter(t *testing.T) {
+func TestDoRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := unavailable()
 		busy.RetryAfter = 7 * time.Second
@@ -72,7 +72,7 @@ func TestDoHonoursRetryAfter(t *testing.T) {
 	})
 }
 
-func TestDoKeepsWhatItKnewWhenTheLastAttemptIsCutOff(t *testing.T) {
+func TestDoLastAttemptCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -88,7 +88,7 @@ func TestDoKeepsWhatItKnewWhenTheLastAttemptIsCutOff(t *testing.T) {
 	})
 }
 
-func TestDoLeavesWhenTheContextEnds(t *testing.T) {
+func TestDoCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
@@ -102,28 +102,33 @@ func TestDoLeavesWhenTheContextEnds(t *testing.T) {
 	})
 }
 
-// attempt is what Observe says of one that failed.
+// attempt is one that failed, with the pause after it.
 type attempt struct {
 	number int
 	err    error
 	pause  time.Duration
 }
 
-func TestObserve(t *testing.T) {
-	observe := func(t *testing.T, timeout time.Duration, try func(n int) error) (failed []attempt, took time.Duration, err error) {
+func TestLoop(t *testing.T) {
+	loop := func(t *testing.T, timeout time.Duration, try func(n int) error) (failed []attempt,
+		took time.Duration, err error) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
-			start, n := time.Now(), 0
-			_, err = retry.Observe(ctx, func(context.Context) error { n++; return try(n) }, func(number int, err error, pause time.Duration) {
-				failed = append(failed, attempt{number, err, pause})
-			})
-			took = time.Since(start)
+			start := time.Now()
+			var loop retry.Loop
+			for n := 1; loop.Next(ctx); n++ {
+				tried := try(n)
+				if loop.Done(ctx, tried); tried != nil {
+					failed = append(failed, attempt{loop.Attempts, tried, loop.Pause})
+				}
+			}
+			err, took = loop.Err(), time.Since(start)
 		})
 		return failed, took, err
 	}
 	t.Run("each failed attempt has a pause", func(t *testing.T) {
-		failed, took, err := observe(t, 30*time.Second, func(int) error { return unavailable() })
+		failed, took, err := loop(t, 30*time.Second, func(int) error { return unavailable() })
 		require.ErrorIs(t, err, fault.Unavailable)
 		total := time.Duration(0)
 		for i, f := range failed {
@@ -134,16 +139,18 @@ func TestObserve(t *testing.T) {
 		}
 		require.Equal(t, took, total)
 		require.Greater(t, took, 20*time.Second)
-		require.EqualError(t, err, fmt.Sprintf("unavailable: down; gave up after %d attempts in %s", len(failed), took.Round(time.Second)))
+		require.EqualError(t, err,
+			fmt.Sprintf("unavailable: down; gave up after %d attempts in %s", len(failed),
+				took.Round(time.Second)))
 	})
 	t.Run("an error after one attempt is unchanged", func(t *testing.T) {
 		first := unavailable().Permanently()
-		failed, _, err := observe(t, 30*time.Second, func(int) error { return first })
+		failed, _, err := loop(t, 30*time.Second, func(int) error { return first })
 		require.Same(t, error(first), err)
 		require.Equal(t, []attempt{{1, first, 0}}, failed)
 	})
 	t.Run("only an outage says how often it was tried", func(t *testing.T) {
-		failed, _, err := observe(t, 30*time.Second, func(n int) error {
+		failed, _, err := loop(t, 30*time.Second, func(n int) error {
 			if n < 3 {
 				return unavailable()
 			}
@@ -153,12 +160,13 @@ func TestObserve(t *testing.T) {
 		require.Len(t, failed, 3)
 	})
 	t.Run("an inner loop's count is replaced", func(t *testing.T) {
-		_, _, err := observe(t, 2*time.Second, func(int) error { return fault.GaveUp(unavailable(), 90, time.Second) })
+		_, _, err := loop(t, 2*time.Second,
+			func(int) error { return fault.GaveUp(unavailable(), 90, time.Second) })
 		require.NotContains(t, err.Error(), "90")
 		require.Equal(t, 1, strings.Count(err.Error(), "gave up"))
 	})
 	t.Run("success", func(t *testing.T) {
-		failed, _, err := observe(t, time.Second, func(int) error { return nil })
+		failed, _, err := loop(t, time.Second, func(int) error { return nil })
 		require.NoError(t, err)
 		require.Empty(t, failed)
 	})
@@ -166,16 +174,18 @@ func TestObserve(t *testing.T) {
 
 // A host that does not exist fails soon, even if each lookup is slow. A DNS resolver
 // that does not answer may answer the next time.
-func TestObserveNoSuchHost(t *testing.T) {
+func TestLoopNoSuchHost(t *testing.T) {
 	for name, c := range map[string]struct {
 		dns   net.DNSError
 		takes time.Duration
 		other int // each time this many attempts were made, one fails differently
 		soon  bool
 	}{
-		"not found":                      {dns: net.DNSError{IsNotFound: true}, soon: true},
-		"not found, slowly":              {dns: net.DNSError{IsNotFound: true}, takes: 2 * time.Second, soon: true},
-		"not found, very slowly":         {dns: net.DNSError{IsNotFound: true}, takes: 4 * time.Second, soon: true},
+		"not found": {dns: net.DNSError{IsNotFound: true}, soon: true},
+		"not found, slowly": {dns: net.DNSError{IsNotFound: true}, takes: 2 * time.Second,
+			soon: true},
+		"not found, very slowly": {dns: net.DNSError{IsNotFound: true}, takes: 4 * time.Second,
+			soon: true},
 		"a timeout":                      {dns: net.DNSError{IsNotFound: true, IsTimeout: true}},
 		"a temporary failure":            {dns: net.DNSError{IsNotFound: true, IsTemporary: true}},
 		"a server that fails":            {dns: net.DNSError{IsTemporary: true}},

@@ -1,6 +1,6 @@
-// Package flight lets many callers share one fetch without sharing their
-// fates: a flight runs under its own context, so a caller that leaves does not
-// take it along, and it ends when nobody waits for it any more.
+// Package singleflight lets many callers share one fetch without sharing their
+// fates: a flight has its own context, so a caller that leaves does not cancel
+// it, and it is canceled when its last caller leaves.
 package singleflight
 
 import (
@@ -12,235 +12,265 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// Group runs at most one flight per key at a time; one that nobody waits for
-// any more does not count. It is safe for concurrent use.
+// Group has at most one flight per key at a time; a flight without callers does
+// not count. It is safe for concurrent use.
 type Group[K comparable, V any] struct {
 	timeout time.Duration
 	log     *slog.Logger
 
-	mu     sync.Mutex
-	calls  map[K]*call[V]
-	closed bool
-	flying sync.WaitGroup
+	mu      sync.Mutex
+	flights map[K]*Flight[K, V]
+	closed  bool
+	running sync.WaitGroup
 }
 
-type call[V any] struct {
-	cancel  context.CancelFunc
+// New returns a Group. If timeout is positive, flights are canceled after it.
+func New[K comparable, V any](timeout time.Duration, log *slog.Logger) *Group[K, V] {
+	return &Group[K, V]{timeout: timeout, log: log, flights: map[K]*Flight[K, V]{}}
+}
+
+// Flight is one fetch. Callers call Result or Wait, each exactly once. The caller
+// that got started == true must run the flight, in a goroutine of its own:
+//
+//	defer func() { flight.Land(recover()) }()
+//	if ctx, ok := flight.Begin(); ok {
+//		flight.Return(fetch(ctx))
+//	}
+type Flight[K comparable, V any] struct {
+	group  *Group[K, V]
+	key    K
+	ctx    context.Context
+	cancel context.CancelFunc
+	stop   context.CancelFunc // of the timeout; may be nil
+	turn   chan struct{}      // closed when the flight may begin
+	done   chan struct{}      // closed when value and err are set
+
 	waiters int           // guarded by Group.mu
 	failed  attempts      // guarded by Group.mu
-	next    *call[V]      // guarded by Group.mu: begins when this one has ended
-	start   func()        // nil once it has begun
-	done    chan struct{} // closed when value and err are set
-	value   V
-	err     error
+	next    *Flight[K, V] // guarded by Group.mu: begins when this one has ended
+
+	value V
+	err   error
 }
 
-// attempts is what is known of those that failed.
+// attempts counts the failed attempts of a flight.
 type attempts struct {
 	last  error
 	count int
 	start time.Time // of the flight
 }
 
-// New returns a Group whose flights end after timeout; zero: when they are done.
-func New[K comparable, V any](timeout time.Duration, log *slog.Logger) *Group[K, V] {
-	return &Group[K, V]{timeout: timeout, log: log, calls: map[K]*call[V]{}}
+// Do joins the flight for key, or starts one. A flight has the values of the
+// context that started it, but does not end with it.
+func (g *Group[K, V]) Do(ctx context.Context, key K) (f *Flight[K, V], started bool) {
+	return g.join(ctx, key, false)
 }
 
-// Run is what a flight does. It may tell those who leave early what went wrong
-// so far.
-type Run[V any] func(ctx context.Context, failed func(error)) (V, error)
-
-// Waiter is one caller's place on a flight.
-type Waiter[K comparable, V any] struct {
-	group *Group[K, V]
-	key   K
-	call  *call[V] // nil: the group is closed
-
-	departs bool
+// DoFresh is like Do, but never joins a flight that has begun. While there is one,
+// all callers share the flight that begins after it.
+func (g *Group[K, V]) DoFresh(ctx context.Context, key K) (f *Flight[K, V], started bool) {
+	return g.join(ctx, key, true)
 }
 
-// Started reports whether the flight began with this Waiter.
-func (w Waiter[K, V]) Started() bool { return w.departs }
-
-// Do gets on the flight for key, which starts if there is none. The flight
-// keeps the values of the context that started it, not its end. Every Waiter
-// must be waited for.
-func (g *Group[K, V]) Do(ctx context.Context, key K, run Run[V]) Waiter[K, V] {
+func (g *Group[K, V]) join(ctx context.Context, key K, fresh bool) (f *Flight[K, V], started bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return Waiter[K, V]{group: g}
+		f = &Flight[K, V]{group: g, key: key, cancel: func() {}, waiters: 1,
+			done: make(chan struct{}), err: closed()}
+		close(f.done)
+		return f, false
 	}
-	c := g.calls[key]
-	departs := c == nil
-	if departs {
-		c = g.prepare(ctx, key, run)
-		g.begin(key, c)
-	}
-	c.waiters++
-	return Waiter[K, V]{group: g, key: key, call: c, departs: departs}
-}
-
-// DoFresh is Join for a caller to whom what is already under way is too old:
-// the flight begins after the call. All who come while another is under way
-// share the one after it.
-func (g *Group[K, V]) DoFresh(ctx context.Context, key K, run Run[V]) Waiter[K, V] {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed {
-		return Waiter[K, V]{group: g}
-	}
-	c := g.calls[key]
-	departs := c == nil
+	current := g.flights[key]
 	switch {
-	case departs:
-		c = g.prepare(ctx, key, run)
-		g.begin(key, c)
-	case c.next == nil:
-		c.next = g.prepare(ctx, key, run)
-		c = c.next
+	case current == nil:
+		f, started = g.prepare(ctx, key), true
+		g.flights[key] = f
+		close(f.turn)
+	case !fresh:
+		f = current
+	case current.next == nil:
+		f, started = g.prepare(ctx, key), true
+		current.next = f
 	default:
-		c = c.next
+		f = current.next
 	}
-	c.waiters++
-	return Waiter[K, V]{group: g, key: key, call: c, departs: departs}
+	f.waiters++
+	return f, started
 }
 
-// prepare makes a call that has not begun.
-func (g *Group[K, V]) prepare(ctx context.Context, key K, run Run[V]) *call[V] {
-	c := &call[V]{done: make(chan struct{}), cancel: func() {}}
-	c.start = func() {
-		var flight context.Context
-		if flight = context.WithoutCancel(ctx); g.timeout > 0 {
-			flight, c.cancel = context.WithTimeout(flight, g.timeout)
-		} else {
-			flight, c.cancel = context.WithCancel(flight)
-		}
-		flight = context.WithValue(flight, callKey{}, c)
-		c.failed.start = time.Now()
-		g.flying.Go(func() { g.fly(flight, key, c, run) })
-	}
-	return c
+// prepare returns a flight that has not begun; the caller holds the lock.
+func (g *Group[K, V]) prepare(ctx context.Context, key K) *Flight[K, V] {
+	f := &Flight[K, V]{group: g, key: key, turn: make(chan struct{}), done: make(chan struct{})}
+	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	// This error remains if the flight's goroutine exits before Return.
+	f.err = fault.New(fault.Unavailable, "the fetch ended without a result").Permanently()
+	g.running.Add(1)
+	return f
 }
 
-// callKey is the key of a flight's context for its call.
-type callKey struct{}
-
-// Detach lets the flight whose context this is go on when nobody waits for it any
-// more.
-func (g *Group[K, V]) Detach(ctx context.Context) {
-	c, ok := ctx.Value(callKey{}).(*call[V])
-	if !ok {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if c.waiters > 0 {
-		c.waiters++ // and nobody leaves for it
-	}
-}
-
-// begin starts a call; the caller holds the lock.
-func (g *Group[K, V]) begin(key K, c *call[V]) {
-	g.calls[key] = c
-	c.start()
-	c.start = nil
-}
-
-func (g *Group[K, V]) fly(ctx context.Context, key K, c *call[V], run Run[V]) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.err = fault.FromPanic(g.log, p)
-		}
-		c.cancel()
-		g.mu.Lock()
-		g.forget(key, c)
-		g.mu.Unlock()
-		close(c.done)
-	}()
-	// What stays if run ends the goroutine instead of returning.
-	c.err = fault.New(fault.Unavailable, "the fetch ended without a result").Permanently()
-	c.value, c.err = run(ctx, func(err error) {
-		g.mu.Lock()
-		c.failed.last = err
-		c.failed.count++
-		g.mu.Unlock()
-	})
-}
-
-// Wait returns what the flight brings, or leaves it when ctx ends.
-func (w Waiter[K, V]) Wait(ctx context.Context) (V, error) {
-	var none V
-	if w.call == nil {
-		return none, closed()
-	}
+// Ready reports whether Begin would not block.
+func (f *Flight[K, V]) Ready() bool {
 	select {
-	case <-w.call.done:
-		w.leave()
-		return w.call.value, w.call.err
-	case <-ctx.Done():
-		return none, gaveUp(w.leave(), ctx.Err())
+	case <-f.turn:
+		return true
+	default:
+		return false
 	}
 }
 
-// leave gives the place up and returns what is known of failed attempts. The last
-// one out ends the flight, and nobody joins it any more.
-func (w Waiter[K, V]) leave() attempts {
-	g, c := w.group, w.call
+// Begin waits until the flight before this one has ended. It reports false if all
+// callers left before that, or the Group was closed.
+func (f *Flight[K, V]) Begin() (ctx context.Context, ok bool) {
+	if !f.Ready() {
+		select {
+		case <-f.turn:
+		case <-f.ctx.Done():
+			return f.ctx, false
+		}
+	}
+	f.group.mu.Lock()
+	f.failed.start = time.Now()
+	f.group.mu.Unlock()
+	ctx = f.ctx
+	if f.group.timeout > 0 {
+		ctx, f.stop = context.WithTimeout(ctx, f.group.timeout)
+	}
+	return ctx, true
+}
+
+// Failed records a failed attempt, for callers that leave before the flight ends.
+func (f *Flight[K, V]) Failed(err error) {
+	f.group.mu.Lock()
+	defer f.group.mu.Unlock()
+	f.failed.last = err
+	f.failed.count++
+}
+
+// Detach lets the flight go on after its last caller has left.
+func (f *Flight[K, V]) Detach() {
+	f.group.mu.Lock()
+	defer f.group.mu.Unlock()
+	if f.waiters > 0 {
+		f.waiters++ // it is never taken back
+	}
+}
+
+// Return sets the result of the flight.
+func (f *Flight[K, V]) Return(value V, err error) { f.value, f.err = value, err }
+
+// Land ends the flight. If it panicked, the panic becomes its error.
+func (f *Flight[K, V]) Land(panicked any) {
+	g := f.group
+	if panicked != nil {
+		f.err = fault.FromPanic(g.log, panicked)
+	}
+	f.cancel()
+	if f.stop != nil {
+		f.stop()
+	}
+	g.mu.Lock()
+	if g.closed && !f.Ready() {
+		f.err = closed()
+	}
+	g.forget(f)
+	g.mu.Unlock()
+	close(f.done)
+	g.running.Done()
+}
+
+// Done returns a channel that is closed when the flight has ended.
+func (f *Flight[K, V]) Done() <-chan struct{} { return f.done }
+
+// Result returns the result of the flight. If the flight has not ended, the caller
+// leaves it, and err has ctx's error as cause.
+func (f *Flight[K, V]) Result(ctx context.Context) (value V, err error) {
+	select {
+	case <-f.done:
+		f.leave()
+		return f.value, f.err
+	default:
+		return value, gaveUp(f.leave(), ctx.Err())
+	}
+}
+
+// Wait waits for the result, or leaves the flight when ctx ends.
+func (f *Flight[K, V]) Wait(ctx context.Context) (V, error) {
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+	}
+	return f.Result(ctx)
+}
+
+// Call is Do and Wait for callers that need only a result. Run gets the function
+// Failed of its flight.
+func (g *Group[K, V]) Call(
+	ctx context.Context, key K, run func(ctx context.Context, failed func(error)) (V, error),
+) (V, error) {
+	f, started := g.Do(ctx, key)
+	if started {
+		go func() {
+			defer func() { f.Land(recover()) }()
+			if ctx, ok := f.Begin(); ok {
+				f.Return(run(ctx, f.Failed))
+			}
+		}()
+	}
+	return f.Wait(ctx)
+}
+
+// leave removes a caller and returns the failed attempts so far. After the last
+// caller has left, the flight is canceled and cannot be joined.
+func (f *Flight[K, V]) leave() attempts {
+	g := f.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c.waiters--; c.waiters == 0 {
-		if before := g.calls[w.key]; before != nil && before.next == c {
-			before.next = nil
+	if f.waiters--; f.waiters == 0 {
+		if current := g.flights[f.key]; current != nil && current.next == f {
+			current.next = nil
 		}
-		c.cancel()
-		g.forget(w.key, c)
+		f.cancel()
+		g.forget(f)
 	}
-	return c.failed
+	return f.failed
 }
 
-// forget takes c off the map and starts the one after it; the caller holds the
-// lock.
-func (g *Group[K, V]) forget(key K, c *call[V]) {
-	if g.calls[key] != c {
+// forget removes f and lets the flight after it begin; the caller holds the lock.
+func (g *Group[K, V]) forget(f *Flight[K, V]) {
+	if g.flights[f.key] != f {
 		return
 	}
-	delete(g.calls, key)
-	if next := c.next; next != nil && !g.closed {
-		g.begin(key, next)
+	delete(g.flights, f.key)
+	if next := f.next; next != nil && !g.closed {
+		g.flights[f.key] = next
+		close(next.turn)
 	}
 }
 
-// Close ends all flights and returns when they have landed.
+// Close cancels all flights and waits until they have ended.
 func (g *Group[K, V]) Close() {
-	g.end()
-	g.flying.Wait()
-}
-
-func (g *Group[K, V]) end() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.closed = true
-	for _, c := range g.calls {
-		c.cancel()
-		if next := c.next; next != nil {
-			c.next = nil
-			next.err = closed()
-			close(next.done)
+	for _, f := range g.flights {
+		f.cancel()
+		if f.next != nil {
+			f.next.cancel()
 		}
 	}
+	g.mu.Unlock()
+	g.running.Wait()
 }
 
 func closed() error { return fault.AlreadyClosed("Resolver") }
 
 func gaveUp(failed attempts, cause error) error {
-	effort := ""
-	switch {
-	case failed.last == nil:
-		return fault.New(fault.Unavailable, "no answer before the caller's context ended").WithCause(cause)
-	case failed.count > 1:
-		effort = ": " + fault.Effort(failed.count, time.Since(failed.start))
+	text := "no answer before the caller's context ended"
+	if failed.count > 1 {
+		text += ": " + fault.Effort(failed.count, time.Since(failed.start))
 	}
-	return fault.New(fault.Unavailable, "no answer before the caller's context ended%s; the last attempt said: %s", effort, failed.last).WithCause(cause)
+	if failed.last != nil {
+		text += "; the last attempt said: " + failed.last.Error()
+	}
+	return fault.New(fault.Unavailable, "%s", text).WithCause(cause)
 }

@@ -23,7 +23,34 @@ func newGroup(t *testing.T) *singleflight.Group[string, int] {
 	return g
 }
 
-func TestManyCallersShareOneFlight(t *testing.T) {
+type runFunc func(ctx context.Context, failed func(error)) (int, error)
+
+func do(ctx context.Context, g *singleflight.Group[string, int],
+	run runFunc) *singleflight.Flight[string, int] {
+	f, started := g.Do(ctx, "k")
+	if started {
+		go start(f, run)
+	}
+	return f
+}
+
+func doFresh(ctx context.Context, g *singleflight.Group[string, int],
+	run runFunc) *singleflight.Flight[string, int] {
+	f, started := g.DoFresh(ctx, "k")
+	if started {
+		go start(f, run)
+	}
+	return f
+}
+
+func start(f *singleflight.Flight[string, int], run runFunc) {
+	defer func() { f.Land(recover()) }()
+	if ctx, ok := f.Begin(); ok {
+		f.Return(run(ctx, f.Failed))
+	}
+}
+
+func TestDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
 		var runs atomic.Int32
@@ -34,7 +61,7 @@ func TestManyCallersShareOneFlight(t *testing.T) {
 		var callers sync.WaitGroup
 		for range 100 {
 			callers.Go(func() {
-				got, err := g.Do(t.Context(), "k", run).Wait(t.Context())
+				got, err := do(t.Context(), g, run).Wait(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, 1, got)
 			})
@@ -42,13 +69,13 @@ func TestManyCallersShareOneFlight(t *testing.T) {
 		callers.Wait()
 		require.EqualValues(t, 1, runs.Load())
 
-		got, err := g.Do(t.Context(), "k", run).Wait(t.Context())
+		got, err := do(t.Context(), g, run).Wait(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 2, got, "a flight that has ended is not joined")
 	})
 }
 
-func TestOneCallersEndDoesNotFailTheOthers(t *testing.T) {
+func TestResultLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
 		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -62,7 +89,7 @@ func TestOneCallersEndDoesNotFailTheOthers(t *testing.T) {
 				return 0, ctx.Err()
 			}
 		}
-		first, second := g.Do(short, "k", run), g.Do(t.Context(), "k", run)
+		first, second := do(short, g, run), do(t.Context(), g, run)
 		_, err := first.Wait(short)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, fault.Unavailable)
@@ -73,7 +100,7 @@ func TestOneCallersEndDoesNotFailTheOthers(t *testing.T) {
 	})
 }
 
-func TestTheLastOneOutEndsTheFlight(t *testing.T) {
+func TestResultLastCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
 		ended := make(chan error, 1)
@@ -83,7 +110,7 @@ func TestTheLastOneOutEndsTheFlight(t *testing.T) {
 			return 0, ctx.Err()
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		w := g.Do(ctx, "k", run)
+		w := do(ctx, g, run)
 		cancel()
 		_, err := w.Wait(ctx)
 		require.ErrorIs(t, err, context.Canceled)
@@ -91,11 +118,11 @@ func TestTheLastOneOutEndsTheFlight(t *testing.T) {
 	})
 }
 
-func TestFlightsEndAfterTheTimeout(t *testing.T) {
+func TestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
 		start := time.Now()
-		_, err := g.Do(t.Context(), "k", func(ctx context.Context, _ func(error)) (int, error) {
+		_, err := do(t.Context(), g, func(ctx context.Context, _ func(error)) (int, error) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		}).Wait(t.Context())
@@ -104,26 +131,26 @@ func TestFlightsEndAfterTheTimeout(t *testing.T) {
 	})
 }
 
-func TestCloseEndsFlightsAndRefusesNewOnes(t *testing.T) {
+func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
-		w := g.Do(t.Context(), "k", func(ctx context.Context, _ func(error)) (int, error) {
+		w := do(t.Context(), g, func(ctx context.Context, _ func(error)) (int, error) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		})
 		g.Close()
 		_, err := w.Wait(t.Context())
 		require.ErrorIs(t, err, context.Canceled)
-		_, err = g.Do(t.Context(), "k", nil).Wait(t.Context())
+		_, err = do(t.Context(), g, nil).Wait(t.Context())
 		require.ErrorIs(t, err, fault.Unavailable)
 	})
 }
 
-func TestAPanicBecomesAnErrorThatQuotesNothing(t *testing.T) {
+func TestPanic(t *testing.T) {
 	var log bytes.Buffer
 	g := singleflight.New[string, int](time.Second, slog.New(slog.NewTextHandler(&log, nil)))
 	defer g.Close()
-	_, err := g.Do(t.Context(), "k", func(context.Context, func(error)) (int, error) {
+	_, err := do(t.Context(), g, func(context.Context, func(error)) (int, error) {
 		panic(errors.New("hunter2"))
 	}).Wait(t.Context())
 	require.ErrorIs(t, err, fault.Unavailable)
@@ -131,7 +158,7 @@ func TestAPanicBecomesAnErrorThatQuotesNothing(t *testing.T) {
 	require.Contains(t, log.String(), "flight_test.go", "the place is logged")
 }
 
-func TestTheNextFlightBeginsAfterTheCallAndIsShared(t *testing.T) {
+func TestDoFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
 		start := time.Now()
@@ -141,12 +168,12 @@ func TestTheNextFlightBeginsAfterTheCallAndIsShared(t *testing.T) {
 			time.Sleep(time.Second)
 			return n, nil
 		}
-		first := g.Do(t.Context(), "k", run)
+		first := do(t.Context(), g, run)
 		time.Sleep(time.Second / 2)
 		var callers sync.WaitGroup
 		for range 100 {
 			callers.Go(func() {
-				got, err := g.DoFresh(t.Context(), "k", run).Wait(t.Context())
+				got, err := doFresh(t.Context(), g, run).Wait(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, 2, got)
 				require.Equal(t, 2*time.Second, time.Since(start))
@@ -157,20 +184,24 @@ func TestTheNextFlightBeginsAfterTheCallAndIsShared(t *testing.T) {
 		require.Equal(t, 1, got)
 		callers.Wait()
 
-		got, err = g.DoFresh(t.Context(), "k", run).Wait(t.Context())
+		got, err = doFresh(t.Context(), g, run).Wait(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 3, got)
 	})
 }
 
-func TestTheNextFlightBeginsWhenNobodyWaitsForTheOneBefore(t *testing.T) {
+func TestDoFreshAfterAbandonedFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
-		hang := func(ctx context.Context, _ func(error)) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
+		hang := func(ctx context.Context, _ func(error)) (int, error) {
+			<-ctx.Done()
+			return 0,
+				ctx.Err()
+		}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		first := g.Do(short, "k", hang)
-		next := g.DoFresh(t.Context(), "k", func(context.Context, func(error)) (int, error) { return 2, nil })
+		first := do(short, g, hang)
+		next := doFresh(t.Context(), g, func(context.Context, func(error)) (int, error) { return 2, nil })
 		_, err := first.Wait(short)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		got, err := next.Wait(t.Context())
@@ -179,7 +210,7 @@ func TestTheNextFlightBeginsWhenNobodyWaitsForTheOneBefore(t *testing.T) {
 	})
 }
 
-func TestANextFlightThatNobodyWaitsForIsNotMade(t *testing.T) {
+func TestDoFreshAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
 		var runs atomic.Int32
@@ -187,10 +218,10 @@ func TestANextFlightThatNobodyWaitsForIsNotMade(t *testing.T) {
 			time.Sleep(time.Second)
 			return int(runs.Add(1)), nil
 		}
-		first := g.Do(t.Context(), "k", run)
+		first := do(t.Context(), g, run)
 		short, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
-		_, err := g.DoFresh(short, "k", run).Wait(short)
+		_, err := doFresh(short, g, run).Wait(short)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		_, err = first.Wait(t.Context())
 		require.NoError(t, err)
@@ -199,12 +230,16 @@ func TestANextFlightThatNobodyWaitsForIsNotMade(t *testing.T) {
 	})
 }
 
-func TestCloseEndsTheNextFlight(t *testing.T) {
+func TestCloseDoFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
-		hang := func(ctx context.Context, _ func(error)) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
-		first := g.Do(t.Context(), "k", hang)
-		next := g.DoFresh(t.Context(), "k", hang)
+		hang := func(ctx context.Context, _ func(error)) (int, error) {
+			<-ctx.Done()
+			return 0,
+				ctx.Err()
+		}
+		first := do(t.Context(), g, hang)
+		next := doFresh(t.Context(), g, hang)
 		g.Close()
 		_, err := first.Wait(t.Context())
 		require.ErrorIs(t, err, context.Canceled)

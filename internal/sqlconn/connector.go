@@ -1,4 +1,6 @@
-package refresh
+// Package sqlconn logs in with a password that may be rotated at any time. Its
+// driver.Connector falls back to another password if one is refused.
+package sqlconn
 
 import (
 	"context"
@@ -8,8 +10,12 @@ import (
 )
 
 // NewConnector returns a driver.Connector that connects as [Try] logs in.
-func NewConnector[T any](v *Value[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool) driver.Connector {
-	return connector(func(ctx context.Context) (driver.Conn, error) { return Try(ctx, v, connect, refused) })
+func NewConnector[T any](
+	l *Logins[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool,
+) driver.Connector {
+	return connector(func(ctx context.Context) (driver.Conn, error) {
+		return Try(ctx, l, connect, refused)
+	})
 }
 
 // connector is a function, so that dumps of a database do not show the value.
