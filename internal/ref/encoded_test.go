@@ -50,7 +50,7 @@ func TestParseEncoded(t *testing.T) {
 	encode := func(e *base64.Encoding, text string) string { return e.EncodeToString([]byte(text)) }
 	for name, row := range map[string]struct {
 		encode func(string) string
-		says     string
+		says   string
 	}{
 		"UTF-16, little-endian":           {func(s string) string { return units(s, binary.LittleEndian) }, "UTF-16"},
 		"UTF-16, big-endian":              {func(s string) string { return units(s, binary.BigEndian) }, "UTF-16"},
