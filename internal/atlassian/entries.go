@@ -52,7 +52,8 @@ func checkDataSource(p Product, entries Entries) error {
 	}
 	for _, e := range entries {
 		if e.Key == jndi || strings.HasPrefix(e.Key, jndi+"/") {
-			return fault.New(fault.Unsupported, "it uses a JNDI data source (%s): the password is in the application server", jndi)
+			return fault.New(fault.Unsupported,
+				"it uses a JNDI data source (%s): the password is in the application server", jndi)
 		}
 	}
 	return nil
@@ -72,7 +73,8 @@ func checkUnique(p Product, entries Entries, key string) error {
 		case first == nil:
 			first = &e
 		case e.Value != first.Value:
-			return fault.New(fault.Syntax, "%s is on line %d and, with another value, on line %d: remove one", key, first.Line, e.Line)
+			return fault.New(fault.Syntax,
+				"%s is on line %d and, with another value, on line %d: remove one", key, first.Line, e.Line)
 		}
 	}
 	return nil

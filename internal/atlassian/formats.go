@@ -41,8 +41,8 @@ type format struct {
 	// list returns the entries of an XML file and the element of each.
 	list func(root *xmltext.Element) ([]Entry, []*xmltext.Element, error)
 
-	// firstWins tells which of several entries with one key the product reads:
-	// the first, or else the last.
+	// firstWins selects the entry that the product reads, of several with one
+	// key: the first if it is set, otherwise the last.
 	firstWins bool
 }
 
@@ -103,7 +103,8 @@ func listElements(root *xmltext.Element) ([]Entry, []*xmltext.Element, error) {
 		switch {
 		case e.Name != source:
 		case first != 0:
-			return nil, nil, fault.New(fault.Syntax, "line %d: a second %s, the first is on line %d: remove one", e.Line, source, first)
+			return nil, nil, fault.New(fault.Syntax,
+				"line %d: a second %s, the first is on line %d: remove one", e.Line, source, first)
 		default:
 			first = e.Line
 		}

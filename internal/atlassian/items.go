@@ -41,7 +41,8 @@ func Items(p Product, entries Entries) ([]Item, error) {
 	className := strings.TrimSpace(class.Value)
 	switch {
 	case i < 0 && className != "":
-		return nil, fault.New(fault.Syntax, "line %d: %s names the class of a password, but %s is missing", class.Line, l.Class, l.Password)
+		return nil, fault.New(fault.Syntax,
+			"line %d: %s names the class of a password, but %s is missing", class.Line, l.Class, l.Password)
 	case l.AnyClass != "":
 		return prefixedItems(l, entries, className), nil
 	case i < 0:

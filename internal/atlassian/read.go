@@ -67,10 +67,12 @@ func findFile(home string) (string, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return "", fault.New(fault.NotFound, "the directory holds no configuration file of a known product (%s)",
+		return "", fault.New(fault.NotFound,
+			"the directory holds no configuration file of a known product (%s)",
 			strings.Join(expected, ", ")).WithCause(fs.ErrNotExist)
 	}
-	return "", fault.New(fault.Unsupported, "the directory holds the files of more than one product: name one of %s", strings.Join(found, " and "))
+	return "", fault.New(fault.Unsupported,
+		"the directory holds the files of more than one product: name one of %s", strings.Join(found, " and "))
 }
 
 // Decode recognises a file by its content or, if that is ambiguous, by its base
@@ -102,7 +104,8 @@ func decodeProperties(name string, text []byte) (*File, error) {
 	candidates := slices.DeleteFunc(slices.Clone(products), func(f productFile) bool { return f.format != DotProperties })
 	f, ok := chooseProduct(candidates, name, entries)
 	if !ok {
-		return nil, fault.New(fault.Unsupported, "it is not a configuration file of a known product: expected %s", fileNames(products))
+		return nil, fault.New(fault.Unsupported,
+			"it is not a configuration file of a known product: expected %s", fileNames(products))
 	}
 	return &File{Product: f.product, Entries: entries}, nil
 }
@@ -123,7 +126,8 @@ func decodeXML(name string, text []byte) (*File, error) {
 		}
 	}
 	if candidates == nil {
-		return nil, fault.New(fault.Unsupported, "its root element is not that of a known product (%s)", strings.Join(roots, ", "))
+		return nil, fault.New(fault.Unsupported,
+			"its root element is not that of a known product (%s)", strings.Join(roots, ", "))
 	}
 	entries, _, err := formats[candidates[0].format].list(root)
 	if err != nil {
@@ -133,7 +137,8 @@ func decodeXML(name string, text []byte) (*File, error) {
 	if len(candidates) > 1 {
 		var ok bool
 		if f, ok = chooseProduct(candidates, name, entries); !ok {
-			return nil, fault.New(fault.Unsupported, "its product is not clear: name it %s", fileNames(candidates))
+			return nil, fault.New(fault.Unsupported,
+				"its product is not clear: name it %s", fileNames(candidates))
 		}
 	}
 	return &File{Product: f.product, Entries: entries}, nil

@@ -152,7 +152,8 @@ func (w *walk) notFoundError() error {
 		if w.count == 1 {
 			elements = "element"
 		}
-		return fault.New(fault.Pointer, "index %s is past the end of the array %s (%d %s)", token, place, w.count, elements)
+		return fault.New(fault.Pointer,
+			"index %s is past the end of the array %s (%d %s)", token, place, w.count, elements)
 	}
 	return fault.New(fault.Pointer, "the value %s is %s, it has no members", place, kind(w.in))
 }
@@ -185,7 +186,8 @@ func scalar(s, pointer string) (text, error) {
 		if pointer != "" {
 			place = fmt.Sprintf("at %q", pointer)
 		}
-		return text{}, fault.New(fault.Pointer, "the value %s is %s, not a string, a number or a boolean", place, kind(value[0]))
+		return text{}, fault.New(fault.Pointer,
+			"the value %s is %s, not a string, a number or a boolean", place, kind(value[0]))
 	}
 	return text{value, false}, nil
 }

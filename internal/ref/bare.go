@@ -72,12 +72,14 @@ func (g *Grammar) containsReference(text string) bool {
 
 // EncodedError is the error for a reference that FindEncoded finds.
 func EncodedError() error {
-	return fault.New(fault.Syntax, "a secret reference in the text is escaped, URL-encoded or UTF-16: write it as it is, with the prefix %s", prefixBrace)
+	return fault.New(fault.Syntax,
+		"a secret reference in the text is escaped, URL-encoded or UTF-16: write it as it is, with the prefix %s", prefixBrace)
 }
 
 // BareError is the error for a reference that FindBare finds.
 func BareError() error {
-	return fault.New(fault.Syntax, "a JSON object in the text looks like a secret reference without its prefix: write %s before it", prefixBrace)
+	return fault.New(fault.Syntax,
+		"a JSON object in the text looks like a secret reference without its prefix: write %s before it", prefixBrace)
 }
 
 // hasRequiredFields reports whether names has all required fields of one

@@ -65,9 +65,11 @@ func checkPointer(name, value string) error {
 		return nil
 	}
 	if value[0] != '/' && jsonptr.ValidPointer("/"+value) == nil && safeToPrint(value) {
-		return fault.New(fault.Syntax, "field %q: a pointer begins with a slash (did you mean %q?)", name, "/"+value)
+		return fault.New(fault.Syntax,
+			"field %q: a pointer begins with a slash (did you mean %q?)", name, "/"+value)
 	}
-	return fault.New(fault.Syntax, "field %q is not a JSON pointer (RFC 6901): it begins with a slash, and \"~\" is written \"~0\"", name)
+	return fault.New(fault.Syntax,
+		"field %q is not a JSON pointer (RFC 6901): it begins with a slash, and \"~\" is written \"~0\"", name)
 }
 
 // checkEndpoint also accepts the path of a Unix socket, of a Vault Agent or Proxy.
@@ -115,7 +117,8 @@ func checkAuth(name, value string) error {
 	}
 	for _, want := range []string{TokenAuth, KubernetesAuth} {
 		if Near(strings.ToUpper(strings.TrimSpace(value)), want, 2) {
-			return fault.New(fault.Syntax, "field %q must be %q or %q (did you mean %q?)", name, TokenAuth, KubernetesAuth, want)
+			return fault.New(fault.Syntax,
+				"field %q must be %q or %q (did you mean %q?)", name, TokenAuth, KubernetesAuth, want)
 		}
 	}
 	return fault.New(fault.Syntax, "field %q must be %q or %q", name, TokenAuth, KubernetesAuth)

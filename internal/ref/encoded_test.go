@@ -49,8 +49,8 @@ func escaped(text string) string {
 func TestParseEncoded(t *testing.T) {
 	encode := func(e *base64.Encoding, text string) string { return e.EncodeToString([]byte(text)) }
 	for name, row := range map[string]struct {
-		disguise func(string) string
-		says     string
+		encode func(string) string
+		says   string
 	}{
 		"UTF-16, little-endian":           {func(s string) string { return units(s, binary.LittleEndian) }, "UTF-16"},
 		"UTF-16, big-endian":              {func(s string) string { return units(s, binary.BigEndian) }, "UTF-16"},
@@ -146,7 +146,7 @@ func TestParseEncoded(t *testing.T) {
 			for _, plain := range []string{awsSample, vaultSample, `{"keyring":"db"}`, "{ENC}" + awsSample, `<ENC><"keyring":"db">`, `{ENC}{"keyring":"db"}`,
 				`{"kayring":"db"}`, `{"region":"eu-west-1","secretID":"db"}`, `{keyring: db}`, "{ENC}hunter2"} {
 				var g ref.Grammar
-				value := row.disguise(plain)
+				value := row.encode(plain)
 				r, err := g.Parse(value)
 				if err == nil && strings.HasPrefix(name, "HTML") && !strings.ContainsAny(plain, `"<`) {
 					continue

@@ -10,8 +10,8 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// parseObject parses coordinates in either form. Members that no backend knows give
-// an error that is both fault.NotReference and *strangers.
+// parseObject parses coordinates in either form. If the members name no backend, the
+// error is fault.NotReference and an *unknownFieldsError.
 func (g *Grammar) parseObject(text string) (Reference, error) {
 	if len(text) > maxText {
 		return Reference{}, fault.New(fault.Syntax, "the coordinates are longer than %d bytes", maxText)
@@ -22,7 +22,8 @@ func (g *Grammar) parseObject(text string) (Reference, error) {
 		return Reference{}, syntaxError(text, err)
 	}
 	if end != len(text) {
-		return Reference{}, fault.New(fault.Syntax, "unexpected text after the coordinates, at byte %d", end)
+		return Reference{}, fault.New(fault.Syntax,
+			"unexpected text after the coordinates, at byte %d", end)
 	}
 	if err := checkDuplicates(members); err != nil {
 		return Reference{}, err
@@ -68,7 +69,8 @@ func builtInReference(members []member) (Reference, error) {
 			continue
 		}
 		if m.first != '"' {
-			return Reference{}, fault.New(fault.Syntax, "field %q must be a string, not %s", m.name, typeOf(m.first))
+			return Reference{}, fault.New(fault.Syntax,
+				"field %q must be a string, not %s", m.name, typeOf(m.first))
 		}
 		if m.value == "" {
 			return Reference{}, fault.New(fault.Syntax, "field %q is empty", m.name)
@@ -122,7 +124,8 @@ func chooseBackend(members []member) (Kind, error) {
 }
 
 func differentBackendsError(field1, field2, backend1, backend2 string) error {
-	return fault.New(fault.Syntax, "fields %q and %q belong to different backends (%s, %s)", field1, field2, backend1, backend2)
+	return fault.New(fault.Syntax,
+		"fields %q and %q belong to different backends (%s, %s)", field1, field2, backend1, backend2)
 }
 
 // unknownFieldsError reports members that name no backend.

@@ -23,7 +23,8 @@ func Find(text string) (start, end int, ok bool, err error) {
 		i++
 	}
 	if i == len(text) || text[i] != '{' && text[i] != '<' {
-		return start, after, true, fault.New(fault.Syntax, "%s", prefixHint(text[i:min(len(text), i+200)]))
+		return start, after, true, fault.New(fault.Syntax,
+			"%s", prefixHint(text[i:min(len(text), i+200)]))
 	}
 	rest := text[i:]
 	if IsPlaceholder(rest[:min(len(rest), len(Placeholder))]) {

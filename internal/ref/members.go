@@ -66,7 +66,8 @@ func scanMembers(text string, members []member) (_ []member, end int, err error)
 		}
 		m.kind, m.field = fieldNamed(m.name)
 		if members = append(members, m); len(members) > maxMembers {
-			return members, i, fault.New(fault.Syntax, "the coordinates have more than %d fields", maxMembers)
+			return members, i, fault.New(fault.Syntax,
+				"the coordinates have more than %d fields", maxMembers)
 		}
 		if i = jsonptr.SkipSpace(text, i); i >= len(text) {
 			return members, i, truncatedError()
@@ -83,7 +84,8 @@ func scanMembers(text string, members []member) (_ []member, end int, err error)
 }
 
 func truncatedError() error {
-	return fault.New(fault.Syntax, "the coordinates are cut short: a closing brace or quote is missing")
+	return fault.New(fault.Syntax,
+		"the coordinates are cut short: a closing brace or quote is missing")
 }
 
 // expectedError is a syntax error at an offset in the coordinates.

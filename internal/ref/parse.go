@@ -17,7 +17,7 @@ const (
 	maxMembers = 64
 )
 
-// Grammar parses values. The zero Grammar knows the built-in backends; it is
+// Grammar parses values. The zero Grammar has the built-in backends. It is
 // safe for concurrent use as long as Customs does not change.
 type Grammar struct {
 	Customs []CustomBackend

@@ -38,6 +38,7 @@ func CutPlaceholder(text string) (before string, found bool) {
 
 // PlaceholderError is the error for a value that is a Placeholder.
 func PlaceholderError() error {
-	return fault.New(fault.Unsupported, "%s marks a password that the product has moved into its own internal store; it cannot be read from the file: "+
-		"put a secret reference there, or get the password from its origin", Placeholder)
+	return fault.New(fault.Unsupported,
+		"%s marks a password that the product has moved into its own internal store; it cannot be read from the file: "+
+			"put a secret reference there, or get the password from its origin", Placeholder)
 }

@@ -62,7 +62,8 @@ func (a Algorithm) Open(value string) (string, error) {
 		return "", withSource(sealedAt.name, err)
 	}
 	if a.OnlyAES && scheme.cipher != "AES" {
-		return "", fault.New(fault.Unsupported, "%s: it is encrypted with %s, but the class only supports AES", sealedAt.name, scheme.cipher)
+		return "", fault.New(fault.Unsupported,
+			"%s: it is encrypted with %s, but the class only supports AES", sealedAt.name, scheme.cipher)
 	}
 	if err := v.checkScheme(scheme); err != nil {
 		return "", err
@@ -76,7 +77,8 @@ func (a Algorithm) Open(value string) (string, error) {
 	}
 	password, err := scheme.open(sealed, key)
 	if errors.Is(err, errMismatch) {
-		return "", fault.New(fault.Corrupt, "the key does not open the sealed object: are %s and %s a pair?", keyAt.name, sealedAt.name)
+		return "", fault.New(fault.Corrupt,
+			"the key does not open the sealed object: are %s and %s a pair?", keyAt.name, sealedAt.name)
 	}
 	if err != nil {
 		return "", withSource(sealedAt.name, err)
@@ -127,8 +129,9 @@ func (a Algorithm) source(field, path, variable, inline string) (source, error) 
 			getenv = os.Getenv
 		}
 		if path, origin = getenv(variable), "the variable "+variable; path == "" {
-			return source{}, fault.New(fault.Syntax, "field %q is missing, and the environment variable %s, which can replace it, "+
-				"is not set for this process", field, variable)
+			return source{}, fault.New(fault.Syntax,
+				"field %q is missing, and the environment variable %s, which can replace it, "+
+					"is not set for this process", field, variable)
 		}
 	}
 	if err := checkPath(origin, path); err != nil {

@@ -32,10 +32,12 @@ func Base64(text string) (string, error) {
 		return "", err
 	}
 	if !utf8.Valid(decoded) {
-		return "", fault.New(fault.Syntax, "the decoded value is not UTF-8 text: is the value the password itself, or was it encrypted?")
+		return "", fault.New(fault.Syntax,
+			"the decoded value is not UTF-8 text: is the value the password itself, or was it encrypted?")
 	}
 	if n := bytes.Count(decoded, []byte{0}); n > 1 && 2*n >= len(decoded) {
-		return "", fault.New(fault.Syntax, "every second byte of the decoded value is NUL: it was encoded from UTF-16, but the products use UTF-8")
+		return "", fault.New(fault.Syntax,
+			"every second byte of the decoded value is NUL: it was encoded from UTF-16, but the products use UTF-8")
 	}
 	return string(decoded), nil
 }
@@ -65,17 +67,20 @@ func decode(text string) ([]byte, error) {
 	body := strings.TrimRight(text, "=")
 	for i := range len(body) {
 		if c := body[i]; !inAlphabet(c) {
-			return nil, fault.New(fault.Syntax, "the value is not Base64: at byte %d there is %s", i, describeByte(c))
+			return nil, fault.New(fault.Syntax,
+				"the value is not Base64: at byte %d there is %s", i, describeByte(c))
 		}
 	}
 	padding := len(text) - len(body)
 	if padding > 2 || padding > 0 && len(text)%4 != 0 {
-		return nil, fault.New(fault.Syntax, "the value is not Base64: its padding (=) is wrong; is it cut short?")
+		return nil, fault.New(fault.Syntax,
+			"the value is not Base64: its padding (=) is wrong; is it cut short?")
 	}
 	// Strict refuses bits that are left over.
 	decoded, err := base64.RawStdEncoding.Strict().DecodeString(body)
 	if err != nil {
-		return nil, fault.New(fault.Syntax, "the value is not Base64: its last character does not complete a byte; is it cut short?")
+		return nil, fault.New(fault.Syntax,
+			"the value is not Base64: its last character does not complete a byte; is it cut short?")
 	}
 	return decoded, nil
 }

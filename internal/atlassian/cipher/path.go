@@ -16,7 +16,8 @@ const maxFile = 1 << 20
 // checkPath refuses text that cannot be a path.
 func checkPath(origin, path string) error {
 	if strings.HasPrefix(path, streamPrefix) {
-		return fault.New(fault.Syntax, "%s is a serialized Java object, not the path of a file; a sealed object belongs in the field %q", origin, fieldSealed)
+		return fault.New(fault.Syntax,
+			"%s is a serialized Java object, not the path of a file; a sealed object belongs in the field %q", origin, fieldSealed)
 	}
 	if strings.ContainsFunc(path, unicode.IsControl) {
 		return fault.New(fault.Syntax, "%s contains a control character", origin)

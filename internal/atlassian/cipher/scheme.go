@@ -40,11 +40,14 @@ func schemeOf(s javaobj.Sealed) (scheme, error) {
 	c, ok := transformation(s.SealAlg)
 	switch {
 	case !ok:
-		return c, fault.New(fault.Unsupported, "it is encrypted with %s: %s", algorithmLabel(s.SealAlg), schemesText)
+		return c, fault.New(fault.Unsupported,
+			"it is encrypted with %s: %s", algorithmLabel(s.SealAlg), schemesText)
 	case s.EncodedParams == nil:
-		return c, fault.New(fault.Unsupported, "it has no parameters, but %s/CBC needs an initialization vector", c.cipher)
+		return c, fault.New(fault.Unsupported,
+			"it has no parameters, but %s/CBC needs an initialization vector", c.cipher)
 	case !c.accepts(s.ParamsAlg):
-		return c, fault.New(fault.Unsupported, "it is encrypted with %s but has parameters of %s", c.cipher, algorithmLabel(s.ParamsAlg))
+		return c, fault.New(fault.Unsupported,
+			"it is encrypted with %s but has parameters of %s", c.cipher, algorithmLabel(s.ParamsAlg))
 	}
 	_, err := c.vector(s.EncodedParams)
 	return c, err
@@ -76,10 +79,12 @@ func (c scheme) accepts(algorithm string) bool {
 func (c scheme) vector(der []byte) ([]byte, error) {
 	const octetString = 0x04
 	if len(der) > 0 && der[0] != octetString {
-		return nil, fault.New(fault.Unsupported, "its parameters are not an initialization vector, as CBC needs it (are they those of GCM?)")
+		return nil, fault.New(fault.Unsupported,
+			"its parameters are not an initialization vector, as CBC needs it (are they those of GCM?)")
 	}
 	if len(der) != 2+c.block || int(der[1]) != c.block {
-		return nil, fault.New(fault.Corrupt, "its parameters are not an initialization vector of %d bytes", c.block)
+		return nil, fault.New(fault.Corrupt,
+			"its parameters are not an initialization vector of %d bytes", c.block)
 	}
 	return der[2:], nil
 }
@@ -88,10 +93,12 @@ func (c scheme) vector(der []byte) ([]byte, error) {
 // full length.
 func (c scheme) checkKey(key javaobj.Key) error {
 	if !c.accepts(key.Algorithm) {
-		return fault.New(fault.Corrupt, "the key is for %s, but the sealed object needs one for %s: are they a pair?", algorithmLabel(key.Algorithm), c.cipher)
+		return fault.New(fault.Corrupt,
+			"the key is for %s, but the sealed object needs one for %s: are they a pair?", algorithmLabel(key.Algorithm), c.cipher)
 	}
 	if !slices.Contains(c.keys, len(key.Encoded)) {
-		return fault.New(fault.Corrupt, "the key has %d bytes, which %s does not support", len(key.Encoded), c.cipher)
+		return fault.New(fault.Corrupt,
+			"the key has %d bytes, which %s does not support", len(key.Encoded), c.cipher)
 	}
 	return nil
 }
@@ -105,8 +112,9 @@ func (c scheme) open(s javaobj.Sealed, key javaobj.Key) (string, error) {
 	}
 	block, err := c.make(key.Encoded)
 	if err != nil {
-		return "", fault.New(fault.Unsupported, "%s cannot be used in this process, which runs in FIPS 140 mode (GODEBUG=fips140=only): "+
-			"encrypt the password again with AES", c.cipher)
+		return "", fault.New(fault.Unsupported,
+			"%s cannot be used in this process, which runs in FIPS 140 mode (GODEBUG=fips140=only): "+
+				"encrypt the password again with AES", c.cipher)
 	}
 	if n := len(s.EncryptedContent); n == 0 || n%c.block != 0 {
 		return "", errMismatch
@@ -120,10 +128,12 @@ func (c scheme) open(s javaobj.Sealed, key javaobj.Key) (string, error) {
 	password, err := javaobj.ReadString(stream)
 	if errors.Is(err, fault.Unsupported) {
 		// The key was right. The original error names the class, which is content.
-		return "", fault.New(fault.Unsupported, "the sealed object was decrypted, but contains an object that is not a string")
+		return "", fault.New(fault.Unsupported,
+			"the sealed object was decrypted, but contains an object that is not a string")
 	}
 	if errors.Is(err, javaobj.ErrSurrogate) {
-		return "", fault.New(fault.Corrupt, "the sealed object was decrypted, but its string has an unpaired surrogate: encrypt the password again")
+		return "", fault.New(fault.Corrupt,
+			"the sealed object was decrypted, but its string has an unpaired surrogate: encrypt the password again")
 	}
 	if err != nil {
 		return "", errMismatch
@@ -151,11 +161,13 @@ func unpad(plain []byte, block int) ([]byte, bool) {
 func (v value) checkAlgorithms() error {
 	if v.algorithm != "" {
 		if _, ok := transformation(v.algorithm); !ok {
-			return fault.New(fault.Unsupported, "field %q is %s: %s", fieldAlgorithm, algorithmLabel(v.algorithm), schemesText)
+			return fault.New(fault.Unsupported,
+				"field %q is %s: %s", fieldAlgorithm, algorithmLabel(v.algorithm), schemesText)
 		}
 	}
 	if v.algorithmKey != "" && !slices.ContainsFunc(schemes, func(c scheme) bool { return c.accepts(v.algorithmKey) }) {
-		return fault.New(fault.Unsupported, "field %q is %s: it must be AES, DES or DESede", fieldAlgorithmKey, algorithmLabel(v.algorithmKey))
+		return fault.New(fault.Unsupported,
+			"field %q is %s: it must be AES, DES or DESede", fieldAlgorithmKey, algorithmLabel(v.algorithmKey))
 	}
 	return nil
 }
@@ -165,7 +177,8 @@ func (v value) checkAlgorithms() error {
 func (v value) checkScheme(c scheme) error {
 	stated, ok := transformation(v.algorithm)
 	if ok && stated.cipher != c.cipher || v.algorithmKey != "" && !c.accepts(v.algorithmKey) {
-		return fault.New(fault.Syntax, "the value names another algorithm (%q, %q) than that of the sealed object, %s: is it the right one?",
+		return fault.New(fault.Syntax,
+			"the value names another algorithm (%q, %q) than that of the sealed object, %s: is it the right one?",
 			fieldAlgorithm, fieldAlgorithmKey, c.cipher)
 	}
 	return nil

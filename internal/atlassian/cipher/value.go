@@ -63,9 +63,11 @@ func parse(text string) (value, error) {
 	}
 	switch {
 	case v.sealed != "" && v.sealedPath != "":
-		return v, fault.New(fault.Syntax, "there are both %q and %q: remove one", fieldSealedPath, fieldSealed)
+		return v, fault.New(fault.Syntax,
+			"there are both %q and %q: remove one", fieldSealedPath, fieldSealed)
 	case v.sealed != "" && !strings.HasPrefix(v.sealed, streamPrefix):
-		return v, fault.New(fault.Syntax, "field %q is not a serialized Java object in Base64, which begins with %q", fieldSealed, streamPrefix)
+		return v, fault.New(fault.Syntax,
+			"field %q is not a serialized Java object in Base64, which begins with %q", fieldSealed, streamPrefix)
 	}
 	return v, v.checkAlgorithms()
 }
@@ -117,8 +119,9 @@ func (v *value) fill(text string) error {
 		case seen[name]:
 			return fault.New(fault.Syntax, "%s appears twice", fieldLabel(name, start))
 		case name == fieldPassword:
-			return fault.New(fault.Syntax, "field %q is input of the cipher tool and has the password in plain text: "+
-				"write the value that the tool printed, and change the password", name)
+			return fault.New(fault.Syntax,
+				"field %q is input of the cipher tool and has the password in plain text: "+
+					"write the value that the tool printed, and change the password", name)
 		case target == nil && len(unknown) < 8:
 			unknown = append(unknown, unknownFieldText(name, start))
 		case target == nil:
@@ -129,7 +132,8 @@ func (v *value) fill(text string) error {
 				return err
 			}
 			if strings.TrimSpace(*target) == "" {
-				return fault.New(fault.Syntax, "field %q is empty: remove it if the path is in the environment", name)
+				return fault.New(fault.Syntax,
+					"field %q is empty: remove it if the path is in the environment", name)
 			}
 		}
 		seen[name] = true

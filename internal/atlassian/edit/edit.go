@@ -182,7 +182,8 @@ func (p *plan) isXML() bool { return atlassian.FormatOf(p.file.Product) != atlas
 func (p *plan) checkKey() error {
 	switch key := p.change.Key; {
 	case p.layout.AnyClass == "" && key != p.layout.Password:
-		return fault.New(fault.Unsupported, "in this file the class only applies to %s", p.layout.Password)
+		return fault.New(fault.Unsupported,
+			"in this file the class only applies to %s", p.layout.Password)
 	case key == p.layout.Class || key == p.layout.AnyClass:
 		return fault.New(fault.Unsupported, "%s is the name of a class, not a secret", key)
 	case len(p.indexes(key)) == 0 && key == p.layout.Password:
@@ -203,7 +204,8 @@ func (p *plan) checkPlaintext() error {
 	case ref.IsPlaceholder(p.change.Value):
 		return fault.New(fault.Unsupported, "the plaintext is the placeholder %s", ref.Placeholder)
 	case !errors.Is(err, fault.NotReference):
-		return fault.New(fault.Unsupported, "the plaintext looks like a reference and would not be read as a password")
+		return fault.New(fault.Unsupported,
+			"the plaintext looks like a reference and would not be read as a password")
 	}
 	return nil
 }
@@ -221,8 +223,9 @@ func (p *plan) checkOthers(items []atlassian.Item) (found bool, err error) {
 		var g ref.Grammar
 		r, err := g.Parse(item.Value)
 		if p.change.Class != "" && p.change.Class != class && (err != nil || kind == 0 || r.Kind != kind) {
-			return false, fault.New(fault.Unsupported, "line %d: %s has the prefix {ENC} too, and %s applies to all values with it, "+
-				"which must be of one store: first change that value to plaintext with -plaintext-from", item.Line, item.Key, p.layout.AnyClass)
+			return false, fault.New(fault.Unsupported,
+				"line %d: %s has the prefix {ENC} too, and %s applies to all values with it, "+
+					"which must be of one store: first change that value to plaintext with -plaintext-from", item.Line, item.Key, p.layout.AnyClass)
 		}
 	}
 	return found, nil
@@ -303,7 +306,8 @@ func (p *plan) lines() []Line {
 
 // verify decodes an edited text and compares it with the expected entries.
 func (p *plan) verify(name string, text []byte) (*atlassian.File, error) {
-	failed := fault.New(fault.Unsupported, "the change cannot be made without changing how other parts of the file are read")
+	failed := fault.New(fault.Unsupported,
+		"the change cannot be made without changing how other parts of the file are read")
 	file, err := atlassian.Decode(name, text)
 	if err != nil {
 		return nil, failed

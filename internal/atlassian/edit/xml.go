@@ -30,7 +30,8 @@ func spliceXML(text []byte, p *plan, ownLine bool) ([]replacement, error) {
 		at := places[i]
 		value, ok := doc.Quote(s.value)
 		if !ok {
-			return nil, fault.New(fault.Unsupported, "the value has a character that cannot be written in this file")
+			return nil, fault.New(fault.Unsupported,
+				"the value has a character that cannot be written in this file")
 		}
 		switch s.op {
 		case set:

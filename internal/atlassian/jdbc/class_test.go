@@ -69,7 +69,7 @@ func TestClassOptions(t *testing.T) {
 			{about: "a host in parentheses", url: "jdbc:mysql://(host=db)/x", refused: fault.Unsupported},
 			{about: "an address", url: "jdbc:mysql://address=(protocol=tcp)(host=db)(port=3307)/x", want: values{"network": "tcp(db:3307)"}},
 			{about: "5.1 does not decode the database", url: "jdbc:mysql://db/a%20b", refused: fault.Unsupported},
-			{about: "5.1 does not know dbname", url: "jdbc:mysql://db/x?dbname=other", refused: fault.Unsupported},
+			{about: "5.1 does not support dbname", url: "jdbc:mysql://db/x?dbname=other", refused: fault.Unsupported},
 			{about: "nor folds it", url: "jdbc:mysql://db/x?DBNAME=other", refused: fault.Syntax},
 			{about: "nor user", url: "jdbc:mysql://db/x?User=other", refused: fault.Syntax},
 			{about: "nor trims names", url: "jdbc:mysql://db/x?sslMode =REQUIRED", refused: fault.Syntax},

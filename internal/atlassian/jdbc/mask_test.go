@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -141,16 +140,15 @@ func TestMaskOptions(t *testing.T) {
 	require.NotContains(t, jdbc.Mask("jdbc:h2:mem:x;INIT=CREATE+USER+u+PASSWORD+'hunter'"), first)
 }
 
+// With quadratic time TestMaskLongURL would take hours.
 func TestMaskLongURL(t *testing.T) {
+	size := 4 << 20
+	if testing.Short() {
+		size = 1 << 18
+	}
 	for _, part := range []string{"=", "a=", ",", "(password=hunter)", "?", ";password={", "@", "//", ":"} {
-		got := make(chan string, 1)
-		go func() { got <- jdbc.Mask("jdbc:mysql://(" + strings.Repeat(part, 4<<20/len(part))) }()
-		select {
-		case masked := <-got:
-			require.NotContains(t, masked, first)
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%q", part)
-		}
+		masked := jdbc.Mask("jdbc:mysql://(" + strings.Repeat(part, size/len(part)))
+		require.NotContains(t, masked, first, part)
 	}
 }
 

@@ -35,7 +35,7 @@ func connector(d Database, t *translation, c *class) string {
 	database = trim(database)
 	if name, ok := o.take("dbname"); ok {
 		if c == &connectorJ5 && name != database {
-			t.refuse("dbname: it names another database than the URL does, and Connector/J 5.1 does not know it")
+			t.refuse("dbname: it names another database than the URL does, and Connector/J 5.1 does not support it")
 		}
 		database = name
 	}

@@ -32,7 +32,7 @@ func mariadbHost(authority string, o *options) string {
 		return authority
 	}
 	unknown := func(name, _ string) {
-		o.t.refuse("the host: MariaDB's driver does not know " + name + " in an address; write it as an option")
+		o.t.refuse("the host: MariaDB's driver does not accept " + name + " in an address; write it as an option")
 	}
 	return hostParameters(inParentheses(list, o), ")(", o, func(s string) (string, error) { return s, checkDecoded(s) }, unknown)
 }

@@ -63,7 +63,7 @@ func connectorTLS(o *options) string {
 		} else if said >= how {
 			how, remark = said, ""
 		} else {
-			remark = "sslMode (Connector/J 5.1 does not know it)"
+			remark = "sslMode (Connector/J 5.1 does not support it)"
 		}
 		if remark == "" && strings.EqualFold(mode, "VERIFY_CA") {
 			remark = "sslMode=VERIFY_CA" + hostVerified
@@ -101,7 +101,7 @@ func sslModes(mode string, o *options) int {
 	case "VERIFY_CA", "VERIFY_IDENTITY":
 		return tlsVerified
 	}
-	o.t.mistake("sslMode has a value that Connector/J does not know")
+	o.t.mistake("sslMode has a value that Connector/J does not accept")
 	return tlsVerified
 }
 
@@ -177,7 +177,7 @@ func mariadbMode(mode string, o *options) int {
 	case "verify-ca", "verify_ca", "verify-full", "verify_full", "verify_identity", "1", "true":
 		return tlsVerified
 	}
-	o.t.mistake("sslMode has a value that MariaDB's driver does not know")
+	o.t.mistake("sslMode has a value that MariaDB's driver does not accept")
 	return tlsVerified
 }
 

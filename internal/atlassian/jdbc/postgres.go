@@ -152,7 +152,7 @@ func sessionAttrs(o *options, several bool) string {
 		o.t.ignore("targetServerType=preferPrimary (connects to the primary only)")
 		return "primary"
 	}
-	o.t.mistake("targetServerType has a value that pgjdbc does not know")
+	o.t.mistake("targetServerType has a value that pgjdbc does not accept")
 	return ""
 }
 

@@ -98,7 +98,7 @@ func sslMode(o *options, nonValidating bool) string {
 	case "require", "verify-ca", "verify-full":
 		return mode
 	}
-	o.t.mistake("sslmode has a value that pgjdbc does not know")
+	o.t.mistake("sslmode has a value that pgjdbc does not accept")
 	return ""
 }
 

@@ -54,7 +54,8 @@ func Source(d Database) (DataSource, error) {
 	case "jtds":
 		return translate("sqlserver", d, jtds)
 	}
-	return DataSource{}, fault.New(fault.Unsupported, "the database's URL begins with jdbc:%s: %s", scheme, noDriver(scheme))
+	return DataSource{}, fault.New(fault.Unsupported,
+		"the database's URL begins with jdbc:%s: %s", scheme, noDriver(scheme))
 }
 
 // noDriver returns why there is no data source for a scheme of another database that
@@ -126,7 +127,8 @@ func checkDatabase(d Database) (scheme string, err error) {
 	case len(d.URL) > maxURL:
 		return "", fault.New(fault.Syntax, "the database's URL is longer than %d bytes", maxURL)
 	case strings.ContainsFunc(d.URL, unicode.IsControl):
-		return "", fault.New(fault.Syntax, "the database's URL contains a line break or another control character")
+		return "", fault.New(fault.Syntax,
+			"the database's URL contains a line break or another control character")
 	}
 	for _, v := range []struct{ what, text string }{
 		{"URL", d.URL}, {"user name", d.Username}, {"password", d.Password}, {"schema", d.Schema}, {"properties", d.Properties},
@@ -138,7 +140,8 @@ func checkDatabase(d Database) (scheme string, err error) {
 	rest, ok := strings.CutPrefix(d.URL, "jdbc:")
 	name, _, colon := strings.Cut(rest, ":")
 	if !ok || !colon {
-		return "", fault.New(fault.Syntax, "the database's URL does not begin with jdbc: and the name of a driver")
+		return "", fault.New(fault.Syntax,
+			"the database's URL does not begin with jdbc: and the name of a driver")
 	}
 	if name == "jtds" && strings.HasPrefix(rest, "jtds:sybase:") {
 		name = "sybase"
@@ -150,9 +153,11 @@ func checkDatabase(d Database) (scheme string, err error) {
 	switch {
 	case d.Driver == "":
 	case accepted == nil:
-		return "", fault.New(fault.Unsupported, "the JDBC driver class is unknown and may read the URL differently")
+		return "", fault.New(fault.Unsupported,
+			"the JDBC driver class is unknown and may read the URL differently")
 	case !slices.Contains(accepted, scheme):
-		return "", fault.New(fault.Syntax, "the JDBC driver %s does not accept a URL that begins with jdbc:%s", d.Driver, scheme)
+		return "", fault.New(fault.Syntax,
+			"the JDBC driver %s does not accept a URL that begins with jdbc:%s", d.Driver, scheme)
 	case d.Driver == "org.mariadb.jdbc.Driver":
 		scheme = "mariadb" // it reads jdbc:mysql: by its own rules
 	}

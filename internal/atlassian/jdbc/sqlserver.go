@@ -82,7 +82,7 @@ func jtds(d Database, t *translation) string {
 	case "authenticate":
 		s.encrypt("true", false)
 	default:
-		t.mistake("ssl has a value that jTDS does not know")
+		t.mistake("ssl has a value that jTDS does not accept")
 	}
 	s.limits(time.Second)
 	s.text("app name", "appName")
@@ -246,7 +246,7 @@ func (s *sqlServerURL) encryption() {
 		}
 		fallthrough
 	default:
-		s.o.t.mistake("encrypt has a value that Microsoft's driver does not know")
+		s.o.t.mistake("encrypt has a value that Microsoft's driver does not accept")
 	}
 	s.encrypt(how, trust)
 	if trust {

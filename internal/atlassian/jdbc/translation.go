@@ -34,9 +34,11 @@ func (t *translation) refused() bool { return len(t.mistakes) > 0 || len(t.refus
 
 func (t *translation) refusal() error {
 	if len(t.mistakes) > 0 {
-		return fault.New(fault.Syntax, "the database's URL: %s", strings.Join(append(t.mistakes, t.refusals...), "; "))
+		return fault.New(fault.Syntax,
+			"the database's URL: %s", strings.Join(append(t.mistakes, t.refusals...), "; "))
 	}
-	return fault.New(fault.Unsupported, "no data source for Go opens the same database in the same way: %s", strings.Join(t.refusals, "; "))
+	return fault.New(fault.Unsupported,
+		"no data source for Go opens the same database in the same way: %s", strings.Join(t.refusals, "; "))
 }
 
 // login returns user and password, which the file may have twice.

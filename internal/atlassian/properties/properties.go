@@ -34,7 +34,8 @@ type Pair struct {
 // does not quote it.
 func Parse(b []byte) ([]Pair, error) {
 	if at := bytes.IndexByte(b, 0); at >= 0 || bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
-		return nil, fault.New(fault.Syntax, "line %d: the file contains NUL bytes or the byte order mark of UTF-16: save it as UTF-8", 1+lineEnds(b[:max(at, 0)]))
+		return nil, fault.New(fault.Syntax,
+			"line %d: the file contains NUL bytes or the byte order mark of UTF-16: save it as UTF-8", 1+lineEnds(b[:max(at, 0)]))
 	}
 	latin1 := !utf8.Valid(b)
 	var pairs []Pair
@@ -46,8 +47,9 @@ func Parse(b []byte) ([]Pair, error) {
 		}
 		if latin1 && slices.ContainsFunc(logical, func(c byte) bool { return c >= utf8.RuneSelf }) {
 			if utf8.Valid(logical) || hasInvalidUTF8Form(logical) {
-				return nil, fault.New(fault.Syntax, "line %d: characters beyond ASCII in a file that is only partly UTF-8:"+
-					` save it as UTF-8, or write them as \u escapes`, line)
+				return nil, fault.New(fault.Syntax,
+					"line %d: characters beyond ASCII in a file that is only partly UTF-8:"+
+						` save it as UTF-8, or write them as \u escapes`, line)
 			}
 			logical = fromLatin1(logical)
 		}

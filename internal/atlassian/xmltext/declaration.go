@@ -31,7 +31,8 @@ func parseDeclaration(b []byte) (d declaration, end int, err error) {
 	case "1.1":
 		d.xml11 = true
 	default:
-		return d, 0, fault.New(fault.Unsupported, "line %d: this XML version is not supported; the products write version=\"1.0\"", r.line())
+		return d, 0, fault.New(fault.Unsupported,
+			"line %d: this XML version is not supported; the products write version=\"1.0\"", r.line())
 	}
 	encoding, ok := r.pseudo("encoding")
 	if ok && !isEncodingName(encoding) {

@@ -86,7 +86,8 @@ func decode(b []byte) (decoded, error) {
 	if decl.encoding != "" {
 		name, known := charsetOf(decl.encoding)
 		if !known {
-			return decoded{}, fault.New(fault.Unsupported, "line %d: encoding %.40q; save the file as UTF-8", line, decl.encoding)
+			return decoded{}, fault.New(fault.Unsupported,
+				"line %d: encoding %.40q; save the file as UTF-8", line, decl.encoding)
 		}
 		declared = name
 	}
@@ -98,14 +99,16 @@ func decode(b []byte) (decoded, error) {
 	case found == utf8Charset:
 		text, bad := toUTF8(rest, declared)
 		if bad >= 0 {
-			return decoded{}, fault.New(fault.Syntax, "line %d: a byte that is not valid in the file's encoding"+
-				" (is the encoding in the XML declaration right? the default is UTF-8)", line+lineEnds(rest[:bad]))
+			return decoded{}, fault.New(fault.Syntax,
+				"line %d: a byte that is not valid in the file's encoding"+
+					" (is the encoding in the XML declaration right? the default is UTF-8)", line+lineEnds(rest[:bad]))
 		}
 		rest = text
 	}
 	text, bad := normalise(rest, decl.xml11)
 	if bad >= 0 {
-		return decoded{}, fault.New(fault.Syntax, "line %d: a character that this version of XML does not allow",
+		return decoded{}, fault.New(fault.Syntax,
+			"line %d: a character that this version of XML does not allow",
 			line+strings.Count(text, "\n"))
 	}
 	if found != utf8Charset {

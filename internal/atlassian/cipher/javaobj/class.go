@@ -134,7 +134,8 @@ func (r *reader) fields(c *class) error {
 // expect refuses an object of another class than want. It reads nothing.
 func (r *reader) expect(want string) error {
 	if name := r.nextClass(); name != "" && name != want {
-		return fault.New(fault.Unsupported, "it contains a Java object of the class %s instead of %s", name, want)
+		return fault.New(fault.Unsupported,
+			"it contains a Java object of the class %s instead of %s", name, want)
 	}
 	return nil
 }

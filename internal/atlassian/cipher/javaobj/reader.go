@@ -135,7 +135,8 @@ func (r *reader) utf(width int) (string, error) {
 	}
 	s, bad, lone := decodeUTF(b)
 	if lone {
-		return "", fault.New(fault.Corrupt, "unpaired surrogate at byte %d", start+bad).WithCause(ErrSurrogate)
+		return "", fault.New(fault.Corrupt,
+			"unpaired surrogate at byte %d", start+bad).WithCause(ErrSurrogate)
 	}
 	if bad >= 0 {
 		return "", corrupt("malformed modified UTF-8 at byte %d", start+bad)
