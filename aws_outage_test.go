@@ -217,7 +217,7 @@ func TestAWSClockThatIsOffIsCorrected(t *testing.T) {
 				s := awsFake(t)
 				refs := awsHundred(s)[:2]
 				s.SetClock(func() time.Time { return time.Now().Add(off) })
-				r, events := awsResolver(t, secretref.Options{Timeout: 5 * time.Second, AWS: secretref.AWSOptions{Batch: batch}})
+				r, events := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Batch: batch}})
 				for range 2 {
 					got, err := r.ResolveAll(t.Context(), refs...)
 					require.NoError(t, err)
@@ -532,7 +532,7 @@ func TestAWSCredentialsThatWereReplacedFailNobody(t *testing.T) {
 				refs := awsHundred(s)
 				awsWithoutKeys(t)
 				c.use(t, s)
-				r, events := awsResolver(t, secretref.Options{Timeout: 5 * time.Second, AWS: secretref.AWSOptions{Batch: batch}})
+				r, events := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Batch: batch}})
 				_, err := r.ResolveAll(t.Context(), refs...)
 				require.NoError(t, err)
 				for range 2 { // more than once
@@ -558,7 +558,7 @@ func TestAWSRefusedCredentialsMakeNoStorm(t *testing.T) {
 		refs := awsHundred(s)
 		awsWithoutKeys(t)
 		awsSources["web identity"].use(t, s)
-		r, _ := awsResolver(t, secretref.Options{Timeout: 5 * time.Second, AWS: secretref.AWSOptions{Batch: batch}})
+		r, _ := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Batch: batch}})
 		_, err := r.ResolveAll(t.Context(), refs...)
 		require.NoError(t, err)
 		s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
