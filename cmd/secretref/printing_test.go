@@ -113,7 +113,7 @@ func TestJSONIsExactAndPrintable(t *testing.T) {
 	hostileKeyring(w)
 	config := w.do("", false, "config", "-json", home).out
 	onlyText(t, config)
-	var r report
+	var r configJSON
 	require.NoError(t, json.Unmarshal([]byte(config), &r))
 	assert.Equal(t, hostile, r.Username)
 	assert.Contains(t, r.Secrets, hostile)
@@ -121,7 +121,7 @@ func TestJSONIsExactAndPrintable(t *testing.T) {
 	audit := w.do("", false, on("audit", "-json")...).out
 	onlyText(t, audit)
 	lines := strings.Split(strings.TrimSpace(audit), "\n")
-	var e eventJSON
+	var e struct{ Actor string }
 	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &e))
 	assert.Equal(t, hostile, e.Actor)
 }

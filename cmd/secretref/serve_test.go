@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +18,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/cmd/secretref/internal/testcert"
+	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
 const (
@@ -70,7 +72,7 @@ func (w *world) serve(log *shared, flags ...string) *running {
 	r := &running{t: w.t, token: canary + "-token-0123456789", client: &http.Client{Transport: &http.Transport{}}, stop: stop, log: log, ended: make(chan int, 1)}
 	out, in := io.Pipe()
 	go func() {
-		r.ended <- run(ctx, args, streams{in: strings.NewReader(""), out: in, err: log})
+		r.ended <- run(ctx, args, ui.Streams{In: strings.NewReader(""), Out: in, Err: log})
 		_ = in.Close()
 	}()
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -135,7 +137,7 @@ func TestServiceManagesKeys(t *testing.T) {
 
 	assert.Contains(t, w.do("", false, on("audit")...).out, "by token@127.0.0.1")
 	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, on("get", "db")...))
-	assert.Equal(t, statusOK, r.end())
+	assert.Equal(t, ui.StatusOK, r.end())
 	assert.NotContains(t, r.log.String(), canary)
 }
 
@@ -152,15 +154,6 @@ func TestServiceLetsNobodyInWithoutTheToken(t *testing.T) {
 			assert.Contains(t, refused.header.Get("WWW-Authenticate"), "Bearer")
 		}
 	}
-	authorize := token{path: w.path("token"), log: slog.New(slog.DiscardHandler)}.authorize
-	for header, in := range map[string]bool{
-		"Bearer " + right: true, "bearer  " + right + " ": true,
-		right: false, "Bearer": false, "Bearer ": false, "Basic " + right: false, "Bearer " + right + " x": false,
-	} {
-		actor, err := authorize(&http.Request{Header: http.Header{"Authorization": {header}}, RemoteAddr: "[::1]:1234"})
-		assert.Equal(t, in, err == nil, header)
-		assert.Equal(t, map[bool]string{true: "token@::1"}[in], actor)
-	}
 	assert.NotContains(t, r.log.String(), canary)
 	assert.NotContains(t, w.do("", false, on("audit")...).out, "rotate")
 }
@@ -170,7 +163,7 @@ func TestRequestsWithoutABodyAreAnsweredAtOnce(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
-	for range maxConnections + 44 {
+	for range 300 { // more than are served at a time
 		c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 		require.NoError(t, err)
 		defer c.Close()
@@ -226,7 +219,7 @@ func TestShutdownEndsARotationWhichTheNextFinishes(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
 	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
-		w.must(strings.Repeat("x", maxSecret), on("put", name)...)
+		w.must(strings.Repeat("x", ui.MaxSecret), on("put", name)...)
 	}
 	var r *running
 	var once sync.Once
@@ -242,7 +235,7 @@ func TestShutdownEndsARotationWhichTheNextFinishes(t *testing.T) {
 	got := r.ask("POST", rotatePath)
 	assert.Equal(t, 500, got.status)
 	assert.Equal(t, "internal error", got.body["message"])
-	assert.Equal(t, statusOK, r.end())
+	assert.Equal(t, ui.StatusOK, r.end())
 	assert.Contains(t, log.String(), "the next rotation goes on from here")
 
 	assert.Contains(t, w.do("", false, on("list")...).out, "retiring")
@@ -266,7 +259,7 @@ func untilRefused(t *testing.T, url string) {
 func TestServiceSpeaksTLSAndTakesNewCertificates(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
-	first := w.certificate("cert")
+	first := testcert.Write(w.t, w.dir, "cert")
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/cert.key")
 	require.Regexp(t, `^https://`, r.url)
 	trust := func(c *x509.Certificate) {
@@ -281,7 +274,7 @@ func TestServiceSpeaksTLSAndTakesNewCertificates(t *testing.T) {
 	// The certificate is replaced before its key is.
 	key, err := os.ReadFile(w.path("cert.key"))
 	require.NoError(t, err)
-	second := w.certificate("cert")
+	second := testcert.Write(w.t, w.dir, "cert")
 	next, err := os.ReadFile(w.path("cert.key"))
 	require.NoError(t, err)
 	w.write("cert.key", string(key))
@@ -293,7 +286,7 @@ func TestServiceSpeaksTLSAndTakesNewCertificates(t *testing.T) {
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
 
 	// A key that became readable by everybody is not taken.
-	w.certificate("cert")
+	testcert.Write(w.t, w.dir, "cert")
 	require.NoError(t, os.Chmod(w.path("cert.key"), 0o644))
 	trust(second)
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
@@ -315,6 +308,6 @@ func TestAddressInUseIsSaid(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	got := w.do("", false, serving("-addr", taken.Addr().String())...)
-	assert.Equal(t, statusFailed, got.status)
+	assert.Equal(t, ui.StatusFailed, got.status)
 	assert.Contains(t, got.err, "cannot listen")
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed74218947/secretref/cmd/secretref/internal/storeflags"
+	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
 	"github.com/seed74218947/secretref/internal/test/fakevault"
 )
@@ -123,7 +125,7 @@ func (w *world) normal(output string) string {
 		w.dir, "DIR",
 		strings.TrimPrefix(w.vault.URL(), "http://"), "VAULT",
 		strings.TrimPrefix(w.aws.URL(), "http://"), "AWS",
-		actor(), "USER@HOST",
+		storeflags.Actor(), "USER@HOST",
 	).Replace(output)
 	output = hexID.ReplaceAllStringFunc(output, func(id string) string {
 		if w.ids[id] == "" {
@@ -161,6 +163,6 @@ func (w *world) do(stdin string, terminal bool, args ...string) outcome {
 	for i := range args {
 		args[i] = w.fill(args[i])
 	}
-	status := run(w.t.Context(), args, streams{in: strings.NewReader(stdin), out: &out, err: &errs, terminal: terminal})
+	status := run(w.t.Context(), args, ui.Streams{In: strings.NewReader(stdin), Out: &out, Err: &errs, OutIsTerminal: terminal})
 	return outcome{status, out.String(), errs.String()}
 }

@@ -1,0 +1,22 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
+)
+
+// The command is "false" for the same reason as above.
+func TestExecStartsNothingAfterASignal(t *testing.T) {
+	signal := errors.New("terminated signal received")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(signal)
+	err := run(ctx, []string{"-only", "NOWHERE", "--", "false"}, ui.Streams{Out: io.Discard, Err: io.Discard})
+	assert.ErrorIs(t, err, signal)
+	assert.ErrorContains(t, err, "the command was not started: ")
+}

@@ -1,0 +1,33 @@
+package exec
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
+)
+
+func TestBecomeSaysWhyItCouldNot(t *testing.T) {
+	exit, ok := errors.AsType[*ui.ExitError](replaceProcess("/no/such/command", []string{"command"}, nil))
+	require.True(t, ok)
+	assert.Equal(t, StatusNotExecutable, exit.Status)
+	assert.EqualError(t, exit, "command: the command cannot be run: no such file or directory")
+}
+
+func TestACommandIsNotLookedForInTheCurrentDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("here", []byte("#!/bin/sh\n"), 0o755))
+	t.Setenv("PATH", "."+string(os.PathListSeparator)+os.Getenv("PATH"))
+	_, err := lookUp("here")
+	exit, ok := errors.AsType[*ui.ExitError](err)
+	require.True(t, ok)
+	assert.Equal(t, StatusNotExecutable, exit.Status)
+	assert.EqualError(t, err, "here: the command was found in the current directory only: give it with a path, if it is meant")
+	path, err := lookUp("./here")
+	require.NoError(t, err)
+	assert.Equal(t, "./here", path)
+}
