@@ -157,12 +157,12 @@ func variablesAreResolved(p *program) {
 	)...), entries(got.out))
 	assert.Equal(p.t, 1, p.aws.Calls(), "one secret is one fetch")
 	assert.Equal(p.t, 2, p.vault.Calls(), "of two secrets")
-	assert.Equal(p.t, "secretref: warning: variable ARN is passed on as it is: unsupported: a bare ARN is not a secret reference; "+
+	assert.Equal(p.t, "secretref: warning: variable ARN is passed on unchanged: unsupported: a bare ARN is not a secret reference; "+
 		"write the coordinates, for example {\"region\":\"eu-west-1\",\"secretId\":\"arn:…\"}\n"+
-		"secretref: warning: variable VALS is passed on as it is: unsupported: this is a reference of vals (helmfile); "+
+		"secretref: warning: variable VALS is passed on unchanged: unsupported: this is a reference of vals (helmfile); "+
 		"write the coordinates, for example {\"region\":\"eu-west-1\",\"secretId\":\"name\"}\n"+
-		"secretref: warning: variable SQLSERVER_HOST: the secret stands in other text as it is, and a character in it may have a meaning there\n"+
-		"secretref: warning: variable JAVA_OPTS: the secret stands in other text as it is, and a character in it may have a meaning there\n", p.withoutPlainHTTP(got.err))
+		"secretref: warning: variable SQLSERVER_HOST: the secret was inserted into other text verbatim, and one of its characters may have a meaning there\n"+
+		"secretref: warning: variable JAVA_OPTS: the secret was inserted into other text verbatim, and one of its characters may have a meaning there\n", p.withoutPlainHTTP(got.err))
 }
 
 // withoutPlainHTTP leaves out what a fake without TLS may make the library say.
@@ -207,7 +207,7 @@ func lookAlikeIsPassedOn(p *program) {
 	require.Equal(p.t, ui.StatusOK, got.status, got.err)
 	assert.Contains(p.t, entries(got.out), other)
 	assert.Contains(p.t, entries(got.out), "WIKI=canary-wiki")
-	assert.Contains(p.t, got.err, "secretref: warning: variable OTHER is passed on as it is, though it looks like a reference with a mistake")
+	assert.Contains(p.t, got.err, "secretref: warning: variable OTHER looks like a malformed reference and is passed on unchanged")
 }
 
 func onlyTheChosen(p *program) {
@@ -245,8 +245,8 @@ func warningsNameVariables(p *program) {
 	)
 	got := p.exec(env, "", "--", "sh", "-c", `test -z "$EMPTY" && test "$TEXT" = "password=canary with spaces"`, "sh", "x={ENC}"+trackerSecret)
 	assert.Equal(p.t, outcome{err: `secretref: warning: the secret is empty (source variable EMPTY, reference {ENC}{"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"})
-secretref: warning: variable TEXT: the secret stands in other text as it is, and a character in it may have a meaning there
-secretref: warning: argument 4 of the command holds a reference and is passed on as it is: references are resolved in variables
+secretref: warning: variable TEXT: the secret was inserted into other text verbatim, and one of its characters may have a meaning there
+secretref: warning: argument 4 of the command contains a reference and is passed on unchanged: only variables are resolved
 `}, got)
 }
 
@@ -262,7 +262,7 @@ func warningsOfSecretsNameVariables(p *program) {
 	assert.Equal(p.t, `
 secretref: warning: the secret ends in a newline, which is part of the password (source variable NEWLINE and variable AGAIN, reference {ENC}{"region":"ap-southeast-2","secretId":"newline"})
 secretref: warning: the whole secret is a JSON object: is the secretPointer missing? (source variable OBJECT, reference {ENC}{"region":"ap-southeast-2","secretId":"tracker/db"})
-secretref: warning: variable AGAIN: the secret stands in other text as it is, and a character in it may have a meaning there
+secretref: warning: variable AGAIN: the secret was inserted into other text verbatim, and one of its characters may have a meaning there
 `, "\n"+strings.Join(lines, ""))
 }
 
@@ -413,7 +413,7 @@ func tooLongForACommand(p *program) {
 	const ref = `{ENC}{"region":"ap-southeast-2","secretId":"long"}`
 	got := p.exec(p.environment("A="+trackerSecret, "LONG=x"+ref+ref, "B="+trackerSecret), "", "--", "true")
 	assert.Equal(p.t, outcome{status: 126,
-		err: "secretref: true: the command cannot be run: argument list too long; the longest of arguments and variables is variable LONG\n"}, got)
+		err: "secretref: true: cannot run the command: argument list too long; the longest of its arguments and variables is variable LONG\n"}, got)
 }
 
 func noInterpreter(p *program) {
@@ -422,7 +422,7 @@ func noInterpreter(p *program) {
 		require.NoError(p.t, os.WriteFile(script, []byte(text), 0o755))
 		got := p.exec(p.environment(), "", "--", script)
 		assert.Equal(p.t, 126, got.status)
-		assert.Contains(p.t, got.err, "the command cannot be run: ")
+		assert.Contains(p.t, got.err, "cannot run the command: ")
 	}
 	big := p.exec(p.environment("A="+trackerSecret, "BIG="+strings.Repeat("x", 100_000)), "", "--", "true")
 	assert.Equal(p.t, ui.StatusOK, big.status)

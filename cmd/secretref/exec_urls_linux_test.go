@@ -9,7 +9,7 @@ import (
 )
 
 func verbatimWarns(p *program) {
-	const warning = "secretref: warning: variable A: the secret stands in other text as it is, and a character in it may have a meaning there\n"
+	const warning = "secretref: warning: variable A: the secret was inserted into other text verbatim, and one of its characters may have a meaning there\n"
 	for secret, want := range map[string]string{"canary-AZaz09._~": "", "canary\u00e9": warning, "canary\x01": warning} {
 		p.verbatim(secret, want)
 	}
@@ -40,8 +40,8 @@ func endOfURL(p *program) {
 	} {
 		got := p.exec(p.environment("A="+before+specialSecret+";"), "", "--", "touch", filepath.Join(p.dir, "started"))
 		assert.Equal(p.t, outcome{status: ui.StatusFailed, err: `secretref: variable A: {ENC}{"region":"ap-southeast-2","secretId":"special"}: unsupported: ` +
-			"it cannot be told whether the URL before the secret has ended, and so whether to percent-encode the secret: " +
-			"put the password into a variable of its own; -skip A leaves it alone\n"}, got, before)
+			"the URL before the secret may have ended, so it is unclear whether to percent-encode the secret: " +
+			"put the password into a variable of its own; use -skip A to pass it on unchanged\n"}, got, before)
 		assert.NoFileExists(p.t, filepath.Join(p.dir, "started"))
 
 		got = p.exec(p.environment("A="+before+"{ENC}"+trackerSecret), "", "--", "sh", "-c", `printf %s "$A"`)

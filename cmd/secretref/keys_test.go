@@ -88,7 +88,7 @@ func TestRotationShowsItsProgressToAPerson(t *testing.T) {
 	var out, errs strings.Builder
 	args := []string{"keys", "-store", w.path("k.db"), "rotate"}
 	require.Equal(t, ui.StatusOK, run(t.Context(), args, ui.Streams{Out: &out, Err: &errs, ErrIsTerminal: true}))
-	assert.Equal(t, "\rsealed anew: 2 of 2\n", errs.String())
+	assert.Equal(t, "\rre-encrypted: 2 of 2\n", errs.String())
 
 	errs.Reset()
 	require.Equal(t, ui.StatusOK, run(t.Context(), args, ui.Streams{Out: &out, Err: &errs}))
@@ -117,17 +117,17 @@ func TestInterruptedRotationIsFinishedByTheNext(t *testing.T) {
 		w.must(large, on("put", name)...)
 	}
 	ctx, interrupt := context.WithCancel(t.Context())
-	errs := &interrupter{at: "sealed anew", interrupt: interrupt}
+	errs := &interrupter{at: "re-encrypted", interrupt: interrupt}
 	var out strings.Builder
 	args := []string{"keys", "-store", w.path("k.db"), "rotate"}
 	require.Equal(t, ui.StatusInterrupted, run(ctx, args, ui.Streams{Out: &out, Err: errs, ErrIsTerminal: true}))
 	assert.Empty(t, out.String())
-	assert.Regexp(t, `^\rsealed anew: (\d) of 9\nsecretref: interrupted: \d secrets sealed anew with key [0-9a-f]{16} so far, `+
-		`nothing is lost, and the next "secretref keys rotate" finishes it\n$`, errs.String())
+	assert.Regexp(t, `^\rre-encrypted: (\d) of 9\nsecretref: interrupted: \d secrets re-encrypted with key [0-9a-f]{16} so far; `+
+		`nothing is lost, and the next "secretref keys rotate" completes the rotation\n$`, errs.String())
 
 	assert.Contains(t, w.do("", false, on("list")...).out, "retiring")
 	assert.Equal(t, ui.StatusOK, w.do("", false, on("verify")...).status)
-	assert.Regexp(t, `^rotated from key \w+ to \w+: \d secrets sealed anew\n$`, w.do("", false, on("rotate")...).out)
+	assert.Regexp(t, `^rotated from key \w+ to \w+: \d secrets re-encrypted\n$`, w.do("", false, on("rotate")...).out)
 	assert.NotContains(t, w.do("", false, on("list")...).out, "retiring")
 	assert.Equal(t, large, w.do("", false, on("get", "i")...).out)
 }

@@ -81,24 +81,24 @@ func TestTypedSecretsAreUnseen(t *testing.T) {
 		{put, []string{long + "\r", long + "\r"}, long, ui.StatusOK, "secret: \nagain: \n"},
 		{put, []string{"canary-typedé\x7f\x7fd\n", "wrong\x15canary-type\td\x7f\bd\n"}, "canary-typed", ui.StatusOK, "secret: \nagain: \n"},
 		{put, []string{"canary-typed\n", "canary-tipped\n"}, "canary-db", ui.StatusFailed,
-			"secret: \nagain: \nsecretref: what was typed the second time is something else, so nothing is stored\n"},
-		{put, []string{"\n"}, "canary-db", ui.StatusFailed, "secret: \nsecretref: nothing was typed, so nothing is stored" + storeEmpty},
-		{put, []string{"\x04"}, "canary-db", ui.StatusFailed, "secret: \nsecretref: nothing was typed, so nothing is stored" + storeEmpty},
-		{put, []string{"canary\n", "\x04"}, "canary-db", ui.StatusFailed, "secret: \nagain: \nsecretref: nothing was typed, so nothing is stored" + storeEmpty},
-		{put, []string{"canary\x03"}, "canary-db", ui.StatusInterrupted, "secret: \nsecretref: interrupted, so nothing is stored\n"},
-		{put, []string{"canary\x1b[A\n"}, "canary-db", ui.StatusFailed, "secret: \nsecretref: a control character was typed, so nothing is stored\n"},
+			"secret: \nagain: \nsecretref: the two entries do not match; nothing was stored\n"},
+		{put, []string{"\n"}, "canary-db", ui.StatusFailed, "secret: \nsecretref: nothing was entered; nothing was stored" + storeEmpty},
+		{put, []string{"\x04"}, "canary-db", ui.StatusFailed, "secret: \nsecretref: nothing was entered; nothing was stored" + storeEmpty},
+		{put, []string{"canary\n", "\x04"}, "canary-db", ui.StatusFailed, "secret: \nagain: \nsecretref: nothing was entered; nothing was stored" + storeEmpty},
+		{put, []string{"canary\x03"}, "canary-db", ui.StatusInterrupted, "secret: \nsecretref: interrupted; nothing was stored\n"},
+		{put, []string{"canary\x1b[A\n"}, "canary-db", ui.StatusFailed, "secret: \nsecretref: a control character was entered; nothing was stored\n"},
 
 		{set, []string{"canary-typed\n", "canary-typed\n"}, "canary-typed", ui.StatusOK, "password: \nagain: \n"},
 		{set, []string{"canary-typed\n", "canary-tipped\n"}, trackerSecret, ui.StatusFailed,
-			"password: \nagain: \nsecretref: what was typed the second time is something else, so nothing is written\n"},
-		{set, []string{"\x04"}, trackerSecret, ui.StatusFailed, "password: \nsecretref: nothing was typed, so nothing is written\n"},
-		{set, []string{"\x03"}, trackerSecret, ui.StatusInterrupted, "password: \nsecretref: interrupted, so nothing is written\n"},
+			"password: \nagain: \nsecretref: the two entries do not match; nothing was written\n"},
+		{set, []string{"\x04"}, trackerSecret, ui.StatusFailed, "password: \nsecretref: nothing was entered; nothing was written\n"},
+		{set, []string{"\x03"}, trackerSecret, ui.StatusInterrupted, "password: \nsecretref: interrupted; nothing was written\n"},
 		{reference, []string{trackerSecret + "\n"}, trackerSecret, ui.StatusOK, "reference: \n"},
 		{reference, []string{"\x03"}, trackerSecret, ui.StatusInterrupted, "reference: \nsecretref: interrupted\n"},
 
 		{[]string{"resolve", "-"}, []string{trackerSecret + "\r"}, "canary-tracker", ui.StatusOK, "value: \n"},
 		{[]string{"resolve", "-"}, []string{"canary-plain\n"}, "canary-plain", ui.StatusOK, "value: \n"},
-		{[]string{"resolve", "-"}, []string{"\x04"}, "", ui.StatusFailed, "value: \nsecretref: nothing was typed\n"},
+		{[]string{"resolve", "-"}, []string{"\x04"}, "", ui.StatusFailed, "value: \nsecretref: nothing was entered\n"},
 		{[]string{"resolve", "-"}, []string{"canary\x03"}, "", ui.StatusInterrupted, "value: \nsecretref: interrupted\n"},
 	} {
 		w := newWorld(t)
@@ -149,7 +149,7 @@ func TestSignalWhileTypingLeavesTheTerminalAsItWas(t *testing.T) {
 	var out, errs strings.Builder
 	status := run(ctx, []string{"keys", "-store", w.path("k.db"), "put", "db"}, ui.Streams{In: terminal, Out: &out, Err: &errs})
 	assert.Equal(t, ui.StatusInterrupted, status)
-	assert.Equal(t, "secret: \nsecretref: interrupted, so nothing is stored\n", errs.String())
+	assert.Equal(t, "secret: \nsecretref: interrupted; nothing was stored\n", errs.String())
 	after, err := term.GetState(int(terminal.Fd()))
 	require.NoError(t, err)
 	assert.Equal(t, before, after)

@@ -12,9 +12,9 @@ func pointerCommand() ui.Command {
 		Name:     "pointer",
 		Synopsis: "pointer POINTER < doc.json",
 		Help: `
-Prints the JSON text of the value that POINTER (RFC 6901, such as /db/password)
-leads to in the document on standard input, and a newline. The empty POINTER ""
-is the whole document. The text is printed as it is written: a string keeps its
+Reads a JSON document from standard input and prints the JSON text of the value at
+POINTER (RFC 6901, such as /db/password), followed by a newline. The empty POINTER
+"" means the whole document. The text is printed unchanged: a string keeps its
 quotes and escapes.`,
 		Run: pointer,
 	}
@@ -30,7 +30,7 @@ func pointer(ctx context.Context, args []string, s ui.Streams) error {
 		return err
 	}
 	if _, ok := ui.Terminal(s.In); ok {
-		return ui.NewUsageError("the document is read from standard input, which is a terminal: add < doc.json")
+		return ui.NewUsageError("the document is read from standard input, which is a terminal; add < doc.json")
 	}
 	doc, err := ui.ReadAll(ctx, s.In, ui.MaxInput)
 	if err != nil {

@@ -13,19 +13,17 @@ func resolveCommand() ui.Command {
 		Name:     "resolve",
 		Synopsis: "resolve [-strict] [-timeout D] [-store S] VALUE | -",
 		Help: `
-Prints the secret that VALUE refers to, or VALUE itself if it is plaintext, and
-nothing else: not even a newline, unless standard output is a terminal. With "-"
-VALUE is read from standard input, without the newline at its end, and at a
-terminal typed unseen; a password on a command line is seen by everyone who lists
-processes.
+Prints the secret that VALUE refers to, or VALUE itself if it is plaintext. Nothing
+else is printed, not even a newline, unless standard output is a terminal. If VALUE
+is "-", it is read from standard input: one newline at its end is removed, and a
+terminal does not echo it. Any user of the machine can see the arguments of a
+command, so do not write a password there.
 
   -strict                     plaintext and empty values are errors
-  -timeout D                  how long one secret, and opening the keyring, may take
-                              (default 10s)
+` + ui.TimeoutHelp + `
 ` + storeflags.Help + `
 
--store opens the keyring that references with "keyring" lead to: see
-"secretref help keys".`,
+-store opens the keyring for references with "keyring"; see "secretref help keys".`,
 		Run: resolve,
 	}
 }

@@ -280,7 +280,7 @@ func TestServiceSpeaksTLSAndTakesNewCertificates(t *testing.T) {
 	w.write("cert.key", string(key))
 	trust(first)
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
-	assert.Contains(t, r.log.String(), "the certificate cannot be read anew")
+	assert.Contains(t, r.log.String(), "cannot reload the certificate")
 	w.write("cert.key", string(next))
 	trust(second)
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)

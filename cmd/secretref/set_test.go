@@ -37,7 +37,7 @@ func TestWhatAKilledRunLeftIsSweptUpLater(t *testing.T) {
 			assert.Equal(t, []string{".dbconfig.xml.secretref-2", ".other.secretref-3", "dbconfig.xml"}, dirNames(t, w.path("jira")))
 			assert.NotContains(t, dirNames(t, w.path("backup")), ".dbconfig.xml.secretref-1")
 			for _, dir := range []string{"jira", "backup"} {
-				assert.Contains(t, got.out, w.path(dir+"/.dbconfig.xml.secretref-2")+" is of another run")
+				assert.Contains(t, got.out, w.path(dir+"/.dbconfig.xml.secretref-2")+" belongs to another run")
 			}
 		})
 	}
@@ -143,7 +143,7 @@ func TestOfTwoSetsAtTheSameTimeOneWins(t *testing.T) {
 		case o.status == ui.StatusOK:
 			assert.Contains(t, o.out, "nothing to change")
 		default:
-			assert.Regexp(t, "is changing it|just replaced it|changed it meanwhile", o.err)
+			assert.Regexp(t, "is changing the file|just replaced it|changed it in the meantime", o.err)
 		}
 	}
 	backups := dirNames(t, w.path("backup"))

@@ -17,7 +17,7 @@ func versionCommand() ui.Command {
 	return ui.Command{
 		Name:     "version",
 		Synopsis: "version",
-		Help:     "Prints the version, the commit it was built from, and the Go release.",
+		Help:     "Prints the version, the commit it was built from, and the Go version.",
 		Run: func(_ context.Context, args []string, s ui.Streams) error {
 			if _, err := ui.ParseFlags(ui.NewFlags("version"), args, 0, 0); err != nil {
 				return err
@@ -29,8 +29,8 @@ func versionCommand() ui.Command {
 	}
 }
 
-// describe returns the version that was set, else the module's, and the commit
-// where it is known. info may be nil.
+// describe returns the version that was set, or else that of the module, and the
+// commit if it is known. info may be nil.
 func describe(set string, info *debug.BuildInfo) string {
 	if info == nil {
 		return cmp.Or(set, "(unknown)")

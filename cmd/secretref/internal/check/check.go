@@ -1,3 +1,5 @@
+// Package check is the command "check": it reports whether references resolve, whether
+// the product accepts them as they are written, and how to fix them.
 package check
 
 import (
@@ -18,23 +20,22 @@ func Command() ui.Command {
 		Name:     "check",
 		Synopsis: "check [-timeout D] [-store S] PATH | VALUE ...",
 		Help: `
-Says, before a product is restarted, whether the references in its configuration
-file (PATH, also its home directory) or the references VALUE can be resolved: who
-asks, then each reference, then what to do next. It prints no secret. Run it on
-the product's host as the user of the product's service.
+Checks, before a product is restarted, that the references in its configuration file
+(PATH may also be its home directory) or the references VALUE can be resolved. It
+prints the credentials in use, then each reference, then what to do next. It prints
+no secret. Run it on the product's host as the user of the product's service.
 
   ok      the reference resolves to a value that the product can use
-  doubt   it resolves here, but the product may refuse it, and why
-  wrong   what is wrong, and how to mend it
+  doubt   it resolves here, but the product may reject it (the reason follows)
+  wrong   it does not resolve (the reason and the fix follow)
 
-  -timeout D                  how long one secret, and opening the keyring, may take
-                              (default 10s)
+` + ui.TimeoutHelp + `
 ` + storeflags.Help + `
 
--store opens the keyring that references with "keyring" lead to: see
-"secretref help keys". Programs with the library read them, the products do not.
+-store opens the keyring for references with "keyring"; see "secretref help keys".
+Only programs that use the library can read these; the products cannot.
 
-The exit status is 1 when something is wrong; doubts alone leave it 0.`,
+The exit status is 1 if something is wrong, and 0 if there are only doubts.`,
 		Run: run,
 	}
 }
@@ -47,7 +48,7 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	if err != nil {
 		return err
 	}
-	// The library's warnings are findings here.
+	// The findings cover what the library would warn about.
 	log, stop := ui.ReportWaits(s.Err, slog.New(slog.DiscardHandler))
 	defer stop()
 	keyring, lacking := store.OpenIfGiven(ctx, log)
@@ -59,32 +60,32 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	defer resolver.Close()
 
 	sections := make([]section, len(args))
-	var subjects []*checkedValue
+	var values []*checkedValue
 	for i, arg := range args {
 		sections[i] = readArgument(resolver, i+1, arg)
-		subjects = append(subjects, sections[i].values...)
+		values = append(values, sections[i].values...)
 	}
-	for _, x := range subjects {
+	for _, x := range values {
 		x.checkKeyring(store.Store != "", lacking)
 	}
-	asker := newIdentityReport(subjects, store)
+	identity := newIdentityReport(values, store)
 	probe := newProbe(resolver, store.Timeout.Value(), log)
 	defer probe.close()
 	var work sync.WaitGroup
-	work.Go(func() { asker.gather(ctx) })
-	for _, x := range subjects {
+	work.Go(func() { identity.gather(ctx) })
+	for _, x := range values {
 		work.Go(func() { probe.examine(ctx, x) })
 	}
 	work.Wait()
 	stop()
 
-	asker.write(s.Out)
+	identity.write(s.Out)
 	for _, section := range sections {
 		section.write(s.Out)
 	}
 	fmt.Fprintln(s.Out)
-	_ = ui.Line(s.Out, "next: %s", nextStep(subjects))
-	for _, x := range subjects {
+	_ = ui.Line(s.Out, "next: %s", nextStep(values))
+	for _, x := range values {
 		if x.worstLevel() == Wrong {
 			return ui.ErrReported
 		}
@@ -92,7 +93,7 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	return nil
 }
 
-// section is what one argument brings.
+// section is the result for one argument.
 type section struct {
 	title  string // the file; empty for a value
 	values []*checkedValue

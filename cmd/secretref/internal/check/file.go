@@ -17,9 +17,8 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// readArgument finds out what the nth argument is, without a request. It never
-// repeats an argument that is neither a file nor a reference: it may be a
-// password.
+// readArgument classifies the nth argument without sending a request. It never quotes
+// an argument that is neither a file nor a reference: it may be a password.
 func readArgument(r *secretref.Resolver, n int, arg string) section {
 	if _, err := os.Stat(arg); err == nil || errors.Is(err, fs.ErrPermission) {
 		return readFile(r, arg)
@@ -34,17 +33,17 @@ func readArgument(r *secretref.Resolver, n int, arg string) section {
 	case !errors.Is(err, secretref.ErrNotReference):
 		x.addFailure(err, ui.Reason(err))
 	case arg == "":
-		x.addFailure(err, "it is empty: is a variable not set?")
+		x.addFailure(err, "it is empty: is a variable on the command line not set?")
 	case strings.ContainsRune(arg, '/') || strings.ContainsRune(arg, filepath.Separator) ||
 		slices.Contains([]string{".xml", ".properties"}, strings.ToLower(filepath.Ext(arg))):
 		x.addFailure(err, "it looks like a path, but there is no such file or directory")
 	default:
-		x.addFailure(err, "it is plaintext and not a reference, and no file or directory has that name")
+		x.addFailure(err, "it is plaintext, neither a reference nor the name of a file or directory")
 	}
 	return section{values: []*checkedValue{x}}
 }
 
-// readFile lists what has to be resolved in a configuration file.
+// readFile lists the values of a configuration file that the product resolves.
 func readFile(r *secretref.Resolver, path string) section {
 	c, err := secretref.ReadConfig(path)
 	if err != nil {
@@ -71,7 +70,7 @@ func readFile(r *secretref.Resolver, path string) section {
 	if layout := atlassian.LayoutOf(atlassian.Product(c.Product)); !hasKey(items, layout.Password) {
 		x := &checkedValue{location: file}
 		if len(items) == 0 {
-			x.addWrong("nothing in it has to be resolved: it has no %s", layout.Password)
+			x.addWrong("it has no %s and no other value to resolve", layout.Password)
 		} else {
 			x.addNote("it has no %s", layout.Password)
 		}
@@ -84,7 +83,7 @@ func hasKey(items []atlassian.Item, key string) bool {
 	return slices.ContainsFunc(items, func(i atlassian.Item) bool { return i.Key == key })
 }
 
-// readItem is one value of a file that has to be resolved.
+// readItem checks how one value of a file is written, and sets how to resolve it.
 func readItem(r *secretref.Resolver, c *secretref.ConfigFile, item atlassian.Item) *checkedValue {
 	x := &checkedValue{location: entryLocation(c, item.Entry)}
 	layout := atlassian.LayoutOf(atlassian.Product(c.Product))
@@ -102,8 +101,8 @@ func readItem(r *secretref.Resolver, c *secretref.ConfigFile, item atlassian.Ite
 		x.addWrong("the value is empty")
 		return x
 	case store == atlassian.NoClass && plaintext:
-		x.addWrong("the password stands in the file in plain text: put it into AWS Secrets Manager or Vault, " +
-			"and a reference and its cipher class into the file")
+		x.addWrong("the file contains the password in plain text: store it in AWS Secrets Manager or Vault, " +
+			"and write a reference and its cipher class into the file")
 		return x
 	case err == nil:
 		x.ref = ref
@@ -121,7 +120,7 @@ func readItem(r *secretref.Resolver, c *secretref.ConfigFile, item atlassian.Ite
 		return settings.Secrets[item.Key], err
 	}
 	if item.Key == layout.Password && config.URLHasPassword(c, layout) {
-		x.addWrong("%s carries a password in plain text: remove it there", layout.URL)
+		x.addWrong("%s contains a password in plain text: remove it from there", layout.URL)
 	}
 	return x
 }
@@ -130,8 +129,8 @@ func entryLocation(c *secretref.ConfigFile, e atlassian.Entry) string {
 	return fmt.Sprintf("%s:%d: %s", filepath.Base(c.Path), e.Line, e.Key)
 }
 
-// ignoredReferences lists the entries that are references, but where the product looks
-// for none: their text would be used as the password.
+// ignoredReferences lists references in entries that the product does not resolve: it
+// would use their text as the value.
 func ignoredReferences(r *secretref.Resolver, c *secretref.ConfigFile, items []atlassian.Item) []*checkedValue {
 	var found []*checkedValue
 	for _, e := range c.Entries {
@@ -147,9 +146,9 @@ func ignoredReferences(r *secretref.Resolver, c *secretref.ConfigFile, items []a
 		_, prefixed := ref.CutPrefix(strings.TrimSpace(entry.Value))
 		x.unprefixed = !prefixed
 		if c.Product == secretref.Bitbucket {
-			x.addWrong("the product takes its text for the value: put {ENC} before it")
+			x.addWrong("the product uses its text as the value: put {ENC} before it")
 		} else {
-			x.addWrong("the product resolves no reference there, only in %s", atlassian.LayoutOf(atlassian.Product(c.Product)).Password)
+			x.addWrong("the product does not resolve references there, only in %s", atlassian.LayoutOf(atlassian.Product(c.Product)).Password)
 		}
 		found = append(found, x)
 	}

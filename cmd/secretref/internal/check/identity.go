@@ -25,10 +25,10 @@ import (
 	"github.com/seed74218947/secretref/internal/backend/vaultkv"
 )
 
-// identityReport finds out who asks: what works for one user need not work for the
-// product's.
+// identityReport shows the credentials in use: references that resolve for one user
+// may not resolve for the user of the product's service.
 type identityReport struct {
-	region     string // of the first AWS reference; empty: there is none
+	region     string // of the first AWS reference, or ""
 	vaultAuths []secretref.VaultAuth
 	store      storeflags.Flags
 	timeout    time.Duration
@@ -36,11 +36,11 @@ type identityReport struct {
 	lines [][2]string
 }
 
-// newIdentityReport returns an asker for what the subjects need, and for the keyring's
-// store if there is one.
-func newIdentityReport(subjects []*checkedValue, store storeflags.Flags) *identityReport {
+// newIdentityReport returns a report for the backends of the values, and for the
+// keyring's store if there is one.
+func newIdentityReport(values []*checkedValue, store storeflags.Flags) *identityReport {
 	a := &identityReport{store: store, timeout: store.Timeout.Value()}
-	for _, x := range subjects {
+	for _, x := range values {
 		switch ref := x.ref.(type) {
 		case secretref.AWSReference:
 			if a.region == "" {
@@ -64,7 +64,7 @@ func WriteIdentity(ctx context.Context, w io.Writer, reference secretref.Referen
 	r.write(w)
 }
 
-// gather asks the system, the environment and AWS.
+// gather reads the environment and queries AWS STS.
 func (a *identityReport) gather(ctx context.Context) {
 	a.add("user", currentUser())
 	if a.region != "" {
@@ -84,7 +84,7 @@ func (a *identityReport) gather(ctx context.Context) {
 func (a *identityReport) add(about, text string) { a.lines = append(a.lines, [2]string{about, text}) }
 
 func (a *identityReport) write(w io.Writer) {
-	fmt.Fprintln(w, "who asks")
+	fmt.Fprintln(w, "identity")
 	for _, l := range a.lines {
 		_ = ui.Line(w, "  %-6s %s", l[0], l[1])
 	}
@@ -93,36 +93,36 @@ func (a *identityReport) write(w io.Writer) {
 func currentUser() string {
 	u, err := user.Current()
 	if err != nil {
-		return fmt.Sprintf("uid %d (it has no name)", os.Getuid())
+		return fmt.Sprintf("uid %d (without a name)", os.Getuid())
 	}
 	return fmt.Sprintf("%s (uid %s)", u.Username, u.Uid)
 }
 
-// awsIdentity tells which credentials the library's chain finds and whose they are.
+// awsIdentity describes the credentials that the library finds and their owner.
 func (a *identityReport) awsIdentity(ctx context.Context) string {
 	log := slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	found, err := awssm.New(nil, &httpguard.Policy{Log: log}, log).Identity(ctx, a.region)
 	if errors.Is(err, secretref.ErrUnauthenticated) {
-		return "no credentials that could be used: the references below say why"
+		return "no usable credentials; the references below show why"
 	}
 	if err != nil {
-		return "who asks cannot be told: " + ui.Message(err)
+		return "could not determine the credentials: " + ui.Message(err)
 	}
 	with := fmt.Sprintf("access key id %s from %s", found.AccessKeyID, describeCredentialSource(found.Source))
 	arn, err := a.callerARN(ctx)
 	if err != nil {
-		return fmt.Sprintf("%s; AWS STS does not say whose it is: %s", with, ui.Message(err))
+		return fmt.Sprintf("%s; could not determine the caller's identity from AWS STS: %s", with, ui.Message(err))
 	}
 	return arn + ", " + with
 }
 
-// callerARN asks STS, which needs no permission.
+// callerARN calls STS GetCallerIdentity, which needs no permission.
 func (a *identityReport) callerARN(ctx context.Context) (string, error) {
 	loaded, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion(a.region))
 	if err != nil {
-		return "", errors.New("the AWS configuration does not load")
+		return "", errors.New("cannot load the AWS configuration")
 	}
 	client := sts.NewFromConfig(loaded, func(o *sts.Options) { o.RetryMaxAttempts = 1 })
 	got, err := client.GetCallerIdentity(ctx, nil)
@@ -130,12 +130,12 @@ func (a *identityReport) callerARN(ctx context.Context) (string, error) {
 		return *got.Arn, nil
 	}
 	if refused, ok := errors.AsType[smithy.APIError](err); ok {
-		return "", fmt.Errorf("it refuses them (%s)", ui.Printable(refused.ErrorCode()))
+		return "", fmt.Errorf("it refused them (%s)", ui.Printable(refused.ErrorCode()))
 	}
 	return "", httpguard.Explain(err, "its endpoint")
 }
 
-// describeCredentialSource puts the SDK's word for where credentials came from into ours.
+// describeCredentialSource explains the SDK's name of a credential source.
 func describeCredentialSource(sdk string) string {
 	for _, known := range [][2]string{
 		{config.CredentialsSourceName, "environment variables"},
@@ -154,8 +154,8 @@ func describeCredentialSource(sdk string) string {
 	return sdk
 }
 
-// addVault tells which variables a way of authentication reads, and whether they
-// are set; their values stay where they are.
+// addVault lists the variables that a Vault auth method reads and whether they are
+// set. Their values are not printed.
 func (a *identityReport) addVault(auth secretref.VaultAuth) {
 	if auth == secretref.VaultKubernetes {
 		a.add("vault", fmt.Sprintf("KUBERNETES: role from %s; auth method from %s; the pod's token from %s",
@@ -166,7 +166,7 @@ func (a *identityReport) addVault(auth secretref.VaultAuth) {
 	a.add("vault", "TOKEN: from "+variableState(vaultkv.TokenVariable, ""))
 }
 
-// describeStore tells who may read the files, or who asks the database.
+// describeStore describes the store, its root key and its password's source.
 func describeStore(l storeflags.Location, o storeflags.Flags) string {
 	root := ", root key in " + describeFile(cmp.Or(o.RootKeyFile, l.Name+".key"))
 	if l.Dialect == 0 {
@@ -189,12 +189,12 @@ func describeStore(l storeflags.Location, o storeflags.Flags) string {
 func describeFile(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {
-		return path + " (cannot be seen)"
+		return path + " (not accessible)"
 	}
 	return fmt.Sprintf("%s (owner %s, mode %04o)", path, ui.OwnerName(info), info.Mode().Perm())
 }
 
-// variableState tells whether a variable is set, and what holds if it is not.
+// variableState describes whether a variable is set, and its default if not.
 func variableState(variable, otherwise string) string {
 	switch {
 	case os.Getenv(variable) != "":

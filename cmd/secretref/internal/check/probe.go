@@ -19,11 +19,10 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// probe resolves references and looks closer at what came of it. It is safe for
-// concurrent use.
+// probe resolves references and examines the results. It is safe for concurrent use.
 type probe struct {
 	resolver *secretref.Resolver
-	vault    *vaultkv.Backend // for whole secrets, to which the library knows no reference
+	vault    *vaultkv.Backend // for whole secrets, which no reference can name
 	timeout  time.Duration
 }
 
@@ -50,7 +49,7 @@ func Examine(ctx context.Context, r *secretref.Resolver, timeout time.Duration, 
 	return x.findings
 }
 
-// examine adds to a subject's findings what resolving it shows.
+// examine resolves a value and adds the findings.
 func (p *probe) examine(ctx context.Context, x *checkedValue) {
 	if x.resolve == nil {
 		return
@@ -66,19 +65,19 @@ func (p *probe) examine(ctx context.Context, x *checkedValue) {
 	}
 }
 
-// examineValue looks for what makes a value no password. Nothing of it may get
-// into a finding.
+// examineValue looks for signs that a secret is not a usable password. No part of it
+// may appear in a finding.
 func (p *probe) examineValue(ctx context.Context, x *checkedValue, value string) {
 	switch {
 	case value == "":
 		x.addWrong("the secret is empty")
 	case strings.HasSuffix(value, "\n"):
-		x.addWrong("the value ends in a newline, which is part of the password then: store it again without (printf, or echo -n)")
+		x.addWrong("the value ends in a newline, which becomes part of the password: store it again without one (printf, or echo -n)")
 	}
 	pointer, structured := pointerInto(x.ref)
 	if structured && pointer == "" {
 		if names := jsonptr.MemberNames([]byte(value), ""); names != nil {
-			x.addWrong("the secret is structured, but the reference has no secretPointer, so that all of it would be the password; %s%s",
+			x.addWrong("the secret is a JSON object, but the reference has no secretPointer, so the whole object would be the password; %s%s",
 				describeMembers("", names), pointerHint(names))
 		}
 		return
@@ -92,12 +91,12 @@ func (p *probe) examineValue(ctx context.Context, x *checkedValue, value string)
 		if found[0] == 't' || found[0] == 'f' {
 			kind = "a boolean"
 		}
-		x.addDoubt("the value in the secret is %s: store it as a string, in quotes", kind)
+		x.addDoubt("the value in the secret is %s: store it as a string in quotes", kind)
 	}
 }
 
-// pointerInto returns the way to a reference's value in the whole secret; false
-// for stores that have none.
+// pointerInto returns the pointer to a reference's value in the whole secret, or false
+// if the store has no structured secrets.
 func pointerInto(reference secretref.Reference) (secretref.Pointer, bool) {
 	switch ref := reference.(type) {
 	case secretref.AWSReference:
@@ -108,8 +107,8 @@ func pointerInto(reference secretref.Reference) (secretref.Pointer, bool) {
 	return "", false
 }
 
-// fetchDocument fetches the whole secret that a reference points into. It stays in
-// memory: only names and kinds of what is in it are told.
+// fetchDocument fetches the whole secret that a reference points into. Only its member
+// names and the types of its values may be printed.
 func (p *probe) fetchDocument(ctx context.Context, reference secretref.Reference) ([]byte, bool) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
@@ -126,7 +125,7 @@ func (p *probe) fetchDocument(ctx context.Context, reference secretref.Reference
 	return nil, false
 }
 
-// listMembers says which names there are where a pointer went astray.
+// listMembers names the members of the innermost object that a pointer reaches.
 func (p *probe) listMembers(ctx context.Context, ref secretref.Reference) string {
 	pointer, ok := pointerInto(ref)
 	if !ok {
@@ -137,7 +136,7 @@ func (p *probe) listMembers(ctx context.Context, ref secretref.Reference) string
 		return ""
 	}
 	if jsonptr.Valid(doc) != nil {
-		return ": leave secretPointer away if the secret is plaintext"
+		return ": remove secretPointer if the secret is plaintext"
 	}
 	for at := string(pointer); ; at = at[:strings.LastIndexByte(at, '/')] {
 		if names := jsonptr.MemberNames(doc, at); names != nil {
@@ -149,9 +148,9 @@ func (p *probe) listMembers(ctx context.Context, ref secretref.Reference) string
 	}
 }
 
-// describeMembers names the members of the object at a pointer.
+// describeMembers names the members of the object at a pointer, up to a limit.
 func describeMembers(at string, names []string) string {
-	const most = 20
+	const maxListed = 20
 	if len(names) == 0 {
 		return "it has no members"
 	}
@@ -160,8 +159,8 @@ func describeMembers(at string, names []string) string {
 		text = fmt.Sprintf("at %q it has ", at)
 	}
 	for i, name := range names {
-		if i == most {
-			return text + fmt.Sprintf(" and %d more", len(names)-most)
+		if i == maxListed {
+			return text + fmt.Sprintf(" and %d more", len(names)-maxListed)
 		}
 		if i > 0 {
 			text += ", "
@@ -171,16 +170,15 @@ func describeMembers(at string, names []string) string {
 	return text
 }
 
-// pointerHint is the pointer to add where the names leave no doubt.
+// pointerHint suggests the secretPointer to add.
 func pointerHint(names []string) string {
 	if slices.Contains(names, "password") {
 		return `: add "secretPointer":"/password"`
 	}
-	return ": add a secretPointer to one of them"
+	return ": add a secretPointer that selects one of them"
 }
 
-// hint adds to an error of the library what it cannot know or leaves to the
-// reader.
+// hint returns advice to append to an error of the library.
 func hint(ref secretref.Reference, err error) string {
 	if _, ok := ref.(secretref.KeyringReference); ok {
 		return storeflags.KeyringHint(err)
@@ -188,9 +186,9 @@ func hint(ref secretref.Reference, err error) string {
 	_, network := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, secretref.ErrUnavailable) && network:
-		return "; check the endpoint's name and port, and that this machine may reach it (firewall, HTTPS_PROXY and NO_PROXY)"
+		return "; check the endpoint's name and port, and whether this machine can reach it (firewall, HTTPS_PROXY and NO_PROXY)"
 	case errors.Is(err, secretref.ErrNotFound) && isAWS(ref):
-		return "; check secretId and region, and that the account above is the secret's"
+		return "; check secretId and region, and whether the secret is in the account shown above"
 	}
 	return ""
 }

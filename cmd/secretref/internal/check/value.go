@@ -10,20 +10,21 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// checkedValue is one value under examination.
+// checkedValue is a value and the findings about it.
 type checkedValue struct {
 	location   string // "dbconfig.xml:14: jdbc-datasource/password", "argument 2"
 	standalone bool   // it stands in no file
 	ref        secretref.Reference
 	unprefixed bool // it is written without a prefix
 
-	// resolve gets the secret; nil if the findings say already why nobody can.
+	// resolve fetches the secret; nil if a finding already explains why that is
+	// impossible.
 	resolve func(ctx context.Context) (secretref.Secret, error)
 
 	findings []Finding
 }
 
-// Level is how bad a finding is.
+// Level is the severity of a finding.
 type Level uint8
 
 // The levels, from harmless to fatal.
@@ -36,7 +37,7 @@ const (
 type Finding struct {
 	Level Level
 	Text  string
-	err   error // what text is about, if it is an error
+	err   error // the error that Text is about, or nil
 }
 
 func (x *checkedValue) addNote(format string, args ...any) {
@@ -55,7 +56,7 @@ func (x *checkedValue) addFailure(err error, text string) {
 	x.findings = append(x.findings, Finding{Level: Wrong, Text: text, err: err})
 }
 
-// worstLevel is that of the worst finding.
+// worstLevel returns the level of the worst finding.
 func (x *checkedValue) worstLevel() Level {
 	worst := Note
 	for _, f := range x.findings {
@@ -67,15 +68,15 @@ func (x *checkedValue) worstLevel() Level {
 func (x *checkedValue) write(w io.Writer) {
 	worst := x.worstLevel()
 	word := [...]string{Note: "ok", Doubt: "doubt", Wrong: "wrong"}[worst]
-	subject := x.location
+	title := x.location
 	if x.ref != nil {
 		text := x.ref.String()
 		if x.unprefixed {
 			text, _ = ref.CutPrefix(text)
 		}
-		subject += ": " + text
+		title += ": " + text
 	}
-	_ = ui.Line(w, "  %-6s %s", word, subject)
+	_ = ui.Line(w, "  %-6s %s", word, title)
 	for _, level := range []Level{Wrong, Doubt, Note} {
 		for _, f := range x.findings {
 			if f.Level == level {
@@ -85,13 +86,13 @@ func (x *checkedValue) write(w io.Writer) {
 	}
 }
 
-// findingPrefix says what kind of finding follows.
+// findingPrefix introduces a finding of a value whose worst finding is given.
 func findingPrefix(of, worst Level) string {
 	switch {
 	case of == Doubt && worst == Doubt:
-		return "resolves here but the product may not: "
+		return "it resolves here, but the product may reject it: "
 	case of == Doubt:
-		return "the product may refuse it besides: "
+		return "in addition, the product may reject it: "
 	case of == Note:
 		return "note: "
 	}

@@ -1,3 +1,5 @@
+// Package config is the command "config", and helpers for configuration files that
+// check and set share.
 package config
 
 import (
@@ -22,19 +24,17 @@ func Command() ui.Command {
 		Name:     "config",
 		Synopsis: "config [-json] [-reveal] [-timeout D] [-store S] PATH",
 		Help: `
-Prints how to reach the database of the product whose configuration file, or
-home directory, PATH is. What could be resolved is printed also when something
-else failed; the exit status is 1 then. A text that holds unprintable characters
-is printed in quotes, with escapes.
+Prints the database settings of the product whose configuration file or home
+directory is PATH. If some values cannot be resolved, the others are still printed
+and the exit status is 1. Text with unprintable characters is printed in quotes,
+with escapes.
 
-  -json                       print a JSON object; what is not resolved is null
-  -reveal                     print passwords, also those that the URL carries
-  -timeout D                  how long one secret, and opening the keyring, may take
-                              (default 10s)
+  -json                       print a JSON object; unresolved values are null
+  -reveal                     print passwords, including those in the URL
+` + ui.TimeoutHelp + `
 ` + storeflags.Help + `
 
--store opens the keyring that references with "keyring" lead to: see
-"secretref help keys".`,
+-store opens the keyring for references with "keyring"; see "secretref help keys".`,
 		Run: run,
 	}
 }
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	return errors.Join(failed, err)
 }
 
-// report is what config prints. A null password is not resolved.
+// report is the output of config. An unresolved password is null.
 type report struct {
 	Product  secretref.Product  `json:"product"`
 	Path     string             `json:"path"`
@@ -82,7 +82,7 @@ type report struct {
 	Username string             `json:"username"`
 	Schema   string             `json:"schema"`
 	Password *string            `json:"password"`
-	Secrets  map[string]*string `json:"secrets"` // every value of the file that has to be resolved, by key
+	Secrets  map[string]*string `json:"secrets"` // all resolvable values by key
 
 	passwordKey string
 }
@@ -119,8 +119,8 @@ func newReport(c *secretref.ConfigFile, s *secretref.Settings, reveal bool) repo
 func (r report) writeJSON(w io.Writer) error {
 	for key, text := range r.Secrets {
 		if text != nil && !utf8.ValidString(*text) {
-			// The encoder would silently replace bytes of the password.
-			return fmt.Errorf("the secret of %s is not UTF-8 and cannot be written as JSON: use \"secretref resolve\"", key)
+			// The encoder would silently replace invalid bytes of the password.
+			return fmt.Errorf("the secret of %s is not valid UTF-8, which JSON requires: use \"secretref resolve\"", key)
 		}
 	}
 	e := ui.NewJSONEncoder(w)

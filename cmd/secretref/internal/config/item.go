@@ -6,8 +6,8 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
-// OnlyItem returns c with no other value than item's to resolve, since the library
-// fetches nothing at all from a file in which one value is malformed.
+// OnlyItem returns a copy of c in which item is the only value to resolve: the library
+// fetches nothing if any value of a file is malformed.
 func OnlyItem(c *secretref.ConfigFile, layout atlassian.Layout, item atlassian.Item) *secretref.ConfigFile {
 	alone := &secretref.ConfigFile{Product: c.Product, Path: c.Path}
 	for _, e := range c.Entries {
@@ -19,13 +19,13 @@ func OnlyItem(c *secretref.ConfigFile, layout atlassian.Layout, item atlassian.I
 	return alone
 }
 
+// URLHasPassword reports whether the JDBC URL of a file contains a password.
 func URLHasPassword(c *secretref.ConfigFile, layout atlassian.Layout) bool {
 	raw, _ := c.Get(layout.URL)
 	return jdbc.Mask(raw.Reveal()) != raw.Reveal()
 }
 
-// ClassFor returns the products' cipher class for a reference, "" if there is
-// none.
+// ClassFor returns the products' cipher class that reads a reference, or "".
 func ClassFor(ref secretref.Reference) string {
 	switch ref.(type) {
 	case secretref.AWSReference:
@@ -36,7 +36,7 @@ func ClassFor(ref secretref.Reference) string {
 	return ""
 }
 
-// Items lists the values of a file that have to be resolved.
+// Items lists the values of a file that the product resolves.
 func Items(c *secretref.ConfigFile) ([]atlassian.Item, error) {
 	entries := make([]atlassian.Entry, len(c.Entries))
 	for i, e := range c.Entries {
@@ -45,11 +45,12 @@ func Items(c *secretref.ConfigFile) ([]atlassian.Item, error) {
 	return atlassian.Items(atlassian.Product(c.Product), entries)
 }
 
-// Entry returns an entry as text.
+// Entry returns an entry with its value in plain text.
 func Entry(e secretref.Entry) atlassian.Entry {
 	return atlassian.Entry{Key: e.Key, Value: e.Value.Reveal(), Line: e.Line}
 }
 
+// FromDecoded returns a decoded file as the library's type.
 func FromDecoded(f *atlassian.File, path string) *secretref.ConfigFile {
 	c := &secretref.ConfigFile{Product: secretref.Product(f.Product), Path: path}
 	for _, e := range f.Entries {

@@ -14,17 +14,17 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// envPlan is an environment and what has to be resolved for it.
+// envPlan is an environment and the references in it.
 type envPlan struct {
-	env    []string // as it was found
+	env    []string // unchanged
 	fills  []substitution
 	values []string // the references of all fills, in order
-	owners []string // the variable of each of values
+	owners []string // the variable of each value
 	strict bool
 }
 
-// planEnvironment finds the references in an environment. All mistakes come back
-// in one error, none of which quotes a value.
+// planEnvironment finds the references in an environment. It returns all mistakes in
+// one error that quotes no value.
 func planEnvironment(env []string, c selection, log *slog.Logger) (*envPlan, error) {
 	j := &envPlan{env: env, strict: c.strict}
 	var errs []error
@@ -39,16 +39,16 @@ func planEnvironment(env []string, c selection, log *slog.Logger) (*envPlan, err
 		seen = append(seen, name)
 		refs, between, err := findReferences(value)
 		if located, ok := errors.AsType[*secretref.Error](err); ok {
-			err = located.Err // it knows no place
+			err = located.Err // it has no source yet
 		}
 		switch {
 		case err == nil:
 		case tolerant && errors.Is(err, secretref.ErrSyntax) && !hasEncPrefix(value):
-			// Somebody else's variable, which nobody has named.
-			log.Warn(describeVariable(name) + " is passed on as it is, though it looks like a reference with a mistake: " + err.Error())
+			// The variable was not selected and may not be meant for this program.
+			log.Warn(describeVariable(name) + " looks like a malformed reference and is passed on unchanged: " + err.Error())
 			continue
 		case demanding && errors.Is(err, secretref.ErrNotReference):
-			err = fault.New(fault.NotReference, "the value is plaintext or empty, which -strict forbids")
+			err = fault.New(fault.NotReference, "the value is plaintext or empty, which -strict does not allow")
 			fallthrough
 		case errors.Is(err, secretref.ErrSyntax), hasPlaceholder(value), demanding:
 			if !demanding {
@@ -57,7 +57,7 @@ func planEnvironment(env []string, c selection, log *slog.Logger) (*envPlan, err
 			errs = append(errs, &secretref.Error{Source: describeVariable(name), Err: err})
 			continue
 		case errors.Is(err, secretref.ErrUnsupported):
-			log.Warn(describeVariable(name) + " is passed on as it is: " + err.Error())
+			log.Warn(describeVariable(name) + " is passed on unchanged: " + err.Error())
 			continue
 		default:
 			continue
@@ -72,7 +72,7 @@ func planEnvironment(env []string, c selection, log *slog.Logger) (*envPlan, err
 		switch {
 		case seen.contains(name) || !c.includes(name):
 		case c.strict:
-			errs = append(errs, &secretref.Error{Source: describeVariable(name), Err: fault.New(fault.NotReference, "it is not set, which -strict forbids")})
+			errs = append(errs, &secretref.Error{Source: describeVariable(name), Err: fault.New(fault.NotReference, "it is not set, which -strict does not allow")})
 		default:
 			log.Warn(describeVariable(name) + " is not set")
 		}
@@ -80,7 +80,8 @@ func planEnvironment(env []string, c selection, log *slog.Logger) (*envPlan, err
 	return j, errors.Join(errs...)
 }
 
-// splitEntry takes an entry apart. On Windows there are names that begin with "=".
+// splitEntry splits an entry into name and value. On Windows a name may start with
+// "=".
 func splitEntry(entry string) (name, value string) {
 	if i := strings.IndexByte(entry[min(1, len(entry)):], '='); i >= 0 {
 		return entry[:i+1], entry[i+2:]
@@ -90,7 +91,7 @@ func splitEntry(entry string) (name, value string) {
 
 func describeVariable(name string) string { return "variable " + ui.Printable(name) }
 
-// skippableError is a mistake in a variable that may not be meant for us.
+// skippableError is a mistake in a variable that may not be meant for this program.
 type skippableError struct {
 	name string
 	error
@@ -101,13 +102,13 @@ func (s skippableError) Error() string {
 	if !strings.HasSuffix(text, "?") {
 		text += ";"
 	}
-	return text + " -skip " + ui.Printable(s.name) + " leaves it alone"
+	return text + " use -skip " + ui.Printable(s.name) + " to pass it on unchanged"
 }
 
 func (s skippableError) Unwrap() error { return s.error }
 
-// resolve returns the environment with the secrets in it. Keyring and network
-// are out of use when it returns.
+// resolve returns the environment with the secrets. Keyring and connections are closed
+// when it returns.
 func (j *envPlan) resolve(ctx context.Context, store storeflags.Flags, log *slog.Logger) ([]string, error) {
 	if len(j.values) == 0 {
 		return j.env, nil
@@ -127,7 +128,7 @@ func (j *envPlan) resolve(ctx context.Context, store storeflags.Flags, log *slog
 	return j.substitute(secrets, log)
 }
 
-// substitute writes the secrets in the places of their references.
+// substitute replaces the references by secrets.
 func (j *envPlan) substitute(secrets []secretref.Secret, log *slog.Logger) ([]string, error) {
 	env := slices.Clone(j.env)
 	var all []error
@@ -135,7 +136,7 @@ func (j *envPlan) substitute(secrets []secretref.Secret, log *slog.Logger) ([]st
 		value, verbatim, errs := f.render(secrets[:len(f.refs)])
 		secrets = secrets[len(f.refs):]
 		if verbatim {
-			log.Warn(describeVariable(f.name) + ": the secret stands in other text as it is, and a character in it may have a meaning there")
+			log.Warn(describeVariable(f.name) + ": the secret was inserted into other text verbatim, and one of its characters may have a meaning there")
 		}
 		env[f.index] = f.name + "=" + value
 		all = append(all, errs...)

@@ -1,3 +1,5 @@
+// Package exec is the command "exec": it resolves references in environment variables
+// and runs a command with the secrets in its environment.
 package exec
 
 import (
@@ -15,56 +17,54 @@ func Command() ui.Command {
 		Name:     "exec",
 		Synopsis: "exec [-only NAME,...] [-skip NAME,...] [-keep NAME,...] [-strict] [-timeout D] [-store S] -- COMMAND [ARG ...]",
 		Help: `
-Resolves the references in the values of environment variables and becomes
-COMMAND, with the secrets in their places. Signals, standard input and output,
-the process id and the exit status are COMMAND's own. If one reference cannot be
-resolved COMMAND is not started.
+Replaces the references in environment variables by their secrets and then replaces
+this process by COMMAND. COMMAND therefore has the same process id, signals, standard
+input and output, and its own exit status. If any reference cannot be resolved,
+COMMAND is not started.
 
-Where HUP and INT are ignored (nohup) COMMAND ignores them too. It does not inherit
-other ignored signals, nor all that are blocked: the runtime of Go resets them. To
-have one ignored: secretref exec -- sh -c 'trap "" PIPE; exec COMMAND'.
+If HUP and INT are ignored (nohup), COMMAND ignores them too. It does not inherit
+other ignored signals or all blocked ones, since the Go runtime resets them. To
+ignore a signal: secretref exec -- sh -c 'trap "" PIPE; exec COMMAND'.
 
-  -only NAME,...              look at these variables only
-  -skip NAME,...              leave these variables alone
+  -only NAME,...              resolve only these variables
+  -skip NAME,...              do not resolve these variables
   -keep NAME,...              do not remove these variables
-  -strict                     a value that looks like a reference and has a mistake
-                              is an error, also without a prefix. With -only: these
-                              variables must be set, be references and lead to
-                              secrets that are not empty
-  -timeout D                  how long one secret, and opening the keyring, may take
-                              (default 10s)
+  -strict                     a malformed reference is an error even without a
+                              prefix. With -only, these variables must also be set
+                              and be references to secrets that are not empty
+` + ui.TimeoutHelp + `
 ` + storeflags.Help + `
 
-A value that is a reference is replaced by its secret. References with a prefix
-that stand in other text, behind at least one letter or digit, are replaced
-there: percent-encoded in a URL (scheme:// stands before it in the same word, and
-no semicolon between), verbatim elsewhere, with a warning if the secret has other
-characters in it than A-Z, a-z, 0-9 and -._~. A secret with such characters is an
-error where the URL may have ended already: behind a comma, a vertical bar or,
-before a query, :name=. Put that password into a variable of its own.
+If the whole value is a reference, it is replaced by its secret. A reference with a
+prefix inside other text is replaced too, if at least one letter or digit comes
+before it. In a URL (scheme:// earlier in the same word, with no semicolon between)
+the secret is percent-encoded. Elsewhere it is inserted verbatim, with a warning if
+it has characters other than A-Z, a-z, 0-9 and -._~. If it has such characters and
+the URL may already have ended (after a comma, a vertical bar or, before the query,
+:name=), that is an error: put the password into a variable of its own.
 
-Everything else is passed on unchanged, byte for byte, with a warning where it is
-the reference of another tool, or has no prefix and looks like a reference with a
-mistake. A reference with a prefix and a mistake, text beside references that
-looks like one, and {ATL_SECURED} are errors, and with -only or -strict so is what
-looks like a reference; -skip leaves the variable alone.
+All other values are passed on unchanged, byte for byte. There is a warning for the
+reference of another tool, and for a malformed reference without a prefix. Errors
+are: a malformed reference with a prefix, text next to references that looks like
+another one, and {ATL_SECURED}; with -only or -strict also any malformed reference.
+Use -skip for a variable that is not meant to be resolved.
 
-COMMAND does not get the credentials of this program: SECRET_STORE_VAULT_TOKEN,
-and all variables whose name begins with SECRETREF_, which are never looked at.
--keep passes them on, for an Atlassian product that reads Vault itself, say. AWS
-credentials and PGPASSWORD are passed on, since COMMAND may use them, too.
+COMMAND does not receive the credentials of this program: SECRET_STORE_VAULT_TOKEN
+and all variables whose names start with SECRETREF_, which are never resolved. -keep
+passes them on, for example to an Atlassian product that reads Vault itself. AWS
+credentials and PGPASSWORD are passed on, since COMMAND may use them too.
 
-The arguments of COMMAND are passed on as they are: everyone who lists processes
-sees them. Where COMMAND needs a secret as an argument, let a shell fill it in,
-if at all: secretref exec -- sh -c 'COMMAND "$NAME"'.
+The arguments of COMMAND are passed on unchanged: other users can see them in the
+process list. If COMMAND requires a secret as an argument, let a shell insert it:
+secretref exec -- sh -c 'COMMAND "$NAME"'.
 
--store opens the keyring that references with "keyring" lead to: see
-"secretref help keys". If it cannot be opened in time, since another process has it
-locked, say, COMMAND is not started.
+-store opens the keyring for references with "keyring"; see "secretref help keys". If
+it cannot be opened in time, for example because another process has locked it,
+COMMAND is not started.
 
-The exit status is 1 when something is wrong with a reference, 126 when COMMAND
-cannot be run and 127 when there is none, and else COMMAND's. On Windows COMMAND
-is a child of this process, which waits for it.`,
+The exit status is 1 after an error in a reference, 126 if COMMAND cannot be run, 127
+if it is not found, and otherwise that of COMMAND. On Windows COMMAND is a child of
+this process, which waits for it.`,
 		Run: run,
 	}
 }
@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	}
 	for i, arg := range command[1:] {
 		if containsReference(arg) {
-			log.Warn(fmt.Sprintf("argument %d of the command holds a reference and is passed on as it is: references are resolved in variables", i+1))
+			log.Warn(fmt.Sprintf("argument %d of the command contains a reference and is passed on unchanged: only variables are resolved", i+1))
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -101,8 +101,8 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	return replaceProcess(path, command, chosen.environment(env))
 }
 
-// parseArguments parses the command line into which variables are meant, where
-// the keyring is, and the command with its arguments.
+// parseArguments parses the command line: the selected variables, the keyring's store,
+// and the command with its arguments.
 func parseArguments(args []string) (c selection, store storeflags.Flags, command []string, err error) {
 	f := ui.NewFlags("exec")
 	f.Var(&c.only, "only", "")
@@ -114,14 +114,14 @@ func parseArguments(args []string) (c selection, store storeflags.Flags, command
 	if err != nil {
 		return c, store, nil, err
 	}
-	// The flag package forgets whether there was a "--". Without one, a slip such
-	// as "-only A B" would run B.
+	// The flag package does not report whether there was a "--". Without one, a
+	// mistake such as "-only A B" would run B.
 	n := len(args) - len(command)
 	switch separated := n > 0 && args[n-1] == "--"; {
 	case !separated && len(command) > 0:
-		return c, store, nil, ui.NewUsageError("\"--\" is missing: it stands between the flags and the command")
+		return c, store, nil, ui.NewUsageError("missing \"--\" between the flags and the command")
 	case len(command) == 0:
-		return c, store, nil, ui.NewUsageError("the command is missing: it stands behind \"--\"")
+		return c, store, nil, ui.NewUsageError("missing command after \"--\"")
 	}
 	return c, store, command, nil
 }

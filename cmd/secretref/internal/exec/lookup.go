@@ -10,28 +10,28 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// The exit statuses that shells and env(1) have for a command that did not run.
+// The exit statuses of shells and env(1) for a command that was not run.
 const (
 	StatusNotExecutable = 126
 	StatusNotFound      = 127
 )
 
-// lookUp finds a command as a shell does, but never in the current directory
-// unless its name has a path.
+// lookUp finds a command as a shell does, but in the current directory only if the
+// name contains a path.
 func lookUp(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	switch {
 	case err == nil:
 		return path, nil
 	case errors.Is(err, exec.ErrDot):
-		return "", &ui.ExitError{Status: StatusNotExecutable, Err: fmt.Errorf("%s: the command was found in the current directory only: give it with a path, if it is meant", ui.Printable(name))}
+		return "", &ui.ExitError{Status: StatusNotExecutable, Err: fmt.Errorf("%s: command found only in the current directory; if you mean that one, give its path", ui.Printable(name))}
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return "", &ui.ExitError{Status: StatusNotFound, Err: fmt.Errorf("%s: the command was not found", ui.Printable(name))}
+		return "", &ui.ExitError{Status: StatusNotFound, Err: fmt.Errorf("%s: command not found", ui.Printable(name))}
 	}
 	return "", startError(name, err)
 }
 
-// startError is the end when the system does not run a command that is there.
+// startError is the error for a command that exists but cannot be run.
 func startError(name string, err error) *ui.ExitError {
 	reason := "unknown"
 	if number, ok := errors.AsType[syscall.Errno](err); ok {
@@ -39,5 +39,5 @@ func startError(name string, err error) *ui.ExitError {
 	} else if errors.Is(err, fs.ErrPermission) {
 		reason = "permission denied"
 	}
-	return &ui.ExitError{Status: StatusNotExecutable, Err: fmt.Errorf("%s: the command cannot be run: %s", ui.Printable(name), reason)}
+	return &ui.ExitError{Status: StatusNotExecutable, Err: fmt.Errorf("%s: cannot run the command: %s", ui.Printable(name), reason)}
 }

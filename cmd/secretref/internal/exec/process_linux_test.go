@@ -15,7 +15,7 @@ func TestBecomeSaysWhyItCouldNot(t *testing.T) {
 	exit, ok := errors.AsType[*ui.ExitError](replaceProcess("/no/such/command", []string{"command"}, nil))
 	require.True(t, ok)
 	assert.Equal(t, StatusNotExecutable, exit.Status)
-	assert.EqualError(t, exit, "command: the command cannot be run: no such file or directory")
+	assert.EqualError(t, exit, "command: cannot run the command: no such file or directory")
 }
 
 func TestACommandIsNotLookedForInTheCurrentDirectory(t *testing.T) {
@@ -26,7 +26,7 @@ func TestACommandIsNotLookedForInTheCurrentDirectory(t *testing.T) {
 	exit, ok := errors.AsType[*ui.ExitError](err)
 	require.True(t, ok)
 	assert.Equal(t, StatusNotExecutable, exit.Status)
-	assert.EqualError(t, err, "here: the command was found in the current directory only: give it with a path, if it is meant")
+	assert.EqualError(t, err, "here: command found only in the current directory; if you mean that one, give its path")
 	path, err := lookUp("./here")
 	require.NoError(t, err)
 	assert.Equal(t, "./here", path)

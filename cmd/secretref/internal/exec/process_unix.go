@@ -10,13 +10,12 @@ import (
 	"syscall"
 )
 
-// resetSignals lets a signal that comes before the command is started end this
-// process, as it would end the command: one that were caught would be lost when
-// the command takes over.
+// resetSignals makes a signal terminate this process before the command is started, as
+// it would terminate the command. A caught signal would be lost on exec.
 func resetSignals() { signal.Reset(os.Interrupt, syscall.SIGTERM) }
 
-// replaceProcess replaces this process by the command and returns only an error. Files
-// that Go has opened are closed by that.
+// replaceProcess replaces this process by the command; it only returns on errors.
+// Files opened by Go are closed on exec.
 func replaceProcess(path string, command, env []string) error {
 	err := syscall.Exec(path, command, env)
 	failed := startError(command[0], err)
@@ -26,18 +25,18 @@ func replaceProcess(path string, command, env []string) error {
 	return failed
 }
 
-// longestEntry names the longest of a command's arguments and variables.
+// longestEntry names the longest of the arguments and variables of a command.
 func longestEntry(command, env []string) (name string) {
-	most := -1
+	longest := -1
 	for i, arg := range command {
-		if len(arg) > most {
-			most, name = len(arg), fmt.Sprintf("argument %d", i)
+		if len(arg) > longest {
+			longest, name = len(arg), fmt.Sprintf("argument %d", i)
 		}
 	}
 	for _, entry := range env {
-		if len(entry) > most {
-			owner, _ := splitEntry(entry)
-			most, name = len(entry), describeVariable(owner)
+		if len(entry) > longest {
+			entryName, _ := splitEntry(entry)
+			longest, name = len(entry), describeVariable(entryName)
 		}
 	}
 	return name

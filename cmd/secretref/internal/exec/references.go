@@ -11,13 +11,13 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// findReferences returns the references in a value, and the text between them. The
-// error is that of [secretref.Parse] if there are none.
+// findReferences returns the references in a value and the text around them. If there
+// are none, the error is that of [secretref.Parse].
 //
-// References are only looked for inside other text when a letter or digit stands
-// before the first: in front of quotes or brackets that somebody forgot to
-// remove it is the whole value that is meant, and a password with quotes around
-// it is a wrong password. What stands between them must not be meant as one.
+// References inside other text count only after a letter or digit. After mere quotes
+// or brackets the whole value is probably meant as a reference, and a password in
+// quotes would be a wrong password. The text around references must not look like a
+// reference.
 func findReferences(value string) (refs, between []string, err error) {
 	_, whole := secretref.Parse(value)
 	if whole == nil {
@@ -46,24 +46,24 @@ func findReferences(value string) (refs, between []string, err error) {
 	}
 }
 
-// checkSurroundings returns an error if a text that stands beside references is one too, or
-// is meant as one: it would be passed on for the password that it leads to.
+// checkSurroundings returns an error if text next to references is or looks like a
+// reference too: the command would get that text instead of a secret.
 func checkSurroundings(between []string) error {
 	for _, text := range between {
 		if _, err := secretref.Parse(text); err == nil || errors.Is(err, secretref.ErrSyntax) {
-			return fault.New(fault.Syntax, "the text beside the references looks like one, too: write {ENC} before each of them")
+			return fault.New(fault.Syntax, "the text next to the references looks like a reference too: write {ENC} before each of them")
 		}
 	}
 	return nil
 }
 
-// hasPlaceholder reports whether a value says that a product has moved the password
-// elsewhere: the command would take the mark for it.
+// hasPlaceholder reports whether a value contains the placeholder of a product that
+// has moved the password elsewhere. The command would use it as the password.
 func hasPlaceholder(value string) bool {
 	return strings.Contains(strings.ToUpper(value), ref.Placeholder)
 }
 
-// encPrefix matches the prefix of a reference, also as others encode it.
+// encPrefix matches the prefix of a reference, also in percent or XML encoding.
 var encPrefix = regexp.MustCompile(`(?i)(\{|<|%7B|%3C|&lt;)ENC(\}|>|%7D|%3E|&gt;)`)
 
 // hasEncPrefix reports whether a value can only be meant as a reference.
@@ -71,7 +71,7 @@ func hasEncPrefix(value string) bool { return hasPlaceholder(value) || encPrefix
 
 func isLetterOrDigit(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
 
-// containsReference reports whether a text is a reference, or has one in it.
+// containsReference reports whether a text is or contains a reference.
 func containsReference(text string) bool {
 	if _, err := secretref.Parse(text); err == nil {
 		return true

@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref/internal/backend/vaultkv"
 )
 
-// selection says which variables are looked at.
+// selection determines which variables are resolved and which are removed.
 type selection struct {
 	only, skip, keep nameList
 	strict           bool
@@ -20,13 +20,13 @@ func (c selection) includes(name string) bool {
 	return (len(c.only) == 0 || c.only.contains(name)) && !c.skip.contains(name) && !isOwnVariable(name) && !c.removes(name)
 }
 
-// removes reports whether the command does not get a variable: it is one of
-// this program's credentials, and the command gets the secrets instead.
+// removes reports whether a variable is a credential of this program, which the
+// command must not receive.
 func (c selection) removes(name string) bool {
 	return (isOwnVariable(name) || nameList{vaultkv.TokenVariable}.contains(name)) && !c.keep.contains(name)
 }
 
-// environment returns an environment without what is removed.
+// environment returns env without the removed variables.
 func (c selection) environment(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
 		name, _ := splitEntry(entry)
@@ -34,7 +34,7 @@ func (c selection) environment(env []string) []string {
 	})
 }
 
-// isOwnVariable reports whether a variable is this program's own.
+// isOwnVariable reports whether a variable configures this program.
 func isOwnVariable(name string) bool {
 	if runtime.GOOS == "windows" {
 		name = strings.ToUpper(name)
@@ -42,8 +42,8 @@ func isOwnVariable(name string) bool {
 	return strings.HasPrefix(name, "SECRETREF_")
 }
 
-// nameList is a flag that takes names of variables with commas between them, and
-// can be given more than once.
+// nameList is a flag with a comma-separated list of variable names. It may be given
+// more than once.
 type nameList []string
 
 var _ flag.Value = (*nameList)(nil)
@@ -54,7 +54,7 @@ func (n *nameList) Set(list string) error {
 	for name := range strings.SplitSeq(list, ",") {
 		name = strings.TrimSpace(name)
 		if name == "" || name[0] == '-' || strings.Contains(name, "=") {
-			return errors.New("it takes names of variables with commas between them")
+			return errors.New("not a comma-separated list of variable names")
 		}
 		*n = append(*n, name)
 	}

@@ -9,24 +9,23 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// substitution is one variable that gets another value.
+// substitution is one variable whose references are replaced.
 type substitution struct {
 	index   int // its index in the environment
 	name    string
 	refs    []string
-	between []string // the text before each reference, and behind the last
+	between []string // the text before each reference and after the last one
 }
 
-// isWholeValue reports whether the value is one reference and nothing else.
+// isWholeValue reports whether the value is a single reference without other text.
 func (f substitution) isWholeValue() bool {
 	return len(f.between) == 2 && f.between[0]+f.between[1] == ""
 }
 
-// render returns the value with the secrets in the places of the references.
-// verbatim is true if one of them has characters in it that may have a meaning
-// there.
+// render returns the value with its references replaced by secrets. verbatim is true
+// if a secret inside other text has characters that may have a meaning there.
 func (f substitution) render(secrets []secretref.Secret) (render string, verbatim bool, errs []error) {
-	var filled, before strings.Builder // before has no secrets in it
+	var filled, before strings.Builder // before contains no secrets
 	for i, text := range f.between[:len(secrets)] {
 		before.WriteString(text)
 		secret := secrets[i].Reveal()
@@ -35,12 +34,12 @@ func (f substitution) render(secrets []secretref.Secret) (render string, verbati
 		switch where := contextAfter(before.String()); {
 		case secret == encoded:
 		case where == urlEndUnknown:
-			reason = skippableError{f.name, fault.New(fault.Unsupported, "it cannot be told whether the URL before the secret has ended, "+
-				"and so whether to percent-encode the secret: put the password into a variable of its own")}
+			reason = skippableError{f.name, fault.New(fault.Unsupported, "the URL before the secret may have ended, "+
+				"so it is unclear whether to percent-encode the secret: put the password into a variable of its own")}
 		case where == insideURL:
 			secret = encoded
 		case strings.Contains(secret, "\x00"):
-			reason = fault.New(fault.Unsupported, "the secret has a NUL byte in it, which no variable can hold")
+			reason = fault.New(fault.Unsupported, "the secret contains a NUL byte, which a variable cannot hold")
 		case !f.isWholeValue():
 			verbatim = true
 		}
@@ -53,7 +52,7 @@ func (f substitution) render(secrets []secretref.Secret) (render string, verbati
 	return filled.String() + f.between[len(secrets)], verbatim, errs
 }
 
-// textContext are what kind of text a secret is written into.
+// textContext is the kind of text that a secret is inserted into.
 type textContext uint8
 
 const (
@@ -62,17 +61,16 @@ const (
 	urlEndUnknown
 )
 
-// urlTail matches a text whose last word is the beginning of a URL, and what
-// stands behind the last scheme. URLs with semicolons (SQL Server, DB2) have
-// parameters that are not percent-encoded.
+// urlTail matches a text that ends inside a URL and captures the text after the last
+// scheme. URLs with semicolons (SQL Server, DB2) have parameters that are not
+// percent-encoded.
 var urlTail = regexp.MustCompile(`(?s)^.*[A-Za-z][A-Za-z0-9+.-]*://([^;\s"']*)$`)
 
-// jdbcProperty matches the beginning of a setting behind the database of a JDBC URL.
+// jdbcProperty matches the start of a property after the database in a JDBC URL.
 var jdbcProperty = regexp.MustCompile(`:[A-Za-z_][\w.-]*=`)
 
-// contextAfter returns what kind of place is behind a text. In a query only the
-// parameter that the text ends with counts: hosts before it may have commas
-// between them.
+// contextAfter returns the context at the end of a text. In a query only the last
+// parameter counts, since the hosts before it may be separated by commas.
 func contextAfter(text string) textContext {
 	match := urlTail.FindStringSubmatch(text)
 	if match == nil {
@@ -86,9 +84,9 @@ func contextAfter(text string) textContext {
 	return insideURL
 }
 
-// percentEncode encodes all but the characters that no part of a URL gives a
-// meaning to (RFC 3986, section 2.3): the functions of net/url know one part
-// each.
+// percentEncode encodes everything but the unreserved characters of RFC 3986, section
+// 2.3. The functions of net/url encode for one part of a URL each, but the part is
+// unknown here.
 func percentEncode(s string) string {
 	var b strings.Builder
 	for i := range len(s) {

@@ -13,7 +13,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// variableOf returns the variable that "value 3" is about.
+// variableOf returns the variable of a source such as "value 3".
 func (j *envPlan) variableOf(value string) string {
 	var n int
 	if _, err := fmt.Sscanf(value, "value %d", &n); err != nil || n < 1 || n > len(j.owners) {
@@ -22,8 +22,8 @@ func (j *envPlan) variableOf(value string) string {
 	return describeVariable(j.owners[n-1])
 }
 
-// variablesWith returns the variables that a canonical reference stands in. What is
-// found out about a secret when it is fetched is told once for all of them.
+// variablesWith returns the variables that contain a canonical reference, since a
+// warning about a fetched secret concerns all of them.
 func (j *envPlan) variablesWith(reference string) string {
 	var all []string
 	for i, value := range j.values {
@@ -35,7 +35,7 @@ func (j *envPlan) variablesWith(reference string) string {
 	return strings.Join(all, " and ")
 }
 
-// nameVariables names the variables in the errors of ResolveAll.
+// nameVariables replaces the sources in the errors of ResolveAll by variables.
 func (j *envPlan) nameVariables(err error) error {
 	var errs []error
 	for _, e := range ui.SplitErrors(err) {
@@ -49,14 +49,14 @@ func (j *envPlan) nameVariables(err error) error {
 	return errors.Join(errs...)
 }
 
-// variableNamer names the variables in warnings of ResolveAll.
+// variableNamer replaces the sources in the warnings of ResolveAll by variables.
 type variableNamer struct {
 	slog.Handler
 	*envPlan
-	warned *sync.Map // warnings that name all variables with one secret
+	warned *sync.Map // keys of the warnings that already named all variables
 }
 
-// Live implements slog.Handler.
+// Handle implements slog.Handler.
 func (h variableNamer) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level < slog.LevelWarn {
 		return h.Handler.Handle(ctx, r)

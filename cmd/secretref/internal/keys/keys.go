@@ -1,3 +1,4 @@
+// Package keys is the command "keys": it manages the secrets and keys of a keyring.
 package keys
 
 import (
@@ -19,41 +20,40 @@ func Command() ui.Command {
 		Name:     "keys",
 		Synopsis: "keys -store S COMMAND [NAME]",
 		Help: `
-Keeps secrets in a keyring, sealed under keys that can be replaced. The commands:
+Manages a keyring: secrets that are encrypted under keys, and the rotation of these
+keys. The commands:
 
-  put [-empty] NAME stores the secret on standard input, up to 1 MiB, byte for
-                    byte, in the place of any other; at a terminal it is typed
-                    twice, unseen, and is one line without its newline. Nothing on
-                    standard input is an error, unless -empty is given. The
-                    first put makes the keyring
+  put [-empty] NAME stores standard input as the secret, byte for byte and up to
+                    1 MiB, replacing any previous one. A terminal asks twice,
+                    without echo, for one line. Empty input is an error unless
+                    -empty is given. The first put creates the keyring
   get NAME          prints the secret and nothing else
-  delete NAME       removes the secret
+  delete NAME       deletes the secret
   names             lists the names of all secrets
   list [-json]      lists the keys
-  verify            opens every secret and every key
-  audit [-json]     prints the audit log, a line for each event
+  verify            decrypts every secret and every key
+  audit [-json]     prints the audit log, one line per event
   rotate [-if-older-than D]
-                    makes a new key and seals all secrets with it anew; the old
+                    creates a new key and re-encrypts all secrets with it; the old
                     key becomes inactive. With D, such as 90d or 36h, only if the
-                    active key is that old and no other node does so already. A
-                    rotation that was interrupted is finished by the next one
+                    active key is that old and no other node is rotating. The next
+                    rotation completes one that was interrupted
   inactive [-json]  lists the keys that no secret needs
-  delete-inactive   deletes them. A backup made earlier still has them, and opens
-                    with the root key of its time
+  delete-inactive   deletes these keys. Earlier backups still contain them, and need
+                    the root key from that time
   change-root [-new-root-key-file F]
-                    wraps the keys with another root key. A store that is a file S
-                    and has its root key in S.key gets a new one there. Keep the
-                    former root key as long as backups from before
+                    wraps the keys with another root key. For a store file S with
+                    its root key in S.key, a new one is written there. Keep the old
+                    root key as long as you keep backups from before the change
   new-root-key F    writes a new root key to the new file F; needs no store
 
-  -timeout D                  how long opening the keyring may take, and put, get,
-                              delete, list and inactive (default 10s). The other
-                              commands then take as long as they take, unless the
-                              flag is given
+  -timeout D                  limit for opening the keyring and for put, get,
+                              delete, list and inactive (default 10s). It limits
+                              the other commands only if the flag is given
 ` + storeflags.Help + `
 
-Flags stand before or behind the command, and before NAME; a NAME that begins
-with a dash stands behind "--". The audit log has USER@HOST as who did it.
+Flags come before or after the command, and before NAME; put "--" before a NAME that
+starts with a dash. The audit log records USER@HOST as the actor.
 ` + storeflags.Notes,
 		Run: run,
 	}
@@ -63,36 +63,40 @@ with a dash stands behind "--". The audit log has USER@HOST as who did it.
 type options struct {
 	json       bool
 	empty      bool
-	olderThan  time.Duration // 0: not given
+	olderThan  time.Duration // 0 if not given
 	newRootKey string
 }
 
 // task is one of the commands of keys.
 type task struct {
 	name      string
-	args      int  // how many it has
-	create    bool // it makes the keyring if there is none
-	unlimited bool // it takes as long as it takes, unless -timeout is given
+	args      int  // number of arguments
+	create    bool // whether to create a missing keyring
+	unlimited bool // whether only an explicit -timeout limits it
 
-	flags        func(*flag.FlagSet, *options)             // nil: none
-	check        func(o storeflags.Flags, f options) error // nil: they are right
-	read         func(context.Context, *call) error        // before the keyring is opened; nil: nothing
-	run          func(context.Context, *call) error        // on the keyring
-	withoutStore func(args []string, s ui.Streams) error   // instead, without one
+	// Hooks that may be nil: they add flags, check them, and read input before the
+	// keyring is opened.
+	flags func(*flag.FlagSet, *options)
+	check func(o storeflags.Flags, f options) error
+	read  func(context.Context, *call) error
+
+	// Exactly one of these is set.
+	run          func(context.Context, *call) error
+	withoutStore func(args []string, s ui.Streams) error
 }
 
-// call is one call of a command.
+// call is one execution of a task.
 type call struct {
 	*storeflags.Keyring
 	given    storeflags.Flags
 	flags    options
 	args     []string
-	secret   secretref.Secret // to be stored
+	secret   secretref.Secret // to store
 	streams  ui.Streams
 	progress *progress
 }
 
-// line writes one line of the result.
+// line prints one line of the result.
 func (c *call) line(format string, args ...any) error {
 	return ui.Line(c.streams.Out, format, args...)
 }
@@ -155,8 +159,8 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	return c.execute(ctx, task)
 }
 
-// findTask returns the command that args name. It does not repeat what it does
-// not know: that may be a secret.
+// findTask returns the task that args name. Its error does not quote an unknown word,
+// which may be a secret.
 func findTask(args []string) (task, error) {
 	tasks := tasks()
 	var names []string
@@ -164,16 +168,16 @@ func findTask(args []string) (task, error) {
 		names = append(names, t.name)
 	}
 	if len(args) == 0 {
-		return task{}, ui.NewUsageError("a command is missing; there are " + strings.Join(names, ", "))
+		return task{}, ui.NewUsageError("missing command; the commands are " + strings.Join(names, ", "))
 	}
 	i := slices.Index(names, args[0])
 	if i < 0 {
-		return task{}, ui.NewUsageError("keys has no such command; there are " + strings.Join(names, ", "))
+		return task{}, ui.NewUsageError("unknown command of keys; the commands are " + strings.Join(names, ", "))
 	}
 	return tasks[i], nil
 }
 
-// execute opens the keyring and carries out the task.
+// execute opens the keyring and runs the task.
 func (c *call) execute(ctx context.Context, task task) error {
 	ctx = secretref.WithActor(ctx, storeflags.Actor())
 	defer c.progress.end()
@@ -205,22 +209,22 @@ func (c *call) execute(ctx context.Context, task task) error {
 	return err
 }
 
-// timeoutError is the failure of a command that -timeout has ended.
+// timeoutError is the error of a command that -timeout ended.
 type timeoutError struct {
 	after time.Duration
 	err   error
 }
 
 func (e *timeoutError) Error() string {
-	return fmt.Sprintf("no end after %s (-timeout): %s", e.after, ui.Message(e.err))
+	return fmt.Sprintf("timed out after %s (-timeout): %s", e.after, ui.Message(e.err))
 }
 
 func (e *timeoutError) Unwrap() error { return e.err }
 
-// announceCreation says what must be kept of a keyring that was just made. Where
-// the root key is a new one, too, the library says so.
+// announceCreation tells the user of a new keyring to keep its root key. The library
+// does so itself if the root key is new too.
 func (c *call) announceCreation(_ context.Context, e secretref.AuditEvent) {
 	if e.Action == "create" && c.given.RootKeyFile != "" {
-		_ = ui.Line(c.streams.Err, "secretref: a new keyring: without the root key in %s its secrets are lost, so keep a copy of that", c.given.RootKeyFile)
+		_ = ui.Line(c.streams.Err, "secretref: created a new keyring; keep a copy of the root key in %s, since the secrets are lost without it", c.given.RootKeyFile)
 	}
 }

@@ -27,7 +27,7 @@ func listInactive(ctx context.Context, c *call) error {
 		return err
 	}
 	if len(infos) == 0 && !c.flags.json {
-		return c.line("there is no inactive key")
+		return c.line("there are no inactive keys")
 	}
 	return c.writeKeys(infos)
 }
@@ -49,7 +49,7 @@ func writeKeysTable(w io.Writer, infos []secretref.KeyInfo) error {
 	return t.Flush()
 }
 
-// formatTime writes a time that may be none.
+// formatTime returns a time as text, "-" if it is zero.
 func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -57,7 +57,7 @@ func formatTime(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// keyJSON is a key as list -json prints it. A time that is none is null.
+// keyJSON is a key in the output of list -json. A zero time is null.
 type keyJSON struct {
 	ID          string             `json:"id"`
 	State       secretref.KeyState `json:"state"`
@@ -69,7 +69,7 @@ type keyJSON struct {
 }
 
 func writeKeysJSON(w io.Writer, infos []secretref.KeyInfo) error {
-	some := func(t time.Time) *time.Time {
+	nonZero := func(t time.Time) *time.Time {
 		if t.IsZero() {
 			return nil
 		}
@@ -78,14 +78,14 @@ func writeKeysJSON(w io.Writer, infos []secretref.KeyInfo) error {
 	}
 	list := []keyJSON{}
 	for _, k := range infos {
-		list = append(list, keyJSON{k.ID, k.State, some(k.Created), some(k.Activated), some(k.Deactivated), k.Secrets, k.Encryptions})
+		list = append(list, keyJSON{k.ID, k.State, nonZero(k.Created), nonZero(k.Activated), nonZero(k.Deactivated), k.Secrets, k.Encryptions})
 	}
 	e := ui.NewJSONEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(list)
 }
 
-// eventJSON is a line that audit -json prints.
+// eventJSON is an event in the output of audit -json.
 type eventJSON struct {
 	Time    time.Time `json:"time"`
 	Actor   string    `json:"actor"`
@@ -113,7 +113,7 @@ func printAudit(ctx context.Context, c *call) error {
 	return nil
 }
 
-// eventLine is an event as people read it: who did what, and how it ended.
+// eventLine returns an event as readable text.
 func eventLine(e secretref.AuditEvent) string {
 	line := fmt.Sprintf("%s  %-15s  %-7s  by %s", formatTime(e.Time), e.Action, e.Outcome, ui.Printable(cmp.Or(e.Actor, "-")))
 	if len(e.Keys) > 0 {

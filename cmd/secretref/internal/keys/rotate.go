@@ -24,7 +24,7 @@ func verifyKeys(ctx context.Context, c *call) error {
 	for _, k := range infos {
 		secrets += k.Secrets
 	}
-	return c.line("all is well: %s, %s", plural(secrets, "secret"), plural(len(infos), "key"))
+	return c.line("OK: %s and %s verified", plural(secrets, "secret"), plural(len(infos), "key"))
 }
 
 func plural(n int, what string) string {
@@ -34,7 +34,7 @@ func plural(n int, what string) string {
 	return strconv.Itoa(n) + " " + what
 }
 
-// parseAge reads a duration, which may also be a number of days.
+// parseAge parses a duration or a number of days.
 func parseAge(age *time.Duration) func(string) error {
 	return func(text string) error {
 		const day = 24 * time.Hour
@@ -72,27 +72,48 @@ func rotateKeys(ctx context.Context, c *call) error {
 		c.printBlocked(done.Blocked, err)
 		return err
 	case !rotated:
-		return c.line("nothing to do: the active key is not that old, or another node is rotating")
+		return c.reportNotRotated(ctx)
 	}
-	return c.line("rotated from key %s to %s: %s sealed anew", done.From, done.To, plural(done.Moved, "secret"))
+	return c.line("rotated from key %s to %s: %s re-encrypted", done.From, done.To, plural(done.Moved, "secret"))
 }
 
-// interruptedError says what an interrupt has left behind.
+// reportNotRotated prints why a rotation with a minimum age was not necessary.
+func (c *call) reportNotRotated(ctx context.Context) error {
+	infos, err := c.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range infos {
+		age := time.Since(k.Activated)
+		if k.State == secretref.KeyActive && age < c.flags.olderThan {
+			return c.line("nothing to do: the active key is %s old", formatAge(age))
+		}
+	}
+	return c.line("nothing to do: another node is already rotating")
+}
+
+func formatAge(age time.Duration) string {
+	if days := int(age / (24 * time.Hour)); days > 0 {
+		return plural(days, "day")
+	}
+	return "less than a day"
+}
+
+// interruptedError describes the state that an interrupted rotation leaves.
 func interruptedError(done secretref.Rotation) error {
 	if done.To == "" {
-		return errors.New("interrupted: nothing was changed")
+		return errors.New("interrupted; nothing was changed")
 	}
-	return fmt.Errorf("interrupted: %s sealed anew with key %s so far, nothing is lost, and the next \"secretref keys rotate\" finishes it",
+	return fmt.Errorf("interrupted: %s re-encrypted with key %s so far; nothing is lost, and the next \"secretref keys rotate\" completes the rotation",
 		plural(done.Moved, "secret"), done.To)
 }
 
-// printBlocked names the secrets that stop a rotation and that its error has no
-// room for.
+// printBlocked names the secrets that block a rotation and that its error omits.
 func (c *call) printBlocked(names []string, err error) {
 	text := err.Error()
 	for _, name := range names {
 		if quoted := strconv.Quote(name); !strings.Contains(text, quoted) {
-			_ = ui.Line(c.streams.Err, "secretref: it cannot be opened: %s", quoted)
+			_ = ui.Line(c.streams.Err, "secretref: cannot decrypt the secret %s", quoted)
 		}
 	}
 }
@@ -103,7 +124,7 @@ func deleteInactive(ctx context.Context, c *call) error {
 		return err
 	}
 	if len(deleted) == 0 {
-		return c.line("there is no inactive key")
+		return c.line("there are no inactive keys")
 	}
 	for _, k := range deleted {
 		if err := c.line("deleted key %s", k.ID); err != nil {
@@ -113,7 +134,7 @@ func deleteInactive(ctx context.Context, c *call) error {
 	return nil
 }
 
-// progress is a line on a terminal that says how far a rotation is.
+// progress shows the progress of a rotation on a terminal.
 type progress struct {
 	streams ui.Streams
 	shown   bool
@@ -121,15 +142,15 @@ type progress struct {
 
 func newProgress(s ui.Streams) *progress { return &progress{streams: s} }
 
-// show writes the line in the place of the one before.
+// show replaces the progress line.
 func (p *progress) show(done, total int) {
 	if p.streams.ErrIsTerminal {
-		fmt.Fprintf(p.streams.Cursor, "\rsealed anew: %d of %d", done, total)
+		fmt.Fprintf(p.streams.Cursor, "\rre-encrypted: %d of %d", done, total)
 		p.shown = true
 	}
 }
 
-// end leaves the line as it is, if there is one.
+// end ends the progress line, if any.
 func (p *progress) end() {
 	if p.shown {
 		fmt.Fprintln(p.streams.Cursor)

@@ -29,12 +29,19 @@ func TestAgeIsADurationOrANumberOfDays(t *testing.T) {
 }
 
 func TestInterruptBeforeARotationChangesNothing(t *testing.T) {
-	assert.EqualError(t, interruptedError(secretref.Rotation{}), "interrupted: nothing was changed")
+	assert.EqualError(t, interruptedError(secretref.Rotation{}), "interrupted; nothing was changed")
 }
 
 func TestAllBlockedSecretsAreNamed(t *testing.T) {
 	var errs strings.Builder
 	c := &call{streams: ui.Streams{Err: &errs}}
 	c.printBlocked([]string{"a", "b\n", "c"}, errors.New(`blocked: "a"`))
-	assert.Equal(t, "secretref: it cannot be opened: \"b\\n\"\nsecretref: it cannot be opened: \"c\"\n", errs.String())
+	assert.Equal(t, "secretref: cannot decrypt the secret \"b\\n\"\nsecretref: cannot decrypt the secret \"c\"\n", errs.String())
+}
+
+func TestFormatAge(t *testing.T) {
+	const day = 24 * time.Hour
+	assert.Equal(t, "less than a day", formatAge(day-1))
+	assert.Equal(t, "1 day", formatAge(day))
+	assert.Equal(t, "12 days", formatAge(12*day+time.Hour))
 }

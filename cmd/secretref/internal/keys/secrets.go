@@ -14,9 +14,9 @@ func putSecret(ctx context.Context, c *call) error {
 	return c.Put(ctx, c.args[0], c.secret)
 }
 
-// readNewSecret reads the secret that is to be stored: typed at a terminal, or else
-// byte for byte. It does so before the keyring is opened, so that a command that
-// failed before a pipe leaves neither an empty secret nor an empty keyring.
+// readNewSecret reads the secret to store: from a terminal without echo, or else byte
+// for byte. It runs before the keyring is opened, so that if the command before a pipe
+// fails, neither an empty secret nor an empty keyring remains.
 func readNewSecret(ctx context.Context, c *call) error {
 	if f, ok := ui.Terminal(c.streams.In); ok {
 		typed, err := ui.ReadPasswordTwice(ctx, f, c.streams.Err, "secret", "stored")
@@ -31,9 +31,9 @@ func readNewSecret(ctx context.Context, c *call) error {
 	case err != nil:
 		return err
 	case len(text) == 0 && !c.flags.empty:
-		return errors.New("there is nothing on standard input: did the command before the pipe fail? -empty stores an empty secret")
+		return errors.New("standard input is empty: did the command before the pipe fail? (use -empty to store an empty secret)")
 	case bytes.HasSuffix(text, []byte("\n")):
-		ui.NewWarningLogger(c.streams.Err).Warn("the secret ends in a newline, which is part of it: if it should not be, store it again without (printf, or echo -n)")
+		ui.NewWarningLogger(c.streams.Err).Warn("the secret ends in a newline, which is part of it; if that is not intended, store it again without one (printf, or echo -n)")
 	}
 	c.secret = secretref.NewSecret(string(text))
 	return nil

@@ -11,8 +11,8 @@ import (
 	"github.com/seed74218947/secretref/internal/secfile"
 )
 
-// certificateFiles is what a service shows of itself. The files are read anew, since
-// certificates end sooner than services.
+// certificateFiles are the files of a TLS certificate. They are read for each
+// connection, since certificates expire while the service runs.
 type certificateFiles struct {
 	certFile, keyFile string
 	log               *slog.Logger
@@ -23,15 +23,14 @@ type certificateFiles struct {
 
 func (c *certificateFiles) configured() bool { return c.certFile != "" }
 
-// read reads the files and remembers what is in them. It refuses a key that
-// everybody on this machine can read.
+// read loads the files. It refuses a key that other users can read.
 func (c *certificateFiles) read() (*tls.Certificate, error) {
 	loaded, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if failed, ok := errors.AsType[*os.PathError](err); ok {
 		return nil, failed
 	}
 	if err != nil {
-		return nil, fmt.Errorf("-tls-cert and -tls-key are no pair of certificate and key: %w", err)
+		return nil, fmt.Errorf("-tls-cert and -tls-key are not a certificate and its key: %w", err)
 	}
 	key, err := os.Open(c.keyFile)
 	if err != nil {
@@ -47,14 +46,15 @@ func (c *certificateFiles) read() (*tls.Certificate, error) {
 	return &loaded, nil
 }
 
-// getCertificate serves tls.Config. While one of the files is replaced, and the other is
-// not yet, the pair of before is shown.
+// getCertificate implements tls.Config.GetCertificate. If the files cannot be loaded,
+// for example because only one of them has been replaced, it returns the previous
+// certificate.
 func (c *certificateFiles) getCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	loaded, err := c.read()
 	if err == nil {
 		return loaded, nil
 	}
-	c.log.Warn("the certificate cannot be read anew", "error", err.Error())
+	c.log.Warn("cannot reload the certificate", "error", err.Error())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.last, nil

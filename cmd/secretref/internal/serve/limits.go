@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// maxConnections is how many connections are served at a time. It is far below
-// the usual limit of open files, of which the keyring needs some, too.
+// maxConnections limits concurrent connections. It is far below the usual limit of
+// open files, some of which the keyring needs.
 const maxConnections = 256
 
-// newServer returns a server that waits for nobody. The handler itself lets a
-// rotation take as long as it takes.
+// newServer returns a server with timeouts for slow clients. The handler itself
+// extends them for a rotation.
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second, // handshakes, too
+		ReadHeaderTimeout: 10 * time.Second, // includes the TLS handshake
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       30 * time.Second,
@@ -27,8 +27,8 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// serveLimited serves at most maxConnections connections at a time. Others wait
-// to be accepted.
+// serveLimited serves at most maxConnections connections at a time; more wait to be
+// accepted.
 func serveLimited(server *http.Server, listener net.Listener, config *tls.Config) error {
 	limited := &limitedListener{Listener: listener, slots: make(chan struct{}, maxConnections), closed: make(chan struct{})}
 	server.ConnState = func(_ net.Conn, state http.ConnState) {
@@ -42,7 +42,7 @@ func serveLimited(server *http.Server, listener net.Listener, config *tls.Config
 	return server.Serve(limited)
 }
 
-// limitedListener accepts a connection when there is a slot for it.
+// limitedListener accepts a connection only when it has a free slot.
 type limitedListener struct {
 	net.Listener
 	slots chan struct{}

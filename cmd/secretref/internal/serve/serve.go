@@ -1,3 +1,4 @@
+// Package serve is the command "serve": it serves the key management API for a keyring.
 package serve
 
 import (
@@ -21,41 +22,42 @@ func Command() ui.Command {
 		Name:     "serve",
 		Synopsis: "serve -store S -addr HOST:PORT -token-file F",
 		Help: `
-Serves the key management API that the products have, for a keyring that there
-is, until it is interrupted:
+Serves the products' key management API for an existing keyring until it is
+interrupted:
 
   POST   /rest/secrets/1.0/keys/rotate
   GET    /rest/secrets/1.0/keys/inactive
   DELETE /rest/secrets/1.0/keys/inactive
 
-It prints its URL, and logs to standard error. A request needs the header
-"Authorization: Bearer TOKEN". An interrupt ends a rotation between two
-transactions; the next one finishes it.
+It prints its URL and logs to standard error. A request needs the header
+"Authorization: Bearer TOKEN". An interrupt stops a rotation between two
+transactions; the next rotation completes it.
 
-  -addr HOST:PORT             where to listen; port 0 is any that is free
+  -addr HOST:PORT             the address to listen on; port 0 means any free port
   -token-file F               a file with the token, at least 16 characters. It is
-                              read for each request, so that it can be replaced
-  -tls-cert F, -tls-key F     certificate and key, in PEM form. They are read for
-                              each connection, and the key must not be open to
-                              others. Without them the address must be a loopback
-                              one
-  -timeout D                  how long opening the keyring may take (default 10s)
+                              read for each request, so you can replace it at any
+                              time
+  -tls-cert F, -tls-key F     certificate and key in PEM format. They are read for
+                              each connection; other users must not have access to
+                              the key. Without them, HOST must be a loopback
+                              address
+  -timeout D                  limit for opening the keyring (default 10s)
 ` + storeflags.Help + `
 
-A client has 10 seconds to send its request, whose body is ignored, and a minute
-to take the answer. At most 256 connections are served at a time.
+A client has 10 seconds to send its request, whose body is ignored, and a minute to
+read the response. At most 256 connections are served at a time.
 
-The audit log has token@ADDRESS as who did it.
+The audit log records token@ADDRESS as the actor.
 ` + storeflags.Notes,
 		Run: run,
 	}
 }
 
-// shutdownTimeout is how long answers may take once the service ends: longer than the
-// keyring gives a transaction.
+// shutdownTimeout limits the responses under way at shutdown. It is longer than the
+// keyring's limit for a transaction.
 const shutdownTimeout = 15 * time.Second
 
-// service is what serve was asked for.
+// service is the configuration of the server.
 type service struct {
 	store    storeflags.Flags
 	addr     string
@@ -87,20 +89,20 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	return v.run(ctx)
 }
 
-// check refuses what cannot be served, or not safely.
+// check returns an error if a flag is missing or the service would be unsafe.
 func (v *service) check() error {
 	if _, err := v.store.Location(); err != nil {
 		return err
 	}
 	if v.token.path == "" {
-		return ui.NewUsageError("-token-file is missing: a file with the token that requests must have")
+		return ui.NewUsageError("-token-file is missing: give a file with the token that requests must send")
 	}
 	if (v.cert.certFile == "") != (v.cert.keyFile == "") {
-		return ui.NewUsageError("-tls-cert and -tls-key go together")
+		return ui.NewUsageError("-tls-cert and -tls-key must be given together")
 	}
 	host, _, err := net.SplitHostPort(v.addr)
 	if err != nil {
-		return ui.NewUsageError("-addr is missing or not HOST:PORT, such as 127.0.0.1:8443")
+		return ui.NewUsageError("-addr is missing or malformed: give HOST:PORT, such as 127.0.0.1:8443")
 	}
 	if !v.cert.configured() && !httpguard.Loopback(host) {
 		return exposedError()
@@ -109,8 +111,8 @@ func (v *service) check() error {
 }
 
 func exposedError() error {
-	return ui.NewUsageError("-addr is not a loopback address, and without TLS everybody on the way could read the token: " +
-		"give -tls-cert and -tls-key, or listen on 127.0.0.1 behind a proxy that has TLS")
+	return ui.NewUsageError("-addr is not a loopback address, and without TLS the token could be intercepted: " +
+		"give -tls-cert and -tls-key, or listen on 127.0.0.1 behind a TLS proxy")
 }
 
 // run serves until ctx ends.
@@ -143,13 +145,13 @@ func (v *service) run(ctx context.Context) error {
 	go func() { ended <- serveLimited(server, listener, v.tls()) }()
 	select {
 	case err := <-ended:
-		return fmt.Errorf("the service ended: %w", err)
+		return fmt.Errorf("the server stopped: %w", err)
 	case <-ctx.Done():
 	}
 	return v.shutDown(server, k)
 }
 
-// listen returns where connections come in, and how they are spoken to.
+// listen returns the listener and the URL scheme.
 func (v *service) listen(ctx context.Context) (net.Listener, string, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", v.addr)
 	if err != nil {
@@ -158,7 +160,7 @@ func (v *service) listen(ctx context.Context) (net.Listener, string, error) {
 	if v.cert.configured() {
 		return listener, "https", nil
 	}
-	// What a name leads to is up to the machine.
+	// A name such as localhost may resolve to another address.
 	if a, ok := listener.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
 		_ = listener.Close()
 		return nil, "", exposedError()
@@ -166,7 +168,7 @@ func (v *service) listen(ctx context.Context) (net.Listener, string, error) {
 	return listener, "http", nil
 }
 
-// tls returns how TLS is spoken, nil if it is not.
+// tls returns the TLS configuration, or nil without a certificate.
 func (v *service) tls() *tls.Config {
 	if !v.cert.configured() {
 		return nil
@@ -178,14 +180,14 @@ func (v *service) tls() *tls.Config {
 	}
 }
 
-// shutDown lets what is under way end, and answers.
+// shutDown closes the keyring, which ends a rotation, and waits for the responses.
 func (v *service) shutDown(server *http.Server, k *storeflags.Keyring) error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	closed, answered := make(chan error, 1), make(chan error, 1)
 	go func() { closed <- k.Keyring.Close() }()
 	go func() { answered <- server.Shutdown(ctx) }() // takes no more requests
-	v.log.Info("shutting down; a rotation under way ends between two of its transactions")
+	v.log.Info("shutting down; a rotation in progress stops between two transactions")
 	failed, late := <-closed, <-answered
 	if errors.Is(late, context.DeadlineExceeded) {
 		late = server.Close()

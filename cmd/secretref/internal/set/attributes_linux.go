@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// aclAttribute is the attribute that says who besides owner and group may open a
-// file. Where there is one, the group's bits of the mode are only its mask.
+// aclAttribute is the attribute with the access control list. If a file has one, the
+// group bits of its mode are only the mask of the list.
 const aclAttribute = "system.posix_acl_access"
 
-// copyAttributes gives f the extended attributes of the file at path, and
-// returns the names of those it could not. f gets the access control list of the
-// file, or none: a new file may have one from its directory. That must not fail.
+// copyAttributes copies the extended attributes of the file at path to f and returns
+// the names of those that it could not copy. Failing to copy the access control list
+// is an error; if the file has none, f must not keep one inherited from its directory.
 func copyAttributes(f *os.File, path string) (lost []string, err error) {
 	if err := copyACL(f, path); err != nil {
-		return nil, fmt.Errorf("who may open the file cannot be kept (%s): %w", aclAttribute, err)
+		return nil, fmt.Errorf("cannot copy the access control list (%s): %w", aclAttribute, err)
 	}
 	list := make([]byte, 64<<10)
 	n, err := unix.Listxattr(path, list)
@@ -27,7 +27,7 @@ func copyAttributes(f *os.File, path string) (lost []string, err error) {
 		return nil, nil
 	}
 	if err != nil {
-		return []string{"all extended ones"}, nil
+		return []string{"all extended attributes"}, nil
 	}
 	names := slices.DeleteFunc(strings.Split(string(list[:n]), "\x00"), func(s string) bool { return s == "" || s == aclAttribute })
 	value := make([]byte, 64<<10)

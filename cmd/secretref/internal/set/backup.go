@@ -13,11 +13,11 @@ import (
 	"github.com/seed74218947/secretref/internal/secfile"
 )
 
-// backup writes a text into a file of its own, which is there as a whole or not
-// at all, and reads it back.
+// backup writes text to a new file in dir, completely or not at all, and verifies it
+// by reading it back.
 func (t *target) backup(dir, name string, text []byte, now time.Time) (path string, err error) {
 	failed := func(err error) (string, error) {
-		return "", fmt.Errorf("the backup cannot be made: %w", err)
+		return "", fmt.Errorf("cannot create the backup: %w", err)
 	}
 	err = t.step("backup directory", func() error {
 		err := os.MkdirAll(dir, 0o700)
@@ -51,7 +51,7 @@ func (t *target) backup(dir, name string, text []byte, now time.Time) (path stri
 		{"backup read", func() error {
 			again, _, err := readFileInfo(path)
 			if err == nil && !bytes.Equal(again, text) {
-				err = errors.New("it does not hold what was written")
+				err = errors.New("its content is not what was written")
 			}
 			return err
 		}},
@@ -66,7 +66,8 @@ func (t *target) backup(dir, name string, text []byte, now time.Time) (path stri
 	return path, nil
 }
 
-// renameUnique gives a file the name base with a time, which no other has.
+// renameUnique renames a file to base with a time appended, without replacing another
+// file.
 func renameUnique(from, base string, now time.Time) (string, error) {
 	for {
 		path := base + "." + now.UTC().Format("20060102T150405.000Z")
@@ -81,8 +82,8 @@ func renameUnique(from, base string, now time.Time) (string, error) {
 	}
 }
 
-// linkNoReplace renames a file to a name that none has. Killed half-way it leaves both
-// names, of which sweep removes the old one.
+// linkNoReplace is renameNoReplace by a hard link. If killed halfway it leaves both
+// names; cleanTempFiles removes the old one.
 func linkNoReplace(from, path string) error {
 	err := os.Link(from, path)
 	switch {
@@ -91,7 +92,7 @@ func linkNoReplace(from, path string) error {
 	case errors.Is(err, fs.ErrExist):
 		return err
 	}
-	// Not every file system has links.
+	// Not every file system has hard links.
 	if _, err = os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return os.Rename(from, path)
 	}
@@ -101,8 +102,8 @@ func linkNoReplace(from, path string) error {
 	return err
 }
 
-// isInHome reports whether a directory is in that of the product whose file it
-// is.
+// isInHome reports whether a directory is inside the home directory of the product
+// that the file belongs to.
 func isInHome(dir, file string) bool {
 	home := filepath.Dir(file)
 	if name := filepath.Base(home); name == "shared" || name == "shared-home" {
@@ -112,8 +113,7 @@ func isInHome(dir, file string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// resolveLinks resolves the symbolic links in a path of which a part need not be
-// there yet.
+// resolveLinks resolves symbolic links in a path whose last parts need not exist.
 func resolveLinks(path string) string {
 	path, err := filepath.Abs(path)
 	if err != nil {

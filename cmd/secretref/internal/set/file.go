@@ -15,26 +15,25 @@ import (
 	"github.com/seed74218947/secretref/internal/secfile"
 )
 
-// target is a file that is to be replaced.
+// target is a file to be replaced.
 type target struct {
-	path string // no symbolic link
+	path string // with symbolic links resolved
 	info fs.FileInfo
 	text []byte
 
-	release    func()
-	lockFailed bool // it was to be locked, and could not be
+	release    func() // releases the lock
+	lockFailed bool   // the file system has no locks
 
-	// exchange swaps two files. Its error is errors.ErrUnsupported where that
-	// cannot be done in one step.
+	// exchange atomically swaps two files, or returns errors.ErrUnsupported.
 	exchange func(a, b string) error
 
-	// beforeStep is told of each step that changes something, and can make it fail.
-	// Nil: nobody is.
+	// beforeStep, if not nil, is called before each step that changes something. Its
+	// error makes the step fail.
 	beforeStep func(step string) error
 }
 
-// openTarget reads a file, and if it is to be written makes sure that nobody
-// else does this at the same time.
+// openTarget reads a file. To write it, it first locks the file against other runs of
+// this command.
 func openTarget(path string, write bool) (*target, error) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -69,7 +68,7 @@ func readFileInfo(path string) ([]byte, fs.FileInfo, error) {
 	return text, info, err
 }
 
-// step does one thing, unless before says no.
+// step runs do unless beforeStep fails.
 func (t *target) step(name string, do func() error) error {
 	if t.beforeStep != nil {
 		if err := t.beforeStep(name); err != nil {
@@ -79,29 +78,32 @@ func (t *target) step(name string, do func() error) error {
 	return do()
 }
 
-// unchangedError is a failure after which the file is what it was.
-type unchangedError struct{ err error }
-
-func (e *unchangedError) Error() string { return e.err.Error() + "; nothing was changed" }
-func (e *unchangedError) Unwrap() error { return e.err }
-
-// replacement tells how a file was replaced.
-type replacement struct {
-	backup         string   // where is what the file was
-	lostAttributes []string // its attributes that could not be kept
-	overwritten    string   // where is what somebody else wrote while it was replaced
-	leftover       string   // what the file was, and could not be removed
+// unchangedError is a failure that left the file unchanged.
+type unchangedError struct {
+	err  error
+	hint string // appended to the text
 }
 
-// replace puts text in the place of what the file holds, which it first copies
-// into a directory. Whenever it ends, even by being killed, the file is either
-// what it was or all of text, with its owner and mode. If there is a copy after
-// an error, the file was replaced.
+func (e *unchangedError) Error() string { return e.err.Error() + "; nothing was changed" + e.hint }
+func (e *unchangedError) Unwrap() error { return e.err }
+
+// replacement is the result of replacing a file.
+type replacement struct {
+	backup         string   // path of the copy of the old file
+	lostAttributes []string // attributes that could not be copied
+	overwritten    string   // path of a copy of what another process wrote meanwhile
+	leftover       string   // path of the old file if it could not be removed
+}
+
+// replace copies the file to backupDir and replaces its content by text. If the
+// process is killed at any point, the file has either its old content or all of text,
+// with its owner and mode. After an error the file was replaced if the result names a
+// backup.
 func (t *target) replace(text []byte, backupDir string, now time.Time) (r replacement, err error) {
 	done := false
 	defer func() {
 		if err != nil && !done {
-			err = &unchangedError{err}
+			err = &unchangedError{err: err}
 		}
 	}()
 	dir, name := filepath.Split(t.path)
@@ -119,7 +121,7 @@ func (t *target) replace(text []byte, backupDir string, now time.Time) (r replac
 			_ = os.Remove(tmp.Name())
 		}
 	}()
-	// Who may not give the file its owner finds out before there is a copy.
+	// If the owner cannot be set, fail before there is a backup.
 	if err := t.step("chown", func() error { return copyOwner(tmp, t.info) }); err != nil {
 		return r, err
 	}
@@ -130,10 +132,10 @@ func (t *target) replace(text []byte, backupDir string, now time.Time) (r replac
 	defer func() {
 		switch {
 		case done:
-		case t.checkUnchanged(t.path) == nil: // the copy has what the file has
+		case t.checkUnchanged(t.path) == nil: // the backup is redundant
 			_ = os.Remove(made)
 		default:
-			err = fmt.Errorf("%w; %s has what the file was", err, made)
+			err = fmt.Errorf("%w; the old content is in %s", err, made)
 		}
 	}()
 	var lost []string
@@ -143,8 +145,8 @@ func (t *target) replace(text []byte, backupDir string, now time.Time) (r replac
 		do   func() error
 	}{
 		{"write", func() error { _, err := tmp.Write(text); return err }},
-		// The mode comes last, for it opens what an access control list allows,
-		// which may be the one of the directory.
+		// The mode comes last, since it activates the access control list, which may
+		// have been inherited from the directory.
 		{"attributes", func() (err error) { lost, err = copyAttributes(tmp, t.path); return err }},
 		{"chmod", func() error { return copyMode(tmp, t.info) }},
 		{"sync", tmp.Sync},
@@ -163,14 +165,14 @@ func (t *target) replace(text []byte, backupDir string, now time.Time) (r replac
 	r.backup, r.lostAttributes = made, lost
 	if theirs != nil {
 		if r.overwritten, err = t.backup(backupDir, name, theirs, now); err != nil {
-			err = fmt.Errorf("somebody else wrote to %s while it was replaced, and that is lost: %w", t.path, err)
+			err = fmt.Errorf("another process wrote to %s while it was being replaced, and its text is lost: %w", t.path, err)
 		}
 	}
 	synced := t.step("sync directory", func() error { return secfile.SyncDir(t.path) })
 	if synced != nil {
-		synced = fmt.Errorf("%s has its new content, but may lose it if the machine fails now; what it was is in %s: %w", t.path, made, synced)
+		synced = fmt.Errorf("%s was replaced, but may lose its new content if the machine crashes now; the old content is in %s: %w", t.path, made, synced)
 	}
-	// Where files were exchanged it is what the file was.
+	// After an exchange the temporary file is the old one.
 	if removed := t.step("remove", func() error { return os.Remove(tmp.Name()) }); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
 		r.leftover = tmp.Name()
 	}
@@ -178,13 +180,14 @@ func (t *target) replace(text []byte, backupDir string, now time.Time) (r replac
 	return r, errors.Join(err, synced)
 }
 
-// checkUnchanged makes sure that what is at path is still the file that was read.
+// checkUnchanged returns an error unless path is still the file that was read, with
+// the same content.
 func (t *target) checkUnchanged(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return err
 	}
-	changed := errors.New("somebody else has changed it meanwhile: run this again")
+	changed := errors.New("another process has changed it in the meantime: run this command again")
 	if !os.SameFile(info, t.info) {
 		return changed
 	}
@@ -195,12 +198,12 @@ func (t *target) checkUnchanged(path string) error {
 	return err
 }
 
-// swap puts a file in the place of the target, whose own it leaves in the place
-// of that one or removes. If what it replaced is not what was read it undoes
-// this, or where it cannot, returns what somebody else wrote.
+// swap replaces the target by the file tmp, and leaves the old file as tmp or removes
+// it. If the old file has changed since it was read, swap undoes the replacement, or
+// where it cannot, returns what another process wrote.
 func (t *target) swap(tmp string) (theirs []byte, err error) {
 	if release, _, err := lockFile(tmp); err == nil {
-		defer release() // from the exchange on it is what others would lock
+		defer release() // after the exchange this is the file that other runs would lock
 	}
 	err = t.exchange(tmp, t.path)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -220,10 +223,10 @@ func (t *target) swap(tmp string) (theirs []byte, err error) {
 	return nil, changed
 }
 
-// overwrite is swap where files cannot be exchanged: it keeps hold of the old
-// one and looks at it again.
+// overwrite is swap for file systems that cannot exchange files: it keeps the old file
+// open and reads it again after the rename.
 func (t *target) overwrite(tmp string) (theirs []byte, err error) {
-	if runtime.GOOS == "windows" { // which replaces no file that is open
+	if runtime.GOOS == "windows" { // an open file cannot be replaced
 		return nil, os.Rename(tmp, t.path)
 	}
 	old, err := os.Open(t.path)
@@ -244,21 +247,21 @@ func (t *target) overwrite(tmp string) (theirs []byte, err error) {
 	return text, nil
 }
 
-// explainDirError says why a directory takes no file.
+// explainDirError explains why no file can be created in a directory.
 func explainDirError(dir string, err error) error {
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("the file is replaced as a whole, for which its directory %s must be writable: %w", dir, err)
+		return fmt.Errorf("the file is replaced as a whole, so its directory %s must be writable: %w", dir, err)
 	}
 	return err
 }
 
-// explainReplaceError says why a file cannot be replaced.
+// explainReplaceError explains why a file cannot be replaced.
 func explainReplaceError(path string, err error) error {
 	if errors.Is(err, syscall.EBUSY) {
-		return fmt.Errorf("%s cannot be replaced, as it seems because it is mounted by itself: change it where it comes from, or mount its directory: %w", path, err)
+		return fmt.Errorf("%s cannot be replaced, probably because the file itself is a mount point: change its source, or mount its directory instead: %w", path, err)
 	}
 	if errors.Is(err, syscall.EPERM) {
-		return fmt.Errorf("%s cannot be replaced: is it immutable or append-only (lsattr shows it, chattr -i or -a takes it away)? %w", path, err)
+		return fmt.Errorf("%s cannot be replaced: is it immutable or append-only (see lsattr; remove with chattr -i or -a)? %w", path, err)
 	}
 	return err
 }

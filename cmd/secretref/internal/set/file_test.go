@@ -141,7 +141,7 @@ func TestWhatMendsAFailureIsSaid(t *testing.T) {
 		says string
 	}{
 		{"create", &fs.PathError{Op: "open", Path: "x", Err: syscall.EROFS}, "must be writable"},
-		{"rename", &os.LinkError{Op: "rename", Err: syscall.EBUSY}, "mounted by itself"},
+		{"rename", &os.LinkError{Op: "rename", Err: syscall.EBUSY}, "is a mount point"},
 		{"rename", &os.LinkError{Op: "rename", Err: syscall.EPERM}, "immutable"},
 	} {
 		file, backups := openedFile(t)

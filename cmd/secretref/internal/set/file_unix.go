@@ -18,8 +18,8 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// lockFile keeps other runs of the command from a file until release is called.
-// Not every file system has locks.
+// lockFile locks a file against other runs of the command until release is called. It
+// is not locked if the file system has no locks.
 func lockFile(path string) (release func(), locked bool, err error) {
 	f, err := openToLock(path)
 	if err != nil {
@@ -29,12 +29,12 @@ func lockFile(path string) (release func(), locked bool, err error) {
 		_ = f.Close()
 		return nil, false, err
 	}
-	// Who came first may have put another file there.
+	// The previous holder of the lock may have replaced the file.
 	held, err := f.Stat()
 	if err == nil {
 		var now fs.FileInfo
 		if now, err = os.Stat(path); err == nil && !os.SameFile(held, now) {
-			err = errors.New("somebody else has just replaced it: run this again")
+			err = errors.New("another process has just replaced it: run this command again")
 		}
 	}
 	if err != nil {
@@ -44,7 +44,7 @@ func lockFile(path string) (release func(), locked bool, err error) {
 	return func() { _ = f.Close() }, locked, nil
 }
 
-// openToLock opens a file for writing if it can, which NFS wants for a lock.
+// openToLock opens a file for writing if possible: NFS requires that for a lock.
 func openToLock(path string) (*os.File, error) {
 	if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
 		return f, nil
@@ -71,20 +71,20 @@ func copyOwner(f *os.File, of fs.FileInfo) error {
 	return nil
 }
 
-// explainOwnerError says why a process of a user cannot leave a file its owner and
-// group.
+// explainOwnerError explains why a process with a uid cannot preserve the owner and
+// group of a file.
 func explainOwnerError(uid int, of fs.FileInfo, gid uint32) string {
 	if stat, ok := of.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != uid {
-		return fmt.Sprintf("the file belongs to %s, and only that user or root can leave it so: run as one of them", ui.OwnerName(of))
+		return fmt.Sprintf("the file belongs to %s, and only that user or root can preserve its owner: run as one of them", ui.OwnerName(of))
 	}
-	return fmt.Sprintf("the file's group is %d, and only its members or root can leave it so: run as root, or make %s a member", gid, ui.OwnerName(of))
+	return fmt.Sprintf("the file's group is %d, and only its members or root can preserve it: run as root, or make %s a member", gid, ui.OwnerName(of))
 }
 
 func copyMode(f *os.File, of fs.FileInfo) error {
 	return f.Chmod(of.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky))
 }
 
-// linkCount returns how many names a file has.
+// linkCount returns the number of hard links to a file.
 func linkCount(info fs.FileInfo) uint64 {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -93,8 +93,8 @@ func linkCount(info fs.FileInfo) uint64 {
 	return uint64(stat.Nlink)
 }
 
-// checkReplaceable reports, without changing anything, why a file could not be
-// replaced.
+// checkReplaceable returns the error that replacing a file would have, without changing
+// anything.
 func checkReplaceable(path, dir string, info fs.FileInfo) error {
 	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
 		return explainDirError(dir, &fs.PathError{Op: "access", Path: dir, Err: err})
@@ -118,15 +118,15 @@ func checkReplaceable(path, dir string, info fs.FileInfo) error {
 	return checkNotImmutable(path, dir)
 }
 
-// checkOwner reports why a process of a user with these groups could not leave a
-// file in a directory its owner and group.
+// checkOwner returns an error if a process with a uid and groups could not preserve the
+// owner and group of a file in a directory.
 func checkOwner(uid int, gids []int, file, dir fs.FileInfo) error {
 	want, ok1 := file.Sys().(*syscall.Stat_t)
 	in, ok2 := dir.Sys().(*syscall.Stat_t)
 	if !ok1 || !ok2 || uid == 0 {
 		return nil
 	}
-	// New files have the directory's group with its bit, and on BSD always.
+	// New files get the directory's group if it has the setgid bit, and on BSD always.
 	inherits := in.Gid == want.Gid && (dir.Mode()&fs.ModeSetgid != 0 || runtime.GOOS != "linux")
 	if int(want.Uid) != uid || !inherits && !slices.Contains(gids, int(want.Gid)) {
 		return errors.New(explainOwnerError(uid, file, want.Gid))
@@ -134,9 +134,8 @@ func checkOwner(uid int, gids []int, file, dir fs.FileInfo) error {
 	return nil
 }
 
-// withHangup ends ctx also when the terminal goes away, unless that is ignored,
-// as with nohup. A second hangup, which often follows, does no more than the
-// first.
+// withHangup cancels ctx on SIGHUP too, unless that is ignored, as under nohup. A
+// second hangup, which often follows, has no further effect.
 func withHangup(ctx context.Context) (context.Context, context.CancelFunc) {
 	if signal.Ignored(syscall.SIGHUP) {
 		return context.WithCancel(ctx)

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkNotImmutable reports why the kernel would not let a file be replaced. Not every
-// kernel and file system tells.
+// checkNotImmutable returns an error if the kernel would refuse to replace a file. Not
+// every kernel and file system can tell.
 func checkNotImmutable(path, dir string) error {
 	var stat unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &stat); err != nil {
@@ -21,7 +21,7 @@ func checkNotImmutable(path, dir string) error {
 		return explainReplaceError(path, syscall.EPERM)
 	}
 	if err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_BASIC_STATS, &stat); err == nil && stat.Attributes&unix.STATX_ATTR_APPEND != 0 {
-		return fmt.Errorf("the directory %s is append-only (chattr +a), and the file is replaced as a whole", dir)
+		return fmt.Errorf("the directory %s is append-only (chattr +a), but the file is replaced as a whole", dir)
 	}
 	return nil
 }

@@ -26,9 +26,9 @@ func TestAFileThatIsMountedByItselfIsNoticed(t *testing.T) {
 				return
 			}
 		}
-		assert.ErrorContains(t, checkReplaceable(file.path, filepath.Dir(file.path), file.info), "mounted by itself")
+		assert.ErrorContains(t, checkReplaceable(file.path, filepath.Dir(file.path), file.info), "is a mount point")
 		_, err := file.replace([]byte(newText), backups, time.Now())
-		assert.ErrorContains(t, err, "mounted by itself")
+		assert.ErrorContains(t, err, "is a mount point")
 	}()
 	<-done
 }

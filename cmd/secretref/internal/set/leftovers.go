@@ -16,32 +16,33 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/xmltext"
 )
 
-// minSearchedRunes is the length of the shortest password that is searched for, in
-// characters: shorter ones stand everywhere.
+// minSearchedRunes is the length of the shortest password to search for: shorter ones
+// occur by chance.
 const minSearchedRunes = 4
 
-// reportLeftovers says where the changed file still has a password. It names only lines.
+// reportLeftovers warns about places where the changed file still contains a
+// password. It prints only line numbers.
 func (j *setOperation) reportLeftovers() {
 	if config.URLHasPassword(config.FromDecoded(j.result.File, j.path), j.layout) {
-		j.report("warning", "%s carries a password in plain text, which is left as it is: remove it there", j.layout.URL)
+		j.report("warning", "%s contains a password in plain text, which this command leaves unchanged: remove it from there", j.layout.URL)
 	}
 	old := strings.TrimSpace(j.old.Reveal())
 	if !j.oldKnown || j.change.Class == "" && old == strings.TrimSpace(j.change.Value) {
-		return // who wants it in the file need not look for it
+		return // the new value is that password, and is meant to be in the file
 	}
-	stands := "the old password still stands"
+	found := "the old password is still"
 	switch {
 	case len(j.result.Lines) == 0:
-		stands = "the password still stands"
+		found = "the password is still"
 	case j.dryRun:
-		stands = "the old password would still stand"
+		found = "the old password would still be"
 	}
 	if lines := j.linesContaining(old); lines != nil {
-		j.report("warning", "%s on %s: remove it there, or give the database another one", stands, lines)
+		j.report("warning", "%s in %s: remove it from there, or change the password of the database", found, lines)
 	}
 }
 
-// lineNumbers are those of some lines, in their order.
+// lineNumbers are line numbers in ascending order.
 type lineNumbers []int
 
 func (l lineNumbers) String() string {
@@ -55,8 +56,8 @@ func (l lineNumbers) String() string {
 	return "lines " + strings.Join(texts[:len(texts)-1], ", ") + " and " + texts[len(texts)-1]
 }
 
-// linesContaining lists the lines of the changed text that have a password, however
-// they write it. What is to stand there does not count.
+// linesContaining lists the lines of the changed text that contain a password in any
+// encoding. The new value itself does not count.
 func (j *setOperation) linesContaining(password string) (lines lineNumbers) {
 	if utf8.RuneCountInString(password) < minSearchedRunes {
 		return nil
@@ -82,7 +83,7 @@ func (j *setOperation) linesContaining(password string) (lines lineNumbers) {
 			lines = append(lines, first+i)
 		}
 	}
-	for _, e := range result.File.Entries { // they may be written on several lines
+	for _, e := range result.File.Entries { // an entry may span several lines
 		if has(e.Value) {
 			lines = append(lines, e.Line)
 		}
@@ -115,8 +116,8 @@ var (
 	percentEscape = regexp.MustCompile(`(?:%[0-9a-fA-F]{2})+`)
 )
 
-// decodings are what a text can mean: as it is, in XML, in .properties, and each of
-// these in a URL.
+// decodings returns the possible meanings of a text: verbatim, in XML, in .properties,
+// and each of these in a URL.
 func decodings(text string) []string {
 	all := []string{text, html.UnescapeString(text), javaEscape.ReplaceAllStringFunc(text, unescapeJava)}
 	for _, v := range all {
@@ -126,7 +127,7 @@ func decodings(text string) []string {
 	return slices.Compact(all)
 }
 
-// unescapeURL takes apart what is percent-encoded, and leaves what only looks so.
+// unescapeURL decodes percent-encoding and leaves malformed sequences unchanged.
 func unescapeURL(s string) string {
 	return percentEscape.ReplaceAllStringFunc(s, func(s string) string {
 		b, _ := hex.DecodeString(strings.ReplaceAll(s, "%", ""))
@@ -134,7 +135,7 @@ func unescapeURL(s string) string {
 	})
 }
 
-// unescapeJava takes one backslash with a character apart, or several with u.
+// unescapeJava decodes one backslash escape, or a sequence of \u escapes.
 func unescapeJava(s string) string {
 	if s[1] != 'u' {
 		if i := strings.IndexByte("tnrf", s[1]); i >= 0 {

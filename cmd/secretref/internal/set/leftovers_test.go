@@ -76,7 +76,7 @@ func TestARevertedPasswordIsNotLookedFor(t *testing.T) {
 		var out strings.Builder
 		j.out, j.old, j.oldKnown = &out, secretref.NewSecret(old), true
 		j.reportLeftovers()
-		assert.Equal(t, want, strings.Contains(out.String(), "still stands on line 1"))
+		assert.Equal(t, want, strings.Contains(out.String(), "still in line 1"))
 		assert.NotContains(t, out.String(), old)
 		out.Reset()
 		j.oldKnown = false

@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// tryLock reports whether it got the lock of a file, which not every file system
-// has. It fails if somebody else holds it.
+// tryLock locks a file, or reports false if the file system has no locks. It returns
+// an error if another process holds the lock.
 func tryLock(f *os.File) (locked bool, err error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return false, errors.New("another \"secretref set\" is changing it")
+		return false, errors.New("another \"secretref set\" is changing the file")
 	}
 	return err == nil, nil
 }

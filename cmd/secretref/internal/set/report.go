@@ -11,17 +11,17 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// productTitle is a product's name in a sentence.
+// productTitle returns a product's name with a capital letter.
 func productTitle(p secretref.Product) string { return strings.ToUpper(string(p[:1])) + string(p[1:]) }
 
-// versionNote says which version of a product knows the class of a store. Some have
-// their build number in the file.
+// versionNote returns the product version that a cipher class requires. The build
+// number is that in the file, if it has one.
 func versionNote(p secretref.Product, s atlassian.CipherClass, build string) string {
 	type pair struct {
 		product secretref.Product
-		store   atlassian.CipherClass
+		class   atlassian.CipherClass
 	}
-	least, ok := map[pair]string{
+	minVersion, ok := map[pair]string{
 		{secretref.Jira, atlassian.AWSClass}:       "9.11",
 		{secretref.Confluence, atlassian.AWSClass}: "8.6",
 		{secretref.Bitbucket, atlassian.AWSClass}:  "8.13",
@@ -29,45 +29,45 @@ func versionNote(p secretref.Product, s atlassian.CipherClass, build string) str
 	}[pair{p, s}]
 	switch {
 	case ok && p == secretref.Confluence:
-		return fmt.Sprintf("%s knows this class from %s on: make sure that no node is older", productTitle(p), least) + buildNote(build)
+		return fmt.Sprintf("this class requires %s %s or later; check every node", productTitle(p), minVersion) + buildNote(build)
 	case ok:
-		return fmt.Sprintf("%s knows this class from %s on, which the file does not tell: make sure that no node is older", productTitle(p), least)
+		return fmt.Sprintf("this class requires %s %s or later; the file does not record the version, so check every node", productTitle(p), minVersion)
 	case s == atlassian.CustomClass:
-		return fmt.Sprintf("%s must have the class on its class path, on every node", productTitle(p))
+		return fmt.Sprintf("%s must have the class on its class path on every node", productTitle(p))
 	}
-	return fmt.Sprintf("look up in the guides whether your version of %s knows this class: older ones do not", productTitle(p))
+	return fmt.Sprintf("older versions of %s lack this class; see its documentation for the version it requires", productTitle(p))
 }
 
-// buildNote tells of a build number, if it is one.
+// buildNote mentions the build number in the file if it is a number.
 func buildNote(text string) string {
 	if text = strings.TrimSpace(text); text == "" || strings.Trim(text, "0123456789") != "" {
 		return ""
 	}
-	return " (the file is of build " + text + ")"
+	return " (the file was written by build " + text + ")"
 }
 
-// noteSecuredPassword tells what a product does with a password in plain text.
+// noteSecuredPassword notes that a product will replace a plaintext password.
 func (j *setOperation) noteSecuredPassword() {
 	if j.config.Product == secretref.Jira {
-		j.report("note", "Jira from 10.2 on moves the password into a store of its own when it starts, and leaves %s", ref.Placeholder)
+		j.report("note", "Jira 10.2 or later moves the password into its own store at startup and leaves %s in the file", ref.Placeholder)
 	}
 }
 
-// nextStep says what to do now.
+// nextStep returns the next step for the user.
 func (j *setOperation) nextStep() string {
 	p := productTitle(j.config.Product)
 	shared := filepath.Base(filepath.Dir(j.target.path)) == "shared"
 	switch j.config.Product {
 	case secretref.Bitbucket, secretref.Crowd:
 		if shared {
-			return fmt.Sprintf("all nodes share the file: restart %s, on every node", p)
+			return fmt.Sprintf("restart %s on every node; all nodes share the file", p)
 		}
 	}
-	return fmt.Sprintf("each node has a file of its own: do the same with theirs, then restart %s, on every node", p)
+	return fmt.Sprintf("change the file of every other node in the same way, and restart %s on every node", p)
 }
 
-// printDiff prints what would change, line by line. What may be a password
-// is masked, and lines that do not change are left out, for they may have others.
+// printDiff prints the changed lines. Values that may be passwords are masked, and
+// unchanged lines are omitted, since they may contain others.
 func (j *setOperation) printDiff() {
 	fmt.Fprintln(j.out)
 	_ = ui.Line(j.out, "--- %s", j.target.path)
@@ -92,11 +92,11 @@ func (j *setOperation) printDiff() {
 	}
 }
 
-// mask returns a value of a changed line as it may be shown.
+// mask returns a value of a changed line in a form that is safe to print.
 func (j *setOperation) mask(key, value string) string {
 	const mask = "[redacted]"
 	if key != j.change.Key {
-		// Where class and password are swapped it is the password.
+		// If class and password are swapped, it is the password.
 		if class := strings.TrimSpace(value); class == j.change.Class || atlassian.CipherClassOf(class) != atlassian.CustomClass {
 			return class
 		}
@@ -116,7 +116,7 @@ func (j *setOperation) mask(key, value string) string {
 	return text
 }
 
-// formatSetting is a setting in the form of its file.
+// formatSetting writes a setting in the format of its file.
 func (j *setOperation) formatSetting(key, value string) string {
 	switch j.config.Product {
 	case secretref.Bitbucket:

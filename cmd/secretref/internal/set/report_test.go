@@ -7,7 +7,7 @@ import (
 )
 
 func TestOnlyABuildNumberIsPrinted(t *testing.T) {
-	assert.Equal(t, " (the file is of build 9012)", buildNote(" 9012\n"))
+	assert.Equal(t, " (the file was written by build 9012)", buildNote(" 9012\n"))
 	assert.Empty(t, buildNote("canary"))
 	assert.Empty(t, buildNote(""))
 }

@@ -1,3 +1,5 @@
+// Package set is the command "set": it replaces a password in a product's
+// configuration file by a reference, or a reference by a password.
 package set
 
 import (
@@ -29,50 +31,49 @@ func Command() ui.Command {
 		Name:     "set",
 		Synopsis: "set -backup-dir D [-dry-run] [-force] PATH REFERENCE | -",
 		Help: `
-Writes a reference into a product's configuration file (PATH, also its home
-directory) in the place of the password, and the cipher class that reads it; with
--plaintext-from a password in the place of a reference. Run it on the product's
-host as the user of the product's service. With "-" REFERENCE is read from
-standard input.
+Replaces the password in a product's configuration file (PATH may also be its home
+directory) by a reference and the cipher class that reads it; with -plaintext-from,
+replaces a reference by a password. Run it on the product's host as the user of the
+product's service. If REFERENCE is "-", it is read from standard input.
 
-First the reference is resolved, and the secret compared with the password that
-the file has now. A copy of the file goes to the backup directory. Then the file
-is replaced as a whole: whatever happens it is either the old one or the new one,
-with the same owner and mode, and every byte of it that has nothing to do with
-the change is what it was. Nothing is printed of any password.
+The command first resolves the reference and compares the secret with the password
+now in the file. Then it copies the file to the backup directory and replaces the
+file as a whole. If it is killed at any point, the file is either the old one or the
+new one, never a mixture. Owner and mode stay the same, and so does every byte that
+the change does not concern. Passwords are never printed.
 
-  -backup-dir D               where the copy goes; D is made if it is missing. It
-                              should not be in the product's home directory
+  -backup-dir D               the directory for the copy; created if missing. It
+                              should be outside the product's home directory
   -dry-run                    show what would change, with passwords masked, and
                               write nothing
-  -force                      write a reference also if its secret is not the
-                              password of now, if that cannot be known, or if the
-                              product may refuse the reference; not one that the
-                              products' own classes cannot resolve. With
-                              -plaintext-from: also if the password is not the one
-                              of now, or that cannot be known
-  -class NAME                 the cipher class, if it is not the one that belongs
-                              to the reference. One of your own cannot be asked
-                              from here: it needs -force
-  -key KEY                    in bitbucket.properties, whose value it is (default
+  -force                      write a reference even if its secret differs from the
+                              password now in the file, if that password cannot be
+                              determined, or if the product may reject the
+                              reference. A reference that the products' own classes
+                              cannot resolve is never written. With -plaintext-from:
+                              write the password even if it differs from the current
+                              one or that cannot be determined
+  -class NAME                 the cipher class, if not the usual one for the
+                              reference. A class of your own cannot be run here and
+                              needs -force
+  -key KEY                    the key to change in bitbucket.properties (default
                               jdbc.password)
-  -plaintext-from F           write the password that the file F holds, or with
-                              "-" standard input, and no reference. A newline at
-                              its end is not part of it; at a terminal it is typed
-                              twice, unseen. It is written without -force also
-                              while the store of the old one cannot be reached or
-                              lets nobody in, though unchecked then
-  -timeout D                  how long one secret, and opening the keyring, may take
-                              (default 10s)
+  -plaintext-from F           write the password in the file F instead of a
+                              reference; "-" means standard input. One newline at
+                              its end is removed; a terminal asks twice, without
+                              echo. While the store of the old password is
+                              unreachable or denies access, your password is
+                              accepted unchecked, without -force
+` + ui.TimeoutHelp + `
 ` + storeflags.Help + `
 
-The exit status is 1 if nothing was written because something is wrong. If the
-file says all that already it is left alone, and the exit status is 0.`,
+The exit status is 1 if nothing was written because of an error. If the file already
+has these values, it stays unchanged and the exit status is 0.`,
 		Run: run,
 	}
 }
 
-// options are the flags of the command, and its arguments.
+// options are the flags and arguments of the command.
 type options struct {
 	backupDir, class, key, plaintextFrom string
 	dryRun, force                        bool
@@ -96,13 +97,13 @@ func parseOptions(args []string) (options, error) {
 	case err != nil:
 		return o, err
 	case o.plaintextFrom != "" && (len(args) == 2 || o.class != ""):
-		return o, ui.NewUsageError("-plaintext-from takes the place of REFERENCE and -class")
+		return o, ui.NewUsageError("-plaintext-from cannot be combined with REFERENCE or -class")
 	case o.plaintextFrom == "" && len(args) < 2:
-		return o, ui.NewUsageError("an argument is missing: PATH and REFERENCE, or -plaintext-from")
+		return o, ui.NewUsageError("missing argument: give PATH and REFERENCE, or -plaintext-from and PATH")
 	case o.backupDir == "" && !o.dryRun:
-		return o, ui.NewUsageError("-backup-dir is missing: a directory, outside of the product's home, for a copy of the file")
+		return o, ui.NewUsageError("-backup-dir is missing: give a directory outside the product's home for a copy of the file")
 	case o.class != "" && !atlassian.LooksLikeClass(o.class):
-		return o, ui.NewUsageError("-class is not the name of a Java class with its package")
+		return o, ui.NewUsageError("-class is not a Java class name with its package")
 	}
 	if o.path = args[0]; len(args) == 2 {
 		o.reference = args[1]
@@ -117,7 +118,7 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	}
 	ctx, stop := withHangup(ctx)
 	defer stop()
-	// The library's warnings are findings here.
+	// The findings cover what the library would warn about.
 	log, stopWaits := ui.ReportWaits(s.Err, slog.New(slog.DiscardHandler))
 	defer stopWaits()
 	keyring, lacking := o.store.OpenIfGiven(ctx, log)
@@ -144,7 +145,7 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	if err := j.verify(ctx); err != nil {
 		return err
 	}
-	if err := s.Flush(); err != nil { // what follows may be the last that is done
+	if err := s.Flush(); err != nil { // the report must be out before the file changes
 		return err
 	}
 	return j.apply(ctx)
@@ -157,20 +158,20 @@ type setOperation struct {
 	log      *slog.Logger
 	out      io.Writer
 
-	ref    secretref.Reference // nil for plaintext and what only a class understands
-	notes  []string            // about how it was written
+	ref    secretref.Reference // nil for plaintext and values for a custom class
+	notes  []string            // changes to the reference as it was given
 	change edit.Change
 
 	target *target
-	config *secretref.ConfigFile // as it is
+	config *secretref.ConfigFile // before the change
 	layout atlassian.Layout
 	result *edit.Result
 
-	old      secretref.Secret // the password that the file has now
-	oldKnown bool             // old is
+	old      secretref.Secret // the password now in the file
+	oldKnown bool             // old is valid
 }
 
-// readNewValue finds out from arguments and input what shall stand in the file.
+// readNewValue determines the new value and its class from arguments and input.
 func (j *setOperation) readNewValue(ctx context.Context, s ui.Streams) error {
 	j.change = edit.Change{Key: j.key}
 	if j.plaintextFrom != "" {
@@ -192,12 +193,12 @@ func (j *setOperation) readNewValue(ctx context.Context, s ui.Streams) error {
 	_, ofKeyring := reference.(secretref.KeyringReference)
 	switch own := store == atlassian.NoClass || store.Kind() != 0; {
 	case own && errors.Is(err, secretref.ErrNotReference):
-		return errors.New("REFERENCE is plaintext and not a reference; what writes a password into the file is -plaintext-from")
+		return errors.New("REFERENCE is not a secret reference; to write a plaintext password use -plaintext-from")
 	case own && err != nil:
 		return err
 	case own && ofKeyring:
-		return errors.New("keyring references are this library's own: the products cannot read them, unless a class of yours does, which -class names")
-	case err != nil: // for the class to understand
+		return errors.New("only this library reads keyring references: the products need a class of your own for them, given as -class")
+	case err != nil: // only the class interprets it
 		j.change.Value, _ = ref.CutPrefix(strings.TrimSpace(text))
 	default:
 		j.ref = reference
@@ -206,9 +207,9 @@ func (j *setOperation) readNewValue(ctx context.Context, s ui.Streams) error {
 	return nil
 }
 
-// canonical takes from a reference what the products may refuse.
+// canonical removes parts of a reference that the products may reject.
 func (j *setOperation) canonical(ref secretref.Reference) secretref.Reference {
-	const without = "the endpoint is written without the slash at its end"
+	const without = "the slash at the end of the endpoint was removed"
 	switch r := ref.(type) {
 	case secretref.VaultReference:
 		if bare := strings.TrimRight(r.Endpoint, "/"); bare != r.Endpoint {
@@ -226,7 +227,7 @@ func (j *setOperation) canonical(ref secretref.Reference) secretref.Reference {
 	return ref
 }
 
-// readPlaintext reads the password that shall stand in the file.
+// readPlaintext reads the new password.
 func (j *setOperation) readPlaintext(ctx context.Context, s ui.Streams) (string, error) {
 	in := s.In
 	if f, ok := ui.Terminal(in); ok && j.plaintextFrom == "-" {
@@ -245,12 +246,12 @@ func (j *setOperation) readPlaintext(ctx context.Context, s ui.Streams) (string,
 	}
 	text, err := ui.ReadLine(ctx, in)
 	if err == nil && text == "" {
-		err = errors.New("there is no password to write: the input is empty")
+		err = errors.New("no password to write: the input is empty")
 	}
 	return text, err
 }
 
-// readConfig reads the file.
+// readConfig locks and reads the configuration file.
 func (j *setOperation) readConfig() error {
 	found, err := secretref.ReadConfig(j.path)
 	if err != nil {
@@ -270,14 +271,14 @@ func (j *setOperation) readConfig() error {
 	return nil
 }
 
-// plan finds out what has to change in the file.
+// plan computes the change to the file.
 func (j *setOperation) plan() error {
 	if j.key != "" && j.layout.AnyClass == "" {
-		return ui.NewUsageError("-key is for bitbucket.properties: other files have one password")
+		return ui.NewUsageError("-key is only for bitbucket.properties: other files have a single password")
 	}
 	j.change.Key = cmp.Or(j.key, j.layout.Password)
 	if old, ok := j.findItem(j.config); ok && j.alreadySet(old) {
-		j.change.Value = old.Text // in other words, perhaps
+		j.change.Value = old.Text // equal, though maybe spelled differently
 	}
 	var err error
 	j.result, err = edit.Apply(filepath.Base(j.path), j.target.text, j.change)
@@ -287,7 +288,7 @@ func (j *setOperation) plan() error {
 	return nil
 }
 
-// findItem returns the value in question if it has to be resolved.
+// findItem returns the value to be changed if the product resolves it.
 func (j *setOperation) findItem(c *secretref.ConfigFile) (atlassian.Item, bool) {
 	items, _ := config.Items(c)
 	i := slices.IndexFunc(items, func(i atlassian.Item) bool { return i.Key == j.change.Key })
@@ -297,15 +298,15 @@ func (j *setOperation) findItem(c *secretref.ConfigFile) (atlassian.Item, bool) 
 	return items[i], true
 }
 
-// alreadySet reports whether the file has the wanted reference already, in a form that
-// the products take.
+// alreadySet reports whether the file already has the new reference in a form that
+// the products accept.
 func (j *setOperation) alreadySet(old atlassian.Item) bool {
 	text := strings.TrimSpace(old.Text)
 	ref, err := j.resolver.Parse(text)
 	return err == nil && ref == j.ref && strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "{ENC}")
 }
 
-// printIdentity says who asks the stores.
+// printIdentity prints the credentials in use.
 func (j *setOperation) printIdentity(ctx context.Context) {
 	reference := j.ref
 	if reference == nil {
@@ -315,7 +316,7 @@ func (j *setOperation) printIdentity(ctx context.Context) {
 	check.WriteIdentity(ctx, j.out, reference, j.store)
 }
 
-// printPlan says what shall become of the file.
+// printPlan prints the intended change.
 func (j *setOperation) printPlan() {
 	fmt.Fprintln(j.out)
 	_ = ui.Line(j.out, "%s: %s", j.config.Product, j.path)
@@ -331,7 +332,7 @@ func (j *setOperation) printPlan() {
 	case j.ref != nil:
 		what, _ = ref.CutPrefix(j.ref.String())
 	case j.change.Class != "":
-		what = "a value for the class"
+		what = "a value for the custom class"
 	}
 	j.report("set", "line %d: %s to %s", at, j.change.Key, what)
 	if j.change.Class != "" {
@@ -343,38 +344,38 @@ func (j *setOperation) printPlan() {
 		j.report("note", "%s", note)
 	}
 	for _, unused := range j.result.Unused {
-		j.report("warning", "line %d has another %s, which the product does not use and which is left as it is: remove it, it may hold a password", unused, j.change.Key)
+		j.report("warning", "line %d has another %s, which the product ignores and this command leaves unchanged: remove it, since it may contain a password", unused, j.change.Key)
 	}
 }
 
-// report prints one line of the report.
+// report prints one line under a keyword.
 func (j *setOperation) report(word, format string, args ...any) {
 	_ = ui.Line(j.out, "  %-7s %s", word, fmt.Sprintf(format, args...))
 }
 
-// apply replaces the file, or says what it would have come to.
+// apply replaces the file, or with -dry-run reports whether it could.
 func (j *setOperation) apply(ctx context.Context) error {
 	if j.target.lockFailed {
-		j.report("warning", "the file could not be locked: make sure that nobody else changes it now")
+		j.report("warning", "the file could not be locked: make sure that nothing else changes it now")
 	}
 	if len(j.result.Lines) == 0 {
 		if !j.dryRun {
 			j.cleanUp()
 		}
 		j.reportLeftovers()
-		fmt.Fprintln(j.out, "\nnothing to change: the file says so already")
+		fmt.Fprintln(j.out, "\nnothing to change: the file already has these values")
 		j.printNext()
 		return nil
 	}
 	if j.dryRun {
 		if err := checkReplaceable(j.target.path, filepath.Dir(j.target.path), j.target.info); err != nil {
-			return &unchangedError{err}
+			return &unchangedError{err: err}
 		}
-		fmt.Fprintf(j.out, "\nnothing was written: this was a dry run\n\nnext: run this without -dry-run; %s\n", j.nextStep())
+		fmt.Fprintf(j.out, "\nnothing was written: this was a dry run\n\nnext: run this without -dry-run; then %s\n", j.nextStep())
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
-		return &unchangedError{context.Cause(ctx)}
+		return &unchangedError{err: context.Cause(ctx)}
 	}
 	j.cleanUp()
 	inside := isInHome(j.backupDir, j.target.path) || isInHome(j.backupDir, j.path)
@@ -385,42 +386,42 @@ func (j *setOperation) apply(ctx context.Context) error {
 	j.report("backup", "%s", done.backup)
 	j.report("warning", "%s", j.backupWarning())
 	if inside {
-		j.report("warning", "the backup is in the product's home directory: move it to where the product and its own backups do not reach")
+		j.report("warning", "the backup is in the product's home directory: move it out of reach of the product and its own backups")
 	}
 	j.report("written", "%s", j.target.path)
 	if done.overwritten != "" {
-		j.report("warning", "somebody else wrote to the file while it was replaced: what they wrote is in %s, carry it over", done.overwritten)
+		j.report("warning", "another process wrote to the file while it was being replaced; its text is in %s: merge it into the file", done.overwritten)
 	}
 	if done.leftover != "" {
-		j.report("warning", "%s is what the file was, and could not be removed: remove it, it may hold a password", done.leftover)
+		j.report("warning", "%s is the old file and could not be removed: remove it, since it may contain a password", done.leftover)
 	}
 	if done.lostAttributes != nil {
-		j.report("warning", "these attributes of the file could not be kept: %s", strings.Join(done.lostAttributes, ", "))
+		j.report("warning", "these attributes of the file were lost: %s", strings.Join(done.lostAttributes, ", "))
 	}
 	if n := linkCount(j.target.info); n > 1 {
-		j.report("warning", "the file had %d names (hard links): the others still lead to what it was", n)
+		j.report("warning", "the file had %d names (hard links): the others still refer to the old content", n)
 	}
 	j.reportLeftovers()
 	j.printNext()
 	return err
 }
 
-// cleanUp removes what killed runs have left behind.
+// cleanUp removes temporary files of killed runs.
 func (j *setOperation) cleanUp() {
 	name := filepath.Base(j.target.path)
 	for _, path := range slices.Concat(cleanTempFiles(filepath.Dir(j.target.path), name), cleanTempFiles(j.backupDir, name)) {
-		j.report("warning", "%s is of another run: if that was killed remove it, it may hold a password", path)
+		j.report("warning", "%s belongs to another run: if that was killed, remove the file, since it may contain a password", path)
 	}
 }
 
-// printNext says what to do now.
+// printNext prints the next step for the user.
 func (j *setOperation) printNext() { fmt.Fprintln(j.out, "\nnext: "+j.nextStep()) }
 
 func (j *setOperation) backupWarning() string {
-	const remove = "delete it when the product has started with the new value, on every node"
+	const remove = "delete it once the product has started with the new value on every node"
 	entry, _ := j.config.Get(j.change.Key)
 	if _, err := j.resolver.Parse(entry.Reveal()); err == nil || ref.IsPlaceholder(entry.Reveal()) {
-		return "the backup holds all that the file held, which may be other passwords: " + remove
+		return "the backup may contain other passwords of the file: " + remove
 	}
-	return "the backup holds the old password: " + remove
+	return "the backup contains the old password: " + remove
 }

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exchangeFiles swaps two files in one step.
+// exchangeFiles atomically swaps two files.
 func exchangeFiles(a, b string) error { return renameat2(a, b, unix.RENAME_EXCHANGE) }
 
-// renameNoReplace renames a file to a name that none has, in one step.
+// renameNoReplace atomically renames a file and fails if the new name exists.
 func renameNoReplace(from, to string) error { return renameat2(from, to, unix.RENAME_NOREPLACE) }
 
-// renameat2 fails with errors.ErrUnsupported if the kernel or the file system
-// does not know it.
+// renameat2 returns errors.ErrUnsupported if the kernel or the file system does not
+// support the flags.
 func renameat2(from, to string, flags uint) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags)
 	switch {

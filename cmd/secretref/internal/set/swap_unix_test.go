@@ -49,7 +49,7 @@ func TestWhatSomebodyElseWritesInTheLastMomentStays(t *testing.T) {
 			done, err := file.replace([]byte(newText), backups, time.Now())
 			_, unchanged := errors.AsType[*unchangedError](err)
 			require.True(t, unchanged)
-			require.ErrorContains(t, err, "somebody else has changed it")
+			require.ErrorContains(t, err, "another process has changed it")
 			assert.Empty(t, done.backup)
 			assert.Equal(t, "theirs", content(t, file.path))
 			assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)))
@@ -81,7 +81,7 @@ func TestWithoutAnExchangeWhatSomebodyElseWritesIsSaved(t *testing.T) {
 	file, backups = withoutExchange(t)
 	file.whenAt("rename", func() error { return os.WriteFile(file.path, []byte("theirs"), 0o600) })
 	_, err = file.replace([]byte(newText), backups, time.Now())
-	require.ErrorContains(t, err, "somebody else has changed it")
+	require.ErrorContains(t, err, "another process has changed it")
 	assert.Equal(t, "theirs", content(t, file.path))
 
 	file, backups = withoutExchange(t)
@@ -102,7 +102,7 @@ func TestAFileThatCannotBeExchangedBackIsPutBack(t *testing.T) {
 		return errors.Join(os.Rename(a, a+"x"), os.Rename(b, a), os.Rename(a+"x", b), os.WriteFile(a, []byte("theirs"), 0o600))
 	}
 	_, err := file.replace([]byte(newText), backups, time.Now())
-	require.ErrorContains(t, err, "somebody else has changed it")
+	require.ErrorContains(t, err, "another process has changed it")
 	assert.Equal(t, "theirs", content(t, file.path))
 }
 
@@ -113,7 +113,7 @@ func TestWhoLocksTheNewFileWaitsUntilItStays(t *testing.T) {
 		err := real(a, b)
 		if err == nil {
 			_, _, err := lockFile(file.path)
-			require.ErrorContains(t, err, "is changing it")
+			require.ErrorContains(t, err, "is changing the file")
 		}
 		return err
 	}

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// tempMark is in the names of files that are not finished.
+// tempMark is part of the names of temporary files.
 const tempMark = ".secretref-"
 
-// createTemp makes a file beside the one it will become. Only we can open it.
+// createTemp creates a temporary file for the file name in dir, with mode 0600.
 func createTemp(dir, name string) (*os.File, error) {
 	return os.CreateTemp(dir, "."+name+tempMark+"*")
 }
 
-// cleanTempFiles removes what killed runs have left behind, for it may hold a password,
-// and returns the paths of what may be in use.
+// cleanTempFiles removes the temporary files of killed runs, since they may contain a
+// password. It returns the paths of those that may still be in use.
 func cleanTempFiles(dir, name string) (left []string) {
 	found, _ := filepath.Glob(filepath.Join(quoteGlob(dir), quoteGlob("."+name+tempMark)+"*"))
 	for _, path := range found {
@@ -32,7 +32,7 @@ func cleanTempFiles(dir, name string) (left []string) {
 }
 
 func quoteGlob(path string) string {
-	if filepath.Separator == '\\' { // Windows quotes nothing, and forbids * and ?
+	if filepath.Separator == '\\' { // Windows has no quoting and forbids * and ? in names
 		return path
 	}
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)

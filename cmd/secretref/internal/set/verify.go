@@ -14,24 +14,26 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// verify finds out whether the change is a good one. It says all it finds, and
-// returns an error if the file is to be left alone.
+// verify checks that the new value resolves to the current password. It prints its
+// findings and returns an error if the file must not be changed.
 func (j *setOperation) verify(ctx context.Context) error {
 	secret, doubts, err := j.resolveNew(ctx)
 	if err == nil && secret != nil && j.change.Class != "" {
-		j.old, j.oldKnown = *secret, true // unless compare finds another one
+		j.old, j.oldKnown = *secret, true // unless compareWithOld finds another one
 	}
 	if err == nil && secret != nil && len(j.result.Lines) > 0 {
 		if doubt := j.compareWithOld(ctx, *secret); doubt != "" {
 			doubts = append(doubts, doubt)
 		}
 	}
+	hint := ""
 	switch {
 	case err != nil, len(doubts) == 0, len(j.result.Lines) == 0:
 	case j.force:
-		j.report("forced", "-force overrules what speaks against it")
+		j.report("forced", "-force overrides these findings")
 	default:
-		err = errors.New(strings.Join(doubts, "; ") + "; -force writes it all the same")
+		err = errors.New(strings.Join(doubts, "; "))
+		hint = " (use -force to write it anyway)"
 	}
 	if j.dryRun && len(j.result.Lines) > 0 {
 		if err == nil {
@@ -40,14 +42,14 @@ func (j *setOperation) verify(ctx context.Context) error {
 		j.printDiff()
 	}
 	if err != nil {
-		return &unchangedError{err}
+		return &unchangedError{err, hint}
 	}
 	return nil
 }
 
-// resolveNew gets the secret as the product will, and says what came of it. It
-// is nil if only a class of the user's own knows it. The doubts are reasons not
-// to write.
+// resolveNew resolves the new value as the product will, and prints the findings. The
+// secret is nil if only a custom class can resolve it. Doubts are reasons not to
+// write.
 func (j *setOperation) resolveNew(ctx context.Context) (secret *secretref.Secret, doubts []string, err error) {
 	if j.change.Class == "" {
 		j.noteSecuredPassword()
@@ -56,7 +58,7 @@ func (j *setOperation) resolveNew(ctx context.Context) (secret *secretref.Secret
 	}
 	custom := atlassian.CipherClassOf(j.change.Class) == atlassian.CustomClass
 	if custom {
-		doubt := "the class " + j.change.Class + " is none of the products' own and cannot be asked from here"
+		doubt := "the class " + j.change.Class + " is a custom class, which cannot be run here"
 		j.report("doubt", "%s", doubt)
 		doubts = append(doubts, doubt)
 		if j.ref == nil {
@@ -83,12 +85,12 @@ func (j *setOperation) resolveNew(ctx context.Context) (secret *secretref.Secret
 	case err != nil && custom:
 		return nil, doubts, nil
 	case err != nil:
-		return nil, nil, errors.New("it cannot be resolved")
+		return nil, nil, errors.New("the reference cannot be resolved")
 	}
 	return secret, doubts, nil
 }
 
-// resolveAsProduct resolves what shall stand in the file as the product will.
+// resolveAsProduct resolves the new value from the changed file, as the product will.
 func (j *setOperation) resolveAsProduct(ctx context.Context) (secretref.Secret, error) {
 	if atlassian.CipherClassOf(j.change.Class) == atlassian.CustomClass {
 		return j.resolver.ResolveReference(ctx, j.ref)
@@ -99,8 +101,8 @@ func (j *setOperation) resolveAsProduct(ctx context.Context) (secretref.Secret, 
 	return settings.Secrets[item.Key], err
 }
 
-// compareWithOld says whether a secret is the password that the file has now, or
-// returns why that speaks against writing.
+// compareWithOld compares a secret with the password now in the file. It prints the
+// result, and returns a doubt if that is a reason not to write.
 func (j *setOperation) compareWithOld(ctx context.Context, secret secretref.Secret) (doubt string) {
 	what := "the secret"
 	if j.change.Class == "" {
@@ -112,56 +114,57 @@ func (j *setOperation) compareWithOld(ctx context.Context, secret secretref.Secr
 	}
 	switch {
 	case unknown != "" && j.change.Class == "" && storeUnavailable(err):
-		// Without its store is when a password is needed.
-		j.report("warning", "%s: whether %s is right is not known", unknown, what)
+		// An outage of the store is the very occasion for a plaintext password.
+		j.report("warning", "%s; %s was not checked", unknown, what)
 		return ""
 	case unknown != "":
 		j.report("doubt", "%s", unknown)
-		return "whether " + what + " is the password that the file has now is not known"
+		return what + " could not be compared with the password now in the file"
 	case old.Equal(secret):
-		j.report("ok", "%s is the password that the file has now", what)
+		j.report("ok", "%s is the password now in the file", what)
 		return ""
 	}
-	text := what + " is not the password that the file has now"
+	text := what + " differs from the password now in the file"
 	if a, b := old.Reveal(), secret.Reveal(); strings.TrimSpace(a) == strings.TrimSpace(b) {
-		j.report("wrong", "%s: they differ in a newline or space at one end, which most often comes from storing a secret with echo", text)
+		j.report("wrong", "%s only by a newline or space at one end, most often the result of storing a secret with echo", text)
 	} else {
-		j.report("wrong", "%s: is it another one, or has one of the two been changed since?", text)
+		j.report("wrong", "%s: is it a different password, or has one of the two been changed?", text)
 	}
 	return text
 }
 
-// storeUnavailable reports whether an error means that a store cannot be reached, or lets
-// nobody in.
+// storeUnavailable reports whether an error means that a store is unreachable or
+// denies access.
 func storeUnavailable(err error) bool {
 	return errors.Is(err, secretref.ErrUnavailable) || errors.Is(err, secretref.ErrUnauthenticated) || errors.Is(err, secretref.ErrDenied)
 }
 
-// hasPlaceholder reports whether the product keeps the old password elsewhere.
+// hasPlaceholder reports whether the product has moved the old password to its own
+// store.
 func (j *setOperation) hasPlaceholder() bool {
 	entry, _ := j.config.Get(j.change.Key)
 	body, _ := ref.CutPrefix(strings.TrimSpace(entry.Reveal()))
 	return ref.IsPlaceholder(body)
 }
 
-// resolveOld gets the password that the file has now, or says why nobody knows
-// it, and where a store was asked, its error.
+// resolveOld returns the password now in the file. If that cannot be determined,
+// unknown is the reason, and err the error of the store, if any.
 func (j *setOperation) resolveOld(ctx context.Context) (old secretref.Secret, unknown string, err error) {
 	item, ok := j.findItem(j.config)
 	switch {
 	case j.hasPlaceholder():
-		return old, fmt.Sprintf("the file has %s: the product has moved the password into a store of its own, where it cannot be read from here. "+
-			"Compare the secret with what the database takes; coordinates stay in the file as they are", ref.Placeholder), nil
+		return old, fmt.Sprintf("the file has %s: the product has moved the password into its own store, which cannot be read here. "+
+			"Compare the secret with the password that the database accepts; the product leaves coordinates in the file unchanged", ref.Placeholder), nil
 	case !ok:
 		entry, _ := j.config.Get(j.change.Key)
 		return entry, "", nil
 	case atlassian.CipherClassOf(item.Class) == atlassian.CustomClass:
-		// It is not named: where class and password are swapped it is the password.
-		return old, "the password that the file has now cannot be had: the class that the file names is none of the products' own and cannot be asked from here", nil
+		// The class is not quoted: if class and password are swapped, it is the password.
+		return old, "the password now in the file cannot be determined: the file names a custom class, which cannot be run here", nil
 	}
 	settings, err := j.resolver.ResolveConfig(ctx, config.OnlyItem(j.config, j.layout, item))
 	if err != nil {
-		return old, "the password that the file has now cannot be had: " + ui.Reason(err), err
+		return old, "the password now in the file cannot be determined: " + ui.Reason(err), err
 	}
 	return settings.Secrets[item.Key], "", nil
 }

@@ -23,13 +23,14 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// defaultConnectTimeout is how long a connection may take unless the URL says.
+// defaultConnectTimeout limits connecting unless the URL sets a timeout.
 const defaultConnectTimeout = 10 * time.Second
 
-// PasswordVariable holds the password of any database, or a reference to it.
+// PasswordVariable is the environment variable with the password of any database or
+// a reference to it.
 const PasswordVariable = "SECRETREF_STORE_PASSWORD"
 
-// openDB opens the database at a location. It does not connect yet.
+// openDB returns the database at a location without connecting to it.
 func (l Location) openDB(r *secretref.Resolver) (*sql.DB, error) {
 	if l.Dialect == secretref.PostgreSQL {
 		return l.openPostgres(r)
@@ -37,15 +38,15 @@ func (l Location) openDB(r *secretref.Resolver) (*sql.DB, error) {
 	return l.openMySQL(r)
 }
 
-// Credential is where a database's password comes from. The zero credential
-// leaves it to the driver to look for one.
+// Credential is the source of a database password. If zero, the driver looks for a
+// password itself.
 type Credential struct {
 	Value  string // the password, or a reference to it
-	File   string // holds that instead
-	Source string // for people
+	File   string // a file with Value, if Value is empty
+	Source string // for messages
 }
 
-// Credential returns what the flags, or else the environment, give.
+// Credential returns the source that the flags or else the environment name.
 func (l Location) Credential() Credential {
 	switch file := cmp.Or(l.passwordFile, os.Getenv(passwordFileVariable)); {
 	case l.password != "":
@@ -60,26 +61,26 @@ func (l Location) Credential() Credential {
 	return Credential{}
 }
 
-// read returns the password, or a reference to it. Its errors are of a kind that
-// goes through a driver and the keyring unchanged.
+// read returns the password or a reference to it. Its errors have a kind, so that
+// driver and keyring pass them on unchanged.
 func (c Credential) read() (string, error) {
 	if c.File == "" {
 		return c.Value, nil
 	}
 	text, err := readPrivateFile(c.File)
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
-	_, told := errors.AsType[*fault.Error](err)
+	_, hasKind := errors.AsType[*fault.Error](err)
 	switch {
 	case err == nil && text == "":
 		err = fault.New(fault.Unauthenticated, "%s is empty", c.File)
-	case err != nil && !told:
+	case err != nil && !hasKind:
 		err = fault.New(fault.Unauthenticated, "%s", err).WithCause(err)
 	}
 	return text, err
 }
 
-// passwordSetter returns what to do before each connection, so that a password
-// that was replaced where a reference leads is noticed.
+// passwordSetter returns a function to call before each connection. It resolves the
+// password again, so that a rotated password takes effect.
 func (l Location) passwordSetter(r *secretref.Resolver, set func(password string)) func(context.Context) error {
 	c := l.Credential()
 	return func(ctx context.Context) error {
@@ -125,21 +126,20 @@ func (l Location) openMySQL(r *secretref.Resolver) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// mysqlConfig returns the driver's configuration. Parameters are taken one by
-// one: the driver has some that let a server read files, or statements be
-// strung together.
+// mysqlConfig returns the driver's configuration. It accepts only listed parameters:
+// others let the server read local files or allow several statements in a query.
 func (l Location) mysqlConfig() (*mysql.Config, error) {
 	u, err := url.Parse(l.url)
 	if err != nil {
 		return nil, malformedURLError("mysql")
 	}
 	c := mysql.NewConfig()
-	c.Logger = &mysql.NopLogger{} // what it says is in the errors
+	c.Logger = &mysql.NopLogger{} // its messages are in the errors too
 	c.Timeout = defaultConnectTimeout
 	c.User, c.DBName = u.User.Username(), strings.TrimPrefix(u.Path, "/")
 	c.Net, c.Addr = "tcp", net.JoinHostPort(cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), "3306"))
 	if c.User == "" || c.DBName == "" {
-		return nil, ui.NewUsageError("the URL of the store names no user or no database: write mysql://USER@HOST:PORT/DATABASE")
+		return nil, ui.NewUsageError("the URL of the store lacks the user or the database: write mysql://USER@HOST:PORT/DATABASE")
 	}
 	for name, values := range u.Query() {
 		if err := setMySQLParameter(c, name, values[len(values)-1], u.Hostname()); err != nil {
@@ -171,12 +171,12 @@ func setMySQLParameter(c *mysql.Config, name, value, host string) error {
 	case name == "collation":
 		c.Collation = value
 	default:
-		return ui.NewUsageError(fmt.Sprintf("the parameter %q of the store's URL is not known; there are tls, ssl-ca, socket, timeout, readTimeout, writeTimeout and collation", name))
+		return ui.NewUsageError(fmt.Sprintf("unknown parameter %q in the URL of the store; the parameters are tls, ssl-ca, socket, timeout, readTimeout, writeTimeout and collation", name))
 	}
 	return nil
 }
 
-// readCertPool reads the certificates of authorities.
+// readCertPool reads CA certificates.
 func readCertPool(path string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(path)
 	if err != nil {
@@ -184,7 +184,7 @@ func readCertPool(path string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, &sourcedError{path, errors.New("it holds no certificate in PEM form")}
+		return nil, &sourcedError{path, errors.New("it contains no PEM certificate")}
 	}
 	return pool, nil
 }

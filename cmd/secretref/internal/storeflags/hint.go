@@ -8,8 +8,8 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// KeyringHint is what can be done about an error of a keyring with this command, as
-// the end of its text. It is empty for other errors.
+// KeyringHint returns how to fix an error of a keyring with this command, to be
+// appended to the error's text. It is empty for other errors.
 func KeyringHint(err error) string {
 	text := keyringHintText(err)
 	switch {
@@ -35,29 +35,30 @@ func keyringHintText(err error) string {
 		kind error
 		text string
 	}{
-		{secretref.ErrRotationInProgress, "wait until it is done and try again"},
-		{secretref.ErrRootKey, "-root-key-file names the file of the right one, and -previous-root-key-file that of the former one while it is being changed"},
-		{secretref.ErrCorrupt, "restore a backup of the store, or put the named secrets anew"},
+		{secretref.ErrRotationInProgress, "try again when it has finished"},
+		{secretref.ErrRootKey, "give the file of the right root key as -root-key-file, and during a change of the root key that of the old one as -previous-root-key-file"},
+		{secretref.ErrCorrupt, "restore a backup of the store, or store the named secrets again"},
 	} {
 		if errors.Is(err, r.kind) && !strings.Contains(err.Error(), "restore") {
 			return r.text
 		}
 	}
-	// A full disk is a syscall.Errno, and thus a net.Error, too.
+	// net.Error would match a full disk too, since syscall.Errno implements it.
 	_, op := errors.AsType[*net.OpError](err)
 	_, dns := errors.AsType[*net.DNSError](err)
-	_, elsewhere := errors.AsType[*sourcedError](err) // it is about a store of passwords
+	// A sourcedError is about fetching a password, not about the keyring's store.
+	_, elsewhere := errors.AsType[*sourcedError](err)
 	switch {
 	case strings.Contains(err.Error(), ": waited for "):
-		return "try again when it is done"
+		return "try again when it has finished"
 	case (op || dns) && !elsewhere && errors.Is(err, secretref.ErrUnavailable):
-		return "check host and port in -store, and that this machine may reach them"
+		return "check host and port in -store, and whether this machine can reach them"
 	case !elsewhere && errors.Is(err, secretref.ErrUnauthenticated):
-		return "-store-password-file or " + PasswordVariable + " is for the password, or a reference to it"
+		return "put the password or a reference to it into the file of -store-password-file or into " + PasswordVariable + ""
 	case named && errors.Is(err, secretref.ErrNotFound):
-		return "\"secretref keys names\" lists those there are"
+		return "\"secretref keys names\" lists the stored ones"
 	case named && errors.Is(err, secretref.ErrUnsupported):
-		return "give -store, the file or the URL of the keyring's store"
+		return "give the file or the URL of the keyring's store as -store"
 	}
 	return ""
 }

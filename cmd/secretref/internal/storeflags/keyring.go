@@ -17,7 +17,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
-// sourcedError is an error and the place that it is about.
+// sourcedError is an error with the file, variable or store that caused it.
 type sourcedError struct {
 	source string
 	err    error
@@ -27,17 +27,16 @@ func (e *sourcedError) Error() string { return e.source + ": " + ui.Message(e.er
 
 func (e *sourcedError) Unwrap() error { return e.err }
 
-// Keyring is a keyring and what it needs while it is open.
+// Keyring is an open keyring with the resources that it uses.
 type Keyring struct {
 	*secretref.Keyring
 	location  Location
 	Bootstrap *secretref.Resolver // for root keys and the database's password
-	db        *sql.DB             // nil: the store is a file
+	db        *sql.DB             // nil if the store is a file
 }
 
-// Open opens the keyring that the flags name. A keyring that is not there
-// is only made where that is wanted: a misspelt path must not end in an empty
-// keyring that is fine.
+// Open opens the keyring that the flags name. It creates a missing keyring only if
+// create is set: a misspelt path must not silently open an empty keyring.
 func Open(ctx context.Context, o Flags, create bool, opts secretref.KeyringOptions) (*Keyring, error) {
 	l, err := o.Location()
 	if err != nil {
@@ -90,14 +89,14 @@ func (k *Keyring) checkExists(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(err, store.ErrEmpty), k.db == nil && errors.Is(err, fs.ErrNotExist):
-		return &sourcedError{k.location.Name, fault.New(fault.NotFound, "there is no keyring yet: is the place right? \"secretref keys put\" makes one")}
+		return &sourcedError{k.location.Name, fault.New(fault.NotFound, "there is no keyring yet: is -store right? \"secretref keys put\" creates one")}
 	case err != nil && k.db != nil:
 		return &secretref.Error{Source: "keyring", Err: err}
 	}
-	return nil // what else is the matter with a file opening it says better
+	return nil // opening the file reports other problems better
 }
 
-// Close closes the keyring and what it needed.
+// Close closes the keyring, its database and its resolver.
 func (k *Keyring) Close() error {
 	var errs []error
 	if k.Keyring != nil {
@@ -109,9 +108,8 @@ func (k *Keyring) Close() error {
 	return errors.Join(append(errs, k.Bootstrap.Close())...)
 }
 
-// OpenIfGiven opens the keyring for references to what is stored in it, or returns
-// nil if the flags name none. Another process may hold its lock, for at most the
-// timeout.
+// OpenIfGiven opens the keyring for resolving references, or returns nil if no flag
+// is set. It waits for the lock of another process for at most the timeout.
 func (o *Flags) OpenIfGiven(ctx context.Context, log *slog.Logger) (*Keyring, error) {
 	if !o.Given() {
 		return nil, nil
@@ -121,14 +119,14 @@ func (o *Flags) OpenIfGiven(ctx context.Context, log *slog.Logger) (*Keyring, er
 	return Open(ctx, *o, false, secretref.KeyringOptions{Logger: log})
 }
 
-// CloseIfOpen is Close for a keyring that may not have been opened.
+// CloseIfOpen closes a keyring that may be nil.
 func (k *Keyring) CloseIfOpen() {
 	if k != nil {
 		_ = k.Close()
 	}
 }
 
-// OrNil is what a Resolver is given.
+// OrNil returns the library's keyring for secretref.Options, or nil.
 func (k *Keyring) OrNil() *secretref.Keyring {
 	if k == nil {
 		return nil
@@ -136,7 +134,7 @@ func (k *Keyring) OrNil() *secretref.Keyring {
 	return k.Keyring
 }
 
-// Actor is who uses the command, for the audit log.
+// Actor returns USER@HOST of this process for the audit log.
 func Actor() string {
 	name := fmt.Sprintf("uid %d", os.Getuid())
 	if u, err := user.Current(); err == nil {

@@ -1,3 +1,5 @@
+// Package storeflags has the flags that locate a keyring's store and the secrets that
+// open it, and opens the keyring.
 package storeflags
 
 import (
@@ -12,22 +14,21 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// Flags say where a keyring is and what opens it.
+// Flags locate a keyring's store, its root keys and the password of its database.
 type Flags struct {
 	Store, RootKeyFile, PreviousRootKeyFile string
 	PasswordFile                            string
 	Timeout                                 ui.Timeout
 }
 
-// The variables that stand for flags.
+// The environment variables that provide defaults for the flags.
 const (
 	storeVariable        = "SECRETREF_STORE"
 	rootKeyVariable      = "SECRETREF_ROOT_KEY_FILE"
 	passwordFileVariable = "SECRETREF_STORE_PASSWORD_FILE"
 )
 
-// Register adds the flags to a set. What they hold already remains unless they
-// are given.
+// Register adds the flags to a flag set. Their current values are the defaults.
 func (o *Flags) Register(f *flag.FlagSet) {
 	f.StringVar(&o.Store, "store", cmp.Or(o.Store, os.Getenv(storeVariable)), "")
 	f.StringVar(&o.RootKeyFile, "root-key-file", cmp.Or(o.RootKeyFile, os.Getenv(rootKeyVariable)), "")
@@ -36,50 +37,53 @@ func (o *Flags) Register(f *flag.FlagSet) {
 	f.Var(&o.Timeout, "timeout", "")
 }
 
-const Help = `  -store S                    the keyring's store: a file, or
-                              postgres://USER@HOST:PORT/DATABASE, or
+// Help describes the flags in the help of commands that use a keyring.
+const Help = `  -store S                    the keyring's store: a file,
+                              postgres://USER@HOST:PORT/DATABASE or
                               mysql://USER@HOST:PORT/DATABASE (also mariadb://)
-  -root-key-file F            a file with the root key, or with a reference to it.
-                              A database needs it; a store that is a file S has
-                              its root key in S.key otherwise
-  -previous-root-key-file F   the former root key, while it is being changed
-  -store-password-file F      a file with the database's password, or with a
-                              reference to it, on one line`
+  -root-key-file F            a file with the root key or a reference to it.
+                              Required for a database; by default, the root key of
+                              a store file S is in S.key
+  -previous-root-key-file F   the old root key, while it is being changed
+  -store-password-file F      a file with the database password or a reference to
+                              it, on one line`
 
+// Notes explains the flags in the help of commands that manage a keyring.
 const Notes = `
-The URL of a database has no password in it. The file of -store-password-file
-has it, or the variable SECRETREF_STORE_PASSWORD, for PostgreSQL also PGPASSWORD
-or .pgpass. File and variable may hold a reference to the password, and so may
-the URL in its place, percent-encoded. Where the flags are not given the variables
-SECRETREF_STORE, SECRETREF_ROOT_KEY_FILE and SECRETREF_STORE_PASSWORD_FILE stand
-for them. Parameters behind a ? are the driver's, as sslmode=verify-full
-for PostgreSQL; for MySQL they are tls (true, preferred, skip-verify), ssl-ca,
-socket, timeout, readTimeout, writeTimeout and collation. Files that hold a key,
-a password or a token must not be open to others: chmod o-rwx F.`
+The URL of a database must not contain a password. Put the password into the file
+of -store-password-file or into SECRETREF_STORE_PASSWORD; PostgreSQL also uses
+PGPASSWORD and .pgpass. The file and the variable may contain a reference to the
+password instead, and so may the password part of the URL, percent-encoded. The
+variables SECRETREF_STORE, SECRETREF_ROOT_KEY_FILE and SECRETREF_STORE_PASSWORD_FILE
+are the defaults of the flags. The parameters of a PostgreSQL URL are those of the
+driver, such as sslmode=verify-full; those of a MySQL URL are tls (true, preferred,
+skip-verify), ssl-ca, socket, timeout, readTimeout, writeTimeout and collation.
+Files with a key, a password or a token must not be accessible to other users:
+chmod o-rwx F.`
 
-// Location parses -store and checks that the other flags go with it.
+// Location parses -store and checks that the other flags are consistent with it.
 func (o *Flags) Location() (Location, error) {
 	switch {
 	case o.Store == "" && o.Given():
 		return Location{}, ui.NewUsageError("-root-key-file, -previous-root-key-file and -store-password-file need -store")
 	case o.Store == "":
-		return Location{}, ui.NewUsageError("-store is missing: the file or the URL of the keyring's store")
+		return Location{}, ui.NewUsageError("-store is missing: give the file or the URL of the keyring's store")
 	case o.PreviousRootKeyFile != "" && o.RootKeyFile == "":
 		return Location{}, ui.NewUsageError("-previous-root-key-file needs -root-key-file")
 	}
 	l, err := parseLocation(o.Store)
 	if err == nil && l.Dialect != 0 && o.RootKeyFile == "" {
-		return Location{}, ui.NewUsageError("a database needs -root-key-file: make a root key with \"secretref keys new-root-key FILE\", and keep it outside of the database")
+		return Location{}, ui.NewUsageError("a database needs -root-key-file: create a root key with \"secretref keys new-root-key FILE\" and keep it outside the database")
 	}
 	if err == nil && l.Dialect == 0 && o.PasswordFile != "" {
-		return Location{}, ui.NewUsageError("-store-password-file is for a database, and -store is a file")
+		return Location{}, ui.NewUsageError("-store-password-file is for a database, but -store is a file")
 	}
 	l.passwordFile = o.PasswordFile
 	return l, err
 }
 
-// Given reports whether there is a flag that says where the keyring is, or what
-// opens it. A root key may be in the environment of commands without a keyring.
+// Given reports whether any of the flags is set. A root key from the environment does
+// not count, since commands without a keyring ignore it.
 func (o *Flags) Given() bool {
 	root := o.RootKeyFile
 	if root == os.Getenv(rootKeyVariable) {
@@ -88,21 +92,21 @@ func (o *Flags) Given() bool {
 	return o.Store+root+o.PreviousRootKeyFile+o.PasswordFile != ""
 }
 
-// Location is where a keyring's store is.
+// Location is the file or database of a keyring's store.
 type Location struct {
 	Dialect  secretref.Dialect // 0: a file
-	Name     string            // the file's path, or the URL without password and parameters, for people
+	Name     string            // the file's path, or the URL without password and parameters
 	url      string            // without the password
-	password string            // the reference in the URL's place for it, or ""
+	password string            // the reference in the password part of the URL, or ""
 
-	passwordFile string // that was given, or ""
+	passwordFile string // from -store-password-file, or ""
 }
 
 // String returns the name.
 func (l Location) String() string { return l.Name }
 
-// parseLocation tells files from URLs. Its errors never quote a URL: any part of
-// one that is not understood may be a password.
+// parseLocation distinguishes files from URLs. Its errors never quote a URL: any part
+// of a malformed one may be a password.
 func parseLocation(store string) (Location, error) {
 	scheme, rest, ok := strings.Cut(store, "://")
 	if !ok {
@@ -115,7 +119,7 @@ func parseLocation(store string) (Location, error) {
 	case "mysql", "mariadb":
 		scheme, l.Dialect = "mysql", secretref.MySQL
 	default:
-		return Location{}, ui.NewUsageError("-store is a URL of an unknown kind: give a file, or a URL that begins with postgres:// or mysql://")
+		return Location{}, ui.NewUsageError("unknown scheme in -store: give a file, or a URL that starts with postgres:// or mysql://")
 	}
 	end := strings.IndexAny(rest+"/", "/?#")
 	authority, tail := rest[:end], rest[end:]
@@ -149,15 +153,15 @@ func parseLocation(store string) (Location, error) {
 }
 
 func malformedURLError(scheme string) error {
-	return ui.NewUsageError("the URL of the store is not understood: write " + scheme + "://USER@HOST:PORT/DATABASE, and %40, %23 and %2F for @, # and / in a name")
+	return ui.NewUsageError("malformed URL in -store: write " + scheme + "://USER@HOST:PORT/DATABASE, with %40, %23 and %2F for @, # and / in a name")
 }
 
 func passwordInURLError() error {
-	return ui.NewUsageError("a password in the URL is seen by everyone who lists processes: remove it there, and set SECRETREF_STORE_PASSWORD to it or to a reference")
+	return ui.NewUsageError("the URL in -store contains a password, which other users can see in the process list: remove it and set SECRETREF_STORE_PASSWORD to the password or a reference to it")
 }
 
-// portsAreNumeric reports whether all ports are numbers: what else stands there may
-// be a password whose user info has no end.
+// portsAreNumeric reports whether all ports are numbers. Other text may be a password
+// whose "@" is missing.
 func portsAreNumeric(hosts string) bool {
 	for host := range strings.SplitSeq(hosts, ",") {
 		if strings.HasPrefix(host, "[") {
@@ -175,8 +179,7 @@ func isPasswordParameter(parameter string) bool {
 	return strings.Contains(parameter, "password") || strings.Contains(parameter, "passwd") || strings.Contains(parameter, "pwd")
 }
 
-// parsePasswordReference returns the reference that stands percent-encoded in a URL
-// where the password does.
+// parsePasswordReference decodes the reference in the password part of a URL.
 func parsePasswordReference(encoded string) (string, error) {
 	text, err := url.PathUnescape(encoded)
 	if err != nil {
@@ -189,7 +192,7 @@ func parsePasswordReference(encoded string) (string, error) {
 	case errors.Is(err, secretref.ErrNotReference):
 		return "", passwordInURLError()
 	case err != nil:
-		return "", ui.NewUsageError("the password in the URL is meant as a reference: " + ui.Message(err))
+		return "", ui.NewUsageError("malformed reference in the password part of the URL: " + ui.Message(err))
 	}
 	return text, nil
 }

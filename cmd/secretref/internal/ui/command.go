@@ -1,3 +1,5 @@
+// Package ui is what the commands share: flags, exit statuses, errors, printing that
+// is safe for terminals, prompts without echo, and reports of long waits.
 package ui
 
 import (

@@ -13,7 +13,7 @@ var ErrReported = errors.New("reported")
 // UsageError is a command line that cannot be understood.
 type UsageError struct{ text string }
 
-// NewUsageError returns a UsageError with a text.
+// NewUsageError returns a [*UsageError]. The text must not quote a possible secret.
 func NewUsageError(text string) error { return &UsageError{text} }
 
 // Error implements error.

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// OwnerName returns whose a file is.
+// OwnerName returns the name of a file's owner.
 func OwnerName(info fs.FileInfo) string {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

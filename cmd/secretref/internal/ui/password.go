@@ -14,45 +14,46 @@ import (
 // IsTerminal reports whether f is a terminal.
 func IsTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// Terminal returns the terminal that in is, if it is one.
+// Terminal returns in as a file if it is a terminal.
 func Terminal(in io.Reader) (*os.File, bool) {
 	f, ok := in.(*os.File)
 	return f, ok && IsTerminal(f)
 }
 
-// ErrInterrupted is a Ctrl-C, typed where it makes no signal.
+// ErrInterrupted reports Ctrl-C in raw mode, where it sends no signal.
 var ErrInterrupted = errors.New("interrupted")
 
-// ReadPasswordTwice asks for a secret twice, since nobody sees a slip of the finger. The
-// outcome is what does not become of it if nothing is typed, as "stored".
+// ReadPasswordTwice asks for a secret twice, since a typing error is not visible. The
+// outcome is the participle for error texts, such as "stored".
 func ReadPasswordTwice(ctx context.Context, in *os.File, prompts io.Writer, what, outcome string) (string, error) {
 	first, err := ReadPassword(ctx, in, prompts, what)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("%w, so nothing is %s", err, outcome)
+		return "", fmt.Errorf("%w; nothing was %s", err, outcome)
 	case first == "":
-		return "", fmt.Errorf("%w, so nothing is %s", ErrNothingTyped, outcome)
+		return "", fmt.Errorf("%w; nothing was %s", ErrNothingTyped, outcome)
 	}
 	second, err := ReadPassword(ctx, in, prompts, "again")
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("%w, so nothing is %s", err, outcome)
+		return "", fmt.Errorf("%w; nothing was %s", err, outcome)
 	case first != second:
-		return "", fmt.Errorf("what was typed the second time is something else, so nothing is %s", outcome)
+		return "", fmt.Errorf("the two entries do not match; nothing was %s", outcome)
 	}
 	return first, nil
 }
 
-var ErrNothingTyped = errors.New("nothing was typed")
+// ErrNothingTyped reports an empty input from a terminal.
+var ErrNothingTyped = errors.New("nothing was entered")
 
-// ReadPassword reads a line from a terminal, which does not show it. Ctrl-D on an
-// empty line is errNothingTyped, Ctrl-C is errInterrupted, as is the end of ctx.
+// ReadPassword reads a line from a terminal without echo. Ctrl-D on an empty line is
+// ErrNothingTyped; Ctrl-C and the end of ctx are ErrInterrupted.
 func ReadPassword(ctx context.Context, in *os.File, prompts io.Writer, what string) (string, error) {
 	fd := int(in.Fd())
-	// The terminal's own lines have at most 4095 bytes, without a word on the rest.
+	// In cooked mode a terminal silently cuts lines off after 4095 bytes.
 	was, err := term.MakeRaw(fd)
 	if err != nil {
-		return "", fmt.Errorf("the terminal cannot be made to hide what is typed: %w", err)
+		return "", fmt.Errorf("cannot turn off the terminal's echo: %w", err)
 	}
 	defer fmt.Fprintln(prompts)
 	defer func() { _ = term.Restore(fd, was) }()
@@ -62,7 +63,7 @@ func ReadPassword(ctx context.Context, in *os.File, prompts io.Writer, what stri
 		err  error
 	}
 	done := make(chan result, 1)
-	go func() { // a read of a terminal cannot be interrupted, only left behind
+	go func() { // a read of a terminal cannot be interrupted, only abandoned
 		line, err := readKeystrokes(in)
 		done <- result{line, err}
 	}()
@@ -77,7 +78,7 @@ func ReadPassword(ctx context.Context, in *os.File, prompts io.Writer, what stri
 	}
 }
 
-// readKeystrokes reads a line from a terminal that hands over every key.
+// readKeystrokes reads a line from a terminal in raw mode.
 func readKeystrokes(in io.Reader) (string, error) {
 	const (
 		ctrlC, ctrlD, backspace, ctrlU, ctrlBackslash, del = 3, 4, '\b', 21, 28, 127
@@ -88,7 +89,7 @@ func readKeystrokes(in io.Reader) (string, error) {
 		n, err := in.Read(key)
 		switch c := key[0]; {
 		case err != nil && err != io.EOF:
-			return "", fmt.Errorf("the terminal cannot be read: %w", err)
+			return "", fmt.Errorf("cannot read the terminal: %w", err)
 		case err != nil, n == 1 && c == ctrlD && len(line) == 0:
 			return "", ErrNothingTyped
 		case n == 0, c == ctrlD:
@@ -101,10 +102,10 @@ func readKeystrokes(in io.Reader) (string, error) {
 		case c == backspace, c == del:
 			_, size := utf8.DecodeLastRune(line)
 			line = line[:len(line)-size]
-		case c < ' ' && c != '\t': // nobody means an arrow key to be in a password
-			problem = errors.New("a control character was typed")
+		case c < ' ' && c != '\t': // an arrow key, for example, is not meant for the password
+			problem = errors.New("a control character was entered")
 		case len(line) == MaxSecret:
-			problem = fmt.Errorf("what was typed is longer than %d MiB", MaxSecret>>20)
+			problem = fmt.Errorf("the input is longer than %d MiB", MaxSecret>>20)
 		default:
 			line = append(line, c)
 		}

@@ -17,27 +17,27 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// Streams are what a command reads and writes. What goes to out and err is for
-// people: [run] makes it printable. A secret, or JSON, goes to exact.
+// Streams are the standard streams of a command. After [Streams.Sanitized], Out and
+// Err escape unprintable characters; secrets and JSON go to Exact.
 type Streams struct {
 	In            io.Reader
 	Out, Err      io.Writer
-	OutIsTerminal bool // out is read by a person
-	ErrIsTerminal bool // err is, as it is written
+	OutIsTerminal bool
+	ErrIsTerminal bool
 
-	Exact  *bufio.Writer // out, byte for byte
-	Cursor io.Writer     // err, for what moves the cursor
+	Exact  *bufio.Writer // Out without escaping
+	Cursor io.Writer     // Err without escaping, for moving the cursor
 }
 
-// Sanitized returns streams whose out and err do nothing to a terminal.
+// Sanitized returns streams whose Out and Err cannot control a terminal.
 func (s Streams) Sanitized() Streams {
 	s.Exact, s.Cursor = bufio.NewWriter(s.Out), &lockedWriter{to: s.Err}
 	s.Out, s.Err = printableWriter{s.Exact}, printableWriter{s.Cursor}
 	return s
 }
 
-// lockedWriter is written to by one goroutine at a time: a command, what it waits
-// for, and the library's log.
+// lockedWriter serializes writes of the command, the wait reports and the library's
+// log.
 type lockedWriter struct {
 	mu sync.Mutex
 	to io.Writer
@@ -49,11 +49,11 @@ func (w *lockedWriter) Write(p []byte) (int, error) {
 	return w.to.Write(p)
 }
 
-// Flush writes what out holds back, for a command that does not end.
+// Flush writes the buffered output of a command that keeps running.
 func (s Streams) Flush() error { return s.Exact.Flush() }
 
-// printableWriter makes all that is written printable but for line ends. What
-// may have a line end that is not meant as one has to go through [line].
+// printableWriter escapes unprintable characters except line feeds. Text that may
+// contain a line feed of its own must go through [Line].
 type printableWriter struct{ to io.Writer }
 
 func (w printableWriter) Write(p []byte) (int, error) {
@@ -67,14 +67,14 @@ func (w printableWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Line writes one line of text, whatever is in the arguments.
+// Line writes exactly one line, even if an argument contains line feeds.
 func Line(w io.Writer, format string, args ...any) error {
 	_, err := io.WriteString(w, fault.Printable(fmt.Sprintf(format, args...))+"\n")
 	return err
 }
 
-// Printable quotes a value that would do something else to a terminal, or to the
-// next line, than stand there. Two values never look the same.
+// Printable quotes a value that would control a terminal or start a new line. Two
+// values never look the same.
 func Printable(s string) string {
 	if fault.Printable(s) == s {
 		return s
@@ -82,8 +82,8 @@ func Printable(s string) string {
 	return strconv.Quote(s)
 }
 
-// NewJSONEncoder returns an encoder that escapes what would do something to a
-// terminal. JSON has such characters only in strings.
+// NewJSONEncoder returns an encoder that escapes characters that control a terminal.
+// JSON has them only in strings.
 func NewJSONEncoder(w io.Writer) *json.Encoder {
 	e := json.NewEncoder(escapingWriter{w})
 	e.SetEscapeHTML(false)
@@ -112,10 +112,10 @@ func (w escapingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// PrintSecret writes a secret and nothing else; a terminal needs a newline.
+// PrintSecret writes a secret and nothing else; on a terminal a newline follows.
 func PrintSecret(s Streams, secret secretref.Secret) error {
 	text := secret.Reveal()
-	if s.OutIsTerminal {
+	if s.OutIsTerminal { // the shell's prompt should start on a new line
 		text += "\n"
 	}
 	_, err := s.Exact.WriteString(text)

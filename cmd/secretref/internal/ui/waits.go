@@ -15,39 +15,38 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// When a person is told what a command waits for.
 const (
 	firstReport    = 2 * time.Second
 	reportInterval = 5 * time.Second
 
-	// What the library's log says of a fetch.
+	// The messages that the library logs about a fetch.
 	msgFetchBegins   = "fetch begins"
 	msgAttemptFailed = "fetch attempt failed"
 	msgFetchEnds     = "fetch"
 )
 
-// waitReporter says on w what a command waits for: the last attempt to fetch a secret
-// that failed, or a secret whose first attempt has no answer. It learns of it from the library's log. Of a lock the library
-// itself warns when the wait is long.
+// waitReporter reports on w what the command is waiting for: the last failed attempt
+// to fetch a secret, or a secret whose first attempt has no answer yet. It reads the
+// library's log for this. The library itself warns about long waits for a lock.
 type waitReporter struct {
 	w    io.Writer
 	done chan struct{}
 	wait sync.WaitGroup
 
 	mu       sync.Mutex
-	pending  string         // not said yet
-	inFlight map[string]int // fetches under way of which nothing is known, by reference
+	pending  string         // the last failure, not reported yet
+	inFlight map[string]int // number of unanswered fetches by reference
 }
 
-// ReportWaits returns a logger for the library, which passes on to log what is
-// not about waiting, and what ends it.
+// ReportWaits starts reporting long waits on w. It returns a logger for the library,
+// which passes other messages on to log, and a function that ends the reports.
 func ReportWaits(w io.Writer, log *slog.Logger) (*slog.Logger, func()) {
 	n := &waitReporter{w: w, done: make(chan struct{}), inFlight: map[string]int{}}
 	n.wait.Go(n.run)
 	var once sync.Once
 	return slog.New(waitHandler{log.Handler(), n}), func() {
 		once.Do(func() { close(n.done) })
-		n.wait.Wait() // nothing is written any more
+		n.wait.Wait() // no write may follow
 	}
 }
 
@@ -67,7 +66,7 @@ func (n *waitReporter) run() {
 	}
 }
 
-// swapPending replaces what has not been said.
+// swapPending replaces the pending report and returns the previous one.
 func (n *waitReporter) swapPending(text string) (was string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -75,7 +74,7 @@ func (n *waitReporter) swapPending(text string) (was string) {
 	return was
 }
 
-// track takes notice of a fetch that begins, or of which something is known.
+// track counts a fetch that begins or is answered.
 func (n *waitReporter) track(reference string, begins bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -89,14 +88,14 @@ func (n *waitReporter) track(reference string, begins bool) {
 	}
 }
 
-// describeInFlight says which fetch has no answer yet, if there is one.
+// describeInFlight names a fetch without an answer, or returns "".
 func (n *waitReporter) describeInFlight() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.inFlight) == 0 {
 		return ""
 	}
-	text := "no answer yet about " + slices.Min(slices.Collect(maps.Keys(n.inFlight)))
+	text := "no answer yet for " + slices.Min(slices.Collect(maps.Keys(n.inFlight)))
 	if more := len(n.inFlight) - 1; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
@@ -111,7 +110,7 @@ type waitHandler struct {
 // Enabled implements slog.Handler.
 func (h waitHandler) Enabled(context.Context, slog.Level) bool { return true }
 
-// Live implements slog.Handler.
+// Handle implements slog.Handler.
 func (h waitHandler) Handle(ctx context.Context, r slog.Record) error {
 	switch {
 	case r.Message == msgAttemptFailed:
@@ -146,7 +145,7 @@ func attrMap(r slog.Record) map[string]string {
 	return has
 }
 
-// describeAttempt is what a person needs to know of an attempt.
+// describeAttempt returns the reason why an attempt failed, and its number.
 func describeAttempt(r slog.Record) string {
 	has := attrMap(r)
 	text := strings.TrimPrefix(strings.TrimPrefix(has["error"], "secretref: "), secretref.ErrUnavailable.Error()+": ")

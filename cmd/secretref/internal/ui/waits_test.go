@@ -58,9 +58,9 @@ func TestWaits(t *testing.T) {
 		step(time.Minute, "") // nothing new
 		log.Debug("fetch begins", "reference", "b")
 		log.Debug("fetch begins", "reference", "a")
-		step(5*time.Second, "secretref: waiting: no answer yet about a and 1 more\n")
+		step(5*time.Second, "secretref: waiting: no answer yet for a and 1 more\n")
 		log.Debug("fetch", "reference", "a", "outcome", "ok")
-		step(5*time.Second, "secretref: waiting: no answer yet about b\n")
+		step(5*time.Second, "secretref: waiting: no answer yet for b\n")
 		log.Debug("fetch attempt failed", "reference", "b", "error", "down")
 		step(5*time.Second, "secretref: waiting: down\n")
 		step(time.Minute, "") // nothing new

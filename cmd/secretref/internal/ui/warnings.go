@@ -8,22 +8,22 @@ import (
 	"sync"
 )
 
-// NewWarningLogger returns a logger that writes the library's warnings to w, one line
-// each, as people read them.
+// NewWarningLogger returns a logger that writes warnings to w, one readable line
+// each.
 func NewWarningLogger(w io.Writer) *slog.Logger {
 	return slog.New(&warningHandler{w: w, mu: &sync.Mutex{}})
 }
 
 type warningHandler struct {
 	w     io.Writer
-	mu    *sync.Mutex // shared by all that were derived from one
+	mu    *sync.Mutex // shared by derived handlers
 	attrs []slog.Attr
 }
 
 // Enabled implements slog.Handler.
 func (h *warningHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
 
-// Live implements slog.Handler.
+// Handle implements slog.Handler.
 func (h *warningHandler) Handle(_ context.Context, r slog.Record) error {
 	var details []string
 	detail := func(a slog.Attr) bool {
@@ -52,5 +52,5 @@ func (h *warningHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &derived
 }
 
-// WithGroup implements slog.Handler. The library's messages have no groups.
+// WithGroup implements slog.Handler. The library logs no groups.
 func (h *warningHandler) WithGroup(string) slog.Handler { return h }
