@@ -11,10 +11,10 @@ import (
 	"github.com/seed74218947/secretref/examples/azurekeyvault"
 )
 
-// The example compiles and is not run: it would ask Azure.
+// The example is compiled but not run, since it would call Azure.
 func Example() {
 	resolver := secretref.New(&secretref.Options{
-		Providers: []secretref.Provider{azurekeyvault.Provider(azurekeyvault.Options{})}, // as AZURE_… say
+		Providers: []secretref.Provider{azurekeyvault.Provider(azurekeyvault.Options{})}, // configured by AZURE_… variables
 	})
 	defer resolver.Close()
 

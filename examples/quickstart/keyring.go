@@ -13,8 +13,8 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// keyring stores a secret on this machine, without any cloud, and rotates the
-// key that it is sealed with.
+// keyring stores a secret on this machine, without any cloud, and rotates the key that
+// encrypts it.
 func keyring(ctx context.Context, s *stage, w io.Writer) error {
 	keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(filepath.Join(s.dir, "secrets.db")), nil)
 	if err != nil {
@@ -41,10 +41,10 @@ func keyring(ctx context.Context, s *stage, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "Rotate(ctx): %d secret sealed anew with the key %s.\n", rotation.Moved, rotation.To)
+	fmt.Fprintf(w, "Rotate(ctx): %d secret re-encrypted with the key %s.\n", rotation.Moved, rotation.To)
 	fmt.Fprintf(w, "The same reference still resolves to %q.\n\n", after.Reveal())
 
-	// The API of the products, with a demo's idea of who may use it.
+	// The products' API. A real program would authorize its callers.
 	server := httptest.NewServer(keys.Handler(func(*http.Request) (string, error) { return "demo, over HTTP", nil }))
 	defer server.Close()
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
@@ -53,7 +53,7 @@ func keyring(ctx context.Context, s *stage, w io.Writer) error {
 			return err
 		}
 		if !strings.Contains(body, rotation.From) {
-			return fmt.Errorf("%s answers %s, without the key %s", method, body, rotation.From)
+			return fmt.Errorf("%s returned %s, without the key %s", method, body, rotation.From)
 		}
 		fmt.Fprintf(w, "%-6s /rest/secrets/1.0/keys/inactive    %s\n", method, body)
 	}

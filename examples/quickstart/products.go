@@ -8,15 +8,15 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// products resolves the files of the three products, as a backup or a migration
-// beside them would, and compares what comes out with what was stored.
+// products resolves the files of the three products, as a backup or migration tool
+// would, and compares the results with the stored secrets.
 func products(ctx context.Context, s *stage, w io.Writer) error {
 	resolver := secretref.New(nil)
 	defer resolver.Close()
 
 	for _, product := range []struct {
 		home   string
-		stored map[string]string // what must come out, by key
+		stored map[string]string // the expected secrets by key
 	}{
 		{"jira", map[string]string{"jdbc-datasource/password": jiraPassword}},
 		{"confluence", map[string]string{"hibernate.connection.password": confluencePassword}},
@@ -38,9 +38,9 @@ func products(ctx context.Context, s *stage, w io.Writer) error {
 			return err
 		}
 		dsn := source.Name
-		fmt.Fprintf(w, "    sql.Open(%q, dsn.Reveal()) opens it; dsn prints as %v\n", source.Driver, dsn)
+		fmt.Fprintf(w, "    sql.Open(%q, dsn.Reveal()) opens the database; dsn prints as %v\n", source.Driver, dsn)
 		if len(settings.Secrets) != len(product.stored) {
-			return fmt.Errorf("%s: %d values were resolved, not %d", config.Path, len(settings.Secrets), len(product.stored))
+			return fmt.Errorf("%s: resolved %d values instead of %d", config.Path, len(settings.Secrets), len(product.stored))
 		}
 		for _, entry := range config.Entries {
 			stored, isSecret := product.stored[entry.Key]
@@ -57,10 +57,10 @@ func products(ctx context.Context, s *stage, w io.Writer) error {
 	return nil
 }
 
-// equal compares a resolved secret with what was stored.
+// equal returns an error unless a resolved secret is the stored one.
 func equal(got secretref.Secret, stored string) error {
 	if !got.Equal(secretref.NewSecret(stored)) {
-		return fmt.Errorf("the resolved value is not the stored one")
+		return fmt.Errorf("the resolved value differs from the stored one")
 	}
 	return nil
 }

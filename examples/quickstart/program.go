@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// value resolves one value, as a service does with what it finds in a variable.
+// value resolves one value, as a service does with an environment variable.
 func value(ctx context.Context, s *stage, w io.Writer) error {
 	reference := `{ENC}{"region":"ap-southeast-2","secretId":"demo/jira","secretPointer":"/password"}`
 
@@ -26,7 +26,7 @@ func value(ctx context.Context, s *stage, w io.Writer) error {
 	return equal(password, jiraPassword)
 }
 
-// structure resolves all secrets of a configuration at once.
+// structure resolves all secrets of a configuration struct at once.
 func structure(ctx context.Context, s *stage, w io.Writer) error {
 	var config struct {
 		Mail struct {
@@ -36,8 +36,8 @@ func structure(ctx context.Context, s *stage, w io.Writer) error {
 		Search string `secretref:"resolve"`
 	}
 	file := `{
-	"mail":   {"user": "demo", "password": "{\"mount\":\"secret\",\"path\":\"demo/mail\",\"key\":\"password\",\"endpoint\":\"` + s.vault.URL() + `\"}"},
-	"search": "{ENC}{\"mount\":\"secret\",\"path\":\"demo/search\",\"key\":\"password\",\"endpoint\":\"` + s.vault.URL() + `\"}"
+	"mail":   {"user": "demo", "password": "{\"mount\":\"secret\",\"path\":\"demo/mail\",\"key\":\"password\",\"endpoint\":\"` + s.vault.URL + `\"}"},
+	"search": "{ENC}{\"mount\":\"secret\",\"path\":\"demo/search\",\"key\":\"password\",\"endpoint\":\"` + s.vault.URL + `\"}"
 }`
 	if err := json.Unmarshal([]byte(file), &config); err != nil {
 		return err
@@ -53,7 +53,7 @@ func structure(ctx context.Context, s *stage, w io.Writer) error {
 	return errors.Join(equal(config.Mail.Password, mailPassword), equal(secretref.NewSecret(config.Search), searchPassword))
 }
 
-// mistake shows what becomes of a wrong reference.
+// mistake shows the errors for wrong references.
 func mistake(ctx context.Context, _ *stage, w io.Writer) error {
 	resolver := secretref.New(nil)
 	defer resolver.Close()
@@ -66,7 +66,7 @@ func mistake(ctx context.Context, _ *stage, w io.Writer) error {
 	} {
 		_, err := resolver.Resolve(ctx, wrong.reference)
 		if !errors.Is(err, wrong.want) {
-			return fmt.Errorf("a wrong reference led to %v, not to %q", err, wrong.want)
+			return fmt.Errorf("a wrong reference returned %v instead of %q", err, wrong.want)
 		}
 		fmt.Fprintf(w, "%s\n    %v\n", wrong.reference, err)
 	}
