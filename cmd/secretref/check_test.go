@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func TestMembersAreNamedNearestToTheMiss(t *testing.T) {
+func TestCheck_namesMembersNearMiss(t *testing.T) {
 	w := newWorld(t)
 	w.aws.PutSecret("eu-west-1", "deep", `{"a/b":{"c":[{"d":{"e":"canary"}}]},"canary-free":"x"}`)
 	for pointer, want := range map[string]string{
@@ -25,7 +25,7 @@ func TestMembersAreNamedNearestToTheMiss(t *testing.T) {
 	}
 }
 
-func TestCheckAsksEachStoreOnlyWhenNeeded(t *testing.T) {
+func TestCheck_callsOnlyNeededBackends(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, ui.StatusOK, w.do("", false, "check", "DIR/confluence").status)
 	assert.Zero(t, w.aws.Calls())

@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func TestSecretThatJSONWouldAlterIsRefused(t *testing.T) {
+func TestConfig_refusesInvalidUTF8InJSON(t *testing.T) {
 	w := newWorld(t)
 	w.aws.PutBinary("ap-southeast-2", "code/search", []byte("canary\xff"))
 	got := w.do("", false, "config", "-json", "-reveal", "DIR/bitbucket")
@@ -22,7 +22,7 @@ func TestSecretThatJSONWouldAlterIsRefused(t *testing.T) {
 	assert.Equal(t, outcome{out: "canary\xff"}, got)
 }
 
-func TestJSONOfConfigIsReadBack(t *testing.T) {
+func TestConfig_jsonParses(t *testing.T) {
 	w := newWorld(t)
 	got := w.do("", false, "config", "-json", "-reveal", "DIR/confluence")
 	require.Equal(t, ui.StatusOK, got.status)

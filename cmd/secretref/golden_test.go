@@ -208,7 +208,7 @@ func urlPassword(w *world) {
 	w.edit(jiraFile, "5432/tracker<", "5432/tracker?user=x&amp;password=canary-url<")
 }
 
-func TestOutputIsAsRead(t *testing.T) {
+func TestGolden(t *testing.T) {
 	seen := map[string]bool{}
 	for _, g := range goldens {
 		require.False(t, seen[g.name], "two cases are called %s", g.name)

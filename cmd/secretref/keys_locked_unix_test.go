@@ -14,7 +14,7 @@ import (
 )
 
 // Another process has the keyring's file locked, and does not let go.
-func TestWaitForALockIsBounded(t *testing.T) {
+func TestTimeout_limitsWaitForLock(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
 	f, err := os.OpenFile(w.path("k.db"), os.O_RDWR, 0)

@@ -18,7 +18,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func TestSecretsAreKeptByteForByte(t *testing.T) {
+func TestKeysPut_keepsEveryByte(t *testing.T) {
 	w := newWorld(t)
 	every := make([]byte, 256)
 	for i := range every {
@@ -34,7 +34,7 @@ func TestSecretsAreKeptByteForByte(t *testing.T) {
 	}
 }
 
-func TestPutRefusesReferences(t *testing.T) {
+func TestKeysPut_refusesReferences(t *testing.T) {
 	w := newWorld(t)
 	keyring(w)
 	got := w.do(wikiSecret, false, on("put", "db")...)
@@ -43,7 +43,7 @@ func TestPutRefusesReferences(t *testing.T) {
 	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, on("get", "db")...))
 }
 
-func TestSecretThatIsNotStoredLeavesTheOldOne(t *testing.T) {
+func TestKeysPut_failureKeepsOldSecret(t *testing.T) {
 	w := newWorld(t)
 	keyring(w)
 	assert.Equal(t, ui.StatusFailed, w.do(strings.Repeat("x", ui.MaxSecret+1), false, on("put", "db")...).status)
@@ -64,7 +64,7 @@ type brokenPipe struct{}
 
 func (brokenPipe) Read(p []byte) (int, error) { return copy(p, "half"), errors.New("broken") }
 
-func TestOnlyPutMakesAKeyring(t *testing.T) {
+func TestKeys_onlyPutCreatesKeyring(t *testing.T) {
 	w := newWorld(t)
 	w.write("token", "canary-token-0123456789")
 	for _, args := range [][]string{
@@ -82,7 +82,7 @@ func TestOnlyPutMakesAKeyring(t *testing.T) {
 	}
 }
 
-func TestRotationShowsItsProgressToAPerson(t *testing.T) {
+func TestKeysRotate_showsProgressOnTerminal(t *testing.T) {
 	w := newWorld(t)
 	keyring(w)
 	var out, errs strings.Builder
@@ -109,7 +109,7 @@ func (i *interrupter) Write(p []byte) (int, error) {
 	return i.Buffer.Write(p)
 }
 
-func TestInterruptedRotationIsFinishedByTheNext(t *testing.T) {
+func TestKeysRotate_completesInterruptedRotation(t *testing.T) {
 	w := newWorld(t)
 	// A transaction moves 4 MiB.
 	large := strings.Repeat("x", ui.MaxSecret)
@@ -132,7 +132,7 @@ func TestInterruptedRotationIsFinishedByTheNext(t *testing.T) {
 	assert.Equal(t, large, w.do("", false, on("get", "i")...).out)
 }
 
-func TestListAndAuditAreReadBackFromJSON(t *testing.T) {
+func TestKeysList_jsonParses(t *testing.T) {
 	w := newWorld(t)
 	rotated(w)
 	var keys []struct {
@@ -160,7 +160,7 @@ func TestListAndAuditAreReadBackFromJSON(t *testing.T) {
 	assert.Equal(t, "done", last.Outcome)
 }
 
-func TestRootKeyIsReplacedInItsFile(t *testing.T) {
+func TestKeysChangeRoot_replacesRootKeyFile(t *testing.T) {
 	w := newWorld(t)
 	keyring(w)
 	before, err := os.ReadFile(w.path("k.db.key"))
@@ -180,7 +180,7 @@ func TestRootKeyIsReplacedInItsFile(t *testing.T) {
 		w.do("", false, on("-root-key-file", "DIR/k.db.key", "-previous-root-key-file", "DIR/root.key", "get", "db")...))
 }
 
-func TestNewRootKeyIsForItsOwnerOnly(t *testing.T) {
+func TestKeysNewRootKey_writesPrivateFile(t *testing.T) {
 	w := newWorld(t)
 	w.must("", "keys", "new-root-key", "DIR/root.key")
 	info, err := os.Stat(w.path("root.key"))
@@ -196,7 +196,7 @@ func TestNewRootKeyIsForItsOwnerOnly(t *testing.T) {
 	assert.Equal(t, text, again)
 }
 
-func TestDamageIsALineEach(t *testing.T) {
+func TestPrintErrors_splitsLocatedErrors(t *testing.T) {
 	err := &secretref.Error{Source: "keyring", Err: errors.Join(errors.New("one"), errors.New("two"))}
 	var b strings.Builder
 	printErrors(&b, err)

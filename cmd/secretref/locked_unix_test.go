@@ -18,7 +18,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore/flock"
 )
 
-func TestExecAndResolveDoNotWaitWithoutEndForALockedStore(t *testing.T) {
+func TestTimeout_defaultLimitsWaitForLock(t *testing.T) {
 	w := newWorld(t)
 	store := filepath.Join(w.dir, "k.db")
 	require.Equal(t, ui.StatusOK, w.do("canary-kept", false, "keys", "-store", store, "put", "db").status)

@@ -18,7 +18,7 @@ type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
 
-func TestOutputThatIsLostIsAFailure(t *testing.T) {
+func TestRun_failsIfOutputIsLost(t *testing.T) {
 	newWorld(t)
 	var errs strings.Builder
 	status := run(t.Context(), []string{"resolve", "plain"}, ui.Streams{In: strings.NewReader(""), Out: full{}, Err: &errs})
@@ -34,7 +34,7 @@ func (s silent) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-func TestInterruptEndsTheWaitForInput(t *testing.T) {
+func TestRun_interruptDuringInput(t *testing.T) {
 	newWorld(t)
 	for _, args := range [][]string{{"resolve", "-"}, {"pointer", "/a"}} {
 		ctx, interrupt := context.WithCancel(t.Context())
@@ -47,7 +47,7 @@ func TestInterruptEndsTheWaitForInput(t *testing.T) {
 	}
 }
 
-func TestInterruptEndsAFetch(t *testing.T) {
+func TestRun_interruptDuringFetch(t *testing.T) {
 	newWorld(t)
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
@@ -59,7 +59,7 @@ func TestInterruptEndsAFetch(t *testing.T) {
 	}
 }
 
-func TestJoinedErrorsAreALineEach(t *testing.T) {
+func TestPrintErrors_oneLinePerError(t *testing.T) {
 	hidden := fmt.Errorf("kind%w%w", errors.New(""), errors.New(canary+"\n"))
 	hidden = quiet{hidden}
 	err := errors.Join(errors.New("secretref: one"), errors.Join(errors.New("two"), hidden), nil)

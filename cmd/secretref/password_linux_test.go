@@ -64,7 +64,7 @@ func (a *answers) Write(p []byte) (int, error) {
 	return a.prompts.Write(p)
 }
 
-func TestTypedSecretsAreUnseen(t *testing.T) {
+func TestPassword_isReadWithoutEcho(t *testing.T) {
 	long := strings.Repeat("canary-", 1000) // terminals cut their own lines off
 	put := on("put", "db")
 	set := []string{"set", "-backup-dir", "DIR/backup", "-force", "-plaintext-from", "-", "DIR/jira"}
@@ -133,7 +133,7 @@ func TestTypedSecretsAreUnseen(t *testing.T) {
 	}
 }
 
-func TestSignalWhileTypingLeavesTheTerminalAsItWas(t *testing.T) {
+func TestPassword_signalRestoresTerminal(t *testing.T) {
 	w := newWorld(t)
 	keyring(w)
 	terminal, _ := pseudoTerminal(t)
@@ -156,14 +156,14 @@ func TestSignalWhileTypingLeavesTheTerminalAsItWas(t *testing.T) {
 	assert.Equal(t, "canary-db", w.do("", false, on("get", "db")...).out)
 }
 
-func TestDocumentIsNotReadFromATerminal(t *testing.T) {
+func TestPointer_refusesTerminalInput(t *testing.T) {
 	terminal, _ := pseudoTerminal(t)
 	var out, errs strings.Builder
 	assert.Equal(t, ui.StatusUsage, run(t.Context(), []string{"pointer", "/a"}, ui.Streams{In: terminal, Out: &out, Err: &errs}))
 	assert.Contains(t, errs.String(), "< doc.json")
 }
 
-func TestTerminalIsToldFromOtherDevices(t *testing.T) {
+func TestIsTerminal(t *testing.T) {
 	terminal, _ := pseudoTerminal(t)
 	null, err := os.Open(os.DevNull)
 	require.NoError(t, err)

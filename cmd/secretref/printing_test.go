@@ -59,7 +59,7 @@ func hostileFile(w *world) string {
 	return home
 }
 
-func TestWhatOthersWroteIsOnlyText(t *testing.T) {
+func TestPrinting_escapesUntrustedText(t *testing.T) {
 	w := newWorld(t)
 	home := hostileFile(w)
 	file := filepath.Join(home, "bitbucket.properties")
@@ -107,7 +107,7 @@ func TestWhatOthersWroteIsOnlyText(t *testing.T) {
 	}
 }
 
-func TestJSONIsExactAndPrintable(t *testing.T) {
+func TestPrinting_jsonIsExactAndPrintable(t *testing.T) {
 	w := newWorld(t)
 	home := hostileFile(w)
 	hostileKeyring(w)
@@ -126,7 +126,7 @@ func TestJSONIsExactAndPrintable(t *testing.T) {
 	assert.Equal(t, hostile, e.Actor)
 }
 
-func TestSecretsArePrintedAsTheyAre(t *testing.T) {
+func TestPrinting_secretsAreVerbatim(t *testing.T) {
 	w := newWorld(t)
 	w.must(hostile+"\xff", on("put", "x")...)
 	assert.Equal(t, hostile+"\xff", w.do("", false, on("get", "x")...).out)

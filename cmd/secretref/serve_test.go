@@ -116,7 +116,7 @@ func (r *running) ask(method, path string) answer {
 	return a
 }
 
-func TestServiceManagesKeys(t *testing.T) {
+func TestServe_managesKeys(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
@@ -141,7 +141,7 @@ func TestServiceManagesKeys(t *testing.T) {
 	assert.NotContains(t, r.log.String(), canary)
 }
 
-func TestServiceLetsNobodyInWithoutTheToken(t *testing.T) {
+func TestServe_requiresToken(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "localhost:0")
@@ -159,7 +159,7 @@ func TestServiceLetsNobodyInWithoutTheToken(t *testing.T) {
 }
 
 // Without the token and without the body that they announce.
-func TestRequestsWithoutABodyAreAnsweredAtOnce(t *testing.T) {
+func TestServe_respondsWithoutReadingBody(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
@@ -176,7 +176,7 @@ func TestRequestsWithoutABodyAreAnsweredAtOnce(t *testing.T) {
 	assert.Equal(t, 200, r.ask("POST", rotatePath).status)
 }
 
-func TestTokenIsReadForEachRequest(t *testing.T) {
+func TestServe_rereadsToken(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
@@ -195,7 +195,7 @@ func TestTokenIsReadForEachRequest(t *testing.T) {
 	assert.NotContains(t, r.log.String(), canary)
 }
 
-func TestServiceSaysThatAnotherRotates(t *testing.T) {
+func TestServe_reportsRotationInProgress(t *testing.T) {
 	w := newWorld(t)
 	busy(w)
 	w.write("token", canary+"-token-0123456789")
@@ -205,7 +205,7 @@ func TestServiceSaysThatAnotherRotates(t *testing.T) {
 	assert.Equal(t, "IN_PROGRESS", refused.body["status"])
 }
 
-func TestServiceSaysThatASecretIsDamaged(t *testing.T) {
+func TestServe_reportsDamagedSecret(t *testing.T) {
 	w := newWorld(t)
 	damaged(w)
 	w.write("token", canary+"-token-0123456789")
@@ -215,7 +215,7 @@ func TestServiceSaysThatASecretIsDamaged(t *testing.T) {
 	assert.Equal(t, "BLOCKED", refused.body["status"])
 }
 
-func TestShutdownEndsARotationWhichTheNextFinishes(t *testing.T) {
+func TestServe_shutdownStopsRotation(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
 	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
@@ -256,7 +256,7 @@ func untilRefused(t *testing.T, url string) {
 	t.Error("the service still listens")
 }
 
-func TestServiceSpeaksTLSAndTakesNewCertificates(t *testing.T) {
+func TestServe_reloadsCertificate(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
 	first := testcert.Write(w.t, w.dir, "cert")
@@ -301,7 +301,7 @@ func TestServiceSpeaksTLSAndTakesNewCertificates(t *testing.T) {
 	assert.Equal(t, 400, resp.StatusCode)
 }
 
-func TestAddressInUseIsSaid(t *testing.T) {
+func TestServe_reportsAddressInUse(t *testing.T) {
 	w := newWorld(t)
 	keyringAndToken(w)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -27,7 +27,7 @@ func chattr(t *testing.T, path string, flags int) {
 	t.Cleanup(func() { assert.NoError(t, unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, was)) })
 }
 
-func TestADryRunFailsWhereTheKernelWould(t *testing.T) {
+func TestSetDryRun_failsForImmutableFile(t *testing.T) {
 	const immutable, appendOnly = 0x10, 0x20 // FS_IMMUTABLE_FL, FS_APPEND_FL
 	for name, row := range map[string]struct {
 		path  string
@@ -50,7 +50,7 @@ func TestADryRunFailsWhereTheKernelWould(t *testing.T) {
 	}
 }
 
-func TestADryRunFailsInADirectoryThatCannotBeWritten(t *testing.T) {
+func TestSetDryRun_failsInReadOnlyDirectory(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root can")
 	}

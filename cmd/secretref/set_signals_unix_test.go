@@ -28,7 +28,7 @@ func (h hangup) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-func TestAHangupEndsTheCommandInOrder(t *testing.T) {
+func TestSet_hangupCancels(t *testing.T) {
 	w := newWorld(t)
 	survived := make(chan os.Signal, 1)
 	signal.Notify(survived, syscall.SIGHUP) // else it would end the test
@@ -48,7 +48,7 @@ type brokenOutput struct{}
 
 func (brokenOutput) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
-func TestWithoutItsOutputNothingIsWritten(t *testing.T) {
+func TestSet_writesNothingIfOutputIsLost(t *testing.T) {
 	w := newWorld(t)
 	plainWorld(w)
 	before := fileText(t, w.path(jiraFile))

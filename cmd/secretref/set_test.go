@@ -17,7 +17,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func TestWhatAKilledRunLeftIsSweptUpLater(t *testing.T) {
+func TestSet_cleansTempFilesOfKilledRuns(t *testing.T) {
 	for name, given := range map[string]func(*world){"while there is something to write": plainWorld, "also when there is not": func(*world) {}} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -43,7 +43,7 @@ func TestWhatAKilledRunLeftIsSweptUpLater(t *testing.T) {
 	}
 }
 
-func TestASymbolicLinkStaysOne(t *testing.T) {
+func TestSet_keepsSymbolicLink(t *testing.T) {
 	w := newWorld(t)
 	plainWorld(w)
 	require.NoError(t, os.Mkdir(w.path("elsewhere"), 0o755))
@@ -60,7 +60,7 @@ func TestASymbolicLinkStaysOne(t *testing.T) {
 	assert.Equal(t, []string{"real.xml"}, dirNames(t, w.path("elsewhere")))
 }
 
-func TestSetAndBackGivesTheSameFile(t *testing.T) {
+func TestSet_roundTripRestoresFile(t *testing.T) {
 	for _, row := range []struct{ file, reference, password string }{
 		{jiraFile, trackerSecret, "canary-tracker"}, {wikiFile, wikiSecret, "canary-wiki"}, {codeFile, codeSecret, "canary-code"},
 	} {
@@ -84,7 +84,7 @@ func TestSetAndBackGivesTheSameFile(t *testing.T) {
 	}
 }
 
-func TestThePasswordCanComeFromAFile(t *testing.T) {
+func TestSet_plaintextFromFile(t *testing.T) {
 	w := newWorld(t)
 	w.write("password", "canary-tracker\r\n")
 	require.NoError(t, os.Chmod(w.path("password"), 0o600))
@@ -93,7 +93,7 @@ func TestThePasswordCanComeFromAFile(t *testing.T) {
 	assert.Contains(t, fileText(t, w.path(jiraFile)), "<password>canary-tracker</password>")
 }
 
-func TestTheHomeIsAlsoWhereALinkToTheFileIs(t *testing.T) {
+func TestSet_warnsOfBackupInHomeOfLink(t *testing.T) {
 	w := newWorld(t)
 	plainWorld(w)
 	require.NoError(t, os.Mkdir(w.path("elsewhere"), 0o755))
@@ -106,7 +106,7 @@ func TestTheHomeIsAlsoWhereALinkToTheFileIs(t *testing.T) {
 	assert.Contains(t, got.out, "the backup is in the product's home directory")
 }
 
-func TestADryRunWritesNothing(t *testing.T) {
+func TestSetDryRun_writesNothing(t *testing.T) {
 	w := newWorld(t)
 	plainWorld(w)
 	before := fileText(t, w.path(jiraFile))
@@ -117,7 +117,7 @@ func TestADryRunWritesNothing(t *testing.T) {
 	assert.Equal(t, []string{"dbconfig.xml"}, dirNames(t, w.path("jira")))
 }
 
-func TestOfTwoSetsAtTheSameTimeOneWins(t *testing.T) {
+func TestSet_concurrentRuns(t *testing.T) {
 	w := newWorld(t)
 	plainWorld(w)
 	before := fileText(t, w.path(jiraFile))

@@ -20,7 +20,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func TestOtherNamesOfAFileAreTold(t *testing.T) {
+func TestSet_warnsOfHardLinks(t *testing.T) {
 	w := newWorld(t)
 	plainWorld(w)
 	require.NoError(t, os.Link(w.path(jiraFile), w.path("jira/other.xml")))
@@ -30,7 +30,7 @@ func TestOtherNamesOfAFileAreTold(t *testing.T) {
 	assert.Contains(t, fileText(t, w.path("jira/other.xml")), "canary-tracker")
 }
 
-func TestAnInterruptBeforeTheFileIsWrittenLeavesIt(t *testing.T) {
+func TestSet_interruptLeavesFile(t *testing.T) {
 	w := newWorld(t)
 	plainWorld(w)
 	before := fileText(t, w.path(jiraFile))

@@ -8,7 +8,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func TestVariablesStandForFlags(t *testing.T) {
+func TestStoreFlags_environmentDefaults(t *testing.T) {
 	w := newWorld(t)
 	rooted(w)
 	t.Setenv("SECRETREF_ROOT_KEY_FILE", w.path("root.key"))
@@ -20,7 +20,7 @@ func TestVariablesStandForFlags(t *testing.T) {
 	assert.Contains(t, w.do("", false, "keys", "-store", "DIR/nowhere.db", "get", "db").err, "nowhere.db: not found")
 }
 
-func TestPasswordFileThatIsAbsentIsReported(t *testing.T) {
+func TestStoreFlags_reportsAbsentPasswordFile(t *testing.T) {
 	w := newWorld(t)
 	w.must("", "keys", "new-root-key", "DIR/root.key")
 	failed := w.do("", false, "keys", "-store", "postgres://app@127.0.0.1:1/k", "-root-key-file", "DIR/root.key",

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestLongListsOfMembersAreCut(t *testing.T) {
+func TestDescribeMembers_limitsList(t *testing.T) {
 	names := make([]string, 25)
 	for i := range names {
 		names[i] = fmt.Sprint("n", i)

@@ -12,7 +12,7 @@ import (
 )
 
 // The command is "false" for the same reason as above.
-func TestExecStartsNothingAfterASignal(t *testing.T) {
+func TestExec_startsNothingAfterSignal(t *testing.T) {
 	signal := errors.New("terminated signal received")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(signal)

@@ -11,14 +11,14 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func TestBecomeSaysWhyItCouldNot(t *testing.T) {
+func TestReplaceProcess_error(t *testing.T) {
 	exit, ok := errors.AsType[*ui.ExitError](replaceProcess("/no/such/command", []string{"command"}, nil))
 	require.True(t, ok)
 	assert.Equal(t, StatusNotExecutable, exit.Status)
 	assert.EqualError(t, exit, "command: cannot run the command: no such file or directory")
 }
 
-func TestACommandIsNotLookedForInTheCurrentDirectory(t *testing.T) {
+func TestLookUp_ignoresCurrentDirectory(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.WriteFile("here", []byte("#!/bin/sh\n"), 0o755))
 	t.Setenv("PATH", "."+string(os.PathListSeparator)+os.Getenv("PATH"))

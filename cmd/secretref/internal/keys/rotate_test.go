@@ -13,7 +13,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func TestAgeIsADurationOrANumberOfDays(t *testing.T) {
+func TestParseAge(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"90d": 90 * 24 * time.Hour, "1d": 24 * time.Hour, "36h": 36 * time.Hour, "1h30m": 90 * time.Minute, "106751d": 106751 * 24 * time.Hour,
 	} {
@@ -28,11 +28,11 @@ func TestAgeIsADurationOrANumberOfDays(t *testing.T) {
 	}
 }
 
-func TestInterruptBeforeARotationChangesNothing(t *testing.T) {
+func TestInterruptedError_beforeRotation(t *testing.T) {
 	assert.EqualError(t, interruptedError(secretref.Rotation{}), "interrupted; nothing was changed")
 }
 
-func TestAllBlockedSecretsAreNamed(t *testing.T) {
+func TestPrintBlocked(t *testing.T) {
 	var errs strings.Builder
 	c := &call{streams: ui.Streams{Err: &errs}}
 	c.printBlocked([]string{"a", "b\n", "c"}, errors.New(`blocked: "a"`))

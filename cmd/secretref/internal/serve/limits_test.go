@@ -92,7 +92,7 @@ func endsWithin(t *testing.T, limit time.Duration, c net.Conn, name string) {
 	assert.LessOrEqual(t, time.Since(start), limit, name)
 }
 
-func TestSilentConnectionsAreClosed(t *testing.T) {
+func TestServer_closesSilentConnections(t *testing.T) {
 	for name, sent := range map[string]string{
 		"nothing":              "",
 		"half a line":          "POST /re",
@@ -114,7 +114,7 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 }
 
 // A header that comes a byte at a time keeps a connection no longer.
-func TestSlowHeaderIsCutOff(t *testing.T) {
+func TestServer_closesOnSlowHeader(t *testing.T) {
 	limitedService(t, false, func(t *testing.T, p pipes) {
 		c := p.dial(t)
 		go func() {
@@ -130,7 +130,7 @@ func TestSlowHeaderIsCutOff(t *testing.T) {
 	})
 }
 
-func TestSlowHandshakeIsCutOff(t *testing.T) {
+func TestServer_closesOnSlowHandshake(t *testing.T) {
 	limitedService(t, true, func(t *testing.T, p pipes) {
 		c := p.dial(t)
 		go func() { _, _ = c.Write([]byte{22, 3, 1, 1, 0, 1}) }()
@@ -139,7 +139,7 @@ func TestSlowHandshakeIsCutOff(t *testing.T) {
 }
 
 // However many connections are held, a request with the token gets its answer.
-func TestHeldConnectionsDoNotStopTheService(t *testing.T) {
+func TestServer_respondsBesideHeldConnections(t *testing.T) {
 	limitedService(t, false, func(t *testing.T, p pipes) {
 		start := time.Now()
 		for range 3 * maxConnections {
@@ -158,7 +158,7 @@ func TestHeldConnectionsDoNotStopTheService(t *testing.T) {
 	})
 }
 
-func TestHTTP2ConnectionsAreClosed(t *testing.T) {
+func TestServer_closesSilentHTTP2Connections(t *testing.T) {
 	const fields = "\x83\x87\x84\x01\x01x" // POST https://x/
 	const (
 		headers, settings    = 1, 4

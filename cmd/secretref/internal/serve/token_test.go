@@ -19,7 +19,7 @@ func writeToken(t *testing.T, token string) string {
 	return path
 }
 
-func TestTokenAuthorizesOnlyItsBearer(t *testing.T) {
+func TestTokenFile_authorize(t *testing.T) {
 	const right = "canary-token-0123456789"
 	file := tokenFile{path: writeToken(t, right), log: slog.New(slog.DiscardHandler)}
 	for header, in := range map[string]bool{

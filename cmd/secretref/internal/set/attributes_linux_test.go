@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestExtendedAttributesStay(t *testing.T) {
+func TestReplace_keepsExtendedAttributes(t *testing.T) {
 	file, backups := openedFile(t)
 	if err := unix.Setxattr(file.path, "user.note", []byte("theirs"), 0); err != nil {
 		t.Skip(err)
@@ -53,7 +53,7 @@ func givenList(t *testing.T, path, kind string, list []byte) {
 	}
 }
 
-func TestTheDirectorysAccessListDoesNotOpenTheFile(t *testing.T) {
+func TestReplace_dropsInheritedACL(t *testing.T) {
 	file, backups := openedFile(t)
 	for _, dir := range []string{filepath.Dir(file.path), filepath.Dir(filepath.Dir(backups))} {
 		givenList(t, dir, "system.posix_acl_default", accessEntries(7, 7, 5, 7, 5))
@@ -67,7 +67,7 @@ func TestTheDirectorysAccessListDoesNotOpenTheFile(t *testing.T) {
 	assert.Equal(t, fs.FileMode(0o640), info.Mode())
 }
 
-func TestTheFilesAccessListStays(t *testing.T) {
+func TestReplace_keepsACL(t *testing.T) {
 	file, backups := openedFile(t)
 	mine := accessEntries(6, 4, 0, 4, 0)
 	givenList(t, filepath.Dir(file.path), "system.posix_acl_default", accessEntries(7, 7, 5, 7, 5))
@@ -84,7 +84,7 @@ func TestTheFilesAccessListStays(t *testing.T) {
 	assert.Equal(t, mine, got[:n])
 }
 
-func TestAnAccessListThatCannotBeKeptIsNoMereWarning(t *testing.T) {
+func TestCopyAttributes_failsIfACLIsLost(t *testing.T) {
 	file, _ := openedFile(t)
 	fd, err := unix.Open(filepath.Dir(file.path), unix.O_PATH|unix.O_DIRECTORY, 0) // which takes no attributes
 	require.NoError(t, err)

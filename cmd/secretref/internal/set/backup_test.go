@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestBackupsOfOneMomentHaveNamesOfTheirOwn(t *testing.T) {
+func TestBackup_uniqueNames(t *testing.T) {
 	file, backups := openedFile(t)
 	now := time.Now()
 	seen := map[string]bool{}
@@ -23,7 +23,7 @@ func TestBackupsOfOneMomentHaveNamesOfTheirOwn(t *testing.T) {
 	assert.Len(t, seen, 3)
 }
 
-func TestABackupInTheHomeDirectoryIsNoticed(t *testing.T) {
+func TestIsInHome(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "home", "shared"), 0o755))
 	file := filepath.Join(dir, "home", "shared", "bitbucket.properties")

@@ -69,7 +69,7 @@ func namesIn(t *testing.T, dir string) []string {
 	return names
 }
 
-func TestAFileIsReplacedAfterItWasCopied(t *testing.T) {
+func TestReplace_backsUpFirst(t *testing.T) {
 	file, backups := openedFile(t)
 	now := time.Date(2026, 11, 21, 17, 4, 5, 678_900_000, time.FixedZone("", 3600))
 	done, err := file.replace([]byte(newText), backups, now)
@@ -92,7 +92,7 @@ func TestAFileIsReplacedAfterItWasCopied(t *testing.T) {
 	}
 }
 
-func TestAStepThatFailsLeavesTheFileAsItWas(t *testing.T) {
+func TestReplace_failedStepLeavesFile(t *testing.T) {
 	all := steps(t)
 	for _, name := range all {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestAStepThatFailsLeavesTheFileAsItWas(t *testing.T) {
 	}
 }
 
-func TestWhatMendsAFailureIsSaid(t *testing.T) {
+func TestReplace_explainsErrors(t *testing.T) {
 	for _, row := range []struct {
 		step string
 		err  error
@@ -157,7 +157,7 @@ func TestWhatMendsAFailureIsSaid(t *testing.T) {
 	}
 }
 
-func TestAFileThatSomebodyElseChangesIsLeftToThem(t *testing.T) {
+func TestReplace_keepsConcurrentChange(t *testing.T) {
 	for name, change := range map[string]func(path string) error{
 		"written to": func(path string) error { return os.WriteFile(path, []byte("theirs"), 0o600) },
 		"replaced by one that says the same": func(path string) error {

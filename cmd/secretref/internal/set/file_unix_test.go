@@ -56,7 +56,7 @@ func TestReplace_processToKill(t *testing.T) {
 	}
 }
 
-func TestOwnerGroupAndModeStay(t *testing.T) {
+func TestReplace_keepsOwnerAndMode(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a file away")
 	}
@@ -78,7 +78,7 @@ func TestOwnerGroupAndModeStay(t *testing.T) {
 	}
 }
 
-func TestAFileOfSomebodyElseIsRefusedBeforeAnythingChanges(t *testing.T) {
+func TestReplace_refusesForeignOwnerFirst(t *testing.T) {
 	file, backups := openedFile(t)
 	denied := func(step string) error {
 		if step == "chown" {
@@ -105,7 +105,7 @@ func requireWhole(t *testing.T, path, backups string, texts ...string) {
 	}
 }
 
-func TestAFileSurvivesAKillBeforeEveryStep(t *testing.T) {
+func TestReplace_survivesKillBeforeEveryStep(t *testing.T) {
 	renamed := false
 	for _, step := range steps(t) {
 		file, backups := openedFile(t)
@@ -140,7 +140,7 @@ func TestAFileSurvivesAKillBeforeEveryStep(t *testing.T) {
 	require.True(t, renamed)
 }
 
-func TestAFileSurvivesAKillAtAnyTime(t *testing.T) {
+func TestReplace_survivesKillAtAnyTime(t *testing.T) {
 	rounds := 100
 	if testing.Short() {
 		rounds = 10

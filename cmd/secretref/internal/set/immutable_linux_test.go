@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestAFileThatIsMountedByItselfIsNoticed(t *testing.T) {
+func TestReplace_reportsMountPoint(t *testing.T) {
 	file, backups := openedFile(t)
 	done := make(chan struct{})
 	go func() { // whose thread, with its view of the mounts, ends with it

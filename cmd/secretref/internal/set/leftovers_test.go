@@ -13,7 +13,7 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/edit"
 )
 
-func TestAPasswordIsFoundHoweverItIsWritten(t *testing.T) {
+func TestLinesContaining(t *testing.T) {
 	const awsClass = "com.atlassian.secrets.store.aws.AwsSecretsManagerStore"
 	xml := func(line string) string {
 		return "<?xml version='1.0'?>\n<jira-database-config>\n" + line + "\n<jdbc-datasource><password>PASSWORD</password></jdbc-datasource></jira-database-config>"
@@ -64,13 +64,13 @@ func TestAPasswordIsFoundHoweverItIsWritten(t *testing.T) {
 	}
 }
 
-func TestLinesAreListed(t *testing.T) {
+func TestLineNumbers_String(t *testing.T) {
 	assert.Equal(t, "line 3", lineNumbers{3}.String())
 	assert.Equal(t, "lines 3 and 5", lineNumbers{3, 5}.String())
 	assert.Equal(t, "lines 3, 5 and 8", lineNumbers{3, 5, 8}.String())
 }
 
-func TestARevertedPasswordIsNotLookedFor(t *testing.T) {
+func TestReportLeftovers_ignoresNewPassword(t *testing.T) {
 	for old, want := range map[string]bool{"s3cret": true, "wanted": false} {
 		j := newSetOperation(t, "bitbucket.properties", "#"+old+"\njdbc.password=x", "wanted", "")
 		var out strings.Builder

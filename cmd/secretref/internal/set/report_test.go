@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestOnlyABuildNumberIsPrinted(t *testing.T) {
+func TestBuildNote(t *testing.T) {
 	assert.Equal(t, " (the file was written by build 9012)", buildNote(" 9012\n"))
 	assert.Empty(t, buildNote("canary"))
 	assert.Empty(t, buildNote(""))

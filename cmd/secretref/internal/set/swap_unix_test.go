@@ -33,7 +33,7 @@ func (t *target) whenAt(step string, do func() error) {
 	}
 }
 
-func TestWhatSomebodyElseWritesInTheLastMomentStays(t *testing.T) {
+func TestSwap_keepsConcurrentWrite(t *testing.T) {
 	for name, write := range map[string]func(path string) error{
 		"into the file": func(path string) error { return os.WriteFile(path, []byte("theirs"), 0o600) },
 		"as a new file": func(path string) error {
@@ -64,7 +64,7 @@ func withoutExchange(t *testing.T) (file *target, backups string) {
 	return file, backups
 }
 
-func TestWithoutAnExchangeWhatSomebodyElseWritesIsSaved(t *testing.T) {
+func TestSwap_savesConcurrentWriteWithoutExchange(t *testing.T) {
 	file, backups := withoutExchange(t)
 	file.whenAt("overwrite", func() error { return os.WriteFile(file.path, []byte("theirs"), 0o600) })
 	done, err := file.replace([]byte(newText), backups, time.Now())
@@ -91,7 +91,7 @@ func TestWithoutAnExchangeWhatSomebodyElseWritesIsSaved(t *testing.T) {
 	assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)))
 }
 
-func TestAFileThatCannotBeExchangedBackIsPutBack(t *testing.T) {
+func TestSwap_renamesBackIfExchangeFails(t *testing.T) {
 	file, backups := openedFile(t)
 	swapped := false
 	file.exchange = func(a, b string) error {
@@ -106,7 +106,7 @@ func TestAFileThatCannotBeExchangedBackIsPutBack(t *testing.T) {
 	assert.Equal(t, "theirs", content(t, file.path))
 }
 
-func TestWhoLocksTheNewFileWaitsUntilItStays(t *testing.T) {
+func TestSwap_locksNewFile(t *testing.T) {
 	file, backups := openedFile(t)
 	real := file.exchange
 	file.exchange = func(a, b string) error {
@@ -121,7 +121,7 @@ func TestWhoLocksTheNewFileWaitsUntilItStays(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestABackupHasAtNoTimeASecondName(t *testing.T) {
+func TestBackup_hasNoSecondName(t *testing.T) {
 	for _, rename := range []func(from, to string) error{renameNoReplace, linkNoReplace} {
 		dir := t.TempDir()
 		from, to := filepath.Join(dir, ".from"), filepath.Join(dir, "to")
@@ -148,7 +148,7 @@ func TestABackupHasAtNoTimeASecondName(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestALockIsAskedForOnAFileOpenForWriting(t *testing.T) {
+func TestOpenToLock(t *testing.T) {
 	file, _ := openedFile(t)
 	f, err := openToLock(file.path)
 	require.NoError(t, err)
@@ -166,7 +166,7 @@ func TestALockIsAskedForOnAFileOpenForWriting(t *testing.T) {
 	assert.False(t, file.lockFailed)
 }
 
-func TestAFileThatCouldNotBeLockedIsTold(t *testing.T) {
+func TestApply_warnsIfNotLocked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dbconfig.xml")
 	text, err := os.ReadFile("../../testdata/jira/dbconfig.xml")
 	require.NoError(t, err)
@@ -186,7 +186,7 @@ func TestAFileThatCouldNotBeLockedIsTold(t *testing.T) {
 	}
 }
 
-func TestWhoIgnoresAHangupIsNotEndedByIt(t *testing.T) {
+func TestWithHangup_ignored(t *testing.T) {
 	signal.Ignore(syscall.SIGHUP)
 	defer signal.Reset(syscall.SIGHUP)
 	ctx, stop := withHangup(t.Context())
@@ -207,7 +207,7 @@ func (s status) Mode() fs.FileMode { return s.mode }
 
 func (s status) Sys() any { return &s.stat }
 
-func TestWhoCannotLeaveAFileAsItIsLearnsWhy(t *testing.T) {
+func TestCheckOwner(t *testing.T) {
 	file := status{stat: syscall.Stat_t{Uid: 1500, Gid: 1600}}
 	plain := status{stat: syscall.Stat_t{Uid: 1500, Gid: 1500}}
 	ours := status{stat: syscall.Stat_t{Uid: 1500, Gid: 1600}, mode: fs.ModeSetgid}

@@ -19,7 +19,7 @@ import (
 	"github.com/seed74218947/secretref/internal/test/fakevault"
 )
 
-func TestMySQLURLBecomesTheDriversConfiguration(t *testing.T) {
+func TestMySQLConfig(t *testing.T) {
 	config := func(store string) *mysql.Config {
 		l, err := parseLocation(store)
 		require.NoError(t, err, store)
@@ -54,7 +54,7 @@ func TestMySQLURLBecomesTheDriversConfiguration(t *testing.T) {
 	assert.False(t, c.TLS.InsecureSkipVerify)
 }
 
-func TestMySQLURLWithAMistakeIsRefused(t *testing.T) {
+func TestMySQLConfig_refusesMalformedURL(t *testing.T) {
 	dir := t.TempDir()
 	empty, absent := filepath.Join(dir, "none.pem"), filepath.Join(dir, "absent.pem")
 	require.NoError(t, os.WriteFile(empty, []byte("canary"), 0o600))
@@ -73,7 +73,7 @@ func TestMySQLURLWithAMistakeIsRefused(t *testing.T) {
 	}
 }
 
-func TestPasswordComesFromTheURLThenFromVariables(t *testing.T) {
+func TestCredential_urlBeforeVariables(t *testing.T) {
 	clearVariables(t)
 	of := func(store string) [2]string {
 		l, err := parseLocation(store)
@@ -95,7 +95,7 @@ func TestPasswordComesFromTheURLThenFromVariables(t *testing.T) {
 		of("mysql://app:%7B%22region%22%3A%22eu-west-1%22%2C%22secretId%22%3A%22x%22%7D@db/k"))
 }
 
-func TestPasswordComesFromAFile(t *testing.T) {
+func TestCredential_file(t *testing.T) {
 	clearVariables(t)
 	file := filepath.Join(t.TempDir(), "password")
 	write := func(text string) {
@@ -142,7 +142,7 @@ func TestPasswordComesFromAFile(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
-func TestPasswordIsResolvedForEachConnection(t *testing.T) {
+func TestPasswordSetter_resolvesForEachConnection(t *testing.T) {
 	clearVariables(t)
 	vault := fakevault.New()
 	defer vault.Close()

@@ -11,7 +11,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-func TestRemedy(t *testing.T) {
+func TestKeyringHint(t *testing.T) {
 	unavailable := func(cause error) error {
 		return &secretref.Error{Source: "keyring", Err: fault.New(fault.Unavailable, "the text of the store").WithCause(cause)}
 	}

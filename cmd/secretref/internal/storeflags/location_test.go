@@ -11,7 +11,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func TestStoreIsAFileOrADatabase(t *testing.T) {
+func TestParseLocation(t *testing.T) {
 	reference := `{ENC}{"region":"eu-west-1","secretId":"db/p@ss"}`
 	for store, want := range map[string]Location{
 		"k.db":                        {Name: "k.db"},
@@ -33,7 +33,7 @@ func TestStoreIsAFileOrADatabase(t *testing.T) {
 	}
 }
 
-func TestURLThatMayHoldAPasswordIsRefusedAndNotRepeated(t *testing.T) {
+func TestParseLocation_doesNotQuotePasswords(t *testing.T) {
 	for _, store := range []string{
 		"postgres://app:canary@db/keys",
 		"postgres://app:canary@db",

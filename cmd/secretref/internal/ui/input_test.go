@@ -16,12 +16,12 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestInputIsBounded(t *testing.T) {
+func TestReadAll_limit(t *testing.T) {
 	_, err := ReadAll(t.Context(), endless{}, MaxInput)
 	assert.EqualError(t, err, "standard input is longer than 16 MiB")
 }
 
-func TestOneNewlineAtTheEndOfInputIsNotPartOfTheValue(t *testing.T) {
+func TestReadLine_removesOneNewline(t *testing.T) {
 	for typed, want := range map[string]string{
 		"":             "",
 		"value":        "value",

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestTextThatATerminalWouldObeyIsQuoted(t *testing.T) {
+func TestPrintable(t *testing.T) {
 	for text, want := range map[string]string{
 		"plain é ✓":  "plain é ✓",
 		"\x1b[2Jred": `"\x1b[2Jred"`,

@@ -32,7 +32,7 @@ func (l *lockedText) take() string {
 	return text
 }
 
-func TestWaits(t *testing.T) {
+func TestReportWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said lockedText
 		var warned strings.Builder

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestWarningsAreALineEach(t *testing.T) {
+func TestNewWarningLogger(t *testing.T) {
 	var b strings.Builder
 	log := NewWarningLogger(&b)
 	log.Info("left out")
