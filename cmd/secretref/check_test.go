@@ -11,7 +11,7 @@ import (
 )
 
 func TestCheck_namesMembersNearMiss(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.aws.PutSecret("eu-west-1", "deep", `{"a/b":{"c":[{"d":{"e":"canary"}}]},"canary-free":"x"}`)
 	for pointer, want := range map[string]string{
 		"/a~1b/c/0/d/password": `at "/a~1b/c/0/d" it has "e"`,
@@ -26,17 +26,17 @@ func TestCheck_namesMembersNearMiss(t *testing.T) {
 }
 
 func TestCheck_callsOnlyNeededBackends(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	require.Equal(t, ui.StatusOK, w.do("", false, "check", "DIR/confluence").status)
 	assert.Zero(t, w.aws.Calls())
 	assert.Empty(t, w.aws.STSRequests())
 
-	w = newWorld(t)
+	w = newFixture(t)
 	require.Equal(t, ui.StatusOK, w.do("", false, "check", "DIR/jira").status)
 	assert.Zero(t, w.vault.Calls())
 	assert.Len(t, w.aws.STSRequests(), 1)
 
-	w = newWorld(t)
+	w = newFixture(t)
 	require.Equal(t, ui.StatusFailed, w.do("", false, "check", `{"region":"eu-west-1"}`, "plain").status)
 	assert.Zero(t, w.aws.Calls()+w.vault.Calls()+len(w.aws.STSRequests()))
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestConfig_refusesInvalidUTF8InJSON(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.aws.PutBinary("ap-southeast-2", "code/search", []byte("canary\xff"))
 	got := w.do("", false, "config", "-json", "-reveal", "DIR/bitbucket")
 	assert.Equal(t, ui.StatusFailed, got.status)
@@ -23,7 +23,7 @@ func TestConfig_refusesInvalidUTF8InJSON(t *testing.T) {
 }
 
 func TestConfig_jsonParses(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	got := w.do("", false, "config", "-json", "-reveal", "DIR/confluence")
 	require.Equal(t, ui.StatusOK, got.status)
 	var r configJSON

@@ -7,8 +7,8 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// execGoldens are runs that do not get as far as the command. It is "false" in
-// each, since it would take the place of the tests, which then must not pass.
+// execGoldens are runs that fail before the command is started. The command is always
+// "false": if it were started, it would replace the test process, which must then fail.
 var execGoldens = []golden{
 	{name: "help-exec", args: []string{"exec", "-h"}},
 	{name: "exec-nothing", args: []string{"exec"}, want: ui.StatusUsage},
@@ -77,7 +77,7 @@ var execGoldens = []golden{
 		args:  []string{"exec", "-strict", "-only", "EMPTY", "--", "false"},
 		given: setting(`EMPTY={"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"}`)},
 	{name: "exec-nul", want: ui.StatusFailed, args: []string{"exec", "-only", "NUL,TEXT", "--", "false"},
-		given: func(w *world) {
+		given: func(w *fixture) {
 			w.aws.PutBinary("ap-southeast-2", "nul", []byte("canary\x00"))
 			w.t.Setenv("NUL", `{"region":"ap-southeast-2","secretId":"nul"}`)
 			w.t.Setenv("TEXT", `text {ENC}{"region":"ap-southeast-2","secretId":"nul"}`)
@@ -86,9 +86,9 @@ var execGoldens = []golden{
 		given: setting(`A={"keyring":"db"}`)},
 }
 
-// setting sets variables, in order.
-func setting(entries ...string) func(w *world) {
-	return func(w *world) {
+// setting sets environment variables in order.
+func setting(entries ...string) func(w *fixture) {
+	return func(w *fixture) {
 		for _, entry := range entries {
 			name, value, _ := strings.Cut(entry, "=")
 			w.t.Setenv(name, value)

@@ -20,44 +20,44 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// program is the command as it is installed, and the world that it runs in.
+// program is the installed command and the fixture that it runs in.
 type program struct {
-	*world
+	*fixture
 	path string
 }
 
-// TestExec runs real processes: the command replaces this one.
+// TestExec runs the built program, since exec replaces the process.
 func TestExec(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secretref")
 	built, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	require.NoError(t, err, "%s", built)
 	for name, test := range map[string]func(p *program){
-		"variables are resolved and the others are the same bytes": variablesAreResolved,
-		"our credentials are removed":                              credentialsAreRemoved,
-		"a look-alike of others is passed on":                      lookAlikeIsPassedOn,
-		"only the chosen variables are looked at":                  onlyTheChosen,
-		"warnings name variables":                                  warningsNameVariables,
-		"warnings of the library name variables":                   warningsOfSecretsNameVariables,
-		"the first of two variables with one name counts":          firstOfTwo,
-		"the status is the command's":                              statusIsTheCommands,
-		"a signal reaches the command":                             signalReaches,
-		"an ignored interrupt stays ignored":                       ignoredStaysIgnored,
-		"input and output are the command's":                       inputAndOutput,
-		"nothing starts when one reference fails":                  nothingStarts,
-		"a signal before the command starts ends the wait":         signalWhileResolving,
-		"the command has no file of ours and the keyring is free":  nothingIsLeftOpen,
-		"a script without an interpreter is not executable":        noInterpreter,
-		"of ignored and blocked signals some stay so":              signalsAtTheStart,
-		"the longest is named where all are too long":              tooLongForACommand,
-		"no special character is verbatim without a warning":       verbatimWarns,
-		"a URL that may have ended is not written into":            endOfURL,
-		"a list of hosts or URLs is no end of a URL":               noEndOfURL,
+		"resolves variables and keeps others unchanged":  resolvesVariables,
+		"removes our credentials":                        removesCredentials,
+		"passes on look-alikes":                          passesOnLookAlikes,
+		"resolves only selected variables":               resolvesOnlySelected,
+		"names variables in its warnings":                namesVariablesInWarnings,
+		"names variables in the warnings of the library": namesVariablesInLibraryWarnings,
+		"keeps the first of duplicate variables":         keepsFirstDuplicate,
+		"returns the status of the command":              returnsStatus,
+		"delivers signals to the command":                deliversSignals,
+		"keeps an interrupt ignored":                     keepsInterruptIgnored,
+		"passes on input and output":                     passesOnInputAndOutput,
+		"starts nothing if a reference fails":            startsNothingAfterFailure,
+		"ends on a signal while resolving":               endsOnSignal,
+		"closes its files and the keyring":               closesFiles,
+		"reports a script without interpreter":           reportsMissingInterpreter,
+		"keeps some ignored signals":                     keepsIgnoredSignals,
+		"names the longest entry if there are too many":  namesLongestEntry,
+		"warns of verbatim special characters":           warnsOfVerbatim,
+		"refuses secrets after a possible end of a URL":  refusesAfterURL,
+		"percent-encodes in lists of hosts and URLs":     encodesInLists,
 	} {
-		t.Run(name, func(t *testing.T) { test(&program{newWorld(t), path}) })
+		t.Run(name, func(t *testing.T) { test(&program{newFixture(t), path}) })
 	}
 }
 
-// environment is what the command is started with, in order.
+// environment returns the environment for the program, in order.
 func (p *program) environment(more ...string) (env []string) {
 	for _, entry := range os.Environ() {
 		for _, prefix := range []string{"AWS_", "SECRET_STORE_", "PATH=", "GODEBUG="} {
@@ -72,7 +72,7 @@ func (p *program) environment(more ...string) (env []string) {
 	return env
 }
 
-// start starts the command with exactly this environment.
+// start starts the program with exactly this environment.
 func (p *program) start(env []string, in, out, errs *os.File, args ...string) *os.Process {
 	p.t.Helper()
 	started, err := os.StartProcess(p.path, append([]string{"secretref", "exec"}, args...),
@@ -81,7 +81,7 @@ func (p *program) start(env []string, in, out, errs *os.File, args ...string) *o
 	return started
 }
 
-// exec runs the command to its end and fails if standard error has a secret.
+// exec runs the program to completion and fails if standard error contains a secret.
 func (p *program) exec(env []string, stdin string, args ...string) outcome {
 	p.t.Helper()
 	var files [3]*os.File
@@ -112,7 +112,7 @@ func (p *program) exec(env []string, stdin string, args ...string) outcome {
 // entries returns the environment that "cat /proc/self/environ" printed.
 func entries(out string) []string { return strings.Split(strings.TrimSuffix(out, "\x00"), "\x00") }
 
-func variablesAreResolved(p *program) {
+func resolvesVariables(p *program) {
 	const plain = "canary:/?#[]@!$&'()*+,;=% é~"
 	p.vault.Put("secret", "url", map[string]any{"password": plain})
 	const inURL = `{ENC}{"mount":"secret","path":"url","key":"password","endpoint":"http://VAULT"}`
@@ -165,7 +165,7 @@ func variablesAreResolved(p *program) {
 		"secretref: warning: variable JAVA_OPTS: the secret was inserted into other text verbatim, and one of its characters may have a meaning there\n", p.withoutPlainHTTP(got.err))
 }
 
-// withoutPlainHTTP leaves out what a fake without TLS may make the library say.
+// withoutPlainHTTP removes the warnings that the library logs about fakes without TLS.
 func (p *program) withoutPlainHTTP(errs string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(errs) {
@@ -176,7 +176,7 @@ func (p *program) withoutPlainHTTP(errs string) string {
 	return kept.String()
 }
 
-func credentialsAreRemoved(p *program) {
+func removesCredentials(p *program) {
 	p.must("canary-kept", "keys", "-store", "DIR/k.db", "put", "db")
 	ours := []string{"SECRETREF_STORE_PASSWORD=canary", "SECRETREF_STORE=DIR/k.db", "SECRETREF_ANY={ENC}canary"}
 	others := []string{"SECRETREF=canary", "VAULT_TOKEN=canary", "PGPASSWORD=canary", "AWS_SESSION_TOKEN=", "secret_store_vault_token=canary"}
@@ -193,7 +193,7 @@ func credentialsAreRemoved(p *program) {
 			assert.Contains(p.t, left, e)
 		}
 	}
-	// Nothing has to be resolved.
+	// There is nothing to resolve.
 	got := p.exec(p.environment(ours...), "", "-skip", "KEPT,WIKI", "-keep", "SECRETREF_ANY", "--", "cat", "/proc/self/environ")
 	require.Equal(p.t, ui.StatusOK, got.status, got.err)
 	assert.Contains(p.t, entries(got.out), "SECRETREF_ANY={ENC}canary")
@@ -201,7 +201,7 @@ func credentialsAreRemoved(p *program) {
 	assert.NotContains(p.t, got.out, "SECRET_STORE_VAULT_TOKEN")
 }
 
-func lookAlikeIsPassedOn(p *program) {
+func passesOnLookAlikes(p *program) {
 	const other = `OTHER={"region":"eu-west-1"}`
 	got := p.exec(p.environment(other, "WIKI="+wikiSecret), "", "--", "cat", "/proc/self/environ")
 	require.Equal(p.t, ui.StatusOK, got.status, got.err)
@@ -210,7 +210,7 @@ func lookAlikeIsPassedOn(p *program) {
 	assert.Contains(p.t, got.err, "secretref: warning: variable OTHER looks like a malformed reference and is passed on unchanged")
 }
 
-func onlyTheChosen(p *program) {
+func resolvesOnlySelected(p *program) {
 	env := p.environment("A="+trackerSecret, "B={ENC}"+trackerSecret, `MISTAKE={"region":"x"}`, "C="+trackerSecret)
 	for _, c := range []struct {
 		flags    []string
@@ -235,7 +235,7 @@ func onlyTheChosen(p *program) {
 	}
 }
 
-func warningsNameVariables(p *program) {
+func namesVariablesInWarnings(p *program) {
 	p.aws.PutSecret("ap-southeast-2", "spaced", "canary with spaces")
 	env := p.environment(
 		`FIRST=`+trackerSecret,
@@ -250,7 +250,7 @@ secretref: warning: argument 4 of the command contains a reference and is passed
 `}, got)
 }
 
-func warningsOfSecretsNameVariables(p *program) {
+func namesVariablesInLibraryWarnings(p *program) {
 	env := p.environment(
 		`NEWLINE={"region":"ap-southeast-2","secretId":"newline"}`,
 		`AGAIN=a={ENC}{"region":"ap-southeast-2","secretId":"newline"}{ENC}{"region":"ap-southeast-2","secretId":"newline"}`,
@@ -266,13 +266,13 @@ secretref: warning: variable AGAIN: the secret was inserted into other text verb
 `, "\n"+strings.Join(lines, ""))
 }
 
-func firstOfTwo(p *program) {
+func keepsFirstDuplicate(p *program) {
 	got := p.exec(p.environment("TWICE="+trackerSecret, "TWICE=second"), "", "-keep", "SECRET_STORE_VAULT_TOKEN", "--", "cat", "/proc/self/environ")
 	require.Equal(p.t, ui.StatusOK, got.status)
 	assert.Equal(p.t, p.environment("TWICE=canary-tracker"), entries(got.out))
 }
 
-func statusIsTheCommands(p *program) {
+func returnsStatus(p *program) {
 	env := p.environment("A=" + trackerSecret)
 	for script, want := range map[string]int{
 		"exit 0":        0,
@@ -286,7 +286,7 @@ func statusIsTheCommands(p *program) {
 	}
 }
 
-func signalReaches(p *program) {
+func deliversSignals(p *program) {
 	read, write, err := os.Pipe()
 	require.NoError(p.t, err)
 	defer read.Close()
@@ -311,7 +311,7 @@ func signalReaches(p *program) {
 	assert.Equal(p.t, 9, state.ExitCode())
 }
 
-func ignoredStaysIgnored(p *program) {
+func keepsInterruptIgnored(p *program) {
 	var out bytes.Buffer
 	shell := exec.Command("sh", "-c", `trap '' INT; exec "$0" exec -- sh -c 'kill -INT $$; echo "alive with $A"'`, p.path)
 	shell.Env, shell.Stdout = p.environment("A="+trackerSecret), &out
@@ -319,7 +319,7 @@ func ignoredStaysIgnored(p *program) {
 	assert.Equal(p.t, "alive with canary-tracker\n", out.String())
 }
 
-func inputAndOutput(p *program) {
+func passesOnInputAndOutput(p *program) {
 	text := strings.Repeat("all of it\x00\n", 100_000)
 	got := p.exec(p.environment("A="+trackerSecret), text, "--", "sh", "-c", "cat; echo said >&2")
 	assert.Equal(p.t, ui.StatusOK, got.status)
@@ -327,7 +327,7 @@ func inputAndOutput(p *program) {
 	assert.Equal(p.t, "said\n", got.err)
 }
 
-func nothingStarts(p *program) {
+func startsNothingAfterFailure(p *program) {
 	for _, bad := range []string{
 		`BAD={"region":"ap-southeast-2","secretId":"nowhere"}`,
 		`BAD={ENC}{"region":"ap-southeast-2","secretID":"tracker/db"}`,
@@ -339,15 +339,15 @@ func nothingStarts(p *program) {
 		assert.Empty(p.t, got.out)
 		assert.NoFileExists(p.t, filepath.Join(p.dir, "started"))
 	}
-	assert.Equal(p.t, 2, p.aws.Calls(), "a mistake is told before anything is fetched")
+	assert.Equal(p.t, 2, p.aws.Calls(), "mistakes are reported before anything is fetched")
 }
 
-func signalWhileResolving(p *program) {
+func endsOnSignal(p *program) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(p.t, err)
 	defer silent.Close()
 	env := append(p.environment("A="+trackerSecret), "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://"+silent.Addr().String())
-	for i, entry := range env { // the first of two counts
+	for i, entry := range env { // the first of two variables counts
 		if strings.HasPrefix(entry, "AWS_ENDPOINT_URL_SECRETS_MANAGER=") {
 			env[i] = env[len(env)-1]
 		}
@@ -363,11 +363,11 @@ func signalWhileResolving(p *program) {
 	assert.NoFileExists(p.t, filepath.Join(p.dir, "started"))
 }
 
-func nothingIsLeftOpen(p *program) {
+func closesFiles(p *program) {
 	store := filepath.Join(p.dir, "k.db")
 	require.Equal(p.t, ui.StatusOK, p.do("canary-kept", false, "keys", "-store", store, "put", "db").status)
 	const open = `for f in /proc/$$/fd/*; do echo "${f##*/}"; done`
-	directly, err := exec.Command("sh", "-c", open).Output() // with what this process has inherited
+	directly, err := exec.Command("sh", "-c", open).Output() // including the files that this process inherited
 	require.NoError(p.t, err)
 	got := p.exec(p.environment(`A={"keyring":"db"}`, "B="+wikiSecret, "C="+trackerSecret), "", "-store", store, "--",
 		"sh", "-c", open+`; printf %s "$A$B" | timeout 20 "$0" keys -store "$1" put both`, p.path, store)
@@ -376,9 +376,9 @@ func nothingIsLeftOpen(p *program) {
 	assert.Equal(p.t, "canary-keptcanary-wiki", p.do("", false, "keys", "-store", store, "get", "both").out)
 }
 
-// The help says which: Go's runtime takes the others for itself before any code
-// of this program runs, and tells nobody what they were.
-func signalsAtTheStart(p *program) {
+// keepsIgnoredSignals checks the list in the help. The Go runtime resets the other
+// signals before any code of this program runs, and does not record their state.
+func keepsIgnoredSignals(p *program) {
 	var out bytes.Buffer
 	shell := exec.Command("sh", "-c", `trap '' HUP INT QUIT PIPE TERM USR1; exec "$0" exec -- grep SigIgn /proc/self/status`, p.path)
 	shell.Env, shell.Stdout = p.environment(), &out
@@ -393,11 +393,11 @@ func signalsAtTheStart(p *program) {
 	shell = exec.Command(p.path, "exec", "--", "sh", "-c", `trap "" PIPE; exec grep SigIgn /proc/self/status`)
 	shell.Env, shell.Stdout = p.environment(), &out
 	require.NoError(p.t, shell.Run())
-	assert.True(p.t, ignored(p.t, out.String())(syscall.SIGPIPE), "what the help proposes")
+	assert.True(p.t, ignored(p.t, out.String())(syscall.SIGPIPE), "the command in the help")
 }
 
-// ignored reads the line SigIgn of a process' status. Who runs the tests may
-// have more signals ignored than they are about.
+// ignored parses the line SigIgn of a process' status. More signals than the tested
+// ones may be ignored if the parent of the tests ignores them.
 func ignored(t *testing.T, line string) func(syscall.Signal) bool {
 	t.Helper()
 	digits, ok := strings.CutPrefix(strings.TrimSpace(line), "SigIgn:\t")
@@ -407,7 +407,7 @@ func ignored(t *testing.T, line string) func(syscall.Signal) bool {
 	return func(s syscall.Signal) bool { return mask>>(s-1)&1 == 1 }
 }
 
-func tooLongForACommand(p *program) {
+func namesLongestEntry(p *program) {
 	long := strings.Repeat("canary", 12_000)
 	p.aws.PutSecret("ap-southeast-2", "long", long)
 	const ref = `{ENC}{"region":"ap-southeast-2","secretId":"long"}`
@@ -416,7 +416,7 @@ func tooLongForACommand(p *program) {
 		err: "secretref: true: cannot run the command: argument list too long; the longest of its arguments and variables is variable LONG\n"}, got)
 }
 
-func noInterpreter(p *program) {
+func reportsMissingInterpreter(p *program) {
 	for name, text := range map[string]string{"plain": "exit 0\n", "absent": "#!/no/such/interpreter\n"} {
 		script := filepath.Join(p.dir, name)
 		require.NoError(p.t, os.WriteFile(script, []byte(text), 0o755))

@@ -9,7 +9,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func verbatimWarns(p *program) {
+func warnsOfVerbatim(p *program) {
 	const warning = "secretref: warning: variable A: the secret was inserted into other text verbatim, and one of its characters may have a meaning there\n"
 	for secret, want := range map[string]string{"canary-AZaz09._~": "", "canary\u00e9": warning, "canary\x01": warning} {
 		p.verbatim(secret, want)
@@ -31,13 +31,12 @@ func (p *program) verbatim(secret, warning string) {
 	assert.Equal(p.t, outcome{out: "jdbc:oracle:thin:scott/" + secret + "@//h/s", err: warning}, got, "%q", secret)
 }
 
-// special stores the secret that specialSecret refers to. Percent-encoding
-// changes it.
+// special stores the secret for specialSecret, which percent-encoding changes.
 func (p *program) special() { p.aws.PutSecret("ap-southeast-2", "special", "canary:p@ss/w#rd?") }
 
 const specialSecret = `{ENC}{"region":"ap-southeast-2","secretId":"special"}`
 
-func endOfURL(p *program) {
+func refusesAfterURL(p *program) {
 	p.special()
 	for _, before := range []string{
 		"endpoint=https://h,password=", "jdbc:db2://h:50000/db:password=", "https://h|", "url=http://h:80/,user:a,pw:", "https://a/x,plain=",
@@ -50,11 +49,11 @@ func endOfURL(p *program) {
 		assert.NoFileExists(p.t, filepath.Join(p.dir, "started"))
 
 		got = p.exec(p.environment("A="+before+"{ENC}"+trackerSecret), "", "--", "sh", "-c", `printf %s "$A"`)
-		assert.Equal(p.t, outcome{out: before + "canary-tracker"}, got, "without a special character it is the same in both")
+		assert.Equal(p.t, outcome{out: before + "canary-tracker"}, got, "without special characters both forms are equal")
 	}
 }
 
-func noEndOfURL(p *program) {
+func encodesInLists(p *program) {
 	p.special()
 	for _, before := range []string{
 		"jdbc:postgresql://h1:5432,h2:5432/db?password=", "jdbc:postgresql://h/db?options=a,b|c&password=", "amqp://app:a@h1,amqp://app:",

@@ -13,46 +13,46 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore"
 )
 
-// path is where a file of the world is.
-func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+// path returns the path of a file of the fixture.
+func (w *fixture) path(name string) string { return filepath.Join(w.dir, name) }
 
-// must runs a command that succeeds.
-func (w *world) must(stdin string, args ...string) {
+// must runs a command and fails the test unless it succeeds.
+func (w *fixture) must(stdin string, args ...string) {
 	w.t.Helper()
 	got := w.do(stdin, false, args...)
 	require.Equal(w.t, ui.StatusOK, got.status, got.err)
 }
 
-// write makes a file that others cannot read.
-func (w *world) write(name, text string) {
+// write writes a file with mode 0600.
+func (w *fixture) write(name, text string) {
 	require.NoError(w.t, os.WriteFile(w.path(name), []byte(text), 0o600))
 }
 
-// keyring makes DIR/k.db with two secrets.
-func keyring(w *world) {
+// keyring creates the keyring DIR/k.db with two secrets.
+func keyring(w *fixture) {
 	w.must("canary-db", "keys", "-store", "DIR/k.db", "put", "db")
 	w.must("canary-mail", "keys", "-store", "DIR/k.db", "put", "mail")
 }
 
-// rotated makes a keyring with an inactive key.
-func rotated(w *world) {
+// rotated creates a keyring with an inactive key.
+func rotated(w *fixture) {
 	keyring(w)
 	w.must("", "keys", "-store", "DIR/k.db", "rotate")
 }
 
-// rooted makes a keyring whose root key is in DIR/root.key.
-func rooted(w *world) {
+// rooted creates a keyring whose root key is in DIR/root.key.
+func rooted(w *fixture) {
 	w.must("", "keys", "new-root-key", "DIR/root.key")
 	w.must("canary-db", "keys", "-store", "DIR/k.db", "-root-key-file", "DIR/root.key", "put", "db")
 }
 
-// damaged makes a keyring one of whose secrets does not open.
-func damaged(w *world) {
+// damaged creates a keyring with a damaged secret.
+func damaged(w *fixture) {
 	rotated(w)
 	damageSecret(w, "db")
 }
 
-func damageSecret(w *world, name string) {
+func damageSecret(w *fixture, name string) {
 	store := boltstore.New(w.path("k.db"))
 	keys, err := store.Load(w.t.Context())
 	require.NoError(w.t, err)
@@ -62,8 +62,8 @@ func damageSecret(w *world, name string) {
 	require.NoError(w.t, store.Put(w.t.Context(), keys.Active().ID, name, box))
 }
 
-// busy makes a keyring whose keys somebody else is changing.
-func busy(w *world) {
+// busy creates a keyring whose keys another process is changing.
+func busy(w *fixture) {
 	keyring(w)
 	lease, err := boltstore.New(w.path("k.db")).Acquire(w.t.Context())
 	require.NoError(w.t, err)
@@ -88,7 +88,7 @@ var secretsGoldens = []golden{
 	{name: "keys-get-damaged", args: on("get", "db"), given: damaged, want: ui.StatusFailed},
 	{name: "keys-delete", args: on("delete", "db"), given: keyring},
 	{name: "keys-delete-missing", args: on("delete", "nowhere"), given: keyring, want: ui.StatusFailed},
-	{name: "keys-names", args: on("names"), given: func(w *world) {
+	{name: "keys-names", args: on("names"), given: func(w *fixture) {
 		keyring(w)
 		w.must("canary", on("put", "--", "-dash")...)
 		w.must("canary", on("put", "two\nlines")...)
@@ -133,37 +133,37 @@ var rootKeyGoldens = []golden{
 	{name: "keys-change-root", args: on("change-root"), given: keyring},
 	{name: "keys-change-root-in-progress", args: on("change-root"), given: busy, want: ui.StatusFailed},
 	{name: "keys-change-root-given", args: on("-root-key-file", "DIR/root.key", "change-root", "-new-root-key-file", "DIR/next.key"),
-		given: func(w *world) {
+		given: func(w *fixture) {
 			rooted(w)
 			w.must("", "keys", "new-root-key", "DIR/next.key")
 		}},
 	{name: "keys-change-root-to-nothing", args: on("-root-key-file", "DIR/root.key", "change-root"), given: rooted, want: ui.StatusUsage},
-	{name: "keys-root-key-lost", args: on("list"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "keys-root-key-lost", args: on("list"), want: ui.StatusFailed, given: func(w *fixture) {
 		keyring(w)
 		require.NoError(w.t, os.Remove(w.path("k.db.key")))
 	}},
-	{name: "keys-root-key-of-another", args: on("-root-key-file", "DIR/root.key", "list"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "keys-root-key-of-another", args: on("-root-key-file", "DIR/root.key", "list"), want: ui.StatusFailed, given: func(w *fixture) {
 		keyring(w)
 		w.must("", "keys", "new-root-key", "DIR/root.key")
 	}},
-	{name: "keys-root-key-is-none", args: on("-root-key-file", "DIR/root.key", "list"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "keys-root-key-is-none", args: on("-root-key-file", "DIR/root.key", "list"), want: ui.StatusFailed, given: func(w *fixture) {
 		rooted(w)
 		w.write("root.key", "canary")
 	}},
-	{name: "keys-root-key-file-empty", args: on("-root-key-file", "DIR/root.key", "list"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "keys-root-key-file-empty", args: on("-root-key-file", "DIR/root.key", "list"), want: ui.StatusFailed, given: func(w *fixture) {
 		rooted(w)
 		w.write("root.key", "\n")
 	}},
 	{name: "keys-root-key-file-absent", args: on("-root-key-file", "DIR/root.key", "list"), want: ui.StatusFailed, given: keyring},
-	{name: "keys-root-key-file-open", args: on("-root-key-file", "DIR/root.key", "list"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "keys-root-key-file-open", args: on("-root-key-file", "DIR/root.key", "list"), want: ui.StatusFailed, given: func(w *fixture) {
 		rooted(w)
 		require.NoError(w.t, os.Chmod(w.path("root.key"), 0o644))
 	}},
-	{name: "keys-root-key-in-vault", args: on("-root-key-file", "DIR/root.key", "get", "db"), reveals: true, given: func(w *world) {
+	{name: "keys-root-key-in-vault", args: on("-root-key-file", "DIR/root.key", "get", "db"), reveals: true, given: func(w *fixture) {
 		rooted(w)
 		w.toVault("root.key")
 	}},
-	{name: "keys-root-key-in-vault-denied", args: on("-root-key-file", "DIR/root.key", "get", "db"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "keys-root-key-in-vault-denied", args: on("-root-key-file", "DIR/root.key", "get", "db"), want: ui.StatusFailed, given: func(w *fixture) {
 		rooted(w)
 		w.toVault("root.key")
 		w.powerless()
@@ -171,8 +171,8 @@ var rootKeyGoldens = []golden{
 	{name: "keys-previous-root-key-alone", args: on("-previous-root-key-file", "DIR/root.key", "list"), want: ui.StatusUsage},
 }
 
-// toVault puts the content of a file into Vault, and a reference into the file.
-func (w *world) toVault(name string) {
+// toVault moves the content of a file to Vault and writes a reference into the file.
+func (w *fixture) toVault(name string) {
 	text, err := os.ReadFile(w.path(name))
 	require.NoError(w.t, err)
 	w.vault.Put("secret", "keyring", map[string]any{"root": strings.TrimSpace(string(text))})
@@ -183,10 +183,10 @@ func in(store string) []string {
 	return []string{"keys", "-store", store, "-root-key-file", "DIR/root.key", "list"}
 }
 
-func withRootKey(w *world) { w.must("", "keys", "new-root-key", "DIR/root.key") }
+func withRootKey(w *fixture) { w.must("", "keys", "new-root-key", "DIR/root.key") }
 
 var storeGoldens = []golden{
-	{name: "store-open-to-others", args: on("list"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "store-open-to-others", args: on("list"), want: ui.StatusFailed, given: func(w *fixture) {
 		keyring(w)
 		require.NoError(w.t, os.Chmod(w.path("k.db"), 0o644))
 	}},
@@ -202,13 +202,13 @@ var storeGoldens = []golden{
 	{name: "store-unknown-sslmode", args: in("postgres://app@127.0.0.1/app?sslmode=yes"), given: withRootKey, want: ui.StatusUsage},
 	{name: "store-unreachable-postgres", args: in("postgresql://app@127.0.0.1:1/app?sslmode=disable"), given: withRootKey, want: ui.StatusFailed},
 	{name: "store-unreachable-mysql", args: in("mariadb://app@127.0.0.1:1/app"), given: withRootKey, want: ui.StatusFailed},
-	{name: "store-password-not-found", args: in("postgres://app@127.0.0.1:1/app"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "store-password-not-found", args: in("postgres://app@127.0.0.1:1/app"), want: ui.StatusFailed, given: func(w *fixture) {
 		withRootKey(w)
 		w.t.Setenv(storeflags.PasswordVariable, w.fill(`{"mount":"secret","path":"nowhere","key":"password","endpoint":"http://VAULT"}`))
 	}},
 }
 
-// keyringGoldens are references to what is stored in a keyring.
+// keyringGoldens are references to secrets in a keyring.
 var keyringGoldens = []golden{
 	{name: "resolve-keyring", args: []string{"resolve", "-store", "DIR/k.db", `{"keyring":"db"}`}, given: keyring, reveals: true},
 	{name: "resolve-keyring-missing", args: []string{"resolve", "-store", "DIR/k.db", `{"keyring":"nowhere"}`}, given: keyring, want: ui.StatusFailed},
@@ -224,7 +224,7 @@ var keyringGoldens = []golden{
 	{name: "check-store-with-password", args: []string{"check", "-store", "mysql://app:canary@127.0.0.1/app", "DIR/jira"}, want: ui.StatusUsage},
 }
 
-func jiraWithKeyring(w *world) {
+func jiraWithKeyring(w *fixture) {
 	keyring(w)
 	w.edit(jiraFile, trackerSecret, `{"keyring":"db"}`)
 	w.edit(jiraFile, "<atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>", "")
@@ -234,8 +234,8 @@ func serving(flags ...string) []string {
 	return append([]string{"serve", "-store", "DIR/k.db", "-token-file", "DIR/token"}, flags...)
 }
 
-// service makes a keyring and a token.
-func keyringAndToken(w *world) {
+// keyringAndToken creates a keyring and a token file.
+func keyringAndToken(w *fixture) {
 	keyring(w)
 	w.write("token", canary+"-token-0123456789\n")
 }
@@ -251,29 +251,29 @@ var serveGoldens = []golden{
 	{name: "serve-half-a-certificate", args: serving("-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem"), want: ui.StatusUsage},
 	{name: "serve-certificate-absent", given: keyringAndToken, want: ui.StatusFailed,
 		args: serving("-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/key.pem")},
-	{name: "serve-no-certificate", want: ui.StatusFailed, given: func(w *world) {
+	{name: "serve-no-certificate", want: ui.StatusFailed, given: func(w *fixture) {
 		keyringAndToken(w)
 		w.write("cert.pem", "canary")
 	}, args: serving("-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/cert.pem")},
-	{name: "serve-tls-key-open", want: ui.StatusFailed, given: func(w *world) {
+	{name: "serve-tls-key-open", want: ui.StatusFailed, given: func(w *fixture) {
 		keyringAndToken(w)
 		testcert.Write(w.t, w.dir, "cert")
 		require.NoError(w.t, os.Chmod(w.path("cert.key"), 0o644))
 	}, args: serving("-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/cert.key")},
 	{name: "serve-token-absent", args: serving("-addr", "127.0.0.1:0"), given: keyring, want: ui.StatusFailed},
-	{name: "serve-token-open", args: serving("-addr", "127.0.0.1:0"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "serve-token-open", args: serving("-addr", "127.0.0.1:0"), want: ui.StatusFailed, given: func(w *fixture) {
 		keyringAndToken(w)
 		require.NoError(w.t, os.Chmod(w.path("token"), 0o604))
 	}},
-	{name: "serve-token-short", args: serving("-addr", "127.0.0.1:0"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "serve-token-short", args: serving("-addr", "127.0.0.1:0"), want: ui.StatusFailed, given: func(w *fixture) {
 		keyringAndToken(w)
 		w.write("token", "canary-012345\n")
 	}},
-	{name: "serve-token-of-two-lines", args: serving("-addr", "127.0.0.1:0"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "serve-token-of-two-lines", args: serving("-addr", "127.0.0.1:0"), want: ui.StatusFailed, given: func(w *fixture) {
 		keyringAndToken(w)
 		w.write("token", "canary-0123456789\ncanary-9876543210\n")
 	}},
-	{name: "serve-no-keyring", args: serving("-addr", "127.0.0.1:0"), want: ui.StatusFailed, given: func(w *world) {
+	{name: "serve-no-keyring", args: serving("-addr", "127.0.0.1:0"), want: ui.StatusFailed, given: func(w *fixture) {
 		w.write("token", canary+"-token-0123456789\n")
 	}},
 }

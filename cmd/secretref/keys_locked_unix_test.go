@@ -13,9 +13,9 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// Another process has the keyring's file locked, and does not let go.
+// Another process holds the lock of the keyring's file.
 func TestTimeout_limitsWaitForLock(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyringAndToken(w)
 	f, err := os.OpenFile(w.path("k.db"), os.O_RDWR, 0)
 	require.NoError(t, err)
@@ -29,7 +29,7 @@ func TestTimeout_limitsWaitForLock(t *testing.T) {
 		{"set", "-store", "DIR/k.db", "-dry-run", "DIR/jira", trackerSecret}, serving("-addr", "127.0.0.1:0"),
 	} {
 		t.Setenv("A", `{"keyring":"db"}`)
-		i := 1 // behind the name of the command
+		i := 1 // after the name of the command
 		got := w.do("canary", false, append(append(append([]string{}, args[:i]...), "-timeout", "20ms"), args[i:]...)...)
 		assert.Equal(t, ui.StatusFailed, got.status, args)
 		assert.Contains(t, got.out+got.err, "waited for the lock of", args)

@@ -19,7 +19,7 @@ import (
 )
 
 func TestKeysPut_keepsEveryByte(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	every := make([]byte, 256)
 	for i := range every {
 		every[i] = byte(i)
@@ -35,7 +35,7 @@ func TestKeysPut_keepsEveryByte(t *testing.T) {
 }
 
 func TestKeysPut_refusesReferences(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyring(w)
 	got := w.do(wikiSecret, false, on("put", "db")...)
 	assert.Equal(t, ui.StatusFailed, got.status)
@@ -44,7 +44,7 @@ func TestKeysPut_refusesReferences(t *testing.T) {
 }
 
 func TestKeysPut_failureKeepsOldSecret(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyring(w)
 	assert.Equal(t, ui.StatusFailed, w.do(strings.Repeat("x", ui.MaxSecret+1), false, on("put", "db")...).status)
 
@@ -59,13 +59,13 @@ func TestKeysPut_failureKeepsOldSecret(t *testing.T) {
 	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, on("get", "db")...))
 }
 
-// brokenPipe is an input that breaks off.
+// brokenPipe is an input that fails after some bytes.
 type brokenPipe struct{}
 
 func (brokenPipe) Read(p []byte) (int, error) { return copy(p, "half"), errors.New("broken") }
 
 func TestKeys_onlyPutCreatesKeyring(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.write("token", "canary-token-0123456789")
 	for _, args := range [][]string{
 		on("get", "db"), on("delete", "db"), on("names"), on("list"), on("verify"), on("audit"), on("rotate"),
@@ -83,7 +83,7 @@ func TestKeys_onlyPutCreatesKeyring(t *testing.T) {
 }
 
 func TestKeysRotate_showsProgressOnTerminal(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyring(w)
 	var out, errs strings.Builder
 	args := []string{"keys", "-store", w.path("k.db"), "rotate"}
@@ -95,7 +95,7 @@ func TestKeysRotate_showsProgressOnTerminal(t *testing.T) {
 	assert.Empty(t, errs.String())
 }
 
-// interrupter ends a context when something is written that holds a text.
+// interrupter cancels a context when a given text is written.
 type interrupter struct {
 	bytes.Buffer
 	at        string
@@ -110,8 +110,8 @@ func (i *interrupter) Write(p []byte) (int, error) {
 }
 
 func TestKeysRotate_completesInterruptedRotation(t *testing.T) {
-	w := newWorld(t)
-	// A transaction moves 4 MiB.
+	w := newFixture(t)
+	// A transaction re-encrypts 4 MiB, so this takes several.
 	large := strings.Repeat("x", ui.MaxSecret)
 	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
 		w.must(large, on("put", name)...)
@@ -133,7 +133,7 @@ func TestKeysRotate_completesInterruptedRotation(t *testing.T) {
 }
 
 func TestKeysList_jsonParses(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	rotated(w)
 	var keys []struct {
 		ID          string
@@ -161,7 +161,7 @@ func TestKeysList_jsonParses(t *testing.T) {
 }
 
 func TestKeysChangeRoot_replacesRootKeyFile(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyring(w)
 	before, err := os.ReadFile(w.path("k.db.key"))
 	require.NoError(t, err)
@@ -171,7 +171,7 @@ func TestKeysChangeRoot_replacesRootKeyFile(t *testing.T) {
 	assert.NotEqual(t, before, after)
 	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, on("get", "db")...))
 
-	// From the file beside the store to one elsewhere.
+	// From the file next to the store to another one.
 	w.must("", "keys", "new-root-key", "DIR/root.key")
 	w.must("", on("-root-key-file", "DIR/k.db.key", "change-root", "-new-root-key-file", "DIR/root.key")...)
 	assert.Equal(t, ui.StatusFailed, w.do("", false, on("get", "db")...).status)
@@ -181,7 +181,7 @@ func TestKeysChangeRoot_replacesRootKeyFile(t *testing.T) {
 }
 
 func TestKeysNewRootKey_writesPrivateFile(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.must("", "keys", "new-root-key", "DIR/root.key")
 	info, err := os.Stat(w.path("root.key"))
 	require.NoError(t, err)

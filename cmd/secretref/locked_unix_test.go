@@ -19,7 +19,7 @@ import (
 )
 
 func TestTimeout_defaultLimitsWaitForLock(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	store := filepath.Join(w.dir, "k.db")
 	require.Equal(t, ui.StatusOK, w.do("canary-kept", false, "keys", "-store", store, "put", "db").status)
 	t.Setenv("A", `{"keyring":"db"}`)
@@ -30,8 +30,8 @@ func TestTimeout_defaultLimitsWaitForLock(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, got)
 
-	// The first to ask for signals starts the goroutine that hands them on, which
-	// must not be in a bubble.
+	// The first call of signal.Notify starts a goroutine, which must not belong to a
+	// synctest bubble.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt)
 	signal.Stop(signals)

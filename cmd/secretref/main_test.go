@@ -13,20 +13,20 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// full is a disk without room.
+// full is a full disk.
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
 
 func TestRun_failsIfOutputIsLost(t *testing.T) {
-	newWorld(t)
+	newFixture(t)
 	var errs strings.Builder
 	status := run(t.Context(), []string{"resolve", "plain"}, ui.Streams{In: strings.NewReader(""), Out: full{}, Err: &errs})
 	assert.Equal(t, ui.StatusFailed, status)
 	assert.Equal(t, "secretref: cannot write the output: no space left on device\n", errs.String())
 }
 
-// silent is a terminal at which nobody types.
+// silent is an input that blocks.
 type silent struct{ context.Context }
 
 func (s silent) Read([]byte) (int, error) {
@@ -35,7 +35,7 @@ func (s silent) Read([]byte) (int, error) {
 }
 
 func TestRun_interruptDuringInput(t *testing.T) {
-	newWorld(t)
+	newFixture(t)
 	for _, args := range [][]string{{"resolve", "-"}, {"pointer", "/a"}} {
 		ctx, interrupt := context.WithCancel(t.Context())
 		interrupt()
@@ -48,7 +48,7 @@ func TestRun_interruptDuringInput(t *testing.T) {
 }
 
 func TestRun_interruptDuringFetch(t *testing.T) {
-	newWorld(t)
+	newFixture(t)
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
 	for _, command := range []string{"resolve", "check"} {
@@ -68,7 +68,7 @@ func TestPrintErrors_oneLinePerError(t *testing.T) {
 	assert.Equal(t, "secretref: one\nsecretref: two\nsecretref: said\\nin two lines\n", b.String())
 }
 
-// quiet has causes that its text leaves out, as the library's errors have.
+// quiet wraps causes that its text omits, as the library's errors do.
 type quiet struct{ error }
 
 func (quiet) Error() string     { return "said\nin two lines" }

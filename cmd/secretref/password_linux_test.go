@@ -17,7 +17,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// pseudoTerminal returns a terminal and where a person sits at it.
+// pseudoTerminal returns a terminal and its controlling side.
 func pseudoTerminal(t *testing.T) (terminal, person *os.File) {
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	require.NoError(t, err)
@@ -32,14 +32,14 @@ func pseudoTerminal(t *testing.T) (terminal, person *os.File) {
 	return terminal, person
 }
 
-// echoes reports whether a terminal shows what is typed.
+// echoes reports whether a terminal echoes its input.
 func echoes(t *testing.T, terminal *os.File) bool {
 	flags, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
 	require.NoError(t, err)
 	return flags.Lflag&unix.ECHO != 0
 }
 
-// answers types a line whenever a prompt ends, once the terminal does not echo.
+// answers types a line after each prompt, once the terminal does not echo.
 type answers struct {
 	t                *testing.T
 	terminal, person *os.File
@@ -54,7 +54,7 @@ func (a *answers) Write(p []byte) (int, error) {
 		go func() {
 			for end := time.Now().Add(10 * time.Second); echoes(a.t, a.terminal); time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
-					a.t.Error("the terminal shows what is typed")
+					a.t.Error("the terminal echoes its input")
 					break
 				}
 			}
@@ -65,7 +65,7 @@ func (a *answers) Write(p []byte) (int, error) {
 }
 
 func TestPassword_isReadWithoutEcho(t *testing.T) {
-	long := strings.Repeat("canary-", 1000) // terminals cut their own lines off
+	long := strings.Repeat("canary-", 1000) // longer than a line in cooked mode
 	put := on("put", "db")
 	set := []string{"set", "-backup-dir", "DIR/backup", "-force", "-plaintext-from", "-", "DIR/jira"}
 	reference := []string{"set", "-dry-run", "DIR/jira", "-"}
@@ -73,7 +73,7 @@ func TestPassword_isReadWithoutEcho(t *testing.T) {
 	for _, c := range []struct {
 		args   []string
 		lines  []string
-		want   string // what is stored, written or printed
+		want   string // the stored, written or printed text
 		status int
 		says   string
 	}{
@@ -101,7 +101,7 @@ func TestPassword_isReadWithoutEcho(t *testing.T) {
 		{[]string{"resolve", "-"}, []string{"\x04"}, "", ui.StatusFailed, "value: \nsecretref: nothing was entered\n"},
 		{[]string{"resolve", "-"}, []string{"canary\x03"}, "", ui.StatusInterrupted, "value: \nsecretref: interrupted\n"},
 	} {
-		w := newWorld(t)
+		w := newFixture(t)
 		keyring(w)
 		terminal, person := pseudoTerminal(t)
 		before, err := term.GetState(int(terminal.Fd()))
@@ -134,7 +134,7 @@ func TestPassword_isReadWithoutEcho(t *testing.T) {
 }
 
 func TestPassword_signalRestoresTerminal(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyring(w)
 	terminal, _ := pseudoTerminal(t)
 	before, err := term.GetState(int(terminal.Fd()))

@@ -14,22 +14,22 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// hostile clears a screen, hides and turns round text, and begins a line, each in
-// a way that some filter forgets.
+// hostile clears the screen, hides and reverses text, and starts a new line, each in a
+// way that some filters miss.
 const hostile = "x\x1b[2J\u009b2J\u202e\u200b\r\nforged: ok\tx\x7f\U000e0041"
 
-// onlyText fails if a text does anything on a terminal but stand there.
+// onlyText fails if a text would control a terminal.
 func onlyText(t *testing.T, text string) {
 	t.Helper()
 	for _, line := range strings.Split(text, "\n") {
 		assert.False(t, strings.HasPrefix(line, "forged"), "%q", text)
 		assert.Equal(t, -1, strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", line)
 	}
-	assert.Contains(t, text, "forged", "the text shows nothing hostile")
+	assert.Contains(t, text, "forged", "the text does not contain the hostile text")
 }
 
 // hostileKeyring has hostile names, one of them damaged, and a hostile actor.
-func hostileKeyring(w *world) {
+func hostileKeyring(w *fixture) {
 	rotated(w)
 	w.must("canary", on("put", "--", hostile)...)
 	k, err := secretref.OpenKeyring(w.t.Context(), secretref.FileStore(w.path("k.db")), nil)
@@ -39,14 +39,14 @@ func hostileKeyring(w *world) {
 	require.NoError(w.t, err)
 }
 
-func hostileAndDamaged(w *world) {
+func hostileAndDamaged(w *fixture) {
 	hostileKeyring(w)
 	damageSecret(w, hostile)
 }
 
-// hostileFile makes DIR/h/bitbucket.properties, whose keys, coordinates and path
-// are hostile.
-func hostileFile(w *world) string {
+// hostileFile creates DIR/h…/bitbucket.properties with hostile keys, coordinates and
+// path.
+func hostileFile(w *fixture) string {
 	home := filepath.Join(w.dir, "h"+strings.ReplaceAll(hostile, "/", ""))
 	require.NoError(w.t, os.Mkdir(home, 0o700))
 	escaped := strings.NewReplacer("\x1b", `\u001b`, "\u009b", `\u009b`, "\u202e", `\u202e`, "\u200b", `\u200b`, "\r", `\r`, "\n", `\n`,
@@ -60,7 +60,7 @@ func hostileFile(w *world) string {
 }
 
 func TestPrinting_escapesUntrustedText(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	home := hostileFile(w)
 	file := filepath.Join(home, "bitbucket.properties")
 	hostileAndDamaged(w)
@@ -108,7 +108,7 @@ func TestPrinting_escapesUntrustedText(t *testing.T) {
 }
 
 func TestPrinting_jsonIsExactAndPrintable(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	home := hostileFile(w)
 	hostileKeyring(w)
 	config := w.do("", false, "config", "-json", home).out
@@ -127,7 +127,7 @@ func TestPrinting_jsonIsExactAndPrintable(t *testing.T) {
 }
 
 func TestPrinting_secretsAreVerbatim(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.must(hostile+"\xff", on("put", "x")...)
 	assert.Equal(t, hostile+"\xff", w.do("", false, on("get", "x")...).out)
 	assert.Equal(t, hostile, w.do(hostile, false, "resolve", "-").out)

@@ -28,7 +28,7 @@ const (
 	inactivePath = "/rest/secrets/1.0/keys/inactive"
 )
 
-// serving is a service under way.
+// running is a running service.
 type running struct {
 	t      *testing.T
 	url    string
@@ -39,8 +39,8 @@ type running struct {
 	ended  chan int
 }
 
-// shared is a buffer for several goroutines. Before it is written to, hook is
-// called with what is.
+// shared is a buffer for several goroutines. If hook is not nil, it is called before
+// each write.
 type shared struct {
 	mu   sync.Mutex
 	b    bytes.Buffer
@@ -62,8 +62,8 @@ func (s *shared) String() string {
 	return s.b.String()
 }
 
-// serve starts the service and waits until it has said where.
-func (w *world) serve(log *shared, flags ...string) *running {
+// serve starts the service and waits until it has printed its URL.
+func (w *fixture) serve(log *shared, flags ...string) *running {
 	args := serving(flags...)
 	for i := range args {
 		args[i] = w.fill(args[i])
@@ -117,7 +117,7 @@ func (r *running) ask(method, path string) answer {
 }
 
 func TestServe_managesKeys(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
 	require.Regexp(t, `^http://127\.0\.0\.1:\d+$`, r.url)
@@ -142,7 +142,7 @@ func TestServe_managesKeys(t *testing.T) {
 }
 
 func TestServe_requiresToken(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "localhost:0")
 	right := r.token
@@ -158,9 +158,9 @@ func TestServe_requiresToken(t *testing.T) {
 	assert.NotContains(t, w.do("", false, on("audit")...).out, "rotate")
 }
 
-// Without the token and without the body that they announce.
+// The requests lack the token and the body that their headers announce.
 func TestServe_respondsWithoutReadingBody(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
 	for range 300 { // more than are served at a time
@@ -177,7 +177,7 @@ func TestServe_respondsWithoutReadingBody(t *testing.T) {
 }
 
 func TestServe_rereadsToken(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
@@ -196,7 +196,7 @@ func TestServe_rereadsToken(t *testing.T) {
 }
 
 func TestServe_reportsRotationInProgress(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	busy(w)
 	w.write("token", canary+"-token-0123456789")
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
@@ -206,7 +206,7 @@ func TestServe_reportsRotationInProgress(t *testing.T) {
 }
 
 func TestServe_reportsDamagedSecret(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	damaged(w)
 	w.write("token", canary+"-token-0123456789")
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
@@ -216,14 +216,14 @@ func TestServe_reportsDamagedSecret(t *testing.T) {
 }
 
 func TestServe_shutdownStopsRotation(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyringAndToken(w)
 	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
 		w.must(strings.Repeat("x", ui.MaxSecret), on("put", name)...)
 	}
 	var r *running
 	var once sync.Once
-	log := &shared{hook: func(line string) { // called by the rotation
+	log := &shared{hook: func(line string) { // called during the rotation
 		if strings.Contains(line, "outcome=started") {
 			once.Do(func() {
 				r.stop()
@@ -244,7 +244,7 @@ func TestServe_shutdownStopsRotation(t *testing.T) {
 	assert.NotContains(t, w.do("", false, on("list")...).out, "retiring")
 }
 
-// untilRefused waits until a service takes no more connections.
+// untilRefused waits until a service accepts no more connections.
 func untilRefused(t *testing.T, url string) {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -253,11 +253,11 @@ func untilRefused(t *testing.T, url string) {
 		}
 		_ = c.Close()
 	}
-	t.Error("the service still listens")
+	t.Error("the service still accepts connections")
 }
 
 func TestServe_reloadsCertificate(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyringAndToken(w)
 	first := testcert.Write(w.t, w.dir, "cert")
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/cert.key")
@@ -271,7 +271,7 @@ func TestServe_reloadsCertificate(t *testing.T) {
 	trust(first)
 	assert.Equal(t, 200, r.ask("POST", rotatePath).status)
 
-	// The certificate is replaced before its key is.
+	// The certificate is replaced before its key.
 	key, err := os.ReadFile(w.path("cert.key"))
 	require.NoError(t, err)
 	second := testcert.Write(w.t, w.dir, "cert")
@@ -285,7 +285,7 @@ func TestServe_reloadsCertificate(t *testing.T) {
 	trust(second)
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
 
-	// A key that became readable by everybody is not taken.
+	// A key that others can read is not loaded.
 	testcert.Write(w.t, w.dir, "cert")
 	require.NoError(t, os.Chmod(w.path("cert.key"), 0o644))
 	trust(second)
@@ -302,7 +302,7 @@ func TestServe_reloadsCertificate(t *testing.T) {
 }
 
 func TestServe_reportsAddressInUse(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	keyringAndToken(w)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

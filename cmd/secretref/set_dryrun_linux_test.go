@@ -11,7 +11,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// chattr sets the flags of a file, where one can.
+// chattr sets the flags of a file, or skips the test if that is not supported.
 func chattr(t *testing.T, path string, flags int) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -39,8 +39,8 @@ func TestSetDryRun_failsForImmutableFile(t *testing.T) {
 		"append-only directory": {"jira", appendOnly, "append-only"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			plainWorld(w)
+			w := newFixture(t)
+			plaintextFiles(w)
 			chattr(t, w.path(row.path), row.flags)
 			got := w.do("", false, "set", "-dry-run", "DIR/jira", trackerSecret)
 			assert.Equal(t, ui.StatusFailed, got.status)
@@ -54,8 +54,8 @@ func TestSetDryRun_failsInReadOnlyDirectory(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root can")
 	}
-	w := newWorld(t)
-	plainWorld(w)
+	w := newFixture(t)
+	plaintextFiles(w)
 	require.NoError(t, os.Chmod(w.path("jira"), 0o500))
 	t.Cleanup(func() { assert.NoError(t, os.Chmod(w.path("jira"), 0o700)) })
 	got := w.do("", false, "set", "-dry-run", "DIR/jira", trackerSecret)

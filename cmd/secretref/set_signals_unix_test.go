@@ -17,7 +17,7 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// hangup is standard input of a terminal that goes away.
+// hangup is the standard input of a terminal that is closed.
 type hangup struct{ ctx context.Context }
 
 func (h hangup) Read([]byte) (int, error) {
@@ -29,9 +29,9 @@ func (h hangup) Read([]byte) (int, error) {
 }
 
 func TestSet_hangupCancels(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	survived := make(chan os.Signal, 1)
-	signal.Notify(survived, syscall.SIGHUP) // else it would end the test
+	signal.Notify(survived, syscall.SIGHUP) // otherwise it would end the test
 	defer signal.Stop(survived)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -40,17 +40,17 @@ func TestSet_hangupCancels(t *testing.T) {
 	status := run(t.Context(), args, ui.Streams{In: hangup{ctx}, Out: &out, Err: &errs})
 	assert.Equal(t, ui.StatusFailed, status)
 	assert.Contains(t, errs.String(), "standard input was not read: hangup")
-	assert.NoError(t, ctx.Err(), "it did not wait for the end of the input")
+	assert.NoError(t, ctx.Err(), "the command must not wait for the end of the input")
 }
 
-// brokenOutput is standard output whose reader is gone.
+// brokenOutput is a standard output without a reader.
 type brokenOutput struct{}
 
 func (brokenOutput) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
 func TestSet_writesNothingIfOutputIsLost(t *testing.T) {
-	w := newWorld(t)
-	plainWorld(w)
+	w := newFixture(t)
+	plaintextFiles(w)
 	before := fileText(t, w.path(jiraFile))
 	args := []string{"set", "-backup-dir", w.path("backup"), w.path(jiraFile), trackerSecret}
 	assert.Equal(t, ui.StatusFailed, run(t.Context(), args, ui.Streams{Out: brokenOutput{}, Err: io.Discard}))

@@ -18,9 +18,9 @@ import (
 )
 
 func TestSet_cleansTempFilesOfKilledRuns(t *testing.T) {
-	for name, given := range map[string]func(*world){"while there is something to write": plainWorld, "also when there is not": func(*world) {}} {
+	for name, given := range map[string]func(*fixture){"while there is something to write": plaintextFiles, "also when there is not": func(*fixture) {}} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			given(w)
 			require.NoError(t, os.MkdirAll(w.path("backup"), 0o700))
 			for _, dir := range []string{"jira", "backup"} {
@@ -44,8 +44,8 @@ func TestSet_cleansTempFilesOfKilledRuns(t *testing.T) {
 }
 
 func TestSet_keepsSymbolicLink(t *testing.T) {
-	w := newWorld(t)
-	plainWorld(w)
+	w := newFixture(t)
+	plaintextFiles(w)
 	require.NoError(t, os.Mkdir(w.path("elsewhere"), 0o755))
 	require.NoError(t, os.Rename(w.path(jiraFile), w.path("elsewhere/real.xml")))
 	if err := os.Symlink("../elsewhere/real.xml", w.path(jiraFile)); err != nil {
@@ -64,10 +64,10 @@ func TestSet_roundTripRestoresFile(t *testing.T) {
 	for _, row := range []struct{ file, reference, password string }{
 		{jiraFile, trackerSecret, "canary-tracker"}, {wikiFile, wikiSecret, "canary-wiki"}, {codeFile, codeSecret, "canary-code"},
 	} {
-		w := newWorld(t)
-		plainWorld(w)
+		w := newFixture(t)
+		plaintextFiles(w)
 		before := fileText(t, w.path(row.file))
-		for range 2 { // in both directions the second time changes nothing
+		for range 2 { // the second run changes nothing
 			got := w.do("", false, "set", "-backup-dir", "DIR/backup", "DIR/"+row.file, row.reference)
 			require.Equal(t, ui.StatusOK, got.status, got.err)
 		}
@@ -85,7 +85,7 @@ func TestSet_roundTripRestoresFile(t *testing.T) {
 }
 
 func TestSet_plaintextFromFile(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.write("password", "canary-tracker\r\n")
 	require.NoError(t, os.Chmod(w.path("password"), 0o600))
 	got := w.do("", false, "set", "-backup-dir", "DIR/backup", "-plaintext-from", "DIR/password", "DIR/jira")
@@ -94,8 +94,8 @@ func TestSet_plaintextFromFile(t *testing.T) {
 }
 
 func TestSet_warnsOfBackupInHomeOfLink(t *testing.T) {
-	w := newWorld(t)
-	plainWorld(w)
+	w := newFixture(t)
+	plaintextFiles(w)
 	require.NoError(t, os.Mkdir(w.path("elsewhere"), 0o755))
 	require.NoError(t, os.Rename(w.path(jiraFile), w.path("elsewhere/dbconfig.xml")))
 	if err := os.Symlink("../elsewhere/dbconfig.xml", w.path(jiraFile)); err != nil {
@@ -107,8 +107,8 @@ func TestSet_warnsOfBackupInHomeOfLink(t *testing.T) {
 }
 
 func TestSetDryRun_writesNothing(t *testing.T) {
-	w := newWorld(t)
-	plainWorld(w)
+	w := newFixture(t)
+	plaintextFiles(w)
 	before := fileText(t, w.path(jiraFile))
 	got := w.do("", false, "set", "-dry-run", "-backup-dir", "DIR/backup", "DIR/jira", trackerSecret)
 	require.Equal(t, ui.StatusOK, got.status)
@@ -118,15 +118,15 @@ func TestSetDryRun_writesNothing(t *testing.T) {
 }
 
 func TestSet_concurrentRuns(t *testing.T) {
-	w := newWorld(t)
-	plainWorld(w)
+	w := newFixture(t)
+	plaintextFiles(w)
 	before := fileText(t, w.path(jiraFile))
 	const n = 8
 	got := make([]outcome, n)
 	var all sync.WaitGroup
 	for i := range n {
 		args := []string{"set", "-backup-dir", "DIR/backup", "DIR/jira", trackerSecret}
-		if i%2 == 1 { // to another secret with the same password
+		if i%2 == 1 { // another secret with the same password
 			w.aws.PutSecret("ap-southeast-2", fmt.Sprint("other", i), "canary-tracker")
 			args[4] = fmt.Sprintf(`{"region":"ap-southeast-2","secretId":"other%d"}`, i)
 		}
@@ -162,7 +162,7 @@ func fileText(t *testing.T, path string) string {
 	return string(text)
 }
 
-// dirNames lists the names in a directory, which need not be there.
+// dirNames lists the names in a directory, which may be missing.
 func dirNames(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

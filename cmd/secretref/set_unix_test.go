@@ -21,8 +21,8 @@ import (
 )
 
 func TestSet_warnsOfHardLinks(t *testing.T) {
-	w := newWorld(t)
-	plainWorld(w)
+	w := newFixture(t)
+	plaintextFiles(w)
 	require.NoError(t, os.Link(w.path(jiraFile), w.path("jira/other.xml")))
 	got := w.do("", false, "set", "-backup-dir", "DIR/backup", "DIR/"+jiraFile, trackerSecret)
 	require.Equal(t, ui.StatusOK, got.status, got.err)
@@ -31,8 +31,8 @@ func TestSet_warnsOfHardLinks(t *testing.T) {
 }
 
 func TestSet_interruptLeavesFile(t *testing.T) {
-	w := newWorld(t)
-	plainWorld(w)
+	w := newFixture(t)
+	plaintextFiles(w)
 	before := fileText(t, w.path(jiraFile))
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
@@ -85,8 +85,8 @@ func runSetAndKill(t *testing.T, after time.Duration, args string) {
 }
 
 func TestSet_survivesKill(t *testing.T) {
-	w := newWorld(t)
-	plainWorld(w)
+	w := newFixture(t)
+	plaintextFiles(w)
 	path := w.path(jiraFile)
 	before := fileText(t, path)
 	args, err := json.Marshal([]string{"set", "-backup-dir", w.path("backup"), path, trackerSecret})

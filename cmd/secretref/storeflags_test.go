@@ -9,10 +9,10 @@ import (
 )
 
 func TestStoreFlags_environmentDefaults(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	rooted(w)
 	t.Setenv("SECRETREF_ROOT_KEY_FILE", w.path("root.key"))
-	assert.Equal(t, outcome{out: "canary-tracker"}, w.do("", false, "resolve", trackerSecret)) // no keyring is meant
+	assert.Equal(t, outcome{out: "canary-tracker"}, w.do("", false, "resolve", trackerSecret)) // needs no keyring
 	assert.Equal(t, ui.StatusUsage, w.do("", false, "keys", "get", "db").status)
 	t.Setenv("SECRETREF_STORE", w.path("k.db"))
 	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, "keys", "get", "db"))
@@ -21,7 +21,7 @@ func TestStoreFlags_environmentDefaults(t *testing.T) {
 }
 
 func TestStoreFlags_reportsAbsentPasswordFile(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.must("", "keys", "new-root-key", "DIR/root.key")
 	failed := w.do("", false, "keys", "-store", "postgres://app@127.0.0.1:1/k", "-root-key-file", "DIR/root.key",
 		"-store-password-file", "DIR/password", "list")

@@ -30,7 +30,7 @@ func TestVersion(t *testing.T) {
 		assert.Equal(t, c.want, describe(c.set, c.info))
 	}
 
-	w := newWorld(t)
+	w := newFixture(t)
 	got := w.do("", false, "version")
 	assert.Equal(t, ui.StatusOK, got.status)
 	assert.Regexp(t, `^secretref \S.* go1\.\S+ \w+/\w+\n$`, got.out)

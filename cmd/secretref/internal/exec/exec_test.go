@@ -11,7 +11,8 @@ import (
 	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// The command is "false" for the same reason as above.
+// The command is "false": if it were started, it would replace the test process, which
+// must then fail.
 func TestExec_startsNothingAfterSignal(t *testing.T) {
 	signal := errors.New("terminated signal received")
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -22,8 +22,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/httpapi"
 )
 
-// pipes is a listener of connections in memory, for which the clock of a bubble
-// counts.
+// pipes is a listener of connections in memory, which work in a synctest bubble.
 type pipes struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -41,8 +40,8 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { close(p.closed); return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-// dial returns a connection as soon as it is accepted, and closes it at the end
-// of the test.
+// dial waits until a connection is accepted and returns it. It is closed at the end of
+// the test.
 func (p pipes) dial(t *testing.T) net.Conn {
 	ours, theirs := net.Pipe()
 	p.accepted <- theirs
@@ -53,14 +52,14 @@ func (p pipes) dial(t *testing.T) net.Conn {
 // testToken is the token of the service under test.
 const testToken = "canary-token-0123456789"
 
-// noKeys is a keyring in no file, which no bubble could wait for.
+// noKeys is a keyring without a file, since file locks block a bubble.
 type noKeys struct{}
 
 func (noKeys) Rotate(context.Context) (string, int, error)      { return "k", 0, nil }
 func (noKeys) Inactive(context.Context) ([]string, error)       { return nil, nil }
 func (noKeys) DeleteInactive(context.Context) ([]string, error) { return nil, nil }
 
-// limitedService runs test in a bubble beside a server of the API.
+// limitedService runs test in a bubble with a running server of the API.
 func limitedService(t *testing.T, withTLS bool, test func(t *testing.T, p pipes)) {
 	var config *tls.Config
 	if withTLS {
@@ -85,7 +84,7 @@ func limitedService(t *testing.T, withTLS bool, test func(t *testing.T, p pipes)
 	})
 }
 
-// endsWithin fails if the other side keeps a connection open for longer.
+// endsWithin fails if the server does not close a connection within the limit.
 func endsWithin(t *testing.T, limit time.Duration, c net.Conn, name string) {
 	start := time.Now()
 	_, _ = io.Copy(io.Discard, c)
@@ -113,7 +112,7 @@ func TestServer_closesSilentConnections(t *testing.T) {
 	}
 }
 
-// A header that comes a byte at a time keeps a connection no longer.
+// Sending the header byte by byte does not extend the limit.
 func TestServer_closesOnSlowHeader(t *testing.T) {
 	limitedService(t, false, func(t *testing.T, p pipes) {
 		c := p.dial(t)
@@ -126,7 +125,7 @@ func TestServer_closesOnSlowHeader(t *testing.T) {
 			}
 		}()
 		endsWithin(t, 15*time.Second, c, "")
-		time.Sleep(time.Second) // for the writer to notice
+		time.Sleep(time.Second) // lets the writer fail
 	})
 }
 
@@ -138,7 +137,7 @@ func TestServer_closesOnSlowHandshake(t *testing.T) {
 	})
 }
 
-// However many connections are held, a request with the token gets its answer.
+// Requests with the token are answered no matter how many connections are held open.
 func TestServer_respondsBesideHeldConnections(t *testing.T) {
 	limitedService(t, false, func(t *testing.T, p pipes) {
 		start := time.Now()

@@ -28,8 +28,8 @@ func TestReplace_keepsExtendedAttributes(t *testing.T) {
 	assert.Equal(t, "theirs", string(value[:n]))
 }
 
-// accessEntries is an access control list as the kernel takes it: what its owner
-// may, user 65534, the group, the mask, and everybody else.
+// accessEntries encodes an access control list for the kernel: the permissions of the
+// owner, of user 65534, of the group, the mask, and those of others.
 func accessEntries(owner, nobody, group, mask, other uint16) []byte {
 	list := binary.LittleEndian.AppendUint32(nil, 2) // version
 	for _, e := range []struct {
@@ -43,7 +43,7 @@ func accessEntries(owner, nobody, group, mask, other uint16) []byte {
 	return list
 }
 
-// givenList sets an access control list, where the file system has them.
+// givenList sets an access control list, or skips the test if that is not supported.
 func givenList(t *testing.T, path, kind string, list []byte) {
 	t.Helper()
 	if err := unix.Setxattr(path, kind, list, 0); errors.Is(err, unix.EOPNOTSUPP) {
@@ -86,12 +86,12 @@ func TestReplace_keepsACL(t *testing.T) {
 
 func TestCopyAttributes_failsIfACLIsLost(t *testing.T) {
 	file, _ := openedFile(t)
-	fd, err := unix.Open(filepath.Dir(file.path), unix.O_PATH|unix.O_DIRECTORY, 0) // which takes no attributes
+	fd, err := unix.Open(filepath.Dir(file.path), unix.O_PATH|unix.O_DIRECTORY, 0) // does not accept attributes
 	require.NoError(t, err)
 	f := os.NewFile(uintptr(fd), "x")
 	defer f.Close()
 	_, err = copyAttributes(f, file.path)
-	require.ErrorIs(t, err, unix.EBADF, "the one of the directory cannot be taken away")
+	require.ErrorIs(t, err, unix.EBADF, "the directory's list cannot be removed")
 	givenList(t, file.path, aclAttribute, accessEntries(6, 4, 0, 4, 0))
 	_, err = copyAttributes(f, file.path)
 	require.ErrorIs(t, err, unix.EBADF)

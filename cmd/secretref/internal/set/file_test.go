@@ -20,7 +20,7 @@ const (
 	newText = "# new\njdbc.password=canary-new\n"
 )
 
-// openedFile writes a file and opens it as set does.
+// openedFile writes a file and opens it for replacement.
 func openedFile(t *testing.T) (file *target, backups string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -33,7 +33,7 @@ func openedFile(t *testing.T) (file *target, backups string) {
 	return file, filepath.Join(dir, "backups", "of-today")
 }
 
-// steps are those of a replacement that succeeds.
+// steps returns the steps of a successful replacement.
 func steps(t *testing.T) []string {
 	t.Helper()
 	var names []string
@@ -55,7 +55,7 @@ func content(t *testing.T, path string) string {
 	return string(text)
 }
 
-// namesIn lists the names in a directory, which need not be there.
+// namesIn lists the names in a directory, which may be missing.
 func namesIn(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -114,17 +114,17 @@ func TestReplace_failedStepLeavesFile(t *testing.T) {
 				require.NoError(t, err)
 				assert.Contains(t, done.leftover, tempMark)
 				return
-			case "sync directory": // the file is replaced, and perhaps not for good
+			case "sync directory": // the file is replaced, but maybe not durably
 				require.ErrorIs(t, err, broken)
 				require.ErrorContains(t, err, done.backup)
 				_, ok := errors.AsType[*unchangedError](err)
 				assert.False(t, ok)
-				assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)), "nothing is left behind")
+				assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)), "no temporary file remains")
 				return
 			}
 			require.ErrorIs(t, err, broken)
 			assert.Empty(t, done.backup)
-			assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)), "nothing is left behind")
+			assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)), "no temporary file remains")
 			unchanged, ok := errors.AsType[*unchangedError](err)
 			require.True(t, ok)
 			assert.Contains(t, unchanged.Error(), "nothing was changed")
@@ -175,7 +175,7 @@ func TestReplace_keepsConcurrentChange(t *testing.T) {
 			}
 			_, err := file.replace([]byte(newText), backups, time.Now())
 			kept := namesIn(t, backups)
-			require.Len(t, kept, 1, "nobody else may have a copy")
+			require.Len(t, kept, 1, "there may be no other copy")
 			require.ErrorContains(t, err, kept[0])
 			assert.Equal(t, oldText, content(t, filepath.Join(backups, kept[0])))
 			for _, name := range namesIn(t, filepath.Dir(file.path)) {

@@ -93,8 +93,7 @@ func TestReplace_refusesForeignOwnerFirst(t *testing.T) {
 	assert.NoDirExists(t, backups)
 }
 
-// requireWhole fails if a file or one of the backups is anything but all of a
-// text.
+// requireWhole fails unless the file and each backup has one of the complete texts.
 func requireWhole(t *testing.T, path, backups string, texts ...string) {
 	t.Helper()
 	require.Contains(t, texts, content(t, path))
@@ -112,14 +111,14 @@ func TestReplace_survivesKillBeforeEveryStep(t *testing.T) {
 		file.release()
 		runAndKill(t, 0, killedFile+"="+file.path, killedBackups+"="+backups, killedStep+"="+step)
 		requireWhole(t, file.path, backups, oldText, newText)
-		// Until the rename it is the old one, and when it is no more there is a copy.
+		// Before the rename it is the old file; after it there is a backup.
 		if want := oldText; !renamed {
 			require.Equal(t, want, content(t, file.path), step)
 		} else {
 			require.Equal(t, newText, content(t, file.path), step)
 			require.NotEmpty(t, namesIn(t, backups))
 		}
-		// What the file was may still be there, until a later run removes it.
+		// The old file may remain until a later run removes it.
 		for _, name := range namesIn(t, filepath.Dir(file.path)) {
 			if path := filepath.Join(filepath.Dir(file.path), name); path != file.path {
 				long := time.Now().Add(-2 * time.Hour)
@@ -128,7 +127,7 @@ func TestReplace_survivesKillBeforeEveryStep(t *testing.T) {
 		}
 		renamed = renamed || step == "rename"
 
-		// What was left behind is in nobody's way.
+		// Leftover files do not affect later runs.
 		again, err := openTarget(file.path, true)
 		require.NoError(t, err)
 		_, err = again.replace([]byte(newText), backups, time.Now())
@@ -154,8 +153,8 @@ func TestReplace_survivesKillAtAnyTime(t *testing.T) {
 	require.NotEmpty(t, namesIn(t, backups))
 }
 
-// runAndKill runs this test binary as such a process until it is killed: by itself,
-// or after a time from when it is ready.
+// runAndKill runs this test binary as that process. It kills the process some time
+// after it is ready, or if after is zero, the process kills itself.
 func runAndKill(t *testing.T, after time.Duration, variables ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

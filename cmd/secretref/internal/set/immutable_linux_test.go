@@ -13,7 +13,7 @@ import (
 func TestReplace_reportsMountPoint(t *testing.T) {
 	file, backups := openedFile(t)
 	done := make(chan struct{})
-	go func() { // whose thread, with its view of the mounts, ends with it
+	go func() { // its thread and mount namespace end with it
 		defer close(done)
 		runtime.LockOSThread()
 		for _, err := range []error{

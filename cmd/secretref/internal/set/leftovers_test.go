@@ -27,7 +27,7 @@ func TestLinesContaining(t *testing.T) {
 	}
 	for name, row := range map[string]struct {
 		name, text, password string
-		value                string // a reference if empty
+		value                string // if empty, a reference
 		want                 lineNumbers
 	}{
 		"comment":                             {"dbconfig.xml", xml("<!-- s3cr<t -->"), "s3cr<t", "", lineNumbers{3}},
@@ -85,7 +85,8 @@ func TestReportLeftovers_ignoresNewPassword(t *testing.T) {
 	}
 }
 
-// newSetOperation is a change that was decided upon, with a class or to plaintext.
+// newSetOperation returns an operation whose change is planned: a reference with a
+// class, or a plaintext value.
 func newSetOperation(t *testing.T, name, text, value, class string) *setOperation {
 	t.Helper()
 	if value == "" {

@@ -23,7 +23,7 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/edit"
 )
 
-// whenAt makes a target do something before one of its steps.
+// whenAt calls do before a step.
 func (t *target) whenAt(step string, do func() error) {
 	t.beforeStep = func(s string) error {
 		if s == step {
@@ -57,7 +57,7 @@ func TestSwap_keepsConcurrentWrite(t *testing.T) {
 	}
 }
 
-// withoutExchange is a file on a file system that exchanges none.
+// withoutExchange opens a file as if its file system could not exchange files.
 func withoutExchange(t *testing.T) (file *target, backups string) {
 	file, backups = openedFile(t)
 	file.exchange = func(_, _ string) error { return errors.ErrUnsupported }
@@ -156,11 +156,11 @@ func TestOpenToLock(t *testing.T) {
 	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
 	require.NoError(t, err)
 	assert.Equal(t, unix.O_RDWR, flags&unix.O_ACCMODE)
-	readable, err := openToLock(filepath.Dir(file.path)) // which nobody opens for writing
+	readable, err := openToLock(filepath.Dir(file.path)) // a directory cannot be opened for writing
 	require.NoError(t, err)
 	require.NoError(t, readable.Close())
 
-	locked, err := tryLock(readable) // as where there are no locks
+	locked, err := tryLock(readable) // the closed file has no lock
 	require.NoError(t, err)
 	assert.False(t, locked)
 	assert.False(t, file.lockFailed)
@@ -196,7 +196,7 @@ func TestWithHangup_ignored(t *testing.T) {
 	assert.NoError(t, ctx.Err())
 }
 
-// status is what the system says of a file.
+// status is a fs.FileInfo with a given mode and stat.
 type status struct {
 	fs.FileInfo
 	mode fs.FileMode

@@ -119,7 +119,7 @@ func TestCredential_file(t *testing.T) {
 	write("canary\n")
 	t.Setenv("PGPASSWORD", "other")
 	t.Setenv(PasswordVariable, "another")
-	got, err := read(flags) // the flag is nearer than a variable
+	got, err := read(flags) // the flag overrides the variables
 	require.NoError(t, err)
 	assert.Equal(t, "canary", got)
 
@@ -170,7 +170,7 @@ func TestPasswordSetter_resolvesForEachConnection(t *testing.T) {
 	assert.Contains(t, err.Error(), PasswordVariable+": {ENC}")
 }
 
-// clearVariables unsets the variables that a password could come from.
+// clearVariables clears the variables that may contain a password.
 func clearVariables(t *testing.T) {
 	for _, name := range []string{
 		storeVariable, rootKeyVariable, PasswordVariable, passwordFileVariable, "PGPASSWORD", "HTTPS_PROXY",

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// endless is an input without an end.
+// endless is an infinite input.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// lockedText is text that one goroutine writes and another one reads.
+// lockedText is a buffer for concurrent writers and readers.
 type lockedText struct {
 	mu   sync.Mutex
 	text strings.Builder

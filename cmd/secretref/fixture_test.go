@@ -19,23 +19,22 @@ import (
 	"github.com/seed74218947/secretref/internal/test/fakevault"
 )
 
-// canary is in every secret and credential of a world. Where no secret belongs
-// it must not turn up.
+// canary is part of every secret and credential of a fixture. It must not appear in
+// output that should contain no secret.
 const canary = "canary"
 
-// world is a machine to run the command on: the three products' home
-// directories, the two stores with what they refer to, and an environment that
-// leads to nothing else.
-type world struct {
+// fixture is a machine to run the command on: the three products' home directories, fakes
+// of AWS and Vault with their secrets, and an environment that points to these only.
+type fixture struct {
 	t     *testing.T
 	aws   *fakeaws.Server
 	vault *fakevault.Server
 	dir   string
-	ids   map[string]string // of keys, as they are named in golden files
+	ids   map[string]string // of keys, with their names in golden files
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, aws: fakeaws.New(), vault: fakevault.New(), dir: t.TempDir(), ids: map[string]string{}}
+func newFixture(t *testing.T) *fixture {
+	w := &fixture{t: t, aws: fakeaws.New(), vault: fakevault.New(), dir: t.TempDir(), ids: map[string]string{}}
 	t.Cleanup(w.aws.Close)
 	t.Cleanup(w.vault.Close)
 	for _, product := range []string{"jira", "confluence", "bitbucket"} {
@@ -77,8 +76,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// edit replaces a text that a file of the world must hold.
-func (w *world) edit(file, was, is string) {
+// edit replaces a text that a file of the fixture must contain.
+func (w *fixture) edit(file, was, is string) {
 	w.t.Helper()
 	path := filepath.Join(w.dir, filepath.FromSlash(file))
 	text, err := os.ReadFile(path)
@@ -87,8 +86,8 @@ func (w *world) edit(file, was, is string) {
 	require.NoError(w.t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), was, is)), 0o600))
 }
 
-// powerless makes the environment's token one without policies.
-func (w *world) powerless() {
+// powerless sets a Vault token without policies.
+func (w *fixture) powerless() {
 	req, err := http.NewRequest(http.MethodPost, w.vault.URL()+"/v1/auth/token/create", bytes.NewBufferString(`{"policies":["default"]}`))
 	require.NoError(w.t, err)
 	req.Header.Set("X-Vault-Token", w.vault.RootToken())
@@ -105,8 +104,8 @@ func (w *world) powerless() {
 	w.t.Setenv("SECRET_STORE_VAULT_TOKEN", made.Auth.ClientToken)
 }
 
-// fill puts the world's places into an argument.
-func (w *world) fill(arg string) string {
+// fill replaces the placeholders in an argument.
+func (w *fixture) fill(arg string) string {
 	return strings.NewReplacer("DIR", w.dir, "http://VAULT", w.vault.URL()).Replace(arg)
 }
 
@@ -114,13 +113,13 @@ var (
 	userLine  = regexp.MustCompile(`(?m)^  user   .*$`)
 	ownerText = regexp.MustCompile(`\(owner [^,]*,`)
 	timestamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\d{8}T\d{6}\.\d{3}Z`)
-	effort    = regexp.MustCompile(`; gave up after \d+ attempts in [0-9.]+m?s`) // depends on the machine
+	effort    = regexp.MustCompile(`; gave up after \d+ attempts in [0-9.]+m?s`) // depends on the speed of the machine
 	hexID     = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
 )
 
-// normal takes out of an output what differs from run to run. What stands in
-// tables keeps its width.
-func (w *world) normal(output string) string {
+// normal replaces the parts of an output that differ between runs, in tables by text of
+// the same width.
+func (w *fixture) normal(output string) string {
 	output = strings.NewReplacer(
 		w.dir, "DIR",
 		strings.TrimPrefix(w.vault.URL(), "http://"), "VAULT",
@@ -139,26 +138,26 @@ func (w *world) normal(output string) string {
 	return userLine.ReplaceAllString(output, "  user   USER (uid UID)")
 }
 
-// credentials are what must never be printed, besides canaries.
-func (w *world) credentials() []string {
+// credentials returns the texts without a canary that must never be printed.
+func (w *fixture) credentials() []string {
 	all := []string{w.vault.RootToken(), os.Getenv("SECRET_STORE_VAULT_TOKEN"), w.vault.UnsealKey()}
 	for _, file := range []string{"k.db.key", "root.key", "next.key"} {
 		text, _ := os.ReadFile(filepath.Join(w.dir, file))
-		if !bytes.HasPrefix(text, []byte("{")) { // a reference is no secret
+		if !bytes.HasPrefix(text, []byte("{")) { // a reference is not secret
 			all = append(all, string(text))
 		}
 	}
 	return all
 }
 
-// outcome is what a run of the command left behind.
+// outcome is the result of a run.
 type outcome struct {
 	status   int
 	out, err string
 }
 
-// do runs the command in the world.
-func (w *world) do(stdin string, terminal bool, args ...string) outcome {
+// do runs the command in the fixture.
+func (w *fixture) do(stdin string, terminal bool, args ...string) outcome {
 	var out, errs bytes.Buffer
 	for i := range args {
 		args[i] = w.fill(args[i])
