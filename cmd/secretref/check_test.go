@@ -19,7 +19,8 @@ func TestCheck_namesMembersNearMiss(t *testing.T) {
 		"/nothing/here":        `it has "a/b", "canary-free"`,
 		"/a~1b/c/0/d/e/f":      `at "/a~1b/c/0/d" it has "e"`,
 	} {
-		got := w.do("", false, "check", fmt.Sprintf(`{"region":"eu-west-1","secretId":"deep","secretPointer":%q}`, pointer))
+		got := w.do("", false, "check",
+			fmt.Sprintf(`{"region":"eu-west-1","secretId":"deep","secretPointer":%q}`, pointer))
 		assert.Equal(t, ui.StatusFailed, got.status)
 		assert.Contains(t, got.out, want)
 	}
@@ -37,6 +38,7 @@ func TestCheck_callsOnlyNeededBackends(t *testing.T) {
 	assert.Len(t, w.aws.STSRequests(), 1)
 
 	w = newFixture(t)
-	require.Equal(t, ui.StatusFailed, w.do("", false, "check", `{"region":"eu-west-1"}`, "plain").status)
+	require.Equal(t, ui.StatusFailed,
+		w.do("", false, "check", `{"region":"eu-west-1"}`, "plain").status)
 	assert.Zero(t, w.aws.Calls()+w.vault.Calls()+len(w.aws.STSRequests()))
 }

@@ -16,7 +16,8 @@ const (
 
 // withBamboo adds the home directory of Bamboo, whose password is in Base64.
 func withBamboo(w *fixture) {
-	require.NoError(w.t, os.CopyFS(filepath.Join(w.dir, "bamboo"), os.DirFS("../../testdata/bamboo")))
+	require.NoError(w.t, os.CopyFS(filepath.Join(w.dir, "bamboo"),
+		os.DirFS("../../testdata/bamboo")))
 	w.edit(buildFile, "YmFtYm9vJ3Mgb3du", "Y2FuYXJ5LWJhbWJvbw==")
 }
 
@@ -35,14 +36,17 @@ func withCrowd(w *fixture) {
 // product's guide.
 func withCrowdAbsolute(w *fixture) {
 	withCrowd(w)
-	w.edit(loginFile, "keys/db", filepath.ToSlash(filepath.Join(w.dir, "crowd", "shared", "keys", "db")))
+	w.edit(loginFile, "keys/db",
+		filepath.ToSlash(filepath.Join(w.dir, "crowd", "shared", "keys", "db")))
 }
 
 var cipherGoldens = []golden{
-	{name: "config-bamboo-reveal", args: []string{"config", "-reveal", "DIR/bamboo"}, given: withBamboo, reveals: true},
+	{name: "config-bamboo-reveal", args: []string{"config", "-reveal", "DIR/bamboo"},
+		given: withBamboo, reveals: true},
 	{name: "config-crowd", args: []string{"config", "DIR/crowd"}, given: withCrowd},
 	{name: "check-base64", args: []string{"check", "DIR/bamboo"}, given: withBamboo},
-	{name: "check-base64-of-plaintext", args: []string{"check", "DIR/bamboo"}, want: ui.StatusFailed,
+	{name: "check-base64-of-plaintext", args: []string{"check", "DIR/bamboo"},
+		want: ui.StatusFailed,
 		given: func(w *fixture) {
 			withBamboo(w)
 			w.edit(buildFile, "Y2FuYXJ5LWJhbWJvbw==", "canary-bamboo")
@@ -52,11 +56,13 @@ var cipherGoldens = []golden{
 	{name: "check-sealed-key-gone", args: []string{"check", "DIR/crowd"}, want: ui.StatusFailed,
 		given: func(w *fixture) {
 			withCrowdAbsolute(w)
-			require.NoError(w.t, os.Remove(filepath.Join(w.dir, "crowd/shared/keys/db/javax.crypto.spec.SecretKeySpec_1629979543")))
+			require.NoError(w.t, os.Remove(filepath.Join(w.dir,
+				"crowd/shared/keys/db/javax.crypto.spec.SecretKeySpec_1629979543")))
 		}},
 	{name: "check-sealed-open-to-others", args: []string{"check", "DIR/crowd"},
 		given: func(w *fixture) {
 			withCrowdAbsolute(w)
-			require.NoError(w.t, os.Chmod(filepath.Join(w.dir, "crowd/shared/keys/db/javax.crypto.spec.SecretKeySpec_1629979543"), 0o644))
+			require.NoError(w.t, os.Chmod(filepath.Join(w.dir,
+				"crowd/shared/keys/db/javax.crypto.spec.SecretKeySpec_1629979543"), 0o644))
 		}},
 }

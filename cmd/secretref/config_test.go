@@ -16,7 +16,8 @@ func TestConfig_refusesInvalidUTF8InJSON(t *testing.T) {
 	got := w.do("", false, "config", "-json", "-reveal", "DIR/bitbucket")
 	assert.Equal(t, ui.StatusFailed, got.status)
 	assert.Empty(t, got.out)
-	assert.Equal(t, "secretref: the secret of plugin.search.config.password is not valid UTF-8, which JSON requires: use \"secretref resolve\"\n", got.err)
+	assert.Equal(t, "secretref: the secret of plugin.search.config.password is not valid UTF-8, "+
+		"which JSON requires: use \"secretref resolve\"\n", got.err)
 
 	got = w.do("", false, "resolve", `{"region":"ap-southeast-2","secretId":"code/search"}`)
 	assert.Equal(t, outcome{out: "canary\xff"}, got)

@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,12 +126,15 @@ func resolvesVariables(p *program) {
 		"JDBC=jdbc:postgresql://db/app?user=app&password="+inURL,
 		"QUERY=redis://h/0?password={ENC}"+trackerSecret+"&x={ENC}"+trackerSecret,
 		"SQLSERVER=jdbc:sqlserver://db;user=sa;password={ENC}"+trackerSecret+";encrypt=true",
-		"SQLSERVER_HOST=jdbc:sqlserver://{ENC}"+strings.Replace(trackerSecret, "/password", "/db/host", 1)+";password="+inURL,
+		"SQLSERVER_HOST=jdbc:sqlserver://{ENC}"+strings.Replace(trackerSecret, "/password",
+			"/db/host", 1)+";password="+inURL,
 		"JAVA_OPTS=-Xmx1g -Durl=jdbc:postgresql://db/app?password="+inURL+" -Dother="+inURL,
 		"GO_MYSQL=app:{ENC}"+trackerSecret+"@tcp(db:3306)/app",
-		"DSN=host=db user={ENC}"+strings.Replace(trackerSecret, "/password", "/username", 1)+" password={ENC}"+trackerSecret,
+		"DSN=host=db user={ENC}"+strings.Replace(trackerSecret, "/password", "/username",
+			1)+" password={ENC}"+trackerSecret,
 	)...)
-	got := p.exec(env, "", "-keep", "SECRETREF_STORE_PASSWORD,SECRET_STORE_VAULT_TOKEN", "--", "cat", "/proc/self/environ")
+	got := p.exec(env, "", "-keep", "SECRETREF_STORE_PASSWORD,SECRET_STORE_VAULT_TOKEN", "--",
+		"cat", "/proc/self/environ")
 	require.Equal(p.t, ui.StatusOK, got.status, got.err)
 
 	const encoded = "canary%3A%2F%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D%25%20%C3%A9~"
@@ -157,12 +155,16 @@ func resolvesVariables(p *program) {
 	)...), entries(got.out))
 	assert.Equal(p.t, 1, p.aws.Calls(), "one secret is one fetch")
 	assert.Equal(p.t, 2, p.vault.Calls(), "of two secrets")
-	assert.Equal(p.t, "secretref: warning: variable ARN is passed on unchanged: unsupported: a bare ARN is not a secret reference; "+
+	assert.Equal(p.t, "secretref: warning: variable ARN is passed on unchanged: unsupported: a "+
+		"bare ARN is not a secret reference; "+
 		"write the coordinates, for example {\"region\":\"eu-west-1\",\"secretId\":\"arn:…\"}\n"+
-		"secretref: warning: variable VALS is passed on unchanged: unsupported: this is a reference of vals (helmfile); "+
+		"secretref: warning: variable VALS is passed on unchanged: unsupported: this is a "+
+		"reference of vals (helmfile); "+
 		"write the coordinates, for example {\"region\":\"eu-west-1\",\"secretId\":\"name\"}\n"+
-		"secretref: warning: variable SQLSERVER_HOST: the secret was inserted into other text verbatim, and one of its characters may have a meaning there\n"+
-		"secretref: warning: variable JAVA_OPTS: the secret was inserted into other text verbatim, and one of its characters may have a meaning there\n", p.withoutPlainHTTP(got.err))
+		"secretref: warning: variable SQLSERVER_HOST: the secret was inserted into other text "+
+		"verbatim, and one of its characters may have a meaning there\n"+
+		"secretref: warning: variable JAVA_OPTS: the secret was inserted into other text "+
+		"verbatim, and one of its characters may have a meaning there\n", p.withoutPlainHTTP(got.err))
 }
 
 // withoutPlainHTTP removes the warnings that the library logs about fakes without TLS.
@@ -178,23 +180,30 @@ func (p *program) withoutPlainHTTP(errs string) string {
 
 func removesCredentials(p *program) {
 	p.must("canary-kept", "keys", "-store", "DIR/k.db", "put", "db")
-	ours := []string{"SECRETREF_STORE_PASSWORD=canary", "SECRETREF_STORE=DIR/k.db", "SECRETREF_ANY={ENC}canary"}
-	others := []string{"SECRETREF=canary", "VAULT_TOKEN=canary", "PGPASSWORD=canary", "AWS_SESSION_TOKEN=", "secret_store_vault_token=canary"}
-	env := p.environment(slices.Concat(ours, others, []string{"WIKI=" + wikiSecret, `KEPT={"keyring":"db"}`, "EMPTY="})...)
-	require.True(p.t, slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "SECRET_STORE_VAULT_TOKEN=") }))
-	for _, args := range [][]string{{}, {"-only", "WIKI,KEPT,SECRET_STORE_VAULT_TOKEN"}, {"-skip", "SECRET_STORE_VAULT_TOKEN"}} {
+	ours := []string{"SECRETREF_STORE_PASSWORD=canary", "SECRETREF_STORE=DIR/k.db",
+		"SECRETREF_ANY={ENC}canary"}
+	others := []string{"SECRETREF=canary", "VAULT_TOKEN=canary", "PGPASSWORD=canary",
+		"AWS_SESSION_TOKEN=", "secret_store_vault_token=canary"}
+	env := p.environment(slices.Concat(ours, others,
+		[]string{"WIKI=" + wikiSecret, `KEPT={"keyring":"db"}`, "EMPTY="})...)
+	require.True(p.t, slices.ContainsFunc(env,
+		func(e string) bool { return strings.HasPrefix(e, "SECRET_STORE_VAULT_TOKEN=") }))
+	for _, args := range [][]string{{}, {"-only", "WIKI,KEPT,SECRET_STORE_VAULT_TOKEN"},
+		{"-skip", "SECRET_STORE_VAULT_TOKEN"}} {
 		got := p.exec(env, "", slices.Concat(args, []string{"--", "cat", "/proc/self/environ"})...)
 		require.Equal(p.t, ui.StatusOK, got.status, got.err)
 		left := entries(got.out)
 		for _, e := range left {
-			assert.False(p.t, strings.HasPrefix(e, "SECRETREF_") || strings.HasPrefix(e, "SECRET_STORE_VAULT_TOKEN="), e)
+			assert.False(p.t, strings.HasPrefix(e, "SECRETREF_") ||
+				strings.HasPrefix(e, "SECRET_STORE_VAULT_TOKEN="), e)
 		}
 		for _, e := range append(others, "WIKI=canary-wiki", "KEPT=canary-kept", "EMPTY=") {
 			assert.Contains(p.t, left, e)
 		}
 	}
 	// There is nothing to resolve.
-	got := p.exec(p.environment(ours...), "", "-skip", "KEPT,WIKI", "-keep", "SECRETREF_ANY", "--", "cat", "/proc/self/environ")
+	got := p.exec(p.environment(ours...), "", "-skip", "KEPT,WIKI", "-keep", "SECRETREF_ANY", "--",
+		"cat", "/proc/self/environ")
 	require.Equal(p.t, ui.StatusOK, got.status, got.err)
 	assert.Contains(p.t, entries(got.out), "SECRETREF_ANY={ENC}canary")
 	assert.NotContains(p.t, got.out, "SECRETREF_STORE")
@@ -207,11 +216,14 @@ func passesOnLookAlikes(p *program) {
 	require.Equal(p.t, ui.StatusOK, got.status, got.err)
 	assert.Contains(p.t, entries(got.out), other)
 	assert.Contains(p.t, entries(got.out), "WIKI=canary-wiki")
-	assert.Contains(p.t, got.err, "secretref: warning: variable OTHER looks like a malformed reference and is passed on unchanged")
+	assert.Contains(p.t, got.err,
+		"secretref: warning: variable OTHER looks like a malformed reference and is passed on "+
+			"unchanged")
 }
 
 func resolvesOnlySelected(p *program) {
-	env := p.environment("A="+trackerSecret, "B={ENC}"+trackerSecret, `MISTAKE={"region":"x"}`, "C="+trackerSecret)
+	env := p.environment("A="+trackerSecret, "B={ENC}"+trackerSecret, `MISTAKE={"region":"x"}`,
+		"C="+trackerSecret)
 	for _, c := range []struct {
 		flags    []string
 		resolved string
@@ -231,7 +243,8 @@ func resolvesOnlySelected(p *program) {
 			}
 		}
 		assert.Equal(p.t, c.resolved, resolved, "%v", c.flags)
-		assert.Equal(p.t, c.resolved == "", got.err == "secretref: warning: variable NOWHERE is not set\n", got.err)
+		assert.Equal(p.t, c.resolved == "",
+			got.err == "secretref: warning: variable NOWHERE is not set\n", got.err)
 	}
 }
 
@@ -243,7 +256,8 @@ func namesVariablesInWarnings(p *program) {
 		`WHOLE={"region":"ap-southeast-2","secretId":"spaced"}`,
 		`EMPTY={"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"}`,
 	)
-	got := p.exec(env, "", "--", "sh", "-c", `test -z "$EMPTY" && test "$TEXT" = "password=canary with spaces"`, "sh", "x={ENC}"+trackerSecret)
+	got := p.exec(env, "", "--", "sh", "-c",
+		`test -z "$EMPTY" && test "$TEXT" = "password=canary with spaces"`, "sh", "x={ENC}"+trackerSecret)
 	assert.Equal(p.t, outcome{err: `secretref: warning: the secret is empty (source variable EMPTY, reference {ENC}{"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"})
 secretref: warning: variable TEXT: the secret was inserted into other text verbatim, and one of its characters may have a meaning there
 secretref: warning: argument 4 of the command contains a reference and is passed on unchanged: only variables are resolved
@@ -267,7 +281,8 @@ secretref: warning: variable AGAIN: the secret was inserted into other text verb
 }
 
 func keepsFirstDuplicate(p *program) {
-	got := p.exec(p.environment("TWICE="+trackerSecret, "TWICE=second"), "", "-keep", "SECRET_STORE_VAULT_TOKEN", "--", "cat", "/proc/self/environ")
+	got := p.exec(p.environment("TWICE="+trackerSecret, "TWICE=second"), "", "-keep",
+		"SECRET_STORE_VAULT_TOKEN", "--", "cat", "/proc/self/environ")
 	require.Equal(p.t, ui.StatusOK, got.status)
 	assert.Equal(p.t, p.environment("TWICE=canary-tracker"), entries(got.out))
 }
@@ -286,39 +301,6 @@ func returnsStatus(p *program) {
 	}
 }
 
-func deliversSignals(p *program) {
-	read, write, err := os.Pipe()
-	require.NoError(p.t, err)
-	defer read.Close()
-	const script = `trap 'echo "ended with $A"; exit 9' TERM; echo $$; while :; do sleep 0.01; done`
-	process := p.start(p.environment("A="+trackerSecret), nil, write, write, "--", "sh", "-c", script)
-	require.NoError(p.t, write.Close())
-	line := make([]byte, 64)
-	n, err := read.Read(line)
-	require.NoError(p.t, err)
-	assert.Equal(p.t, fmt.Sprintln(process.Pid), string(line[:n]), "the command is this very process")
-
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", process.Pid))
-	require.NoError(p.t, err)
-	assert.Equal(p.t, "sh\x00-c\x00"+script+"\x00", string(cmdline))
-
-	require.NoError(p.t, process.Signal(syscall.SIGTERM))
-	rest, err := io.ReadAll(read)
-	require.NoError(p.t, err)
-	assert.Equal(p.t, "ended with canary-tracker\n", string(rest))
-	state, err := process.Wait()
-	require.NoError(p.t, err)
-	assert.Equal(p.t, 9, state.ExitCode())
-}
-
-func keepsInterruptIgnored(p *program) {
-	var out bytes.Buffer
-	shell := exec.Command("sh", "-c", `trap '' INT; exec "$0" exec -- sh -c 'kill -INT $$; echo "alive with $A"'`, p.path)
-	shell.Env, shell.Stdout = p.environment("A="+trackerSecret), &out
-	require.NoError(p.t, shell.Run())
-	assert.Equal(p.t, "alive with canary-tracker\n", out.String())
-}
-
 func passesOnInputAndOutput(p *program) {
 	text := strings.Repeat("all of it\x00\n", 100_000)
 	got := p.exec(p.environment("A="+trackerSecret), text, "--", "sh", "-c", "cat; echo said >&2")
@@ -333,7 +315,8 @@ func startsNothingAfterFailure(p *program) {
 		`BAD={ENC}{"region":"ap-southeast-2","secretID":"tracker/db"}`,
 		`BAD={ATL_SECURED}`,
 	} {
-		got := p.exec(p.environment("A="+trackerSecret, bad), "", "--", "touch", filepath.Join(p.dir, "started"))
+		got := p.exec(p.environment("A="+trackerSecret, bad), "", "--", "touch",
+			filepath.Join(p.dir, "started"))
 		assert.Equal(p.t, ui.StatusFailed, got.status)
 		assert.Contains(p.t, got.err, "secretref: variable BAD: ")
 		assert.Empty(p.t, got.out)
@@ -342,88 +325,44 @@ func startsNothingAfterFailure(p *program) {
 	assert.Equal(p.t, 2, p.aws.Calls(), "mistakes are reported before anything is fetched")
 }
 
-func endsOnSignal(p *program) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(p.t, err)
-	defer silent.Close()
-	env := append(p.environment("A="+trackerSecret), "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://"+silent.Addr().String())
-	for i, entry := range env { // the first of two variables counts
-		if strings.HasPrefix(entry, "AWS_ENDPOINT_URL_SECRETS_MANAGER=") {
-			env[i] = env[len(env)-1]
-		}
-	}
-	process := p.start(env, nil, nil, nil, "--", "touch", filepath.Join(p.dir, "started"))
-	asked, err := silent.Accept()
-	require.NoError(p.t, err)
-	defer asked.Close()
-	require.NoError(p.t, process.Signal(syscall.SIGTERM))
-	state, err := process.Wait()
-	require.NoError(p.t, err)
-	assert.Equal(p.t, syscall.SIGTERM, state.Sys().(syscall.WaitStatus).Signal())
-	assert.NoFileExists(p.t, filepath.Join(p.dir, "started"))
-}
-
 func closesFiles(p *program) {
 	store := filepath.Join(p.dir, "k.db")
-	require.Equal(p.t, ui.StatusOK, p.do("canary-kept", false, "keys", "-store", store, "put", "db").status)
+	require.Equal(p.t, ui.StatusOK,
+		p.do("canary-kept", false, "keys", "-store", store, "put", "db").status)
 	const open = `for f in /proc/$$/fd/*; do echo "${f##*/}"; done`
-	directly, err := exec.Command("sh", "-c", open).Output() // including the files that this process inherited
+	// including the files that this process inherited
+	directly, err := exec.Command("sh", "-c", open).Output()
 	require.NoError(p.t, err)
-	got := p.exec(p.environment(`A={"keyring":"db"}`, "B="+wikiSecret, "C="+trackerSecret), "", "-store", store, "--",
+	got := p.exec(p.environment(`A={"keyring":"db"}`, "B="+wikiSecret, "C="+trackerSecret), "",
+		"-store", store, "--",
 		"sh", "-c", open+`; printf %s "$A$B" | timeout 20 "$0" keys -store "$1" put both`, p.path, store)
 	require.Equal(p.t, ui.StatusOK, got.status, got.err)
 	assert.Equal(p.t, string(directly), got.out)
-	assert.Equal(p.t, "canary-keptcanary-wiki", p.do("", false, "keys", "-store", store, "get", "both").out)
-}
-
-// keepsIgnoredSignals checks the list in the help. The Go runtime resets the other
-// signals before any code of this program runs, and does not record their state.
-func keepsIgnoredSignals(p *program) {
-	var out bytes.Buffer
-	shell := exec.Command("sh", "-c", `trap '' HUP INT QUIT PIPE TERM USR1; exec "$0" exec -- grep SigIgn /proc/self/status`, p.path)
-	shell.Env, shell.Stdout = p.environment(), &out
-	require.NoError(p.t, shell.Run())
-	left := ignored(p.t, out.String())
-	for signal, stays := range map[syscall.Signal]bool{syscall.SIGHUP: true, syscall.SIGINT: true,
-		syscall.SIGQUIT: false, syscall.SIGPIPE: false, syscall.SIGTERM: false, syscall.SIGUSR1: false} {
-		assert.Equal(p.t, stays, left(signal), "%v", signal)
-	}
-
-	out.Reset()
-	shell = exec.Command(p.path, "exec", "--", "sh", "-c", `trap "" PIPE; exec grep SigIgn /proc/self/status`)
-	shell.Env, shell.Stdout = p.environment(), &out
-	require.NoError(p.t, shell.Run())
-	assert.True(p.t, ignored(p.t, out.String())(syscall.SIGPIPE), "the command in the help")
-}
-
-// ignored parses the line SigIgn of a process' status. More signals than the tested
-// ones may be ignored if the parent of the tests ignores them.
-func ignored(t *testing.T, line string) func(syscall.Signal) bool {
-	t.Helper()
-	digits, ok := strings.CutPrefix(strings.TrimSpace(line), "SigIgn:\t")
-	require.True(t, ok, line)
-	mask, err := strconv.ParseUint(digits, 16, 64)
-	require.NoError(t, err)
-	return func(s syscall.Signal) bool { return mask>>(s-1)&1 == 1 }
+	assert.Equal(p.t, "canary-keptcanary-wiki",
+		p.do("", false, "keys", "-store", store, "get", "both").out)
 }
 
 func namesLongestEntry(p *program) {
 	long := strings.Repeat("canary", 12_000)
 	p.aws.PutSecret("ap-southeast-2", "long", long)
 	const ref = `{ENC}{"region":"ap-southeast-2","secretId":"long"}`
-	got := p.exec(p.environment("A="+trackerSecret, "LONG=x"+ref+ref, "B="+trackerSecret), "", "--", "true")
+	got := p.exec(p.environment("A="+trackerSecret, "LONG=x"+ref+ref, "B="+trackerSecret), "", "--",
+		"true")
 	assert.Equal(p.t, outcome{status: 126,
-		err: "secretref: true: cannot run the command: argument list too long; the longest of its arguments and variables is variable LONG\n"}, got)
+		err: "secretref: true: cannot run the command: argument list too long; the longest of " +
+			"its arguments and variables is variable LONG\n"}, got)
 }
 
 func reportsMissingInterpreter(p *program) {
-	for name, text := range map[string]string{"plain": "exit 0\n", "absent": "#!/no/such/interpreter\n"} {
+	for name, text := range map[string]string{"plain": "exit 0\n",
+		"absent": "#!/no/such/interpreter\n"} {
 		script := filepath.Join(p.dir, name)
 		require.NoError(p.t, os.WriteFile(script, []byte(text), 0o755))
 		got := p.exec(p.environment(), "", "--", script)
 		assert.Equal(p.t, 126, got.status)
 		assert.Contains(p.t, got.err, "cannot run the command: ")
 	}
-	big := p.exec(p.environment("A="+trackerSecret, "BIG="+strings.Repeat("x", 100_000)), "", "--", "true")
+	big := p.exec(p.environment("A="+trackerSecret, "BIG="+strings.Repeat("x", 100_000)), "", "--",
+		"true")
 	assert.Equal(p.t, ui.StatusOK, big.status)
 }

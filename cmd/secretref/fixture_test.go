@@ -34,7 +34,8 @@ type fixture struct {
 }
 
 func newFixture(t *testing.T) *fixture {
-	w := &fixture{t: t, aws: fakeaws.New(), vault: fakevault.New(), dir: t.TempDir(), ids: map[string]string{}}
+	w := &fixture{t: t, aws: fakeaws.New(), vault: fakevault.New(), dir: t.TempDir(),
+		ids: map[string]string{}}
 	t.Cleanup(w.aws.Close)
 	t.Cleanup(w.vault.Close)
 	for _, product := range []string{"jira", "confluence", "bitbucket"} {
@@ -44,12 +45,14 @@ func newFixture(t *testing.T) *fixture {
 
 	const region = "ap-southeast-2"
 	w.aws.AddKey("AKIAEXAMPLE", canary+"-secret-access-key", "")
-	w.aws.PutSecret(region, "tracker/db", `{"username":"tracker","password":"canary-tracker","port":5432,"db":{"host":"canary-host"}}`)
+	w.aws.PutSecret(region, "tracker/db",
+		`{"username":"tracker","password":"canary-tracker","port":5432,"db":{"host":"canary-host"}}`)
 	w.aws.PutSecret(region, "code/db", `{"password":"canary-code"}`)
 	w.aws.PutSecret(region, "code/search", "canary-search")
 	w.aws.PutSecret(region, "newline", "canary-newline\n")
 	w.aws.PutSecret(region, "empty", `{"password":""}`)
-	w.vault.Put("secret", "wiki/db", map[string]any{"username": "canary-user", "password": "canary-wiki", "pin": 1234})
+	w.vault.Put("secret", "wiki/db",
+		map[string]any{"username": "canary-user", "password": "canary-wiki", "pin": 1234})
 
 	for _, set := range os.Environ() {
 		name, _, _ := strings.Cut(set, "=")
@@ -83,12 +86,14 @@ func (w *fixture) edit(file, was, is string) {
 	text, err := os.ReadFile(path)
 	require.NoError(w.t, err)
 	require.Contains(w.t, string(text), was)
-	require.NoError(w.t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), was, is)), 0o600))
+	require.NoError(w.t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), was, is)),
+		0o600))
 }
 
 // powerless sets a Vault token without policies.
 func (w *fixture) powerless() {
-	req, err := http.NewRequest(http.MethodPost, w.vault.URL()+"/v1/auth/token/create", bytes.NewBufferString(`{"policies":["default"]}`))
+	req, err := http.NewRequest(http.MethodPost, w.vault.URL()+"/v1/auth/token/create",
+		bytes.NewBufferString(`{"policies":["default"]}`))
 	require.NoError(w.t, err)
 	req.Header.Set("X-Vault-Token", w.vault.RootToken())
 	resp, err := http.DefaultClient.Do(req)
@@ -113,8 +118,9 @@ var (
 	userLine  = regexp.MustCompile(`(?m)^  user   .*$`)
 	ownerText = regexp.MustCompile(`\(owner [^,]*,`)
 	timestamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\d{8}T\d{6}\.\d{3}Z`)
-	effort    = regexp.MustCompile(`; gave up after \d+ attempts in [0-9.]+m?s`) // depends on the speed of the machine
-	hexID     = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
+	// depends on the speed of the machine
+	effort = regexp.MustCompile(`; gave up after \d+ attempts in [0-9.]+m?s`)
+	hexID  = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
 )
 
 // normal replaces the parts of an output that differ between runs, in tables by text of
@@ -162,6 +168,7 @@ func (w *fixture) do(stdin string, terminal bool, args ...string) outcome {
 	for i := range args {
 		args[i] = w.fill(args[i])
 	}
-	status := run(w.t.Context(), args, ui.Streams{In: strings.NewReader(stdin), Out: &out, Err: &errs, OutIsTerminal: terminal})
+	status := run(w.t.Context(), args,
+		ui.Streams{In: strings.NewReader(stdin), Out: &out, Err: &errs, OutIsTerminal: terminal})
 	return outcome{status, out.String(), errs.String()}
 }

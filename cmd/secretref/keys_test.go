@@ -26,7 +26,8 @@ func TestKeysPut_keepsEveryByte(t *testing.T) {
 	}
 	for name, secret := range map[string]string{
 		"empty": "", "newline": "\n", "lines": "canary\r\ntwo\n\n", "spaces": "  canary\t", "binary": string(every),
-		"longest": strings.Repeat("\x00", ui.MaxSecret), "-dash": "canary", "--": "canary", "é\n": "canary",
+		"longest": strings.Repeat("\x00",
+			ui.MaxSecret), "-dash": "canary", "--": "canary", "é\n": "canary",
 	} {
 		w.must(secret, on("put", "-empty", "--", name)...)
 		got := w.do("", false, on("get", "--", name)...)
@@ -46,13 +47,15 @@ func TestKeysPut_refusesReferences(t *testing.T) {
 func TestKeysPut_failureKeepsOldSecret(t *testing.T) {
 	w := newFixture(t)
 	keyring(w)
-	assert.Equal(t, ui.StatusFailed, w.do(strings.Repeat("x", ui.MaxSecret+1), false, on("put", "db")...).status)
+	assert.Equal(t, ui.StatusFailed,
+		w.do(strings.Repeat("x", ui.MaxSecret+1), false, on("put", "db")...).status)
 
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
 	var out, errs strings.Builder
 	args := []string{"keys", "-store", w.path("k.db"), "put", "db"}
-	assert.Equal(t, ui.StatusInterrupted, run(ctx, args, ui.Streams{In: silent{t.Context()}, Out: &out, Err: &errs}))
+	assert.Equal(t, ui.StatusInterrupted,
+		run(ctx, args, ui.Streams{In: silent{t.Context()}, Out: &out, Err: &errs}))
 
 	broken := ui.Streams{In: brokenPipe{}, Out: &out, Err: &errs}
 	assert.Equal(t, ui.StatusFailed, run(t.Context(), args, broken))
@@ -68,9 +71,12 @@ func TestKeys_onlyPutCreatesKeyring(t *testing.T) {
 	w := newFixture(t)
 	w.write("token", "canary-token-0123456789")
 	for _, args := range [][]string{
-		on("get", "db"), on("delete", "db"), on("names"), on("list"), on("verify"), on("audit"), on("rotate"),
-		on("rotate", "-if-older-than", "1d"), on("inactive"), on("delete-inactive"), on("change-root"),
-		{"resolve", "-store", "DIR/k.db", `{"keyring":"db"}`}, {"check", "-store", "DIR/k.db", `{"keyring":"db"}`},
+		on("get", "db"), on("delete",
+			"db"), on("names"), on("list"), on("verify"), on("audit"), on("rotate"),
+		on("rotate", "-if-older-than",
+			"1d"), on("inactive"), on("delete-inactive"), on("change-root"),
+		{"resolve", "-store", "DIR/k.db", `{"keyring":"db"}`}, {"check", "-store", "DIR/k.db",
+			`{"keyring":"db"}`},
 		{"config", "-store", "DIR/k.db", "DIR/jira"}, serving("-addr", "127.0.0.1:0"),
 	} {
 		got := w.do("", false, args...)
@@ -87,7 +93,8 @@ func TestKeysRotate_showsProgressOnTerminal(t *testing.T) {
 	keyring(w)
 	var out, errs strings.Builder
 	args := []string{"keys", "-store", w.path("k.db"), "rotate"}
-	require.Equal(t, ui.StatusOK, run(t.Context(), args, ui.Streams{Out: &out, Err: &errs, ErrIsTerminal: true}))
+	require.Equal(t, ui.StatusOK,
+		run(t.Context(), args, ui.Streams{Out: &out, Err: &errs, ErrIsTerminal: true}))
 	assert.Equal(t, "\rre-encrypted: 2 of 2\n", errs.String())
 
 	errs.Reset()
@@ -120,14 +127,16 @@ func TestKeysRotate_completesInterruptedRotation(t *testing.T) {
 	errs := &interrupter{at: "re-encrypted", interrupt: interrupt}
 	var out strings.Builder
 	args := []string{"keys", "-store", w.path("k.db"), "rotate"}
-	require.Equal(t, ui.StatusInterrupted, run(ctx, args, ui.Streams{Out: &out, Err: errs, ErrIsTerminal: true}))
+	require.Equal(t, ui.StatusInterrupted,
+		run(ctx, args, ui.Streams{Out: &out, Err: errs, ErrIsTerminal: true}))
 	assert.Empty(t, out.String())
 	assert.Regexp(t, `^\rre-encrypted: (\d) of 9\nsecretref: interrupted: \d secrets re-encrypted with key [0-9a-f]{16} so far; `+
 		`nothing is lost, and the next "secretref keys rotate" completes the rotation\n$`, errs.String())
 
 	assert.Contains(t, w.do("", false, on("list")...).out, "retiring")
 	assert.Equal(t, ui.StatusOK, w.do("", false, on("verify")...).status)
-	assert.Regexp(t, `^rotated from key \w+ to \w+: \d secrets re-encrypted\n$`, w.do("", false, on("rotate")...).out)
+	assert.Regexp(t, `^rotated from key \w+ to \w+: \d secrets re-encrypted\n$`,
+		w.do("", false, on("rotate")...).out)
 	assert.NotContains(t, w.do("", false, on("list")...).out, "retiring")
 	assert.Equal(t, large, w.do("", false, on("get", "i")...).out)
 }
@@ -173,11 +182,14 @@ func TestKeysChangeRoot_replacesRootKeyFile(t *testing.T) {
 
 	// From the file next to the store to another one.
 	w.must("", "keys", "new-root-key", "DIR/root.key")
-	w.must("", on("-root-key-file", "DIR/k.db.key", "change-root", "-new-root-key-file", "DIR/root.key")...)
+	w.must("", on("-root-key-file", "DIR/k.db.key", "change-root", "-new-root-key-file",
+		"DIR/root.key")...)
 	assert.Equal(t, ui.StatusFailed, w.do("", false, on("get", "db")...).status)
-	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, on("-root-key-file", "DIR/root.key", "get", "db")...))
 	assert.Equal(t, outcome{out: "canary-db"},
-		w.do("", false, on("-root-key-file", "DIR/k.db.key", "-previous-root-key-file", "DIR/root.key", "get", "db")...))
+		w.do("", false, on("-root-key-file", "DIR/root.key", "get", "db")...))
+	assert.Equal(t, outcome{out: "canary-db"},
+		w.do("", false, on("-root-key-file", "DIR/k.db.key", "-previous-root-key-file",
+			"DIR/root.key", "get", "db")...))
 }
 
 func TestKeysNewRootKey_writesPrivateFile(t *testing.T) {
@@ -190,14 +202,16 @@ func TestKeysNewRootKey_writesPrivateFile(t *testing.T) {
 	require.NoError(t, err)
 	assert.Regexp(t, `^[A-Za-z0-9+/]{43}=\n$`, string(text))
 
-	require.Equal(t, ui.StatusFailed, w.do("", false, "keys", "new-root-key", "DIR/root.key").status)
+	require.Equal(t, ui.StatusFailed,
+		w.do("", false, "keys", "new-root-key", "DIR/root.key").status)
 	again, err := os.ReadFile(w.path("root.key"))
 	require.NoError(t, err)
 	assert.Equal(t, text, again)
 }
 
 func TestPrintErrors_splitsLocatedErrors(t *testing.T) {
-	err := &secretref.Error{Source: "keyring", Err: errors.Join(errors.New("one"), errors.New("two"))}
+	err := &secretref.Error{Source: "keyring",
+		Err: errors.Join(errors.New("one"), errors.New("two"))}
 	var b strings.Builder
 	printErrors(&b, err)
 	assert.Equal(t, "secretref: keyring: one\nsecretref: keyring: two\n", b.String())

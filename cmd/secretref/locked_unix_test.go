@@ -21,7 +21,8 @@ import (
 func TestTimeout_defaultLimitsWaitForLock(t *testing.T) {
 	w := newFixture(t)
 	store := filepath.Join(w.dir, "k.db")
-	require.Equal(t, ui.StatusOK, w.do("canary-kept", false, "keys", "-store", store, "put", "db").status)
+	require.Equal(t, ui.StatusOK,
+		w.do("canary-kept", false, "keys", "-store", store, "put", "db").status)
 	t.Setenv("A", `{"keyring":"db"}`)
 	held, err := os.OpenFile(store, os.O_RDWR, 0)
 	require.NoError(t, err)

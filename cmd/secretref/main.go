@@ -124,7 +124,8 @@ func unknownCommandError() error {
 	for _, c := range commands() {
 		names = append(names, c.Name)
 	}
-	return ui.NewUsageError("unknown command; the commands are " + strings.Join(names, ", ") + " and help")
+	return ui.NewUsageError("unknown command; the commands are " + strings.Join(names, ", ") +
+		" and help")
 }
 
 func help(args []string, s ui.Streams) error {

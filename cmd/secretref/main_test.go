@@ -21,7 +21,8 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on 
 func TestRun_failsIfOutputIsLost(t *testing.T) {
 	newFixture(t)
 	var errs strings.Builder
-	status := run(t.Context(), []string{"resolve", "plain"}, ui.Streams{In: strings.NewReader(""), Out: full{}, Err: &errs})
+	status := run(t.Context(), []string{"resolve", "plain"},
+		ui.Streams{In: strings.NewReader(""), Out: full{}, Err: &errs})
 	assert.Equal(t, ui.StatusFailed, status)
 	assert.Equal(t, "secretref: cannot write the output: no space left on device\n", errs.String())
 }
@@ -55,7 +56,8 @@ func TestRun_interruptDuringFetch(t *testing.T) {
 		var out, errs strings.Builder
 		status := run(ctx, []string{command, trackerSecret}, ui.Streams{Out: &out, Err: &errs})
 		assert.Equal(t, ui.StatusInterrupted, status)
-		assert.Contains(t, out.String()+errs.String(), "no answer before the caller's context ended")
+		assert.Contains(t, out.String()+errs.String(),
+			"no answer before the caller's context ended")
 	}
 }
 

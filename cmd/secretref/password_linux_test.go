@@ -52,7 +52,8 @@ func (a *answers) Write(p []byte) (int, error) {
 		line := a.lines[0]
 		a.lines = a.lines[1:]
 		go func() {
-			for end := time.Now().Add(10 * time.Second); echoes(a.t, a.terminal); time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(10 * time.Second); echoes(a.t,
+				a.terminal); time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
 					a.t.Error("the terminal echoes its input")
 					break
@@ -67,7 +68,8 @@ func (a *answers) Write(p []byte) (int, error) {
 func TestPassword_isReadWithoutEcho(t *testing.T) {
 	long := strings.Repeat("canary-", 1000) // longer than a line in cooked mode
 	put := on("put", "db")
-	set := []string{"set", "-backup-dir", "DIR/backup", "-force", "-plaintext-from", "-", "DIR/jira"}
+	set := []string{"set", "-backup-dir", "DIR/backup", "-force", "-plaintext-from", "-",
+		"DIR/jira"}
 	reference := []string{"set", "-dry-run", "DIR/jira", "-"}
 	const storeEmpty = "; to store an empty secret: printf '' | secretref keys put -empty NAME\n"
 	for _, c := range []struct {
@@ -77,29 +79,44 @@ func TestPassword_isReadWithoutEcho(t *testing.T) {
 		status int
 		says   string
 	}{
-		{put, []string{"canary-typed é\n", "canary-typed é\n"}, "canary-typed é", ui.StatusOK, "secret: \nagain: \n"},
+		{put, []string{"canary-typed é\n", "canary-typed é\n"}, "canary-typed é", ui.StatusOK,
+			"secret: \nagain: \n"},
 		{put, []string{long + "\r", long + "\r"}, long, ui.StatusOK, "secret: \nagain: \n"},
-		{put, []string{"canary-typedé\x7f\x7fd\n", "wrong\x15canary-type\td\x7f\bd\n"}, "canary-typed", ui.StatusOK, "secret: \nagain: \n"},
+		{put, []string{"canary-typedé\x7f\x7fd\n", "wrong\x15canary-type\td\x7f\bd\n"},
+			"canary-typed", ui.StatusOK, "secret: \nagain: \n"},
 		{put, []string{"canary-typed\n", "canary-tipped\n"}, "canary-db", ui.StatusFailed,
 			"secret: \nagain: \nsecretref: the two entries do not match; nothing was stored\n"},
-		{put, []string{"\n"}, "canary-db", ui.StatusFailed, "secret: \nsecretref: nothing was entered; nothing was stored" + storeEmpty},
-		{put, []string{"\x04"}, "canary-db", ui.StatusFailed, "secret: \nsecretref: nothing was entered; nothing was stored" + storeEmpty},
-		{put, []string{"canary\n", "\x04"}, "canary-db", ui.StatusFailed, "secret: \nagain: \nsecretref: nothing was entered; nothing was stored" + storeEmpty},
-		{put, []string{"canary\x03"}, "canary-db", ui.StatusInterrupted, "secret: \nsecretref: interrupted; nothing was stored\n"},
-		{put, []string{"canary\x1b[A\n"}, "canary-db", ui.StatusFailed, "secret: \nsecretref: a control character was entered; nothing was stored\n"},
+		{put, []string{"\n"}, "canary-db", ui.StatusFailed,
+			"secret: \nsecretref: nothing was entered; nothing was stored" + storeEmpty},
+		{put, []string{"\x04"}, "canary-db", ui.StatusFailed,
+			"secret: \nsecretref: nothing was entered; nothing was stored" + storeEmpty},
+		{put, []string{"canary\n", "\x04"}, "canary-db", ui.StatusFailed,
+			"secret: \nagain: \nsecretref: nothing was entered; nothing was stored" + storeEmpty},
+		{put, []string{"canary\x03"}, "canary-db", ui.StatusInterrupted,
+			"secret: \nsecretref: interrupted; nothing was stored\n"},
+		{put, []string{"canary\x1b[A\n"}, "canary-db", ui.StatusFailed,
+			"secret: \nsecretref: a control character was entered; nothing was stored\n"},
 
-		{set, []string{"canary-typed\n", "canary-typed\n"}, "canary-typed", ui.StatusOK, "password: \nagain: \n"},
+		{set, []string{"canary-typed\n", "canary-typed\n"}, "canary-typed", ui.StatusOK,
+			"password: \nagain: \n"},
 		{set, []string{"canary-typed\n", "canary-tipped\n"}, trackerSecret, ui.StatusFailed,
 			"password: \nagain: \nsecretref: the two entries do not match; nothing was written\n"},
-		{set, []string{"\x04"}, trackerSecret, ui.StatusFailed, "password: \nsecretref: nothing was entered; nothing was written\n"},
-		{set, []string{"\x03"}, trackerSecret, ui.StatusInterrupted, "password: \nsecretref: interrupted; nothing was written\n"},
+		{set, []string{"\x04"}, trackerSecret, ui.StatusFailed,
+			"password: \nsecretref: nothing was entered; nothing was written\n"},
+		{set, []string{"\x03"}, trackerSecret, ui.StatusInterrupted,
+			"password: \nsecretref: interrupted; nothing was written\n"},
 		{reference, []string{trackerSecret + "\n"}, trackerSecret, ui.StatusOK, "reference: \n"},
-		{reference, []string{"\x03"}, trackerSecret, ui.StatusInterrupted, "reference: \nsecretref: interrupted\n"},
+		{reference, []string{"\x03"}, trackerSecret, ui.StatusInterrupted,
+			"reference: \nsecretref: interrupted\n"},
 
-		{[]string{"resolve", "-"}, []string{trackerSecret + "\r"}, "canary-tracker", ui.StatusOK, "value: \n"},
-		{[]string{"resolve", "-"}, []string{"canary-plain\n"}, "canary-plain", ui.StatusOK, "value: \n"},
-		{[]string{"resolve", "-"}, []string{"\x04"}, "", ui.StatusFailed, "value: \nsecretref: nothing was entered\n"},
-		{[]string{"resolve", "-"}, []string{"canary\x03"}, "", ui.StatusInterrupted, "value: \nsecretref: interrupted\n"},
+		{[]string{"resolve", "-"}, []string{trackerSecret + "\r"}, "canary-tracker", ui.StatusOK,
+			"value: \n"},
+		{[]string{"resolve", "-"}, []string{"canary-plain\n"}, "canary-plain", ui.StatusOK,
+			"value: \n"},
+		{[]string{"resolve", "-"}, []string{"\x04"}, "", ui.StatusFailed,
+			"value: \nsecretref: nothing was entered\n"},
+		{[]string{"resolve", "-"}, []string{"canary\x03"}, "", ui.StatusInterrupted,
+			"value: \nsecretref: interrupted\n"},
 	} {
 		w := newFixture(t)
 		keyring(w)
@@ -147,7 +164,8 @@ func TestPassword_signalRestoresTerminal(t *testing.T) {
 		interrupt()
 	}()
 	var out, errs strings.Builder
-	status := run(ctx, []string{"keys", "-store", w.path("k.db"), "put", "db"}, ui.Streams{In: terminal, Out: &out, Err: &errs})
+	status := run(ctx, []string{"keys", "-store", w.path("k.db"), "put", "db"},
+		ui.Streams{In: terminal, Out: &out, Err: &errs})
 	assert.Equal(t, ui.StatusInterrupted, status)
 	assert.Equal(t, "secret: \nsecretref: interrupted; nothing was stored\n", errs.String())
 	after, err := term.GetState(int(terminal.Fd()))
@@ -159,7 +177,9 @@ func TestPassword_signalRestoresTerminal(t *testing.T) {
 func TestPointer_refusesTerminalInput(t *testing.T) {
 	terminal, _ := pseudoTerminal(t)
 	var out, errs strings.Builder
-	assert.Equal(t, ui.StatusUsage, run(t.Context(), []string{"pointer", "/a"}, ui.Streams{In: terminal, Out: &out, Err: &errs}))
+	assert.Equal(t, ui.StatusUsage,
+		run(t.Context(), []string{"pointer", "/a"},
+			ui.Streams{In: terminal, Out: &out, Err: &errs}))
 	assert.Contains(t, errs.String(), "< doc.json")
 }
 

@@ -30,7 +30,8 @@ func pointer(ctx context.Context, args []string, s ui.Streams) error {
 		return err
 	}
 	if _, ok := ui.Terminal(s.In); ok {
-		return ui.NewUsageError("the document is read from standard input, which is a terminal; add < doc.json")
+		return ui.NewUsageError("the document is read from standard input, which is a terminal; " +
+			"add < doc.json")
 	}
 	doc, err := ui.ReadAll(ctx, s.In, ui.MaxInput)
 	if err != nil {

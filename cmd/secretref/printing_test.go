@@ -23,7 +23,8 @@ func onlyText(t *testing.T, text string) {
 	t.Helper()
 	for _, line := range strings.Split(text, "\n") {
 		assert.False(t, strings.HasPrefix(line, "forged"), "%q", text)
-		assert.Equal(t, -1, strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", line)
+		assert.Equal(t, -1, strings.IndexFunc(line,
+			func(r rune) bool { return !unicode.IsPrint(r) }), "%q", line)
 	}
 	assert.Contains(t, text, "forged", "the text does not contain the hostile text")
 }
@@ -49,13 +50,17 @@ func hostileAndDamaged(w *fixture) {
 func hostileFile(w *fixture) string {
 	home := filepath.Join(w.dir, "h"+strings.ReplaceAll(hostile, "/", ""))
 	require.NoError(w.t, os.Mkdir(home, 0o700))
-	escaped := strings.NewReplacer("\x1b", `\u001b`, "\u009b", `\u009b`, "\u202e", `\u202e`, "\u200b", `\u200b`, "\r", `\r`, "\n", `\n`,
+	escaped := strings.NewReplacer("\x1b", `\u001b`, "\u009b", `\u009b`, "\u202e", `\u202e`,
+		"\u200b", `\u200b`, "\r", `\r`, "\n", `\n`,
 		"\x7f", `\u007f`, "\t", `\t`, ":", `\:`, " ", `\ `, "\U000e0041", `\udb40\udc41`).Replace(hostile)
-	file := "jdbc.user=" + escaped + "\njdbc.url=jdbc:postgresql://db/" + escaped + "\njdbc.password={ENC}" + trackerSecret +
-		"\n" + escaped + "={ENC}" + strings.ReplaceAll(trackerSecret, "tracker/db", `nowhere\\u202eforged`) +
+	file := "jdbc.user=" + escaped + "\njdbc.url=jdbc:postgresql://db/" + escaped +
+		"\njdbc.password={ENC}" + trackerSecret +
+		"\n" + escaped + "={ENC}" +
+		strings.ReplaceAll(trackerSecret, "tracker/db", `nowhere\\u202eforged`) +
 		"\n" + escaped + "2=" + trackerSecret +
 		"\nencrypted-property.cipher.classname=com.atlassian.secrets.store.aws.AwsSecretsManagerStore\n"
-	require.NoError(w.t, os.WriteFile(filepath.Join(home, "bitbucket.properties"), []byte(file), 0o600))
+	require.NoError(w.t, os.WriteFile(filepath.Join(home, "bitbucket.properties"), []byte(file),
+		0o600))
 	return home
 }
 
@@ -66,17 +71,18 @@ func TestPrinting_escapesUntrustedText(t *testing.T) {
 	hostileAndDamaged(w)
 	reference := `{"mount":"secret","path":"wiki/\u202e\u200bforged","key":"k","endpoint":"http://VAULT"}`
 	for name, args := range map[string][]string{
-		"config":              {"config", home},
-		"config reveal":       {"config", "-reveal", home},
-		"config file":         {"config", home + "/nowhere"},
-		"check":               {"check", home},
-		"check file":          {"check", file, file + ".xml"},
-		"check value":         {"check", reference},
-		"resolve":             {"resolve", reference},
-		"exec":                {"exec", "-only", "HOSTILE", "--", "false"},
-		"exec command":        {"exec", "-only", "HOSTILE2", "--", hostile},
-		"set":                 {"set", "-backup-dir", home + "/backup", home, trackerSecret},
-		"set dry run":         {"set", "-dry-run", home, `{"region":"ap-southeast-2","secretId":"\u202eforged"}`},
+		"config":        {"config", home},
+		"config reveal": {"config", "-reveal", home},
+		"config file":   {"config", home + "/nowhere"},
+		"check":         {"check", home},
+		"check file":    {"check", file, file + ".xml"},
+		"check value":   {"check", reference},
+		"resolve":       {"resolve", reference},
+		"exec":          {"exec", "-only", "HOSTILE", "--", "false"},
+		"exec command":  {"exec", "-only", "HOSTILE2", "--", hostile},
+		"set":           {"set", "-backup-dir", home + "/backup", home, trackerSecret},
+		"set dry run": {"set", "-dry-run", home,
+			`{"region":"ap-southeast-2","secretId":"\u202eforged"}`},
 		"set key":             {"set", "-dry-run", "-key", hostile, home, trackerSecret},
 		"set absent key":      {"set", "-dry-run", "-key", hostile + "3", home, trackerSecret},
 		"names":               on("names"),
@@ -91,8 +97,10 @@ func TestPrinting_escapesUntrustedText(t *testing.T) {
 		"no store":            {"keys", "-store", hostile, "list"},
 		"no root key":         on("-root-key-file", hostile, "list"),
 		"put in new store":    {"keys", "-store", filepath.Join(w.dir, "new"+hostile), "put", "x"},
-		"serve":               {"serve", "-store", "DIR/k.db", "-token-file", hostile, "-addr", "127.0.0.1:0"},
-		"class":               {"set", "-dry-run", "-class", "com.example." + hostile, home, trackerSecret},
+		"serve": {"serve", "-store", "DIR/k.db", "-token-file", hostile, "-addr",
+			"127.0.0.1:0"},
+		"class": {"set", "-dry-run", "-class", "com.example." + hostile, home,
+			trackerSecret},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("HOSTILE", w.fill(reference))

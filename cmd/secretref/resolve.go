@@ -50,7 +50,8 @@ func resolve(ctx context.Context, args []string, s ui.Streams) error {
 		return err
 	}
 	defer keyring.CloseIfOpen()
-	resolver := secretref.New(&secretref.Options{Strict: *strict, Timeout: store.Timeout.Value(), Keyring: keyring.OrNil(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Strict: *strict, Timeout: store.Timeout.Value(),
+		Keyring: keyring.OrNil(), Logger: log})
 	defer resolver.Close()
 	secret, err := resolver.Resolve(ctx, value)
 	if err != nil {

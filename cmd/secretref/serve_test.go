@@ -69,7 +69,8 @@ func (w *fixture) serve(log *shared, flags ...string) *running {
 		args[i] = w.fill(args[i])
 	}
 	ctx, stop := context.WithCancel(w.t.Context())
-	r := &running{t: w.t, token: canary + "-token-0123456789", client: &http.Client{Transport: &http.Transport{}}, stop: stop, log: log, ended: make(chan int, 1)}
+	r := &running{t: w.t, token: canary + "-token-0123456789",
+		client: &http.Client{Transport: &http.Transport{}}, stop: stop, log: log, ended: make(chan int, 1)}
 	out, in := io.Pipe()
 	go func() {
 		r.ended <- run(ctx, args, ui.Streams{In: strings.NewReader(""), Out: in, Err: log})
@@ -146,7 +147,8 @@ func TestServe_requiresToken(t *testing.T) {
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "localhost:0")
 	right := r.token
-	for _, token := range []string{"", "canary", right + "x", right[:len(right)-1], strings.ToUpper(right)} {
+	for _, token := range []string{"", "canary", right + "x", right[:len(right)-1],
+		strings.ToUpper(right)} {
 		r.token = token
 		for _, path := range []string{rotatePath, inactivePath, "/"} {
 			refused := r.ask("POST", path)
@@ -167,7 +169,8 @@ func TestServe_respondsWithoutReadingBody(t *testing.T) {
 		c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 		require.NoError(t, err)
 		defer c.Close()
-		_, err = io.WriteString(c, "POST "+rotatePath+" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+		_, err = io.WriteString(c,
+			"POST "+rotatePath+" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
 		require.NoError(t, err)
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		require.NoError(t, err)
@@ -260,7 +263,8 @@ func TestServe_reloadsCertificate(t *testing.T) {
 	w := newFixture(t)
 	keyringAndToken(w)
 	first := testcert.Write(w.t, w.dir, "cert")
-	r := w.serve(&shared{}, "-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/cert.key")
+	r := w.serve(&shared{}, "-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key",
+		"DIR/cert.key")
 	require.Regexp(t, `^https://`, r.url)
 	trust := func(c *x509.Certificate) {
 		r.client.CloseIdleConnections()
@@ -292,7 +296,8 @@ func TestServe_reloadsCertificate(t *testing.T) {
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
 	assert.Contains(t, r.log.String(), "chmod o-rwx")
 
-	old := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
+	old := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11,
+		MinVersion: tls.VersionTLS10}
 	_, err = tls.Dial("tcp", strings.TrimPrefix(r.url, "https://"), old)
 	assert.Error(t, err)
 	resp, err := http.Get(strings.Replace(r.url, "https", "http", 1))

@@ -24,7 +24,10 @@ func chattr(t *testing.T, path string, flags int) {
 	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, was|flags); err != nil {
 		t.Skip(err)
 	}
-	t.Cleanup(func() { assert.NoError(t, unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, was)) })
+	t.Cleanup(func() {
+		assert.NoError(t,
+			unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, was))
+	})
 }
 
 func TestSetDryRun_failsForImmutableFile(t *testing.T) {

@@ -53,7 +53,8 @@ func TestSet_writesNothingIfOutputIsLost(t *testing.T) {
 	plaintextFiles(w)
 	before := fileText(t, w.path(jiraFile))
 	args := []string{"set", "-backup-dir", w.path("backup"), w.path(jiraFile), trackerSecret}
-	assert.Equal(t, ui.StatusFailed, run(t.Context(), args, ui.Streams{Out: brokenOutput{}, Err: io.Discard}))
+	assert.Equal(t, ui.StatusFailed,
+		run(t.Context(), args, ui.Streams{Out: brokenOutput{}, Err: io.Discard}))
 	assert.Equal(t, before, fileText(t, w.path(jiraFile)))
 	assert.NoDirExists(t, w.path("backup"))
 }

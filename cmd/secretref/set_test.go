@@ -26,18 +26,23 @@ func TestSet_cleansTempFilesOfKilledRuns(t *testing.T) {
 			for _, dir := range []string{"jira", "backup"} {
 				for name, age := range map[string]time.Duration{".dbconfig.xml.secretref-1": 2 * time.Hour, ".dbconfig.xml.secretref-2": time.Minute, ".other.secretref-3": 2 * time.Hour} {
 					w.write(dir+"/"+name, "canary")
-					require.NoError(t, os.Chtimes(w.path(dir+"/"+name), time.Now().Add(-age), time.Now().Add(-age)))
+					require.NoError(t, os.Chtimes(w.path(dir+"/"+name), time.Now().Add(-age),
+						time.Now().Add(-age)))
 				}
 			}
 			args := []string{"set", "-backup-dir", "DIR/backup", "DIR/jira", trackerSecret}
-			require.Equal(t, ui.StatusOK, w.do("", false, append([]string{"set", "-dry-run"}, args[1:]...)...).status)
-			require.Contains(t, dirNames(t, w.path("jira")), ".dbconfig.xml.secretref-1", "a dry run removes nothing")
+			require.Equal(t, ui.StatusOK,
+				w.do("", false, append([]string{"set", "-dry-run"}, args[1:]...)...).status)
+			require.Contains(t, dirNames(t, w.path("jira")), ".dbconfig.xml.secretref-1",
+				"a dry run removes nothing")
 			got := w.do("", false, args...)
 			require.Equal(t, ui.StatusOK, got.status, got.err)
-			assert.Equal(t, []string{".dbconfig.xml.secretref-2", ".other.secretref-3", "dbconfig.xml"}, dirNames(t, w.path("jira")))
+			assert.Equal(t, []string{".dbconfig.xml.secretref-2", ".other.secretref-3",
+				"dbconfig.xml"}, dirNames(t, w.path("jira")))
 			assert.NotContains(t, dirNames(t, w.path("backup")), ".dbconfig.xml.secretref-1")
 			for _, dir := range []string{"jira", "backup"} {
-				assert.Contains(t, got.out, w.path(dir+"/.dbconfig.xml.secretref-2")+" belongs to another run")
+				assert.Contains(t, got.out,
+					w.path(dir+"/.dbconfig.xml.secretref-2")+" belongs to another run")
 			}
 		})
 	}
@@ -62,19 +67,22 @@ func TestSet_keepsSymbolicLink(t *testing.T) {
 
 func TestSet_roundTripRestoresFile(t *testing.T) {
 	for _, row := range []struct{ file, reference, password string }{
-		{jiraFile, trackerSecret, "canary-tracker"}, {wikiFile, wikiSecret, "canary-wiki"}, {codeFile, codeSecret, "canary-code"},
+		{jiraFile, trackerSecret, "canary-tracker"}, {wikiFile, wikiSecret,
+			"canary-wiki"}, {codeFile, codeSecret, "canary-code"},
 	} {
 		w := newFixture(t)
 		plaintextFiles(w)
 		before := fileText(t, w.path(row.file))
 		for range 2 { // the second run changes nothing
-			got := w.do("", false, "set", "-backup-dir", "DIR/backup", "DIR/"+row.file, row.reference)
+			got := w.do("", false, "set", "-backup-dir", "DIR/backup", "DIR/"+row.file,
+				row.reference)
 			require.Equal(t, ui.StatusOK, got.status, got.err)
 		}
 		assert.NotContains(t, fileText(t, w.path(row.file)), row.password)
 		require.Equal(t, ui.StatusOK, w.do("", false, "check", "DIR/"+row.file).status)
 		for range 2 {
-			got := w.do(row.password+"\n", false, "set", "-backup-dir", "DIR/backup", "-plaintext-from", "-", "DIR/"+row.file)
+			got := w.do(row.password+"\n", false, "set", "-backup-dir", "DIR/backup",
+				"-plaintext-from", "-", "DIR/"+row.file)
 			require.Equal(t, ui.StatusOK, got.status, got.err)
 		}
 		assert.Equal(t, before, fileText(t, w.path(row.file)))
@@ -88,7 +96,8 @@ func TestSet_plaintextFromFile(t *testing.T) {
 	w := newFixture(t)
 	w.write("password", "canary-tracker\r\n")
 	require.NoError(t, os.Chmod(w.path("password"), 0o600))
-	got := w.do("", false, "set", "-backup-dir", "DIR/backup", "-plaintext-from", "DIR/password", "DIR/jira")
+	got := w.do("", false, "set", "-backup-dir", "DIR/backup", "-plaintext-from", "DIR/password",
+		"DIR/jira")
 	require.Equal(t, ui.StatusOK, got.status, got.err)
 	assert.Contains(t, fileText(t, w.path(jiraFile)), "<password>canary-tracker</password>")
 }
@@ -110,7 +119,8 @@ func TestSetDryRun_writesNothing(t *testing.T) {
 	w := newFixture(t)
 	plaintextFiles(w)
 	before := fileText(t, w.path(jiraFile))
-	got := w.do("", false, "set", "-dry-run", "-backup-dir", "DIR/backup", "DIR/jira", trackerSecret)
+	got := w.do("", false, "set", "-dry-run", "-backup-dir", "DIR/backup", "DIR/jira",
+		trackerSecret)
 	require.Equal(t, ui.StatusOK, got.status)
 	assert.Equal(t, before, fileText(t, w.path(jiraFile)))
 	assert.NotContains(t, dirNames(t, w.dir), "backup")
@@ -143,7 +153,8 @@ func TestSet_concurrentRuns(t *testing.T) {
 		case o.status == ui.StatusOK:
 			assert.Contains(t, o.out, "nothing to change")
 		default:
-			assert.Regexp(t, "is changing the file|just replaced it|changed it in the meantime", o.err)
+			assert.Regexp(t, "is changing the file|just replaced it|changed it in the meantime",
+				o.err)
 		}
 	}
 	backups := dirNames(t, w.path("backup"))

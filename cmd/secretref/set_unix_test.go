@@ -37,7 +37,8 @@ func TestSet_interruptLeavesFile(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
 	var out, errs strings.Builder
-	args := []string{"set", "-force", "-class", "com.example.Store", "-backup-dir", w.path("backup"), w.path(jiraFile), "x"}
+	args := []string{"set", "-force", "-class", "com.example.Store", "-backup-dir",
+		w.path("backup"), w.path(jiraFile), "x"}
 	assert.Equal(t, ui.StatusInterrupted, run(ctx, args, ui.Streams{Out: &out, Err: &errs}))
 	assert.Equal(t, "secretref: context canceled; nothing was changed\n", errs.String())
 	assert.Equal(t, before, fileText(t, w.path(jiraFile)))

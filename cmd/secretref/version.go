@@ -23,7 +23,8 @@ func versionCommand() ui.Command {
 				return err
 			}
 			info, _ := debug.ReadBuildInfo()
-			_, err := fmt.Fprintf(s.Out, "secretref %s %s %s/%s\n", describe(version, info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(s.Out, "secretref %s %s %s/%s\n", describe(version, info),
+				runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}

@@ -24,7 +24,8 @@ func TestVersion(t *testing.T) {
 		{"", built(""), "(devel)"},
 		{"", built("v1.2.3"), "v1.2.3"},
 		{"v1.3.0", built("v1.2.3", commit), "v1.3.0 (commit 0123abc)"},
-		{"", built("", commit, debug.BuildSetting{Key: "vcs.time", Value: "2026-11-20T21:00:56Z"}, debug.BuildSetting{Key: "vcs.modified", Value: "true"}),
+		{"", built("", commit, debug.BuildSetting{Key: "vcs.time", Value: "2026-11-20T21:00:56Z"},
+			debug.BuildSetting{Key: "vcs.modified", Value: "true"}),
 			"(devel) (commit 0123abc of 2026-11-20T21:00:56Z, modified)"},
 	} {
 		assert.Equal(t, c.want, describe(c.set, c.info))

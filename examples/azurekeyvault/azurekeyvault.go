@@ -41,9 +41,11 @@ type Options struct {
 	ClientSecret secretref.Secret
 	TokenFile    string
 
-	Authority string       // URL that issues tokens; if empty, AZURE_AUTHORITY_HOST or https://login.microsoftonline.com
-	Domain    string       // of the vaults, the only hosts that receive tokens; if empty, vault.azure.net
-	Client    *http.Client // redirects are not followed; if nil, http.DefaultClient
+	// URL that issues tokens; if empty, AZURE_AUTHORITY_HOST or https://login.microsoftonline.com
+	Authority string
+	// of the vaults, the only hosts that receive tokens; if empty, vault.azure.net
+	Domain string
+	Client *http.Client // redirects are not followed; if nil, http.DefaultClient
 }
 
 // Provider returns a provider for secretref.Options.Providers.
@@ -51,10 +53,15 @@ func Provider(o Options) secretref.Provider {
 	o.Domain = cmp.Or(o.Domain, "vault.azure.net")
 	s := &store{Options: o,
 		// vaultUri, secretName and version, which may be empty: the latest.
-		secret: regexp.MustCompile(`^(https://[0-9A-Za-z-]{3,24}\.` + regexp.QuoteMeta(o.Domain) + `)/?\n([0-9A-Za-z-]{1,127})\n([0-9A-Za-z]{0,64})$`)}
+		secret: regexp.MustCompile(`^(https://[0-9A-Za-z-]{3,24}\.` + regexp.QuoteMeta(o.Domain) +
+			`)/?\n([0-9A-Za-z-]{1,127})\n([0-9A-Za-z]{0,64})$`)}
 	s.client = *cmp.Or(o.Client, http.DefaultClient)
-	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return secretref.Provider{ClassName: ClassName, Fields: []string{"vaultUri", "secretName"}, Fetch: s.fetch}
+	s.client.CheckRedirect = func(*http.Request,
+		[]*http.Request) error {
+		return http.ErrUseLastResponse
+	}
+	return secretref.Provider{ClassName: ClassName, Fields: []string{"vaultUri", "secretName"},
+		Fetch: s.fetch}
 }
 
 // An Error is an error response of Azure. Messages of the Resolver contain only its
@@ -70,7 +77,10 @@ type Error struct {
 // RetryAfter is the delay that the host requested. The Resolver waits that long.
 func (e *Error) RetryAfter() time.Duration { return e.after }
 
-func (e *Error) Error() string { return fmt.Sprintf("%v: %s: %d %s", e.Kind, e.Host, e.Status, e.Code) }
+func (e *Error) Error() string {
+	return fmt.Sprintf("%v: %s: %d %s", e.Kind, e.Host, e.Status,
+		e.Code)
+}
 
 // Unwrap returns Kind.
 func (e *Error) Unwrap() error { return e.Kind }
@@ -107,7 +117,8 @@ func (s *store) fetch(ctx context.Context, coordinates []byte) ([]byte, error) {
 // the coordinates in a configuration file. Its error does not quote the text, which
 // may be a password.
 func (s *store) parse(coordinates []byte) (address string, err error) {
-	wrong := fmt.Errorf("%w: azure key vault: the coordinates are vaultUri (https://NAME.%s), secretName and optionally version", secretref.ErrSyntax, s.Domain)
+	wrong := fmt.Errorf("%w: azure key vault: the coordinates are vaultUri (https://NAME.%s), "+
+		"secretName and optionally version", secretref.ErrSyntax, s.Domain)
 	members := map[string]string{"vaultUri": "", "secretName": "", "version": ""}
 	d := json.NewDecoder(strings.NewReader(string(coordinates)))
 	opened, _ := d.Token()
@@ -123,7 +134,8 @@ func (s *store) parse(coordinates []byte) (address string, err error) {
 	}
 	closed, _ := d.Token()
 	_, end := d.Token()
-	parts := s.secret.FindStringSubmatch(members["vaultUri"] + "\n" + members["secretName"] + "\n" + members["version"])
+	parts := s.secret.FindStringSubmatch(members["vaultUri"] + "\n" + members["secretName"] + "\n" +
+		members["version"])
 	if closed != json.Delim('}') || end != io.EOF || parts == nil {
 		return "", wrong
 	}
@@ -138,13 +150,15 @@ func (s *store) get(ctx context.Context, address, token string) ([]byte, error) 
 		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	body, err := s.do(req, map[int]error{401: secretref.ErrUnauthenticated, 403: secretref.ErrDenied, 404: secretref.ErrNotFound})
+	body, err := s.do(req, map[int]error{401: secretref.ErrUnauthenticated,
+		403: secretref.ErrDenied, 404: secretref.ErrNotFound})
 	if err != nil {
 		return nil, err
 	}
 	value, err := secretref.Pointer("/value").LookupScalar(body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: azure key vault: the response has no value", secretref.ErrUnsupported)
+		return nil, fmt.Errorf("%w: azure key vault: the response has no value",
+			secretref.ErrUnsupported)
 	}
 	return []byte(value), nil
 }
@@ -162,13 +176,17 @@ func (s *store) login(ctx context.Context, refused string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	authority := strings.TrimRight(cmp.Or(s.Authority, os.Getenv("AZURE_AUTHORITY_HOST"), "https://login.microsoftonline.com"), "/")
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, authority+"/"+url.PathEscape(tenant)+"/oauth2/v2.0/token", strings.NewReader(form.Encode()))
+	authority := strings.TrimRight(cmp.Or(s.Authority, os.Getenv("AZURE_AUTHORITY_HOST"),
+		"https://login.microsoftonline.com"), "/")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost,
+		authority+"/"+url.PathEscape(tenant)+"/oauth2/v2.0/token", strings.NewReader(form.Encode()))
 	if err != nil || req.URL.Scheme != "https" {
-		return "", fmt.Errorf("%w: azure key vault: Authority must be an https URL", secretref.ErrUnauthenticated)
+		return "", fmt.Errorf("%w: azure key vault: Authority must be an https URL",
+			secretref.ErrUnauthenticated)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	body, err := s.do(req, map[int]error{400: secretref.ErrUnauthenticated, 401: secretref.ErrUnauthenticated, 403: secretref.ErrUnauthenticated})
+	body, err := s.do(req, map[int]error{400: secretref.ErrUnauthenticated,
+		401: secretref.ErrUnauthenticated, 403: secretref.ErrUnauthenticated})
 	if err != nil {
 		return "", err
 	}
@@ -176,7 +194,8 @@ func (s *store) login(ctx context.Context, refused string) (string, error) {
 	expires, noTime := secretref.Pointer("/expires_in").LookupScalar(body)
 	seconds, notANumber := strconv.Atoi(expires) // its error would quote the text
 	if noToken != nil || noTime != nil || notANumber != nil || token == "" {
-		return "", fmt.Errorf("%w: azure key vault: the login response has no token", secretref.ErrUnauthenticated)
+		return "", fmt.Errorf("%w: azure key vault: the login response has no token",
+			secretref.ErrUnauthenticated)
 	}
 	life := time.Duration(seconds) * time.Second
 	s.token, s.until = token, time.Now().Add(life-min(5*time.Minute, life/2))
@@ -192,16 +211,19 @@ func (s *store) credentials() (tenant string, form url.Values, err error) {
 		secret, file = os.Getenv("AZURE_CLIENT_SECRET"), os.Getenv("AZURE_FEDERATED_TOKEN_FILE")
 	}
 	if tenant == "" || client == "" || secret == "" && file == "" {
-		return "", nil, fmt.Errorf("%w: azure key vault: missing tenant, client, or its secret or token file", secretref.ErrUnauthenticated)
+		return "", nil, fmt.Errorf("%w: azure key vault: missing tenant, client, or its secret "+
+			"or token file", secretref.ErrUnauthenticated)
 	}
-	form = url.Values{"grant_type": {"client_credentials"}, "client_id": {client}, "scope": {"https://" + s.Domain + "/.default"}}
+	form = url.Values{"grant_type": {"client_credentials"}, "client_id": {client},
+		"scope": {"https://" + s.Domain + "/.default"}}
 	if secret != "" {
 		form.Set("client_secret", secret)
 		return tenant, form, nil
 	}
 	assertion, err := os.ReadFile(file)
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: azure key vault: cannot read the token file", secretref.ErrUnauthenticated)
+		return "", nil, fmt.Errorf("%w: azure key vault: cannot read the token file",
+			secretref.ErrUnauthenticated)
 	}
 	form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 	form.Set("client_assertion", strings.TrimSpace(string(assertion)))
@@ -217,14 +239,17 @@ func (s *store) do(req *http.Request, kinds map[int]error) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", secretref.ErrUnavailable, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // secrets have at most 25 KB, and truncated JSON does not parse
+	// secrets have at most 25 KB, and truncated JSON does not parse
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", secretref.ErrUnavailable, err)
 	} else if resp.StatusCode == http.StatusOK {
 		return body, nil
 	}
-	failed := &Error{Kind: cmp.Or(kinds[resp.StatusCode], secretref.ErrUnsupported), Host: host, Status: resp.StatusCode, Code: code(body)}
-	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusRequestTimeout {
+	failed := &Error{Kind: cmp.Or(kinds[resp.StatusCode], secretref.ErrUnsupported), Host: host,
+		Status: resp.StatusCode, Code: code(body)}
+	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests ||
+		resp.StatusCode == http.StatusRequestTimeout {
 		failed.Kind = secretref.ErrUnavailable
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 		failed.after = time.Duration(max(0, min(seconds, 3600))) * time.Second

@@ -55,8 +55,9 @@ func TestProvider_resolvesSecretAndVersion(t *testing.T) {
 	r := a.resolver(t, a.options(t))
 	for value, want := range map[string]string{
 		reference: "canary-latest é\n",
-		`{"vaultUri":"https://corp.vault.azure.net/","secretName":"tracker-db"}`:     "canary-latest é\n",
-		strings.Replace(reference, "}{", `}{"version":"4387e9f3d6e14c45986767",`, 1): "canary-before",
+		`{"vaultUri":"https://corp.vault.azure.net/","secretName":"tracker-db"}`: "canary-latest é\n",
+		strings.Replace(reference, "}{", `}{"version":"4387e9f3d6e14c45986767",`,
+			1): "canary-before",
 	} {
 		secret, err := r.Resolve(t.Context(), value)
 		require.NoError(t, err)
@@ -68,7 +69,9 @@ func TestProvider_resolvesSecretAndVersion(t *testing.T) {
 func TestLogin_isSharedAndRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAzure()
-		p := azurekeyvault.Provider(azurekeyvault.Options{TenantID: "tenant", ClientID: "app", ClientSecret: secretref.NewSecret(canary + "&secret"), Client: &http.Client{Transport: inProcess{a}}})
+		p := azurekeyvault.Provider(azurekeyvault.Options{TenantID: "tenant", ClientID: "app",
+			ClientSecret: secretref.NewSecret(canary +
+				"&secret"), Client: &http.Client{Transport: inProcess{a}}})
 		var all sync.WaitGroup
 		for range 50 {
 			all.Go(func() {
@@ -142,7 +145,8 @@ func TestFetch_errorKinds(t *testing.T) {
 		"page":      {secretref.ErrUnsupported, ""},
 	} {
 		a := newAzure()
-		_, err := a.resolver(t, a.options(t)).Resolve(t.Context(), strings.Replace(reference, "tracker-db", name, 1))
+		_, err := a.resolver(t, a.options(t)).Resolve(t.Context(),
+			strings.Replace(reference, "tracker-db", name, 1))
 		require.ErrorIs(t, err, c.kind, name)
 		quotesNothing(t, err)
 		if failed, ok := errors.AsType[*azurekeyvault.Error](err); ok {
@@ -177,12 +181,18 @@ func TestLogin_refusedIsNotRetried(t *testing.T) {
 	quotesNothing(t, err)
 	failed, ok := errors.AsType[*azurekeyvault.Error](err)
 	require.True(t, ok)
-	assert.Equal(t, azurekeyvault.Error{Kind: secretref.ErrUnauthenticated, Host: "login.microsoftonline.com", Status: 401, Code: "invalid_client"}, *failed)
+	assert.Equal(t, azurekeyvault.Error{Kind: secretref.ErrUnauthenticated,
+		Host: "login.microsoftonline.com", Status: 401, Code: "invalid_client"}, *failed)
 	assert.Equal(t, 1, a.logins)
 	assert.Empty(t, a.requests)
 
-	for _, nothing := range []string{`{}`, `{"access_token":"","expires_in":3599}`, `{"access_token":"canary","expires_in":"canary"}`, `canary`} {
-		a.fail = func(w http.ResponseWriter, _ *http.Request) bool { answer(w, 200, nothing); return true }
+	for _, nothing := range []string{`{}`, `{"access_token":"","expires_in":3599}`,
+		`{"access_token":"canary","expires_in":"canary"}`, `canary`} {
+		a.fail = func(w http.ResponseWriter,
+			_ *http.Request) bool {
+			answer(w, 200, nothing)
+			return true
+		}
 		_, err = azurekeyvault.Provider(o).Fetch(t.Context(), []byte(coords))
 		require.ErrorIs(t, err, secretref.ErrUnauthenticated, nothing)
 		quotesNothing(t, err)
@@ -204,13 +214,15 @@ func TestFetch_retriesAfterRequestedDelay(t *testing.T) {
 				return true
 			}
 			r := secretref.New(&secretref.Options{Providers: []secretref.Provider{azurekeyvault.Provider(azurekeyvault.Options{
-				TenantID: "tenant", ClientID: "app", ClientSecret: secretref.NewSecret(canary + "&secret"), Client: &http.Client{Transport: inProcess{a}}})}})
+				TenantID: "tenant", ClientID: "app", ClientSecret: secretref.NewSecret(canary +
+					"&secret"), Client: &http.Client{Transport: inProcess{a}}})}})
 			defer r.Close()
 			start := time.Now()
 			secret, err := r.Resolve(t.Context(), reference)
 			require.NoError(t, err)
 			assert.Equal(t, "canary-latest é\n", secret.Reveal())
-			assert.Equal(t, 14*time.Second, time.Since(start), "%d: neither earlier nor later", status)
+			assert.Equal(t, 14*time.Second, time.Since(start), "%d: neither earlier nor later",
+				status)
 
 			failures = 1000
 			_, err = r.Resolve(t.Context(), strings.Replace(reference, "tracker-db", "other", 1))
@@ -251,7 +263,8 @@ func TestFetch_doesNotFollowRedirects(t *testing.T) {
 			if r.Host != from {
 				return false
 			}
-			http.Redirect(w, r, "https://evil.vault.azure.net/secrets/x/", http.StatusTemporaryRedirect)
+			http.Redirect(w, r, "https://evil.vault.azure.net/secrets/x/",
+				http.StatusTemporaryRedirect)
 			return true
 		}
 		_, err := a.resolver(t, a.options(t)).Resolve(t.Context(), reference)
@@ -264,7 +277,8 @@ func TestParse_isStrict(t *testing.T) {
 	a := newAzure()
 	p := azurekeyvault.Provider(a.options(t))
 	for _, text := range []string{
-		``, `canary`, `null`, `[]`, `{}`, `{"vaultUri"`, coords + `x`, coords + coords, coords[:len(coords)-1], coords[:len(coords)-1] + ",",
+		``, `canary`, `null`, `[]`, `{}`, `{"vaultUri"`, coords + `x`, coords +
+			coords, coords[:len(coords)-1], coords[:len(coords)-1] + ",",
 		`{"vaultUri":"https://corp.vault.azure.net"}`, `{"secretName":"tracker-db"}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":""}`,
 		`{"vaultUri":"https://corp.vault.azure.net","SecretName":"tracker-db"}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":5}`,
 		`{"vaultUri":"https://corp.vault.azure.net","secretName":{"a":"b"}}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":"a","secretName":"b"}`,
@@ -285,7 +299,8 @@ func TestLogin_usesEnvironment(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	o := a.options(t)
 	o = azurekeyvault.Options{Client: &http.Client{Transport: overTLS{t, o.Client.Transport}}}
-	for _, name := range []string{"TENANT_ID", "CLIENT_ID", "CLIENT_SECRET", "FEDERATED_TOKEN_FILE", "AUTHORITY_HOST"} {
+	for _, name := range []string{"TENANT_ID", "CLIENT_ID", "CLIENT_SECRET", "FEDERATED_TOKEN_FILE",
+		"AUTHORITY_HOST"} {
 		t.Setenv("AZURE_"+name, "")
 	}
 	p := azurekeyvault.Provider(o)

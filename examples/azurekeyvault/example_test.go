@@ -14,7 +14,8 @@ import (
 // The example is compiled but not run, since it would call Azure.
 func Example() {
 	resolver := secretref.New(&secretref.Options{
-		Providers: []secretref.Provider{azurekeyvault.Provider(azurekeyvault.Options{})}, // configured by AZURE_… variables
+		// configured by AZURE_… variables
+		Providers: []secretref.Provider{azurekeyvault.Provider(azurekeyvault.Options{})},
 	})
 	defer resolver.Close()
 
@@ -31,6 +32,7 @@ func Example() {
 	}
 	fmt.Println(settings.Database.MaskedURL(), settings.Database.Username)
 
-	token, err := resolver.Resolve(context.Background(), os.Getenv("API_TOKEN")) // {ENC}{"vaultUri":…,"secretName":…}
+	// {ENC}{"vaultUri":…,"secretName":…}
+	token, err := resolver.Resolve(context.Background(), os.Getenv("API_TOKEN"))
 	fmt.Println(token, err)
 }

@@ -29,12 +29,14 @@ type azure struct {
 	logins   int
 	requests []string // to the vault, and to unknown paths
 
-	fail func(w http.ResponseWriter, r *http.Request) bool // returns true if it wrote the response itself
+	// returns true if it wrote the response itself
+	fail func(w http.ResponseWriter, r *http.Request) bool
 }
 
 func newAzure() *azure {
 	return &azure{
-		form: url.Values{"grant_type": {"client_credentials"}, "client_id": {"app"}, "client_secret": {canary + "&secret"}, "scope": {"https://vault.azure.net/.default"}},
+		form: url.Values{"grant_type": {"client_credentials"}, "client_id": {"app"},
+			"client_secret": {canary + "&secret"}, "scope": {"https://vault.azure.net/.default"}},
 		secrets: map[string]string{
 			"tracker-db/":                       body("canary-latest é\n"),
 			"tracker-db/4387e9f3d6e14c45986767": body("canary-before"),
@@ -49,7 +51,8 @@ func newAzure() *azure {
 }
 
 func body(value string) string {
-	text, _ := json.Marshal(map[string]any{"value": value, "id": "https://corp.vault.azure.net/secrets/x/4387", "attributes": map[string]any{"enabled": true}})
+	text, _ := json.Marshal(map[string]any{"value": value,
+		"id": "https://corp.vault.azure.net/secrets/x/4387", "attributes": map[string]any{"enabled": true}})
 	return string(text)
 }
 
@@ -67,20 +70,23 @@ func (a *azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	name, isSecret := strings.CutPrefix(r.URL.Path, "/secrets/")
 	switch {
-	case r.Host == "login.microsoftonline.com" && r.Method == http.MethodPost && r.URL.Path == "/tenant/oauth2/v2.0/token":
+	case r.Host == "login.microsoftonline.com" && r.Method == http.MethodPost &&
+		r.URL.Path == "/tenant/oauth2/v2.0/token":
 		a.logins++
 		if err := r.ParseForm(); err != nil || r.PostForm.Encode() != a.form.Encode() {
 			answer(w, 401, `{"error":"invalid_client","error_description":"canary","error_codes":[7000215]}`)
 			return
 		}
 		a.tokens = append(a.tokens, fmt.Sprintf("%s-token-%d", canary, len(a.tokens)+1))
-		answer(w, 200, fmt.Sprintf(`{"token_type":"Bearer","expires_in":%d,"access_token":%q}`, a.life, a.tokens[len(a.tokens)-1]))
+		answer(w, 200, fmt.Sprintf(`{"token_type":"Bearer","expires_in":%d,"access_token":%q}`,
+			a.life, a.tokens[len(a.tokens)-1]))
 	case r.Host != "corp.vault.azure.net":
 		a.requests = append(a.requests, r.Host)
 		answer(w, 404, `{}`)
 	case len(a.tokens) == 0 || r.Header.Get("Authorization") != "Bearer "+a.tokens[len(a.tokens)-1]:
 		a.requests = append(a.requests, r.URL.Path)
-		w.Header().Set("WWW-Authenticate", `Bearer authorization="https://login.microsoftonline.com/tenant", resource="https://vault.azure.net"`)
+		w.Header().Set("WWW-Authenticate",
+			`Bearer authorization="https://login.microsoftonline.com/tenant", resource="https://vault.azure.net"`)
 		answer(w, 401, `{"error":{"code":"Unauthorized","message":"AKV10000: Request is missing a Bearer or PoP token."}}`)
 	case r.Method != http.MethodGet || !isSecret || r.URL.RawQuery != "api-version=7.4":
 		answer(w, 400, `{"error":{"code":"BadParameter","message":"canary"}}`)
@@ -109,7 +115,9 @@ func (a *azure) options(t *testing.T) azurekeyvault.Options {
 		return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return azurekeyvault.Options{TenantID: "tenant", ClientID: "app", ClientSecret: secretref.NewSecret(canary + "&secret"), Client: &http.Client{Transport: transport}}
+	return azurekeyvault.Options{TenantID: "tenant", ClientID: "app",
+		ClientSecret: secretref.NewSecret(canary +
+			"&secret"), Client: &http.Client{Transport: transport}}
 }
 
 func (a *azure) resolver(t *testing.T, o azurekeyvault.Options) *secretref.Resolver {

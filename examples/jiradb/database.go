@@ -25,7 +25,8 @@ type database struct {
 
 // open returns the database of the product whose configuration file or home directory
 // is path. It does not connect yet; each connection uses the current password.
-func open(ctx context.Context, resolver *secretref.Resolver, path string, log *slog.Logger) (*database, error) {
+func open(ctx context.Context, resolver *secretref.Resolver, path string,
+	log *slog.Logger) (*database, error) {
 	config, err := secretref.ReadConfig(path)
 	if err != nil {
 		return nil, err
@@ -44,7 +45,8 @@ func open(ctx context.Context, resolver *secretref.Resolver, path string, log *s
 	name := source.Driver
 	pool, err := sql.Open(name, source.Name.Reveal()) // only to get its driver
 	if err != nil {
-		return nil, fmt.Errorf("no driver %q is linked into this program", name) // err may quote the data source
+		// err may quote the data source
+		return nil, fmt.Errorf("no driver %q is linked into this program", name)
 	}
 	opener, ok := pool.Driver().(driver.DriverContext)
 	if err := pool.Close(); err != nil || !ok {
@@ -61,7 +63,8 @@ func open(ctx context.Context, resolver *secretref.Resolver, path string, log *s
 		}
 		return connector.Connect(ctx)
 	}
-	db := &database{sql.OpenDB(secretref.Connector(settings, connect, loginRefused)), config.Product, name}
+	db := &database{sql.OpenDB(secretref.Connector(settings, connect, loginRefused)),
+		config.Product, name}
 	db.SetConnMaxLifetime(30 * time.Minute) // so that connections with an old password end
 	return db, nil
 }
@@ -83,5 +86,6 @@ func (db *database) whoAmI() string {
 	if db.driver == "mysql" {
 		return "SELECT current_user() AS user, database() AS name, version() AS version"
 	}
-	return "SELECT current_user AS user, current_database() AS name, current_schema() AS schema, version() AS version"
+	return "SELECT current_user AS user, current_database() AS name, current_schema() AS schema, " +
+		"version() AS version"
 }

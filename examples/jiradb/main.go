@@ -79,10 +79,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // serve opens the database of a product, passes it to use and closes it.
-func serve(ctx context.Context, path, store string, log *slog.Logger, use func(*database) error) error {
+func serve(ctx context.Context, path, store string, log *slog.Logger,
+	use func(*database) error) error {
 	opts := &secretref.Options{Logger: log}
 	if store != "" {
-		keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(store), &secretref.KeyringOptions{Logger: log})
+		keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(store),
+			&secretref.KeyringOptions{Logger: log})
 		if err != nil {
 			return err
 		}
@@ -142,7 +144,8 @@ func show(ctx context.Context, w io.Writer, db *sql.DB, query string) error {
 			if !cell.Valid {
 				cell.String = "NULL"
 			}
-			fmt.Fprint(t, map[bool]string{true: "\t"}[i > 0], strings.NewReplacer("\t", " ", "\n", " ").Replace(cell.String))
+			fmt.Fprint(t, map[bool]string{true: "\t"}[i > 0],
+				strings.NewReplacer("\t", " ", "\n", " ").Replace(cell.String))
 		}
 		fmt.Fprintln(t)
 	}

@@ -32,7 +32,8 @@ type attemptKey struct{}
 
 // Open returns a Pool that connects with connString. User name and password are the
 // two values of login, which [secretref.Resolver.WatchAll] keeps up to date together.
-func Open(ctx context.Context, connString string, login *secretref.Live[[]secretref.Secret]) (*Pool, error) {
+func Open(ctx context.Context, connString string, login *secretref.Live[[]secretref.Secret]) (*Pool,
+	error) {
 	config, err := pgxpool.ParseConfig(connString)
 	if err != nil {
 		return nil, err
@@ -68,14 +69,15 @@ var errIdle = errors.New("the connection was opened earlier")
 // it tries the other values that may be valid.
 func (p *Pool) Acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	var idle *pgxpool.Conn
-	conn, err := secretref.Try(ctx, p.login, func(ctx context.Context, value []secretref.Secret) (*pgxpool.Conn, error) {
-		a := &attempt{value: value}
-		conn, err := p.pool.Acquire(context.WithValue(ctx, attemptKey{}, a))
-		if err == nil && !a.accepted.Load() {
-			idle, err = conn, errIdle // so that value does not count as accepted
-		}
-		return conn, err
-	}, nil)
+	conn, err := secretref.Try(ctx, p.login,
+		func(ctx context.Context, value []secretref.Secret) (*pgxpool.Conn, error) {
+			a := &attempt{value: value}
+			conn, err := p.pool.Acquire(context.WithValue(ctx, attemptKey{}, a))
+			if err == nil && !a.accepted.Load() {
+				idle, err = conn, errIdle // so that value does not count as accepted
+			}
+			return conn, err
+		}, nil)
 	if idle != nil {
 		return idle, nil
 	}

@@ -39,7 +39,8 @@ func newFixture(t *testing.T) *fixture {
 	var err error
 	w.login, err = r.WatchAll(t.Context(), username, password)
 	require.NoError(t, err)
-	w.pool, err = pgxpool.Open(t.Context(), "postgres://"+w.addr+"/db?sslmode=disable&pool_max_conns=100", w.login)
+	w.pool, err = pgxpool.Open(t.Context(),
+		"postgres://"+w.addr+"/db?sslmode=disable&pool_max_conns=100", w.login)
 	require.NoError(t, err)
 	t.Cleanup(w.pool.Close)
 	require.NoError(t, w.query(t.Context()))

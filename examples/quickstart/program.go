@@ -21,7 +21,8 @@ func value(ctx context.Context, s *stage, w io.Writer) error {
 		return err
 	}
 
-	fmt.Fprintf(w, "    resolver := secretref.New(nil)\n    defer resolver.Close()\n    password, err := resolver.Resolve(ctx, reference)\n\n")
+	fmt.Fprintf(w, "    resolver := secretref.New(nil)\n    defer resolver.Close()\n    "+
+		"password, err := resolver.Resolve(ctx, reference)\n\n")
 	fmt.Fprintf(w, "password prints as %v; password.Reveal() is %q.\n", password, password.Reveal())
 	return equal(password, jiraPassword)
 }
@@ -48,9 +49,11 @@ func structure(ctx context.Context, s *stage, w io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(w, "After ResolveStruct(ctx, &config):\n")
-	fmt.Fprintf(w, "    config.Mail is %+v, its password %q\n", config.Mail, config.Mail.Password.Reveal())
+	fmt.Fprintf(w, "    config.Mail is %+v, its password %q\n", config.Mail,
+		config.Mail.Password.Reveal())
 	fmt.Fprintf(w, "    config.Search, a string with a tag, is %q\n", config.Search)
-	return errors.Join(equal(config.Mail.Password, mailPassword), equal(secretref.NewSecret(config.Search), searchPassword))
+	return errors.Join(equal(config.Mail.Password, mailPassword),
+		equal(secretref.NewSecret(config.Search), searchPassword))
 }
 
 // mistake shows the errors for wrong references.
@@ -61,8 +64,10 @@ func mistake(ctx context.Context, _ *stage, w io.Writer) error {
 		reference string
 		want      error
 	}{
-		{`{"region":"ap-southeast-2","secretID":"demo/jira","secretPointer":"/password"}`, secretref.ErrSyntax},
-		{`{"region":"ap-southeast-2","secretId":"demo/jira","secretPointer":"/pasword"}`, secretref.ErrPointer},
+		{`{"region":"ap-southeast-2","secretID":"demo/jira","secretPointer":"/password"}`,
+			secretref.ErrSyntax},
+		{`{"region":"ap-southeast-2","secretId":"demo/jira","secretPointer":"/pasword"}`,
+			secretref.ErrPointer},
 	} {
 		_, err := resolver.Resolve(ctx, wrong.reference)
 		if !errors.Is(err, wrong.want) {

@@ -72,7 +72,8 @@ func (s *stage) writeHomes() (err error) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
-		return os.WriteFile(path, []byte(strings.ReplaceAll(string(text), vaultInFiles, s.vault.URL)), 0o600)
+		return os.WriteFile(path,
+			[]byte(strings.ReplaceAll(string(text), vaultInFiles, s.vault.URL)), 0o600)
 	})
 }
 
@@ -109,7 +110,8 @@ func (s *stage) setEnvironment() error {
 // isOurs reports whether a variable configures AWS or Vault.
 func isOurs(name string) bool {
 	name = strings.ToUpper(name)
-	return strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "VAULT_") || strings.HasPrefix(name, "SECRET_STORE_VAULT_")
+	return strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "VAULT_") ||
+		strings.HasPrefix(name, "SECRET_STORE_VAULT_")
 }
 
 // close stops the stores, deletes the files and restores the environment.

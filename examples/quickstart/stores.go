@@ -60,7 +60,8 @@ func (s *awsServer) serve(w http.ResponseWriter, r *http.Request) {
 func (s *awsServer) value(name string) (map[string]any, bool) {
 	text, ok := s.secrets.Load(name)
 	return map[string]any{
-		"ARN":          "arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:" + name + "-AbCdEf",
+		"ARN": "arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:" + name +
+			"-AbCdEf",
 		"Name":         name,
 		"VersionId":    "00000000-0000-0000-0000-000000000001",
 		"SecretString": text,
@@ -92,14 +93,16 @@ func (s *vaultServer) serve(w http.ResponseWriter, r *http.Request) {
 	data, found := s.secrets.Load(path)
 	switch {
 	case s.sealed.Load():
-		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"errors": []string{"Vault is sealed"}})
+		writeJSON(w, http.StatusServiceUnavailable,
+			map[string]any{"errors": []string{"Vault is sealed"}})
 	case r.Header.Get("X-Vault-Token") != vaultToken:
 		writeJSON(w, http.StatusForbidden, map[string]any{"errors": []string{"permission denied"}})
 	case r.Method != http.MethodGet || !isRead || !found:
 		writeJSON(w, http.StatusNotFound, map[string]any{"errors": []string{}})
 	default:
 		writeJSON(w, http.StatusOK, map[string]any{"data": map[string]any{
-			"data": data, "metadata": map[string]any{"version": 1, "destroyed": false, "deletion_time": ""},
+			"data": data, "metadata": map[string]any{"version": 1, "destroyed": false,
+				"deletion_time": ""},
 		}})
 	}
 }

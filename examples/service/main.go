@@ -52,7 +52,8 @@ func run(ctx context.Context, log *slog.Logger) error {
 		opts.AllowEndpoint = only(host)
 	}
 	if path := os.Getenv("LAST_KNOWN"); path != "" {
-		keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(path), &secretref.KeyringOptions{Logger: log})
+		keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(path),
+			&secretref.KeyringOptions{Logger: log})
 		if err != nil {
 			return err
 		}
@@ -91,11 +92,12 @@ func open(url string, password *secretref.Live[secretref.Secret]) (*sql.DB, erro
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is not the URL of a PostgreSQL database")
 	}
-	db := sql.OpenDB(secretref.Connector(password, func(ctx context.Context, p secretref.Secret) (driver.Conn, error) {
-		c := config.Copy()
-		c.Password = p.Reveal()
-		return stdlib.GetConnector(*c).Connect(ctx)
-	}, nil))
+	db := sql.OpenDB(secretref.Connector(password,
+		func(ctx context.Context, p secretref.Secret) (driver.Conn, error) {
+			c := config.Copy()
+			c.Password = p.Reveal()
+			return stdlib.GetConnector(*c).Connect(ctx)
+		}, nil))
 	db.SetConnMaxLifetime(30 * time.Minute) // so that connections with an old password end
 	return db, nil
 }

@@ -66,7 +66,8 @@ func TestHandler_withoutDatabase(t *testing.T) {
 	defer db.Close()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(age("database", h))
-	for path, status := range map[string]int{"/livez": 200, "/readyz": 503, "/": 502, "/metrics": 200} {
+	for path, status := range map[string]int{"/livez": 200, "/readyz": 503, "/": 502,
+		"/metrics": 200} {
 		w := httptest.NewRecorder()
 		handler(db, registry).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		assert.Equal(t, status, w.Code, path)

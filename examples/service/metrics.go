@@ -12,7 +12,8 @@ import (
 // References are not labels: there can be many, and the log contains them.
 func count(r prometheus.Registerer) func(secretref.FetchEvent) {
 	fetches := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "secretref_fetches_total", Help: "Fetches from a backend by outcome and state of the cache.",
+		Name: "secretref_fetches_total", Help: "Fetches from a backend by outcome and state of " +
+			"the cache.",
 	}, []string{"backend", "outcome", "cache"})
 	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "secretref_attempts_total", Help: "Attempts of these fetches.",

@@ -61,10 +61,11 @@ func FromYAML(ctx context.Context, r *secretref.Resolver, path string) (*Config,
 
 // Environment is the configuration in the variables of a container.
 type Environment struct {
-	Listen   string           `env:"LISTEN" envDefault:":8080"`
-	Database Database         `envPrefix:"DATABASE_"`
-	Mail     *Mail            `envPrefix:"MAIL_" env:",init"`
-	Admin    secretref.Secret `env:"ADMIN_PASSWORD,file" secretref:"optional"` // the variable names a file
+	Listen   string   `env:"LISTEN" envDefault:":8080"`
+	Database Database `envPrefix:"DATABASE_"`
+	Mail     *Mail    `envPrefix:"MAIL_" env:",init"`
+	// the variable names a file
+	Admin secretref.Secret `env:"ADMIN_PASSWORD,file" secretref:"optional"`
 
 	// References contain commas, so a list needs another separator.
 	Tokens []secretref.Secret `env:"TOKENS" envSeparator:";"`

@@ -19,7 +19,8 @@ import (
 // stores returns a fake with the secrets of config.yaml.
 func stores() *secretref.Fake {
 	fake := secretref.NewFake()
-	fake.Set(`{"region":"eu-west-1","secretId":"app"}`, `{"db":"invented","tokens":{"search":"made up"}}`)
+	fake.Set(`{"region":"eu-west-1","secretId":"app"}`,
+		`{"db":"invented","tokens":{"search":"made up"}}`)
 	fake.Set(`{"mount":"secret","path":"mail","key":"password","endpoint":"https://vault.example.com"}`, "also invented")
 	fake.Set(`{"keyring":"license"}`, "L-1")
 	return fake
@@ -157,7 +158,8 @@ func TestFromEnvironment_returnsAllFailures(t *testing.T) {
 
 	t.Setenv("TOKENS", `{"region":"eu-west-1","secretId":"app"},{"keyring":"license"}`)
 	_, err = structs.FromEnvironment(t.Context(), r)
-	require.ErrorIs(t, err, secretref.ErrSyntax, "a wrong separator must not turn the pieces into passwords")
+	require.ErrorIs(t, err, secretref.ErrSyntax,
+		"a wrong separator must not turn the pieces into passwords")
 
 	os.Unsetenv("DATABASE_PASSWORD")
 	_, err = structs.FromEnvironment(t.Context(), r)

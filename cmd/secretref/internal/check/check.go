@@ -56,7 +56,8 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 		return lacking
 	}
 	defer keyring.CloseIfOpen()
-	resolver := secretref.New(&secretref.Options{Timeout: store.Timeout.Value(), Keyring: keyring.OrNil(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Timeout: store.Timeout.Value(),
+		Keyring: keyring.OrNil(), Logger: log})
 	defer resolver.Close()
 
 	sections := make([]section, len(args))

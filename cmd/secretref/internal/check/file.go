@@ -28,7 +28,10 @@ func readArgument(r *secretref.Resolver, n int, arg string) section {
 	switch {
 	case err == nil:
 		x.ref = ref
-		x.resolve = func(ctx context.Context) (secretref.Secret, error) { return r.ResolveReference(ctx, ref) }
+		x.resolve = func(ctx context.Context) (secretref.Secret,
+			error) {
+			return r.ResolveReference(ctx, ref)
+		}
 		x.checkForm(arg)
 	case !errors.Is(err, secretref.ErrNotReference):
 		x.addFailure(err, ui.Reason(err))
@@ -38,7 +41,8 @@ func readArgument(r *secretref.Resolver, n int, arg string) section {
 		slices.Contains([]string{".xml", ".properties"}, strings.ToLower(filepath.Ext(arg))):
 		x.addFailure(err, "it looks like a path, but there is no such file or directory")
 	default:
-		x.addFailure(err, "it is plaintext, neither a reference nor the name of a file or directory")
+		x.addFailure(err, "it is plaintext, neither a reference nor the name of a file or "+
+			"directory")
 	}
 	return section{values: []*checkedValue{x}}
 }
@@ -91,7 +95,8 @@ func readItem(r *secretref.Resolver, c *secretref.ConfigFile, item atlassian.Ite
 	plaintext := errors.Is(err, secretref.ErrNotReference)
 	store := atlassian.CipherClassOf(item.Class)
 	switch {
-	case c.Product == secretref.Bitbucket && (atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)):
+	case c.Product == secretref.Bitbucket &&
+		(atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)):
 		x.addWrong("%s", ui.Reason(atlassian.PlaceholderFault()))
 		return x
 	case store == atlassian.CustomClass:
@@ -101,14 +106,16 @@ func readItem(r *secretref.Resolver, c *secretref.ConfigFile, item atlassian.Ite
 		x.addWrong("the value is empty")
 		return x
 	case store == atlassian.NoClass && plaintext:
-		x.addWrong("the file contains the password in plain text: store it in AWS Secrets Manager or Vault, " +
+		x.addWrong("the file contains the password in plain text: store it in AWS Secrets " +
+			"Manager or Vault, " +
 			"and write a reference and its cipher class into the file")
 		return x
 	case err == nil:
 		x.ref = ref
 		x.checkForm(item.Value)
 		x.checkPlacement(c, layout, item)
-		if store != atlassian.NoClass && item.Class != config.ClassFor(ref) && config.ClassFor(ref) != "" {
+		if store != atlassian.NoClass && item.Class != config.ClassFor(ref) &&
+			config.ClassFor(ref) != "" {
 			x.addFailure(secretref.ErrSyntax, wrongClassText(item, layout, ref))
 			return x
 		}
@@ -131,7 +138,8 @@ func entryLocation(c *secretref.ConfigFile, e atlassian.Entry) string {
 
 // ignoredReferences lists references in entries that the product does not resolve: it
 // would use their text as the value.
-func ignoredReferences(r *secretref.Resolver, c *secretref.ConfigFile, items []atlassian.Item) []*checkedValue {
+func ignoredReferences(r *secretref.Resolver, c *secretref.ConfigFile,
+	items []atlassian.Item) []*checkedValue {
 	var found []*checkedValue
 	for _, e := range c.Entries {
 		if hasKey(items, e.Key) {
@@ -148,7 +156,8 @@ func ignoredReferences(r *secretref.Resolver, c *secretref.ConfigFile, items []a
 		if c.Product == secretref.Bitbucket {
 			x.addWrong("the product uses its text as the value: put {ENC} before it")
 		} else {
-			x.addWrong("the product does not resolve references there, only in %s", atlassian.LayoutOf(atlassian.Product(c.Product)).Password)
+			x.addWrong("the product does not resolve references there, only in %s",
+				atlassian.LayoutOf(atlassian.Product(c.Product)).Password)
 		}
 		found = append(found, x)
 	}

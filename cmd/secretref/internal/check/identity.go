@@ -58,7 +58,8 @@ func newIdentityReport(values []*checkedValue, store storeflags.Flags) *identity
 
 // WriteIdentity reports the credentials that resolving a reference uses, and those
 // of the keyring's store.
-func WriteIdentity(ctx context.Context, w io.Writer, reference secretref.Reference, store storeflags.Flags) {
+func WriteIdentity(ctx context.Context, w io.Writer, reference secretref.Reference,
+	store storeflags.Flags) {
 	r := newIdentityReport([]*checkedValue{{ref: reference}}, store)
 	r.gather(ctx)
 	r.write(w)
@@ -81,7 +82,10 @@ func (a *identityReport) gather(ctx context.Context) {
 	}
 }
 
-func (a *identityReport) add(about, text string) { a.lines = append(a.lines, [2]string{about, text}) }
+func (a *identityReport) add(about,
+	text string) {
+	a.lines = append(a.lines, [2]string{about, text})
+}
 
 func (a *identityReport) write(w io.Writer) {
 	fmt.Fprintln(w, "identity")
@@ -110,10 +114,12 @@ func (a *identityReport) awsIdentity(ctx context.Context) string {
 	if err != nil {
 		return "could not determine the credentials: " + ui.Message(err)
 	}
-	with := fmt.Sprintf("access key id %s from %s", found.AccessKeyID, describeCredentialSource(found.Source))
+	with := fmt.Sprintf("access key id %s from %s", found.AccessKeyID,
+		describeCredentialSource(found.Source))
 	arn, err := a.callerARN(ctx)
 	if err != nil {
-		return fmt.Sprintf("%s; could not determine the caller's identity from AWS STS: %s", with, ui.Message(err))
+		return fmt.Sprintf("%s; could not determine the caller's identity from AWS STS: %s", with,
+			ui.Message(err))
 	}
 	return arn + ", " + with
 }
@@ -158,9 +164,12 @@ func describeCredentialSource(sdk string) string {
 // set. Their values are not printed.
 func (a *identityReport) addVault(auth secretref.VaultAuth) {
 	if auth == secretref.VaultKubernetes {
-		a.add("vault", fmt.Sprintf("KUBERNETES: role from %s; auth method from %s; the pod's token from %s",
-			variableState(vaultkv.RoleVariable, ""), variableState(vaultkv.AuthPathVariable, "kubernetes"),
-			variableState(vaultkv.JWTPathVariable, "/var/run/secrets/kubernetes.io/serviceaccount/token")))
+		a.add("vault", fmt.Sprintf("KUBERNETES: role from %s; auth method from %s; the pod's "+
+			"token from %s",
+			variableState(vaultkv.RoleVariable, ""), variableState(vaultkv.AuthPathVariable,
+				"kubernetes"),
+			variableState(vaultkv.JWTPathVariable,
+				"/var/run/secrets/kubernetes.io/serviceaccount/token")))
 		return
 	}
 	a.add("vault", "TOKEN: from "+variableState(vaultkv.TokenVariable, ""))

@@ -32,9 +32,11 @@ func nextStep(values []*checkedValue) string {
 	case doubts:
 		return "fix the doubts" + again + "; after that " + restart
 	case standalone && onlyKeyring:
-		return "write the reference into the configuration of a program that opens this keyring with the library"
+		return "write the reference into the configuration of a program that opens this keyring " +
+			"with the library"
 	case standalone:
-		return "write the reference into the configuration file, check the file, and restart the product on every node"
+		return "write the reference into the configuration file, check the file, and restart the " +
+			"product on every node"
 	}
 	return restart
 }

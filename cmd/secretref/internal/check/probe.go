@@ -72,12 +72,14 @@ func (p *probe) examineValue(ctx context.Context, x *checkedValue, value string)
 	case value == "":
 		x.addWrong("the secret is empty")
 	case strings.HasSuffix(value, "\n"):
-		x.addWrong("the value ends in a newline, which becomes part of the password: store it again without one (printf, or echo -n)")
+		x.addWrong("the value ends in a newline, which becomes part of the password: store it " +
+			"again without one (printf, or echo -n)")
 	}
 	pointer, structured := pointerInto(x.ref)
 	if structured && pointer == "" {
 		if names := jsonptr.MemberNames([]byte(value), ""); names != nil {
-			x.addWrong("the secret is a JSON object, but the reference has no secretPointer, so the whole object would be the password; %s%s",
+			x.addWrong("the secret is a JSON object, but the reference has no secretPointer, so "+
+				"the whole object would be the password; %s%s",
 				describeMembers("", names), pointerHint(names))
 		}
 		return
@@ -102,7 +104,8 @@ func pointerInto(reference secretref.Reference) (secretref.Pointer, bool) {
 	case secretref.AWSReference:
 		return ref.SecretPointer, true
 	case secretref.VaultReference:
-		return secretref.Pointer("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(ref.Key)), true
+		return secretref.Pointer("/" +
+			strings.NewReplacer("~", "~0", "/", "~1").Replace(ref.Key)), true
 	}
 	return "", false
 }
@@ -118,8 +121,9 @@ func (p *probe) fetchDocument(ctx context.Context, reference secretref.Reference
 		whole, err := p.resolver.ResolveReference(ctx, at)
 		return []byte(whole.Reveal()), err == nil
 	case secretref.VaultReference:
-		whole, err := p.vault.Fetch(ctx, ref.Reference{Kind: ref.Vault, Mount: at.Mount, Path: at.Path,
-			Endpoint: at.Endpoint, Auth: at.AuthenticationType.String()}.Target())
+		whole, err := p.vault.Fetch(ctx,
+			ref.Reference{Kind: ref.Vault, Mount: at.Mount, Path: at.Path,
+				Endpoint: at.Endpoint, Auth: at.AuthenticationType.String()}.Target())
 		return []byte(whole.Text), err == nil
 	}
 	return nil, false
@@ -186,7 +190,8 @@ func hint(ref secretref.Reference, err error) string {
 	_, network := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, secretref.ErrUnavailable) && network:
-		return "; check the endpoint's name and port, and whether this machine can reach it (firewall, HTTPS_PROXY and NO_PROXY)"
+		return "; check the endpoint's name and port, and whether this machine can reach it " +
+			"(firewall, HTTPS_PROXY and NO_PROXY)"
 	case errors.Is(err, secretref.ErrNotFound) && isAWS(ref):
 		return "; check secretId and region, and whether the secret is in the account shown above"
 	}

@@ -60,7 +60,8 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 		return err
 	}
 	defer keyring.CloseIfOpen()
-	resolver := secretref.New(&secretref.Options{Timeout: store.Timeout.Value(), Keyring: keyring.OrNil(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Timeout: store.Timeout.Value(),
+		Keyring: keyring.OrNil(), Logger: log})
 	defer resolver.Close()
 	settings, failed := resolver.ResolveConfig(ctx, c)
 
@@ -120,7 +121,8 @@ func (r report) writeJSON(w io.Writer) error {
 	for key, text := range r.Secrets {
 		if text != nil && !utf8.ValidString(*text) {
 			// The encoder would silently replace invalid bytes of the password.
-			return fmt.Errorf("the secret of %s is not valid UTF-8, which JSON requires: use \"secretref resolve\"", key)
+			return fmt.Errorf("the secret of %s is not valid UTF-8, which JSON requires: use "+
+				"\"secretref resolve\"", key)
 		}
 	}
 	e := ui.NewJSONEncoder(w)

@@ -8,7 +8,8 @@ import (
 
 // OnlyItem returns a copy of c in which item is the only value to resolve: the library
 // fetches nothing if any value of a file is malformed.
-func OnlyItem(c *secretref.ConfigFile, layout atlassian.Layout, item atlassian.Item) *secretref.ConfigFile {
+func OnlyItem(c *secretref.ConfigFile, layout atlassian.Layout,
+	item atlassian.Item) *secretref.ConfigFile {
 	alone := &secretref.ConfigFile{Product: c.Product, Path: c.Path}
 	for _, e := range c.Entries {
 		password := item.Key == layout.Password && e.Key == layout.Class
@@ -54,7 +55,8 @@ func Entry(e secretref.Entry) atlassian.Entry {
 func FromDecoded(f *atlassian.File, path string) *secretref.ConfigFile {
 	c := &secretref.ConfigFile{Product: secretref.Product(f.Product), Path: path}
 	for _, e := range f.Entries {
-		c.Entries = append(c.Entries, secretref.Entry{Key: e.Key, Value: secretref.NewSecret(e.Value), Line: e.Line})
+		c.Entries = append(c.Entries,
+			secretref.Entry{Key: e.Key, Value: secretref.NewSecret(e.Value), Line: e.Line})
 	}
 	return c
 }

@@ -45,10 +45,12 @@ func planEnvironment(env []string, c selection, log *slog.Logger) (*envPlan, err
 		case err == nil:
 		case tolerant && errors.Is(err, secretref.ErrSyntax) && !hasEncPrefix(value):
 			// The variable was not selected and may not be meant for this program.
-			log.Warn(describeVariable(name) + " looks like a malformed reference and is passed on unchanged: " + err.Error())
+			log.Warn(describeVariable(name) +
+				" looks like a malformed reference and is passed on unchanged: " + err.Error())
 			continue
 		case demanding && errors.Is(err, secretref.ErrNotReference):
-			err = fault.New(fault.NotReference, "the value is plaintext or empty, which -strict does not allow")
+			err = fault.New(fault.NotReference,
+				"the value is plaintext or empty, which -strict does not allow")
 			fallthrough
 		case errors.Is(err, secretref.ErrSyntax), hasPlaceholder(value), demanding:
 			if !demanding {
@@ -72,7 +74,8 @@ func planEnvironment(env []string, c selection, log *slog.Logger) (*envPlan, err
 		switch {
 		case seen.contains(name) || !c.includes(name):
 		case c.strict:
-			errs = append(errs, &secretref.Error{Source: describeVariable(name), Err: fault.New(fault.NotReference, "it is not set, which -strict does not allow")})
+			errs = append(errs, &secretref.Error{Source: describeVariable(name),
+				Err: fault.New(fault.NotReference, "it is not set, which -strict does not allow")})
 		default:
 			log.Warn(describeVariable(name) + " is not set")
 		}
@@ -109,7 +112,8 @@ func (s skippableError) Unwrap() error { return s.error }
 
 // resolve returns the environment with the secrets. Keyring and connections are closed
 // when it returns.
-func (j *envPlan) resolve(ctx context.Context, store storeflags.Flags, log *slog.Logger) ([]string, error) {
+func (j *envPlan) resolve(ctx context.Context, store storeflags.Flags, log *slog.Logger) ([]string,
+	error) {
 	if len(j.values) == 0 {
 		return j.env, nil
 	}
@@ -119,7 +123,8 @@ func (j *envPlan) resolve(ctx context.Context, store storeflags.Flags, log *slog
 		return nil, err
 	}
 	defer keyring.CloseIfOpen()
-	resolver := secretref.New(&secretref.Options{Strict: j.strict, Timeout: store.Timeout.Value(), Keyring: keyring.OrNil(), Logger: log})
+	resolver := secretref.New(&secretref.Options{Strict: j.strict, Timeout: store.Timeout.Value(),
+		Keyring: keyring.OrNil(), Logger: log})
 	defer resolver.Close()
 	secrets, err := resolver.ResolveAll(ctx, j.values...)
 	if err != nil {
@@ -136,7 +141,9 @@ func (j *envPlan) substitute(secrets []secretref.Secret, log *slog.Logger) ([]st
 		value, verbatim, errs := f.render(secrets[:len(f.refs)])
 		secrets = secrets[len(f.refs):]
 		if verbatim {
-			log.Warn(describeVariable(f.name) + ": the secret was inserted into other text verbatim, and one of its characters may have a meaning there")
+			log.Warn(describeVariable(f.name) +
+				": the secret was inserted into other text verbatim, and one of its characters " +
+				"may have a meaning there")
 		}
 		env[f.index] = f.name + "=" + value
 		all = append(all, errs...)

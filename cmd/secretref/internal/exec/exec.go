@@ -14,8 +14,9 @@ import (
 
 func Command() ui.Command {
 	return ui.Command{
-		Name:     "exec",
-		Synopsis: "exec [-only NAME,...] [-skip NAME,...] [-keep NAME,...] [-strict] [-timeout D] [-store S] -- COMMAND [ARG ...]",
+		Name: "exec",
+		Synopsis: "exec [-only NAME,...] [-skip NAME,...] [-keep NAME,...] [-strict] [-timeout " +
+			"D] [-store S] -- COMMAND [ARG ...]",
 		Help: `
 Replaces the references in environment variables by their secrets and then replaces
 this process by COMMAND. COMMAND therefore has the same process id, signals, standard
@@ -91,7 +92,8 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 	}
 	for i, arg := range command[1:] {
 		if containsReference(arg) {
-			log.Warn(fmt.Sprintf("argument %d of the command contains a reference and is passed on unchanged: only variables are resolved", i+1))
+			log.Warn(fmt.Sprintf("argument %d of the command contains a reference and is passed "+
+				"on unchanged: only variables are resolved", i+1))
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -103,7 +105,8 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 
 // parseArguments parses the command line: the selected variables, the keyring's store,
 // and the command with its arguments.
-func parseArguments(args []string) (c selection, store storeflags.Flags, command []string, err error) {
+func parseArguments(args []string) (c selection, store storeflags.Flags, command []string,
+	err error) {
 	f := ui.NewFlags("exec")
 	f.Var(&c.only, "only", "")
 	f.Var(&c.skip, "skip", "")

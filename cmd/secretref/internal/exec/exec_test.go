@@ -17,7 +17,8 @@ func TestExec_startsNothingAfterSignal(t *testing.T) {
 	signal := errors.New("terminated signal received")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(signal)
-	err := run(ctx, []string{"-only", "NOWHERE", "--", "false"}, ui.Streams{Out: io.Discard, Err: io.Discard})
+	err := run(ctx, []string{"-only", "NOWHERE", "--", "false"},
+		ui.Streams{Out: io.Discard, Err: io.Discard})
 	assert.ErrorIs(t, err, signal)
 	assert.ErrorContains(t, err, "the command was not started: ")
 }

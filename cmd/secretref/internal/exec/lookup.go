@@ -24,9 +24,12 @@ func lookUp(name string) (string, error) {
 	case err == nil:
 		return path, nil
 	case errors.Is(err, exec.ErrDot):
-		return "", &ui.ExitError{Status: StatusNotExecutable, Err: fmt.Errorf("%s: command found only in the current directory; if you mean that one, give its path", ui.Printable(name))}
+		return "", &ui.ExitError{Status: StatusNotExecutable,
+			Err: fmt.Errorf("%s: command found only in the current directory; if you mean that "+
+				"one, give its path", ui.Printable(name))}
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return "", &ui.ExitError{Status: StatusNotFound, Err: fmt.Errorf("%s: command not found", ui.Printable(name))}
+		return "", &ui.ExitError{Status: StatusNotFound,
+			Err: fmt.Errorf("%s: command not found", ui.Printable(name))}
 	}
 	return "", startError(name, err)
 }
@@ -39,5 +42,6 @@ func startError(name string, err error) *ui.ExitError {
 	} else if errors.Is(err, fs.ErrPermission) {
 		reason = "permission denied"
 	}
-	return &ui.ExitError{Status: StatusNotExecutable, Err: fmt.Errorf("%s: cannot run the command: %s", ui.Printable(name), reason)}
+	return &ui.ExitError{Status: StatusNotExecutable,
+		Err: fmt.Errorf("%s: cannot run the command: %s", ui.Printable(name), reason)}
 }

@@ -12,7 +12,8 @@ import (
 )
 
 func TestReplaceProcess_error(t *testing.T) {
-	exit, ok := errors.AsType[*ui.ExitError](replaceProcess("/no/such/command", []string{"command"}, nil))
+	exit, ok := errors.AsType[*ui.ExitError](replaceProcess("/no/such/command", []string{"command"},
+		nil))
 	require.True(t, ok)
 	assert.Equal(t, StatusNotExecutable, exit.Status)
 	assert.EqualError(t, exit, "command: cannot run the command: no such file or directory")
@@ -26,7 +27,8 @@ func TestLookUp_ignoresCurrentDirectory(t *testing.T) {
 	exit, ok := errors.AsType[*ui.ExitError](err)
 	require.True(t, ok)
 	assert.Equal(t, StatusNotExecutable, exit.Status)
-	assert.EqualError(t, err, "here: command found only in the current directory; if you mean that one, give its path")
+	assert.EqualError(t, err,
+		"here: command found only in the current directory; if you mean that one, give its path")
 	path, err := lookUp("./here")
 	require.NoError(t, err)
 	assert.Equal(t, "./here", path)

@@ -20,7 +20,8 @@ func replaceProcess(path string, command, env []string) error {
 	err := syscall.Exec(path, command, env)
 	failed := startError(command[0], err)
 	if errors.Is(err, syscall.E2BIG) {
-		failed.Err = fmt.Errorf("%w; the longest of its arguments and variables is %s", failed.Err, longestEntry(command, env))
+		failed.Err = fmt.Errorf("%w; the longest of its arguments and variables is %s", failed.Err,
+			longestEntry(command, env))
 	}
 	return failed
 }

@@ -33,7 +33,8 @@ func findReferences(value string) (refs, between []string, err error) {
 		case !found:
 			between = append(between, rest)
 			return refs, between, checkSurroundings(between)
-		case refs == nil && errors.Is(whole, secretref.ErrSyntax) && !strings.ContainsFunc(rest[:start], isLetterOrDigit):
+		case refs == nil && errors.Is(whole, secretref.ErrSyntax) &&
+			!strings.ContainsFunc(rest[:start], isLetterOrDigit):
 			return nil, nil, whole
 		case err != nil:
 			return nil, nil, err
@@ -51,7 +52,9 @@ func findReferences(value string) (refs, between []string, err error) {
 func checkSurroundings(between []string) error {
 	for _, text := range between {
 		if _, err := secretref.Parse(text); err == nil || errors.Is(err, secretref.ErrSyntax) {
-			return fault.New(fault.Syntax, "the text next to the references looks like a reference too: write {ENC} before each of them")
+			return fault.New(fault.Syntax,
+				"the text next to the references looks like a reference too: write {ENC} before "+
+					"each of them")
 		}
 	}
 	return nil
@@ -67,7 +70,10 @@ func hasPlaceholder(value string) bool {
 var encPrefix = regexp.MustCompile(`(?i)(\{|<|%7B|%3C|&lt;)ENC(\}|>|%7D|%3E|&gt;)`)
 
 // hasEncPrefix reports whether a value can only be meant as a reference.
-func hasEncPrefix(value string) bool { return hasPlaceholder(value) || encPrefix.MatchString(value) }
+func hasEncPrefix(value string) bool {
+	return hasPlaceholder(value) ||
+		encPrefix.MatchString(value)
+}
 
 func isLetterOrDigit(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
 

@@ -17,13 +17,15 @@ type selection struct {
 }
 
 func (c selection) includes(name string) bool {
-	return (len(c.only) == 0 || c.only.contains(name)) && !c.skip.contains(name) && !isOwnVariable(name) && !c.removes(name)
+	return (len(c.only) == 0 || c.only.contains(name)) && !c.skip.contains(name) &&
+		!isOwnVariable(name) && !c.removes(name)
 }
 
 // removes reports whether a variable is a credential of this program, which the
 // command must not receive.
 func (c selection) removes(name string) bool {
-	return (isOwnVariable(name) || nameList{vaultkv.TokenVariable}.contains(name)) && !c.keep.contains(name)
+	return (isOwnVariable(name) || nameList{vaultkv.TokenVariable}.contains(name)) &&
+		!c.keep.contains(name)
 }
 
 // environment returns env without the removed variables.

@@ -24,7 +24,8 @@ func (f substitution) isWholeValue() bool {
 
 // render returns the value with its references replaced by secrets. verbatim is true
 // if a secret inside other text has characters that may have a meaning there.
-func (f substitution) render(secrets []secretref.Secret) (render string, verbatim bool, errs []error) {
+func (f substitution) render(secrets []secretref.Secret) (render string, verbatim bool,
+	errs []error) {
 	var filled, before strings.Builder // before contains no secrets
 	for i, text := range f.between[:len(secrets)] {
 		before.WriteString(text)
@@ -34,18 +35,22 @@ func (f substitution) render(secrets []secretref.Secret) (render string, verbati
 		switch where := contextAfter(before.String()); {
 		case secret == encoded:
 		case where == urlEndUnknown:
-			reason = skippableError{f.name, fault.New(fault.Unsupported, "the URL before the secret may have ended, "+
-				"so it is unclear whether to percent-encode the secret: put the password into a variable of its own")}
+			reason = skippableError{f.name,
+				fault.New(fault.Unsupported, "the URL before the secret may have ended, "+
+					"so it is unclear whether to percent-encode the secret: put the password into a "+
+					"variable of its own")}
 		case where == insideURL:
 			secret = encoded
 		case strings.Contains(secret, "\x00"):
-			reason = fault.New(fault.Unsupported, "the secret contains a NUL byte, which a variable cannot hold")
+			reason = fault.New(fault.Unsupported,
+				"the secret contains a NUL byte, which a variable cannot hold")
 		case !f.isWholeValue():
 			verbatim = true
 		}
 		if reason != nil {
 			ref, _ := secretref.Parse(f.refs[i])
-			errs = append(errs, &secretref.Error{Source: describeVariable(f.name), Reference: ref.String(), Err: reason})
+			errs = append(errs, &secretref.Error{Source: describeVariable(f.name),
+				Reference: ref.String(), Err: reason})
 		}
 		filled.WriteString(text + secret)
 	}
@@ -78,7 +83,8 @@ func contextAfter(text string) textContext {
 	}
 	_, query, ok := strings.Cut(match[1], "?")
 	parameter := query[strings.LastIndexByte(query, '&')+1:]
-	if ok && strings.ContainsAny(parameter, ",|") || !ok && (strings.ContainsAny(match[1], ",|") || jdbcProperty.MatchString(match[1])) {
+	if ok && strings.ContainsAny(parameter, ",|") || !ok &&
+		(strings.ContainsAny(match[1], ",|") || jdbcProperty.MatchString(match[1])) {
 		return urlEndUnknown
 	}
 	return insideURL
@@ -91,7 +97,8 @@ func percentEncode(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
 		c := s[i]
-		if c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
+		if c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' ||
+			strings.IndexByte("-._~", c) >= 0 {
 			b.WriteByte(c)
 		} else {
 			fmt.Fprintf(&b, "%%%02X", c)

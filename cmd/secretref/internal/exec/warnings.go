@@ -28,7 +28,8 @@ func (j *envPlan) variablesWith(reference string) string {
 	var all []string
 	for i, value := range j.values {
 		ref, err := secretref.Parse(value)
-		if owner := describeVariable(j.owners[i]); err == nil && ref.String() == reference && !slices.Contains(all, owner) {
+		if owner := describeVariable(j.owners[i]); err == nil && ref.String() == reference &&
+			!slices.Contains(all, owner) {
 			all = append(all, owner)
 		}
 	}
@@ -40,9 +41,11 @@ func (j *envPlan) nameVariables(err error) error {
 	var errs []error
 	for _, e := range ui.SplitErrors(err) {
 		if located, ok := e.(*secretref.Error); ok {
-			e = &secretref.Error{Source: j.variableOf(located.Source), Reference: located.Reference, Err: located.Err}
+			e = &secretref.Error{Source: j.variableOf(located.Source), Reference: located.Reference,
+				Err: located.Err}
 		}
-		if !slices.ContainsFunc(errs, func(other error) bool { return other.Error() == e.Error() }) {
+		if !slices.ContainsFunc(errs,
+			func(other error) bool { return other.Error() == e.Error() }) {
 			errs = append(errs, e)
 		}
 	}

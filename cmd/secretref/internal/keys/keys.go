@@ -113,11 +113,17 @@ func tasks() []task {
 		{name: "verify", unlimited: true, run: verifyKeys},
 		{name: "audit", unlimited: true, flags: asJSON, run: printAudit},
 		{name: "rotate", unlimited: true, run: rotateKeys,
-			flags: func(f *flag.FlagSet, o *options) { f.Func("if-older-than", "", parseAge(&o.olderThan)) }},
+			flags: func(f *flag.FlagSet,
+				o *options) {
+				f.Func("if-older-than", "", parseAge(&o.olderThan))
+			}},
 		{name: "inactive", flags: asJSON, run: listInactive},
 		{name: "delete-inactive", unlimited: true, run: deleteInactive},
 		{name: "change-root", unlimited: true, check: checkChangeRoot, run: changeRoot,
-			flags: func(f *flag.FlagSet, o *options) { f.StringVar(&o.newRootKey, "new-root-key-file", "", "") }},
+			flags: func(f *flag.FlagSet,
+				o *options) {
+				f.StringVar(&o.newRootKey, "new-root-key-file", "", "")
+			}},
 		{name: "new-root-key", args: 1, withoutStore: newRootKey},
 	}
 }
@@ -168,11 +174,13 @@ func findTask(args []string) (task, error) {
 		names = append(names, t.name)
 	}
 	if len(args) == 0 {
-		return task{}, ui.NewUsageError("missing command; the commands are " + strings.Join(names, ", "))
+		return task{}, ui.NewUsageError("missing command; the commands are " +
+			strings.Join(names, ", "))
 	}
 	i := slices.Index(names, args[0])
 	if i < 0 {
-		return task{}, ui.NewUsageError("unknown command of keys; the commands are " + strings.Join(names, ", "))
+		return task{}, ui.NewUsageError("unknown command of keys; the commands are " +
+			strings.Join(names, ", "))
 	}
 	return tasks[i], nil
 }
@@ -225,6 +233,8 @@ func (e *timeoutError) Unwrap() error { return e.err }
 // does so itself if the root key is new too.
 func (c *call) announceCreation(_ context.Context, e secretref.AuditEvent) {
 	if e.Action == "create" && c.given.RootKeyFile != "" {
-		_ = ui.Line(c.streams.Err, "secretref: created a new keyring; keep a copy of the root key in %s, since the secrets are lost without it", c.given.RootKeyFile)
+		_ = ui.Line(c.streams.Err,
+			"secretref: created a new keyring; keep a copy of the root key in %s, since the "+
+				"secrets are lost without it", c.given.RootKeyFile)
 	}
 }

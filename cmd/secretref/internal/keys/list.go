@@ -43,7 +43,8 @@ func writeKeysTable(w io.Writer, infos []secretref.KeyInfo) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tSTATE\tCREATED\tACTIVATED\tDEACTIVATED\tSECRETS\tSEALS")
 	for _, k := range infos {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", ui.Printable(k.ID), ui.Printable(string(k.State)),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", ui.Printable(k.ID),
+			ui.Printable(string(k.State)),
 			formatTime(k.Created), formatTime(k.Activated), formatTime(k.Deactivated), k.Secrets, k.Encryptions)
 	}
 	return t.Flush()
@@ -78,7 +79,8 @@ func writeKeysJSON(w io.Writer, infos []secretref.KeyInfo) error {
 	}
 	list := []keyJSON{}
 	for _, k := range infos {
-		list = append(list, keyJSON{k.ID, k.State, nonZero(k.Created), nonZero(k.Activated), nonZero(k.Deactivated), k.Secrets, k.Encryptions})
+		list = append(list, keyJSON{k.ID, k.State, nonZero(k.Created), nonZero(k.Activated),
+			nonZero(k.Deactivated), k.Secrets, k.Encryptions})
 	}
 	e := ui.NewJSONEncoder(w)
 	e.SetIndent("", "  ")
@@ -102,7 +104,8 @@ func printAudit(ctx context.Context, c *call) error {
 			return err
 		}
 		if c.flags.json {
-			err = e.Encode(eventJSON{event.Time.UTC(), event.Actor, event.Action, event.Outcome, append([]string{}, event.Keys...), event.Detail})
+			err = e.Encode(eventJSON{event.Time.UTC(), event.Actor, event.Action, event.Outcome,
+				append([]string{}, event.Keys...), event.Detail})
 		} else {
 			err = c.line("%s", eventLine(event))
 		}
@@ -115,7 +118,8 @@ func printAudit(ctx context.Context, c *call) error {
 
 // eventLine returns an event as readable text.
 func eventLine(e secretref.AuditEvent) string {
-	line := fmt.Sprintf("%s  %-15s  %-7s  by %s", formatTime(e.Time), e.Action, e.Outcome, ui.Printable(cmp.Or(e.Actor, "-")))
+	line := fmt.Sprintf("%s  %-15s  %-7s  by %s", formatTime(e.Time), e.Action, e.Outcome,
+		ui.Printable(cmp.Or(e.Actor, "-")))
 	if len(e.Keys) > 0 {
 		line += ", keys " + strings.Join(e.Keys, " ")
 	}

@@ -17,7 +17,8 @@ import (
 func writeRootKey(path string) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, secfile.Mode)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s exists and may contain the root key of a keyring: give the name of a new file", path)
+		return fmt.Errorf("%s exists and may contain the root key of a keyring: give the name of "+
+			"a new file", path)
 	}
 	if err != nil {
 		return err
@@ -43,12 +44,14 @@ func newRootKey(args []string, s ui.Streams) error {
 	if err := writeRootKey(args[0]); err != nil {
 		return err
 	}
-	return ui.Line(s.Out, "wrote a new root key to %s; keep a copy of it, separate from backups of the keyring", ui.Printable(args[0]))
+	return ui.Line(s.Out, "wrote a new root key to %s; keep a copy of it, separate from backups "+
+		"of the keyring", ui.Printable(args[0]))
 }
 
 func checkChangeRoot(o storeflags.Flags, f options) error {
 	if o.RootKeyFile != "" && f.newRootKey == "" {
-		return ui.NewUsageError("give the new root key as -new-root-key-file (create one with \"secretref keys new-root-key FILE\")")
+		return ui.NewUsageError("give the new root key as -new-root-key-file (create one with " +
+			"\"secretref keys new-root-key FILE\")")
 	}
 	return nil
 }
@@ -65,7 +68,9 @@ func changeRoot(ctx context.Context, c *call) error {
 		return err
 	}
 	if c.given.RootKeyFile == "" {
-		return c.line("%s.key has a new root key; keep a copy of it, and keep the old one as long as you keep backups from before the change", c.given.Store)
+		return c.line("%s.key has a new root key; keep a copy of it, and keep the old one as "+
+			"long as you keep backups from before the change", c.given.Store)
 	}
-	return c.line("the keys are now wrapped with the root key in %s; give it as -root-key-file from now on, and keep the old one as long as you keep backups from before the change", c.flags.newRootKey)
+	return c.line("the keys are now wrapped with the root key in %s; give it as -root-key-file "+
+		"from now on, and keep the old one as long as you keep backups from before the change", c.flags.newRootKey)
 }

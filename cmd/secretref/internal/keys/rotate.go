@@ -74,7 +74,8 @@ func rotateKeys(ctx context.Context, c *call) error {
 	case !rotated:
 		return c.reportNotRotated(ctx)
 	}
-	return c.line("rotated from key %s to %s: %s re-encrypted", done.From, done.To, plural(done.Moved, "secret"))
+	return c.line("rotated from key %s to %s: %s re-encrypted", done.From, done.To,
+		plural(done.Moved, "secret"))
 }
 
 // reportNotRotated prints why a rotation with a minimum age was not necessary.
@@ -104,7 +105,8 @@ func interruptedError(done secretref.Rotation) error {
 	if done.To == "" {
 		return errors.New("interrupted; nothing was changed")
 	}
-	return fmt.Errorf("interrupted: %s re-encrypted with key %s so far; nothing is lost, and the next \"secretref keys rotate\" completes the rotation",
+	return fmt.Errorf("interrupted: %s re-encrypted with key %s so far; nothing is lost, and the "+
+		"next \"secretref keys rotate\" completes the rotation",
 		plural(done.Moved, "secret"), done.To)
 }
 

@@ -21,7 +21,8 @@ func TestParseAge(t *testing.T) {
 		require.NoError(t, parseAge(&got)(text), text)
 		assert.Equal(t, want, got, text)
 	}
-	for _, text := range []string{"", "d", "0d", "-1d", "1.5d", "106752d", "99999999999999999999d", "1d12h", "90", "0s", "-1h", "soon"} {
+	for _, text := range []string{"", "d", "0d", "-1d", "1.5d", "106752d", "99999999999999999999d",
+		"1d12h", "90", "0s", "-1h", "soon"} {
 		var got time.Duration
 		assert.Error(t, parseAge(&got)(text), text)
 		assert.Zero(t, got)
@@ -36,7 +37,8 @@ func TestPrintBlocked(t *testing.T) {
 	var errs strings.Builder
 	c := &call{streams: ui.Streams{Err: &errs}}
 	c.printBlocked([]string{"a", "b\n", "c"}, errors.New(`blocked: "a"`))
-	assert.Equal(t, "secretref: cannot decrypt the secret \"b\\n\"\nsecretref: cannot decrypt the secret \"c\"\n", errs.String())
+	assert.Equal(t, "secretref: cannot decrypt the secret \"b\\n\"\nsecretref: cannot decrypt "+
+		"the secret \"c\"\n", errs.String())
 }
 
 func TestFormatAge(t *testing.T) {

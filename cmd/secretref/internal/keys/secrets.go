@@ -21,7 +21,8 @@ func readNewSecret(ctx context.Context, c *call) error {
 	if f, ok := ui.Terminal(c.streams.In); ok {
 		typed, err := ui.ReadPasswordTwice(ctx, f, c.streams.Err, "secret", "stored")
 		if errors.Is(err, ui.ErrNothingTyped) {
-			err = fmt.Errorf("%w; to store an empty secret: printf '' | secretref keys put -empty NAME", err)
+			err = fmt.Errorf("%w; to store an empty secret: printf '' | secretref keys put "+
+				"-empty NAME", err)
 		}
 		c.secret = secretref.NewSecret(typed)
 		return err
@@ -31,9 +32,11 @@ func readNewSecret(ctx context.Context, c *call) error {
 	case err != nil:
 		return err
 	case len(text) == 0 && !c.flags.empty:
-		return errors.New("standard input is empty: did the command before the pipe fail? (use -empty to store an empty secret)")
+		return errors.New("standard input is empty: did the command before the pipe fail? (use " +
+			"-empty to store an empty secret)")
 	case bytes.HasSuffix(text, []byte("\n")):
-		ui.NewWarningLogger(c.streams.Err).Warn("the secret ends in a newline, which is part of it; if that is not intended, store it again without one (printf, or echo -n)")
+		ui.NewWarningLogger(c.streams.Err).Warn("the secret ends in a newline, which is part of " +
+			"it; if that is not intended, store it again without one (printf, or echo -n)")
 	}
 	c.secret = secretref.NewSecret(string(text))
 	return nil

@@ -30,7 +30,8 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 // serveLimited serves at most maxConnections connections at a time; more wait to be
 // accepted.
 func serveLimited(server *http.Server, listener net.Listener, config *tls.Config) error {
-	limited := &limitedListener{Listener: listener, slots: make(chan struct{}, maxConnections), closed: make(chan struct{})}
+	limited := &limitedListener{Listener: listener, slots: make(chan struct{}, maxConnections),
+		closed: make(chan struct{})}
 	server.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed { // called once for each connection; none is hijacked
 			<-limited.slots

@@ -93,14 +93,15 @@ func endsWithin(t *testing.T, limit time.Duration, c net.Conn, name string) {
 
 func TestServer_closesSilentConnections(t *testing.T) {
 	for name, sent := range map[string]string{
-		"nothing":              "",
-		"half a line":          "POST /re",
-		"half of the headers":  "POST / HTTP/1.1\r\nHost: x\r\n",
-		"no body":              "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n",
-		"no body, expectation": "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n",
-		"no chunks":            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
-		"large headers":        "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 100<<10),
-		"no request":           "canary\r\n\r\n",
+		"nothing":             "",
+		"half a line":         "POST /re",
+		"half of the headers": "POST / HTTP/1.1\r\nHost: x\r\n",
+		"no body":             "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n",
+		"no body, expectation": "POST / HTTP/1.1\r\nHost: x\r\nExpect: " +
+			"100-continue\r\nContent-Length: 10\r\n\r\n",
+		"no chunks":     "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"large headers": "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 100<<10),
+		"no request":    "canary\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			limitedService(t, false, func(t *testing.T, p pipes) {
@@ -148,7 +149,9 @@ func TestServer_respondsBesideHeldConnections(t *testing.T) {
 		}
 		assert.Positive(t, time.Since(start))
 		c := p.dial(t)
-		_, err := io.WriteString(c, "GET "+"/rest/secrets/1.0/keys/inactive"+" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+testToken+"\r\n\r\n")
+		_, err := io.WriteString(c,
+			"GET "+"/rest/secrets/1.0/keys/inactive"+" HTTP/1.1\r\nHost: "+
+				"x\r\nAuthorization: Bearer "+testToken+"\r\n\r\n")
 		require.NoError(t, err)
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		require.NoError(t, err)
@@ -175,7 +178,8 @@ func TestServer_closesSilentHTTP2Connections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			limitedService(t, true, func(t *testing.T, p pipes) {
 				raw := p.dial(t)
-				c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+				c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true,
+					NextProtos: []string{"h2"}})
 				require.NoError(t, c.HandshakeContext(context.Background()))
 				require.Equal(t, "h2", c.ConnectionState().NegotiatedProtocol)
 				go func() { _, _ = io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+sent) }()

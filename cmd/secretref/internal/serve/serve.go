@@ -95,14 +95,16 @@ func (v *service) check() error {
 		return err
 	}
 	if v.token.path == "" {
-		return ui.NewUsageError("-token-file is missing: give a file with the token that requests must send")
+		return ui.NewUsageError("-token-file is missing: give a file with the token that " +
+			"requests must send")
 	}
 	if (v.cert.certFile == "") != (v.cert.keyFile == "") {
 		return ui.NewUsageError("-tls-cert and -tls-key must be given together")
 	}
 	host, _, err := net.SplitHostPort(v.addr)
 	if err != nil {
-		return ui.NewUsageError("-addr is missing or malformed: give HOST:PORT, such as 127.0.0.1:8443")
+		return ui.NewUsageError("-addr is missing or malformed: give HOST:PORT, such as " +
+			"127.0.0.1:8443")
 	}
 	if !v.cert.configured() && !httpguard.Loopback(host) {
 		return exposedError()
@@ -111,7 +113,8 @@ func (v *service) check() error {
 }
 
 func exposedError() error {
-	return ui.NewUsageError("-addr is not a loopback address, and without TLS the token could be intercepted: " +
+	return ui.NewUsageError("-addr is not a loopback address, and without TLS the token could be " +
+		"intercepted: " +
 		"give -tls-cert and -tls-key, or listen on 127.0.0.1 behind a TLS proxy")
 }
 
@@ -125,7 +128,8 @@ func (v *service) run(ctx context.Context) error {
 			return err
 		}
 	}
-	opening, cancel := context.WithTimeout(secretref.WithActor(ctx, storeflags.Actor()), v.store.Timeout.Value())
+	opening, cancel := context.WithTimeout(secretref.WithActor(ctx, storeflags.Actor()),
+		v.store.Timeout.Value())
 	defer cancel()
 	k, err := storeflags.Open(opening, v.store, false, secretref.KeyringOptions{Logger: v.log})
 	if err != nil {

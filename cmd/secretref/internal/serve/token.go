@@ -26,11 +26,13 @@ func (t tokenFile) read() (string, error) {
 	text, err := storeflags.ReadPrivate(t.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("%w; create a token with (umask 077 && openssl rand -hex 32 > %s)", err, t.path)
+		return "", fmt.Errorf("%w; create a token with (umask 077 && openssl rand -hex 32 > %s)",
+			err, t.path)
 	case err != nil:
 		return "", err
 	case len(text) < minLength:
-		return "", fmt.Errorf("the token in %s has only %d characters and needs %d; create one with openssl rand -hex 32", t.path, len(text), minLength)
+		return "", fmt.Errorf("the token in %s has only %d characters and needs %d; create one "+
+			"with openssl rand -hex 32", t.path, len(text), minLength)
 	case strings.ContainsAny(text, " \t\r\n"):
 		return "", fmt.Errorf("the token in %s contains white space", t.path)
 	}

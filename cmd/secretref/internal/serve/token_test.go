@@ -24,7 +24,8 @@ func TestTokenFile_authorize(t *testing.T) {
 	file := tokenFile{path: writeToken(t, right), log: slog.New(slog.DiscardHandler)}
 	for header, in := range map[string]bool{
 		"Bearer " + right: true, "bearer  " + right + " ": true,
-		right: false, "Bearer": false, "Bearer ": false, "Basic " + right: false, "Bearer " + right + " x": false,
+		right: false, "Bearer": false, "Bearer ": false, "Basic " + right: false, "Bearer " +
+			right + " x": false,
 	} {
 		actor, err := file.authorize(&http.Request{
 			Header: http.Header{"Authorization": {header}}, RemoteAddr: "[::1]:1234",

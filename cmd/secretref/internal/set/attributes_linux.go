@@ -29,7 +29,8 @@ func copyAttributes(f *os.File, path string) (lost []string, err error) {
 	if err != nil {
 		return []string{"all extended attributes"}, nil
 	}
-	names := slices.DeleteFunc(strings.Split(string(list[:n]), "\x00"), func(s string) bool { return s == "" || s == aclAttribute })
+	names := slices.DeleteFunc(strings.Split(string(list[:n]), "\x00"),
+		func(s string) bool { return s == "" || s == aclAttribute })
 	value := make([]byte, 64<<10)
 	for _, name := range names {
 		n, err := unix.Getxattr(path, name, value)

@@ -35,7 +35,8 @@ func accessEntries(owner, nobody, group, mask, other uint16) []byte {
 	for _, e := range []struct {
 		tag, may uint16
 		id       uint32
-	}{{0x01, owner, ^uint32(0)}, {0x02, nobody, 65534}, {0x04, group, ^uint32(0)}, {0x10, mask, ^uint32(0)}, {0x20, other, ^uint32(0)}} {
+	}{{0x01, owner, ^uint32(0)}, {0x02, nobody, 65534}, {0x04, group, ^uint32(0)}, {0x10, mask,
+		^uint32(0)}, {0x20, other, ^uint32(0)}} {
 		list = binary.LittleEndian.AppendUint16(list, e.tag)
 		list = binary.LittleEndian.AppendUint16(list, e.may)
 		list = binary.LittleEndian.AppendUint32(list, e.id)
@@ -86,7 +87,8 @@ func TestReplace_keepsACL(t *testing.T) {
 
 func TestCopyAttributes_failsIfACLIsLost(t *testing.T) {
 	file, _ := openedFile(t)
-	fd, err := unix.Open(filepath.Dir(file.path), unix.O_PATH|unix.O_DIRECTORY, 0) // does not accept attributes
+	// does not accept attributes
+	fd, err := unix.Open(filepath.Dir(file.path), unix.O_PATH|unix.O_DIRECTORY, 0)
 	require.NoError(t, err)
 	f := os.NewFile(uintptr(fd), "x")
 	defer f.Close()

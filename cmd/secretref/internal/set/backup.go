@@ -46,7 +46,11 @@ func (t *target) backup(dir, name string, text []byte, now time.Time) (path stri
 		{"backup write", func() error { _, err := tmp.Write(text); return err }},
 		{"backup sync", tmp.Sync},
 		{"backup close", tmp.Close},
-		{"backup name", func() (err error) { path, err = renameUnique(tmp.Name(), filepath.Join(dir, name), now); return err }},
+		{"backup name", func() (err error) {
+			path,
+				err = renameUnique(tmp.Name(), filepath.Join(dir, name), now)
+			return err
+		}},
 		{"backup sync directory", func() error { return secfile.SyncDir(path) }},
 		{"backup read", func() error {
 			again, _, err := readFileInfo(path)

@@ -31,11 +31,13 @@ func TestIsInHome(t *testing.T) {
 		"home": true, "home/backup/of-today": true, "home/shared": true, "home/..backup": true,
 		"home/../backup": false, "homes": false, ".": false, "elsewhere/home": false,
 	} {
-		assert.Equal(t, want, isInHome(filepath.Join(dir, filepath.FromSlash(backups)), file), backups)
+		assert.Equal(t, want, isInHome(filepath.Join(dir, filepath.FromSlash(backups)), file),
+			backups)
 	}
 	if err := os.Symlink(filepath.Join(dir, "home"), filepath.Join(dir, "link")); err != nil {
 		t.Skip(err)
 	}
 	assert.True(t, isInHome(filepath.Join(dir, "link", "backup"), file))
-	assert.True(t, isInHome(filepath.Join(dir, "home", "backup"), filepath.Join(dir, "link", "dbconfig.xml")))
+	assert.True(t, isInHome(filepath.Join(dir, "home", "backup"),
+		filepath.Join(dir, "link", "dbconfig.xml")))
 }

@@ -165,15 +165,18 @@ func (t *target) replace(text []byte, backupDir string, now time.Time) (r replac
 	r.backup, r.lostAttributes = made, lost
 	if theirs != nil {
 		if r.overwritten, err = t.backup(backupDir, name, theirs, now); err != nil {
-			err = fmt.Errorf("another process wrote to %s while it was being replaced, and its text is lost: %w", t.path, err)
+			err = fmt.Errorf("another process wrote to %s while it was being replaced, and its "+
+				"text is lost: %w", t.path, err)
 		}
 	}
 	synced := t.step("sync directory", func() error { return secfile.SyncDir(t.path) })
 	if synced != nil {
-		synced = fmt.Errorf("%s was replaced, but may lose its new content if the machine crashes now; the old content is in %s: %w", t.path, made, synced)
+		synced = fmt.Errorf("%s was replaced, but may lose its new content if the machine "+
+			"crashes now; the old content is in %s: %w", t.path, made, synced)
 	}
 	// After an exchange the temporary file is the old one.
-	if removed := t.step("remove", func() error { return os.Remove(tmp.Name()) }); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
+	if removed := t.step("remove", func() error { return os.Remove(tmp.Name()) }); removed != nil &&
+		!errors.Is(removed, fs.ErrNotExist) {
 		r.leftover = tmp.Name()
 	}
 	_ = secfile.SyncDir(t.path)
@@ -250,7 +253,8 @@ func (t *target) overwrite(tmp string) (theirs []byte, err error) {
 // explainDirError explains why no file can be created in a directory.
 func explainDirError(dir string, err error) error {
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("the file is replaced as a whole, so its directory %s must be writable: %w", dir, err)
+		return fmt.Errorf("the file is replaced as a whole, so its directory %s must be "+
+			"writable: %w", dir, err)
 	}
 	return err
 }
@@ -258,10 +262,12 @@ func explainDirError(dir string, err error) error {
 // explainReplaceError explains why a file cannot be replaced.
 func explainReplaceError(path string, err error) error {
 	if errors.Is(err, syscall.EBUSY) {
-		return fmt.Errorf("%s cannot be replaced, probably because the file itself is a mount point: change its source, or mount its directory instead: %w", path, err)
+		return fmt.Errorf("%s cannot be replaced, probably because the file itself is a mount "+
+			"point: change its source, or mount its directory instead: %w", path, err)
 	}
 	if errors.Is(err, syscall.EPERM) {
-		return fmt.Errorf("%s cannot be replaced: is it immutable or append-only (see lsattr; remove with chattr -i or -a)? %w", path, err)
+		return fmt.Errorf("%s cannot be replaced: is it immutable or append-only (see lsattr; "+
+			"remove with chattr -i or -a)? %w", path, err)
 	}
 	return err
 }

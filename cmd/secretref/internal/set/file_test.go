@@ -119,12 +119,14 @@ func TestReplace_failedStepLeavesFile(t *testing.T) {
 				require.ErrorContains(t, err, done.backup)
 				_, ok := errors.AsType[*unchangedError](err)
 				assert.False(t, ok)
-				assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)), "no temporary file remains")
+				assert.Equal(t, []string{"bitbucket.properties"},
+					namesIn(t, filepath.Dir(file.path)), "no temporary file remains")
 				return
 			}
 			require.ErrorIs(t, err, broken)
 			assert.Empty(t, done.backup)
-			assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)), "no temporary file remains")
+			assert.Equal(t, []string{"bitbucket.properties"}, namesIn(t, filepath.Dir(file.path)),
+				"no temporary file remains")
 			unchanged, ok := errors.AsType[*unchangedError](err)
 			require.True(t, ok)
 			assert.Contains(t, unchanged.Error(), "nothing was changed")
@@ -159,9 +161,13 @@ func TestReplace_explainsErrors(t *testing.T) {
 
 func TestReplace_keepsConcurrentChange(t *testing.T) {
 	for name, change := range map[string]func(path string) error{
-		"written to": func(path string) error { return os.WriteFile(path, []byte("theirs"), 0o600) },
+		"written to": func(path string) error {
+			return os.WriteFile(path, []byte("theirs"),
+				0o600)
+		},
 		"replaced by one that says the same": func(path string) error {
-			return errors.Join(os.WriteFile(path+"2", []byte(oldText), 0o600), os.Rename(path+"2", path))
+			return errors.Join(os.WriteFile(path+"2", []byte(oldText), 0o600),
+				os.Rename(path+"2", path))
 		},
 		"removed": os.Remove,
 	} {
@@ -179,7 +185,8 @@ func TestReplace_keepsConcurrentChange(t *testing.T) {
 			require.ErrorContains(t, err, kept[0])
 			assert.Equal(t, oldText, content(t, filepath.Join(backups, kept[0])))
 			for _, name := range namesIn(t, filepath.Dir(file.path)) {
-				assert.NotEqual(t, newText, content(t, filepath.Join(filepath.Dir(file.path), name)))
+				assert.NotEqual(t, newText,
+					content(t, filepath.Join(filepath.Dir(file.path), name)))
 			}
 		})
 	}

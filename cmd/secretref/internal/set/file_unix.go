@@ -62,7 +62,8 @@ func copyOwner(f *os.File, of fs.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	if have, ok := info.Sys().(*syscall.Stat_t); ok && have.Uid == want.Uid && have.Gid == want.Gid {
+	if have, ok := info.Sys().(*syscall.Stat_t); ok && have.Uid == want.Uid &&
+		have.Gid == want.Gid {
 		return nil
 	}
 	if err := f.Chown(int(want.Uid), int(want.Gid)); err != nil {
@@ -75,9 +76,11 @@ func copyOwner(f *os.File, of fs.FileInfo) error {
 // group of a file.
 func explainOwnerError(uid int, of fs.FileInfo, gid uint32) string {
 	if stat, ok := of.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != uid {
-		return fmt.Sprintf("the file belongs to %s, and only that user or root can preserve its owner: run as one of them", ui.OwnerName(of))
+		return fmt.Sprintf("the file belongs to %s, and only that user or root can preserve its "+
+			"owner: run as one of them", ui.OwnerName(of))
 	}
-	return fmt.Sprintf("the file's group is %d, and only its members or root can preserve it: run as root, or make %s a member", gid, ui.OwnerName(of))
+	return fmt.Sprintf("the file's group is %d, and only its members or root can preserve it: "+
+		"run as root, or make %s a member", gid, ui.OwnerName(of))
 }
 
 func copyMode(f *os.File, of fs.FileInfo) error {

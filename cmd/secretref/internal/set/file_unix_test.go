@@ -70,7 +70,9 @@ func TestReplace_keepsOwnerAndMode(t *testing.T) {
 	done, err := file.replace([]byte(newText), backups, time.Now())
 	require.NoError(t, err)
 	copied := done.backup
-	for path, want := range map[string]string{file.path: "1234 4321 " + (0o644 | fs.ModeSetgid).String(), copied: fmt.Sprintf("%d %d -rw-------", os.Geteuid(), os.Getegid())} {
+	for path, want := range map[string]string{file.path: "1234 4321 " +
+		(0o644 | fs.ModeSetgid).String(), copied: fmt.Sprintf("%d %d -rw-------", os.Geteuid(),
+		os.Getegid())} {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
 		stat := info.Sys().(*syscall.Stat_t)
@@ -147,7 +149,8 @@ func TestReplace_survivesKillAtAnyTime(t *testing.T) {
 	file, backups := openedFile(t)
 	file.release()
 	for range rounds {
-		runAndKill(t, time.Duration(rand.Int64N(int64(20*time.Millisecond)))+1, killedFile+"="+file.path, killedBackups+"="+backups)
+		runAndKill(t, time.Duration(rand.Int64N(int64(20*time.Millisecond)))+1,
+			killedFile+"="+file.path, killedBackups+"="+backups)
 		requireWhole(t, file.path, backups, oldText, newText)
 	}
 	require.NotEmpty(t, namesIn(t, backups))

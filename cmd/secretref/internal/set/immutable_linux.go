@@ -11,7 +11,8 @@ import (
 // every kernel and file system can tell.
 func checkNotImmutable(path, dir string) error {
 	var stat unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &stat); err != nil {
+	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS,
+		&stat); err != nil {
 		return nil
 	}
 	switch {
@@ -20,8 +21,10 @@ func checkNotImmutable(path, dir string) error {
 	case stat.Attributes&(unix.STATX_ATTR_IMMUTABLE|unix.STATX_ATTR_APPEND) != 0:
 		return explainReplaceError(path, syscall.EPERM)
 	}
-	if err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_BASIC_STATS, &stat); err == nil && stat.Attributes&unix.STATX_ATTR_APPEND != 0 {
-		return fmt.Errorf("the directory %s is append-only (chattr +a), but the file is replaced as a whole", dir)
+	if err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_BASIC_STATS, &stat); err == nil &&
+		stat.Attributes&unix.STATX_ATTR_APPEND != 0 {
+		return fmt.Errorf("the directory %s is append-only (chattr +a), but the file is replaced "+
+			"as a whole", dir)
 	}
 	return nil
 }

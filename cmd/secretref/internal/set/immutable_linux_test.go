@@ -26,7 +26,8 @@ func TestReplace_reportsMountPoint(t *testing.T) {
 				return
 			}
 		}
-		assert.ErrorContains(t, checkReplaceable(file.path, filepath.Dir(file.path), file.info), "is a mount point")
+		assert.ErrorContains(t, checkReplaceable(file.path, filepath.Dir(file.path), file.info),
+			"is a mount point")
 		_, err := file.replace([]byte(newText), backups, time.Now())
 		assert.ErrorContains(t, err, "is a mount point")
 	}()

@@ -24,7 +24,8 @@ const minSearchedRunes = 4
 // password. It prints only line numbers.
 func (j *setOperation) reportLeftovers() {
 	if config.URLHasPassword(config.FromDecoded(j.result.File, j.path), j.layout) {
-		j.report("warning", "%s contains a password in plain text, which this command leaves unchanged: remove it from there", j.layout.URL)
+		j.report("warning", "%s contains a password in plain text, which this command leaves "+
+			"unchanged: remove it from there", j.layout.URL)
 	}
 	old := strings.TrimSpace(j.old.Reveal())
 	if !j.oldKnown || j.change.Class == "" && old == strings.TrimSpace(j.change.Value) {
@@ -38,7 +39,8 @@ func (j *setOperation) reportLeftovers() {
 		found = "the old password would still be"
 	}
 	if lines := j.linesContaining(old); lines != nil {
-		j.report("warning", "%s in %s: remove it from there, or change the password of the database", found, lines)
+		j.report("warning", "%s in %s: remove it from there, or change the password of the "+
+			"database", found, lines)
 	}
 }
 
@@ -119,7 +121,8 @@ var (
 // decodings returns the possible meanings of a text: verbatim, in XML, in .properties,
 // and each of these in a URL.
 func decodings(text string) []string {
-	all := []string{text, html.UnescapeString(text), javaEscape.ReplaceAllStringFunc(text, unescapeJava)}
+	all := []string{text, html.UnescapeString(text),
+		javaEscape.ReplaceAllStringFunc(text, unescapeJava)}
 	for _, v := range all {
 		all = append(all, unescapeURL(v), unescapeURL(strings.ReplaceAll(v, "+", " ")))
 	}

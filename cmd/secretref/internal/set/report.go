@@ -12,7 +12,10 @@ import (
 )
 
 // productTitle returns a product's name with a capital letter.
-func productTitle(p secretref.Product) string { return strings.ToUpper(string(p[:1])) + string(p[1:]) }
+func productTitle(p secretref.Product) string {
+	return strings.ToUpper(string(p[:1])) +
+		string(p[1:])
+}
 
 // versionNote returns the product version that a cipher class requires. The build
 // number is that in the file, if it has one.
@@ -29,13 +32,17 @@ func versionNote(p secretref.Product, s atlassian.CipherClass, build string) str
 	}[pair{p, s}]
 	switch {
 	case ok && p == secretref.Confluence:
-		return fmt.Sprintf("this class requires %s %s or later; check every node", productTitle(p), minVersion) + buildNote(build)
+		return fmt.Sprintf("this class requires %s %s or later; check every node", productTitle(p),
+			minVersion) + buildNote(build)
 	case ok:
-		return fmt.Sprintf("this class requires %s %s or later; the file does not record the version, so check every node", productTitle(p), minVersion)
+		return fmt.Sprintf("this class requires %s %s or later; the file does not record the "+
+			"version, so check every node", productTitle(p), minVersion)
 	case s == atlassian.CustomClass:
-		return fmt.Sprintf("%s must have the class on its class path on every node", productTitle(p))
+		return fmt.Sprintf("%s must have the class on its class path on every node",
+			productTitle(p))
 	}
-	return fmt.Sprintf("older versions of %s lack this class; see its documentation for the version it requires", productTitle(p))
+	return fmt.Sprintf("older versions of %s lack this class; see its documentation for the "+
+		"version it requires", productTitle(p))
 }
 
 // buildNote mentions the build number in the file if it is a number.
@@ -49,7 +56,8 @@ func buildNote(text string) string {
 // noteSecuredPassword notes that a product will replace a plaintext password.
 func (j *setOperation) noteSecuredPassword() {
 	if j.config.Product == secretref.Jira {
-		j.report("note", "Jira 10.2 or later moves the password into its own store at startup and leaves %s in the file", ref.Placeholder)
+		j.report("note", "Jira 10.2 or later moves the password into its own store at startup "+
+			"and leaves %s in the file", ref.Placeholder)
 	}
 }
 
@@ -63,7 +71,8 @@ func (j *setOperation) nextStep() string {
 			return fmt.Sprintf("restart %s on every node; all nodes share the file", p)
 		}
 	}
-	return fmt.Sprintf("change the file of every other node in the same way, and restart %s on every node", p)
+	return fmt.Sprintf("change the file of every other node in the same way, and restart %s on "+
+		"every node", p)
 }
 
 // printDiff prints the changed lines. Values that may be passwords are masked, and
@@ -97,7 +106,8 @@ func (j *setOperation) mask(key, value string) string {
 	const mask = "[redacted]"
 	if key != j.change.Key {
 		// If class and password are swapped, it is the password.
-		if class := strings.TrimSpace(value); class == j.change.Class || atlassian.CipherClassOf(class) != atlassian.CustomClass {
+		if class := strings.TrimSpace(value); class == j.change.Class ||
+			atlassian.CipherClassOf(class) != atlassian.CustomClass {
 			return class
 		}
 		return mask
@@ -126,4 +136,9 @@ func (j *setOperation) formatSetting(key, value string) string {
 		return "<" + tag + ">" + value + "</" + tag + ">"
 	}
 	return `<property name="` + key + `">` + value + "</property>"
+}
+
+// report prints one line under a keyword.
+func (j *setOperation) report(word, format string, args ...any) {
+	_ = ui.Line(j.out, "  %-7s %s", word, fmt.Sprintf(format, args...))
 }

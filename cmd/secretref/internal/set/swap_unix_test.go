@@ -35,9 +35,13 @@ func (t *target) whenAt(step string, do func() error) {
 
 func TestSwap_keepsConcurrentWrite(t *testing.T) {
 	for name, write := range map[string]func(path string) error{
-		"into the file": func(path string) error { return os.WriteFile(path, []byte("theirs"), 0o600) },
+		"into the file": func(path string) error {
+			return os.WriteFile(path, []byte("theirs"),
+				0o600)
+		},
 		"as a new file": func(path string) error {
-			return errors.Join(os.WriteFile(path+"2", []byte("theirs"), 0o600), os.Rename(path+"2", path))
+			return errors.Join(os.WriteFile(path+"2", []byte("theirs"), 0o600),
+				os.Rename(path+"2", path))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +70,8 @@ func withoutExchange(t *testing.T) (file *target, backups string) {
 
 func TestSwap_savesConcurrentWriteWithoutExchange(t *testing.T) {
 	file, backups := withoutExchange(t)
-	file.whenAt("overwrite", func() error { return os.WriteFile(file.path, []byte("theirs"), 0o600) })
+	file.whenAt("overwrite",
+		func() error { return os.WriteFile(file.path, []byte("theirs"), 0o600) })
 	done, err := file.replace([]byte(newText), backups, time.Now())
 	require.NoError(t, err)
 	assert.Equal(t, newText, content(t, file.path))
@@ -99,7 +104,8 @@ func TestSwap_renamesBackIfExchangeFails(t *testing.T) {
 			return errors.ErrUnsupported
 		}
 		swapped = true
-		return errors.Join(os.Rename(a, a+"x"), os.Rename(b, a), os.Rename(a+"x", b), os.WriteFile(a, []byte("theirs"), 0o600))
+		return errors.Join(os.Rename(a, a+"x"), os.Rename(b, a), os.Rename(a+"x", b),
+			os.WriteFile(a, []byte("theirs"), 0o600))
 	}
 	_, err := file.replace([]byte(newText), backups, time.Now())
 	require.ErrorContains(t, err, "another process has changed it")
@@ -180,7 +186,8 @@ func TestApply_warnsIfNotLocked(t *testing.T) {
 		file.lockFailed = unlocked
 		decoded, err := atlassian.Decode("dbconfig.xml", file.text)
 		require.NoError(t, err)
-		j := &setOperation{options: options{dryRun: true, path: file.path}, out: &out, target: file, config: config, result: &edit.Result{File: decoded, Text: file.text}}
+		j := &setOperation{options: options{dryRun: true, path: file.path}, out: &out, target: file,
+			config: config, result: &edit.Result{File: decoded, Text: file.text}}
 		require.NoError(t, j.apply(t.Context()))
 		assert.Equal(t, unlocked, strings.Contains(out.String(), "could not be locked"))
 	}

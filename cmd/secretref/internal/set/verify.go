@@ -50,7 +50,8 @@ func (j *setOperation) verify(ctx context.Context) error {
 // resolveNew resolves the new value as the product will, and prints the findings. The
 // secret is nil if only a custom class can resolve it. Doubts are reasons not to
 // write.
-func (j *setOperation) resolveNew(ctx context.Context) (secret *secretref.Secret, doubts []string, err error) {
+func (j *setOperation) resolveNew(ctx context.Context) (secret *secretref.Secret, doubts []string,
+	err error) {
 	if j.change.Class == "" {
 		j.noteSecuredPassword()
 		plain := secretref.NewSecret(j.change.Value)
@@ -71,12 +72,14 @@ func (j *setOperation) resolveNew(ctx context.Context) (secret *secretref.Secret
 		secret = &found
 		return found, err
 	}
-	findings := check.Examine(ctx, j.resolver, j.store.Timeout.Value(), j.log, j.ref, j.change.Value, resolve)
+	findings := check.Examine(ctx, j.resolver, j.store.Timeout.Value(), j.log, j.ref,
+		j.change.Value, resolve)
 	if err == nil {
 		j.report("ok", "it resolves")
 	}
 	for _, f := range findings {
-		j.report([...]string{check.Note: "note", check.Doubt: "doubt", check.Wrong: "wrong"}[f.Level], "%s", f.Text)
+		j.report([...]string{check.Note: "note", check.Doubt: "doubt",
+			check.Wrong: "wrong"}[f.Level], "%s", f.Text)
 		if f.Level > check.Note {
 			doubts = append(doubts, f.Text)
 		}
@@ -126,9 +129,11 @@ func (j *setOperation) compareWithOld(ctx context.Context, secret secretref.Secr
 	}
 	text := what + " differs from the password now in the file"
 	if a, b := old.Reveal(), secret.Reveal(); strings.TrimSpace(a) == strings.TrimSpace(b) {
-		j.report("wrong", "%s only by a newline or space at one end, most often the result of storing a secret with echo", text)
+		j.report("wrong", "%s only by a newline or space at one end, most often the result of "+
+			"storing a secret with echo", text)
 	} else {
-		j.report("wrong", "%s: is it a different password, or has one of the two been changed?", text)
+		j.report("wrong", "%s: is it a different password, or has one of the two been changed?",
+			text)
 	}
 	return text
 }
@@ -136,7 +141,8 @@ func (j *setOperation) compareWithOld(ctx context.Context, secret secretref.Secr
 // storeUnavailable reports whether an error means that a store is unreachable or
 // denies access.
 func storeUnavailable(err error) bool {
-	return errors.Is(err, secretref.ErrUnavailable) || errors.Is(err, secretref.ErrUnauthenticated) || errors.Is(err, secretref.ErrDenied)
+	return errors.Is(err, secretref.ErrUnavailable) ||
+		errors.Is(err, secretref.ErrUnauthenticated) || errors.Is(err, secretref.ErrDenied)
 }
 
 // hasPlaceholder reports whether the product has moved the old password to its own
@@ -149,18 +155,22 @@ func (j *setOperation) hasPlaceholder() bool {
 
 // resolveOld returns the password now in the file. If that cannot be determined,
 // unknown is the reason, and err the error of the store, if any.
-func (j *setOperation) resolveOld(ctx context.Context) (old secretref.Secret, unknown string, err error) {
+func (j *setOperation) resolveOld(ctx context.Context) (old secretref.Secret, unknown string,
+	err error) {
 	item, ok := j.findItem(j.config)
 	switch {
 	case j.hasPlaceholder():
-		return old, fmt.Sprintf("the file has %s: the product has moved the password into its own store, which cannot be read here. "+
-			"Compare the secret with the password that the database accepts; the product leaves coordinates in the file unchanged", ref.Placeholder), nil
+		return old, fmt.Sprintf("the file has %s: the product has moved the password into its "+
+			"own store, which cannot be read here. "+
+			"Compare the secret with the password that the database accepts; the product leaves "+
+			"coordinates in the file unchanged", ref.Placeholder), nil
 	case !ok:
 		entry, _ := j.config.Get(j.change.Key)
 		return entry, "", nil
 	case atlassian.CipherClassOf(item.Class) == atlassian.CustomClass:
 		// The class is not quoted: if class and password are swapped, it is the password.
-		return old, "the password now in the file cannot be determined: the file names a custom class, which cannot be run here", nil
+		return old, "the password now in the file cannot be determined: the file names a custom " +
+			"class, which cannot be run here", nil
 	}
 	settings, err := j.resolver.ResolveConfig(ctx, config.OnlyItem(j.config, j.layout, item))
 	if err != nil {

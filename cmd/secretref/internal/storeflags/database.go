@@ -81,7 +81,8 @@ func (c Credential) read() (string, error) {
 
 // passwordSetter returns a function to call before each connection. It resolves the
 // password again, so that a rotated password takes effect.
-func (l Location) passwordSetter(r *secretref.Resolver, set func(password string)) func(context.Context) error {
+func (l Location) passwordSetter(r *secretref.Resolver,
+	set func(password string)) func(context.Context) error {
 	c := l.Credential()
 	return func(ctx context.Context) error {
 		value, err := c.read()
@@ -100,12 +101,14 @@ func (l Location) passwordSetter(r *secretref.Resolver, set func(password string
 func (l Location) openPostgres(r *secretref.Resolver) (*sql.DB, error) {
 	c, err := pgx.ParseConfig(l.url)
 	if err != nil {
-		return nil, ui.NewUsageError("the URL of the store: " + ui.Message(err)) // it holds no password
+		// it holds no password
+		return nil, ui.NewUsageError("the URL of the store: " + ui.Message(err))
 	}
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, defaultConnectTimeout)
-	return stdlib.OpenDB(*c, stdlib.OptionBeforeConnect(func(ctx context.Context, c *pgx.ConnConfig) error {
-		return l.passwordSetter(r, func(password string) { c.Password = password })(ctx)
-	})), nil
+	return stdlib.OpenDB(*c,
+		stdlib.OptionBeforeConnect(func(ctx context.Context, c *pgx.ConnConfig) error {
+			return l.passwordSetter(r, func(password string) { c.Password = password })(ctx)
+		})), nil
 }
 
 func (l Location) openMySQL(r *secretref.Resolver) (*sql.DB, error) {
@@ -137,9 +140,11 @@ func (l Location) mysqlConfig() (*mysql.Config, error) {
 	c.Logger = &mysql.NopLogger{} // its messages are in the errors too
 	c.Timeout = defaultConnectTimeout
 	c.User, c.DBName = u.User.Username(), strings.TrimPrefix(u.Path, "/")
-	c.Net, c.Addr = "tcp", net.JoinHostPort(cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), "3306"))
+	c.Net, c.Addr = "tcp", net.JoinHostPort(cmp.Or(u.Hostname(), "localhost"),
+		cmp.Or(u.Port(), "3306"))
 	if c.User == "" || c.DBName == "" {
-		return nil, ui.NewUsageError("the URL of the store lacks the user or the database: write mysql://USER@HOST:PORT/DATABASE")
+		return nil, ui.NewUsageError("the URL of the store lacks the user or the database: write " +
+			"mysql://USER@HOST:PORT/DATABASE")
 	}
 	for name, values := range u.Query() {
 		if err := setMySQLParameter(c, name, values[len(values)-1], u.Hostname()); err != nil {
@@ -150,12 +155,14 @@ func (l Location) mysqlConfig() (*mysql.Config, error) {
 }
 
 func setMySQLParameter(c *mysql.Config, name, value, host string) error {
-	durations := map[string]*time.Duration{"timeout": &c.Timeout, "readTimeout": &c.ReadTimeout, "writeTimeout": &c.WriteTimeout}
+	durations := map[string]*time.Duration{"timeout": &c.Timeout, "readTimeout": &c.ReadTimeout,
+		"writeTimeout": &c.WriteTimeout}
 	switch d := durations[name]; {
 	case d != nil:
 		parsed, err := time.ParseDuration(value)
 		if err != nil || parsed < 0 {
-			return ui.NewUsageError("the parameter " + name + " of the store's URL is not a duration such as 10s")
+			return ui.NewUsageError("the parameter " + name +
+				" of the store's URL is not a duration such as 10s")
 		}
 		*d = parsed
 	case name == "tls":
@@ -171,7 +178,8 @@ func setMySQLParameter(c *mysql.Config, name, value, host string) error {
 	case name == "collation":
 		c.Collation = value
 	default:
-		return ui.NewUsageError(fmt.Sprintf("unknown parameter %q in the URL of the store; the parameters are tls, ssl-ca, socket, timeout, readTimeout, writeTimeout and collation", name))
+		return ui.NewUsageError(fmt.Sprintf("unknown parameter %q in the URL of the store; the "+
+			"parameters are tls, ssl-ca, socket, timeout, readTimeout, writeTimeout and collation", name))
 	}
 	return nil
 }

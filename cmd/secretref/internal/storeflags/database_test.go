@@ -28,7 +28,8 @@ func TestMySQLConfig(t *testing.T) {
 		return c
 	}
 	c := config("mysql://a%40b%2Fc@db.example/ke%3Fys")
-	assert.Equal(t, [...]string{"a@b/c", "", "tcp", "db.example:3306", "ke?ys"}, [...]string{c.User, c.Passwd, c.Net, c.Addr, c.DBName})
+	assert.Equal(t, [...]string{"a@b/c", "", "tcp", "db.example:3306", "ke?ys"},
+		[...]string{c.User, c.Passwd, c.Net, c.Addr, c.DBName})
 	assert.Equal(t, defaultConnectTimeout, c.Timeout)
 	assert.False(t, c.MultiStatements)
 	assert.False(t, c.AllowAllFiles)
@@ -39,7 +40,8 @@ func TestMySQLConfig(t *testing.T) {
 
 	c = config("mariadb://a@h/k?tls=skip-verify&timeout=3s&readTimeout=1m&writeTimeout=2m&collation=utf8mb4_bin")
 	assert.Equal(t, "skip-verify", c.TLSConfig)
-	assert.Equal(t, [...]time.Duration{3 * time.Second, time.Minute, 2 * time.Minute}, [...]time.Duration{c.Timeout, c.ReadTimeout, c.WriteTimeout})
+	assert.Equal(t, [...]time.Duration{3 * time.Second, time.Minute, 2 * time.Minute},
+		[...]time.Duration{c.Timeout, c.ReadTimeout, c.WriteTimeout})
 	assert.Equal(t, "utf8mb4_bin", c.Collation)
 
 	c = config("mysql://a@/k?socket=/run/mysqld/mysqld.sock")

@@ -36,7 +36,8 @@ func keyringHintText(err error) string {
 		text string
 	}{
 		{secretref.ErrRotationInProgress, "try again when it has finished"},
-		{secretref.ErrRootKey, "give the file of the right root key as -root-key-file, and during a change of the root key that of the old one as -previous-root-key-file"},
+		{secretref.ErrRootKey, "give the file of the right root key as -root-key-file, and " +
+			"during a change of the root key that of the old one as -previous-root-key-file"},
 		{secretref.ErrCorrupt, "restore a backup of the store, or store the named secrets again"},
 	} {
 		if errors.Is(err, r.kind) && !strings.Contains(err.Error(), "restore") {
@@ -54,7 +55,8 @@ func keyringHintText(err error) string {
 	case (op || dns) && !elsewhere && errors.Is(err, secretref.ErrUnavailable):
 		return "check host and port in -store, and whether this machine can reach them"
 	case !elsewhere && errors.Is(err, secretref.ErrUnauthenticated):
-		return "put the password or a reference to it into the file of -store-password-file or into " + PasswordVariable + ""
+		return "put the password or a reference to it into the file of -store-password-file " +
+			"or into " + PasswordVariable + ""
 	case named && errors.Is(err, secretref.ErrNotFound):
 		return "\"secretref keys names\" lists the stored ones"
 	case named && errors.Is(err, secretref.ErrUnsupported):

@@ -13,11 +13,13 @@ import (
 
 func TestKeyringHint(t *testing.T) {
 	unavailable := func(cause error) error {
-		return &secretref.Error{Source: "keyring", Err: fault.New(fault.Unavailable, "the text of the store").WithCause(cause)}
+		return &secretref.Error{Source: "keyring",
+			Err: fault.New(fault.Unavailable, "the text of the store").WithCause(cause)}
 	}
 	assert.Empty(t, KeyringHint(unavailable(syscall.ENOSPC)), "a full disk is not the network's")
 	assert.Empty(t, KeyringHint(unavailable(nil)))
-	for _, cause := range []error{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, &net.DNSError{Err: "no such host"}} {
+	for _, cause := range []error{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED},
+		&net.DNSError{Err: "no such host"}} {
 		assert.Contains(t, KeyringHint(unavailable(cause)), "check host and port in -store")
 	}
 }

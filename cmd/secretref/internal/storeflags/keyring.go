@@ -37,12 +37,14 @@ type Keyring struct {
 
 // Open opens the keyring that the flags name. It creates a missing keyring only if
 // create is set: a misspelt path must not silently open an empty keyring.
-func Open(ctx context.Context, o Flags, create bool, opts secretref.KeyringOptions) (*Keyring, error) {
+func Open(ctx context.Context, o Flags, create bool, opts secretref.KeyringOptions) (*Keyring,
+	error) {
 	l, err := o.Location()
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyring{location: l, Bootstrap: secretref.New(&secretref.Options{Logger: opts.Logger, TTL: -1})}
+	k := &Keyring{location: l,
+		Bootstrap: secretref.New(&secretref.Options{Logger: opts.Logger, TTL: -1})}
 	if err := k.open(ctx, o, create, opts); err != nil {
 		_ = k.Close()
 		return nil, err
@@ -50,11 +52,13 @@ func Open(ctx context.Context, o Flags, create bool, opts secretref.KeyringOptio
 	return k, nil
 }
 
-func (k *Keyring) open(ctx context.Context, o Flags, create bool, opts secretref.KeyringOptions) (err error) {
+func (k *Keyring) open(ctx context.Context, o Flags, create bool,
+	opts secretref.KeyringOptions) (err error) {
 	if opts.RootKey, err = ReadRootKey(ctx, k.Bootstrap, o.RootKeyFile); err != nil {
 		return err
 	}
-	if opts.PreviousRootKey, err = ReadRootKey(ctx, k.Bootstrap, o.PreviousRootKeyFile); err != nil {
+	if opts.PreviousRootKey, err = ReadRootKey(ctx, k.Bootstrap,
+		o.PreviousRootKeyFile); err != nil {
 		return err
 	}
 	if k.location.Dialect != 0 {
@@ -89,7 +93,9 @@ func (k *Keyring) checkExists(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(err, store.ErrEmpty), k.db == nil && errors.Is(err, fs.ErrNotExist):
-		return &sourcedError{k.location.Name, fault.New(fault.NotFound, "there is no keyring yet: is -store right? \"secretref keys put\" creates one")}
+		return &sourcedError{k.location.Name,
+			fault.New(fault.NotFound,
+				"there is no keyring yet: is -store right? \"secretref keys put\" creates one")}
 	case err != nil && k.db != nil:
 		return &secretref.Error{Source: "keyring", Err: err}
 	}

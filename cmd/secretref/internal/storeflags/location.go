@@ -31,7 +31,8 @@ const (
 // Register adds the flags to a flag set. Their current values are the defaults.
 func (o *Flags) Register(f *flag.FlagSet) {
 	f.StringVar(&o.Store, "store", cmp.Or(o.Store, os.Getenv(storeVariable)), "")
-	f.StringVar(&o.RootKeyFile, "root-key-file", cmp.Or(o.RootKeyFile, os.Getenv(rootKeyVariable)), "")
+	f.StringVar(&o.RootKeyFile, "root-key-file", cmp.Or(o.RootKeyFile, os.Getenv(rootKeyVariable)),
+		"")
 	f.StringVar(&o.PreviousRootKeyFile, "previous-root-key-file", o.PreviousRootKeyFile, "")
 	f.StringVar(&o.PasswordFile, "store-password-file", o.PasswordFile, "")
 	f.Var(&o.Timeout, "timeout", "")
@@ -65,18 +66,22 @@ chmod o-rwx F.`
 func (o *Flags) Location() (Location, error) {
 	switch {
 	case o.Store == "" && o.Given():
-		return Location{}, ui.NewUsageError("-root-key-file, -previous-root-key-file and -store-password-file need -store")
+		return Location{}, ui.NewUsageError("-root-key-file, -previous-root-key-file and " +
+			"-store-password-file need -store")
 	case o.Store == "":
-		return Location{}, ui.NewUsageError("-store is missing: give the file or the URL of the keyring's store")
+		return Location{}, ui.NewUsageError("-store is missing: give the file or the URL of the " +
+			"keyring's store")
 	case o.PreviousRootKeyFile != "" && o.RootKeyFile == "":
 		return Location{}, ui.NewUsageError("-previous-root-key-file needs -root-key-file")
 	}
 	l, err := parseLocation(o.Store)
 	if err == nil && l.Dialect != 0 && o.RootKeyFile == "" {
-		return Location{}, ui.NewUsageError("a database needs -root-key-file: create a root key with \"secretref keys new-root-key FILE\" and keep it outside the database")
+		return Location{}, ui.NewUsageError("a database needs -root-key-file: create a root key " +
+			"with \"secretref keys new-root-key FILE\" and keep it outside the database")
 	}
 	if err == nil && l.Dialect == 0 && o.PasswordFile != "" {
-		return Location{}, ui.NewUsageError("-store-password-file is for a database, but -store is a file")
+		return Location{}, ui.NewUsageError("-store-password-file is for a database, but -store " +
+			"is a file")
 	}
 	l.passwordFile = o.PasswordFile
 	return l, err
@@ -119,7 +124,8 @@ func parseLocation(store string) (Location, error) {
 	case "mysql", "mariadb":
 		scheme, l.Dialect = "mysql", secretref.MySQL
 	default:
-		return Location{}, ui.NewUsageError("unknown scheme in -store: give a file, or a URL that starts with postgres:// or mysql://")
+		return Location{}, ui.NewUsageError("unknown scheme in -store: give a file, or a URL " +
+			"that starts with postgres:// or mysql://")
 	}
 	end := strings.IndexAny(rest+"/", "/?#")
 	authority, tail := rest[:end], rest[end:]
@@ -153,11 +159,14 @@ func parseLocation(store string) (Location, error) {
 }
 
 func malformedURLError(scheme string) error {
-	return ui.NewUsageError("malformed URL in -store: write " + scheme + "://USER@HOST:PORT/DATABASE, with %40, %23 and %2F for @, # and / in a name")
+	return ui.NewUsageError("malformed URL in -store: write " + scheme +
+		"://USER@HOST:PORT/DATABASE, with %40, %23 and %2F for @, # and / in a name")
 }
 
 func passwordInURLError() error {
-	return ui.NewUsageError("the URL in -store contains a password, which other users can see in the process list: remove it and set SECRETREF_STORE_PASSWORD to the password or a reference to it")
+	return ui.NewUsageError("the URL in -store contains a password, which other users can see in " +
+		"the process list: remove it and set SECRETREF_STORE_PASSWORD to the password or a " +
+		"reference to it")
 }
 
 // portsAreNumeric reports whether all ports are numbers. Other text may be a password
@@ -176,14 +185,17 @@ func portsAreNumeric(hosts string) bool {
 
 func isPasswordParameter(parameter string) bool {
 	parameter = strings.ToLower(parameter)
-	return strings.Contains(parameter, "password") || strings.Contains(parameter, "passwd") || strings.Contains(parameter, "pwd")
+	return strings.Contains(parameter, "password") || strings.Contains(parameter, "passwd") ||
+		strings.Contains(parameter, "pwd")
 }
 
 // parsePasswordReference decodes the reference in the password part of a URL.
 func parsePasswordReference(encoded string) (string, error) {
 	text, err := url.PathUnescape(encoded)
 	if err != nil {
-		return "", ui.NewUsageError("the password in the URL of the store is not percent-encoded: write %25 for %") // err quotes it
+		// err quotes it
+		return "", ui.NewUsageError("the password in the URL of the store is not " +
+			"percent-encoded: write %25 for %")
 	}
 	_, err = secretref.Parse(text)
 	switch {
@@ -192,7 +204,8 @@ func parsePasswordReference(encoded string) (string, error) {
 	case errors.Is(err, secretref.ErrNotReference):
 		return "", passwordInURLError()
 	case err != nil:
-		return "", ui.NewUsageError("malformed reference in the password part of the URL: " + ui.Message(err))
+		return "", ui.NewUsageError("malformed reference in the password part of the URL: " +
+			ui.Message(err))
 	}
 	return text, nil
 }

@@ -14,17 +14,25 @@ import (
 func TestParseLocation(t *testing.T) {
 	reference := `{ENC}{"region":"eu-west-1","secretId":"db/p@ss"}`
 	for store, want := range map[string]Location{
-		"k.db":                        {Name: "k.db"},
-		"/var/lib/a:b@c/k.db":         {Name: "/var/lib/a:b@c/k.db"},
-		`C:\keys\k.db`:                {Name: `C:\keys\k.db`},
-		"postgres://app@db:5432/keys": {Dialect: secretref.PostgreSQL, Name: "postgres://app@db:5432/keys", url: "postgres://app@db:5432/keys"},
-		"PostgreSQL://app@db/keys?sslmode=verify-full": {Dialect: secretref.PostgreSQL, Name: "postgres://app@db/keys", url: "postgres://app@db/keys?sslmode=verify-full"},
-		"postgres://app@a:1,[::1]:2/keys?passfile=x":   {Dialect: secretref.PostgreSQL, Name: "postgres://app@a:1,[::1]:2/keys", url: "postgres://app@a:1,[::1]:2/keys?passfile=x"},
-		"postgres:///keys":                             {Dialect: secretref.PostgreSQL, Name: "postgres:///keys", url: "postgres:///keys"},
-		"postgres://app:@db":                           {Dialect: secretref.PostgreSQL, Name: "postgres://app@db", url: "postgres://app@db"},
-		"mysql://a%40b@[::1]/keys":                     {Dialect: secretref.MySQL, Name: "mysql://a%40b@[::1]/keys", url: "mysql://a%40b@[::1]/keys"},
-		"mariadb://app@db/keys?tls=true":               {Dialect: secretref.MySQL, Name: "mysql://app@db/keys", url: "mysql://app@db/keys?tls=true"},
-		"mysql://app:" + url.PathEscape(reference) + "@db/keys": {Dialect: secretref.MySQL, Name: "mysql://app@db/keys",
+		"k.db":                {Name: "k.db"},
+		"/var/lib/a:b@c/k.db": {Name: "/var/lib/a:b@c/k.db"},
+		`C:\keys\k.db`:        {Name: `C:\keys\k.db`},
+		"postgres://app@db:5432/keys": {Dialect: secretref.PostgreSQL,
+			Name: "postgres://app@db:5432/keys", url: "postgres://app@db:5432/keys"},
+		"PostgreSQL://app@db/keys?sslmode=verify-full": {Dialect: secretref.PostgreSQL,
+			Name: "postgres://app@db/keys", url: "postgres://app@db/keys?sslmode=verify-full"},
+		"postgres://app@a:1,[::1]:2/keys?passfile=x": {Dialect: secretref.PostgreSQL,
+			Name: "postgres://app@a:1,[::1]:2/keys", url: "postgres://app@a:1,[::1]:2/keys?passfile=x"},
+		"postgres:///keys": {Dialect: secretref.PostgreSQL,
+			Name: "postgres:///keys", url: "postgres:///keys"},
+		"postgres://app:@db": {Dialect: secretref.PostgreSQL,
+			Name: "postgres://app@db", url: "postgres://app@db"},
+		"mysql://a%40b@[::1]/keys": {Dialect: secretref.MySQL,
+			Name: "mysql://a%40b@[::1]/keys", url: "mysql://a%40b@[::1]/keys"},
+		"mariadb://app@db/keys?tls=true": {Dialect: secretref.MySQL,
+			Name: "mysql://app@db/keys", url: "mysql://app@db/keys?tls=true"},
+		"mysql://app:" + url.PathEscape(reference) +
+			"@db/keys": {Dialect: secretref.MySQL, Name: "mysql://app@db/keys",
 			url: "mysql://app@db/keys", password: reference},
 	} {
 		got, err := parseLocation(store)

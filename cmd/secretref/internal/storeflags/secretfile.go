@@ -47,13 +47,15 @@ func readPrivateFile(path string) (string, error) {
 
 // ReadRootKey reads a root key from a file that contains the key or a reference to
 // it. Without a path it returns the zero Secret.
-func ReadRootKey(ctx context.Context, r *secretref.Resolver, path string) (secretref.Secret, error) {
+func ReadRootKey(ctx context.Context, r *secretref.Resolver, path string) (secretref.Secret,
+	error) {
 	if path == "" {
 		return secretref.Secret{}, nil
 	}
 	text, err := ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return secretref.Secret{}, fmt.Errorf("%w; create a root key for a new keyring with \"secretref keys new-root-key FILE\"", err)
+		return secretref.Secret{}, fmt.Errorf("%w; create a root key for a new keyring with "+
+			"\"secretref keys new-root-key FILE\"", err)
 	}
 	if err != nil {
 		return secretref.Secret{}, err
@@ -63,7 +65,8 @@ func ReadRootKey(ctx context.Context, r *secretref.Resolver, path string) (secre
 		return secretref.Secret{}, &sourcedError{path, err}
 	}
 	if root.Reveal() == "" {
-		return secretref.Secret{}, &sourcedError{path, fault.New(fault.RootKey, "the secret that it refers to is empty")}
+		return secretref.Secret{}, &sourcedError{path,
+			fault.New(fault.RootKey, "the secret that it refers to is empty")}
 	}
 	return root, nil
 }

@@ -25,7 +25,8 @@ var ErrInterrupted = errors.New("interrupted")
 
 // ReadPasswordTwice asks for a secret twice, since a typing error is not visible. The
 // outcome is the participle for error texts, such as "stored".
-func ReadPasswordTwice(ctx context.Context, in *os.File, prompts io.Writer, what, outcome string) (string, error) {
+func ReadPasswordTwice(ctx context.Context, in *os.File, prompts io.Writer, what,
+	outcome string) (string, error) {
 	first, err := ReadPassword(ctx, in, prompts, what)
 	switch {
 	case err != nil:
@@ -48,7 +49,8 @@ var ErrNothingTyped = errors.New("nothing was entered")
 
 // ReadPassword reads a line from a terminal without echo. Ctrl-D on an empty line is
 // ErrNothingTyped; Ctrl-C and the end of ctx are ErrInterrupted.
-func ReadPassword(ctx context.Context, in *os.File, prompts io.Writer, what string) (string, error) {
+func ReadPassword(ctx context.Context, in *os.File, prompts io.Writer, what string) (string,
+	error) {
 	fd := int(in.Fd())
 	// In cooked mode a terminal silently cuts lines off after 4095 bytes.
 	was, err := term.MakeRaw(fd)

@@ -148,7 +148,8 @@ func attrMap(r slog.Record) map[string]string {
 // describeAttempt returns the reason why an attempt failed, and its number.
 func describeAttempt(r slog.Record) string {
 	has := attrMap(r)
-	text := strings.TrimPrefix(strings.TrimPrefix(has["error"], "secretref: "), secretref.ErrUnavailable.Error()+": ")
+	text := strings.TrimPrefix(strings.TrimPrefix(has["error"], "secretref: "),
+		secretref.ErrUnavailable.Error()+": ")
 	if n := has["attempt"]; n != "" {
 		text += " (attempt " + n + ")"
 	}

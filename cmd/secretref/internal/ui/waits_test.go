@@ -38,7 +38,8 @@ func TestReportWaits(t *testing.T) {
 		var warned strings.Builder
 		log, stop := ReportWaits(&said, NewWarningLogger(&warned))
 		attempt := func(n int) {
-			log.Debug("fetch attempt failed", "reference", "{ENC}…", "attempt", n, "error", errors.New("unavailable: 127.0.0.1:1 refuses connections\n"))
+			log.Debug("fetch attempt failed", "reference", "{ENC}…", "attempt", n, "error",
+				errors.New("unavailable: 127.0.0.1:1 refuses connections\n"))
 		}
 		step := func(d time.Duration, want string) {
 			t.Helper()
@@ -50,11 +51,13 @@ func TestReportWaits(t *testing.T) {
 			attempt(n + 1)
 		}
 		step(1999*time.Millisecond, "")
-		step(time.Millisecond, "secretref: waiting: 127.0.0.1:1 refuses connections\\n (attempt 4)\n")
+		step(time.Millisecond, "secretref: waiting: 127.0.0.1:1 refuses connections\\n "+
+			"(attempt 4)\n")
 		attempt(5)
 		attempt(6)
 		step(4999*time.Millisecond, "")
-		step(time.Millisecond, "secretref: waiting: 127.0.0.1:1 refuses connections\\n (attempt 6)\n")
+		step(time.Millisecond, "secretref: waiting: 127.0.0.1:1 refuses connections\\n "+
+			"(attempt 6)\n")
 		step(time.Minute, "") // nothing new
 		log.Debug("fetch begins", "reference", "b")
 		log.Debug("fetch begins", "reference", "a")

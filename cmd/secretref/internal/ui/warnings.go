@@ -21,7 +21,10 @@ type warningHandler struct {
 }
 
 // Enabled implements slog.Handler.
-func (h *warningHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (h *warningHandler) Enabled(_ context.Context,
+	l slog.Level) bool {
+	return l >= slog.LevelWarn
+}
 
 // Handle implements slog.Handler.
 func (h *warningHandler) Handle(_ context.Context, r slog.Record) error {
