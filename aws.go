@@ -30,11 +30,11 @@ type AWSReference struct {
 }
 
 // String returns the canonical form, which [Parse] takes back.
-func (r AWSReference) String() string { return r.coord().String() }
+func (r AWSReference) String() string { return r.toRef().String() }
 
 func (AWSReference) reference() {}
 
-func (r AWSReference) coord() ref.Reference {
+func (r AWSReference) toRef() ref.Reference {
 	return ref.Reference{Kind: ref.AWS, Region: r.Region, SecretID: r.SecretID,
 		Pointer: string(r.SecretPointer), EndpointOverride: r.EndpointOverride}
 }

@@ -110,7 +110,7 @@ func awsLastGood(t *testing.T, s *fakeaws.Server, odd func(w http.ResponseWriter
 	keys, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(), "s.db")), nil)
 	require.NoError(t, err)
 	defer keys.Close()
-	opts.LastKnown, opts.Timeout, opts.TTL = keys, time.Second, time.Nanosecond
+	opts.LastKnown, opts.TTL = keys, time.Nanosecond
 	opts.Logger = slog.New(slog.DiscardHandler)
 	refs := []string{awsDB(""), secretref.AWSReference{Region: "eu-west-1", SecretID: "other"}.String()}
 	good := func(r *secretref.Resolver) {
@@ -127,6 +127,7 @@ func awsLastGood(t *testing.T, s *fakeaws.Server, odd func(w http.ResponseWriter
 	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(503); return true })
 	good(r)
 	require.NoError(t, r.Close())
+	opts.Timeout = 20 * time.Millisecond // the last good value comes after it
 	r = secretref.New(&opts)
 	defer r.Close()
 	good(r)
@@ -387,11 +388,20 @@ func awsProcess(t *testing.T, line string) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "config"), []byte("[default]\ncredential_process = "+script+"\n"), 0o600))
 }
 
+// awsSkipSimilar skips, in short mode, the failures that resemble a 503 or a hang. Each
+// takes its timeout in real time.
+func awsSkipSimilar(t *testing.T, how string) {
+	if testing.Short() && (how == "resets" || how == "refuses connections") {
+		t.Skip("similar to 503")
+	}
+}
+
 // A source of credentials that does not answer is as an outage of AWS.
 func TestAWSLastKnownCoversTheSourcesOfCredentials(t *testing.T) {
 	for name, source := range awsSources {
 		for how := range source.fail {
 			t.Run(name+" "+how, func(t *testing.T) {
+				awsSkipSimilar(t, how)
 				s := awsFake(t)
 				s.PutSecret("eu-west-1", "db", "hunter2")
 				awsWithoutKeys(t)
@@ -399,13 +409,17 @@ func TestAWSLastKnownCoversTheSourcesOfCredentials(t *testing.T) {
 				keys, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(), "s.db")), nil)
 				require.NoError(t, err)
 				defer keys.Close()
-				opts := &secretref.Options{LastKnown: keys, Timeout: 500 * time.Millisecond, TTL: time.Nanosecond, Logger: slog.New(slog.DiscardHandler)}
+				opts := &secretref.Options{LastKnown: keys, TTL: time.Nanosecond, Logger: slog.New(slog.DiscardHandler)}
 				good := func(r *secretref.Resolver) {
 					t.Helper()
 					got, err := r.Resolve(t.Context(), awsDB(""))
 					require.NoError(t, err)
 					require.Equal(t, "hunter2", got.Reveal())
 				}
+				first := secretref.New(opts)
+				good(first)
+				require.NoError(t, first.Close())
+				opts.Timeout = 100 * time.Millisecond // the last good value comes after it
 				r := secretref.New(opts)
 				good(r)
 				source.fail[how](t)
@@ -424,11 +438,16 @@ func TestAWSSourceOfCredentialsThatDoesNotAnswerIsUnavailable(t *testing.T) {
 	for name, source := range awsSources {
 		for how, fail := range source.fail {
 			t.Run(name+" "+how, func(t *testing.T) {
+				awsSkipSimilar(t, how)
 				s := awsFake(t)
 				awsWithoutKeys(t)
 				source.use(t, s)
 				fail(t)
-				r, _ := awsResolver(t, secretref.Options{Timeout: 300 * time.Millisecond})
+				timeout := 100 * time.Millisecond
+				if name == "metadata" && how != "hangs" { // the answer has to arrive in time
+					timeout = 500 * time.Millisecond
+				}
+				r, _ := awsResolver(t, secretref.Options{Timeout: timeout})
 				_, err := r.Resolve(t.Context(), awsDB(""))
 				require.ErrorIs(t, err, secretref.ErrUnavailable)
 				if ambiguous := name == "metadata" && (how == "hangs" || how == "refuses connections"); ambiguous {
@@ -771,7 +790,11 @@ func TestAWSCommonErrors(t *testing.T) {
 		t.Run(code, func(t *testing.T) {
 			s := awsFake(t)
 			s.Fail(99, 400, code, nil)
-			r, _ := awsResolver(t, secretref.Options{Timeout: 300 * time.Millisecond})
+			opts := secretref.Options{}
+			if want == secretref.ErrUnavailable { // it is tried until then
+				opts.Timeout = 100 * time.Millisecond
+			}
+			r, _ := awsResolver(t, opts)
 			_, err := r.Resolve(t.Context(), awsDB(""))
 			require.ErrorIs(t, err, want)
 		})

@@ -662,6 +662,7 @@ func TestAWSInClearTextIsNeverProxied(t *testing.T) {
 		got, err := r.Resolve(t.Context(), awsDB(""))
 		require.NoError(t, err)
 		require.Equal(t, "hunter2", got.Reveal())
+		r, _ = awsResolver(t, secretref.Options{Timeout: 500 * time.Millisecond})
 		_, err = r.Resolve(t.Context(), `{"region":"eu-west-1","secretId":"db","endpointOverride":"https://0.0.0.0:1"}`)
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
 		return

@@ -15,7 +15,7 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// A Product is one of the products whose configuration files are read.
+// A Product is an Atlassian product whose configuration file can be read.
 type Product string
 
 // The products.
@@ -27,37 +27,43 @@ const (
 	Crowd      Product = "crowd"      // crowd.cfg.xml
 )
 
-// A ConfigFile is what a product's configuration file says. Nothing in it is
-// resolved. Its values may be passwords and are Secrets, so that a Config can be
-// printed.
+// A ConfigFile is the content of a product's configuration file, not resolved. Its
+// values may be passwords and are Secrets, so that a ConfigFile can be printed.
 type ConfigFile struct {
 	Product Product
 	Path    string
 	Entries []Entry // in file order
 }
 
-// An Entry is one setting, decoded as the product does. In XML files its key
-// is the path of the element below the root ("jdbc-datasource/password") or
-// the name of the property.
+// An Entry is one setting, decoded in the same way as the product decodes it. In XML
+// files its key is the path of the element below the root
+// ("jdbc-datasource/password") or the name of the property.
 type Entry struct {
 	Key   string
 	Value Secret
-	Line  int // counted from 1; 0 for what WithEnvironment adds
+	Line  int // counted from 1; 0 if WithEnvironment added the entry
 
-	variable string // that the value comes from
+	variable string // the name of the environment variable with the value, or ""
 }
 
-// ReadConfig reads a product's configuration file, or the one in a product's
-// home directory, where the product itself looks for it. It resolves nothing,
-// reads nothing but that file, and does not look at the environment, see
-// [Config.WithEnvironment]. Errors: ErrNotFound, ErrDenied (the file's
-// permissions), ErrUnavailable (reading failed), ErrSyntax (with the line),
-// ErrUnsupported (another kind of
-// file, two products' files in one directory, a DOCTYPE with a subset or an
-// external id, more than 4 MiB, a JNDI data source).
+// ReadConfig reads a product's configuration file. The path is that of the file or
+// of the product's home directory, in which ReadConfig looks for the file where the
+// product itself does. It resolves nothing, reads no other file, and ignores the
+// environment; see [ConfigFile.WithEnvironment].
+//
+// Errors:
+//
+//   - ErrNotFound: the file does not exist;
+//   - ErrDenied: the permissions of the file do not allow reading it;
+//   - ErrUnavailable: reading failed;
+//   - ErrSyntax: the content is malformed; the message has the line;
+//   - ErrUnsupported: the file is of another kind or larger than 4 MiB, the
+//     directory holds the files of two products, or the file has a DOCTYPE with an
+//     internal subset or an external id, or a JNDI data source.
 func ReadConfig(path string) (*ConfigFile, error) {
 	if strings.TrimSpace(path) == "" {
-		return nil, &Error{Err: fault.New(fault.NotFound, "the path of the configuration file is empty: is a variable not set?").WithCause(fs.ErrNotExist)}
+		err := fault.New(fault.NotFound, "the path of the configuration file is empty: is a variable not set?")
+		return nil, &Error{Err: err.WithCause(fs.ErrNotExist)}
 	}
 	f, err := atlassian.Read(path)
 	if err != nil {
@@ -68,42 +74,44 @@ func ReadConfig(path string) (*ConfigFile, error) {
 	}
 	c := &ConfigFile{Product: Product(f.Product), Path: f.Path, Entries: make([]Entry, len(f.Entries))}
 	for i, e := range f.Entries {
-		c.Entries[i] = Entry{Key: e.Key, Value: asRead(e.Value), Line: e.Line}
+		c.Entries[i] = Entry{Key: e.Key, Value: fileSecret(e.Value), Line: e.Line}
 	}
 	return c, nil
 }
 
-// asRead returns text of a configuration file as a Secret. It is what the
-// product reads: nothing is left to be resolved in it by ResolveStruct.
-func asRead(text string) Secret { return resolvedSecret(text) }
+// fileSecret returns a text of a configuration file as a Secret. Only ResolveConfig
+// resolves it, never ResolveStruct.
+func fileSecret(text string) Secret { return resolvedSecret(text) }
 
-// Get returns the value of key as the product sees it, not resolved: of several
-// entries the last one in bitbucket.properties and *.cfg.xml, the first one in
-// dbconfig.xml.
+// Get returns the value of key as the product reads it, not resolved. If there are
+// several entries, it is the last one in bitbucket.properties and *.cfg.xml, and the
+// first one in dbconfig.xml.
 func (c *ConfigFile) Get(key string) (Secret, bool) {
-	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == key })
+	i, _ := atlassian.Find(atlassian.Product(c.Product), c.entries(), key)
 	if i < 0 {
 		return Secret{}, false
 	}
 	return c.Entries[i].Value, true
 }
 
-// WithEnvironment returns what the product makes of the file in a process with
-// that environment, a list of name=value as of [os.Environ]; c stays as it is.
-// The product's own environment is needed: that of a shell beside it, in its
-// container too, may be another.
+// WithEnvironment returns the configuration that the product reads in a process with
+// the environment env, a list of name=value as returned by [os.Environ]. It does not
+// modify c. Pass the environment of the product's own process: the environment of a
+// shell can differ, even inside the same container.
 //
-// Bitbucket takes any property from a variable of its name in capitals, with "_"
-// for "." and "-": JDBC_DRIVER, JDBC_URL, JDBC_USER, JDBC_PASSWORD (a reference
-// has no prefix there), JDBC_PASSWORD_DECRYPTER_CLASSNAME. Official charts leave
-// the file without them, so that a Config with nothing but its Product can be
-// enough. Variables win over the file. They are looked for where the property is
-// in the file, or has to do with the database; their entries stand behind those
-// of the file and have Line 0. ${name} and ${name:default} are replaced as by
-// Spring: from the environment, else from another property. What cannot be
-// replaced stays, and is ErrUnsupported when it has to be resolved. System
-// properties and the command line of the product, which win over both, are not
-// seen.
+// Bitbucket takes the value of a property from the environment variable with the
+// property's name in capital letters and "_" in place of "." and "-": JDBC_DRIVER,
+// JDBC_URL, JDBC_USER, JDBC_PASSWORD (where a reference has no prefix),
+// JDBC_PASSWORD_DECRYPTER_CLASSNAME. Variables take precedence over the file. Official
+// Helm charts set these properties only in the environment, so a ConfigFile with
+// nothing but its Product can be enough.
+//
+// WithEnvironment considers the variables of all properties that are in the file or
+// that concern the database. It adds their entries after those of the file, with Line
+// 0. It replaces ${name} and ${name:default} as Spring does, by the environment
+// variable or else by another property. A placeholder that cannot be replaced remains,
+// and is ErrUnsupported if its value has to be resolved. The product's Java system
+// properties and command line, which take precedence over both, are not considered.
 //
 // The files of the other products do not depend on the environment.
 func (c *ConfigFile) WithEnvironment(env []string) *ConfigFile {
@@ -113,26 +121,26 @@ func (c *ConfigFile) WithEnvironment(env []string) *ConfigFile {
 	}
 	replaced, overrides := atlassian.Overlay(c.entries(), env)
 	for i, e := range replaced {
-		with.Entries[i].Value = asRead(e.Value)
+		with.Entries[i].Value = fileSecret(e.Value)
 	}
 	for _, o := range overrides {
-		with.Entries = append(with.Entries, Entry{Key: o.Key, Value: asRead(o.Value), variable: o.Variable})
+		with.Entries = append(with.Entries, Entry{
+			Key: o.Key, Value: fileSecret(o.Value), variable: o.Variable,
+		})
 	}
 	return with
 }
 
-// source names the place of an item in messages.
+// source returns the location of an item for messages.
 func (c *ConfigFile) source(item atlassian.Item) string {
 	file := c.fileName()
-	i := atlassian.Pick(atlassian.Product(c.Product), c.Entries, func(e Entry) bool { return e.Key == item.Key })
-	if variable := c.Entries[i].variable; variable != "" {
+	if variable := c.Entries[item.Index].variable; variable != "" {
 		return fmt.Sprintf("%s: variable %s: %s", file, variable, item.Key)
 	}
 	return fmt.Sprintf("%s:%d: %s", file, item.Line, item.Key)
 }
 
-// fileName returns the base name of the file, and of the product if there is
-// none.
+// fileName returns the base name of the file, or else the name of the product.
 func (c *ConfigFile) fileName() string {
 	if c.Path == "" {
 		return string(c.Product)
@@ -140,23 +148,30 @@ func (c *ConfigFile) fileName() string {
 	return filepath.Base(c.Path)
 }
 
-// entries returns the entries as text.
-func (c *ConfigFile) entries() []atlassian.Entry {
-	entries := make([]atlassian.Entry, len(c.Entries))
-	for i, e := range c.Entries {
-		entries[i] = atlassian.Entry{Key: e.Key, Value: e.Value.text(), Line: e.Line}
+// entries iterates over the entries as text.
+func (c *ConfigFile) entries() atlassian.Entries {
+	return func(yield func(int, atlassian.Entry) bool) {
+		for i, e := range c.Entries {
+			if !yield(i, atlassian.Entry{Key: e.Key, Value: e.Value.text(), Line: e.Line}) {
+				return
+			}
+		}
 	}
-	return entries
 }
 
-// ResolveConfig resolves the password of a configuration file, and in
-// bitbucket.properties every value with the prefix {ENC}. The cipher class in
-// the file decides how, wherever it stands: with an AWS or Vault class the
-// value must be coordinates of that backend, with a Base64 or Algorithm class
-// the file holds the password itself, or leads to the files that do, a
-// Provider's class gets the text verbatim, and without a class a reference is
-// resolved and anything else is plaintext. It returns what could be resolved, never nil, beside the joined
-// errors, each naming file, line and key.
+// ResolveConfig resolves the password of a configuration file and, in
+// bitbucket.properties, every value with the prefix {ENC}. The cipher class that the
+// file names determines how:
+//
+//   - an AWS or Vault class: the value must be coordinates of that backend;
+//   - a Base64 class: the value contains the password;
+//   - an Algorithm class: the value names the files that contain the password, or
+//     contains it itself;
+//   - the ClassName of a [Provider]: the Provider receives the exact text;
+//   - no class: a reference is resolved, and any other value is plaintext.
+//
+// ResolveConfig always returns Settings, with the values that were resolved, and
+// all errors joined, each with the file, line and key.
 func (r *Resolver) ResolveConfig(ctx context.Context, c *ConfigFile) (*Settings, error) {
 	p, err := r.planConfig(c)
 	if err != nil {
@@ -164,30 +179,34 @@ func (r *Resolver) ResolveConfig(ctx context.Context, c *ConfigFile) (*Settings,
 	}
 	secrets, errs := r.all(ctx, p.wants, false)
 	settings := p.settings(secrets, errs)
-	return settings, errors.Join(append(errs, r.databaseMissing(ctx, c, p), r.passwordMissing(ctx, c, p.layout))...)
+	errs = append(errs, r.checkDatabase(ctx, c, p), r.checkPassword(ctx, c, p.layout))
+	return settings, errors.Join(errs...)
 }
 
-// WatchConfig is [Resolver.ResolveConfig] for Settings that are kept up to
-// date: when a secret changes there are new Settings, and those handed out
-// before stay as they are. The configuration file is not read again; the files
-// that an Algorithm class leads to are.
+// WatchConfig is like [Resolver.ResolveConfig] and keeps the Settings up to date. If
+// a secret changes, the Live has new Settings, and the earlier ones remain unchanged.
+// The configuration file is not read again, but the files that a value of an
+// Algorithm class names are. If a value cannot be resolved, WatchConfig returns an
+// error and no Live.
 func (r *Resolver) WatchConfig(ctx context.Context, c *ConfigFile) (*Live[*Settings], error) {
 	p, err := r.planConfig(c)
 	if err == nil {
-		err = errors.Join(r.databaseMissing(ctx, c, p), r.passwordMissing(ctx, c, p.layout))
+		err = errors.Join(r.checkDatabase(ctx, c, p), r.checkPassword(ctx, c, p.layout))
 	}
 	if err != nil {
 		return nil, err
 	}
-	return watch(ctx, r, p.wants, func(secrets []Secret) *Settings { return p.settings(secrets, make([]error, len(secrets))) })
+	return watch(ctx, r, p.wants, func(secrets []Secret) *Settings {
+		return p.settings(secrets, make([]error, len(secrets)))
+	})
 }
 
-// configPlan is what has to be resolved for a configuration file.
+// configPlan is a configuration file and the values of it to resolve.
 type configPlan struct {
-	plain  Settings // without what is resolved
+	plain  Settings // without resolved values
 	layout atlassian.Layout
 	items  []atlassian.Item
-	wants  []want // of each of items
+	wants  []want // one per item
 }
 
 func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
@@ -195,11 +214,11 @@ func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
 	layout := atlassian.LayoutOf(p)
 	plan := configPlan{layout: layout, plain: Settings{Product: c.Product, Database: Database{
 		Driver:   atlassian.Text(p, entries, layout.Driver),
-		URL:      asRead(atlassian.Text(p, entries, layout.URL)),
+		URL:      fileSecret(atlassian.Text(p, entries, layout.URL)),
 		Username: atlassian.Text(p, entries, layout.Username),
 		Schema:   atlassian.Text(p, entries, layout.Schema),
 
-		properties: asRead(atlassian.Properties(p, entries)),
+		properties: fileSecret(atlassian.DriverProperties(p, entries)),
 	}}}
 	plan.plain.Database.noURL = c.Product == Bitbucket && plan.plain.Database.URL.IsZero()
 	var err error
@@ -214,7 +233,7 @@ func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
 	return plan, nil
 }
 
-// settings puts together what became of the items.
+// settings returns the Settings with the resolved values.
 func (p configPlan) settings(secrets []Secret, errs []error) *Settings {
 	settings := p.plain
 	settings.Secrets = map[string]Secret{}
@@ -226,7 +245,7 @@ func (p configPlan) settings(secrets []Secret, errs []error) *Settings {
 			secret = secrets[i]
 			settings.Secrets[item.Key] = secret
 		}
-		// A URL or user name can be a reference too, which is none of either.
+		// The URL, the user name and the driver can be references too.
 		switch db := &settings.Database; item.Key {
 		case p.layout.Password:
 			db.Password = secret
@@ -241,59 +260,64 @@ func (p configPlan) settings(secrets []Secret, errs []error) *Settings {
 	return &settings
 }
 
-// databaseMissing says that a file of Bitbucket names no database: what is in
-// the environment of the product is not in the file. It is an error where nothing
-// else is in the file that could be wanted, and under Strict.
-func (r *Resolver) databaseMissing(ctx context.Context, c *ConfigFile, p configPlan) error {
+// checkDatabase reports a file of Bitbucket that names no database, because its
+// settings are in the product's environment. This is an error under Strict, and if
+// the file has neither a user name nor a value to resolve. Otherwise it is a warning.
+func (r *Resolver) checkDatabase(ctx context.Context, c *ConfigFile, p configPlan) error {
 	if !p.plain.Database.noURL {
 		return nil
 	}
 	_, user := c.Get(p.layout.Username)
-	if err := atlassian.MissingURLFault(); r.open().opts.Strict || !user && len(p.items) == 0 {
+	if err := atlassian.MissingURLError(); r.open().opts.Strict || !user && len(p.items) == 0 {
 		return &Error{Source: fault.Printable(c.fileName()), Err: err}
 	}
-	r.open().log.WarnContext(ctx, "the file names no database: is it in the environment of the product?", "source", c.Path, "missing", p.layout.URL)
+	r.open().log.WarnContext(ctx, "the file names no database: is it in the product's environment?",
+		"source", c.Path, "missing", p.layout.URL)
 	return nil
 }
 
-// passwordMissing tells of a database without a password, which some are
-// reached without.
-func (r *Resolver) passwordMissing(ctx context.Context, c *ConfigFile, layout atlassian.Layout) error {
-	if _, ok := c.Get(layout.Password); ok {
-		return nil
-	}
-	if url, _ := c.Get(layout.URL); url.IsZero() {
+// checkPassword reports a file with a database and without a password: an error
+// under Strict, otherwise a warning, because some databases need no password.
+func (r *Resolver) checkPassword(
+	ctx context.Context, c *ConfigFile, layout atlassian.Layout,
+) error {
+	_, found := c.Get(layout.Password)
+	if url, _ := c.Get(layout.URL); found || url.IsZero() {
 		return nil
 	}
 	if r.open().opts.Strict {
-		return &Error{Source: fault.Printable(c.Path), Err: fault.New(fault.NotReference, "%s is missing, which Strict forbids", layout.Password)}
+		err := fault.New(fault.NotReference, "%s is missing, which Strict forbids", layout.Password)
+		return &Error{Source: fault.Printable(c.Path), Err: err}
 	}
-	r.open().log.WarnContext(ctx, "the file names a database and no password", "source", c.Path, "missing", layout.Password)
+	r.open().log.WarnContext(ctx, "the file names a database and no password",
+		"source", c.Path, "missing", layout.Password)
 	return nil
 }
 
-// wantItem parses a value of a configuration file as its class says. What needs
-// no backend it finds at once.
+// wantItem parses a value of a configuration file according to its cipher class, and
+// decodes the value if it contains the password itself.
 func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 	w := want{value: item.Text}
-	if c.Product == Bitbucket && (atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)) {
-		w.err = atlassian.PlaceholderFault()
+	substitution := atlassian.HasSubstitution(item.Value) || atlassian.HasSubstitution(item.Class)
+	if c.Product == Bitbucket && substitution {
+		w.err = atlassian.SubstitutionError()
 		return w
 	}
 	if ref.IsPlaceholder(item.Text) {
-		w.err = ref.PlaceholderFault()
+		w.err = ref.PlaceholderError()
 		return w
 	}
-	switch store := atlassian.CipherClassOf(item.Class); store {
+	switch class := atlassian.CipherClassOf(item.Class); class {
 	case atlassian.NoClass:
 		w := r.want("", item.Text)
 		w.fromFile = true
 		return w
 	case atlassian.AWSClass, atlassian.VaultClass:
-		w.ref, w.err = r.open().grammar.Coordinates(item.Value) // with its prefix, which has two forms
-		if w.err == nil && w.ref.Kind != store.Kind() {
-			w.err = fault.New(fault.Syntax, "the value has coordinates of %s, but the class %s reads those of %s",
-				ref.BackendName(w.ref.Kind), item.Class, ref.BackendName(store.Kind()))
+		w.ref, w.err = r.open().grammar.ParseCoordinates(item.Value) // with the prefix: it has two forms
+		if w.err == nil && w.ref.Kind != class.Kind() {
+			w.err = fault.New(fault.Syntax,
+				"the value has coordinates of %s, but the class %s reads those of %s",
+				ref.BackendName(w.ref.Kind), item.Class, ref.BackendName(class.Kind()))
 		}
 	case atlassian.CustomClass:
 		w.ref = ref.Reference{Kind: ref.Custom, Class: item.Class, Text: item.Text}
@@ -304,17 +328,20 @@ func (r *Resolver) wantItem(c *ConfigFile, item atlassian.Item) want {
 		text, err := cipher.Base64(item.Text)
 		w.found, w.err = &text, err
 	case atlassian.AlgorithmClass:
-		w.ref = ref.Reference{Kind: ref.CipherFile, Class: item.Class, Text: item.Text, Dir: filepath.Dir(c.Path)}
+		w.ref = ref.Reference{Kind: ref.CipherFile, Class: item.Class, Text: item.Text,
+			Dir: filepath.Dir(c.Path)}
 		_, w.err = r.open().sealed.algorithm(w.ref.Target()).Files(item.Text)
 	}
 	return w
 }
 
-// unknownClass repeats only what looks like a class: where class and password
-// are swapped it is the password.
+// unknownClass quotes the class only if it looks like a class name, because a class
+// and a password that are swapped would show the password.
 func unknownClass(class string) error {
 	if !atlassian.LooksLikeClass(class) {
-		return fault.New(fault.Unsupported, "what stands in the place of the class is not the name of one: are class and password swapped?")
+		return fault.New(fault.Unsupported,
+			"the cipher class is not a Java class name: are class and password swapped?")
 	}
-	return fault.New(fault.Unsupported, "the class %q is none of the products' own; is it misspelt? A program can read a custom one with a Provider", class)
+	return fault.New(fault.Unsupported, "the cipher class %q is not one of the products' own: "+
+		"is it misspelt? A program can support a custom class with a Provider", class)
 }

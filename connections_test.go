@@ -111,6 +111,9 @@ func pemFile(t *testing.T, s *httptest.Server) string {
 func TestDeadConnectionIsReplaced(t *testing.T) {
 	for name, http2 := range map[string]bool{"Vault over HTTP/2": true, "Vault over HTTP/1.1": false} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && !http2 {
+				t.Skip("takes a second in real time")
+			}
 			vaultEnv(t)
 			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, kvBody) }))
 			s.EnableHTTP2 = http2
@@ -122,6 +125,9 @@ func TestDeadConnectionIsReplaced(t *testing.T) {
 		})
 	}
 	t.Run("AWS", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("takes a second in real time")
+		}
 		s := awsFake(t)
 		s.PutSecret("eu-west-1", "db", "good")
 		hole := newBlackhole(t, s.URL()[len("http://"):])

@@ -5,75 +5,84 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
-// Settings are what a configuration file says once it is resolved.
+// Settings are the resolved values of a configuration file.
 type Settings struct {
 	Product  Product
 	Database Database
 
-	// Secrets has every entry that was resolved, the password among them, by its
-	// key.
+	// Secrets maps the key of every resolved entry, the password included, to its
+	// value.
 	Secrets map[string]Secret
 }
 
-// A Database is what is needed to reach a product's database. It can be printed
-// and logged: URL and Password redact themselves. To log the URL use MaskedURL.
+// A Database describes how to reach a product's database. It can be printed and
+// logged, because URL and Password are redacted; log the URL with MaskedURL.
 type Database struct {
-	Driver   string // the JDBC driver's class
-	URL      Secret // the JDBC URL, which may carry a password of its own
+	Driver   string // the class name of the JDBC driver
+	URL      Secret // the JDBC URL, which may contain a password
 	Username string
 	Schema   string
 	Password Secret
 
-	properties Secret // what the file gives to the JDBC driver beside the URL
-	noURL      bool   // the file of Bitbucket names no database
+	properties Secret // further options of the JDBC driver in the file
+	noURL      bool   // the file is Bitbucket's and names no database
 }
 
-// MaskedURL returns the JDBC URL for logs: every password in it, and every
-// option that may hold one, is replaced by "[redacted]".
+// MaskedURL returns the JDBC URL for logs. Every password in it, and the value of
+// every option that may contain one, is replaced by "[redacted]".
 func (d Database) MaskedURL() string { return jdbc.Mask(d.URL.text()) }
 
 // A DataSource opens a product's database with a Go driver:
-// sql.Open(s.Driver, s.Name.Reveal()).
+//
+//	db, err := sql.Open(s.Driver, s.Name.Reveal())
 type DataSource struct {
-	// Driver is the name of the Go driver, which the caller imports: "pgx"
-	// (github.com/jackc/pgx/v5/stdlib; github.com/lib/pq understands Name from 1.12
-	// on), "mysql" (github.com/go-sql-driver/mysql, also for MariaDB) or
-	// "sqlserver" (github.com/microsoft/go-mssqldb).
+	// Driver is the name of the Go driver, which the program must import: "pgx"
+	// (github.com/jackc/pgx/v5/stdlib), "mysql" (github.com/go-sql-driver/mysql, also
+	// for MariaDB) or "sqlserver" (github.com/microsoft/go-mssqldb). For "pgx",
+	// github.com/lib/pq 1.12 or later accepts the same Name.
 	Driver string
-	// Name is the data source name. It holds the password.
+
+	// Name is the data source name. It contains the password.
 	Name Secret
-	// Ignored names the options of the JDBC URL that have no equal in Go, such as
-	// those that tune the JDBC driver, some with a reason in parentheses. None of
-	// them changes where, as whom, with which password or how securely one
-	// connects, unless the data source is the safer one, which the reason says.
-	// Log them; they are no reason not to connect. No element holds a value of
-	// the URL.
+
+	// Ignored lists the options of the JDBC URL that have no equivalent in Go, such as
+	// those that tune the JDBC driver, some with a reason in parentheses. They do not
+	// change the server, the user, the password or the security of the connection; if
+	// they do, the data source is the more secure choice and the reason says so. Log
+	// them; they need not prevent a connection. No element contains a value of the
+	// URL.
 	Ignored []string
 }
 
-// DataSource returns the data source that opens the database as the product
-// opens it: the same database, as the same user, at least as securely. JDBC
-// options mean what the driver class in Driver makes of them; if Driver is empty,
-// the class follows from the URL. Where versions of a class differ, the safer
-// meaning counts. Neither the environment (PGHOST, PGPASSWORD, ~/.pgpass) nor the
-// Go driver's defaults change where, as whom or with which password one connects.
+// DataSource returns a data source that opens the database in the same way as the
+// product: the same database, as the same user, at least as securely.
 //
-// The error is not nil only if there is no data source. ErrUnsupported: Oracle,
-// H2 and other databases, and options that say where, as whom or how securely to
-// connect and have no equal in Go. ErrSyntax: a URL that is malformed, that the
+// JDBC options have the meaning that the class in Driver gives them. If Driver is
+// empty, the class is derived from the URL. Where versions of a class differ, the
+// more secure meaning is used. Neither the environment (PGHOST, PGPASSWORD,
+// ~/.pgpass) nor the defaults of the Go driver change the server, the user or the
+// password.
+//
+// In a Database that [Resolver.ResolveConfig] returned, Jira's
+// connection-properties, and further hibernate.connection.… properties of the other
+// products, count as options of the URL.
+//
+// DataSource returns ErrUnsupported for Oracle, H2 and other databases, and for
+// options that determine the server, the user or the security of the connection and
+// have no equivalent in Go. It returns ErrSyntax for a URL that is malformed, that the
 // JDBC driver would not accept either, or that contradicts Driver, Username or
-// Password. No error shows a value of the URL.
-//
-// Jira's connection-properties, and further properties hibernate.connection.… of
-// the others, count as options of the URL in a Database that
-// [Resolver.ResolveConfig] returned. DataSource panics, as Reveal does, if Password
-// was unmarshalled and never resolved.
+// Password. Errors never contain a value of the URL. If Password was unmarshaled and
+// never resolved, DataSource panics, as Reveal does.
 func (d Database) DataSource() (DataSource, error) {
-	if err := d.missing(); err != nil {
+	if err := d.checkURL(); err != nil {
 		return DataSource{}, err
 	}
 	s, err := jdbc.Source(jdbc.Database{
-		Driver: d.Driver, URL: d.URL.Reveal(), Username: d.Username, Password: d.Password.Reveal(), Schema: d.Schema,
+		Driver:     d.Driver,
+		URL:        d.URL.Reveal(),
+		Username:   d.Username,
+		Password:   d.Password.Reveal(),
+		Schema:     d.Schema,
 		Properties: d.properties.Reveal(),
 	})
 	if err != nil {
@@ -82,11 +91,11 @@ func (d Database) DataSource() (DataSource, error) {
 	return DataSource{Driver: s.Driver, Name: resolvedSecret(s.Name), Ignored: s.Ignored}, nil
 }
 
-// missing returns why there is nothing to open: a file of Bitbucket that names no
-// database leaves it to the environment.
-func (d Database) missing() error {
+// checkURL returns an error for a file of Bitbucket that names no database, because
+// its settings are in the product's environment.
+func (d Database) checkURL() error {
 	if d.noURL {
-		return &Error{Source: "database", Err: atlassian.MissingURLFault()}
+		return &Error{Source: "database", Err: atlassian.MissingURLError()}
 	}
 	return nil
 }

@@ -3,23 +3,19 @@ package secretref_test
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
-	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/seed74218947/secretref"
 )
 
-// A service that keeps its passwords as references resolves them when it
-// starts. In production the Options are nil, or say less than here; the Fake
-// stands in for AWS so that the example runs anywhere.
+// A service resolves the references in its configuration when it starts. Here a Fake
+// replaces AWS, so that the example runs anywhere; in production, the Options are nil
+// or do not set Fake.
 func Example() {
 	fake := secretref.NewFake()
 	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"app","password":"invented"}`)
@@ -38,8 +34,8 @@ func Example() {
 	// revealed: invented
 }
 
-// The ten lines of the README. They compile, but are not run: they would ask
-// the environment's backends.
+// These are the lines of the README. They are compiled but not run, because they would
+// connect to real backends.
 func ExampleResolver_Resolve() {
 	ctx := context.Background()
 
@@ -48,7 +44,7 @@ func ExampleResolver_Resolve() {
 
 	password, err := resolver.Resolve(ctx, os.Getenv("DB_PASSWORD")) // a reference, or plaintext
 	if err != nil {
-		log.Fatal(err) // says where, why, and how to mend it; never the secret
+		log.Fatal(err) // says where, why and how to fix it; never the secret
 	}
 	dsn := url.URL{Scheme: "postgres", User: url.UserPassword("app", password.Reveal()), Host: "db:5432", Path: "/app"}
 	db, err := sql.Open("pgx", dsn.String())
@@ -73,7 +69,8 @@ func ExampleParse() {
 
 func ExampleResolver_ResolveStruct() {
 	fake := secretref.NewFake()
-	fake.Set(`{"mount":"secret","path":"app","key":"password","endpoint":"https://vault.example.com"}`, "invented")
+	fake.Set(`{"mount":"secret","path":"app","key":"password","endpoint":"https://vault.example.com"}`,
+		"invented")
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
 
@@ -81,7 +78,8 @@ func ExampleResolver_ResolveStruct() {
 		User     string
 		Password secretref.Secret
 	}
-	file := `{"User":"app","Password":"{ENC}{\"mount\":\"secret\",\"path\":\"app\",\"key\":\"password\",\"endpoint\":\"https://vault.example.com\"}"}`
+	file := `{"User":"app","Password":"{ENC}{\"mount\":\"secret\",\"path\":\"app\",` +
+		`\"key\":\"password\",\"endpoint\":\"https://vault.example.com\"}"}`
 	if err := json.Unmarshal([]byte(file), &config); err != nil {
 		log.Fatal(err)
 	}
@@ -95,8 +93,8 @@ func ExampleResolver_ResolveStruct() {
 	// invented
 }
 
-// Secrets are found wherever they are in a configuration; ten references into
-// one secret are one fetch.
+// ResolveStruct finds Secrets at any depth. Several references into one secret cause one
+// fetch.
 func ExampleResolver_ResolveStruct_nested() {
 	type Database struct {
 		Host     string
@@ -107,7 +105,7 @@ func ExampleResolver_ResolveStruct_nested() {
 		Replicas []Database                  // a slice
 		Mail     *Database                   // a pointer; nil if it is absent
 		Tokens   map[string]secretref.Secret // a map
-		License  string                      `secretref:"resolve"` // for a library that wants a string
+		License  string                      `secretref:"resolve"` // for a library that needs a string
 	}
 	file := `{
 	  "Database": {"Host": "db",  "Password": "{ENC}{\"region\":\"eu-west-1\",\"secretId\":\"app\",\"secretPointer\":\"/db\"}"},
@@ -121,8 +119,9 @@ func ExampleResolver_ResolveStruct_nested() {
 		log.Fatal(err)
 	}
 
-	fake := secretref.NewFake() // in the place of AWS
-	fake.Set(`{"region":"eu-west-1","secretId":"app"}`, `{"db":"invented","tokens":{"search":"made up"},"license":"L-1"}`)
+	fake := secretref.NewFake() // instead of AWS
+	fake.Set(`{"region":"eu-west-1","secretId":"app"}`,
+		`{"db":"invented","tokens":{"search":"made up"},"license":"L-1"}`)
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
 	if err := resolver.ResolveStruct(context.Background(), &config); err != nil {
@@ -130,7 +129,8 @@ func ExampleResolver_ResolveStruct_nested() {
 	}
 
 	search := config.Tokens["search"]
-	fmt.Println(config.Database.Password.Reveal(), config.Replicas[0].Password.Reveal(), config.Replicas[1].Password.Reveal())
+	fmt.Println(config.Database.Password.Reveal(), config.Replicas[0].Password.Reveal(),
+		config.Replicas[1].Password.Reveal())
 	fmt.Println(search.Reveal(), config.License)
 	fmt.Println("printed:", config.Replicas, config.Tokens)
 	fmt.Println("fetches:", fake.Calls())
@@ -141,8 +141,8 @@ func ExampleResolver_ResolveStruct_nested() {
 	// fetches: 1
 }
 
-// Either all are resolved or none is changed. The error has a line for each
-// field that failed. To resolve what is resolved does nothing.
+// Either all fields are resolved or none is changed. The error has a line for each field
+// that failed. Resolved fields are not resolved again.
 func ExampleResolver_ResolveStruct_allOrNothing() {
 	fake := secretref.NewFake()
 	fake.Set(`{"keyring":"db"}`, "invented")
@@ -155,7 +155,8 @@ func ExampleResolver_ResolveStruct_allOrNothing() {
 		Mail     struct{ Password secretref.Secret }
 		Tokens   []secretref.Secret
 	}
-	file := `{"Database":"{\"keyring\":\"db\"}","Mail":{"Password":"{\"keyring\":\"mail\"}"},"Tokens":["{\"keyring\":\"db\"}","{\"keyring\":\"token\"}"]}`
+	file := `{"Database":"{\"keyring\":\"db\"}","Mail":{"Password":"{\"keyring\":\"mail\"}"},` +
+		`"Tokens":["{\"keyring\":\"db\"}","{\"keyring\":\"token\"}"]}`
 	if err := json.Unmarshal([]byte(file), &config); err != nil {
 		log.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func ExampleResolver_ResolveStruct_allOrNothing() {
 	fmt.Println(resolver.ResolveStruct(ctx, &config), config.Database, config.Mail.Password.Reveal())
 	// Output:
 	// secretref: Mail.Password: {ENC}{"keyring":"mail"}: access denied
-	// secretref: Tokens[1]: {ENC}{"keyring":"token"}: not found: the Fake was not told of it
+	// secretref: Tokens[1]: {ENC}{"keyring":"token"}: not found: the Fake has no such secret
 	// unchanged: {"keyring":"db"}
 	// <nil> invented made up
 	// <nil> invented made up
@@ -208,45 +209,8 @@ func ExampleResolver_Expand() {
 	// postgres://app:p%40ss%2Fword@localhost/app <nil>
 }
 
-func ExampleReadConfig() {
-	home, err := os.MkdirTemp("", "jira-home")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(home)
-	file := `<jira-database-config>
-  <jdbc-datasource>
-    <url>jdbc:postgresql://dbserver:5432/jiradb</url>
-    <username>jiradbuser</username>
-    <password>{"region":"ap-southeast-2","secretId":"mySecretId","secretPointer":"/password"}</password>
-    <atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>
-  </jdbc-datasource>
-</jira-database-config>`
-	if err := os.WriteFile(filepath.Join(home, "dbconfig.xml"), []byte(file), 0o600); err != nil {
-		log.Fatal(err)
-	}
-
-	fake := secretref.NewFake()
-	fake.Set(`{"region":"ap-southeast-2","secretId":"mySecretId"}`, `{"password":"invented"}`)
-	resolver := secretref.New(&secretref.Options{Fake: fake})
-	defer resolver.Close()
-
-	config, err := secretref.ReadConfig(home)
-	if err != nil {
-		log.Fatal(err)
-	}
-	settings, err := resolver.ResolveConfig(context.Background(), config)
-	if err != nil {
-		log.Fatal(err)
-	}
-	db := settings.Database
-	fmt.Println(settings.Product, db.MaskedURL(), db.Username, db.Password, db.Password.Reveal())
-	// Output:
-	// jira jdbc:postgresql://dbserver:5432/jiradb jiradbuser [redacted] invented
-}
-
-// A store of your own answers to its members in a value, and to its class in a
-// product's configuration file.
+// A Provider is selected by its Fields in a value, and by its ClassName in a product's
+// configuration file.
 func ExampleProvider() {
 	resolver := secretref.New(&secretref.Options{Providers: []secretref.Provider{{
 		ClassName: "com.example.FileStore",
@@ -256,14 +220,14 @@ func ExampleProvider() {
 			if err := json.Unmarshal(coordinates, &c); err != nil {
 				return nil, err
 			}
-			return []byte("what stands in " + c.SecretFile), nil
+			return []byte("the content of " + c.SecretFile), nil
 		},
 	}}})
 	defer resolver.Close()
 	secret, err := resolver.Resolve(context.Background(), `{ENC}{"secretFile":"/run/secrets/db"}`)
 	fmt.Println(secret.Reveal(), err)
 	// Output:
-	// what stands in /run/secrets/db <nil>
+	// the content of /run/secrets/db <nil>
 }
 
 func ExampleOptions_allowEndpoint() {
@@ -274,146 +238,71 @@ func ExampleOptions_allowEndpoint() {
 			}
 			return nil
 		},
-		Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) { return "invented", nil }},
+		Vault: secretref.VaultOptions{
+			Token: func(context.Context) (string, error) { return "invented", nil },
+		},
 	})
 	defer resolver.Close()
-	_, err := resolver.Resolve(context.Background(), `{"mount":"secret","path":"a","key":"b","endpoint":"https://evil.example.org"}`)
+	_, err := resolver.Resolve(context.Background(),
+		`{"mount":"secret","path":"a","key":"b","endpoint":"https://evil.example.org"}`)
 	fmt.Println(errors.Is(err, secretref.ErrDenied))
 	// Output:
 	// true
 }
 
-// A keyring keeps secrets in a file, without any cloud. A reference names them.
-func ExampleOpenKeyring() {
-	dir, err := os.MkdirTemp("", "")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	ctx := context.Background()
-
-	keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(filepath.Join(dir, "secrets.db")), nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer keys.Close()
-	if err := keys.Put(ctx, "jdbc-password", secretref.NewSecret("invented")); err != nil {
-		log.Fatal(err)
-	}
-
-	resolver := secretref.New(&secretref.Options{Keyring: keys})
-	defer resolver.Close()
-	password, err := resolver.Resolve(ctx, `{ENC}{"keyring":"jdbc-password"}`)
-	if err != nil {
-		log.Fatal(err)
-	}
+// A Secret is redacted wherever it is printed; Reveal returns its text.
+func ExampleSecret() {
+	password := secretref.NewSecret("invented")
+	fmt.Printf("%v %+v %q\n", password, struct{ Password secretref.Secret }{password}, password)
 	fmt.Println(password.Reveal())
-	// Output: invented
-}
-
-// A rotation seals every secret with a new key. The old one is inactive then,
-// and can be deleted.
-func ExampleKeyring_Rotate() {
-	dir, err := os.MkdirTemp("", "")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	ctx := secretref.WithActor(context.Background(), "alice")
-
-	keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(filepath.Join(dir, "secrets.db")), nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer keys.Close()
-	if err := keys.Put(ctx, "jdbc-password", secretref.NewSecret("invented")); err != nil {
-		log.Fatal(err)
-	}
-	rotation, err := keys.Rotate(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
-	deleted, err := keys.DeleteInactive(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println("moved:", rotation.Moved)
-	fmt.Println("deleted the old key:", deleted[0].ID == rotation.From)
-	for event, err := range keys.AuditLog(ctx) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(event.Actor, event.Action, event.Outcome)
-	}
+	fmt.Println(password.Equal(secretref.NewSecret("invented")))
 	// Output:
-	// moved: 1
-	// deleted the old key: true
-	// alice create done
-	// alice rotate started
-	// alice rotate done
-	// alice delete-inactive done
+	// [redacted] {Password:[redacted]} [redacted]
+	// invented
+	// true
 }
 
-// The key management API of the products, for whoever brings the token.
-func ExampleKeyring_Handler() {
-	var keys *secretref.Keyring // from OpenKeyring
-	token := os.Getenv("KEYS_TOKEN")
-	mux := http.NewServeMux()
-	mux.Handle("/rest/secrets/", keys.Handler(func(r *http.Request) (string, error) {
-		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || token == "" || !secretref.NewSecret(given).Equal(secretref.NewSecret(token)) {
-			return "", errors.New("wrong token")
-		}
-		return "operations", nil
-	}))
-	log.Fatal(http.ListenAndServeTLS("keys.example.com:8443", "cert.pem", "key.pem", mux))
-}
-
-// A password that is rotated while the program runs.
-func ExampleResolver_Watch() {
-	const reference = `{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
-	fake := secretref.NewFake() // in the place of AWS
-	fake.Set(reference, "hunter2")
+// A Fake can fail like a real backend.
+func ExampleFake_Fail() {
+	fake := secretref.NewFake()
+	fake.Fail(`{"keyring":"db"}`, secretref.ErrUnavailable)
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
 
-	ctx := context.Background()
-	password, err := resolver.Watch(ctx, reference)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(password.Value().Reveal())
-
-	fake.Set(reference, "hunter3")
-	if _, err := password.Refresh(ctx); err != nil { // what the background does in time
-		log.Fatal(err)
-	}
-	fmt.Println(password.Value().Reveal())
+	_, err := resolver.Resolve(context.Background(), `{"keyring":"db"}`)
+	fmt.Println(errors.Is(err, secretref.ErrUnavailable))
 	// Output:
-	// hunter2
-	// hunter3
+	// true
 }
 
-// A *sql.DB that connects with the user name and password of the moment, which
-// are parts of one secret and never of two versions of it.
-func ExampleConnector() {
-	const user, password = `{"region":"eu-west-1","secretId":"db","secretPointer":"/username"}`, `{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`
-	fake := secretref.NewFake() // in the place of AWS
-	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"username":"app","password":"hunter2"}`)
+// A reference can also be built from its parts.
+func ExampleResolver_ResolveReference() {
+	fake := secretref.NewFake()
+	fake.Set(`{"region":"eu-west-1","secretId":"db"}`, `{"password":"invented"}`)
 	resolver := secretref.New(&secretref.Options{Fake: fake})
 	defer resolver.Close()
 
-	login, err := resolver.WatchAll(context.Background(), user, password)
-	if err != nil {
-		log.Fatal(err)
-	}
-	db := sql.OpenDB(secretref.Connector(login, func(ctx context.Context, s []secretref.Secret) (driver.Conn, error) {
-		// With pgx: stdlib.GetConnector(config).Connect(ctx), config being a copy
-		// with this user and password.
-		return nil, fmt.Errorf("no database here for %s", s[0].Reveal())
-	}, nil))
-	defer db.Close()
-	fmt.Println(db.PingContext(context.Background()))
+	password, err := resolver.ResolveReference(context.Background(), secretref.AWSReference{
+		Region: "eu-west-1", SecretID: "db", SecretPointer: "/password",
+	})
+	fmt.Println(password.Reveal(), err)
 	// Output:
-	// no database here for app
+	// invented <nil>
+}
+
+// WithMessage adds a text that is safe to show to an error of a Provider.
+func ExampleWithMessage() {
+	resolver := secretref.New(&secretref.Options{Providers: []secretref.Provider{{
+		Fields: []string{"ticket"},
+		Fetch: func(context.Context, []byte) ([]byte, error) {
+			err := errors.New("403: token s3cret lacks a role") // not shown
+			return nil, secretref.WithMessage(errors.Join(secretref.ErrDenied, err), "needs the role reader")
+		},
+	}}})
+	defer resolver.Close()
+
+	_, err := resolver.Resolve(context.Background(), `{"ticket":"1"}`)
+	fmt.Println(err)
+	// Output:
+	// secretref: access denied: needs the role reader (Provider for "ticket")
 }

@@ -9,20 +9,27 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// Expand replaces every reference in text, {ENC}{…} or <ENC><…>, by its secret
-// and returns the whole as a Secret. escape is applied to each secret, so that
-// it fits its surroundings: url.QueryEscape, for example; if nil, the secret is
-// inserted as it is. The text between references is kept as it is, also under
-// Strict, with three exceptions, which are ErrSyntax: a prefix that is misspelt, a
-// JSON object without a prefix that has all required fields of a reference, of
-// which at most one is misspelt, and a reference that is URL-encoded, written
-// with entities, escaped as in a JSON string, or UTF-16. Errors name the line; after
-// 20 mistakes the rest is not looked at.
-func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) string) (Secret, error) {
+// Expand replaces every reference in text, {ENC}{…} or <ENC><…>, by its secret and
+// returns the complete text as a Secret. If escape is not nil, it is applied to each
+// secret, so that the secret fits the surrounding text; an example is
+// [url.QueryEscape].
+//
+// The text between references remains unchanged, under Strict too, except for three
+// cases, which are ErrSyntax: a misspelt prefix; a JSON object without a prefix that
+// has all required fields of a reference, of which at most one is misspelt; and a
+// reference that is URL-encoded, written with entities, escaped as in a JSON string,
+// or in UTF-16.
+//
+// Either all references are resolved or Expand returns the errors, joined, each with
+// its line. After 20 mistakes the rest of the text is not examined.
+func (r *Resolver) Expand(
+	ctx context.Context, text string, escape func(string) string,
+) (Secret, error) {
 	const maxMistakes = 20
 	s := r.open()
 	if before, found := ref.CutPlaceholder(text); found {
-		return Secret{}, &Error{Source: fmt.Sprintf("line %d", 1+strings.Count(before, "\n")), Err: ref.PlaceholderFault()}
+		source := fmt.Sprintf("line %d", 1+strings.Count(before, "\n"))
+		return Secret{}, &Error{Source: source, Err: ref.PlaceholderError()}
 	}
 	var wants []want
 	var between []string
@@ -31,8 +38,8 @@ func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) 
 		at, found := s.grammar.FindBare(text)
 		err := ref.BareError()
 		if !found {
-			at, found = s.grammar.FindDisguised(text)
-			err = ref.DisguisedError()
+			at, found = s.grammar.FindEncoded(text)
+			err = ref.EncodedError()
 		}
 		if !found {
 			return 0
@@ -50,7 +57,7 @@ func (r *Resolver) Expand(ctx context.Context, text string, escape func(string) 
 		line += strings.Count(rest[:start], "\n")
 		w := want{source: fmt.Sprintf("line %d", line), err: err}
 		if err == nil {
-			w.ref, w.err = s.grammar.Coordinates(rest[start:end])
+			w.ref, w.err = s.grammar.ParseCoordinates(rest[start:end])
 		}
 		if w.err != nil {
 			mistakes++

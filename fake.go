@@ -15,10 +15,10 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// A Fake stands in for all backends but Providers in tests of programs that use
-// this package: give it to Options.Fake. What it is told anew shows as with a
-// real backend: when the TTL has passed or a [Live] is refreshed, or at once
-// with a negative TTL. It is safe for concurrent use.
+// A Fake replaces all backends except Providers, in tests of programs that use this
+// package; see [Options].Fake. Changes that are made with Set and Fail become visible as
+// they would with a real backend: after the TTL or on [Live.Refresh], or at once if the
+// TTL is negative. A Fake is safe for concurrent use.
 type Fake struct {
 	mu     sync.Mutex
 	values map[ref.Reference]Secret
@@ -26,14 +26,14 @@ type Fake struct {
 	calls  int
 }
 
-// NewFake returns a Fake that knows nothing: every reference is ErrNotFound.
+// NewFake returns a Fake without secrets: every reference is ErrNotFound.
 func NewFake() *Fake {
 	return &Fake{values: map[ref.Reference]Secret{}, fails: map[ref.Reference]error{}}
 }
 
-// Set makes reference resolve to secret. Where an AWS reference has no pointer,
-// secret may be a JSON document that other references point into. Set panics if
-// reference is not one.
+// Set makes reference resolve to secret. If reference is an AWS reference without a
+// pointer, secret may be a JSON document, and references with a pointer resolve to values
+// in it. Set panics if reference is not a valid reference.
 func (f *Fake) Set(reference, secret string) {
 	ref := mustParse(reference)
 	f.mu.Lock()
@@ -42,9 +42,10 @@ func (f *Fake) Set(reference, secret string) {
 	delete(f.fails, ref)
 }
 
-// Fail makes reference, and all others into the same secret, fail with err,
-// which should wrap a sentinel of this package; it is not tried again. Nil, or
-// a Set, undoes it. Fail panics if reference is not one.
+// Fail makes reference, and all other references into the same secret, fail with err.
+// The error should wrap a sentinel of this package. The fetch is not retried. Set, or
+// Fail with a nil error, ends the failure. Fail panics if reference is not a valid
+// reference.
 func (f *Fake) Fail(reference string, err error) {
 	ref := mustParse(reference)
 	f.mu.Lock()
@@ -56,7 +57,7 @@ func (f *Fake) Fail(reference string, err error) {
 	}
 }
 
-// Calls returns how many fetches a real backend would have seen.
+// Calls returns the number of fetches that a real backend would have received.
 func (f *Fake) Calls() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,12 +68,12 @@ func mustParse(reference string) ref.Reference {
 	var g ref.Grammar
 	ref, err := g.Parse(reference)
 	if err != nil {
-		panic("secretref: the Fake was given a text that is not a reference")
+		panic("secretref: Set and Fail of a Fake need a valid reference")
 	}
 	return ref
 }
 
-// fakeBackend is a Fake at the place of a backend.
+// fakeBackend fetches secrets from a Fake.
 type fakeBackend struct {
 	*Fake
 	policy *httpguard.Policy
@@ -97,7 +98,7 @@ func (f fakeBackend) Fetch(_ context.Context, g ref.Target) (fetch.Document, err
 		}
 	}
 	if len(values) == 0 {
-		return fetch.Document{}, fault.New(fault.NotFound, "the Fake was not told of it")
+		return fetch.Document{}, fault.New(fault.NotFound, "the Fake has no such secret")
 	}
 	later := func(key string) (string, bool) {
 		f.mu.Lock()
@@ -112,8 +113,8 @@ func (f fakeBackend) Fetch(_ context.Context, g ref.Target) (fetch.Document, err
 	return fetch.Document{Values: values, Later: later}, nil
 }
 
-// checkEndpoint calls AllowEndpoint with the endpoint that a real backend would
-// connect to, so that a test of a program finds what production would refuse.
+// checkEndpoint calls AllowEndpoint with the endpoint that a real backend would connect
+// to, so that a test detects endpoints that production would refuse.
 func (f fakeBackend) checkEndpoint(g ref.Target) error {
 	var at *url.URL
 	var err error

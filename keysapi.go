@@ -7,39 +7,41 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/httpapi"
 )
 
-// Handler serves the key management API that the products have:
+// Handler returns a handler for the key management API of the products:
 //
 //	POST   /rest/secrets/1.0/keys/rotate
 //	GET    /rest/secrets/1.0/keys/inactive
 //	DELETE /rest/secrets/1.0/keys/inactive
 //
-// authorize returns who asks, for the audit log; if it is nil, returns an error
-// or an empty actor, the answer is 401, and its error is not logged, since it may
-// quote what the client sent. A rotation goes on when its client goes
-// away, until Close. See the README for the answers.
+// authorize authenticates the caller and returns its name, which the audit log records
+// as the actor. If authorize is nil, or returns an error or an empty name, the response
+// is 401; the error is not logged, because it may quote the request.
+//
+// A rotation continues if its client disconnects, until Close. The README describes
+// the responses.
 func (k *Keyring) Handler(authorize func(*http.Request) (actor string, err error)) http.Handler {
-	return httpapi.New(managed{k}, authorize, k.open().log)
+	return httpapi.New(keysAPI{k}, authorize, k.open().log)
 }
 
-// managed is a Keyring as the API sees it.
-type managed struct{ k *Keyring }
+// keysAPI adapts a Keyring to the handler.
+type keysAPI struct{ k *Keyring }
 
-func (m managed) Rotate(ctx context.Context) (to string, moved int, err error) {
+func (m keysAPI) Rotate(ctx context.Context) (to string, moved int, err error) {
 	r, err := m.k.Rotate(ctx)
 	return r.To, r.Moved, err
 }
 
-func (m managed) Inactive(ctx context.Context) ([]string, error) {
+func (m keysAPI) Inactive(ctx context.Context) ([]string, error) {
 	keys, err := m.k.Inactive(ctx)
-	return ids(keys), err
+	return keyIDs(keys), err
 }
 
-func (m managed) DeleteInactive(ctx context.Context) ([]string, error) {
+func (m keysAPI) DeleteInactive(ctx context.Context) ([]string, error) {
 	keys, err := m.k.DeleteInactive(ctx)
-	return ids(keys), err
+	return keyIDs(keys), err
 }
 
-func ids(keys []KeyInfo) []string {
+func keyIDs(keys []KeyInfo) []string {
 	var ids []string
 	for _, key := range keys {
 		ids = append(ids, key.ID)

@@ -14,39 +14,41 @@ import (
 	"github.com/seed74218947/secretref/internal/secfile"
 )
 
-// A KeyStore is where a Keyring keeps its keys and secrets: [FileStore] or
-// [SQLStore].
+// A KeyStore is the place where a Keyring stores its keys and secrets: a [FileStore] or
+// an [SQLStore]. The zero KeyStore is not usable.
 type KeyStore struct {
-	path  string      // of a FileStore
-	store store.Store // an SQLStore's
+	path  string      // the file of a FileStore
+	store store.Store // the tables of an SQLStore
 }
 
-// FileStore is one file, for one machine; several processes may use it at the
-// same time. The file is opened for each operation. Beside it are path.lock,
-// and, where no RootKey is given, path.key with the root key, made when it is
-// first needed. All are created with the mode 0600. ErrDenied refuses each of
-// them that others than its owner and group can open, and each that belongs to
-// neither the effective user nor root, who could have written anything into it.
-// Windows has no such modes and owners.
+// FileStore stores a keyring in a file, for one machine. Several processes can use it
+// at the same time, because the file is opened for each operation.
 //
-// A path that is a symbolic link, also one that leads to nothing yet, stands for
-// its target, beside which the other files are then; path.key may be a link of
-// its own, and stays one when ChangeRootKey replaces its target. A link that
-// another user has put into a directory that is not theirs is ErrDenied. Links in
-// a circle, a path on a network file system and an empty path are ErrUnsupported.
-// A file that is not a keyring is ErrCorrupt, and left as it is.
+// The keyring creates path.lock next to the file and, if KeyringOptions.RootKey is not
+// set, path.key with the root key. Back up path.key separately: the database is useless
+// without it. All files are created with mode 0600. A file is refused with ErrDenied if
+// users other than its owner and group can open it, or if it belongs neither to the
+// effective user nor to root, because its owner could have written anything into it. On
+// Windows, which has no such modes and owners, this is not checked.
 //
-// A call that waits for another process ends with its context, and its error
-// says for whose lock it waited; after two seconds the Logger gets a warning.
-// Whoever makes a backup keeps path.key elsewhere: without it the database is
-// worthless.
+// If path is a symbolic link, it is followed, even if its target does not exist yet, and
+// the other files are created next to the target. path.key may itself be a symbolic
+// link; [Keyring.ChangeRootKey] replaces its target and keeps the link. A link whose
+// owner is neither the effective user nor root nor the owner of its directory is
+// ErrDenied. A cycle of
+// links, a path on a network file system and an empty path are ErrUnsupported. A file
+// that is not a keyring is ErrCorrupt and is not modified.
+//
+// A call that waits for a lock of another process ends with its context, and its error
+// names the lock. After two seconds of waiting, a warning is logged.
 func FileStore(path string) KeyStore {
 	return KeyStore{path: path}
 }
 
-// target returns where path leads, also if nothing is there yet, so that file,
-// root key and lock have one name, and keep it if the working directory changes.
-func target(path string) (string, error) {
+// resolvePath follows symbolic links, to a target that need not exist, and makes the
+// path absolute. So the file, the root key and the lock have the same names for all
+// processes, and keep them if the working directory changes.
+func resolvePath(path string) (string, error) {
 	leads, err := secfile.Target(path)
 	if err == nil {
 		leads, err = filepath.Abs(leads)
@@ -57,7 +59,7 @@ func target(path string) (string, error) {
 	return leads, nil
 }
 
-// A Dialect is the kind of an SQL database.
+// A Dialect is a kind of SQL database.
 type Dialect uint8
 
 // The dialects.
@@ -66,16 +68,16 @@ const (
 	MySQL              // also MariaDB
 )
 
-// SQLStore is a database that several nodes share: PostgreSQL 12 or MySQL 8 or
-// MariaDB 10.6, or later. The keyring makes five tables, whose names begin with
-// secretref_, in the schema that db works in. The driver is the caller's
-// choice, and db remains the caller's to close. A RootKey is required.
+// SQLStore stores a keyring in an SQL database that several nodes share: PostgreSQL 12,
+// MySQL 8, MariaDB 10.6, or a later version. OpenKeyring creates five tables, whose
+// names begin with secretref_, in the default schema of db. KeyringOptions.RootKey is
+// required. The caller imports the driver and closes db.
 //
-// Sessions of MySQL and MariaDB with autocommit=0 or a completion_type are set
-// to commit while they are used, and put back; that costs three round trips each
-// time. With synchronous_commit=off (PostgreSQL) or
-// innodb_flush_log_at_trx_commit other than 1 a database that crashes may lose
-// what it has just confirmed.
+// If a session of MySQL or MariaDB has autocommit=0 or a completion_type, these settings
+// are changed while the session is used, and then restored; this costs three round trips
+// each time. With synchronous_commit=off in PostgreSQL, or
+// innodb_flush_log_at_trx_commit other than 1 in MySQL and MariaDB, the database can lose
+// the latest confirmed changes when it crashes.
 func SQLStore(db *sql.DB, d Dialect) KeyStore {
 	dialects := map[Dialect]sqlstore.Dialect{PostgreSQL: sqlstore.PostgreSQL, MySQL: sqlstore.MySQL}
 	if db == nil || dialects[d] == 0 {
@@ -84,12 +86,13 @@ func SQLStore(db *sql.DB, d Dialect) KeyStore {
 	return KeyStore{store: sqlstore.New(db, dialects[d])}
 }
 
-// NewRootKey returns a new root key: base64 of 32 random bytes, the only form
-// of one.
+// NewRootKey returns a new root key: base64 of 32 random bytes. Root keys have no other
+// form.
 func NewRootKey() Secret { return resolvedSecret(seal.NewRootText()) }
 
-// rootsOf returns where the root key of the store is.
-func rootsOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (keyring.RootKeys, error) {
+// rootKeysOf returns the root keys that opts contain, or else the root key file of the
+// store.
+func rootKeysOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (keyring.RootKeys, error) {
 	var given []*seal.Root
 	names := []string{"RootKey", "PreviousRootKey"}
 	for i, s := range []Secret{opts.RootKey, opts.PreviousRootKey} {
@@ -98,21 +101,25 @@ func rootsOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (keyring.Ro
 		}
 		text := s.text()
 		if s.state() == unmarshalled {
-			return nil, fault.New(fault.RootKey, "the %s was unmarshalled and never resolved: call ResolveStruct first", names[i])
+			return nil, fault.New(fault.RootKey,
+				"the %s was unmarshaled and never resolved: call ResolveStruct first", names[i])
 		}
 		root, err := seal.ParseRoot(text)
 		if err != nil {
-			return nil, fault.New(fault.RootKey, "the %s is not one: a root key is base64 of 32 random bytes, as NewRootKey makes them; passphrases are not accepted", names[i])
+			return nil, fault.New(fault.RootKey,
+				"the %s is not a valid root key: expected base64 of 32 random bytes, "+
+					"as NewRootKey returns; passphrases are not accepted", names[i])
 		}
 		given = append(given, root)
 	}
 	switch {
 	case !opts.RootKey.IsZero():
-		return keyring.NewGiven(given...), nil
+		return rootkey.NewGiven(given...), nil
 	case len(given) != 0:
-		return nil, fault.New(fault.RootKey, "a PreviousRootKey is given and no RootKey")
+		return nil, fault.New(fault.RootKey, "PreviousRootKey is set, but RootKey is not")
 	case store.path == "":
-		return nil, fault.New(fault.RootKey, "an SQLStore needs a RootKey: make one with NewRootKey and keep it outside of the database")
+		return nil, fault.New(fault.RootKey,
+			"an SQLStore needs a RootKey: create one with NewRootKey and keep it outside the database")
 	}
-	return keyring.File{File: rootkey.New(store.path + ".key"), Log: log}, nil
+	return rootkey.NewFile(store.path+".key", log), nil
 }

@@ -13,39 +13,46 @@ import (
 	"github.com/seed74218947/secretref/internal/fetch/refresh"
 )
 
-// A Live is a live value. It is refreshed in the background until it or its
-// Resolver is closed; a Live that the program no longer refers to is not
-// refreshed either. Its last value remains readable afterwards. A [Connector] made
-// of a Live and a loop over its Updates refer to it. Each live secret costs a
-// fetch per [Options].TTL, however many Lives share it.
+// A Live value is refreshed in the background until it or its Resolver is
+// closed. Its last value remains readable afterwards. Create one and reuse it: each
+// secret is fetched once per [Options].TTL, however many Lives share it.
 //
-// When a refresh fails, the last good value stays. If the failure is not an
-// outage that MaxStale covers, the log is warned, and again each hour until the
-// secret is refreshed again, which is logged at level info.
+// A Live that the program no longer refers to is not refreshed either. A
+// [Connector] made of a Live, and a running loop over its Updates, refer to it.
 //
-// A Live is safe for concurrent use. What Value returns is shared by all
-// callers: do not change its elements. Its methods panic on a nil or zero Live.
+// If a refresh fails, the last good value stays. Unless the failure is an outage
+// that [Options].MaxStale covers, a warning is logged, once at first and then once
+// an hour until the secret is refreshed again, which is logged at level info.
+//
+// A Live is safe for concurrent use. All callers share the value that Value
+// returns: do not modify its elements. The methods of a nil or zero Live panic.
 type Live[T any] struct {
 	value hidden[*refresh.Value[T]]
-	state func() *refresh.State[T] // of value
+	state func() *refresh.State[T] // value's State method, so that Value does not allocate
 }
 
-// Watch resolves value as [Resolver.Resolve] does and keeps it up to date. A
-// plaintext value stays what it is. One goroutine refreshes the secrets of all
-// Lives of a Resolver before their TTL ends.
+// Watch resolves value like [Resolver.Resolve] and keeps the secret up to date. A
+// plaintext value never changes. One goroutine per Resolver refreshes the secrets
+// of all its Lives, each before its TTL ends. Watch returns the errors of
+// [Resolver.Resolve].
 func (r *Resolver) Watch(ctx context.Context, value string) (*Live[Secret], error) {
-	return watch(ctx, r, []want{r.want("", value)}, func(secrets []Secret) Secret { return secrets[0] })
+	return watch(ctx, r, []want{r.want("", value)},
+		func(secrets []Secret) Secret { return secrets[0] })
 }
 
-// WatchAll is [Resolver.Watch] for several values, in order. Where they are
-// parts of one secret, a user name and its password, they are always of the
-// same version of it; name the secret in the same way in both, since a name and
-// an ARN are fetched apart. There is no Live unless all can be resolved.
+// WatchAll is like [Resolver.Watch] for several values; the slice has their
+// order. Values that are parts of one secret, such as a user name and its
+// password, always come from the same version of it. For this, write the secret's
+// name in the same way in both: a name and an ARN are fetched separately. If a
+// value cannot be resolved, WatchAll returns an error and no Live.
 func (r *Resolver) WatchAll(ctx context.Context, values ...string) (*Live[[]Secret], error) {
 	return watch(ctx, r, r.wantAll(values), func(secrets []Secret) []Secret { return secrets })
 }
 
-func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]Secret) T) (*Live[T], error) {
+// watch returns a Live over the values that build makes of the secrets of wants.
+func watch[T any](
+	ctx context.Context, r *Resolver, wants []want, build func([]Secret) T,
+) (*Live[T], error) {
 	p := r.plan(ctx, wants)
 	if err := errors.Join(p.errs...); err != nil {
 		return nil, err
@@ -76,49 +83,51 @@ func watch[T any](ctx context.Context, r *Resolver, wants []want, build func([]S
 	return &Live[T]{hide(value), value.State}, nil
 }
 
-// live returns what h stands for.
-func (h *Live[T]) live() *refresh.Value[T] {
-	if h == nil || h.value.open == nil {
+// open returns the refreshed value, which is hidden from printers.
+func (l *Live[T]) open() *refresh.Value[T] {
+	if l == nil || l.value.open == nil {
 		panic(noLive)
 	}
-	return h.value.open()
+	return l.value.open()
 }
 
-const noLive = "secretref: a nil or zero Live was used; use one that Watch, WatchAll, WatchConfig returned without an error"
+const noLive = "secretref: a nil or zero Live was used; " +
+	"use one that Watch, WatchAll or WatchConfig returned without an error"
 
-// Value returns the latest good value. It does no I/O, does not allocate and
-// never waits. The value may be older than MaxStale: see Status.
-func (h *Live[T]) Value() T {
-	if h == nil || h.state == nil {
+// Value returns the latest good value. It performs no I/O, does not allocate and
+// never waits. The value may be older than [Options].MaxStale; see [Live.Status].
+func (l *Live[T]) Value() T {
+	if l == nil || l.state == nil {
 		panic(noLive)
 	}
-	return h.state().Value
+	return l.state().Value
 }
 
-// Status returns when the value was fetched (the oldest of its secrets), and
-// why it is not newer: nil if it is as it should be.
-func (h *Live[T]) Status() (fetched time.Time, err error) {
-	s := h.live().State()
+// Status returns when the value was fetched, and the error that prevents a newer
+// one, or nil. If the value consists of several secrets, the time is that of the
+// oldest. For monitoring, alert when the value is several TTLs old.
+func (l *Live[T]) Status() (fetched time.Time, err error) {
+	s := l.open().State()
 	return s.Fetched, s.Err
 }
 
-// Refresh fetches the secrets anew and returns the value after it; with an
-// error that is the last good one. The fetch begins after the call, and all
-// callers that come meanwhile share it. After Close the error is ErrClosed.
-func (h *Live[T]) Refresh(ctx context.Context) (T, error) {
-	s, err := h.live().Refresh(ctx)
-	if own, ok := err.(*fault.Error); ok { // h is closed
-		err = &Error{Err: own}
+// Refresh fetches the secrets and returns the new value, or an error and the last
+// good value. The fetch begins after the call; callers that arrive before it
+// begins share it. After Close, the error is ErrClosed.
+func (l *Live[T]) Refresh(ctx context.Context) (T, error) {
+	s, err := l.open().Refresh(ctx)
+	if closed, ok := err.(*fault.Error); ok {
+		err = &Error{Err: closed}
 	}
 	return s.Value, err
 }
 
-// Updates yields the present value first, and then each change: another value,
-// or, with an error beside the last good value, that it cannot be renewed. Of
-// changes that come faster than they are taken only the latest is yielded. It
-// ends when ctx ends or the Live or its Resolver is closed.
-func (h *Live[T]) Updates(ctx context.Context) iter.Seq2[T, error] {
-	value := h.live()
+// Updates yields the current value first, and then each change: a new value, or
+// the last good value together with the error that prevents a refresh. If changes
+// arrive faster than the loop takes them, only the latest is yielded. The sequence
+// ends when ctx ends or when the Live or its Resolver is closed.
+func (l *Live[T]) Updates(ctx context.Context) iter.Seq2[T, error] {
+	value := l.open()
 	return func(yield func(T, error) bool) {
 		for s, ok := value.State(), true; ok && yield(s.Value, s.Err); {
 			s, ok = value.Next(ctx, s)
@@ -126,46 +135,56 @@ func (h *Live[T]) Updates(ctx context.Context) iter.Seq2[T, error] {
 	}
 }
 
-// Close ends the refreshes of h and the loops over its Updates. Value and Status
-// go on returning the last ones. It may be called more than once.
-func (h *Live[T]) Close() { h.live().Close() }
+// Close ends the refreshes of l and the loops over its Updates. Value and Status
+// keep returning the last result. Close may be called more than once.
+func (l *Live[T]) Close() { l.open().Close() }
 
-// Try logs in with the value of h: to a database, a message broker, a web
-// service. login is called with the current value. If it returns an error that
-// refused recognises as a login that was not accepted, the secret is probably
-// being rotated, and Try goes on:
+// Try logs in to a database, a message broker or a web service with the value of
+// l. It calls login with the current value. If login returns an error that refused
+// recognizes as a rejected login, the secret is probably being rotated, and Try
+// calls login again, until a call succeeds:
 //
-//  1. with the last value that was accepted, and the current one once more: a
-//     rotated password may be in the secret and not yet in the database;
-//  2. with the value after a refresh of h, if that brings another one.
+//  1. with the last value that was accepted, and then with the current value once
+//     more, because a rotated password may be in the secret before it is in the
+//     database;
+//  2. with the value after a refresh of l, if it is a different one.
 //
-// It returns what the first successful login returned, the error of login if
-// that was no refusal, and the refusal if no value was accepted. Which value was
-// accepted is remembered in h, so login must not return something that was
-// opened earlier, such as an idle connection of a pool, without an error.
+// Try returns the result of the first successful login. If login fails with an
+// error that is not a rejection, Try returns that error at once. If no value is
+// accepted, it returns the rejection.
 //
-// Refreshes are shared by all calls for h and begin at least a second apart,
-// however many logins are refused. After a value was accepted once, Try waits
-// for the next one, so that it does not fail after the password has reached both
-// places; it goes on in the background when ctx ends.
+// The accepted value is remembered in l. Login must therefore make a new login: if
+// it returns something that was opened earlier, such as an idle connection of a
+// pool, an outdated value counts as accepted.
 //
-// A nil refused recognises errors with a method SQLState() string that returns
-// a code of class 28, as PostgreSQL drivers have, and the refusals of PgBouncer.
-// Try panics if h or login is nil.
-func Try[T, C any](ctx context.Context, h *Live[T], login func(context.Context, T) (C, error), refused func(error) bool) (C, error) {
-	value := h.live()
+// All calls for l share their refreshes, which begin at least a second apart,
+// however many logins are rejected. Once a value was accepted, a rejected call
+// waits for the next refresh, so that it succeeds as soon as the secret and the
+// database have the new password. The refresh continues in the background if ctx
+// ends.
+//
+// If refused is nil, Try recognizes errors that have a method SQLState() string
+// and a code of class 28, as PostgreSQL drivers return, and the rejections of
+// PgBouncer. Try panics if l or login is nil.
+func Try[T, C any](
+	ctx context.Context, l *Live[T], login func(context.Context, T) (C, error),
+	refused func(error) bool,
+) (C, error) {
+	value := l.open()
 	if login == nil {
 		panic("secretref: Try needs a login function")
 	}
 	return refresh.Try(ctx, value, login, refused)
 }
 
-// Connector returns what [database/sql.OpenDB] takes to connect with the
-// current value of h. connect makes one connection; it is called as [Try] calls
-// its login, and refused is that of Try, too. Connector panics if h or connect
-// is nil.
-func Connector[T any](h *Live[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool) driver.Connector {
-	value := h.live()
+// Connector returns a connector for [database/sql.OpenDB] that connects with the
+// current value of l. It calls connect, which opens one connection, in the same
+// way as [Try] calls login, and refused has the same meaning. Connector panics if
+// l or connect is nil.
+func Connector[T any](
+	l *Live[T], connect func(context.Context, T) (driver.Conn, error), refused func(error) bool,
+) driver.Connector {
+	value := l.open()
 	if connect == nil {
 		panic("secretref: a Connector needs a connect function")
 	}

@@ -15,124 +15,137 @@ import (
 
 // Options configure a Resolver. The zero value is ready for production.
 //
-// They describe one identity. What a Resolver has fetched with it is handed out
-// to all callers of that Resolver, also where [VaultOptions].Token or a Provider
-// could return another credential for another caller. A program that acts for
-// several tenants makes a Resolver for each, with a LastKnown of its own.
+// Options describe one identity. A Resolver serves a fetched secret to all its
+// callers, even if [VaultOptions].Token or a [Provider] would return other
+// credentials for another caller. A program that acts for several tenants needs
+// one Resolver for each tenant, each with its own LastKnown.
 type Options struct {
 	AWS   AWSOptions
 	Vault VaultOptions
 
 	// Keyring resolves references to stored secrets, {"keyring": name}. The
-	// Resolver does not close it. Nil: they are ErrUnsupported.
+	// Resolver does not close it. If nil, such references are ErrUnsupported.
 	Keyring *Keyring
 
-	// Providers are stores of the caller's own. [New] panics on one that cannot
-	// work: without Fetch, without both ClassName and Fields, with the ClassName
-	// of another Provider or of a product's own store, with Fields that are empty
-	// or all belong to a built-in backend.
+	// Providers are additional secret stores. [New] panics if one is unusable: it
+	// has no Fetch; it has neither ClassName nor Fields; its ClassName is that of
+	// another Provider or of a product's own store; a name in Fields is empty, or
+	// all of them belong to a built-in backend.
 	Providers []Provider
 
-	// TTL is how long a fetched secret is handed out from memory without asking
-	// again; up to a tenth of it, at random, is taken off. References to a
-	// Keyring are never kept. Zero: 5 minutes. Negative: nothing is kept, so that
-	// MaxStale and LastKnown have nothing to give either; Lives are then renewed
-	// every 5 minutes.
+	// TTL is the time for which a fetched secret is served from memory. It is
+	// shortened by a random part of up to a tenth. References to a Keyring are not
+	// cached. If zero, TTL is 5 minutes. If negative, nothing is cached: MaxStale
+	// and LastKnown then have no effect, and Lives are refreshed every 5 minutes.
 	TTL time.Duration
 
-	// MaxStale is how old a secret may be that is handed out because its backend
-	// is unavailable: not one that the backend said is denied or not found, which
-	// is forgotten, and not while credentials or AllowEndpoint are refused. With such a secret in
-	// hand a fetch is one attempt of at most 3 seconds from its turn on, and the
-	// next one waits, up to a minute; a caller with less time gets the secret when
-	// that is up. Each time the log is warned. Zero: 24 hours. Negative: never.
+	// MaxStale is the maximum age of a cached secret that is served while its
+	// backend is unavailable. Each time, a warning is logged. If zero, MaxStale is
+	// 24 hours. If negative, no stale secret is served.
+	//
+	// Only an unavailable backend is covered. A secret that its backend reports as
+	// denied or not found is removed from memory. No stale secret is served while
+	// the credentials or AllowEndpoint are refused.
+	//
+	// While such a secret is cached, a fetch makes a single attempt of at most 3
+	// seconds, and after a failure the next fetch waits for up to a minute. A caller
+	// whose context ends sooner gets the cached secret at that point.
 	MaxStale time.Duration
 
-	// LastKnown keeps the last good secrets, sealed, so that a program can start
-	// while a backend is unavailable: under names that [Keyring.Names] does not
-	// yield, written when a secret has changed and else once an hour, removed when
-	// its backend says that it is denied or not found, and never used when older
-	// than MaxStale. Use one for each service and environment: references are told
-	// apart by Vault's namespace, role and auth path and by AWS_PROFILE and
-	// AWS_ROLE_ARN, but not by token or account.
+	// LastKnown stores the last good secrets, encrypted, so that a program can start
+	// while a backend is unavailable. If nil, no secret outlives the process. The
+	// Resolver does not close it.
 	//
-	// The age is the difference between the date that was stored and the clock of
-	// this machine. A date up to 5 minutes in the future counts as now, a later one
-	// is not used; from 1 minute on the log is warned, since a clock is wrong. With
-	// a clock that is ahead, secrets are too old sooner, which is logged when one
-	// would have been needed. While a program runs its clock does not matter.
+	// A secret is written when it has changed, and otherwise once an hour. It is
+	// removed when its backend reports it as denied or not found, and is not used if
+	// it is older than MaxStale. Its name is reserved: [Keyring.Names] does not yield
+	// it. In each process, the first use of a secret costs one read of LastKnown.
+	// [Resolver.Close] waits several seconds at most for pending writes.
 	//
-	// Its first use in a process costs each secret a read of it.
-	// The Resolver does not close it, and Close waits up to some seconds for what
-	// is being written. If nil, nothing outlives the process.
+	// Use one keyring for each service and environment. Secrets are stored
+	// separately for each Vault namespace, role and auth path, and for each
+	// AWS_PROFILE and AWS_ROLE_ARN, but not for each token or AWS account.
+	//
+	// The age of a secret is the difference between the stored date and the clock of
+	// this machine. A date up to 5 minutes in the future counts as now, and a later
+	// one is not used. If the date is more than 1 minute in the future, a warning is
+	// logged, because one of the clocks is wrong. If the clock of this machine is
+	// fast, secrets expire too early; this is logged when an expired secret would
+	// have been needed. Within a running program the clock does not matter.
 	LastKnown *Keyring
 
-	// Timeout bounds one fetch with all its attempts, from its turn on. Who asks
-	// for what is being fetched already shares that fetch, and the rest of its
-	// time. Zero or less: 30 seconds.
+	// Timeout limits one fetch with all its attempts. It does not include the time
+	// that a fetch waits in the queue while as many fetches as allowed are running.
+	// Callers that need a secret that is already being fetched share that fetch and
+	// its remaining time. If zero or negative, Timeout is 30 seconds.
 	Timeout time.Duration
 
-	// AllowEndpoint is called with scheme, host and path before any connection to
-	// a backend is made. An error refuses the endpoint with ErrDenied, and its text
-	// becomes part of the message. Anyone who can edit a configuration file names
-	// the endpoint that the Vault token is sent to.
+	// AllowEndpoint, if not nil, is called before any connection to a backend, with
+	// the scheme, host and path of the endpoint. If it returns an error, the
+	// reference is ErrDenied, and the text of the error becomes part of the message.
+	// Set it if other people can edit the configuration, because a reference names
+	// the endpoint that receives the Vault token.
 	//
-	// The host is the one that is dialled, in its only spelling: ASCII, lower case,
-	// an IP address in its usual form. Endpoints with other hosts (not ASCII, an
-	// IPv4 address in octal) are ErrSyntax. AllowEndpoint is also called with the
-	// target of every redirect, with its whole path, within a host, too; a redirect
-	// that it refuses is ErrUnavailable. The services that give out AWS credentials
-	// (STS, SSO, metadata) are not asked about: only the environment and the
-	// profile can move them.
+	// The host is the one that is dialed, in a normalized form: ASCII, lower case, IP
+	// addresses in their usual notation. Endpoints with a host that is not ASCII, or
+	// with an IPv4 address in octal, are ErrSyntax. AllowEndpoint is also called for
+	// the target of every redirect, within one host too, with its complete path. A
+	// refused redirect is ErrUnavailable. AllowEndpoint is not called for the
+	// services that provide AWS credentials (STS, SSO, instance and container
+	// metadata), because only the environment and the AWS profile can change their
+	// addresses.
 	//
-	// If nil, every endpoint is allowed, except for Unix sockets and those that
-	// [VaultOptions].Auth would post credentials to, and no redirect to another
-	// host. It is called from several goroutines.
+	// If nil, all endpoints are allowed except Unix sockets and those that
+	// [VaultOptions].Auth would send credentials to, and a redirect to another host
+	// is not followed.
+	//
+	// AllowEndpoint must be safe for concurrent use.
 	AllowEndpoint func(*url.URL) error
 
-	// Strict makes plaintext values errors (ErrNotReference), and secrets that a
-	// backend has and that are empty (ErrPointer).
+	// Strict makes plaintext values errors (ErrNotReference), and also secrets that
+	// exist in a backend and are empty (ErrPointer).
 	Strict bool
 
-	// AllowEmpty makes empty and blank values secrets with that text. If false,
-	// they are ErrNotReference: an unset variable or a missing key is the
-	// commonest way to a wrong password. It does not concern a field that was never
-	// set, see [Resolver.ResolveStruct]. The empty password of a product's own
-	// file is what the product makes of it, with a warning.
+	// AllowEmpty accepts empty and blank values as secrets with that text. If false,
+	// they are ErrNotReference, because an unset variable or a missing key is the
+	// most common cause of a wrong password. AllowEmpty does not apply to a Secret
+	// that was never set; see [Resolver.ResolveStruct]. An empty password in a
+	// product's own configuration file is accepted in any case, as the product does,
+	// and a warning is logged; Strict refuses it.
 	AllowEmpty bool
 
 	// Logger receives warnings and, at debug level, every fetch. Secrets are never
 	// logged. If nil, warnings go to slog.Default().
 	Logger *slog.Logger
 
-	// OnFetch is told about every fetch when it ends. It is called from several
-	// goroutines and must not call back into the Resolver. Nil: nobody is.
+	// OnFetch, if not nil, is called after every fetch. It must be safe for
+	// concurrent use and must not call the Resolver.
 	OnFetch func(FetchEvent)
 
-	// Fake answers instead of AWS, Vault and keyring: no network, no environment.
-	// AllowEndpoint is called all the same; for an AWS reference without
-	// endpointOverride with AWS' endpoint in the region. Nil: the real ones do.
+	// Fake, if not nil, replaces AWS, Vault and the Keyring in tests, without using
+	// the network or the environment. AllowEndpoint is still called; for an AWS
+	// reference without endpointOverride, with the AWS endpoint of the region.
 	Fake *Fake
 }
 
-// timeout returns how long a fetch may take.
+// timeout returns the time limit of one fetch.
 func (o *Options) timeout() time.Duration { return cmp.Or(max(0, o.Timeout), defaultTimeout) }
 
-// logger returns where warnings go.
 func (o *Options) logger() *slog.Logger { return cmp.Or(o.Logger, defaultLogger()) }
 
-// defaultLogger returns a logger that passes warnings and errors on to
-// slog.Default(), whatever that is when they are logged.
+// defaultLogger returns a logger that passes warnings and errors to slog.Default(),
+// which it looks up for each record.
 func defaultLogger() *slog.Logger { return slog.New(warningsOnly{}) }
 
-// warningsOnly is a handler over another one; nil is that of slog.Default().
-type warningsOnly struct{ under slog.Handler }
+// warningsOnly passes warnings and errors to next or, if next is nil, to the
+// handler of slog.Default().
+type warningsOnly struct{ next slog.Handler }
 
 func (h warningsOnly) handler() slog.Handler {
-	if h.under == nil {
+	if h.next == nil {
 		return slog.Default().Handler()
 	}
-	return h.under
+	return h.next
 }
 
 func (h warningsOnly) Enabled(ctx context.Context, level slog.Level) bool {
@@ -151,8 +164,8 @@ func (h warningsOnly) WithGroup(name string) slog.Handler {
 	return warningsOnly{h.handler().WithGroup(name)}
 }
 
-// scope returns what tells last known secrets apart that are stored for one
-// reference and belong to different identities.
+// scope returns a suffix for the keys of last known secrets: two identities may
+// see different secrets under one reference.
 func (o *Options) scope(k ref.Kind) []string {
 	switch k {
 	case ref.AWS:
@@ -167,37 +180,59 @@ func (o *Options) scope(k ref.Kind) []string {
 	return nil
 }
 
-// A FetchEvent tells about one fetch from a backend. What is handed out from
-// memory is none.
+// A FetchEvent describes one fetch from a backend. Secrets that are served from
+// memory produce no event.
 type FetchEvent struct {
-	Backend   string        // "aws", "vault", "keyring", "sealed" (files of an Algorithm class) or a Provider's ClassName
-	Reference string        // the reference to all of what was fetched; empty for Providers and sealed files
-	Start     time.Time     // of the first attempt
-	Duration  time.Duration // of all attempts
-	Attempts  int           // at least 1
-	Err       error         // nil, or an error that wraps a sentinel or a Provider's error
+	// Backend is "aws", "vault", "keyring", "cipherfile" (files of an Algorithm cipher
+	// class) or the ClassName of a Provider.
+	Backend string
 
-	// Outcome is the kind of Err for metrics: "ok", "not_found", "denied",
-	// "unauthenticated", "unavailable", "canceled" if those who asked have left,
-	// or "failed" for any other.
+	// Reference is the reference to the whole secret, without a pointer or key. It
+	// is empty for Providers and for files of an Algorithm cipher class.
+	Reference string
+
+	Start    time.Time     // the start of the first attempt
+	Duration time.Duration // of all attempts and the pauses between them
+	Attempts int           // at least 1
+
+	// Err is nil, or the error of the fetch. It wraps a sentinel of this package or
+	// the error of a Provider.
+	Err error
+
+	// Outcome classifies Err for metrics: "ok", "not_found", "denied",
+	// "unauthenticated", "unavailable", "canceled" if all callers have gone, and
+	// "failed" for all other errors.
 	Outcome string
 
-	// Cache is what was in memory: "miss" for nothing that may be used, "renew"
-	// for a secret whose time has come, "refresh" where [Live.Refresh] asked.
+	// Cache is the state of the cache before the fetch: "miss" if it had no usable
+	// secret, "renew" if the TTL of the secret had ended, "refresh" if
+	// [Live.Refresh] requested the fetch.
 	Cache string
 
-	// Stale says that the last good secret is handed out in place of Err.
+	// Stale reports whether the last good secret is served instead of Err.
 	Stale bool
 }
 
-// forward gives events out in their exported form.
-func forward(onFetch func(FetchEvent)) func(fetch.Event) {
+// observer returns a function that passes events to onFetch, or nil if onFetch is
+// nil.
+func observer(onFetch func(FetchEvent)) func(fetch.Event) {
 	if onFetch == nil {
 		return nil
 	}
-	return func(e fetch.Event) {
-		onFetch(FetchEvent{Backend: e.Backend(), Reference: e.Group.Reference(), Start: e.Start, Duration: e.Duration, Attempts: e.Attempts, Err: e.Err,
-			Outcome: e.Outcome(), Cache: e.Cache(), Stale: e.Stale()})
+	return func(e fetch.Event) { onFetch(toFetchEvent(e)) }
+}
+
+func toFetchEvent(e fetch.Event) FetchEvent {
+	return FetchEvent{
+		Backend:   e.Backend(),
+		Reference: e.Group.Reference(),
+		Start:     e.Start,
+		Duration:  e.Duration,
+		Attempts:  e.Attempts,
+		Err:       e.Err,
+		Outcome:   e.Outcome(),
+		Cache:     e.Cache(),
+		Stale:     e.Stale(),
 	}
 }
 

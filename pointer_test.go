@@ -25,7 +25,9 @@ func ExamplePointer_Lookup() {
 	   " ": 7,
 	   "m~n": 8
 	}`)
-	for _, s := range []string{"/foo", "/foo/0", "/", "/a~1b", "/c%d", "/e^f", "/g|h", `/i\j`, `/k"l`, "/ ", "/m~0n"} {
+	for _, s := range []string{
+		"/foo", "/foo/0", "/", "/a~1b", "/c%d", "/e^f", "/g|h", `/i\j`, `/k"l`, "/ ", "/m~0n",
+	} {
 		p, err := secretref.ParsePointer(s)
 		if err != nil {
 			fmt.Println(err)
@@ -52,7 +54,8 @@ func ExamplePointer_Lookup() {
 }
 
 func ExamplePointer_LookupScalar() {
-	secret := []byte(`{"db": {"username": "jira", "password": "tr\u0075stno1", "port": 5432, "options": {}}}`)
+	secret := []byte(`{"db": {"username": "jira", "password": "tr\u0075stno1", "port": 5432, ` +
+		`"options": {}}}`)
 
 	password, err := secretref.Pointer("/db/password").LookupScalar(secret)
 	fmt.Println(password, err)
@@ -89,15 +92,21 @@ func ExamplePointer_Tokens() {
 	// 0
 }
 
-func TestPointerErrorsTellThePointerFromTheDocument(t *testing.T) {
+func TestPointer_errors(t *testing.T) {
 	for _, c := range []struct {
 		pointer   secretref.Pointer
 		doc, want string
 		kind      error
 	}{
-		{"/a", `{"b":1}`, `secretref: pointer "/a": pointer does not lead to a value: no member "a" in the object at the top level`, fault.Pointer},
-		{"/a", `{"b":1`, `secretref: pointer "/a": pointer does not lead to a value: the document has a syntax error: unexpected end of JSON at byte 6`, fault.Syntax},
-		{"a", `{"b":1`, `secretref: pointer "a": syntax error: a pointer begins with a slash (did you mean "/a"?)`, fault.Syntax},
+		{"/a", `{"b":1}`,
+			`secretref: pointer "/a": pointer does not lead to a value: no member "a" in the object at ` +
+				`the top level`, fault.Pointer},
+		{"/a", `{"b":1`,
+			`secretref: pointer "/a": pointer does not lead to a value: the document has a syntax error: ` +
+				`unexpected end of JSON at byte 6`, fault.Syntax},
+		{"a", `{"b":1`,
+			`secretref: pointer "a": syntax error: a pointer begins with a slash (did you mean "/a"?)`,
+			fault.Syntax},
 	} {
 		text, err := c.pointer.Lookup([]byte(c.doc))
 		require.Nil(t, text)
@@ -111,7 +120,7 @@ func TestPointerErrorsTellThePointerFromTheDocument(t *testing.T) {
 	}
 }
 
-func TestAnInvalidPointerHasNoTokens(t *testing.T) {
+func TestPointer_Tokens_invalid(t *testing.T) {
 	for _, p := range []secretref.Pointer{"", "a/b", "/a~", "/~2", "/\xff"} {
 		require.Empty(t, slices.Collect(p.Tokens()), "%q", p)
 	}

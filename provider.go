@@ -16,30 +16,34 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// A Provider is a store of the caller's own.
+// A Provider adds a secret store of the caller's own to a [Resolver].
 type Provider struct {
-	// ClassName is the cipher class that names the store in configuration files,
-	// for example "com.example.AzureKeyVaultStore". Where it stands the value is
-	// given to Fetch verbatim.
+	// ClassName is the cipher class that stands for the store in configuration files, for
+	// example "com.example.AzureKeyVaultStore". Fetch receives the exact text of values
+	// with this class. If empty, the Provider is not used for configuration files with a
+	// class.
 	ClassName string
 
-	// Fields are the members that identify coordinates of this store in a value:
-	// all of them must be there; others may be. Empty: it is known by its class
-	// only.
+	// Fields are the members of a JSON object that identify it as coordinates of this
+	// store. All of them must be present; other members may be. If empty, the store is
+	// identified by ClassName only.
 	Fields []string
 
-	// Fetch returns the secret. Its errors are permanent unless they wrap
-	// ErrUnavailable. Their text may quote a secret and is not shown; it is
-	// reachable with errors.As. [WithMessage] adds a text that is shown. An error
-	// with a method RetryAfter() time.Duration asks for a pause of that length
-	// before the next attempt. Fetch is called from several goroutines, and must
-	// return when ctx ends: Resolver.Close waits for it.
+	// Fetch returns the secret. An error is permanent unless it wraps ErrUnavailable; then
+	// Fetch is called again. If an error has a method RetryAfter() time.Duration, the next
+	// attempt begins after that time.
+	//
+	// The text of an error is not shown, because it may quote a secret; errors.Is and
+	// errors.As find the error. [WithMessage] adds a text that is shown.
+	//
+	// Fetch must be safe for concurrent use. It must return when ctx ends, because
+	// [Resolver.Close] waits for it.
 	Fetch func(ctx context.Context, coordinates []byte) ([]byte, error)
 }
 
-// add makes a provider known; what is wrong with it is a mistake in the
+// addProvider registers p. It panics if p is unusable, because that is a mistake in the
 // program.
-func (r *resolverState) add(p Provider) {
+func (r *resolverState) addProvider(p Provider) {
 	class := cmp.Or(p.ClassName, fieldsClass(p.Fields))
 	switch _, known := r.providers[class]; {
 	case p.Fetch == nil:
@@ -49,19 +53,19 @@ func (r *resolverState) add(p Provider) {
 	case known:
 		panic("secretref: two Providers for " + class)
 	case atlassian.CipherClassOf(class) != atlassian.CustomClass:
-		panic("secretref: the class " + class + " is a product's own")
+		panic("secretref: the class " + class + " belongs to a product")
 	case slices.Contains(p.Fields, ""), len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, ref.IsCustomField):
-		panic("secretref: the Fields of a Provider must have a name that no built-in backend uses")
+		panic("secretref: the Fields of a Provider must include a name that no built-in backend uses")
 	}
 	if r.providers == nil {
 		r.providers = map[string]Provider{}
 	}
 	r.providers[class] = p
-	r.grammar.Customs = append(r.grammar.Customs, ref.CustomFields{Class: class, Fields: slices.Clone(p.Fields)})
+	r.grammar.Customs = append(r.grammar.Customs, ref.CustomBackend{Class: class, Fields: slices.Clone(p.Fields)})
 }
 
-// fieldsClass returns the class of a Provider that has only Fields. Different
-// Fields have different ones.
+// fieldsClass returns a class name for a Provider that has only Fields. Different Fields
+// have different class names.
 func fieldsClass(fields []string) string {
 	names := slices.Clone(fields)
 	for i, name := range names {
@@ -72,17 +76,17 @@ func fieldsClass(fields []string) string {
 	return strings.Join(names, "+")
 }
 
-// custom asks the Providers.
-type custom map[string]Provider
+// providerBackend fetches secrets from Providers, by class name.
+type providerBackend map[string]Provider
 
-// errProvider is the kind of an error of a Provider that wraps no sentinel.
+// errProvider is the kind of a Provider's error that wraps no sentinel.
 var errProvider = errors.New("the store failed")
 
-// Fetch implements the pipeline's backend.
-func (c custom) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
+// Fetch implements fetch.Backend.
+func (c providerBackend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	p, ok := c[g.Class]
 	if !ok {
-		return fetch.Document{}, fault.New(fault.Unsupported, "no Provider is given for the class %q", g.Class)
+		return fetch.Document{}, fault.New(fault.Unsupported, "there is no Provider for the class %q", g.Class)
 	}
 	text, err := p.Fetch(ctx, []byte(g.Text))
 	if err == nil {
@@ -99,7 +103,7 @@ func (c custom) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error)
 		}
 	}
 	failed := fault.New(kind, "%s", providerText(err, kind, g.Class)).WithCause(err)
-	if !fault.Verdict(err) { // it may hand on a refusal of another Resolver
+	if !fault.Verdict(err) { // it may be the error of another Resolver
 		failed.Ours()
 	}
 	if asked, ok := errors.AsType[retryAfter](err); ok {
@@ -108,7 +112,7 @@ func (c custom) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error)
 	return fetch.Document{}, failed
 }
 
-// providerText returns what may be shown of a Provider's error.
+// providerText returns the text of a Provider's error that may be shown.
 func providerText(err, kind error, class string) string {
 	if text := fault.MessageOf(err); text != "" {
 		return fmt.Sprintf("%s (Provider for %q)", text, class)
@@ -116,16 +120,19 @@ func providerText(err, kind error, class string) string {
 	if err == kind { //nolint:errorlint // a sentinel and nothing more
 		return fmt.Sprintf("from the Provider for %q", class)
 	}
-	return fmt.Sprintf("the Provider for %q returned a %T, whose text is not shown since it may quote a secret: use WithMessage", class, err)
+	return fmt.Sprintf("the Provider for %q returned a %T, whose text is not shown "+
+		"because it may quote a secret: use WithMessage", class, err)
 }
 
-// WithMessage returns an error whose text is shown where the text of err is not:
-// in the error that a [Provider], VaultOptions.Token or VaultOptions.Auth leads to.
-// text must hold no secret. errors.Is and errors.As find err; unwrapping finds
-// only text. If err is nil, so is the result.
+// WithMessage returns an error with the given text, which is shown where the text of err
+// is not: in the error that results from an error of a [Provider], of
+// VaultOptions.Token or of VaultOptions.Auth. The text must not contain a secret.
+// errors.Is and errors.As find err; unwrapping finds only the text. If err is nil, the
+// result is nil.
 func WithMessage(err error, text string) error { return fault.WithMessage(err, text) }
 
-// retryAfter is implemented by a Provider's error that asks for a pause.
+// retryAfter is implemented by an error of a Provider that sets the time of the next
+// attempt.
 type retryAfter interface {
 	error
 	RetryAfter() time.Duration

@@ -3,89 +3,63 @@ package secretref
 import (
 	"fmt"
 
-	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// A Reference names where a secret is. It is one of [AWSReference],
-// [VaultReference], [KeyringReference] and [CustomReference]; all are
-// comparable. String returns the canonical form: Parse(r.String()) == r for
-// every valid r but a CustomReference, which [Resolver.Parse] takes back.
+// A Reference states where a secret is stored. It is an [AWSReference], a
+// [VaultReference], a [KeyringReference] or a [CustomReference]. All of them are
+// comparable with ==.
+//
+// String returns the canonical form. For every valid reference r,
+// Parse(r.String()) == r; for a CustomReference this holds for [Resolver.Parse].
 type Reference interface {
 	fmt.Stringer
 	reference()
 }
 
-// A CustomReference names a secret in a store of the caller's own, see
-// [Provider]. Its String is the coordinates as they were written.
+// A CustomReference refers to a secret in a store of the caller's own, see
+// [Provider].
 type CustomReference struct {
-	// Class is the Provider's ClassName.
+	// Class is the ClassName of the Provider.
 	Class string
 
-	// Coordinates is what the Provider is given: the JSON object of a value, or
-	// the verbatim text that a configuration file holds for the class.
+	// Coordinates is the text that the Provider receives: the JSON object of a value,
+	// or the exact text of a configuration file that names the class.
 	Coordinates string
 }
 
-// String returns the coordinates behind the prefix {ENC}.
-func (r CustomReference) String() string { return r.coord().String() }
+// String returns the prefix {ENC} and the coordinates as they were written.
+func (r CustomReference) String() string { return r.toRef().String() }
 
 func (CustomReference) reference() {}
 
-func (r CustomReference) coord() ref.Reference {
+func (r CustomReference) toRef() ref.Reference {
 	return ref.Reference{Kind: ref.Custom, Class: r.Class, Text: r.Coordinates}
 }
 
-// Parse parses a value of a built-in backend: JSON coordinates, alone or after
-// the prefix {ENC} or <ENC>. It returns ErrNotReference for plaintext and for an
-// empty or blank value, ErrSyntax for what was meant as a reference and has a
-// mistake, or is written in Base64, UTF-16 or another such form, and
-// ErrUnsupported for {ATL_SECURED} and references of other tools. Errors name
-// fields, and what a pointer or region was likely meant to be, but never quote
-// the value, which may be a password.
+// Parse parses a reference to a built-in backend: JSON coordinates, alone or after
+// the prefix {ENC} or <ENC>. It performs no I/O.
+//
+// Parse returns ErrNotReference for plaintext and for an empty or blank value;
+// ErrSyntax for a value that looks like a reference and contains a mistake, or is
+// a reference in Base64, UTF-16 or a similar encoding; and ErrUnsupported for
+// {ATL_SECURED} and for references of other tools. Errors name fields, and suggest
+// a corrected pointer or region, but never quote the value, because it may be a
+// password.
 func Parse(value string) (Reference, error) {
 	var g ref.Grammar
-	return exported(g.Parse(value))
+	return parseResult(g.Parse(value))
 }
 
-// exported returns what was parsed in its exported form.
-func exported(r ref.Reference, err error) (Reference, error) {
-	switch err {
-	case nil:
-		return public(r), nil
-	case fault.NotReference:
-		return nil, plaintextError(false) // most values are
-	case ref.ErrEmpty:
-		return nil, plaintextError(true)
+// parseResult returns the exported form of a parsed reference, or an *Error.
+func parseResult(r ref.Reference, err error) (Reference, error) {
+	if err != nil {
+		return nil, &Error{Err: err}
 	}
-	return nil, &Error{Err: err}
+	return toReference(r), nil
 }
 
-// plaintextError is the [*Error] that says of a value that it is plaintext, or
-// that it is empty, made when somebody wants it.
-type plaintextError bool
-
-func (e plaintextError) full() *Error {
-	if e {
-		return &Error{Err: ref.ErrEmpty}
-	}
-	return &Error{Err: fault.NotReference}
-}
-
-func (e plaintextError) Error() string { return e.full().Error() }
-
-func (plaintextError) Unwrap() error { return fault.NotReference }
-
-func (e plaintextError) As(target any) bool {
-	to, ok := target.(**Error)
-	if ok {
-		*to = e.full()
-	}
-	return ok
-}
-
-// public returns the exported form of a reference.
-func public(r ref.Reference) Reference {
+func toReference(r ref.Reference) Reference {
 	switch r.Kind {
 	case ref.AWS:
 		return AWSReference{r.Region, r.SecretID, Pointer(r.Pointer), r.EndpointOverride}
@@ -102,17 +76,17 @@ func public(r ref.Reference) Reference {
 	}
 }
 
-// A KeyringReference names a secret that is stored in a keyring.
+// A KeyringReference refers to a secret that is stored in a [Keyring].
 type KeyringReference struct {
-	// Name is the name of the stored secret, 1 to 1024 bytes of UTF-8. Required.
+	// Name is the name of the stored secret: 1 to 1024 bytes of UTF-8. It is required.
 	Name string
 }
 
-// String returns the canonical form, which [Parse] takes back.
-func (r KeyringReference) String() string { return r.coord().String() }
+// String returns the canonical form, which [Parse] accepts.
+func (r KeyringReference) String() string { return r.toRef().String() }
 
 func (KeyringReference) reference() {}
 
-func (r KeyringReference) coord() ref.Reference {
+func (r KeyringReference) toRef() ref.Reference {
 	return ref.Reference{Kind: ref.Keyring, Name: r.Name}
 }

@@ -74,7 +74,7 @@ func New(opts *Options) *Resolver {
 	}
 	opts.Vault.check()
 	for _, p := range opts.Providers {
-		s.add(p)
+		s.addProvider(p)
 	}
 	return &Resolver{hide(s)}
 }
@@ -100,12 +100,12 @@ func (r *Resolver) engine() *engine {
 func (r *Resolver) connect(backends map[ref.Kind]fetch.Backend, closers []interface{ Close() }) *engine {
 	opts := &r.open().opts
 	s := fetch.Settings{Timeout: opts.timeout(), TTL: cmp.Or(opts.TTL, defaultTTL), MaxStale: cmp.Or(opts.MaxStale, defaultMaxStale),
-		Log: r.open().log, OnFetch: forward(opts.OnFetch)}
+		Log: r.open().log, OnFetch: observer(opts.OnFetch)}
 	if amazon, ok := backends[ref.AWS].(fetch.BatchBackend); ok && opts.AWS.Batch {
 		s.Batch = amazon
 	}
 	if opts.LastKnown != nil {
-		s.Known = lastknown.New(reserved{opts.LastKnown}, opts.scope, r.open().log)
+		s.Known = lastknown.New(lastKnownStore{opts.LastKnown}, opts.scope, r.open().log)
 	}
 	p := fetch.New(backends, s)
 	every := s.TTL
@@ -120,7 +120,7 @@ func (r *Resolver) backends() (backends map[ref.Kind]fetch.Backend, closers []in
 	opts := &r.open().opts
 	if opts.Fake != nil {
 		fake := fakeBackend{opts.Fake, &httpguard.Policy{Allow: opts.AllowEndpoint}}
-		return map[ref.Kind]fetch.Backend{ref.AWS: fake, ref.Vault: fake, ref.Keyring: fake, ref.Custom: custom(r.open().providers), ref.CipherFile: r.open().sealed}, nil
+		return map[ref.Kind]fetch.Backend{ref.AWS: fake, ref.Vault: fake, ref.Keyring: fake, ref.Custom: providerBackend(r.open().providers), ref.CipherFile: r.open().sealed}, nil
 	}
 	policy := &httpguard.Policy{Allow: opts.AllowEndpoint, Log: r.open().log}
 	v := opts.Vault
@@ -130,11 +130,11 @@ func (r *Resolver) backends() (backends map[ref.Kind]fetch.Backend, closers []in
 	backends = map[ref.Kind]fetch.Backend{
 		ref.AWS:        amazon,
 		ref.Vault:      vault,
-		ref.Custom:     custom(r.open().providers),
+		ref.Custom:     providerBackend(r.open().providers),
 		ref.CipherFile: r.open().sealed,
 	}
 	if opts.Keyring != nil {
-		backends[ref.Keyring] = stored{opts.Keyring}
+		backends[ref.Keyring] = keyringBackend{opts.Keyring}
 	}
 	return backends, []interface{ Close() }{amazon, vault}
 }
@@ -155,7 +155,7 @@ func (r *Resolver) Close() error {
 
 // Parse is like the function [Parse] and knows the Resolver's Providers too.
 func (r *Resolver) Parse(value string) (Reference, error) {
-	return exported(r.open().grammar.Parse(value))
+	return parseResult(r.open().grammar.Parse(value))
 }
 
 // Resolve returns the secret that value refers to, or value itself if it is
@@ -176,13 +176,13 @@ func (r *Resolver) ResolveReference(ctx context.Context, ref Reference) (Secret,
 	var w want
 	switch ref := ref.(type) {
 	case AWSReference:
-		w.ref = ref.coord()
+		w.ref = ref.toRef()
 	case VaultReference:
-		w.ref = ref.coord()
+		w.ref = ref.toRef()
 	case KeyringReference:
-		w.ref = ref.coord()
+		w.ref = ref.toRef()
 	case CustomReference:
-		w.ref = ref.coord()
+		w.ref = ref.toRef()
 	default:
 		return Secret{}, &Error{Err: fault.New(fault.Syntax, "%T is not a reference: give the value that Parse returns, not a pointer", ref)}
 	}

@@ -1,26 +1,22 @@
 package secretref_test
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"reflect"
-	"strings"
 	"testing"
-	"unsafe"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/hashicorp/vault/api"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
 )
 
-func TestSecretIsNotStoredInADatabase(t *testing.T) {
+func TestSecret_Value(t *testing.T) {
 	secret := secretref.NewSecret(canary)
 	var _ driver.Valuer = secret
 	_, err := secret.Value()
@@ -33,7 +29,9 @@ func TestSecretIsNotStoredInADatabase(t *testing.T) {
 
 	db := sql.OpenDB(nullConnector{})
 	defer db.Close()
-	for _, arg := range []any{secret, &secret, secretref.Secret{}, sql.NamedArg{Name: "p", Value: secret}} {
+	for _, arg := range []any{
+		secret, &secret, secretref.Secret{}, sql.NamedArg{Name: "p", Value: secret},
+	} {
 		_, err = db.ExecContext(t.Context(), "INSERT", arg)
 		require.ErrorContains(t, err, "Reveal")
 		require.NotContains(t, err.Error(), canary)
@@ -42,7 +40,7 @@ func TestSecretIsNotStoredInADatabase(t *testing.T) {
 	require.NoError(t, err, "a nil *Secret is NULL")
 }
 
-// nullConnector is a database that takes every statement.
+// nullConnector connects to a database that accepts every statement.
 type nullConnector struct{}
 
 func (nullConnector) Connect(context.Context) (driver.Conn, error) { return nullConn{}, nil }
@@ -61,7 +59,7 @@ func (nullStmt) NumInput() int                              { return -1 }
 func (nullStmt) Exec([]driver.Value) (driver.Result, error) { return driver.ResultNoRows, nil }
 func (nullStmt) Query([]driver.Value) (driver.Rows, error)  { return nil, driver.ErrSkip }
 
-func TestSecretStates(t *testing.T) {
+func TestSecret_states(t *testing.T) {
 	require.True(t, secretref.Secret{}.Equal(secretref.NewSecret("")))
 	require.True(t, secretref.NewSecret("").IsZero())
 	require.False(t, secretref.NewSecret("").Equal(unresolved(t, "")))
@@ -70,178 +68,128 @@ func TestSecretStates(t *testing.T) {
 	defer r.Close()
 	s, err := r.Resolve(t.Context(), "plain")
 	require.NoError(t, err)
-	require.True(t, s.Equal(secretref.NewSecret("plain")), "made in two ways")
+	require.True(t, s.Equal(secretref.NewSecret("plain")), "equal, although made in different ways")
 }
 
-func TestZeroValuesPanicInTheCallersGoroutine(t *testing.T) {
-	ctx := t.Context()
-	var r secretref.Resolver
-	var none *secretref.Resolver
-	for name, use := range map[string]func(*secretref.Resolver){
-		"Parse":               func(r *secretref.Resolver) { _, _ = r.Parse("plain") },
-		"Resolve plaintext":   func(r *secretref.Resolver) { _, _ = r.Resolve(ctx, "plain") },
-		"Resolve a reference": func(r *secretref.Resolver) { _, _ = r.Resolve(ctx, awsRef) },
-		"ResolveReference":    func(r *secretref.Resolver) { _, _ = r.ResolveReference(ctx, secretref.KeyringReference{Name: "a"}) },
-		"ResolveAll":          func(r *secretref.Resolver) { _, _ = r.ResolveAll(ctx) },
-		"ResolveStruct":       func(r *secretref.Resolver) { _ = r.ResolveStruct(ctx, &struct{}{}) },
-		"ResolveConfig": func(r *secretref.Resolver) {
-			_, _ = r.ResolveConfig(ctx, &secretref.ConfigFile{Product: secretref.Jira})
-		},
-		"Expand":       func(r *secretref.Resolver) { _, _ = r.Expand(ctx, "plain", nil) },
-		"Handle":       func(r *secretref.Resolver) { _, _ = r.Watch(ctx, "plain") },
-		"HandleAll":    func(r *secretref.Resolver) { _, _ = r.WatchAll(ctx) },
-		"HandleConfig": func(r *secretref.Resolver) { _, _ = r.WatchConfig(ctx, &secretref.ConfigFile{Product: secretref.Jira}) },
-		"Close":        func(r *secretref.Resolver) { _ = r.Close() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			require.PanicsWithValue(t, "secretref: the Resolver was not made by New", func() { use(&r) })
-			require.PanicsWithValue(t, "secretref: the Resolver was not made by New", func() { use(none) })
-		})
-	}
-	var k secretref.Keyring
-	require.PanicsWithValue(t, "secretref: the Keyring was not made by OpenKeyring", func() { _, _ = k.Get(ctx, "a") })
-	require.PanicsWithValue(t, "secretref: the Keyring was not made by OpenKeyring", func() { _ = k.Close() })
-}
-
-// dump writes every string and byte that can be reached from v by reflection,
-// through pointers and unexported fields, as the printers of test libraries do.
-func dump(v any) string {
-	var b strings.Builder
-	seen := map[visited]bool{}
-	dumpValue(&b, reflect.ValueOf(v), seen)
-	return b.String()
-}
-
-type visited struct {
-	at  unsafe.Pointer
-	typ reflect.Type
-}
-
-func dumpValue(b *strings.Builder, v reflect.Value, seen map[visited]bool) {
-	switch v.Kind() {
-	case reflect.String:
-		b.WriteString(v.String() + "\n")
-	case reflect.Pointer:
-		if v.IsNil() || seen[visited{v.UnsafePointer(), v.Type()}] {
-			return
-		}
-		seen[visited{v.UnsafePointer(), v.Type()}] = true
-		dumpValue(b, v.Elem(), seen)
-	case reflect.Interface:
-		dumpValue(b, v.Elem(), seen)
-	case reflect.Struct:
-		for i := range v.NumField() {
-			dumpValue(b, v.Field(i), seen)
-		}
-	case reflect.Slice, reflect.Array:
-		if v.Type().Elem().Kind() == reflect.Uint8 {
-			for i := range v.Len() {
-				b.WriteByte(byte(v.Index(i).Uint()))
-			}
-			return
-		}
-		for i := range v.Len() {
-			dumpValue(b, v.Index(i), seen)
-		}
-	case reflect.Map:
-		for it := v.MapRange(); it.Next(); {
-			dumpValue(b, it.Key(), seen)
-			dumpValue(b, it.Value(), seen)
-		}
+func TestSecret_redaction(t *testing.T) {
+	var pending secretref.Secret
+	require.NoError(t, pending.UnmarshalText([]byte(canary)))
+	for _, s := range []secretref.Secret{secretref.NewSecret(canary), pending} {
+		requireSilent(t, s)
+		require.Equal(t, "[redacted]", fmt.Sprint(s))
+		require.Equal(t, "[redacted]", s.String())
+		text, err := json.Marshal(map[string]any{"password": s, "p": &s})
+		require.NoError(t, err)
+		require.JSONEq(t, `{"password":"[redacted]","p":"[redacted]"}`, string(text))
 	}
 }
 
-// quietT is a test that only notes what testify says.
-type quietT struct{ bytes.Buffer }
+func TestSecret_UnmarshalText_redacted(t *testing.T) {
+	text, err := json.Marshal(secretref.NewSecret(canary))
+	require.NoError(t, err)
+	var back secretref.Secret
+	require.ErrorIs(t, json.Unmarshal(text, &back), secretref.ErrSyntax)
+	require.True(t, back.IsZero())
+}
 
-func (q *quietT) Errorf(format string, args ...any) { fmt.Fprintf(q, format, args...) }
+func TestSecret_Equal(t *testing.T) {
+	a, b := secretref.NewSecret("x"), secretref.NewSecret("x")
+	require.True(t, a.Equal(b))
+	require.False(t, a.Equal(secretref.NewSecret("y")))
+	require.False(t, a.Equal(secretref.Secret{}))
+	require.True(t, secretref.Secret{}.Equal(secretref.NewSecret("")))
+	require.False(t, reflect.TypeFor[secretref.Secret]().Comparable(), "== does not compile")
 
-func TestDumpsShowNoSecret(t *testing.T) {
-	type holder struct{ private any }
-	require.Contains(t, dump(&holder{private: &struct{ text []byte }{[]byte(canary)}}), canary, "the dump sees what it should")
+	var pending secretref.Secret
+	require.NoError(t, pending.UnmarshalText([]byte("x")))
+	require.False(t, a.Equal(pending), "a reference does not equal its password")
+}
 
-	s := vaultFake(t)
-	s.Put("secret", "db", map[string]any{"password": canary})
-	keys := openKeyring(t, keyringPath(t), nil)
-	require.NoError(t, keys.Put(t.Context(), "stored", secretref.NewSecret(canary)))
-	opts := &secretref.Options{Keyring: keys, LastKnown: keys}
-	r := secretref.New(opts)
+func TestSecret_Reveal_unresolved(t *testing.T) {
+	var s secretref.Secret
+	require.Empty(t, s.Reveal())
+	require.True(t, s.IsZero())
+	require.NoError(t, s.UnmarshalText([]byte(canary)))
+	require.False(t, s.IsZero())
+	defer func() {
+		p := fmt.Sprint(recover())
+		require.Contains(t, p, "ResolveStruct")
+		require.NotContains(t, p, canary)
+	}()
+	_ = s.Reveal()
+}
+
+func TestSecret_UnmarshalYAML_mapping(t *testing.T) {
+	var s secretref.Secret
+	err := s.UnmarshalYAML(func(any) error { return errors.New("cannot unmarshal " + canary) })
+	require.ErrorIs(t, err, secretref.ErrSyntax)
+	require.NotContains(t, err.Error(), canary)
+	require.True(t, s.IsZero())
+
+	text := func(v any) error { *v.(*string) = awsRef; return nil }
+	var c struct{ Password secretref.Secret }
+	require.NoError(t, c.Password.UnmarshalYAML(text))
+	require.Panics(t, func() { c.Password.Reveal() }, "it is not resolved yet")
+	r := secretref.New(&secretref.Options{Fake: configFake()})
 	defer r.Close()
-	value := vaultValue(s.URL(), "db", "password")
-	got, err := r.Resolve(t.Context(), value)
-	require.NoError(t, err)
-	require.Equal(t, canary, got.Reveal())
-	live, err := r.Watch(t.Context(), value)
-	require.NoError(t, err)
-	connector := secretref.Connector(live, func(context.Context, secretref.Secret) (driver.Conn, error) { return nullConn{}, nil }, nil)
-	_, err = connector.Connect(t.Context())
-	require.NoError(t, err)
-
-	for name, v := range map[string]any{
-		"Secret": got, "Resolver": r, "Resolver by value": *r, "Options": opts, "Keyring": keys, "Keyring by value": *keys, "Handle": live, "Connector": connector,
-		"Handler": keys.Handler(nil), "database": sql.OpenDB(connector), "sequence": live.Updates(t.Context()), "names": keys.Names(t.Context()),
-	} {
-		t.Run(name, func(t *testing.T) {
-			q := &quietT{}
-			assert.Equal(q, 1, v)
-			assert.Nil(q, v)
-			assert.Equal(q, holder{v}, &holder{v})
-			for what, text := range map[string]string{
-				"reflection": dump(v), "inside a struct": dump(&holder{v}), "testify": q.String(),
-				"fmt": fmt.Sprintf("%v %+v %#v %s %q %x %d %p", v, v, v, v, v, v, v, v), "fmt in a struct": fmt.Sprintf("%v %+v %#v %x", holder{v}, holder{v}, &holder{v}, holder{v}),
-			} {
-				require.NotContains(t, text, canary, what)
-				require.NotContains(t, text, s.RootToken(), what)
-				require.NotContains(t, strings.ToLower(text), fmt.Sprintf("%x", canary), what)
-			}
-		})
-	}
+	require.NoError(t, r.ResolveStruct(t.Context(), &c))
+	require.Equal(t, secretBehind, c.Password.Reveal())
 }
 
-// fmt follows a pointer, at any depth, for a verb that makes no sense for it.
-func TestOptionsDoNotPrintCredentials(t *testing.T) {
-	type auth struct {
-		api.AuthMethod
-		SecretID string
+// Some libraries (goccy/go-yaml) decode a scalar and then format it as text: 007 becomes 7.
+func TestSecret_UnmarshalYAML_scalars(t *testing.T) {
+	type node struct {
+		value any    // the decoded value
+		text  string // the value as a string
+		raw   string // the text of the file
 	}
-	opts := secretref.Options{
-		AWS:   secretref.AWSOptions{Config: &aws.Config{Credentials: credentials.NewStaticCredentialsProvider("AKIA", canary, canary)}},
-		Vault: secretref.VaultOptions{Auth: &auth{SecretID: canary}, Role: "team"},
-	}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t", "%c", "%U", "%e", "%p", "%w", "%10s", "%T"} {
-		for _, v := range []any{opts, &opts, opts.AWS, &opts.AWS, opts.Vault, &opts.Vault, []any{opts}} {
-			text := fmt.Sprintf(verb, v)
-			require.NotContains(t, text, canary, verb)
-			require.NotContains(t, text, fmt.Sprintf("%x", canary), verb)
+	unmarshal := func(n node, knowsBytes bool) func(any) error {
+		return func(v any) error {
+			switch v := v.(type) {
+			case *string:
+				*v = n.text
+			case *any:
+				*v = n.value
+			case interface{ UnmarshalYAML([]byte) error }:
+				if knowsBytes {
+					return v.UnmarshalYAML([]byte(n.raw))
+				}
+				reflect.ValueOf(v).Elem().SetString(n.text)
+			}
+			return nil
 		}
 	}
-	require.Equal(t, "{Config:(set) Batch:false}", opts.AWS.String())
-	require.Contains(t, opts.Vault.String(), `Auth:(set) NoToken:false RenewToken:false Role:"team"`)
-	require.NotContains(t, secretref.VaultOptions{JWTPath: "eyJ" + canary}.String(), canary, "a token in place of its path")
-}
-
-func TestResolveStructFindsTypesDefinedAsSecret(t *testing.T) {
-	type Password secretref.Secret
-	fake := secretref.NewFake()
-	fake.Set(vaultRef, "behind")
-	r := secretref.New(&secretref.Options{Fake: fake})
+	r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), AllowEmpty: true})
 	defer r.Close()
-	var unset struct {
-		A Password
-		B Password `secretref:"optional"`
+	for raw, n := range map[string]node{
+		"123": {
+			123, "123", "123\n"}, "'007'": {"007", "007", "'007'"}, "'-0'": {"-0", "-0", "'-0'"},
+		"true": {true, "true", "true"}, `""`: {"", "", `""`}, "pw": {"pw", "pw", "pw"},
+	} {
+		var c struct{ Password secretref.Secret }
+		require.NoError(t, c.Password.UnmarshalYAML(unmarshal(n, true)), raw)
+		require.NoError(t, r.ResolveStruct(t.Context(), &c), raw)
+		require.Equal(t, n.text, c.Password.Reveal())
 	}
-	err := r.ResolveStruct(t.Context(), &unset)
-	require.ErrorIs(t, err, secretref.ErrNotReference)
-	require.ErrorContains(t, err, "A: ")
-	require.NotContains(t, err.Error(), "B: ")
+	for raw, n := range map[string]node{
+		"007": {
+			7, "7", "007"}, "0x1F": {31, "31", "0x1F"}, "1_000": {1000, "1000", "1_000"},
+		"-0": {0, "0", "-0"}, "1.10": {1.1, "1.1", "1.10"}, "+5": {5, "5", "+5"},
+		"True": {
+			true, "true", "True"}, ".INF": {math.Inf(1), "+Inf", ".INF"}, "*alias": {7, "7", "*alias"},
+	} {
+		var s secretref.Secret
+		require.ErrorIs(t, s.UnmarshalYAML(unmarshal(n, true)), secretref.ErrSyntax, raw)
+		require.True(t, s.IsZero())
+	}
+	var c struct{ Password secretref.Secret }
+	require.NoError(t, c.Password.UnmarshalYAML(unmarshal(node{7, "007", "007"}, false)),
+		"a library that gives the text as it is written")
+	require.NoError(t, r.ResolveStruct(t.Context(), &c))
+	require.Equal(t, "007", c.Password.Reveal())
 
-	set := struct {
-		One Password
-		All []Password
-		Map map[string]*Password
-	}{Password(secretref.NewSecret(vaultRef)), []Password{Password(secretref.NewSecret(vaultRef))}, map[string]*Password{"a": new(Password(secretref.NewSecret(vaultRef)))}}
-	require.NoError(t, r.ResolveStruct(t.Context(), &set))
-	for _, p := range []Password{set.One, set.All[0], *set.Map["a"]} {
-		require.Equal(t, "behind", secretref.Secret(p).Reveal())
-	}
+	c.Password = secretref.Secret{}
+	require.NoError(t, c.Password.UnmarshalYAML(unmarshal(node{nil, "", "*null"}, true)))
+	require.ErrorIs(t, r.ResolveStruct(t.Context(), &c), secretref.ErrNotReference,
+		"an alias of null sets nothing")
 }

@@ -43,12 +43,19 @@ type days struct {
 type period struct{ from, to time.Time }
 
 const (
-	simulated     = 2 * 24 * time.Hour
 	simulatedTTL  = 5 * time.Minute
 	vaultSecrets  = 50
 	awsSecrets    = 30
 	remoteSecrets = 20
 )
+
+// simulated returns how long the simulation lasts.
+func simulated() time.Duration {
+	if testing.Short() {
+		return 6 * time.Hour
+	}
+	return 2 * 24 * time.Hour
+}
 
 // put writes the next version of a secret. Every value in it tells of which
 // secret and version it is.
@@ -202,7 +209,7 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 		d.vault.ResetCalls()
 		d.aws.ResetCalls()
 
-		ctx, end := context.WithTimeout(t.Context(), simulated)
+		ctx, end := context.WithTimeout(t.Context(), simulated())
 		defer end()
 		for _, w := range refs { // before the first outage
 			_, err := r.Resolve(ctx, w.value)
@@ -272,12 +279,12 @@ func TestDaysOfRotationsRenewalsAndOutages(t *testing.T) {
 		}
 		t.Logf("%d values resolved, %d reads of Vault, %d logins, %d calls of AWS, %d fetches from the store, %v of outages, %d goroutines",
 			resolved.Load(), reads, logins, d.aws.Calls(), d.store.called(), outages, peak.Load())
-		periods := int(simulated / (simulatedTTL * 4 / 5))
+		periods := int(simulated() / (simulatedTTL * 4 / 5))
 		tries := int(outages/(30*time.Second)) + 100*len(d.down)
 		require.Less(t, reads, vaultSecrets*(periods+tries))
 		require.Less(t, d.aws.Calls(), awsSecrets*(periods+tries))
 		require.Less(t, d.store.called(), remoteSecrets*(periods+tries))
-		require.Less(t, logins, int(simulated/(30*time.Minute))+20+vaultSecrets*tries) // an outage fails logins in the place of reads
+		require.Less(t, logins, int(simulated()/(30*time.Minute))+20+vaultSecrets*tries) // an outage fails logins in the place of reads
 	})
 }
 

@@ -35,11 +35,11 @@ type VaultReference struct {
 }
 
 // String returns the canonical form, which [Parse] takes back.
-func (r VaultReference) String() string { return r.coord().String() }
+func (r VaultReference) String() string { return r.toRef().String() }
 
 func (VaultReference) reference() {}
 
-func (r VaultReference) coord() ref.Reference {
+func (r VaultReference) toRef() ref.Reference {
 	return ref.Reference{Kind: ref.Vault, Mount: r.Mount, Path: r.Path, Key: r.Key,
 		Endpoint: r.Endpoint, Auth: r.AuthenticationType.String()}
 }

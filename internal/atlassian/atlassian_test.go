@@ -6,15 +6,17 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed74218947/secretref/internal/atlassian/xmltext"
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-func TestAFileWithAFileForItsDirectoryDoesNotExist(t *testing.T) {
+func TestReadBelowFile(t *testing.T) {
 	home := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(home, "shared"), nil, 0o600))
 	_, err := Read(filepath.Join(home, "shared", "bitbucket.properties"))
@@ -23,11 +25,11 @@ func TestAFileWithAFileForItsDirectoryDoesNotExist(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(filepath.Join(home, "dbconfig.xml"), []byte("<jira-database-config/>"), 0o600))
 	f, err := Read(home)
-	require.NoError(t, err, "nor is it looked for below a file named shared")
+	require.NoError(t, err, "the file is not searched below a file named shared")
 	require.Equal(t, Jira, f.Product)
 }
 
-func TestXMLIsRecognisedInEveryEncoding(t *testing.T) {
+func TestLooksLikeXML(t *testing.T) {
 	for _, text := range []string{"<a/>", " \n<a/>", "\ufeff<a/>", "\xff\xfe<\x00a\x00", "\xfe\xff\x00<\x00a", "<\x00a\x00", "\x00<\x00a"} {
 		require.True(t, looksLikeXML([]byte(text)), "%q", text)
 	}
@@ -36,7 +38,7 @@ func TestXMLIsRecognisedInEveryEncoding(t *testing.T) {
 	}
 }
 
-func TestPathsThatWouldFillTheMemoryAreRefused(t *testing.T) {
+func TestDecodeLimitsPaths(t *testing.T) {
 	deep := strings.Repeat("<a>", 900) + strings.Repeat("<b/>", 10_000) + strings.Repeat("</a>", 900)
 	name := strings.Repeat("n", 1<<20)
 	for _, body := range []string{deep, "<" + name + ">" + strings.Repeat("<b/>", 500_000) + "</" + name + ">"} {
@@ -45,38 +47,38 @@ func TestPathsThatWouldFillTheMemoryAreRefused(t *testing.T) {
 	}
 }
 
-func TestItemsAreFoundInTimeProportionalToTheFile(t *testing.T) {
+func TestItemsLargeFile(t *testing.T) {
 	entries := make([]Entry, maxFile/4)
 	for i := range entries {
 		entries[i] = Entry{Key: string(rune('a' + i%26)), Value: "{ENC}", Line: i}
 	}
-	items, err := Items(Bitbucket, entries) // in the square of that it would take hours
+	items, err := Items(Bitbucket, slices.All(entries)) // quadratic time would take hours
 	require.NoError(t, err)
 	require.Len(t, items, 26)
 }
 
-func TestAnItemIsWhatItsClassIsGiven(t *testing.T) {
+func TestItemText(t *testing.T) {
 	const anyClass, passwordClass = "encrypted-property.cipher.classname", "jdbc.password.decrypter.classname"
 	for name, row := range map[string]struct {
 		key, value   string
 		any, old     string // classes
 		class, given string
-		passed       bool
+		plaintext    bool
 	}{
-		"the prefix is taken off, and nothing else": {key: "x", value: "{ENC} a b ", any: "com.A", class: "com.A", given: " a b "},
-		"white space before the prefix":             {key: "x", value: "\t <ENC>a", any: "com.A", class: "com.A", given: "a"},
-		"only one prefix is taken off":              {key: "x", value: "{ENC}{ENC}a", any: "com.A", class: "com.A", given: "{ENC}a"},
-		"no class: a reference":                     {key: "x", value: "{ENC}a", given: "{ENC}a"},
-		"a misspelt prefix is never for the class":  {key: "x", value: "{enc}a", any: "com.A", given: "{enc}a"},
-		"a misspelt prefix of the password":         {key: "jdbc.password", value: "{Enc}a", any: "com.A", given: "{Enc}a"},
-		"the older class takes the value as it is":  {key: "jdbc.password", value: " {enc}a ", old: "com.B", class: "com.B", given: " {enc}a "},
-		"each class for its own form":               {key: "jdbc.password", value: "{ENC}a", any: "com.A", old: "com.B", class: "com.A", given: "a"},
-		"and the other":                             {key: "jdbc.password", value: "a", any: "com.A", old: "com.B", class: "com.B", given: "a"},
-		"the older class with the newer form":       {key: "jdbc.password", value: "{ENC}a", old: "com.B", class: "com.B", given: "{ENC}a"},
-		"white space around a class":                {key: "x", value: "{ENC}a", any: " com.A\t", class: "com.A", given: "a"},
-		"a plaintext password":                      {key: "jdbc.password", value: "a", any: "com.A", given: "a"},
-		"other plaintext":                           {key: "x", value: "a{ENC}", any: "com.A", passed: true},
-		"a part of a prefix":                        {key: "x", value: "{ENC", any: "com.A", passed: true},
+		"the prefix is removed, and nothing else":      {key: "x", value: "{ENC} a b ", any: "com.A", class: "com.A", given: " a b "},
+		"white space before the prefix":                {key: "x", value: "\t <ENC>a", any: "com.A", class: "com.A", given: "a"},
+		"only one prefix is removed":                   {key: "x", value: "{ENC}{ENC}a", any: "com.A", class: "com.A", given: "{ENC}a"},
+		"no class: a reference":                        {key: "x", value: "{ENC}a", given: "{ENC}a"},
+		"a misspelt prefix is not removed":             {key: "x", value: "{enc}a", any: "com.A", given: "{enc}a"},
+		"a misspelt prefix of the password":            {key: "jdbc.password", value: "{Enc}a", any: "com.A", given: "{Enc}a"},
+		"the older class receives the value unchanged": {key: "jdbc.password", value: " {enc}a ", old: "com.B", class: "com.B", given: " {enc}a "},
+		"two classes, a prefix":                        {key: "jdbc.password", value: "{ENC}a", any: "com.A", old: "com.B", class: "com.A", given: "a"},
+		"two classes, no prefix":                       {key: "jdbc.password", value: "a", any: "com.A", old: "com.B", class: "com.B", given: "a"},
+		"the older class with the newer form":          {key: "jdbc.password", value: "{ENC}a", old: "com.B", class: "com.B", given: "{ENC}a"},
+		"white space around a class":                   {key: "x", value: "{ENC}a", any: " com.A\t", class: "com.A", given: "a"},
+		"a plaintext password":                         {key: "jdbc.password", value: "a", any: "com.A", given: "a"},
+		"other plaintext":                              {key: "x", value: "a{ENC}", any: "com.A", plaintext: true},
+		"a part of a prefix":                           {key: "x", value: "{ENC", any: "com.A", plaintext: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			entries := []Entry{{row.key, "{ENC}an earlier value", 1}, {row.key, row.value, 2}}
@@ -86,32 +88,32 @@ func TestAnItemIsWhatItsClassIsGiven(t *testing.T) {
 			if row.old != "" {
 				entries = append(entries, Entry{passwordClass, row.old, 4})
 			}
-			items, err := Items(Bitbucket, entries)
+			items, err := Items(Bitbucket, slices.All(entries))
 			require.NoError(t, err)
-			if row.passed {
+			if row.plaintext {
 				require.Empty(t, items)
 				return
 			}
-			require.Equal(t, []Item{{Entry: Entry{row.key, row.value, 2}, Class: row.class, Text: row.given}}, items)
+			require.Equal(t, []Item{{Entry: Entry{row.key, row.value, 2}, Index: 1, Class: row.class, Text: row.given}}, items)
 		})
 	}
 }
 
-func TestNothingIsReadByAnEmptyKey(t *testing.T) {
+func TestTextEmptyKey(t *testing.T) {
 	entries := []Entry{{"", "x", 1}}
-	require.Empty(t, Text(Bitbucket, entries, LayoutOf(Bitbucket).Schema), "Bitbucket has no schema")
-	e, ok := Find(Bitbucket, entries, "")
-	require.True(t, ok, "but a file can have such a key")
+	require.Empty(t, Text(Bitbucket, slices.All(entries), LayoutOf(Bitbucket).Schema), "Bitbucket has no schema")
+	i, e := Find(Bitbucket, slices.All(entries), "")
+	require.Zero(t, i, "but a file can have such a key")
 	require.Equal(t, "x", e.Value)
 }
 
-func TestAnUnknownProductHasNoItems(t *testing.T) {
-	_, err := Items("fisheye", []Entry{{"", "x", 1}})
+func TestItemsUnknownProduct(t *testing.T) {
+	_, err := Items("fisheye", slices.All([]Entry{{"", "x", 1}}))
 	require.ErrorIs(t, err, fault.Unsupported)
 }
 
-// FuzzDecode: entries come in file order from lines that the file has, and what
-// is refused is refused for what it says or is.
+// FuzzDecode checks that entries are in file order with lines of the file, and that
+// errors are of a known kind.
 func FuzzDecode(f *testing.F) {
 	for _, path := range []string{"jira/dbconfig.xml", "confluence/confluence.cfg.xml", "bitbucket/shared/bitbucket.properties"} {
 		text, err := os.ReadFile(filepath.Join("../../testdata", filepath.FromSlash(path)))
@@ -120,12 +122,11 @@ func FuzzDecode(f *testing.F) {
 		f.Add(bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")))
 	}
 	f.Add([]byte("<jira-database-config><jndi-datasource/></jira-database-config>"))
-	f.Add([]byte("<?xml version='1.1'?><confluence-configuration>\u2028<properties>\u0085<property name='a'>&#1;</property></properties></confluence-configuration>"))
+	f.Add([]byte("<?xml version='1.1'?><confluence-configuration>\r\n<properties>\r<property name='a'>&#1;</property></properties></confluence-configuration>"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		// What ends a line in some encoding has one of these bytes.
-		most := 1
-		for _, end := range []byte("\n\r\x85\xa8\x28") {
-			most += bytes.Count(text, []byte{end})
+		maxLine := 1
+		for _, end := range []byte("\n\r") {
+			maxLine += bytes.Count(text, []byte{end})
 		}
 		for _, name := range []string{"dbconfig.xml", "bitbucket.properties", "other"} {
 			file, err := Decode(name, text)
@@ -140,8 +141,8 @@ func FuzzDecode(f *testing.F) {
 				require.GreaterOrEqual(t, e.Line, line)
 				line = e.Line
 			}
-			require.LessOrEqual(t, line, most)
-			items, err := Items(file.Product, file.Entries)
+			require.LessOrEqual(t, line, maxLine)
+			items, err := Items(file.Product, file.All())
 			if err != nil {
 				continue
 			}
@@ -149,10 +150,29 @@ func FuzzDecode(f *testing.F) {
 			for _, item := range items {
 				require.GreaterOrEqual(t, item.Line, line)
 				line = item.Line
-				found, ok := Find(file.Product, file.Entries, item.Key)
-				require.True(t, ok)
-				require.Equal(t, found, item.Entry, "what is resolved is what the product reads")
+				i, found := Find(file.Product, file.All(), item.Key)
+				require.Equal(t, item.Index, i)
+				require.Equal(t, found, item.Entry, "the product must read the resolved entry")
 			}
 		}
 	})
+}
+
+// TestElements checks that an entry of a sample file is that of its element.
+func TestElements(t *testing.T) {
+	for _, path := range []string{"jira/dbconfig.xml", "confluence/confluence.cfg.xml", "bamboo/bamboo.cfg.xml", "crowd/shared/crowd.cfg.xml"} {
+		text, err := os.ReadFile(filepath.Join("../../testdata", filepath.FromSlash(path)))
+		require.NoError(t, err)
+		file, err := Decode(filepath.Base(path), text)
+		require.NoError(t, err)
+		root, err := xmltext.Parse(text)
+		require.NoError(t, err)
+		elements, err := Elements(file.Product, root)
+		require.NoError(t, err)
+		require.Len(t, elements, len(file.Entries))
+		for i, e := range file.Entries {
+			require.Equal(t, e.Value, elements[i].Text)
+			require.Equal(t, e.Line, elements[i].Line)
+		}
+	}
 }

@@ -13,27 +13,28 @@ type Override struct {
 	Variable string
 }
 
-// Overlay returns what Bitbucket makes of the entries of its file in an
-// environment, a list of name=value: the entries, in which placeholders are
-// replaced, and those that variables set, which win over them. Only properties
-// that are in the file or in the layout are looked for: the name of a variable
-// does not tell which property it is.
+// Overlay returns the entries as Bitbucket reads them in an environment, a list of
+// name=value: the entries of its file with substitutions replaced, and the entries
+// set by variables, which override them. Only properties that are in the file or in
+// the layout are looked up, since the name of a property cannot be derived from
+// that of a variable.
 //
-// The rules are those of Spring. A property is set by the variable of its name,
-// or of its name with "_" for "." and "-", as it is or in capitals. A placeholder
-// is ${name} or ${name:default}, and both parts may hold placeholders; a name is
-// looked up in the environment first, then among the properties. What cannot be
-// replaced stays as it is, and so does a placeholder behind a backslash, which
-// only newer versions of Spring take for an escape.
-func Overlay(entries []Entry, env []string) (replaced []Entry, overrides []Override) {
-	x := expander{env: map[string]string{}, file: map[string]string{}, room: maxExpanded}
+// The rules are those of Spring. A property is set by the variable with its name,
+// or with "_" for "." and "-", unchanged or in capitals. A substitution is ${name}
+// or ${name:default}; both parts may contain substitutions. A name is looked up in
+// the environment first, then among the properties. A substitution that cannot be
+// replaced stays, and so does one after a backslash, which only newer versions of
+// Spring read as an escape.
+func Overlay(entries Entries, env []string) (replaced []Entry, overrides []Override) {
+	x := expander{env: map[string]string{}, file: map[string]string{}, budget: maxExpanded}
 	for _, assignment := range env {
 		name, value, ok := strings.Cut(assignment, "=")
-		if _, known := x.env[name]; ok && !known { // of two, programs see the first
+		if _, known := x.env[name]; ok && !known { // programs see the first of two
 			x.env[name] = value
 		}
 	}
-	keys := []string{dotProperties.Driver, dotProperties.URL, dotProperties.Username, dotProperties.Password, dotProperties.Class, dotProperties.AnyClass}
+	l := formats[DotProperties].layout
+	keys := []string{l.Driver, l.URL, l.Username, l.Password, l.Class, l.AnyClass}
 	known := map[string]bool{"": true}
 	for _, key := range keys {
 		known[key] = true
@@ -44,9 +45,9 @@ func Overlay(entries []Entry, env []string) (replaced []Entry, overrides []Overr
 			keys = append(keys, e.Key)
 		}
 	}
-	replaced = slices.Clone(entries)
-	for i := range replaced {
-		replaced[i].Value, _ = x.expand(replaced[i].Value, nil)
+	for _, e := range entries {
+		e.Value, _ = x.expand(e.Value, nil)
+		replaced = append(replaced, e)
 	}
 	for _, key := range keys {
 		if name, value, ok := x.variable(key); ok {
@@ -57,31 +58,31 @@ func Overlay(entries []Entry, env []string) (replaced []Entry, overrides []Overr
 	return replaced, overrides
 }
 
-// HoldsPlaceholder reports whether Spring would replace a part of text.
-func HoldsPlaceholder(text string) bool {
+// HasSubstitution reports whether Spring would replace a part of text.
+func HasSubstitution(text string) bool {
 	_, rest, found := strings.Cut(text, "${")
 	return found && strings.Contains(rest, "}")
 }
 
-// PlaceholderFault is the error for a value with a placeholder.
-func PlaceholderFault() error {
-	return fault.New(fault.Unsupported, "there is a ${…} in it: the product puts something else in its place; "+
-		"give the product's environment to WithEnvironment, or write the value itself")
+// SubstitutionError returns the error for a value with a substitution.
+func SubstitutionError() error {
+	return fault.New(fault.Unsupported, "it contains a ${…}, which the product replaces; "+
+		"pass the product's environment to WithEnvironment, or write the value itself")
 }
 
-// MissingURLFault is the error for a file that names no database.
-func MissingURLFault() error {
+// MissingURLError returns the error for a file without a database URL.
+func MissingURLError() error {
 	return fault.New(fault.NotFound, "the file has no %s: official charts keep Bitbucket's database settings in the environment (JDBC_URL, JDBC_USER, "+
-		"JDBC_PASSWORD, …); give the product's environment to WithEnvironment", dotProperties.URL)
+		"JDBC_PASSWORD, …); pass the product's environment to WithEnvironment", formats[DotProperties].layout.URL)
 }
 
-// maxExpanded is how much text is put in for placeholders, in bytes.
+// maxExpanded limits the text that replaces substitutions, in bytes.
 const maxExpanded = 1 << 20
 
-// expander replaces placeholders.
+// expander replaces substitutions.
 type expander struct {
 	env, file map[string]string
-	room      int // for what is still put in: values could double each other without end
+	budget    int // bytes left for replacements, which could double each other without end
 }
 
 // variable returns the variable that sets a property.
@@ -95,7 +96,7 @@ func (x *expander) variable(key string) (name, value string, ok bool) {
 	return "", "", false
 }
 
-// lookup returns what a placeholder of that name stands for.
+// lookup returns the value of a name.
 func (x *expander) lookup(name string) (string, bool) {
 	if _, value, ok := x.variable(name); ok {
 		return value, true
@@ -104,44 +105,44 @@ func (x *expander) lookup(name string) (string, bool) {
 	return value, ok
 }
 
-// expand replaces the placeholders in text; within has the names whose values
-// text is a part of. It reports whether none is left.
-func (x *expander) expand(text string, within []string) (string, bool) {
+// expand replaces the substitutions in text. within has the names whose values
+// contain text. ok is false if a substitution is left.
+func (x *expander) expand(text string, within []string) (expanded string, ok bool) {
 	var out strings.Builder
-	whole := true
+	ok = true
 	for {
 		start := strings.Index(text, "${")
 		end := -1
 		if start >= 0 {
-			end = closing(text, start+len("${"))
+			end = closingBrace(text, start+len("${"))
 		}
 		if end < 0 {
 			out.WriteString(text)
-			return out.String(), whole
+			return out.String(), ok
 		}
 		out.WriteString(text[:start])
-		value, ok := "", false
+		value, found := "", false
 		if start == 0 || text[start-1] != '\\' {
-			value, ok = x.value(text[start+len("${"):end], within)
+			value, found = x.value(text[start+len("${"):end], within)
 		}
-		if !ok {
-			value, whole = text[start:end+1], false
+		if !found {
+			value, ok = text[start:end+1], false
 		}
 		out.WriteString(value)
 		text = text[end+1:]
 	}
 }
 
-// maxNested is how deep placeholders and the values behind them may be nested.
+// maxNested limits the nesting of substitutions, in names and in their values.
 const maxNested = 32
 
-// value returns what a placeholder stands for, which is what is between its
+// value returns the replacement of a substitution; inner is the text between its
 // braces.
 func (x *expander) value(inner string, within []string) (string, bool) {
 	if len(within) >= maxNested {
 		return "", false
 	}
-	inner, ok := x.expand(inner, append(slices.Clip(within), "")) // a step deeper
+	inner, ok := x.expand(inner, append(slices.Clip(within), "")) // one level deeper
 	if !ok {
 		return "", false
 	}
@@ -157,14 +158,14 @@ func (x *expander) value(inner string, within []string) (string, bool) {
 			return fallback, true
 		}
 	}
-	if x.room -= len(value); x.room < 0 || slices.Contains(within, name) && name != "" {
-		return "", false // it is a part of itself
+	if x.budget -= len(value); x.budget < 0 || slices.Contains(within, name) && name != "" {
+		return "", false // it contains itself
 	}
 	return x.expand(value, append(slices.Clip(within), name))
 }
 
-// closing returns where the brace is that closes a placeholder, or -1.
-func closing(text string, from int) int {
+// closingBrace returns the offset of the brace that closes a substitution, or -1.
+func closingBrace(text string, from int) int {
 	depth := 0
 	for i := from; i < len(text); i++ {
 		switch text[i] {

@@ -13,7 +13,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-func TestANamedPipeIsRefusedAndNotWaitedFor(t *testing.T) {
+func TestReadNamedPipe(t *testing.T) {
 	home := t.TempDir()
 	pipe := filepath.Join(home, "dbconfig.xml")
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
@@ -27,7 +27,7 @@ func TestANamedPipeIsRefusedAndNotWaitedFor(t *testing.T) {
 		case err := <-got:
 			require.ErrorIs(t, err, fault.Unsupported)
 		case <-time.After(10 * time.Second):
-			t.Fatal("it waits for a writer")
+			t.Fatal("Read waits for a writer")
 		}
 	}
 }

@@ -18,9 +18,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// byHand is what somebody could write for exactly this work: each secret once,
-// all of them side by side, AWS in batches of twenty through the SDK, Vault
-// through net/http. There are no retries, no limits, and hardly any errors.
+// byHand is code written for this work only: it fetches each secret once, all concurrently, from
+// AWS in batches of twenty with the SDK, from Vault with net/http. It has no retries, no limits
+// and hardly any error handling.
 type byHand struct {
 	*bare
 	plain    *http.Client
@@ -37,9 +37,9 @@ func newByHand(w *world) byHand {
 func (c byHand) close() { c.plain.CloseIdleConnections() }
 
 func (c byHand) all(ctx context.Context, refs []reference) ([]string, error) {
-	var batches [][]reference // of secrets of a region, or of one in a Vault
-	open := map[string]int{}  // by region
-	known := map[string]int{} // by name: its place in secrets
+	var batches [][]reference // of secrets in a region, or of one in a Vault
+	open := map[string]int{}  // index in batches, by region
+	known := map[string]int{} // index in secrets, by name
 	for _, r := range refs {
 		if _, ok := known[r.name()]; ok {
 			continue
@@ -80,7 +80,7 @@ func (c byHand) all(ctx context.Context, refs []reference) ([]string, error) {
 	return got, nil
 }
 
-// fetch fetches secrets in the order given.
+// fetch fetches a batch and returns the secrets in its order.
 func (c byHand) fetch(ctx context.Context, batch []reference) ([]map[string]any, error) {
 	found := make([]map[string]any, len(batch))
 	if batch[0].region == "" {
@@ -106,7 +106,7 @@ func (c byHand) fetch(ctx context.Context, batch []reference) ([]map[string]any,
 	for _, v := range out.SecretValues {
 		i := slices.Index(ids, aws.ToString(v.Name))
 		if i < 0 {
-			return nil, fmt.Errorf("%q was not asked for", aws.ToString(v.Name))
+			return nil, fmt.Errorf("%q was not requested", aws.ToString(v.Name))
 		}
 		if err := json.Unmarshal([]byte(aws.ToString(v.SecretString)), &found[i]); err != nil {
 			return nil, err
@@ -115,7 +115,7 @@ func (c byHand) fetch(ctx context.Context, batch []reference) ([]map[string]any,
 	return found, nil
 }
 
-// get is not what it is for.
+// get implements client.
 func (c byHand) get(ctx context.Context, r reference) (string, error) {
 	got, err := c.all(ctx, []reference{r})
 	if err != nil {
@@ -124,7 +124,7 @@ func (c byHand) get(ctx context.Context, r reference) (string, error) {
 	return got[0], nil
 }
 
-// read asks a Vault with a bare request.
+// read sends a bare request to a Vault.
 func (c byHand) read(ctx context.Context, r reference, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/v1/"+mount+"/data/"+r.secret, nil)
 	if err != nil {
@@ -150,13 +150,13 @@ func (c byHand) do(req *http.Request, answer any) error {
 	return json.Unmarshal(body, answer)
 }
 
-// roundTrip is the limit of all cold work: one request for the first of the
-// secrets, over a new connection, and nothing else.
+// roundTrip is the lower bound of all cold work: one request for the first secret over a new
+// connection.
 type roundTrip struct{ byHand }
 
 var roundTripLimit = contender{"limit-round-trip", func(w *world) (client, error) { return roundTrip{newByHand(w)}, nil }}
 
-// all answers the first reference, and the others with what they are known to be.
+// all resolves the first reference and returns the expected values of the others.
 func (c roundTrip) all(ctx context.Context, refs []reference) ([]string, error) {
 	first, err := c.get(ctx, refs[0])
 	got := []string{first}
@@ -187,7 +187,7 @@ func (c roundTrip) get(ctx context.Context, r reference) (string, error) {
 	return member(members, r.key)
 }
 
-// call asks Secrets Manager with a request that is signed by hand.
+// call sends a request to Secrets Manager, signed without the SDK.
 func (c roundTrip) call(ctx context.Context, r reference, answer any) error {
 	body, err := json.Marshal(map[string]string{"SecretId": r.secret})
 	if err != nil {
@@ -200,8 +200,8 @@ func (c roundTrip) call(ctx context.Context, r reference, answer any) error {
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", "secretsmanager.GetSecretValue")
 	sum := sha256.Sum256(body)
-	who := aws.Credentials{AccessKeyID: accessKeyID, SecretAccessKey: secretAccessKey}
-	if err := v4.NewSigner().SignHTTP(ctx, who, req, hex.EncodeToString(sum[:]), "secretsmanager", r.region, time.Now()); err != nil {
+	credentials := aws.Credentials{AccessKeyID: accessKeyID, SecretAccessKey: secretAccessKey}
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), "secretsmanager", r.region, time.Now()); err != nil {
 		return err
 	}
 	return c.do(req, answer)

@@ -7,25 +7,24 @@ import (
 	"testing"
 )
 
-// contender is one way to resolve references.
+// contender is a tool that resolves references.
 type contender struct {
 	name string
 	open func(w *world) (client, error)
 }
 
-// client is what a program makes once when it starts. Opening does no I/O yet
-// where it need not.
+// client is created once when a program starts. If possible, this does no I/O.
 type client interface {
 	get(ctx context.Context, r reference) (string, error)
 	close()
 }
 
-// together is a client that can be given all references at once.
-type together interface {
+// batchClient is a client that resolves all references with one call.
+type batchClient interface {
 	all(ctx context.Context, refs []reference) ([]string, error)
 }
 
-// mode is in which way a program asks for several references.
+// mode is a way to resolve several references.
 type mode struct {
 	name string
 	run  func(ctx context.Context, c client, refs []reference) ([]string, error)
@@ -44,7 +43,7 @@ var (
 	}}
 
 	goroutines = mode{"goroutines", func(ctx context.Context, c client, refs []reference) ([]string, error) {
-		if c, ok := c.(together); ok {
+		if c, ok := c.(batchClient); ok {
 			return c.all(ctx, refs)
 		}
 		const workers = 100
@@ -68,10 +67,10 @@ var (
 	}}
 )
 
-// cold measures a contender that starts anew in each iteration, and reports the
-// calls that the servers have seen.
-func (w *world) cold(b *testing.B, who contender, m mode, refs []reference) {
-	b.Run(who.name, func(b *testing.B) {
+// cold measures a contender with a new client in each iteration and reports the calls that the
+// servers received.
+func (w *world) cold(b *testing.B, tool contender, m mode, refs []reference) {
+	b.Run(tool.name, func(b *testing.B) {
 		b.ReportAllocs()
 		calls := 0
 		for b.Loop() {
@@ -79,7 +78,7 @@ func (w *world) cold(b *testing.B, who contender, m mode, refs []reference) {
 			w.reset()
 			b.StartTimer()
 
-			c, err := who.open(w)
+			c, err := tool.open(w)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -92,21 +91,21 @@ func (w *world) cold(b *testing.B, who contender, m mode, refs []reference) {
 			check(b, refs, got)
 			calls += w.calls()
 			c.close()
-			w.hangUp()
+			w.closeConnections()
 			b.StartTimer()
 		}
 		b.ReportMetric(float64(calls)/float64(b.N), "calls/op")
 	})
 }
 
-// check fails the benchmark unless every answer is right.
+// check fails the benchmark unless every answer is correct.
 func check(b *testing.B, refs []reference, got []string) {
 	if len(got) != len(refs) {
 		b.Fatalf("%d answers to %d references", len(got), len(refs))
 	}
 	for i, r := range refs {
 		if got[i] != r.want() {
-			b.Fatalf("%s, %s: the answer is %q and not %q", r.name(), r.key, got[i], r.want())
+			b.Fatalf("%s, %s: got %q, want %q", r.name(), r.key, got[i], r.want())
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"gocloud.dev/runtimevar/awssecretsmanager"
 )
 
-// gocloud is gocloud.dev/runtimevar: a variable for each reference, which is
-// kept up to date in the background. It has no Vault.
+// gocloud uses gocloud.dev/runtimevar: a variable for each reference, which is refreshed in the
+// background. It does not support Vault.
 type gocloud struct {
 	*bare
 	mu        sync.Mutex

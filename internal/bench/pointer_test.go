@@ -19,8 +19,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// document is JSON whose target is its last member, so that the whole of it has
-// to be read whatever a parser skips.
+// document is JSON whose last member is the target, so that every parser has to read all of it.
 type document struct {
 	name    string
 	text    []byte
@@ -36,12 +35,12 @@ var documents = []document{
 	{"64KiB-blob", blob(60 << 10), "/password"},
 }
 
-// small is a secret as the AWS console makes them.
+// small returns a secret as the AWS console creates it.
 func small() []byte {
 	return []byte(`{"username":"dbuser","engine":"postgres","host":"db.example.com","port":5432,"password":"` + target + `"}`)
 }
 
-// structured is a secret that holds the settings of many services.
+// structured returns a secret with the settings of many services.
 func structured(size int) []byte {
 	var b strings.Builder
 	b.WriteString("{")
@@ -52,7 +51,7 @@ func structured(size int) []byte {
 	return []byte(b.String())
 }
 
-// dense is many small members, numbers, literals and containers.
+// dense returns many small members, numbers, literals and containers.
 func dense(size int) []byte {
 	var b strings.Builder
 	b.WriteString("{")
@@ -63,13 +62,12 @@ func dense(size int) []byte {
 	return []byte(b.String())
 }
 
-// blob is one long string, such as a certificate store, before the target.
+// blob returns a long string, such as a certificate store, before the target.
 func blob(size int) []byte {
 	return []byte(`{"keystore":"` + strings.Repeat("MIIKDAIBAzCCCcYGCSqGSIb3DQEHAaCC", size/32) + `","password":"` + target + `"}`)
 }
 
-// BenchmarkPointer takes one string out of a document that has not been looked
-// at before.
+// BenchmarkPointer reads one string of an unparsed document.
 func BenchmarkPointer(b *testing.B) {
 	for _, d := range documents {
 		b.Run(d.name, func(b *testing.B) {
@@ -93,7 +91,7 @@ type finder struct {
 	find func(doc []byte) (string, error)
 }
 
-// finders have what depends on the pointer alone prepared.
+// finders returns the contenders. Work that depends on the pointer only is done before.
 func (d document) finders(b *testing.B) []finder {
 	ours, err := secretref.ParsePointer(d.pointer)
 	if err != nil {
@@ -148,7 +146,7 @@ func (d document) finders(b *testing.B) []finder {
 			return found.String()
 		}},
 		{"other-gjson-Valid", valid(gjson.ValidBytes)},
-		{"other-jsontext-IsValid", valid(func(doc []byte) bool { return jsontext.Value(doc).IsValid(sameNames) })},
+		{"other-jsontext-IsValid", valid(func(doc []byte) bool { return jsontext.Value(doc).IsValid(duplicateNames) })},
 		{"limit-memory-scan", valid(func(doc []byte) bool { return bytes.IndexByte(doc, 0) < 0 })},
 	}
 }
@@ -175,29 +173,28 @@ func walk(v any, tokens []string) (string, error) {
 func text(v any, err error) (string, error) {
 	s, ok := v.(string)
 	if err == nil && !ok {
-		err = fmt.Errorf("a %T is no string", v)
+		err = fmt.Errorf("a %T is not a string", v)
 	}
 	return s, err
 }
 
-// sameNames makes jsontext do what the others do: it would also look for names
-// that occur twice.
-var sameNames = jsontext.AllowDuplicateNames(true)
+// duplicateNames keeps jsontext from checking for duplicate names, as the other parsers do not.
+var duplicateNames = jsontext.AllowDuplicateNames(true)
 
-// stream follows the tokens in one pass, without decoding what lies beside.
+// stream follows the tokens in one pass without decoding other members.
 func stream(doc []byte, tokens []string) (found string, err error) {
-	d := jsontext.NewDecoder(bytes.NewBuffer(doc), sameNames)
-	if err := into(d, tokens, &found); err != nil {
+	d := jsontext.NewDecoder(bytes.NewBuffer(doc), duplicateNames)
+	if err := find(d, tokens, &found); err != nil {
 		return "", err
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("there is more after the document: %w", err)
+		return "", fmt.Errorf("text after the document: %w", err)
 	}
 	return found, nil
 }
 
-// into reads one value and keeps the string that tokens lead to in it.
-func into(d *jsontext.Decoder, tokens []string, found *string) error {
+// find reads one value and stores the string at tokens in it.
+func find(d *jsontext.Decoder, tokens []string, found *string) error {
 	if len(tokens) == 0 {
 		token, err := d.ReadToken()
 		if err == nil {
@@ -217,7 +214,7 @@ func into(d *jsontext.Decoder, tokens []string, found *string) error {
 			return err
 		}
 		if string(name[1:len(name)-1]) == tokens[0] {
-			err = into(d, tokens[1:], found)
+			err = find(d, tokens[1:], found)
 		} else {
 			err = d.SkipValue()
 		}

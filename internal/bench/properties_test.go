@@ -15,12 +15,12 @@ import (
 func BenchmarkProperties(b *testing.B) {
 	for _, lines := range []int{20, 1000} {
 		file, want := propertiesFile(lines)
-		for _, who := range propertiesReaders {
-			b.Run(fmt.Sprintf("%dlines/%s", lines, who.name), func(b *testing.B) {
+		for _, tool := range propertiesReaders {
+			b.Run(fmt.Sprintf("%dlines/%s", lines, tool.name), func(b *testing.B) {
 				b.ReportAllocs()
 				b.SetBytes(int64(len(file)))
 				for b.Loop() {
-					got, err := who.decode(file)
+					got, err := tool.decode(file)
 					if err != nil || len(got) != len(want) || got["jdbc.password"] != want["jdbc.password"] {
 						b.Fatal(got, err)
 					}
@@ -52,7 +52,7 @@ var propertiesReaders = []struct {
 	}},
 }
 
-// propertiesFile is a file of so many lines, and what it says.
+// propertiesFile returns a file with this number of lines and its properties.
 func propertiesFile(lines int) ([]byte, map[string]string) {
 	want := map[string]string{"jdbc.password": `{ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/password"}`}
 	var text strings.Builder
@@ -73,12 +73,12 @@ func propertiesFile(lines int) ([]byte, map[string]string) {
 	return []byte(text.String()), want
 }
 
-func TestBothReadersOfPropertiesReadTheSame(t *testing.T) {
+func TestPropertiesReaders(t *testing.T) {
 	file, want := propertiesFile(1000)
-	for _, who := range propertiesReaders {
-		got, err := who.decode(file)
+	for _, tool := range propertiesReaders {
+		got, err := tool.decode(file)
 		if err != nil || !maps.Equal(got, want) {
-			t.Errorf("%s: %v, %q, want %q", who.name, err, got, want)
+			t.Errorf("%s: %v, %q, want %q", tool.name, err, got, want)
 		}
 	}
 }

@@ -11,19 +11,18 @@ const mount = "secret"
 // keys are the members of every secret.
 var keys = []string{"username", "password", "host", "database"}
 
-// reference leads to one key of a secret, which is a JSON document in AWS
-// Secrets Manager or has the key in a Vault.
+// reference refers to a member of a JSON document in AWS Secrets Manager or to a key in a Vault.
 type reference struct {
-	region      string // of AWS; empty: in a Vault
-	server      int    // which Vault
+	region      string // of AWS; empty for Vault
+	server      int    // index of the Vault
 	url         string // of that Vault
 	secret, key string
 }
 
-// want is the answer to a reference.
+// want returns the value that the reference must resolve to.
 func (r reference) want() string { return r.secret + "'s " + r.key }
 
-// document is a secret as it is stored in AWS.
+// document returns the secret as it is stored in AWS.
 func (r reference) document() string {
 	members := map[string]string{}
 	for _, key := range keys {
@@ -36,17 +35,17 @@ func (r reference) document() string {
 	return string(text)
 }
 
-// name names the secret, and tells it from all others.
+// name returns a unique name of the secret.
 func (r reference) name() string { return r.region + " " + r.url + " " + r.secret }
 
-// named is the reference without a key that has the name.
-func named(name string) (r reference) {
+// parseName returns the reference, without a key, of the secret with this name.
+func parseName(name string) (r reference) {
 	part := strings.Split(name, " ")
 	r.region, r.url, r.secret = part[0], part[1], part[2]
 	return r
 }
 
-// secretref is how this library writes it.
+// secretref returns the reference in the syntax of this library.
 func (r reference) secretref() string {
 	if r.region != "" {
 		return fmt.Sprintf(`{ENC}{"region":%q,"secretId":%q,"secretPointer":%q}`, r.region, r.secret, "/"+r.key)
@@ -54,7 +53,7 @@ func (r reference) secretref() string {
 	return fmt.Sprintf(`{ENC}{"mount":%q,"path":%q,"key":%q,"endpoint":%q}`, mount, r.secret, r.key, r.url)
 }
 
-// vals is how helmfile/vals writes it.
+// vals returns the reference in the syntax of helmfile/vals.
 func (r reference) vals() string {
 	if r.region != "" {
 		return fmt.Sprintf("ref+awssecrets://%s?region=%s#/%s", r.secret, r.region, r.key)
@@ -62,13 +61,13 @@ func (r reference) vals() string {
 	return fmt.Sprintf("ref+vault://%s/%s?address=%s#/%s", mount, r.secret, r.url, r.key)
 }
 
-// references returns n references to n/share secrets in turn, each in one of
-// the places, and stores the secrets.
-func (w *world) references(n, share int, places ...reference) []reference {
+// references returns n references to n/share secrets, distributed over the backends in turn, and
+// stores the secrets.
+func (w *world) references(n, share int, backends ...reference) []reference {
 	refs := make([]reference, n)
 	for i := range refs {
 		secret := i / share
-		r := places[secret%len(places)]
+		r := backends[secret%len(backends)]
 		if r.region == "" {
 			r.url = w.vault[r.server].URL()
 		}

@@ -8,8 +8,8 @@ import (
 var (
 	inAWS = reference{region: "eu-west-1"}
 
-	// places are where the references of the mixed work are.
-	places = []reference{
+	// allBackends are the backends of the mixed work.
+	allBackends = []reference{
 		{region: "eu-west-1"}, {region: "us-east-1"}, {region: "ap-southeast-2"},
 		{server: 0}, {server: 1},
 	}
@@ -19,21 +19,21 @@ var (
 func BenchmarkResolve(b *testing.B) {
 	w := newWorld(b)
 	for _, backend := range []struct {
-		name  string
-		place reference
-		peers []contender
-		batch bool
+		name    string
+		backend reference
+		peers   []contender
+		batch   bool
 	}{
 		{"aws", inAWS, []contender{bareClients, valsPeer, setecPeer, gocloudPeer}, true},
 		{"vault", reference{server: 0}, []contender{bareClients, valsPeer, setecPeer}, false},
 	} {
 		b.Run(backend.name, func(b *testing.B) {
-			loop := append([]contender{secretrefSingle}, backend.peers...)
-			side := append([]contender{secretrefSingle, secretrefAll}, backend.peers...)
+			sequentialTools := append([]contender{secretrefResolve}, backend.peers...)
+			concurrentTools := append([]contender{secretrefResolve, secretrefResolveAll}, backend.peers...)
 			if backend.batch {
-				side = append(side, secretrefBatch, secretrefAllBatch)
+				concurrentTools = append(concurrentTools, secretrefBatch, secretrefResolveAllBatch)
 			}
-			side = append(side, byHandClient, roundTripLimit)
+			concurrentTools = append(concurrentTools, byHandClient, roundTripLimit)
 
 			for _, work := range []struct {
 				name     string
@@ -44,10 +44,10 @@ func BenchmarkResolve(b *testing.B) {
 				{"100secrets", 100, 1},
 			} {
 				b.Run(work.name, func(b *testing.B) {
-					refs := w.references(work.n, work.share, backend.place)
+					refs := w.references(work.n, work.share, backend.backend)
 					b.Run(sequential.name, func(b *testing.B) {
-						for _, who := range loop {
-							w.cold(b, who, sequential, refs)
+						for _, tool := range sequentialTools {
+							w.cold(b, tool, sequential, refs)
 						}
 						w.cold(b, roundTripLimit, goroutines, refs)
 					})
@@ -55,8 +55,8 @@ func BenchmarkResolve(b *testing.B) {
 						return
 					}
 					b.Run(goroutines.name, func(b *testing.B) {
-						for _, who := range side {
-							w.cold(b, who, goroutines, refs)
+						for _, tool := range concurrentTools {
+							w.cold(b, tool, goroutines, refs)
 						}
 					})
 				})
@@ -65,23 +65,23 @@ func BenchmarkResolve(b *testing.B) {
 	}
 }
 
-// BenchmarkMixed resolves ever more references over three regions of AWS and
-// two Vaults, four references to a secret.
+// BenchmarkMixed resolves increasing numbers of references to three regions of AWS and two
+// Vaults, four references to a secret.
 func BenchmarkMixed(b *testing.B) {
 	w := newWorld(b)
 	peers := []contender{bareClients, valsPeer, setecPeer}
 	for _, n := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprintf("%dreferences", n), func(b *testing.B) {
-			refs := w.references(n, 4, places...)
+			refs := w.references(n, 4, allBackends...)
 			b.Run(sequential.name, func(b *testing.B) {
-				for _, who := range append([]contender{secretrefSingle}, peers...) {
-					w.cold(b, who, sequential, refs)
+				for _, tool := range append([]contender{secretrefResolve}, peers...) {
+					w.cold(b, tool, sequential, refs)
 				}
 				w.cold(b, roundTripLimit, goroutines, refs)
 			})
 			b.Run(goroutines.name, func(b *testing.B) {
-				for _, who := range append([]contender{secretrefSingle, secretrefAll, secretrefAllBatch, byHandClient, roundTripLimit}, peers...) {
-					w.cold(b, who, goroutines, refs)
+				for _, tool := range append([]contender{secretrefResolve, secretrefResolveAll, secretrefResolveAllBatch, byHandClient, roundTripLimit}, peers...) {
+					w.cold(b, tool, goroutines, refs)
 				}
 			})
 		})

@@ -16,47 +16,45 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/seal"
 )
 
-// rotationSizes is how many secrets of 32 bytes there are.
+// rotationSizes are the numbers of secrets of 32 bytes.
 var rotationSizes = []int{1_000, 10_000, 100_000}
 
-// page is how many rows a transaction changes, as in a rotation.
-const page = 1000
+// pageSize is the number of rows that a transaction changes, as in a rotation.
+const pageSize = 1000
 
-// place is a store with a keyring, and the way to change the same rows as fast
-// as the store does that.
-type place interface {
+// benchStore is a store with a keyring.
+type benchStore interface {
 	// grow stores more secrets until there are n.
 	grow(b *testing.B, n int)
 	keyring() *secretref.Keyring
-	// another opens the keyring once more.
-	another(b *testing.B, opts secretref.KeyringOptions) *secretref.Keyring
-	// tidy clears what earlier writes have left, so that all begin alike.
-	tidy(b *testing.B)
-	// rewrite returns what writes random bytes into all rows, a page in a
-	// transaction, over one connection and one page after the other, and what
-	// puts them back as they were. It writes the columns that a rotation writes,
-	// so that the same indexes and foreign keys are at work.
+	// reopen opens the keyring a second time.
+	reopen(b *testing.B, opts secretref.KeyringOptions) *secretref.Keyring
+	// settle waits for the effects of earlier writes, so that all runs begin alike.
+	settle(b *testing.B)
+	// rewrite returns two functions: write writes random bytes into all rows, over one connection and
+	// with one transaction per page, and restore restores them. write changes the columns that a
+	// rotation changes, so that the same indexes and foreign keys are used.
 	rewrite(b *testing.B) (write, restore func())
 }
 
-// BenchmarkRotate rotates the key of a keyring: each secret is read, opened,
-// sealed with another key and written.
+// BenchmarkRotate rotates the key of a keyring: each secret is read, decrypted, encrypted with
+// the new key and written.
 func BenchmarkRotate(b *testing.B) {
-	b.Run("file", func(b *testing.B) { rotate(b, newFilePlace(b)) })
+	b.Run("file", func(b *testing.B) { rotate(b, newFileStore(b)) })
 	for _, s := range []sqlServer{postgresql, mariadb} {
 		b.Run(s.name, func(b *testing.B) {
 			defer func() {
-				if b.Skipped() { // for the report, which else misses the rows
+				if b.Skipped() { // RESULTS.md explains the missing rows
 					fmt.Printf("absent-%s: not installed\n", s.name)
 				}
 			}()
-			rotate(b, newSQLPlace(b, s))
+			rotate(b, newSQLStore(b, s))
 		})
 	}
 	b.Run("memory", rotateTink)
 }
 
-func rotate(b *testing.B, p place) {
+func rotate(b *testing.B, p benchStore) {
 	for _, n := range rotationSizes {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			p.grow(b, n)
@@ -64,7 +62,7 @@ func rotate(b *testing.B, p place) {
 				k := p.keyring()
 				for b.Loop() {
 					b.StopTimer()
-					p.tidy(b)
+					p.settle(b)
 					b.StartTimer()
 
 					done, err := k.Rotate(b.Context())
@@ -85,7 +83,7 @@ func rotate(b *testing.B, p place) {
 				write, restore := p.rewrite(b)
 				for b.Loop() {
 					b.StopTimer()
-					p.tidy(b)
+					p.settle(b)
 					b.StartTimer()
 
 					write()
@@ -104,37 +102,36 @@ func secretName(i int) string { return fmt.Sprintf("service-%06d/password", i) }
 
 func secretText(i int) string { return fmt.Sprintf("the secret with the number %05d", i) }
 
-// verify opens every secret, and reads one.
+// verify decrypts every secret and compares one.
 func verify(b *testing.B, k *secretref.Keyring) {
 	if err := k.Verify(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	s, err := k.Get(b.Context(), secretName(7))
 	if err != nil || s.Reveal() != secretText(7) {
-		b.Fatal("a secret is not what was stored", err)
+		b.Fatal("a secret differs from the stored one", err)
 	}
 }
 
-// filePlace is a FileStore. It grows in memory, where nothing waits for the
-// disk, and is measured on the disk.
-type filePlace struct {
+// fileStore is a FileStore. It grows on a RAM disk, which is faster, and is measured on the disk.
+type fileStore struct {
 	path    string
 	secrets int
-	opened  *secretref.Keyring
+	keys    *secretref.Keyring
 }
 
-func newFilePlace(b *testing.B) *filePlace {
-	return &filePlace{path: filepath.Join(b.TempDir(), "keyring.db")}
+func newFileStore(b *testing.B) *fileStore {
+	return &fileStore{path: filepath.Join(b.TempDir(), "keyring.db")}
 }
 
-func (p *filePlace) keyring() *secretref.Keyring { return p.opened }
+func (p *fileStore) keyring() *secretref.Keyring { return p.keys }
 
-func (p *filePlace) another(b *testing.B, opts secretref.KeyringOptions) *secretref.Keyring {
+func (p *fileStore) reopen(b *testing.B, opts secretref.KeyringOptions) *secretref.Keyring {
 	return open(b, secretref.FileStore(p.path), &opts)
 }
 
-// tidy waits until the disk has what grow copied: else the first commit would.
-func (p *filePlace) tidy(b *testing.B) {
+// settle syncs the file that grow copied, or else the first commit would.
+func (p *fileStore) settle(b *testing.B) {
 	f, err := os.OpenFile(p.path, os.O_RDWR, 0)
 	if err != nil {
 		b.Fatal(err)
@@ -147,15 +144,15 @@ func (p *filePlace) tidy(b *testing.B) {
 	}
 }
 
-func (p *filePlace) grow(b *testing.B, n int) {
+func (p *fileStore) grow(b *testing.B, n int) {
 	dir := b.TempDir()
 	if memory, err := os.MkdirTemp("/dev/shm", "secretref-bench-"); err == nil {
 		defer func() { _ = os.RemoveAll(memory) }()
 		dir = memory
 	}
 	path := filepath.Join(dir, "keyring.db")
-	if p.opened != nil {
-		if err := p.opened.Close(); err != nil {
+	if p.keys != nil {
+		if err := p.keys.Close(); err != nil {
 			b.Fatal(err)
 		}
 		copyKeyring(b, path, p.path)
@@ -170,7 +167,7 @@ func (p *filePlace) grow(b *testing.B, n int) {
 		b.Fatal(err)
 	}
 	copyKeyring(b, p.path, path)
-	p.opened = open(b, secretref.FileStore(p.path), nil)
+	p.keys = open(b, secretref.FileStore(p.path), nil)
 }
 
 // copyKeyring copies the database and its root key.
@@ -194,16 +191,15 @@ func open(b *testing.B, store secretref.KeyStore, opts *secretref.KeyringOptions
 	return k
 }
 
-// rewrite changes rows of the same names and sizes, key id and all, in a bbolt
-// file that has nothing else, stays open, and waits for the disk at each commit
-// as well.
-func (p *filePlace) rewrite(b *testing.B) (write, restore func()) {
+// rewrite changes rows of the same names and sizes in a bbolt file of its own, which stays open
+// and also syncs at each commit.
+func (p *fileStore) rewrite(b *testing.B) (write, restore func()) {
 	db, err := bbolt.Open(filepath.Join(b.TempDir(), "rows.db"), 0o600, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = db.Close() })
-	const head = 16 // what the store has before each box
+	const head = 16 // the header of each record
 	type row struct{ name, text []byte }
 	table := make([]row, p.secrets)
 	for i := range table {
@@ -211,10 +207,10 @@ func (p *filePlace) rewrite(b *testing.B) (write, restore func()) {
 		_, _ = rand.Read(table[i].text)
 	}
 	write = func() {
-		for i := 0; i < p.secrets; i += page {
+		for i := 0; i < p.secrets; i += pageSize {
 			err := db.Update(func(tx *bbolt.Tx) error {
 				rows, err := tx.CreateBucketIfNotExists([]byte("boxes"))
-				for _, r := range table[i:min(i+page, len(table))] {
+				for _, r := range table[i:min(i+pageSize, len(table))] {
 					if err == nil {
 						err = rows.Put(r.name, r.text)
 					}
@@ -230,19 +226,18 @@ func (p *filePlace) rewrite(b *testing.B) (write, restore func()) {
 	return write, func() {}
 }
 
-// liveHeap returns by how many bytes the heap that is in use, without garbage,
-// grows at most during one more rotation. It collects the garbage after each
-// page, while the next one is already read.
-func liveHeap(b *testing.B, p place) float64 {
+// liveHeap returns the largest growth of the live heap in bytes during one more rotation. It
+// collects the garbage after each page, while the next one is already read.
+func liveHeap(b *testing.B, p benchStore) float64 {
 	live := func() uint64 {
 		runtime.GC()
-		runtime.GC() // what was in a pool outlives the first
+		runtime.GC() // objects in a sync.Pool survive the first collection
 		var now runtime.MemStats
 		runtime.ReadMemStats(&now)
 		return now.HeapAlloc
 	}
 	var peak uint64
-	k := p.another(b, secretref.KeyringOptions{Progress: func(int, int) { peak = max(peak, live()) }})
+	k := p.reopen(b, secretref.KeyringOptions{Progress: func(int, int) { peak = max(peak, live()) }})
 	start := live()
 	if _, err := k.Rotate(b.Context()); err != nil {
 		b.Fatal(err)

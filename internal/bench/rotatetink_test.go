@@ -9,25 +9,25 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// rotateTink is what tink-go has for a rotation: a new primary key, and a loop
-// over what the caller keeps himself, here in memory.
+// rotateTink rotates with tink-go: it sets a new primary key and re-encrypts ciphertexts, which the
+// caller has to store, here in memory.
 func rotateTink(b *testing.B) {
 	for _, n := range rotationSizes {
 		b.Run(strconv.Itoa(n)+"/other-tink", func(b *testing.B) {
 			ring := tinkRing{keyset.NewManager()}
 			before := ring.rotate(b)
-			boxes := make([][]byte, n)
-			for i := range boxes {
-				boxes[i] = tinkSeal(b, before, i, []byte(secretText(i)))
+			records := make([][]byte, n)
+			for i := range records {
+				records[i] = tinkSeal(b, before, i, []byte(secretText(i)))
 			}
 			for b.Loop() {
 				after := ring.rotate(b)
-				for i, box := range boxes {
-					boxes[i] = tinkSeal(b, after, i, tinkOpen(b, after, i, box))
+				for i, sealed := range records {
+					records[i] = tinkSeal(b, after, i, tinkOpen(b, after, i, sealed))
 				}
 			}
-			for i, box := range boxes {
-				if got := string(tinkOpen(b, ring.aead(b), i, box)); got != secretText(i) {
+			for i, sealed := range records {
+				if got := string(tinkOpen(b, ring.aead(b), i, sealed)); got != secretText(i) {
 					b.Fatalf("%q", got)
 				}
 			}
@@ -37,7 +37,7 @@ func rotateTink(b *testing.B) {
 
 type tinkRing struct{ *keyset.Manager }
 
-// rotate adds a key and seals with it from now on.
+// rotate adds a key and makes it the primary one.
 func (r tinkRing) rotate(b *testing.B) tink.AEAD {
 	id, err := r.Add(aead.AES256GCMKeyTemplate())
 	if err != nil {
@@ -62,15 +62,15 @@ func (r tinkRing) aead(b *testing.B) tink.AEAD {
 }
 
 func tinkSeal(b *testing.B, a tink.AEAD, i int, text []byte) []byte {
-	box, err := a.Encrypt(text, []byte(secretName(i)))
+	sealed, err := a.Encrypt(text, []byte(secretName(i)))
 	if err != nil {
 		b.Fatal(err)
 	}
-	return box
+	return sealed
 }
 
-func tinkOpen(b *testing.B, a tink.AEAD, i int, box []byte) []byte {
-	text, err := a.Decrypt(box, []byte(secretName(i)))
+func tinkOpen(b *testing.B, a tink.AEAD, i int, sealed []byte) []byte {
+	text, err := a.Decrypt(sealed, []byte(secretName(i)))
 	if err != nil {
 		b.Fatal(err)
 	}

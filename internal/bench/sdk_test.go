@@ -12,11 +12,10 @@ import (
 	vaultapi "github.com/hashicorp/vault/api"
 )
 
-// bare is what a program without any library does: the vendors' clients, one
-// call a reference.
+// bare uses the vendors' clients without a library, with one call per reference.
 type bare struct {
 	mu     sync.Mutex
-	config *aws.Config // nil: not loaded yet
+	config *aws.Config // nil until it is loaded
 	aws    map[string]*secretsmanager.Client
 	vault  map[string]*vaultapi.Client
 }
@@ -58,7 +57,7 @@ func (c *bare) members(ctx context.Context, r reference) (map[string]any, error)
 	return members, json.Unmarshal(text, &members)
 }
 
-// text fetches the JSON document that a secret in AWS is.
+// text fetches a secret in AWS, which is a JSON document.
 func (c *bare) text(ctx context.Context, r reference) ([]byte, error) {
 	a, err := c.awsClient(ctx, r.region)
 	if err != nil {
@@ -91,7 +90,7 @@ func (c *bare) vaultClient(url string) (*vaultapi.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.vault[url] == nil {
-		cfg := vaultapi.DefaultConfig() // which has the token from the environment
+		cfg := vaultapi.DefaultConfig() // reads the token from the environment
 		cfg.Address = url
 		v, err := vaultapi.NewClient(cfg)
 		if err != nil {
@@ -105,7 +104,7 @@ func (c *bare) vaultClient(url string) (*vaultapi.Client, error) {
 func member(members map[string]any, key string) (string, error) {
 	s, ok := members[key].(string)
 	if !ok {
-		return "", fmt.Errorf("%q is missing or no string", key)
+		return "", fmt.Errorf("%q is missing or not a string", key)
 	}
 	return s, nil
 }

@@ -13,16 +13,16 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/seal"
 )
 
-// sealer seals a text under a name, and opens what it has sealed. What either
-// returns is new memory, except for those that say otherwise.
+// sealer encrypts and decrypts a text under a name. Both return new memory, except for the sealer
+// with a reused buffer.
 type sealer struct {
 	name string
 	seal func(text []byte) ([]byte, error)
-	open func(box []byte) ([]byte, error)
+	open func(sealed []byte) ([]byte, error)
 }
 
-// name is what the boxes are stored under, which is authenticated.
-const boxName = "service-000001/password"
+// recordName is the name of a record, which is authenticated.
+const recordName = "service-000001/password"
 
 // BenchmarkSeal encrypts with AES-256-GCM.
 func BenchmarkSeal(b *testing.B) {
@@ -35,16 +35,16 @@ func BenchmarkSeal(b *testing.B) {
 	})
 }
 
-// BenchmarkOpen decrypts it again.
+// BenchmarkOpen decrypts with AES-256-GCM.
 func BenchmarkOpen(b *testing.B) {
 	each(b, func(b *testing.B, s sealer, text []byte) {
-		box, err := s.seal(text)
+		sealed, err := s.seal(text)
 		if err != nil {
 			b.Fatal(err)
 		}
-		box = bytes.Clone(box)
+		sealed = bytes.Clone(sealed)
 		for b.Loop() {
-			if got, err := s.open(box); err != nil || len(got) != len(text) {
+			if got, err := s.open(sealed); err != nil || len(got) != len(text) {
 				b.Fatal(err)
 			}
 		}
@@ -61,12 +61,12 @@ func each(b *testing.B, run func(*testing.B, sealer, []byte)) {
 			_, _ = rand.Read(text)
 			for _, s := range sealers(b) {
 				b.Run(s.name, func(b *testing.B) {
-					box, err := s.seal(text)
+					sealed, err := s.seal(text)
 					if err != nil {
 						b.Fatal(err)
 					}
-					if got, err := s.open(box); err != nil || !bytes.Equal(got, text) {
-						b.Fatal("what was sealed does not open", err)
+					if got, err := s.open(sealed); err != nil || !bytes.Equal(got, text) {
+						b.Fatal("cannot decrypt", err)
 					}
 					b.ReportAllocs()
 					b.SetBytes(int64(size.bytes))
@@ -99,23 +99,23 @@ func sealers(b *testing.B) []sealer {
 		return gcm
 	}
 	gcm := newGCM()
-	name := []byte(boxName)
+	name := []byte(recordName)
 	space := make([]byte, 0, 65<<10)
 	return []sealer{
 		{"secretref",
-			func(text []byte) ([]byte, error) { return key.Seal(boxName, text), nil },
-			func(box []byte) ([]byte, error) { return key.Open(boxName, box) }},
+			func(text []byte) ([]byte, error) { return key.Seal(recordName, text), nil },
+			func(sealed []byte) ([]byte, error) { return key.Open(recordName, sealed) }},
 		{"tink",
 			func(text []byte) ([]byte, error) { return tink.Encrypt(text, name) },
-			func(box []byte) ([]byte, error) { return tink.Decrypt(box, name) }},
+			func(sealed []byte) ([]byte, error) { return tink.Decrypt(sealed, name) }},
 		{"other-new-cipher",
 			func(text []byte) ([]byte, error) { return newGCM().Seal(nil, nil, text, name), nil },
-			func(box []byte) ([]byte, error) { return newGCM().Open(nil, nil, box, name) }},
+			func(sealed []byte) ([]byte, error) { return newGCM().Open(nil, nil, sealed, name) }},
 		{"limit-gcm",
 			func(text []byte) ([]byte, error) { return gcm.Seal(nil, nil, text, name), nil },
-			func(box []byte) ([]byte, error) { return gcm.Open(nil, nil, box, name) }},
+			func(sealed []byte) ([]byte, error) { return gcm.Open(nil, nil, sealed, name) }},
 		{"other-gcm-reused-buffer",
 			func(text []byte) ([]byte, error) { return gcm.Seal(space, nil, text, name), nil },
-			func(box []byte) ([]byte, error) { return gcm.Open(space, nil, box, name) }},
+			func(sealed []byte) ([]byte, error) { return gcm.Open(space, nil, sealed, name) }},
 	}
 }

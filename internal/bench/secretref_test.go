@@ -6,10 +6,10 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// ours is this library: Resolve, and ResolveAll.
-type ours struct{ *secretref.Resolver }
+// resolver uses Resolve of this library.
+type resolver struct{ *secretref.Resolver }
 
-func (o ours) get(ctx context.Context, r reference) (string, error) {
+func (o resolver) get(ctx context.Context, r reference) (string, error) {
 	s, err := o.Resolve(ctx, r.secretref())
 	if err != nil {
 		return "", err
@@ -17,11 +17,12 @@ func (o ours) get(ctx context.Context, r reference) (string, error) {
 	return s.Reveal(), nil
 }
 
-func (o ours) close() { _ = o.Close() }
+func (o resolver) close() { _ = o.Close() }
 
-type oursTogether struct{ ours }
+// batchResolver uses ResolveAll.
+type batchResolver struct{ resolver }
 
-func (o oursTogether) all(ctx context.Context, refs []reference) ([]string, error) {
+func (o batchResolver) all(ctx context.Context, refs []reference) ([]string, error) {
 	values := make([]string, len(refs))
 	for i, r := range refs {
 		values[i] = r.secretref()
@@ -38,21 +39,21 @@ func (o oursTogether) all(ctx context.Context, refs []reference) ([]string, erro
 }
 
 var (
-	secretrefSingle = contender{"secretref", func(*world) (client, error) {
-		return ours{secretref.New(options(false))}, nil
+	secretrefResolve = contender{"secretref", func(*world) (client, error) {
+		return resolver{secretref.New(options(false))}, nil
 	}}
 	secretrefBatch = contender{"secretref-Batch", func(*world) (client, error) {
-		return ours{secretref.New(options(true))}, nil
+		return resolver{secretref.New(options(true))}, nil
 	}}
-	secretrefAll = contender{"secretref-ResolveAll", func(*world) (client, error) {
-		return oursTogether{ours{secretref.New(options(false))}}, nil
+	secretrefResolveAll = contender{"secretref-ResolveAll", func(*world) (client, error) {
+		return batchResolver{resolver{secretref.New(options(false))}}, nil
 	}}
-	secretrefAllBatch = contender{"secretref-ResolveAll-Batch", func(*world) (client, error) {
-		return oursTogether{ours{secretref.New(options(true))}}, nil
+	secretrefResolveAllBatch = contender{"secretref-ResolveAll-Batch", func(*world) (client, error) {
+		return batchResolver{resolver{secretref.New(options(true))}}, nil
 	}}
 )
 
-// options are nil where a program needs none.
+// options returns nil if a program needs none.
 func options(batch bool) *secretref.Options {
 	if !batch {
 		return nil

@@ -8,15 +8,14 @@ import (
 	"github.com/tailscale/setec/types/api"
 )
 
-// setecStore is tailscale/setec's client: its store in front of the vendors'
-// clients in place of a setec server.
+// setecStore is the client of tailscale/setec, with the vendors' clients instead of a setec server.
 type setecStore struct{ *setec.Store }
 
 var setecPeer = contender{"setec", func(*world) (client, error) {
 	s, err := setec.NewStore(context.Background(), setec.StoreConfig{
 		Client:       setecAdapter{newBare()},
 		AllowLookup:  true,
-		PollInterval: -1, // a benchmark ends before the hour that is the default
+		PollInterval: -1, // the default is an hour, longer than a benchmark
 		Logf:         func(string, ...any) {},
 	})
 	return setecStore{s}, err
@@ -36,12 +35,12 @@ func (s setecStore) get(ctx context.Context, r reference) (string, error) {
 
 func (s setecStore) close() { _ = s.Close() }
 
-// setecAdapter implements setec.StoreClient: a secret is a JSON document, and
-// its name says where it is.
+// setecAdapter implements setec.StoreClient. A secret is a JSON document; its name is
+// reference.name.
 type setecAdapter struct{ *bare }
 
 func (a setecAdapter) Get(ctx context.Context, name string) (*api.SecretValue, error) {
-	r := named(name)
+	r := parseName(name)
 	text, err := a.document(ctx, r)
 	if err != nil {
 		return nil, err
@@ -49,7 +48,7 @@ func (a setecAdapter) Get(ctx context.Context, name string) (*api.SecretValue, e
 	return &api.SecretValue{Value: text, Version: 1}, nil
 }
 
-// document is the secret as text, also where the backend has members.
+// document returns the secret as a JSON document from either backend.
 func (a setecAdapter) document(ctx context.Context, r reference) ([]byte, error) {
 	if r.region != "" {
 		return a.text(ctx, r)

@@ -15,9 +15,9 @@ import (
 	"testing"
 )
 
-var programsDir = flag.String("programs", "", "where the programs are built, and found again; empty: a temporary directory")
+var programsDir = flag.String("programs", "", "directory for the programs, which are kept; default: a temporary directory")
 
-// program imports a library, and has nothing to do.
+// program imports a library and does nothing else.
 type program struct{ name, source, tags string }
 
 var programs = []program{
@@ -27,14 +27,13 @@ var programs = []program{
 	{"vaultapi", "vaultapi", ""},
 	{"other-awssdk-vaultapi", "awssdk-vaultapi", ""},
 	{"vals", "vals", ""},
-	{"vals-aws-vault", "vals", "custom_providers,aws,vault"}, // its own way to leave the others out
+	{"vals-aws-vault", "vals", "custom_providers,aws,vault"}, // its own build tags to select backends
 	{"setec", "setec", ""},
 	{"gocloud", "gocloud", ""},
 	{"limit-empty", "empty", ""},
 }
 
-// BenchmarkStartup runs programs that import a library, and have nothing to do:
-// what is left is what importing costs.
+// BenchmarkStartup runs programs that import a library and do nothing else.
 func BenchmarkStartup(b *testing.B) {
 	eachProgram(b, programs, func(b *testing.B, file string) {
 		for b.Loop() {
@@ -55,54 +54,54 @@ func BenchmarkStartup(b *testing.B) {
 	})
 }
 
-// BenchmarkInit is what the packages of these programs do before main begins,
-// as the Go runtime traces it.
+// BenchmarkInit reports the initialization of all packages of these programs, as traced by the Go
+// runtime.
 func BenchmarkInit(b *testing.B) {
 	eachProgram(b, programs, func(b *testing.B, file string) {
 		var runs []cost
 		for b.Loop() {
 			var all cost
-			for _, c := range traced(b, file) {
+			for _, c := range initCosts(b, file) {
 				all = all.plus(c)
 			}
 			runs = append(runs, all)
 		}
-		report(b, runs)
+		reportMedian(b, runs)
 	})
 }
 
-// BenchmarkInitPackage is what single packages do in the program that uses this
-// library: those that allocate much, and this library's own together.
+// BenchmarkInitPackage reports the initialization of single packages in the program that imports
+// this library: those that allocate much, and the library's own packages together.
 func BenchmarkInitPackage(b *testing.B) {
 	const (
-		own  = "github.com/seed74218947/secretref"
-		much = 4 << 10 // bytes, which vary less than the time
+		module   = "github.com/seed74218947/secretref"
+		minBytes = 4 << 10 // the bytes vary less than the time
 	)
 	eachProgram(b, programs[:1], func(b *testing.B, file string) {
 		costs := map[string][]cost{}
 		for range 20 {
-			var ours cost
-			for name, c := range traced(b, file) {
-				if name == own || strings.HasPrefix(name, own+"/") {
-					ours = ours.plus(c)
+			var library cost
+			for name, c := range initCosts(b, file) {
+				if name == module || strings.HasPrefix(name, module+"/") {
+					library = library.plus(c)
 				}
-				if c.bytes >= much {
+				if c.bytes >= minBytes {
 					costs[name] = append(costs[name], c)
 				}
 			}
-			costs["secretref"] = append(costs["secretref"], ours)
+			costs["secretref"] = append(costs["secretref"], library)
 		}
 		for _, name := range slices.Sorted(maps.Keys(costs)) {
 			b.Run("other-"+name, func(b *testing.B) {
 				for b.Loop() {
 				}
-				report(b, costs[name])
+				reportMedian(b, costs[name])
 			})
 		}
 	})
 }
 
-// eachProgram builds the programs, if they are not there.
+// eachProgram builds the programs and runs a benchmark with each.
 func eachProgram(b *testing.B, programs []program, run func(b *testing.B, file string)) {
 	dir := *programsDir
 	if dir == "" {
@@ -123,7 +122,7 @@ func eachProgram(b *testing.B, programs []program, run func(b *testing.B, file s
 	}
 }
 
-// cost is what the initialisation of packages costs.
+// cost is the cost of initializing packages.
 type cost struct {
 	packages         int
 	milliseconds     float64
@@ -134,8 +133,8 @@ func (c cost) plus(d cost) cost {
 	return cost{c.packages + d.packages, c.milliseconds + d.milliseconds, c.bytes + d.bytes, c.allocated + d.allocated}
 }
 
-// traced runs a program and returns what each of its packages cost.
-func traced(b *testing.B, file string) map[string]cost {
+// initCosts runs a program and returns the cost of each package.
+func initCosts(b *testing.B, file string) map[string]cost {
 	cmd := exec.Command(file)
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
 	out, err := cmd.CombinedOutput()
@@ -155,13 +154,13 @@ func traced(b *testing.B, file string) map[string]cost {
 	return costs
 }
 
-// report gives out the run in the middle.
-func report(b *testing.B, runs []cost) {
+// reportMedian reports the median run.
+func reportMedian(b *testing.B, runs []cost) {
 	slices.SortFunc(runs, func(c, d cost) int { return cmp.Compare(c.milliseconds, d.milliseconds) })
 	median := runs[len(runs)/2]
 	b.ReportAllocs()
-	const half = 500 // ns: less than a microsecond is traced as nothing, which would not be printed
-	b.ReportMetric(max(median.milliseconds*1e6, half), "ns/op")
+	const minTime = 500 // ns; the trace rounds less than a microsecond to 0, which would not be printed
+	b.ReportMetric(max(median.milliseconds*1e6, minTime), "ns/op")
 	b.ReportMetric(float64(median.bytes), "B/op")
 	b.ReportMetric(float64(median.allocated), "allocs/op")
 	b.ReportMetric(float64(median.packages), "packages")

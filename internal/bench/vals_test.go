@@ -7,7 +7,7 @@ import (
 	"github.com/helmfile/vals"
 )
 
-// valsRuntime is helmfile/vals, which keeps what it has fetched.
+// valsRuntime uses helmfile/vals, which caches secrets.
 type valsRuntime struct{ *vals.Runtime }
 
 var valsPeer = contender{"vals", func(*world) (client, error) {

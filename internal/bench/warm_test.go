@@ -11,7 +11,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// BenchmarkWarm reads again and again what was fetched before.
+// BenchmarkWarm reads one value from memory repeatedly.
 func BenchmarkWarm(b *testing.B) {
 	w := newWorld(b)
 	refs := w.references(1, 1, inAWS)
@@ -24,7 +24,7 @@ func BenchmarkWarm(b *testing.B) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(on.cores))
 			for _, reader := range w.readers(b, r) {
 				b.Run(reader.name, func(b *testing.B) {
-					if _, err := reader.read(b.Context()); err != nil { // the one that fetches
+					if _, err := reader.read(b.Context()); err != nil { // this read fetches
 						b.Fatal(err)
 					}
 					w.reset()
@@ -42,7 +42,7 @@ func BenchmarkWarm(b *testing.B) {
 					})
 					b.StopTimer()
 					if n := w.calls(); n != 0 {
-						b.Errorf("%d calls for what was fetched already", n)
+						b.Errorf("%d calls for a cached secret", n)
 					}
 				})
 			}
@@ -55,7 +55,7 @@ type reader struct {
 	read func(context.Context) (string, error)
 }
 
-// readers are the ways to get at one value that is in memory.
+// readers returns the ways to read one value from memory.
 func (w *world) readers(b *testing.B, r reference) []reader {
 	ctx := b.Context()
 	must := func(err error) {
@@ -66,11 +66,11 @@ func (w *world) readers(b *testing.B, r reference) []reader {
 	resolver := secretref.New(nil)
 	b.Cleanup(func() { _ = resolver.Close() })
 	value := r.secretref()
-	handle, err := resolver.Watch(ctx, value)
+	live, err := resolver.Watch(ctx, value)
 	must(err)
 
-	peer := func(who contender) client {
-		c, err := who.open(w)
+	peer := func(tool contender) client {
+		c, err := tool.open(w)
 		must(err)
 		b.Cleanup(c.close)
 		return c
@@ -95,7 +95,7 @@ func (w *world) readers(b *testing.B, r reference) []reader {
 			s, err := resolver.Resolve(ctx, value)
 			return s.Reveal(), err
 		}},
-		{"secretref-Handle", func(context.Context) (string, error) { return handle.Value().Reveal(), nil }},
+		{"secretref-Live", func(context.Context) (string, error) { return live.Value().Reveal(), nil }},
 		{"vals", func(context.Context) (string, error) { return v.Get(valsCode) }},
 		{"setec-JSON", func(context.Context) (string, error) {
 			var members map[string]any
@@ -105,8 +105,8 @@ func (w *world) readers(b *testing.B, r reference) []reader {
 			return member(members, r.key)
 		}},
 		{"gocloud", func(ctx context.Context) (string, error) { return latest(ctx, variable, r.key) }},
-		// The handle's bytes are the whole document, which is not the answer yet.
-		{"other-setec-Handle", func(context.Context) (string, error) {
+		// The bytes are the whole document, from which the member is still to be extracted.
+		{"other-setec-Secret", func(context.Context) (string, error) {
 			if len(secret.Get()) == 0 {
 				return "", fmt.Errorf("the document is empty")
 			}

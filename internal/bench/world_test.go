@@ -14,15 +14,15 @@ import (
 	"github.com/seed74218947/secretref/internal/test/fakevault"
 )
 
-var latency = flag.Duration("latency", 5*time.Millisecond, "how long the fake servers take for each answer")
+var latency = flag.Duration("latency", 5*time.Millisecond, "time the fake servers wait before each answer")
 
 const (
 	accessKeyID     = "AKIDBENCHMARK"
 	secretAccessKey = "a-secret-access-key-for-benchmarks"
 )
 
-// world is the servers that hold the secrets, and an environment that points
-// every client at them.
+// world is the servers with the secrets. newWorld sets the environment so that every client uses
+// them.
 type world struct {
 	aws   *fakeaws.Server
 	vault [2]*fakevault.Server
@@ -39,7 +39,7 @@ func newWorld(b *testing.B) *world {
 		b.Cleanup(w.vault[i].Close)
 		w.vault[i].Latency(*latency)
 	}
-	// One token is good for both, as with two endpoints of one cluster.
+	// Both accept the same token, like two endpoints of one cluster.
 	w.vault[1].Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("X-Vault-Token") == w.vault[0].RootToken() {
 			r.Header.Set("X-Vault-Token", w.vault[1].RootToken())
@@ -71,12 +71,11 @@ func newWorld(b *testing.B) *world {
 
 // unset removes a variable until the benchmark ends.
 func unset(b *testing.B, name string) {
-	b.Setenv(name, "") // puts the old value back
+	b.Setenv(name, "") // restores the old value at the end
 	_ = os.Unsetenv(name)
 }
 
-// describeSecret answers the one operation that gocloud needs beside those that
-// fakeaws knows.
+// describeSecret answers an operation that gocloud needs and fakeaws does not support.
 func describeSecret(w http.ResponseWriter, r *http.Request) bool {
 	if r.Header.Get("X-Amz-Target") != "secretsmanager.DescribeSecret" {
 		return false
@@ -86,7 +85,7 @@ func describeSecret(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// calls is how many requests all servers have had since the last reset.
+// calls returns the number of requests to all servers since the last reset.
 func (w *world) calls() int {
 	n := w.aws.Calls()
 	for _, v := range w.vault {
@@ -102,17 +101,17 @@ func (w *world) reset() {
 	}
 }
 
-// hangUp ends the connections that clients have left open, so that nobody
-// measured later has to carry them along.
-func (w *world) hangUp() {
+// closeConnections closes the connections that a client left open, so that they do not burden the
+// next measurement.
+func (w *world) closeConnections() {
 	w.aws.HangUp()
 	for _, v := range w.vault {
 		v.HangUp()
 	}
-	time.Sleep(time.Millisecond) // they notice
+	time.Sleep(time.Millisecond) // for the clients to notice
 }
 
-// store puts what the references lead to into the servers.
+// store stores the secrets of the references in the servers.
 func (w *world) store(refs []reference) {
 	for _, r := range refs {
 		if r.region != "" {

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A cluster stands in for Kubernetes: it answers TokenReviews. It vouches for
-// the JWTs whose signature is [goodSignature].
+// A cluster is a fake Kubernetes API that answers TokenReviews. It accepts the JWTs whose
+// signature is [goodSignature].
 type cluster struct{ url, ca string }
 
 const (
@@ -63,7 +63,7 @@ func startCluster(t *testing.T) cluster {
 	return cluster{web.URL, string(ca)}
 }
 
-// config is the body of a write to auth/kubernetes/config.
+// config returns the body of a write to auth/kubernetes/config.
 func (c cluster) config(t *testing.T) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{
@@ -76,7 +76,7 @@ func (c cluster) config(t *testing.T) string {
 	return string(text)
 }
 
-// claims are those of a pod's service account.
+// claims are the claims of a pod's service account.
 type claims struct {
 	Audience   []string `json:"aud"`
 	Expires    int64    `json:"exp"`
@@ -91,8 +91,8 @@ type claims struct {
 	} `json:"kubernetes.io"`
 }
 
-// jwt returns the token of the account app-sa in the namespace prod, unless
-// change makes it another.
+// jwt returns the token of the account app-sa in the namespace prod. If change is not nil, it
+// modifies the claims.
 func jwt(t *testing.T, change func(*claims)) string {
 	t.Helper()
 	c := claims{Audience: []string{"vault"}, Expires: 4e9, NotBefore: 1.7e9, Issued: 1.7e9}
@@ -108,5 +108,5 @@ func jwt(t *testing.T, change func(*claims)) string {
 	return encode([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + encode(text) + "." + goodSignature
 }
 
-// forged returns a JWT as good as the other, but for its signature.
+// forged returns the JWT with another signature.
 func forged(jwt string) string { return strings.TrimSuffix(jwt, goodSignature) + "YmFk" }

@@ -61,8 +61,8 @@ plugin.search.config.password={ENC}{"region":"ap-southeast-2","secretId":"search
 
 const awsKey = "the-secret-access-key"
 
-// startAWS starts a stand-in for Secrets Manager, to which the environment
-// leads, with the key to it, for the rest of the test.
+// startAWS starts a fake Secrets Manager and sets the environment of the test to its endpoint and
+// key.
 func startAWS(t *testing.T) *fakeaws.Server {
 	t.Helper()
 	aws := fakeaws.New()
@@ -83,10 +83,9 @@ func startAWS(t *testing.T) *fakeaws.Server {
 	return aws
 }
 
-// TestAllThreeProductsFilesAreResolved goes the whole way: from the files in
-// the products' home directories, over a real Vault and Secrets Manager's
-// protocol, to the passwords.
-func TestAllThreeProductsFilesAreResolved(t *testing.T) {
+// TestResolveConfig_products resolves the files in the products' home directories with a real Vault
+// and the protocol of Secrets Manager.
+func TestResolveConfig_products(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		aws := startAWS(t)
 		aws.PutSecret(region, "products/jira", `{"db":{"password":"jira's","user":"`+canary+`"}}`)
@@ -155,9 +154,9 @@ func TestAllThreeProductsFilesAreResolved(t *testing.T) {
 	})
 }
 
-// TestAProductsFileThatCannotBeResolvedSaysWhereAndWhy has a mistake in Vault's
-// policy and one in the AWS secret's name.
-func TestAProductsFileThatCannotBeResolvedSaysWhereAndWhy(t *testing.T) {
+// TestResolveConfig_errors has a mistake in the policy in Vault and one in the name of the AWS
+// secret.
+func TestResolveConfig_errors(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		startAWS(t)
 		s.put(t, "products/bitbucket", `{"password":"`+canary+`"}`)

@@ -7,16 +7,18 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// A counter is a proxy in front of a server, which sees what it is asked.
+// A counter is a proxy in front of a server that records the requests.
 type counter struct {
 	url    string
-	answer func(*http.Response) error // what is done to the answers; nil: nothing
+	answer func(*http.Response) error // if not nil, modifies the answers
 
 	mu    sync.Mutex
 	calls []string
@@ -49,7 +51,7 @@ func countCalls(t *testing.T, s *server) *counter {
 	return c
 }
 
-// take returns the calls since it was last called.
+// take returns the calls since the last take, and forgets them.
 func (c *counter) take() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,7 +60,38 @@ func (c *counter) take() []string {
 	return calls
 }
 
-// lastToken returns the token that was shown last.
+// count returns the number of calls since the last take to paths with this suffix.
+func (c *counter) count(suffix string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, call := range c.calls {
+		if strings.HasSuffix(call, suffix) {
+			n++
+		}
+	}
+	return n
+}
+
+// takeCount is count, and forgets the calls.
+func (c *counter) takeCount(suffix string) int {
+	defer c.take()
+	return c.count(suffix)
+}
+
+// forbidden counts the answers with status 403 from now on.
+func (c *counter) forbidden() *atomic.Int32 {
+	var n atomic.Int32
+	c.answer = func(resp *http.Response) error {
+		if resp.StatusCode == http.StatusForbidden {
+			n.Add(1)
+		}
+		return nil
+	}
+	return &n
+}
+
+// lastToken returns the token of the most recent request that had one.
 func (c *counter) lastToken() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

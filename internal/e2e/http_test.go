@@ -11,21 +11,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An answer is what came back for a request.
+// An answer is the response to a request.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// ask sends a request to below /v1/ as it is written: nothing is cleaned up,
-// no redirect followed.
+// ask sends a request to a path below /v1/. The path is not cleaned and no redirect is followed.
 func (s *server) ask(t *testing.T, method, path, body, token string) answer {
 	t.Helper()
 	return s.askWith(t, nil, method, path, body, token)
 }
 
-// askWith is ask with some more header.
+// askWith is ask with further header fields.
 func (s *server) askWith(t *testing.T, header http.Header, method, path, body, token string) answer {
 	t.Helper()
 	var content io.Reader
@@ -48,8 +47,8 @@ func (s *server) askWith(t *testing.T, header http.Header, method, path, body, t
 	return answer{resp.StatusCode, resp.Header, text}
 }
 
-// must sends a request with the root token, fails the test unless it succeeds,
-// and returns the body.
+// must sends a request with the root token and returns the body. Unless it succeeds, the test
+// fails.
 func (s *server) must(t *testing.T, method, path, body string) []byte {
 	t.Helper()
 	a := s.ask(t, method, path, body, s.RootToken)
@@ -63,7 +62,7 @@ func (s *server) put(t *testing.T, path, data string) {
 	s.must(t, "POST", "secret/data/"+path, `{"data":`+data+`}`)
 }
 
-// mint writes a policy of that name, and returns a new token that has it.
+// mint writes a policy and returns a new token that has it.
 func (s *server) mint(t *testing.T, name, policy string) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]string{"policy": policy})
@@ -86,8 +85,7 @@ func textAt(t *testing.T, body []byte, path string) string {
 	return at.(string)
 }
 
-// decode reads JSON, and keeps the text of numbers. What is not JSON comes
-// back as text.
+// decode decodes JSON without changing numbers. It returns other text as a string.
 func decode(body []byte) any {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()

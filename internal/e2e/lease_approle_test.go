@@ -20,8 +20,8 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// appRole sets up a role whose tokens live as its fields say, and returns
-// options that log in with it, and the file with its secret id.
+// appRole creates a role with these fields of auth/approle/role. It returns options that log in
+// with the role and the path of the file that contains its secret ID.
 func (s *server) appRole(t *testing.T, policy, fields string) (opts *secretref.Options, file string) {
 	t.Helper()
 	s.mint(t, "reader", policy)
@@ -39,7 +39,7 @@ func (s *server) appRole(t *testing.T, policy, fields string) (opts *secretref.O
 	}, file
 }
 
-func TestAppRoleLogsInOnceForAll(t *testing.T) {
+func TestAppRole_oneLoginForAllReads(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		opts, _ := s.appRole(t, readAll, `"token_ttl":"1h"`)
 		front := countCalls(t, s)
@@ -56,33 +56,32 @@ func TestAppRoleLogsInOnceForAll(t *testing.T) {
 			require.NoError(t, err)
 		}
 		read()
-		require.Equal(t, 1, front.count("/login"))
+		require.Equal(t, 1, front.takeCount("/login"))
 		read()
-		require.Equal(t, 0, front.count("/login"))
+		require.Equal(t, 0, front.takeCount("/login"))
 
-		// All that are refused at one time share one new login.
+		// All reads that are refused at the same time share one new login.
 		s.must(t, "POST", "auth/token/revoke", `{"token":"`+front.lastToken()+`"}`)
 		read()
-		require.Equal(t, 1, front.count("/login"))
+		require.Equal(t, 1, front.takeCount("/login"))
 	})
 }
 
-func TestAppRoleTokensAreReplacedBeforeTheyEnd(t *testing.T) {
+func TestAppRole_tokenIsReplacedBeforeItEnds(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		t.Parallel()
 		s.put(t, "app/db", `{"password":"x"}`)
-		opts, _ := s.appRole(t, readAll, `"token_ttl":"3s","token_max_ttl":"3s"`)
+		opts, _ := s.appRole(t, readAll, `"token_ttl":"9s","token_max_ttl":"9s"`)
 		front := countCalls(t, s)
 		r := newResolver(t, opts)
-		for start := time.Now(); time.Since(start) < 7*time.Second; time.Sleep(20 * time.Millisecond) {
+		readUntilLogins(t, front, 3, 9*time.Second, func() error {
 			_, err := r.Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
-			require.NoError(t, err)
-		}
-		require.InDelta(t, 4, front.count("/login"), 1)
+			return err
+		})
 	})
 }
 
-func TestAppRoleLoginsThatAreRefusedAreNotRepeated(t *testing.T) {
+func TestAppRole_refusedLoginIsNotRepeated(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"`+canary+`"}`)
 		opts, file := s.appRole(t, readAll, `"token_ttl":"1h"`)
@@ -90,17 +89,17 @@ func TestAppRoleLoginsThatAreRefusedAreNotRepeated(t *testing.T) {
 		front := countCalls(t, s)
 		_, err := newResolver(t, opts).Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
 		s.refused(t, err, secretref.ErrUnauthenticated, "Vault refuses the login of VaultOptions.Auth")
-		require.Equal(t, 1, front.count(""))
+		require.Equal(t, 1, front.takeCount(""))
 
 		require.NoError(t, os.Remove(file))
 		_, err = newResolver(t, opts).Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
 		s.refused(t, err, secretref.ErrUnauthenticated, "VaultOptions.Auth failed before it asked Vault")
 		require.ErrorIs(t, err, os.ErrNotExist)
-		require.Zero(t, front.count(""))
+		require.Zero(t, front.takeCount(""))
 	})
 }
 
-func TestDeniedPathMakesNoLoginPerRead(t *testing.T) {
+func TestDeniedPath_makesNoLoginPerRead(t *testing.T) {
 	const elsewhere = `path "secret/data/other" { capabilities = ["read"] }`
 	bothServers(t, func(t *testing.T, s *server) {
 		pod := s.kubernetes(t, elsewhere, jwt(t, nil))
@@ -112,13 +111,13 @@ func TestDeniedPathMakesNoLoginPerRead(t *testing.T) {
 				_, err := r.Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", auth))
 				require.ErrorIs(t, err, secretref.ErrDenied)
 			}
-			require.LessOrEqual(t, front.count("/login"), 5)
+			require.LessOrEqual(t, front.takeCount("/login"), 5)
 		}
 	})
 }
 
-// Twenty readers at a time, with tokens that each can be used once.
-func TestTokensOfOneUseServeAll(t *testing.T) {
+// Twenty concurrent reads need twenty tokens if each token can be used once.
+func TestTokenUses_oneUseEach(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"x"}`)
 		pod := s.kubernetes(t, readAll, jwt(t, nil))
@@ -137,13 +136,13 @@ func TestTokensOfOneUseServeAll(t *testing.T) {
 				})
 			}
 			readers.Wait()
-			require.Equal(t, 20, front.count("/login"), auth)
+			require.Equal(t, 20, front.takeCount("/login"), auth)
 		}
 	})
 }
 
-// A token of two uses reads twice: nothing else is asked with it.
-func TestATokenOfTwoUsesReadsTwice(t *testing.T) {
+// No other request consumes a use of the token.
+func TestTokenUses_twoReads(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"x"}`)
 		r := withToken(t, s.leased(t, `"num_uses":2`))
@@ -156,8 +155,8 @@ func TestATokenOfTwoUsesReadsTwice(t *testing.T) {
 	})
 }
 
-// An Agent adds its token to requests that have none, and takes only those.
-func TestNoTokenLeavesItToTheAgent(t *testing.T) {
+// A Vault Agent adds its token to requests that have none and accepts only such requests.
+func TestNoToken_agentAddsToken(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"x"}`)
 		own := s.leased(t, `"ttl":"1h"`)
@@ -188,8 +187,8 @@ func TestNoTokenLeavesItToTheAgent(t *testing.T) {
 	})
 }
 
-// A token that is refused is followed by what the function gives next.
-func TestATokenFunctionMayGiveTokensOfOneUse(t *testing.T) {
+// When a token is refused, the next one is requested from the function.
+func TestTokenUses_tokenFunction(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"x"}`)
 		s.mint(t, "reader", readAll)

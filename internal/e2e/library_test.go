@@ -21,7 +21,7 @@ import (
 // canary is in every secret that no test expects to see.
 const canary = "canary-1f7c"
 
-// reference is a value as it stands in a configuration file.
+// reference returns a reference as it is written in a configuration file.
 func reference(t *testing.T, endpoint, mount, path, key, auth string) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]string{
@@ -31,13 +31,13 @@ func reference(t *testing.T, endpoint, mount, path, key, auth string) string {
 	return "{ENC}" + string(text)
 }
 
-// ref is the reference to a key in the mount secret, read with a token.
+// ref returns the reference to a key in the mount secret, for authentication with a token.
 func (s *server) ref(t *testing.T, path, key string) string {
 	t.Helper()
 	return reference(t, s.URL, "secret", path, key, "")
 }
 
-// withToken returns a Resolver that shows the token.
+// withToken returns a Resolver that authenticates with the token.
 func withToken(t *testing.T, token string) *secretref.Resolver {
 	t.Helper()
 	return newResolver(t, &secretref.Options{Vault: secretref.VaultOptions{
@@ -45,8 +45,7 @@ func withToken(t *testing.T, token string) *secretref.Resolver {
 	}})
 }
 
-// newResolver is a Resolver that ends with the test. Unless opts say otherwise it
-// keeps nothing in memory.
+// newResolver returns a Resolver that is closed when the test ends. By default it caches nothing.
 func newResolver(t *testing.T, opts *secretref.Options) *secretref.Resolver {
 	t.Helper()
 	if opts == nil {
@@ -58,8 +57,8 @@ func newResolver(t *testing.T, opts *secretref.Options) *secretref.Resolver {
 	return r
 }
 
-// refused checks that err is of the kind, holds the words, and none of what
-// must not be told: secrets, the root token, the other tokens named.
+// refused checks that err is of the kind and contains the words, but no secret, neither the root
+// token nor one of tokens.
 func (s *server) refused(t *testing.T, err, kind error, words string, tokens ...string) {
 	t.Helper()
 	require.ErrorIs(t, err, kind)
@@ -72,7 +71,7 @@ func (s *server) refused(t *testing.T, err, kind error, words string, tokens ...
 
 const readAll = `path "secret/data/*" { capabilities = ["read"] }`
 
-func TestAKeyIsReadAsText(t *testing.T) {
+func TestResolve_kindsOfValues(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"text":"pa\"ss wörd\u2028<&>","empty":"","port":5432,"minus":-1.5e-7,"yes":true,"no":false,
 			"a/b~c":"slash","":"nameless","null":null,"list":["`+canary+`"],"object":{"password":"`+canary+`"}}`)
@@ -93,9 +92,9 @@ func TestAKeyIsReadAsText(t *testing.T) {
 	})
 }
 
-// Vault itself rounds the numbers in KV version 2. The library hands out what
-// it is told, to the letter.
-func TestNumbersAreReadAsVaultSaysThem(t *testing.T) {
+// Vault itself rounds the numbers in KV version 2. The library returns exactly the text it
+// receives.
+func TestResolve_numbers(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "numbers", `{"long":12345678901234567890,"price":1.50}`)
 		r := withToken(t, s.RootToken)
@@ -107,7 +106,7 @@ func TestNumbersAreReadAsVaultSaysThem(t *testing.T) {
 	})
 }
 
-func TestTheNewestVersionIsRead(t *testing.T) {
+func TestResolve_newestVersion(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		for _, password := range []string{"first", "second"} {
 			s.put(t, "app/db", `{"password":"`+password+`"}`)
@@ -118,7 +117,7 @@ func TestTheNewestVersionIsRead(t *testing.T) {
 	})
 }
 
-func TestPathsMayHoldAnyCharacter(t *testing.T) {
+func TestResolve_charactersInPaths(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		r := withToken(t, s.RootToken)
 		for _, path := range []string{"a b", "a?b=c", "a#b", "100%", "%2e%2e", "a+b", "é/ü", "a;b@c:d,e'f(g)*", "..a", "a&b=c"} {
@@ -134,7 +133,7 @@ func TestPathsMayHoldAnyCharacter(t *testing.T) {
 	})
 }
 
-func TestWhatIsNotThereIsNotFound(t *testing.T) {
+func TestResolve_notFound(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		for _, path := range []string{"deleted", "destroyed"} {
 			s.put(t, path, `{"password":"old `+canary+`"}`)
@@ -159,7 +158,7 @@ func TestWhatIsNotThereIsNotFound(t *testing.T) {
 	})
 }
 
-func TestAPolicyThatLacksThePathIsDenied(t *testing.T) {
+func TestResolve_denied(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"`+canary+`"}`)
 		for name, policy := range map[string]string{
@@ -176,7 +175,7 @@ func TestAPolicyThatLacksThePathIsDenied(t *testing.T) {
 	})
 }
 
-func TestATokenThatVaultDoesNotKnowIsUnauthenticated(t *testing.T) {
+func TestResolve_unauthenticated(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"`+canary+`"}`)
 		revoked := s.mint(t, "reader", readAll)
@@ -189,7 +188,7 @@ func TestATokenThatVaultDoesNotKnowIsUnauthenticated(t *testing.T) {
 	})
 }
 
-func TestTheTokenComesFromTheProductsVariable(t *testing.T) {
+func TestResolve_tokenVariable(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"x"}`)
 		r := newResolver(t, nil)
@@ -205,19 +204,19 @@ func TestTheTokenComesFromTheProductsVariable(t *testing.T) {
 	})
 }
 
-func TestASealedServerIsUnavailableUntilItIsUnsealed(t *testing.T) {
+func TestResolve_sealed(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"x"}`)
 		token := s.mint(t, "reader", readAll)
 		r := withToken(t, token)
 		s.seal()
-		// Only this call is short: a slow machine needs its time for the others.
+		// Only this call has a short deadline: the others need more time on a slow machine.
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		_, err := r.Resolve(ctx, s.ref(t, "app/db", "password"))
 		s.refused(t, err, secretref.ErrUnavailable, "", token)
 
-		// Told to come back later than there is time, it says at once why.
+		// If Retry-After is longer than the time left, the call fails at once and says why.
 		front := countCalls(t, s)
 		front.answer = func(resp *http.Response) error {
 			resp.Header.Set("Retry-After", "3600")
@@ -234,7 +233,7 @@ func TestASealedServerIsUnavailableUntilItIsUnsealed(t *testing.T) {
 	})
 }
 
-func TestAMountOfVersionOneIsUnsupported(t *testing.T) {
+func TestResolve_kvVersion1(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.must(t, "POST", "sys/mounts/team/kv", `{"type":"kv"}`)
 		s.must(t, "POST", "sys/mounts/explicit", `{"type":"kv","options":{"version":"1"}}`)
@@ -242,7 +241,7 @@ func TestAMountOfVersionOneIsUnsupported(t *testing.T) {
 		r := withToken(t, token)
 		for _, mount := range []string{"team/kv", "explicit"} {
 			s.must(t, "POST", mount+"/app/db", `{"password":"`+canary+`"}`)
-			// What version 2 would have at app/db, version 1 has at data/app/db.
+			// The path data/app/db of version 1 looks like app/db of version 2.
 			s.must(t, "POST", mount+"/data/lookalike", `{"data":{"password":"`+canary+`"}}`)
 			s.must(t, "POST", mount+"/data/flat", `{"password":"`+canary+`"}`)
 			for _, path := range []string{"app/db", "lookalike", "flat", "missing"} {
@@ -253,9 +252,8 @@ func TestAMountOfVersionOneIsUnsupported(t *testing.T) {
 	})
 }
 
-// kubernetes sets up a login at auth/clusters/one for the account app-sa in the
-// namespace prod, which the policy reader is for, and returns the options of a
-// Resolver that shows the JWT.
+// kubernetes sets up a login at auth/clusters/one for the account app-sa in the namespace prod,
+// with the policy reader. It returns the options of a Resolver that logs in with the JWT.
 func (s *server) kubernetes(t *testing.T, policy, jwt string) *secretref.Options {
 	t.Helper()
 	s.mint(t, "reader", policy)
@@ -268,7 +266,7 @@ func (s *server) kubernetes(t *testing.T, policy, jwt string) *secretref.Options
 	return &secretref.Options{Vault: secretref.VaultOptions{Role: "app", AuthPath: "clusters/one", JWTPath: file}}
 }
 
-func TestAPodLogsInOnceForAllItReads(t *testing.T) {
+func TestKubernetes_oneLoginForAllReads(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"x"}`)
 		s.put(t, "app/ldap", `{"password":"y"}`)
@@ -285,7 +283,7 @@ func TestAPodLogsInOnceForAllItReads(t *testing.T) {
 			"PUT /v1/auth/clusters/one/login", "GET /v1/secret/data/app/db", "GET /v1/secret/data/app/ldap",
 		}, front.take())
 
-		// A token that ends before its time is replaced.
+		// A token that is revoked is replaced.
 		s.must(t, "POST", "auth/token/revoke", `{"token":"`+front.lastToken()+`"}`)
 		again, err := r.Resolve(t.Context(), reference(t, front.url, "secret", "app/new", "password", "KUBERNETES"))
 		s.refused(t, err, secretref.ErrNotFound, "app/new", jwt(t, nil))
@@ -297,7 +295,7 @@ func TestAPodLogsInOnceForAllItReads(t *testing.T) {
 	})
 }
 
-func TestALoginThatIsRefusedIsUnauthenticated(t *testing.T) {
+func TestKubernetes_refusedLogin(t *testing.T) {
 	for name, c := range map[string]struct {
 		jwt   func(t *testing.T) string
 		role  string
@@ -319,17 +317,17 @@ func TestALoginThatIsRefusedIsUnauthenticated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bothServers(t, func(t *testing.T, s *server) {
 				s.put(t, "app/db", `{"password":"`+canary+`"}`)
-				shown := c.jwt(t)
-				opts := s.kubernetes(t, readAll, shown)
+				token := c.jwt(t)
+				opts := s.kubernetes(t, readAll, token)
 				opts.Vault.Role = c.role
 				_, err := newResolver(t, opts).Resolve(t.Context(), reference(t, s.URL, "secret", "app/db", "password", "KUBERNETES"))
-				s.refused(t, err, secretref.ErrUnauthenticated, c.words, shown)
+				s.refused(t, err, secretref.ErrUnauthenticated, c.words, token)
 			})
 		})
 	}
 }
 
-func TestALoginWithoutThePolicyIsDenied(t *testing.T) {
+func TestKubernetes_denied(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"`+canary+`"}`)
 		opts := s.kubernetes(t, `path "secret/data/other" { capabilities = ["read"] }`, jwt(t, nil))
@@ -338,7 +336,7 @@ func TestALoginWithoutThePolicyIsDenied(t *testing.T) {
 	})
 }
 
-func TestReferencesIntoOneSecretAreOneRead(t *testing.T) {
+func TestResolveAll_oneReadPerSecret(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"user":"u","password":"x"}`)
 		front := countCalls(t, s)

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// precedenceScript reads one path with a policy each, in which more than one
-// rule matches. What is allowed is answered with 404, for nothing is there.
+// precedenceScript reads a path with a policy in which more than one rule matches. If the read is
+// allowed, the answer is 404, since there is no secret.
 func precedenceScript() []exchange {
 	const allowed, denied = http.StatusNotFound, http.StatusForbidden
 	read := func(path string) string { return fmt.Sprintf("path %q { capabilities = [\"read\"] }\n", path) }
@@ -30,25 +30,25 @@ func precedenceScript() []exchange {
 		{read("secret/data/+/b/*"), "a/b/c/d", allowed},
 		{read("secret/data/+/b*"), "a/bc/d", allowed},
 
-		// The exact path, then the longest glob, and their capabilities alone.
+		// The exact path wins, then the longest glob. Only the capabilities of the winner count.
 		{read("secret/data/*") + list("secret/data/a/b"), "a/b", denied},
 		{read("secret/data/*") + list("secret/data/a/*"), "a/b", denied},
 		{read("secret/data/a/*") + deny("secret/data/*"), "a/b", allowed},
-		// The later first wildcard.
+		// The rule whose first wildcard is later wins.
 		{read("secret/data/a/*") + deny("secret/data/+/b"), "a/b", allowed},
 		{read("secret/data/a/+") + deny("secret/data/+/b"), "a/b", allowed},
 		{deny("secret/data/a/+") + read("secret/data/+/b"), "a/b", denied},
-		// No glob.
+		// A rule without a glob wins.
 		{read("secret/data/+/b") + deny("secret/data/+/*"), "a/b", allowed},
 		{deny("secret/data/+/b") + read("secret/data/+/*"), "a/b", denied},
 		{read("secret/data/+") + deny("secret/data/*"), "a", allowed},
-		// Fewer wildcards.
+		// The rule with fewer wildcards wins.
 		{read("secret/data/+/b/c") + deny("secret/data/+/+/c"), "a/b/c", allowed},
 		{deny("secret/data/+/b/c") + read("secret/data/+/+/c"), "a/b/c", denied},
-		// The longer path.
+		// The longer path wins.
 		{read("secret/data/+/b*") + deny("secret/data/+/*"), "a/bc", allowed},
 		{deny("secret/data/+/b*") + read("secret/data/+/*"), "a/bc", denied},
-		// Twice the same path.
+		// The same path occurs twice.
 		{list("secret/data/+/b") + read("secret/data/+/b"), "a/b", allowed},
 		{read("secret/data/a/b") + deny("secret/data/a/b") + read("secret/data/c"), "a/b", denied},
 		{deny("secret/data/a/b") + read("secret/data/a/b") + read("secret/data/c"), "a/b", denied},

@@ -20,12 +20,12 @@ import (
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 )
 
-// awkward is a password with all that means something in a URL, a data source,
-// a properties file or XML.
+// awkward is a password with the characters that are special in a URL, a data source name, a
+// properties file or XML.
 const awkward = ` p@ss:w/rd?&=#%41;{}<>[]"'\$+é😀 `
 
-// home copies the home directory of a product from testdata, with some texts in
-// its files replaced.
+// home copies the home directory of a product from testdata and replaces texts in its configuration
+// file.
 func home(t *testing.T, product string, replace ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -40,8 +40,7 @@ func home(t *testing.T, product string, replace ...string) string {
 	return dir
 }
 
-// account makes a role and a database of its own, as an administrator of the
-// product would.
+// account creates a role and a database that it owns, as an administrator of the product would.
 func account(t *testing.T, admin *sql.DB, user, database, password string) {
 	t.Helper()
 	var quoted string
@@ -55,9 +54,9 @@ func account(t *testing.T, admin *sql.DB, user, database, password string) {
 	}
 }
 
-// TestEveryProductsHomeLeadsToAnOpenDatabase goes the whole way for each home
-// directory in testdata: file, class, backend, JDBC URL, login, query.
-func TestEveryProductsHomeLeadsToAnOpenDatabase(t *testing.T) {
+// TestProducts_openDatabase opens the database of each home directory in testdata: file, class,
+// backend, JDBC URL, login, query.
+func TestProducts_openDatabase(t *testing.T) {
 	s, aws, server := startVault(t), startAWS(t), databases.OwnPostgreSQL(t)
 	admin := server.Admin(t)
 	stored, err := json.Marshal(map[string]string{"password": awkward, "other": canary})
@@ -100,13 +99,13 @@ func TestEveryProductsHomeLeadsToAnOpenDatabase(t *testing.T) {
 
 			var encrypted bool
 			require.NoError(t, db.QueryRowContext(t.Context(), "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").Scan(&encrypted))
-			require.True(t, encrypted, "wanted, or at least preferred")
+			require.True(t, encrypted, "TLS is required or preferred")
 		})
 	}
 }
 
-// program builds a program in one of the modules, "examples/jiradb" for example,
-// and returns a command that runs it.
+// program builds a program in one of the modules, such as "examples/jiradb", and returns a function
+// that makes commands of it.
 func program(t *testing.T, dir string) func(args ...string) *exec.Cmd {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), filepath.Base(dir))
@@ -117,7 +116,7 @@ func program(t *testing.T, dir string) func(args ...string) *exec.Cmd {
 	return func(args ...string) *exec.Cmd { return exec.Command(path, args...) }
 }
 
-// output runs a command to its end.
+// output runs a command and returns its output and exit status.
 func output(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, status int) {
 	t.Helper()
 	var out, failed bytes.Buffer
@@ -133,7 +132,7 @@ func vaultCoordinates(t *testing.T, s *server, path string) string {
 	return strings.TrimPrefix(s.ref(t, path, "password"), "{ENC}")
 }
 
-// jiraHome is a home directory of Jira whose password is in Vault.
+// jiraHome creates a home directory of Jira whose password is in Vault.
 func jiraHome(t *testing.T, s *server, addr, path string) string {
 	t.Helper()
 	return home(t, "jira", "dbserver:5432", addr,
@@ -148,7 +147,7 @@ func password(t *testing.T, text string) string {
 	return string(body)
 }
 
-func TestJirasDatabaseIsOpenedAsJiraWould(t *testing.T) {
+func TestProducts_jira(t *testing.T) {
 	s, server, run := startVault(t), databases.OwnPostgreSQL(t), program(t, "examples/jiradb")
 	admin := server.Admin(t)
 	account(t, admin, "jiradbuser", "jiradb", awkward)
@@ -174,14 +173,14 @@ func TestJirasDatabaseIsOpenedAsJiraWould(t *testing.T) {
 	out, failed, status = output(t, run("-check", dir))
 	require.Equal(t, []any{"", 1}, []any{out, status})
 	require.NotContains(t, failed, canary)
-	require.Contains(t, failed, "28P01", "the database says that it was refused")
+	require.Contains(t, failed, "28P01", "the error code of the database")
 
 	_, failed, status = output(t, run("-nonsense", dir))
 	require.Equal(t, 2, status)
 	require.Contains(t, failed, "usage")
 }
 
-// transcript is what a running command has printed.
+// A transcript collects the output of a running command.
 type transcript struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -199,7 +198,7 @@ func (l *transcript) String() string {
 	return l.text.String()
 }
 
-func TestARotatedPasswordOfJirasDatabaseIsFollowed(t *testing.T) {
+func TestProducts_rotation(t *testing.T) {
 	s, server, run := startVault(t), databases.OwnPostgreSQL(t), program(t, "examples/jiradb")
 	admin := server.Admin(t)
 	account(t, admin, "jiradbuser", "jiradb", "the first")
@@ -221,21 +220,22 @@ func TestARotatedPasswordOfJirasDatabaseIsFollowed(t *testing.T) {
 		return found
 	}
 	for n, next := range []string{"the second", "the third"} {
-		require.Eventually(t, func() bool { return len(pids()) > n }, 20*time.Second, 10*time.Millisecond, "%v", &failed)
+		require.Eventually(t, func() bool { return len(pids()) > n }, 2*time.Minute, 10*time.Millisecond, "%v", &failed)
 		s.put(t, "products/jira", password(t, next))
 		_, err := admin.ExecContext(t.Context(), "ALTER ROLE jiradbuser PASSWORD '"+next+"'")
 		require.NoError(t, err)
 		_, err = admin.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'jiradbuser'")
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool { return len(pids()) > 2 }, 20*time.Second, 10*time.Millisecond, "a new connection with a new password")
-	require.NotContains(t, failed.String(), "28P01", "no query saw a refused login")
+	require.Eventually(t, func() bool { return len(pids()) > 2 }, 2*time.Minute, 10*time.Millisecond, "a new connection with a new password")
+	require.NotContains(t, failed.String(), "28P01", "a query failed with a refused login")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, cmd.Wait(), "it ends in good order")
+	require.NoError(t, cmd.Wait(), "exit status after SIGTERM")
 }
 
-// TestAPlaintextPasswordBecomesAReferenceAndBack is the administrator's walk.
-func TestAPlaintextPasswordBecomesAReferenceAndBack(t *testing.T) {
+// TestSet_referenceAndBack follows the walkthrough for administrators: a plaintext password is
+// replaced by a reference, and the other way round.
+func TestSet_referenceAndBack(t *testing.T) {
 	s, server := startVault(t), databases.OwnPostgreSQL(t)
 	run, secretref := program(t, "examples/jiradb"), program(t, "cmd/secretref")
 	account(t, server.Admin(t), "jiradbuser", "jiradb", awkward)
@@ -279,7 +279,7 @@ func TestAPlaintextPasswordBecomesAReferenceAndBack(t *testing.T) {
 	opens()
 }
 
-func TestConfluencesDatabaseCanBeMariaDB(t *testing.T) {
+func TestProducts_confluenceWithMariaDB(t *testing.T) {
 	s, server, run := startVault(t), databases.MariaDB(t), program(t, "examples/jiradb")
 	admin := server.Admin(t)
 	var quoted string
@@ -300,7 +300,7 @@ func TestConfluencesDatabaseCanBeMariaDB(t *testing.T) {
 	require.Regexp(t, `(?s)^user +name +version\n`+server.User+`@% +`+server.Name+` .*MariaDB`, out)
 }
 
-func TestBitbucketsPasswordsCanBeInAKeyring(t *testing.T) {
+func TestProducts_bitbucketWithKeyring(t *testing.T) {
 	server, run := databases.OwnPostgreSQL(t), program(t, "examples/jiradb")
 	account(t, server.Admin(t), "bitbucket", "bitbucket", awkward)
 	store := filepath.Join(t.TempDir(), "secrets.db")
@@ -319,7 +319,7 @@ func TestBitbucketsPasswordsCanBeInAKeyring(t *testing.T) {
 	_, err = keys.Rotate(t.Context())
 	require.NoError(t, err)
 	out, failed, status = output(t, run("-store", store, "-check", dir))
-	require.Equal(t, []any{"bitbucket: logged in\n", "", 0}, []any{out, failed, status}, "after a rotation of the key")
+	require.Equal(t, []any{"bitbucket: logged in\n", "", 0}, []any{out, failed, status}, "after the key was rotated")
 	_, failed, status = output(t, run("-check", dir))
 	require.Equal(t, 1, status)
 	require.Contains(t, failed, "keyring")

@@ -3,7 +3,7 @@ package e2e
 import "net/http"
 
 var kv2SettingsScript = []exchange{
-	// A write of metadata changes only what it names, and may come before the data.
+	// A write of metadata changes only the fields in it and can precede the data.
 	{method: "POST", path: "secret/metadata/a", body: `{"custom_metadata":{"owner":"ops","n":7}}`, token: "$root", status: 204},
 	{method: "GET", path: "secret/metadata/a", token: "$root", status: 200},
 	{method: "GET", path: "secret/data/a", token: "$root", status: 404},
@@ -22,7 +22,7 @@ var kv2SettingsScript = []exchange{
 	{method: "POST", path: "secret/metadata/a", body: `{"custom_metadata":{"":"x"}}`, token: "$root", status: 400},
 	{method: "POST", path: "secret/metadata/a", body: `{"custom_metadata":{"x":""}}`, token: "$root", status: 400},
 
-	// Old versions go.
+	// Old versions are deleted.
 	{method: "POST", path: "secret/data/a", body: `{"data":{"n":2}}`, token: "$root", status: 200},
 	{method: "POST", path: "secret/data/a", body: `{"data":{"n":3}}`, token: "$root", status: 200},
 	{method: "GET", path: "secret/data/a?version=1", token: "$root", status: 404},
@@ -76,7 +76,7 @@ var kv2SettingsScript = []exchange{
 	{method: "GET", path: "secret/metadata/deep", token: "$root", status: 200},
 }
 
-// mergePatch is the content type that Vault wants for PATCH.
+// mergePatch is the content type that Vault requires for PATCH.
 var mergePatch = http.Header{"Content-Type": {"application/merge-patch+json"}}
 
 var kv2PatchScript = []exchange{
@@ -155,7 +155,7 @@ var batchTokenScript = []exchange{
 	{method: "POST", path: "auth/token/create", body: `{"type":"batch","policies":["reader"],"explicit_max_ttl":"x"}`, token: "$root", status: 400},
 	{method: "POST", path: "auth/token/create", body: `{"type":"batch","policies":["reader"],"renewable":true,"explicit_max_ttl":0}`, token: "$root", status: 200},
 
-	// It ends with the token that made it, and makes no other.
+	// It ends with the token that created it and cannot create tokens.
 	{method: "PUT", path: "sys/policies/acl/maker", body: `{"policy":"path \"auth/token/create\" { capabilities = [\"update\"] }"}`, token: "$root", status: 204},
 	{method: "POST", path: "auth/token/create", body: `{"policies":["maker","reader"],"ttl":"1h"}`, token: "$root", status: 200, save: "maker=auth.client_token"},
 	{method: "POST", path: "auth/token/create", body: `{"type":"batch"}`, token: "$maker", status: 200, save: "child=auth.client_token"},
@@ -164,7 +164,7 @@ var batchTokenScript = []exchange{
 	{method: "POST", path: "auth/token/revoke", body: `{"token":"$maker"}`, token: "$root", status: 204},
 	{method: "GET", path: "secret/data/app", token: "$child", status: 403},
 
-	// Roles give them out, too.
+	// Roles issue batch tokens, too.
 	{method: "POST", path: "sys/auth/approle", body: `{"type":"approle"}`, token: "$root", status: 204},
 	{method: "POST", path: "auth/approle/role/app", body: `{"token_policies":["reader"],"token_type":"batch","token_ttl":"1h"}`, token: "$root", status: 204},
 	{method: "GET", path: "auth/approle/role/app", token: "$root", status: 200},

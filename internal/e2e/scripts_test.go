@@ -185,13 +185,13 @@ var policyScript = []exchange{
 	{method: "POST", path: "sys/capabilities-self", body: `{"paths":["secret/metadata/app/db"]}`, token: "$reader", status: 200},
 	{method: "POST", path: "sys/capabilities-self", body: `{"paths":["secret/metadata/app/db"]}`, token: "$root", status: 200},
 
-	// To create a secret takes another capability than to change it.
+	// Creating a secret requires another capability than changing it.
 	{method: "PUT", path: "sys/policies/acl/creator", body: `{"policy":"path \"secret/data/*\" { capabilities = [\"create\"] }"}`, token: "$root", status: 204},
 	{method: "POST", path: "auth/token/create", body: `{"policies":["creator"]}`, token: "$root", status: 200, save: "creator=auth.client_token"},
 	{method: "PUT", path: "secret/data/fresh", body: `{"data":{}}`, token: "$creator", status: 200},
 	{method: "PUT", path: "secret/data/fresh", body: `{"data":{}}`, token: "$creator", status: 403},
 
-	// What one policy grants and another denies is denied.
+	// A denial in one policy overrides a grant in another.
 	{method: "PUT", path: "sys/policies/acl/denier", body: `{"policy":"path \"secret/data/app/*\" { capabilities = [\"deny\"] }"}`, token: "$root", status: 204},
 	{method: "POST", path: "auth/token/create", body: `{"policies":["reader","denier"]}`, token: "$root", status: 200, save: "both=auth.client_token"},
 	{method: "GET", path: "secret/data/app/db", token: "$both", status: 403},

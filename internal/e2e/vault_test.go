@@ -1,7 +1,6 @@
-// Package e2e holds tests against real servers. Vault runs inside the test, as
-// version 1.21.4 from its own module, whose licence (BUSL-1.1) and size keep it
-// out of every other module; nothing is sent off the machine. One suite runs over
-// Vault and over internal/fakevault, which is proved faithful so.
+// Package e2e tests against real servers. Vault 1.21.4 runs inside the test process; its licence
+// (BUSL-1.1) and size keep it out of every other module. No test needs the network. One suite runs
+// against Vault and against internal/test/fakevault, which proves the fake faithful.
 package e2e
 
 import (
@@ -24,8 +23,7 @@ import (
 	"github.com/seed74218947/secretref/internal/test/fakevault"
 )
 
-// A server is a Vault to test against, the real one or the fake. Everything
-// the tests want of it they ask for over HTTP.
+// A server is a Vault to test against, the real one or the fake. The tests use it over HTTP only.
 type server struct {
 	URL, RootToken string
 	unsealKey      string
@@ -38,8 +36,8 @@ func bothServers(t *testing.T, test func(t *testing.T, s *server)) {
 	t.Run("fakevault", func(t *testing.T) { test(t, startFake(t)) })
 }
 
-// startVault starts a real Vault in this process, initialised and unsealed,
-// with KV version 2 at secret/.
+// startVault starts a real Vault in this process, initialized and unsealed, with KV version 2 at
+// secret/.
 func startVault(t *testing.T) *server {
 	t.Helper()
 	logger := hclog.NewNullLogger()
@@ -88,8 +86,7 @@ func newServer(t *testing.T, url, rootToken, unsealKey string) *server {
 	return s
 }
 
-// builtins says which plugins exist. Vault asks before it mounts one, and
-// panics when there is nobody to ask.
+// builtins is the registry of plugins, without which Vault panics when it mounts one.
 type builtins struct{}
 
 func (builtins) Contains(name string, kind consts.PluginType) bool {

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// An exchange is a request and the status it is answered with. $names in it
-// stand for what earlier exchanges saved, and for the variables of the test.
+// An exchange is a request and the expected status. $names in it are replaced by what earlier
+// exchanges saved and by the variables of the test.
 type exchange struct {
 	method, path, body string
 	token              string // "" for none
@@ -24,9 +24,9 @@ type exchange struct {
 	header             http.Header
 }
 
-// TestTheFakeAnswersAsVaultDoes sends the same requests, in the same order, to
-// the real server and to the fake, and compares the answers one by one.
-func TestTheFakeAnswersAsVaultDoes(t *testing.T) {
+// TestFakeVault_answers sends the same requests, in the same order, to the real server and to the
+// fake, and compares the answers one by one.
+func TestFakeVault_answers(t *testing.T) {
 	for name, script := range map[string][]exchange{
 		"mounts":            mountScript,
 		"KV version 2":      kv2Script,
@@ -96,7 +96,7 @@ func play(t *testing.T, vault, fake *server, vars map[string]string, script []ex
 	}
 }
 
-// fill puts in the values of variables.
+// fill replaces variables by their values.
 func fill(text string, vars map[string]string) string {
 	return regexp.MustCompile(`\$[a-zA-Z0-9]+`).ReplaceAllStringFunc(text, func(name string) string {
 		if value, ok := vars[name[1:]]; ok {
@@ -106,7 +106,7 @@ func fill(text string, vars map[string]string) string {
 	})
 }
 
-// comparable is an answer without what differs from one server to the next.
+// comparable returns an answer without the parts that differ between any two servers.
 func comparable(a answer) map[string]any {
 	c := map[string]any{"body": blur("", decode(a.body))}
 	for _, name := range []string{"Content-Type", "Cache-Control", "Location", "Retry-After", "X-Vault-Namespace"} {
@@ -115,21 +115,20 @@ func comparable(a answer) map[string]any {
 	return c
 }
 
-// volatile are the members whose value is made up by the server or a time.
-// That there is one still counts.
+// volatile are the members with a random value or a time. Only their presence is compared.
 var volatile = regexp.MustCompile(`^(request_id|accessor|uuid|id|entity_id|client_id|client_token|role_id|secret_id|` +
 	`secret_id_accessor|cluster_name|cluster_id|build_date|server_time_utc|.*_time|last_renewal)$`)
 
-// remaining are the members that tell how much time is left, which is less the
-// slower the machine is. They are compared by the minute.
+// remaining are the members with a remaining time, which depends on the speed of the machine. They
+// are compared to the minute.
 var remaining = regexp.MustCompile(`^(ttl|lease_duration)$`)
 
-// quoted is a duration in a warning; those tell how much time is left, too.
+// quoted matches a duration in a warning, which can be a remaining time, too.
 var quoted = regexp.MustCompile(`"(\d+h)?(\d+m)?\d+(\.\d+)?s"|"\d+h(\d+m)?"|"\d+m"`)
 
-// ofAMoment reports whether a warning is only there if a second has passed since
-// a token was made: a wish for its whole time is above what is left of it then.
-func ofAMoment(warning any) bool {
+// dependsOnTime reports whether a warning occurs only if a second has passed since a token was
+// created: its full TTL was requested, which is then more than the remaining TTL.
+func dependsOnTime(warning any) bool {
 	text, _ := warning.(string)
 	times := quoted.FindAllString(text, -1)
 	return strings.HasPrefix(text, "TTL of ") && len(times) == 2 && times[0] == times[1]
@@ -146,7 +145,7 @@ func blur(name string, v any) any {
 	case []any:
 		blurred := []any{}
 		for _, value := range v {
-			if value = blur("", value); name != "warnings" || !ofAMoment(value) {
+			if value = blur("", value); name != "warnings" || !dependsOnTime(value) {
 				blurred = append(blurred, value)
 			}
 		}

@@ -25,6 +25,7 @@ var (
 	Corrupt            = errors.New("corrupt")
 	RotationInProgress = errors.New("a rotation is in progress")
 	RotationBlocked    = errors.New("the rotation is blocked")
+	KeyExhausted       = errors.New("the key is exhausted")
 	Closed             = errors.New("closed")
 )
 

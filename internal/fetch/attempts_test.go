@@ -17,10 +17,9 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// Also where attempts are made for many at once, each secret's are logged, its
-// error says how often it was tried, and a caller who leaves early gets the
-// latest failure.
-func TestAttemptsInBatches(t *testing.T) {
+// The attempts for each secret of a list are logged, its error says how often it was
+// tried, and a caller that leaves early gets the latest error.
+func TestAttempts(t *testing.T) {
 	world := func(t *testing.T, answer func(call int, secret string) error, test func(*testing.T, *fetch.Fetcher, []ref.Reference, *bytes.Buffer, *store)) {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer

@@ -19,7 +19,7 @@ type Event struct {
 	Left     bool // those who wanted it left before it was there
 }
 
-// Backend returns "aws", "vault", "keyring", "sealed" or the class of a caller's own store.
+// Backend returns "aws", "vault", "keyring", "cipherfile" or the class of a caller's own store.
 func (e Event) Backend() string {
 	if e.Group.Kind == ref.Custom {
 		return e.Group.Class

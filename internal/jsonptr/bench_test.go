@@ -12,8 +12,8 @@ import (
 	"github.com/seed74218947/secretref/internal/jsonptr"
 )
 
-// benchDoc is a document whose target is its last member, so that the whole of
-// it has to be read whatever a parser skips.
+// benchDoc is a document whose target is its last member, so that every parser has to
+// read all of it.
 type benchDoc struct {
 	name    string
 	doc     []byte
@@ -31,12 +31,12 @@ func benchDocs() []benchDoc {
 
 const benchWant = "mySecretPassword"
 
-// small is a secret as the AWS console makes them.
+// small returns a secret in the form of the AWS console.
 func small() []byte {
 	return []byte(`{"username":"dbuser","engine":"postgres","host":"db.example.com","port":5432,"password":"` + benchWant + `"}`)
 }
 
-// structured is a secret that holds the settings of many services.
+// structured returns a secret with the settings of many services.
 func structured(size int) []byte {
 	var b strings.Builder
 	b.WriteString("{")
@@ -47,7 +47,7 @@ func structured(size int) []byte {
 	return []byte(b.String())
 }
 
-// dense is many small members, numbers, literals and containers.
+// dense returns many small members, numbers, literals and containers.
 func dense(size int) []byte {
 	var b strings.Builder
 	b.WriteString("{")
@@ -58,7 +58,7 @@ func dense(size int) []byte {
 	return []byte(b.String())
 }
 
-// blob is one long string, such as a certificate store, before the target.
+// blob returns one long string, such as a certificate store, before the target.
 func blob(size int) []byte {
 	return []byte(`{"keystore":"` + strings.Repeat("MIIKDAIBAzCCCcYGCSqGSIb3DQEHAaCC", size/32) + `","password":"` + benchWant + `"}`)
 }
@@ -91,7 +91,7 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// BenchmarkEncodingJSON is what most programs do instead: decode into any, walk.
+// BenchmarkEncodingJSON measures the common alternative: decode into any, then walk.
 func BenchmarkEncodingJSON(b *testing.B) {
 	for _, d := range benchDocs() {
 		b.Run(d.name, func(b *testing.B) {
@@ -131,7 +131,7 @@ func unmarshalAndWalk(doc []byte, pointer string) (string, error) {
 	return s, nil
 }
 
-func TestTheBenchmarksDocumentsAreOfTheSizesTheyClaim(t *testing.T) {
+func TestBenchmarkDocuments(t *testing.T) {
 	for i, want := range []int{100, 4 << 10, 64 << 10, 60 << 10} {
 		d := benchDocs()[i]
 		require.InEpsilon(t, want, len(d.doc), 0.1, d.name)

@@ -18,11 +18,11 @@ import (
 
 const wantError = "ERROR"
 
-func TestLookupConformsToTheVectors(t *testing.T) {
+func TestLookupVectors(t *testing.T) {
 	for _, v := range vectors.LoadPointer(t) {
 		t.Run(v.Group+"/"+v.Name, func(t *testing.T) {
 			checkAgainstOracle(t, v.Doc, v.Pointer)
-			want := v.Want[0] // where there is a choice, refusal comes first and is ours
+			want := v.Want[0] // of several allowed results, refusal comes first and is expected
 			got, err := jsonptr.Lookup(v.Doc, v.Pointer)
 			if want == wantError {
 				require.Error(t, err)
@@ -35,8 +35,7 @@ func TestLookupConformsToTheVectors(t *testing.T) {
 	}
 }
 
-// canonical makes texts comparable that differ in white space, or in what they
-// escape inside a string.
+// canonical makes texts comparable that differ in white space or in escapes.
 func canonical(t *testing.T, text []byte) string {
 	t.Helper()
 	var s string
@@ -48,7 +47,8 @@ func canonical(t *testing.T, text []byte) string {
 	return b.String()
 }
 
-// suite finds public conformance data beside the project, or skips the test.
+// suite returns the path of public conformance data next to the project, or skips the
+// test.
 func suite(t *testing.T, path ...string) string {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -66,7 +66,7 @@ func suite(t *testing.T, path ...string) string {
 	}
 }
 
-func TestJSONTestSuite(t *testing.T) {
+func TestValidJSONTestSuite(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(suite(t, "JSONTestSuite"), "*.json"))
 	require.NoError(t, err)
 	require.Greater(t, len(files), 300)
@@ -92,7 +92,7 @@ func TestJSONTestSuite(t *testing.T) {
 	}
 }
 
-func TestJSONPatchTestsThatTestAPointer(t *testing.T) {
+func TestLookupJSONPatchSuite(t *testing.T) {
 	ran := 0
 	for _, name := range []string{"tests.json", "spec_tests.json"} {
 		text, err := os.ReadFile(suite(t, "json-patch-tests", name))
@@ -109,7 +109,7 @@ func TestJSONPatchTestsThatTestAPointer(t *testing.T) {
 		}
 		require.NoError(t, json.Unmarshal(text, &cases))
 		for _, c := range cases {
-			// After another operation the document is no longer Doc.
+			// After another operation the document is not Doc.
 			if c.Disabled || len(c.Patch) == 0 || c.Patch[0].Op != "test" || c.Patch[0].Path == nil || c.Patch[0].Value == nil {
 				continue
 			}
@@ -138,7 +138,7 @@ func jsonEqual(a, b []byte) bool {
 	return assert.ObjectsAreEqual(x, y)
 }
 
-func TestTheDepthLimitIsExact(t *testing.T) {
+func TestMaxDepth(t *testing.T) {
 	nest := func(depth int) []byte {
 		return []byte(strings.Repeat("[", depth) + strings.Repeat("]", depth))
 	}

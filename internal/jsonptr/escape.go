@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// escape reads the escape sequence that begins with the backslash at s[i]. A
-// surrogate pair is one sequence; half a pair is refused.
+// escape decodes the escape sequence whose backslash is s[i]. A surrogate pair is one
+// sequence; an unpaired surrogate is refused.
 func escape(s string, i int) (r rune, next int, p problem) {
 	if i+1 >= len(s) {
 		return 0, len(s), truncated

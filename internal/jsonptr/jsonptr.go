@@ -1,18 +1,18 @@
-// Package jsonscan reads one value out of a JSON document (RFC 8259) in a
-// single strict pass, without building a tree.
+// Package jsonptr reads one value from a JSON document (RFC 8259) in a single strict
+// pass, without building a tree.
 //
-// [Lookup] and [LookupScalar] follow a JSON Pointer (RFC 6901) and validate the
-// whole document on the way: what comes back never depends on text that another
-// parser would read differently. [Valid] only validates. [String], [Skip] and
-// [SkipSpace] are the pieces for reading a text that merely contains JSON.
+// [Lookup] and [LookupScalar] follow a JSON Pointer (RFC 6901) and validate the whole
+// document, so that a result never depends on text that other parsers read
+// differently. [Valid] only validates. [String], [Skip] and [SkipSpace] read JSON inside
+// other text.
 //
-// Strict means: UTF-8 everywhere and no byte order mark, no unpaired surrogate
-// escapes, nothing after the value, at most [MaxDepth] containers inside one
-// another. Of members with the same name the last wins, parents included.
+// Strict means: UTF-8 without a byte order mark, no unpaired surrogate escapes, no text
+// after the value, at most [MaxDepth] nested containers. Of several members with one
+// name the last wins, also on the way to the value.
 //
-// A document may be a secret, so no error holds a byte of it: malformed
-// documents (fault.Syntax) are described by an offset, misses (fault.Pointer)
-// in words of the pointer and the kinds of value it met.
+// A document may be a secret, and errors contain no part of it: for a malformed
+// document (fault.Syntax) they name an offset, for a missing value (fault.Pointer) the
+// pointer and the kinds of values on its way.
 package jsonptr
 
 import (
@@ -23,10 +23,10 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// MaxDepth is how many arrays and objects may be nested in one another.
+// MaxDepth limits the nesting of arrays and objects.
 const MaxDepth = 10_000
 
-// Valid reports whether doc is one JSON value and nothing else.
+// Valid returns an error unless doc is exactly one JSON value.
 func Valid(doc []byte) error {
 	s := view(doc)
 	next, p := document(s, nil)
@@ -36,8 +36,8 @@ func Valid(doc []byte) error {
 	return nil
 }
 
-// Lookup returns the text of the value that pointer leads to, without white
-// space around it. The result is a part of doc and shares its memory.
+// Lookup returns the text of the value at pointer, without white space around it. The
+// result is a sub-slice of doc.
 func Lookup(doc []byte, pointer string) ([]byte, error) {
 	f, err := find(view(doc), pointer)
 	if err != nil {
@@ -46,9 +46,9 @@ func Lookup(doc []byte, pointer string) ([]byte, error) {
 	return doc[f.start:f.end:f.end], nil
 }
 
-// LookupScalar returns the value that pointer leads to as text: a string
-// unescaped, a number digit for digit as it is written, true or false. Anything
-// else is fault.Pointer. The result does not share memory with doc.
+// LookupScalar returns the value at pointer as text: a string unescaped, a number
+// exactly as written, true or false. The error for any other value is fault.Pointer.
+// The result does not share memory with doc.
 func LookupScalar(doc []byte, pointer string) (string, error) {
 	text, err := scalar(view(doc), pointer)
 	if err != nil {
@@ -60,16 +60,15 @@ func LookupScalar(doc []byte, pointer string) (string, error) {
 	return strings.Clone(text.value), nil
 }
 
-// LookupScalarString is [LookupScalar] over a string. The result may be a
-// substring of doc, and then keeps all of doc in memory.
+// LookupScalarString is [LookupScalar] for a string. The result may be a substring of
+// doc, which then stays in memory.
 func LookupScalarString(doc, pointer string) (string, error) {
 	text, err := scalar(doc, pointer)
 	return text.value, err
 }
 
-// MemberNames returns the member names of the object that pointer leads to,
-// unescaped, each once, in the order of the document. It returns nil when there
-// is no such object.
+// MemberNames returns the member names of the object at pointer, unescaped, each once,
+// in document order. It returns nil if there is no such object.
 func MemberNames(doc []byte, pointer string) []string {
 	s := view(doc)
 	f, err := find(s, pointer)
@@ -107,9 +106,9 @@ func SkipSpace(s string, i int) int {
 	return i
 }
 
-// String decodes the string literal that begins with the quote at s[i] and
-// returns the offset behind it. Without escapes the value is a substring of s.
-// On an error next is where the scan stopped.
+// String decodes the string literal whose opening quote is s[i] and returns the offset
+// after it. Without escapes the value is a substring of s. On an error, next is the
+// offset at which the scan stopped.
 func String(s string, i int) (value string, next int, err error) {
 	if i >= len(s) {
 		return "", i, truncated.at(i)
@@ -128,8 +127,8 @@ func String(s string, i int) (value string, next int, err error) {
 	return value, next, nil
 }
 
-// Skip validates the value that begins at s[i] and returns the offset behind
-// it. What follows is not looked at. On an error next is where the scan stopped.
+// Skip validates the value at s[i] and returns the offset after it. It does not read
+// the text after it. On an error, next is the offset at which the scan stopped.
 func Skip(s string, i int) (next int, err error) {
 	next, p := skipValue(s, i, 0)
 	if p != fine {
@@ -138,14 +137,14 @@ func Skip(s string, i int) (next int, err error) {
 	return next, nil
 }
 
-// view is doc as a string without a copy. It is sound because the caller of
-// this package does not write to doc during a call, and because no result that
-// is a part of the view leaves the package as a string.
+// view returns doc as a string without copying it. This is safe because callers do not
+// write to doc during a call, and because no part of the view is returned as a
+// string.
 func view(doc []byte) string {
 	return unsafe.String(unsafe.SliceData(doc), len(doc))
 }
 
-// problem says in what way a text is not JSON.
+// problem is why a text is not JSON.
 type problem uint8
 
 const (
@@ -159,7 +158,7 @@ const (
 	byteOrderMark
 )
 
-// at makes the error for the problem at an offset. It must not quote the text.
+// at returns the error for the problem at an offset. It must not quote the text.
 func (p problem) at(offset int) *fault.Error {
 	switch p {
 	case truncated:

@@ -12,7 +12,7 @@ import (
 	"github.com/seed74218947/secretref/internal/jsonptr"
 )
 
-func TestLookupReturnsAPartOfTheDocument(t *testing.T) {
+func TestLookupSharesMemory(t *testing.T) {
 	doc := []byte(" { \"a\" : [ 1 , { \"b\" : -0.50e+1 \t} ] } \n")
 	for pointer, want := range map[string]string{
 		"":       "{ \"a\" : [ 1 , { \"b\" : -0.50e+1 \t} ] }",
@@ -30,7 +30,7 @@ func TestLookupReturnsAPartOfTheDocument(t *testing.T) {
 	}
 }
 
-func TestLookupScalarSurvivesTheDocument(t *testing.T) {
+func TestLookupScalarCopies(t *testing.T) {
 	for _, doc := range []string{`{"a":"secret"}`, `{"a":"s\u0065cret"}`, `{"a":123456}`, `{"a":false}`} {
 		text := []byte(doc)
 		got, err := jsonptr.LookupScalar(text, "/a")
@@ -57,7 +57,7 @@ func TestLookupScalarUnescapes(t *testing.T) {
 	}
 }
 
-func TestTheLastOfMembersWithOneNameWins(t *testing.T) {
+func TestLookupDuplicateNames(t *testing.T) {
 	for _, c := range []struct{ doc, pointer, want string }{
 		{`{"a":1,"a":2}`, "/a", "2"},
 		{`{"a":{"b":1},"a":{"b":2}}`, "/a/b", "2"},
@@ -81,7 +81,7 @@ func TestTheLastOfMembersWithOneNameWins(t *testing.T) {
 	}
 }
 
-func TestErrorsSpeakOfThePointerAndNeverOfTheDocument(t *testing.T) {
+func TestErrorsHideDocument(t *testing.T) {
 	for _, c := range []struct{ doc, pointer, want string }{
 		{`{"sib":1}`, "/b", `no member "b" in the object at the top level`},
 		{`{"a":{"sib":1}}`, "/a/x~1y/z", `no member "x/y" in the object at "/a"`},
@@ -145,7 +145,7 @@ func TestErrorsSpeakOfThePointerAndNeverOfTheDocument(t *testing.T) {
 	}
 }
 
-func TestValidPointerSaysHowToMendAPointer(t *testing.T) {
+func TestValidPointer(t *testing.T) {
 	for _, p := range []string{"", "/", "//", "/a~0~1b", "/é", "/ ", "/\x00", `/"\`} {
 		require.NoError(t, jsonptr.ValidPointer(p), "%q", p)
 	}
@@ -157,7 +157,7 @@ func TestValidPointerSaysHowToMendAPointer(t *testing.T) {
 		"/a~":      `"~" at byte 2 is not "~0" (for "~") or "~1" (for "/")`,
 		"/~2":      `"~" at byte 1 is not "~0" (for "~") or "~1" (for "/")`,
 		"/~/0":     `"~" at byte 1 is not "~0" (for "~") or "~1" (for "/")`,
-		"/\xff":    `a pointer is UTF-8, this is not`,
+		"/\xff":    `the pointer is not valid UTF-8`,
 	} {
 		err := jsonptr.ValidPointer(p)
 		require.ErrorIs(t, err, fault.Syntax, "%q", p)
@@ -167,7 +167,7 @@ func TestValidPointerSaysHowToMendAPointer(t *testing.T) {
 	}
 }
 
-func TestTokensAreUnescapedInOnePass(t *testing.T) {
+func TestTokens(t *testing.T) {
 	require.Empty(t, slices.Collect(jsonptr.Tokens("")))
 	require.Equal(t, []string{""}, slices.Collect(jsonptr.Tokens("/")))
 	require.Equal(t, []string{"~1", "a/b~", "", "c"}, slices.Collect(jsonptr.Tokens("/~01/a~1b~0//c")))
@@ -177,7 +177,7 @@ func TestTokensAreUnescapedInOnePass(t *testing.T) {
 	}
 }
 
-func TestMemberNamesAreInOrderUnescapedAndOnce(t *testing.T) {
+func TestMemberNames(t *testing.T) {
 	doc := []byte(`{"x": {"b" : 1 , "a\u002fb":[{"no":0}], "b":{}, "":""}, "y":[], "z":{ }}`)
 	require.Equal(t, []string{"b", "a/b", ""}, jsonptr.MemberNames(doc, "/x"))
 	require.Equal(t, []string{"x", "y", "z"}, jsonptr.MemberNames(doc, ""))
@@ -187,7 +187,7 @@ func TestMemberNamesAreInOrderUnescapedAndOnce(t *testing.T) {
 	require.Nil(t, jsonptr.MemberNames(doc[1:], ""))
 }
 
-func TestStringAndSkipStopBehindTheValue(t *testing.T) {
+func TestStringAndSkip(t *testing.T) {
 	text := `<"name" : "v\n", "list":[1,{"a":2}] >rest`
 	value, next, err := jsonptr.String(text, 1)
 	require.NoError(t, err)
@@ -210,7 +210,7 @@ func TestStringAndSkipStopBehindTheValue(t *testing.T) {
 	require.Equal(t, len(text), jsonptr.SkipSpace(text, len(text)))
 }
 
-func TestEveryByteIsSeenAtEveryPlaceInAString(t *testing.T) {
+func TestStringEveryByte(t *testing.T) {
 	for length := range 40 {
 		for at := range length {
 			for c := range 256 {

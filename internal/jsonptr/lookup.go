@@ -9,17 +9,16 @@ import (
 
 // walk follows a pointer through a document while the document is scanned.
 //
-// It holds the outcome as far as it is known: a value's place, or the miss.
-// Both are overwritten whenever another member of the same name turns up, since
-// the last one counts, and with it everything that was found in the earlier one.
+// It has the result so far: the position of the value, or the token that was not found.
+// A later member with the same name overwrites both, since the last one wins.
 type walk struct {
 	s, pointer string
 
 	found      bool
 	start, end int // of the value
 
-	// The token pointer[at+1:stop] was missed in a value that begins with in,
-	// which for an array has count elements.
+	// The token pointer[at+1:stop] was not found in a value that begins with the
+	// byte in; an array has count elements.
 	at, stop int
 	in       byte
 	count    int
@@ -36,12 +35,12 @@ func find(s, pointer string) (walk, error) {
 	case p != fine:
 		return walk{}, p.at(next)
 	case !w.found:
-		return walk{}, w.miss()
+		return walk{}, w.notFoundError()
 	}
 	return w, nil
 }
 
-// value scans the value at s[i], in which pointer[at:] is still to be followed.
+// value scans the value at s[i] and follows pointer[at:] in it.
 func (w *walk) value(i, at, depth int) (next int, p problem) {
 	if at == len(w.pointer) {
 		next, p = skipValue(w.s, i, depth)
@@ -62,8 +61,8 @@ func (w *walk) value(i, at, depth int) (next int, p problem) {
 	return skipValue(w.s, i, depth)
 }
 
-// object scans the rest of an object, from behind its opening brace, for the
-// members that pointer[at+1:stop] names.
+// object scans an object from the offset after its opening brace, for the members that
+// pointer[at+1:stop] names.
 func (w *walk) object(i, at, stop, depth int) (next int, p problem) {
 	if depth > MaxDepth {
 		return i - 1, tooDeep
@@ -101,8 +100,8 @@ func (w *walk) object(i, at, stop, depth int) (next int, p problem) {
 	}
 }
 
-// array scans the rest of an array, from behind its opening bracket, for the
-// element that pointer[at+1:stop] indexes.
+// array scans an array from the offset after its opening bracket, for the element that
+// pointer[at+1:stop] indexes.
 func (w *walk) array(i, at, stop, depth int) (next int, p problem) {
 	if depth > MaxDepth {
 		return i - 1, tooDeep
@@ -135,8 +134,8 @@ func (w *walk) array(i, at, stop, depth int) (next int, p problem) {
 	}
 }
 
-// miss says which token led nowhere, in what.
-func (w *walk) miss() error {
+// notFoundError returns the error for the token that was not found.
+func (w *walk) notFoundError() error {
 	token := unescapeToken(w.pointer[w.at+1 : w.stop])
 	place := "at the top level"
 	if w.at > 0 {
@@ -158,14 +157,14 @@ func (w *walk) miss() error {
 	return fault.New(fault.Pointer, "the value %s is %s, it has no members", place, kind(w.in))
 }
 
-// text is a scalar's text, and whether it is a string of its own and no part of
-// the document.
+// text is the text of a scalar, and whether it is a string of its own instead of a part
+// of the document.
 type text struct {
 	value string
 	owned bool
 }
 
-// scalar looks up a value that has an obvious text.
+// scalar looks up a string, a number or a boolean.
 func scalar(s, pointer string) (text, error) {
 	w, err := find(s, pointer)
 	if err != nil {
@@ -191,7 +190,7 @@ func scalar(s, pointer string) (text, error) {
 	return text{value, false}, nil
 }
 
-// kind names the kind of value that begins with c.
+// kind returns the name of the kind of value that begins with c.
 func kind(c byte) string {
 	switch c {
 	case '{':

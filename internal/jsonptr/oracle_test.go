@@ -10,16 +10,16 @@ import (
 	"unicode/utf8"
 )
 
-// The oracle answers the same questions as the package, slowly and obviously,
-// with encoding/json's token stream. What that accepts and we do not, invalid
-// UTF-8 and unpaired surrogates, is checked beside it.
+// The oracle is a slow and simple implementation of the package on encoding/json's token
+// stream. It checks invalid UTF-8 and unpaired surrogates, which encoding/json accepts,
+// separately.
 
 func strictlyValid(doc []byte) bool {
 	return json.Valid(doc) && utf8.Valid(doc) && !hasUnpairedSurrogate(doc)
 }
 
-// hasUnpairedSurrogate looks at the escapes of a document that is valid
-// otherwise, so that every backslash begins a complete escape.
+// hasUnpairedSurrogate checks the escapes of a document that is otherwise valid, so that
+// every backslash begins a complete escape.
 func hasUnpairedSurrogate(doc []byte) bool {
 	unit := func(i int) (rune, bool) {
 		if i+6 > len(doc) || doc[i] != '\\' || doc[i+1] != 'u' {
@@ -61,7 +61,7 @@ func tokens(p string) []string {
 	return all
 }
 
-// node is a value of the tree that the package does without.
+// node is a value of a document tree.
 type node struct {
 	text     string
 	scalar   any // string, json.Number, bool or nil
@@ -116,7 +116,7 @@ func parseNode(dec *json.Decoder, doc []byte) (*node, error) {
 
 var indexSyntax = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
 
-// follow returns nil for a miss.
+// follow returns nil if there is no value at the pointer.
 func (n *node) follow(pointer string) *node {
 	for _, token := range tokens(pointer) {
 		switch {

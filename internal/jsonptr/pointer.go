@@ -9,7 +9,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// ValidPointer reports whether p is a JSON Pointer (RFC 6901 §3): empty, or
+// ValidPointer returns an error unless p is a JSON Pointer (RFC 6901 §3): empty, or
 // tokens that each begin with a slash, in UTF-8, with "~" only in "~0" and "~1".
 func ValidPointer(p string) error {
 	if p == "" {
@@ -24,7 +24,7 @@ func ValidPointer(p string) error {
 	return tokenError(p)
 }
 
-// tokenError checks everything but the leading slash.
+// tokenError checks all rules but the leading slash.
 func tokenError(p string) error {
 	ascii := true
 	for i := 0; i < len(p); i++ {
@@ -36,7 +36,7 @@ func tokenError(p string) error {
 		}
 	}
 	if !ascii && !utf8.ValidString(p) {
-		return fault.New(fault.Syntax, "a pointer is UTF-8, this is not")
+		return fault.New(fault.Syntax, "the pointer is not valid UTF-8")
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func unescapeToken(token string) string {
 	return b.String()
 }
 
-// tilde returns what "~" and c stand for together.
+// tilde returns the character for "~" and c.
 func tilde(c byte) byte {
 	if c == '0' {
 		return '~'
@@ -88,8 +88,8 @@ func tilde(c byte) byte {
 	return '/'
 }
 
-// sameName reports whether the inside of a valid string literal and a valid
-// token, both still escaped, mean the same bytes.
+// sameName reports whether the inside of a valid string literal and a valid token, both
+// still escaped, are the same text.
 func sameName(name, token string) bool {
 	for i := 0; i < len(name); {
 		var char [utf8.UTFMax]byte
@@ -119,8 +119,8 @@ func sameName(name, token string) bool {
 	return token == ""
 }
 
-// index reads a token as an array index (RFC 6901 §4): digits without a
-// leading zero. One that does not fit an int is past every end.
+// index parses a token as an array index (RFC 6901 §4): digits without a leading zero.
+// An index that does not fit an int is past the end of every array.
 func index(token string) (n int, ok bool) {
 	if token == "" || token[0] == '0' && len(token) > 1 {
 		return 0, false

@@ -6,11 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-// The skip functions validate one construct and return the offset behind it, or
-// the offset of the problem. They are plain functions over offsets, and make no
-// error values, because this is where all the time goes.
+// The skip functions validate one construct and return the offset after it, or the
+// offset of the problem. For speed they are plain functions over offsets and create no
+// error values.
 
-// document scans all of s, with w following its pointer when it is not nil.
+// document scans all of s. If w is not nil, it follows its pointer.
 func document(s string, w *walk) (next int, p problem) {
 	if strings.HasPrefix(s, "\ufeff") {
 		return 0, byteOrderMark
@@ -30,12 +30,12 @@ func document(s string, w *walk) (next int, p problem) {
 	return i, fine
 }
 
-// skipValue skips the value that begins at s[i], inside depth containers.
+// skipValue skips the value at s[i], inside depth containers.
 //
-// It is a loop and not a recursion, which is twice as fast: what is open is a
-// stack of bits in a word, and only every 64th level is a call.
+// A loop is twice as fast as a recursion: the open containers are a stack of bits in a
+// word, and only every 64th level is a call.
 func skipValue(s string, i, depth int) (next int, p problem) {
-	var objects uint64 // of the open containers, innermost lowest: which are objects
+	var objects uint64 // a bit per open container, innermost lowest: set for objects
 	open := 0
 	for {
 		if objects&1 != 0 {
@@ -103,8 +103,8 @@ func skipValue(s string, i, depth int) (next int, p problem) {
 	}
 }
 
-// skipName skips a member's name, which ends before s[end], and its colon, up
-// to its value.
+// skipName skips a member's name, which ends before s[end], and its colon. next is the
+// offset of its value.
 func skipName(s string, i int) (end, next int, escaped bool, p problem) {
 	if i >= len(s) {
 		return 0, i, false, truncated
@@ -125,8 +125,8 @@ func skipName(s string, i int) (end, next int, escaped bool, p problem) {
 	return end, SkipSpace(s, i+1), escaped, fine
 }
 
-// skipComma skips what follows an element: a comma, up to the next element, or
-// the closing byte, and then there are no more.
+// skipComma skips the comma after an element, up to the next element, or the closing
+// byte; then more is false.
 func skipComma(s string, i int, closing byte) (next int, more bool, p problem) {
 	if i = SkipSpace(s, i); i >= len(s) {
 		return i, false, truncated
@@ -140,7 +140,7 @@ func skipComma(s string, i int, closing byte) (next int, more bool, p problem) {
 	return i, false, unexpected
 }
 
-// skipString skips the rest of a string literal, from behind its opening quote.
+// skipString skips a string literal from the offset after its opening quote.
 func skipString(s string, i int) (next int, escaped bool, p problem) {
 	for {
 		for len(s)-i >= 8 {
@@ -184,27 +184,27 @@ const (
 	highBits = 0x8080808080808080
 )
 
-// stopBytes returns a word whose lowest set bit is the top bit of the first of
-// the eight bytes of w, least significant first, that cannot be passed over in
-// a string: a quote, a backslash, a control character or a non-ASCII byte.
-// Higher bits mean nothing, since subtraction borrows from the bytes above.
+// stopBytes returns a word whose lowest set bit is the top bit of the first of the eight
+// bytes of w, least significant first, that needs attention in a string: a quote, a
+// backslash, a control character or a non-ASCII byte. Higher bits are undefined, since
+// subtraction borrows from the bytes above.
 func stopBytes(w uint64) uint64 {
-	// Exchanging '"' (0x22) and ' ' (0x20) puts the quote right behind the
-	// control characters, so that one comparison finds both.
+	// Exchanging '"' (0x22) and ' ' (0x20) moves the quote next to the control
+	// characters, so that one comparison finds both.
 	quoteOrControl := (w ^ 0x02*lowBits) - 0x21*lowBits
 	backslash := (w ^ '\\'*lowBits) - lowBits
 	return (quoteOrControl | backslash | w) & highBits
 }
 
-// load64 returns the first eight bytes of s, the first least significant. The
-// compiler makes one load of it.
+// load64 returns the first eight bytes of s, the first least significant, with one load
+// instruction.
 func load64(s string) uint64 {
 	_ = s[7]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// skipNumber skips the number that begins at s[i].
+// skipNumber skips the number at s[i].
 func skipNumber(s string, i int) (next int, p problem) {
 	if s[i] == '-' {
 		i++
@@ -229,7 +229,7 @@ func skipNumber(s string, i int) (next int, p problem) {
 	return i, fine
 }
 
-// skipDigits skips one digit or more.
+// skipDigits skips one or more digits.
 func skipDigits(s string, i int) (next int, p problem) {
 	start := i
 	for i < len(s) && isDigit(s[i]) {
@@ -244,7 +244,7 @@ func skipDigits(s string, i int) (next int, p problem) {
 	return i, unexpected
 }
 
-// skipLiteral skips word, whose first byte is known to be at s[i].
+// skipLiteral skips word, whose first byte is s[i].
 func skipLiteral(s string, i int, word string) (next int, p problem) {
 	if len(s)-i >= len(word) && s[i:i+len(word)] == word {
 		return i + len(word), fine

@@ -8,9 +8,9 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// FindBare returns where the next object without a prefix stands in running
-// text that was meant as a reference: it has all required fields of a backend,
-// of which at most one is misspelt; letter case does not matter. It takes time in proportion to the text.
+// FindBare returns the offset of the next object without a prefix in running text
+// that looks like a reference: it has all required fields of a backend, at most
+// one of them misspelt, in any letter case. It runs in linear time.
 func (g *Grammar) FindBare(text string) (start int, ok bool) {
 	for at := 0; ; at++ {
 		i := strings.IndexByte(text[at:], '{')
@@ -24,18 +24,18 @@ func (g *Grammar) FindBare(text string) (start int, ok bool) {
 	}
 }
 
-// FindDisguised returns where the first line stands that holds a reference in
-// escaped form: URL-encoded in a connection string, with entities in XML, inside
-// a JSON string. What it would resolve to has no place there, and as it stands
-// it would be taken for the secret.
-func (g *Grammar) FindDisguised(text string) (start int, ok bool) {
-	if strings.IndexByte(text, 0) >= 0 { // UTF-16, whose lines are none
-		if plain, ok := withoutNUL(text); ok && g.holdsReference(plain) {
+// FindEncoded returns the offset of the first line with an escaped reference:
+// URL-encoded in a connection string, with entities in XML, inside a JSON string.
+// Its secret could not be put there without the same escaping, and unresolved the
+// reference would be used as the secret.
+func (g *Grammar) FindEncoded(text string) (start int, ok bool) {
+	if strings.IndexByte(text, 0) >= 0 { // UTF-16, in which lines cannot be found
+		if plain, ok := fromUTF16(text); ok && g.containsReference(plain) {
 			return 0, true
 		}
 	}
 	for line := range strings.Lines(text) {
-		if g.holdsDisguised(line, maxDisguises-1) {
+		if g.lineHasEncoded(line, maxEncodings-1) {
 			return start, true
 		}
 		start += len(line)
@@ -43,25 +43,25 @@ func (g *Grammar) FindDisguised(text string) (start int, ok bool) {
 	return 0, false
 }
 
-func (g *Grammar) holdsDisguised(line string, depth int) bool {
+func (g *Grammar) lineHasEncoded(line string, depth int) bool {
 	for _, decode := range []func(string) (string, bool){fromPercent, fromEntities, fromEscapes} {
 		plain, ok := decode(line)
-		if ok && (g.holdsReference(plain) || depth > 1 && g.holdsDisguised(plain, depth-1)) {
+		if ok && (g.containsReference(plain) || depth > 1 && g.lineHasEncoded(plain, depth-1)) {
 			return true
 		}
 	}
 	return false
 }
 
-// holdsReference reports whether a reference stands in running text, with its
-// prefix or without.
-func (g *Grammar) holdsReference(text string) bool {
+// containsReference reports whether there is a reference in running text, with or
+// without its prefix.
+func (g *Grammar) containsReference(text string) bool {
 	for {
 		start, end, ok, err := Find(text)
 		if !ok {
 			break
 		}
-		if _, wrong := g.Coordinates(text[start:end]); err == nil && wrong == nil {
+		if _, wrong := g.ParseCoordinates(text[start:end]); err == nil && wrong == nil {
 			return true
 		}
 		text = text[end:]
@@ -70,39 +70,41 @@ func (g *Grammar) holdsReference(text string) bool {
 	return ok
 }
 
-// DisguisedError is about a reference that FindDisguised finds.
-func DisguisedError() error {
+// EncodedError is the error for a reference that FindEncoded finds.
+func EncodedError() error {
 	return fault.New(fault.Syntax, "a secret reference in the text is escaped, URL-encoded or UTF-16: write it as it is, with the prefix %s", prefixBrace)
 }
 
-// BareError is about a reference without a prefix in running text.
+// BareError is the error for a reference that FindBare finds.
 func BareError() error {
 	return fault.New(fault.Syntax, "a JSON object in the text looks like a secret reference without its prefix: write %s before it", prefixBrace)
 }
 
 // hasRequiredFields reports whether names has all required fields of one
-// backend, of which at most one is misspelt.
+// backend, at most one of them misspelt.
 func (g *Grammar) hasRequiredFields(names []string) bool {
-	for _, schema := range schemas {
+	for _, b := range backends {
 		var required []string
-		for _, f := range schema {
+		for _, f := range b.fields {
 			if f.required {
 				required = append(required, f.name)
 			}
 		}
-		if coversFields(names, required) {
+		if hasAllFields(names, required) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(g.Customs, func(c CustomFields) bool { return coversFields(names, c.Fields) })
+	return slices.ContainsFunc(g.Customs, func(c CustomBackend) bool { return hasAllFields(names, c.Fields) })
 }
 
-func coversFields(names, required []string) bool {
+// hasAllFields reports whether names has all required fields, at most one of them
+// misspelt.
+func hasAllFields(names, required []string) bool {
 	misspelt := 0
 	for _, field := range required {
 		switch {
 		case slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, field) }):
-		case slices.ContainsFunc(names, func(name string) bool { return nearFold(Fold(name), Fold(field), typingErrors(field)) }):
+		case slices.ContainsFunc(names, func(name string) bool { return nearFold(Fold(name), Fold(field), allowedTypos(field)) }):
 			misspelt++
 		default:
 			return false
@@ -111,18 +113,9 @@ func coversFields(names, required []string) bool {
 	return len(required) > 0 && misspelt <= 1
 }
 
-// typingErrors is how many typing errors make a misspelt field: two errors in a
-// short word make any other word.
-func typingErrors(field string) int {
-	if len(field) > 5 {
-		return 2
-	}
-	return 1
-}
-
-// memberNames returns the names of the members of the object that text begins
-// with; flat is false if it is not an object of strings, numbers and literals.
-// It looks no further than the next brace outside a string.
+// memberNames returns the names of the members of the object at the start of text;
+// flat is false if it is not an object of strings, numbers and literals. It reads
+// up to the next brace outside a string.
 func memberNames(text string) (names []string, flat bool) {
 	const space = " \t\r\n"
 	rest := text[1:]
@@ -152,14 +145,14 @@ func memberNames(text string) (names []string, flat bool) {
 			return nil, false
 		}
 		rest = strings.TrimLeft(rest, space)
-		if strings.HasPrefix(rest, "}") { // a comma too many
+		if strings.HasPrefix(rest, "}") { // an extra comma
 			return names, true
 		}
 	}
 	return nil, false
 }
 
-// cutString returns the JSON string that text begins with, and what follows.
+// cutString returns the JSON string at the start of text, and the text after it.
 func cutString(text string) (s, after string, ok bool) {
 	if !strings.HasPrefix(text, `"`) {
 		return "", "", false

@@ -7,9 +7,9 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// Find returns where the next reference stands in running text: its value is
-// text[start:end]. ok is false when there is none left. A misspelt prefix
-// before coordinates is an error.
+// Find returns the offsets of the next reference in running text: its value is
+// text[start:end]. ok is false if there is none. A misspelt prefix before
+// coordinates is an error.
 func Find(text string) (start, end int, ok bool, err error) {
 	start, after, exact := nextPrefix(text)
 	switch {
@@ -27,7 +27,7 @@ func Find(text string) (start, end int, ok bool, err error) {
 	}
 	rest := text[i:]
 	if IsPlaceholder(rest[:min(len(rest), len(Placeholder))]) {
-		return start, i, true, PlaceholderFault()
+		return start, i, true, PlaceholderError()
 	}
 	if len(rest) > maxText {
 		rest = rest[:maxText]
@@ -37,27 +37,27 @@ func Find(text string) (start, end int, ok bool, err error) {
 	}
 	_, n, err := scanMembers(rest, nil)
 	if err != nil {
-		return start, i, true, describe(rest[:min(len(rest), n+16)], err)
+		return start, i, true, syntaxError(rest[:min(len(rest), n+16)], err)
 	}
 	return start, i + n, true, nil
 }
 
 const (
-	opening = "{<(["
-	closing = "}>)]"
+	openBrackets  = "{<(["
+	closeBrackets = "}>)]"
 )
 
-// nextPrefix returns where the next prefix stands and where it ends. exact is
-// false for what was meant as one: another letters' case, other brackets or
-// spaces, or one wrong letter, in brackets before coordinates.
+// nextPrefix returns the offsets of the next prefix. exact is false if it is
+// misspelt before coordinates: another letter case, other brackets or spaces, or
+// one wrong letter.
 func nextPrefix(text string) (start, end int, exact bool) {
 	for at := 0; at < len(text); {
 		word := at
-		for word < len(text) && !asciiLetter(text[word]) {
+		for word < len(text) && !isASCIILetter(text[word]) {
 			word++
 		}
 		at = word
-		for at < len(text) && asciiLetter(text[at]) {
+		for at < len(text) && isASCIILetter(text[at]) {
 			at++
 		}
 		if at-word < 2 || at-word > 4 || !Near(strings.ToUpper(text[word:at]), "ENC", 1) {
@@ -65,8 +65,8 @@ func nextPrefix(text string) (start, end int, exact bool) {
 		}
 		before := strings.TrimRight(text[:word], " ")
 		after := strings.TrimLeft(text[at:], " \\")
-		opens := before != "" && strings.IndexByte(opening, before[len(before)-1]) >= 0 || strings.HasSuffix(before, "&lt;")
-		closes := after != "" && strings.IndexByte(closing, after[0]) >= 0
+		opens := before != "" && strings.IndexByte(openBrackets, before[len(before)-1]) >= 0 || strings.HasSuffix(before, "&lt;")
+		closes := after != "" && strings.IndexByte(closeBrackets, after[0]) >= 0
 		if opens && closes && text[word:at] == "ENC" && text[word-1] != ' ' && text[at] == after[0] {
 			if p := text[word-1 : at+1]; p == prefixBrace || p == prefixAngle {
 				return word - 1, at + 1, true
@@ -87,10 +87,10 @@ func nextPrefix(text string) (start, end int, exact bool) {
 	return -1, -1, false
 }
 
-func asciiLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+func isASCIILetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// beginsCoordinates reports whether coordinates follow, in either form, with
-// or without backslashes.
+// beginsCoordinates reports whether text begins with coordinates in either form,
+// with or without backslashes.
 func beginsCoordinates(text string) bool {
 	text = strings.TrimLeft(text, " \t\r\n\\")
 	if text == "" || text[0] != '{' && text[0] != '<' {

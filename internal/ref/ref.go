@@ -1,6 +1,11 @@
-// Package coord knows the grammar of secret references: which values are
-// meant as one, which backend their coordinates name, and their canonical
-// text. It touches neither network nor environment.
+// Package ref implements the grammar of secret references: which values look
+// like one, which backend their coordinates name, and their canonical text. It
+// uses neither network nor environment.
+//
+// A new backend is added in backends.go: an entry in the table, with its fields,
+// next to a Kind and the members of [Reference] and [Target] that hold them.
+// Parsing, printing, validation, "did you mean" and the detection of broken
+// references follow from the table.
 package ref
 
 import (
@@ -10,33 +15,24 @@ import (
 	"unicode/utf8"
 )
 
-// Kind is the backend that a reference names.
+// Kind is the kind of backend that a reference names.
 type Kind uint8
 
-// The kinds of reference. The zero Kind is none.
+// The kinds of references. The zero Kind means none.
 const (
 	AWS Kind = iota + 1
 	Vault
 	Keyring
 	Custom
-	CipherFile // files of a product's own cipher class; no value has this form
+	CipherFile // files of a product's own cipher class; never parsed from a value
 )
 
-// String returns the name that events, logs and messages use.
+// String returns the name of k in events, logs and messages.
 func (k Kind) String() string {
-	switch k {
-	case AWS:
-		return "aws"
-	case Vault:
-		return "vault"
-	case Keyring:
-		return "keyring"
-	case Custom:
-		return "custom"
-	case CipherFile:
-		return "sealed"
+	if k == 0 || int(k) >= len(backends) {
+		return "none"
 	}
-	return "none"
+	return backends[k].id
 }
 
 // The values of authenticationType.
@@ -45,11 +41,11 @@ const (
 	KubernetesAuth = "KUBERNETES"
 )
 
-// MaxName is the longest name of a stored secret, in bytes.
+// MaxName limits the name of a stored secret, in bytes.
 const MaxName = 1024
 
-// Reference is a parsed reference. It is comparable; the fields that do not
-// belong to its Kind are empty.
+// Reference is a parsed reference. It is comparable. Fields that do not belong
+// to its Kind are empty.
 type Reference struct {
 	Kind Kind
 
@@ -60,74 +56,24 @@ type Reference struct {
 
 	Name string // Keyring
 
-	Class, Text string // Custom, Sealed
-	Dir         string // Sealed: where relative paths start
-}
-
-// Target is what one fetch brings: references with equal groups are answered
-// by the same secret.
-type Target struct {
-	Kind              Kind
-	Endpoint          string
-	Region, Secret    string // AWS
-	Auth, Mount, Path string // Vault
-	Name              string // Keyring
-	Class, Text       string // Custom, Sealed
-	Dir               string // Sealed
-}
-
-// Target returns what has to be fetched for r.
-func (r Reference) Target() Target {
-	switch r.Kind {
-	case AWS:
-		return Target{Kind: AWS, Endpoint: strings.TrimSuffix(r.EndpointOverride, "/"), Region: r.Region, Secret: r.SecretID}
-	case Vault:
-		return Target{Kind: Vault, Endpoint: strings.TrimSuffix(r.Endpoint, "/"), Auth: r.Auth, Mount: r.Mount, Path: r.Path}
-	case Keyring:
-		return Target{Kind: Keyring, Name: r.Name}
-	default:
-		return Target{Kind: r.Kind, Class: r.Class, Text: r.Text, Dir: r.Dir}
-	}
-}
-
-// Reference returns the reference to everything that g fetches, for messages.
-func (g Target) Reference() string {
-	switch g.Kind {
-	case AWS:
-		return Reference{Kind: AWS, Region: g.Region, SecretID: g.Secret, EndpointOverride: g.Endpoint}.String()
-	case Vault:
-		return Reference{Kind: Vault, Mount: g.Mount, Path: g.Path, Endpoint: g.Endpoint, Auth: g.Auth}.String()
-	case Keyring:
-		return Reference{Kind: Keyring, Name: g.Name}.String()
-	default:
-		return ""
-	}
+	Class, Text string // Custom, CipherFile
+	Dir         string // CipherFile: base of relative paths
 }
 
 // String returns the canonical text, which parses to r again. It is printable:
-// every character that moves the cursor, hides text or turns its direction is
-// written as a JSON escape.
+// characters that move the cursor, are invisible or change the direction of text
+// are written as JSON escapes.
 func (r Reference) String() string {
 	b := make([]byte, 0, 160)
 	b = append(b, prefixBrace...)
-	switch r.Kind {
-	case AWS:
-		b = appendMember(b, fieldRegion, r.Region)
-		b = appendMember(b, fieldSecretID, r.SecretID)
-		b = appendMember(b, fieldSecretPointer, r.Pointer)
-		b = appendMember(b, fieldEndpointOverride, r.EndpointOverride)
-	case Vault:
-		b = appendMember(b, fieldMount, r.Mount)
-		b = appendMember(b, fieldPath, r.Path)
-		b = appendMember(b, fieldKey, r.Key)
-		b = appendMember(b, fieldEndpoint, r.Endpoint)
-		if r.Auth != TokenAuth {
-			b = appendMember(b, fieldAuthenticationType, r.Auth)
-		}
-	case Keyring:
-		b = appendMember(b, fieldKeyring, r.Name)
-	default:
+	if !r.Kind.hasFields() {
 		return string(append(b, printableJSON(r.Text)...))
+	}
+	values := backends[r.Kind].values(r)
+	for i, f := range backends[r.Kind].fields {
+		if values[i] != f.standard {
+			b = appendMember(b, f.name, values[i])
+		}
 	}
 	if len(b) == len(prefixBrace) {
 		b = append(b, '{')
@@ -135,8 +81,8 @@ func (r Reference) String() string {
 	return string(append(b, '}'))
 }
 
-// appendMember appends one member and the brace or comma before it; an empty
-// value means that the member is absent.
+// appendMember appends one member and the brace or comma before it. An empty
+// value means that there is no such member.
 func appendMember(b []byte, name, value string) []byte {
 	if value == "" {
 		return b
@@ -175,9 +121,9 @@ func appendPrintable(b []byte, c rune) []byte {
 	return b
 }
 
-// printableJSON returns JSON text with the same meaning in which every character
-// is printable: escaped in strings, a blank between them. Other text is made
-// printable in the same way.
+// printableJSON returns JSON text with the same meaning whose characters are all
+// printable: others are escaped in strings and replaced by a blank elsewhere.
+// Text that is not JSON is made printable in the same way.
 func printableJSON(text string) string {
 	if !strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) && utf8.ValidString(text) {
 		return text

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// owner returns the id of the user whom a file belongs to.
+// owner returns the user id of the owner of a file.
 func owner(info fs.FileInfo) (uid int, known bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

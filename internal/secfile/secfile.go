@@ -1,11 +1,11 @@
-// Package private keeps files from being read or written by others, and makes
-// them last.
+// Package secfile accesses files carefully: it checks their mode and owner, follows
+// symbolic links only where that is safe, reads at most a given size, and writes
+// files that are complete and on disk before they have their name.
 package secfile
 
 import (
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"syscall"
 
@@ -15,10 +15,9 @@ import (
 // Mode is the mode of every file that this module creates.
 const Mode fs.FileMode = 0o600
 
-// Open opens a file for reading. It is fault.Unsupported if it is not a regular
-// file, which is found out without waiting for the other end of a pipe, and
-// fault.Denied as [Check] says. Errors of the operating system are returned as
-// they are.
+// Open opens a file for reading. It returns fault.Unsupported if it is not a regular
+// file, and fault.Denied as [Check] does. It does not block on a named pipe. Errors
+// of the operating system are returned unchanged.
 func Open(path string) (*os.File, error) {
 	f, err := OpenRegular(path, os.O_RDONLY)
 	if err != nil {
@@ -31,13 +30,16 @@ func Open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// OpenRegular opens a file whatever its mode and owner are. It is
+// OpenRegular opens a file regardless of its mode and owner. It returns
 // fault.Unsupported if it is not a regular file.
-func OpenRegular(path string, flag int) (*os.File, error) {
-	// A device may do something when it is opened, so it is asked before; what
-	// counts is what has been opened.
+func OpenRegular(path string, flag int) (*os.File, error) { return openRegular(path, path, flag) }
+
+// openRegular calls the file by the given name in errors.
+func openRegular(path, name string, flag int) (*os.File, error) {
+	// Opening a device can have side effects, so check before opening. The check of
+	// the open file is the one that counts.
 	if info, err := os.Stat(path); err == nil {
-		if err := regular(path, info); err != nil {
+		if err := checkRegular(name, info); err != nil {
 			return nil, err
 		}
 	}
@@ -47,7 +49,7 @@ func OpenRegular(path string, flag int) (*os.File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil {
-		err = regular(path, info)
+		err = checkRegular(name, info)
 	}
 	if err != nil {
 		_ = f.Close()
@@ -56,73 +58,40 @@ func OpenRegular(path string, flag int) (*os.File, error) {
 	return f, nil
 }
 
-func regular(path string, info fs.FileInfo) error {
+func checkRegular(name string, info fs.FileInfo) error {
 	switch {
 	case info.IsDir():
-		return fault.New(fault.Unsupported, "%s is a directory, not a file", path)
+		return fault.New(fault.Unsupported, "%s is a directory, not a file", name)
 	case !info.Mode().IsRegular():
-		return fault.New(fault.Unsupported, "%s is not a regular file", path)
+		return fault.New(fault.Unsupported, "%s is not a regular file", name)
 	}
 	return nil
 }
 
-// Check refuses an open file that belongs to neither the effective user of this
-// process nor root, who could have written anything into it, and one that others
-// than its owner and group can open, with fault.Denied. The group is accepted,
-// since Kubernetes' fsGroup sets it. Windows has no such owners and modes.
+// Check returns fault.Denied for an open file whose owner is neither the effective
+// user of this process nor root, since its owner can write anything into it, and
+// for one that others than its owner and group can access. Access by the group is
+// accepted, since Kubernetes' fsGroup grants it. Windows has no such owners and
+// modes.
 func Check(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
 		return fault.New(fault.Unavailable, "%s: its mode cannot be read", f.Name()).WithCause(err)
 	}
-	return check(f.Name(), info, os.Geteuid())
+	return checkAccess(f.Name(), info, os.Geteuid())
 }
 
-func check(path string, info fs.FileInfo, euid int) error {
+func checkAccess(path string, info fs.FileInfo, euid int) error {
 	if uid, known := owner(info); known && uid != 0 && uid != euid {
-		return fault.New(fault.Denied, "%s belongs to the user with uid %d, who can write anything into it, and this program runs as uid %d: run it as the owner, or make sure of the content and then chown %[3]d %[1]s", path, uid, euid)
+		return fault.New(fault.Denied,
+			"%s belongs to the user with uid %d, who can write anything into it, "+
+				"but this program runs as uid %d: run it as the owner, or check the content and then chown "+
+				"%[3]d %[1]s", path, uid, euid)
 	}
 	if runtime.GOOS != "windows" && info.Mode()&0o007 != 0 {
-		return fault.New(fault.Denied, "%s has the mode %04o, with which everybody on this machine can open it: chmod o-rwx %[1]s", path, info.Mode().Perm())
+		return fault.New(fault.Denied,
+			"%s has mode %04o, so every user of this machine can access it: chmod o-rwx %[1]s",
+			path, info.Mode().Perm())
 	}
 	return nil
-}
-
-// Write makes a file that is on the disk when Write returns, in the place of
-// any other.
-func Write(path, text string) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Mode)
-	if err != nil {
-		return err
-	}
-	err = f.Chmod(Mode) // whatever the umask is
-	if err == nil || runtime.GOOS == "windows" {
-		_, err = f.WriteString(text)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		_ = os.Remove(path)
-	}
-	return err
-}
-
-// SyncDir makes the names in the directory of path last. Windows cannot.
-func SyncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = dir.Close() }()
-	return dir.Sync()
 }

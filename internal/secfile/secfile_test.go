@@ -23,7 +23,7 @@ func TestCheck(t *testing.T) {
 		require.NoError(t, os.Chmod(path, mode))
 		info, err := os.Stat(path)
 		require.NoError(t, err)
-		return check(path, info, euid)
+		return checkAccess(path, info, euid)
 	}
 	for _, mode := range []os.FileMode{0o400, 0o600, 0o640, 0o660, 0o670} {
 		require.NoError(t, checked(mode, mine))
@@ -50,10 +50,10 @@ func TestCheck(t *testing.T) {
 	link := path + ".link"
 	require.NoError(t, os.Symlink(path, link))
 	_, err = Open(link)
-	require.ErrorIs(t, err, fault.Denied, "the owner of the target counts")
+	require.ErrorIs(t, err, fault.Denied, "the owner of the target matters")
 }
 
-func TestOpenOnlyRegularFiles(t *testing.T) {
+func TestOpen_regularFilesOnly(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range []string{dir, os.DevNull} {
 		_, err := Open(path)
@@ -70,7 +70,7 @@ func TestTarget(t *testing.T) {
 	require.NoError(t, os.MkdirAll(at("deep/data"), 0o700))
 	for link, to := range map[string]string{
 		"absolute": at("file"), "relative": "deep/data/file", "chain": "relative", "toDir": "deep/data",
-		"behindDir": "toDir/../file", "self": "self", "ping": "pong", "pong": "ping", "astray": "none/file",
+		"beyondDir": "toDir/../file", "self": "self", "ping": "pong", "pong": "ping", "dangling": "none/file",
 	} {
 		if err := os.Symlink(to, at(link)); err != nil {
 			t.Skip(err)
@@ -78,9 +78,9 @@ func TestTarget(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"file": "file", "absolute": "file", "relative": "deep/data/file", "chain": "deep/data/file",
-		"toDir/file": "deep/data/file", "behindDir": "deep/file", "deep/../chain": "deep/data/file",
+		"toDir/file": "deep/data/file", "beyondDir": "deep/file", "deep/../chain": "deep/data/file",
 	} {
-		for range 2 { // dangling, and then not
+		for range 2 { // first a dangling link
 			got, err := Target(dir + string(filepath.Separator) + path)
 			require.NoError(t, err, path)
 			require.Equal(t, at(want), got, path)
@@ -89,7 +89,7 @@ func TestTarget(t *testing.T) {
 	}
 	for path, want := range map[string]error{
 		"self": fault.Unsupported, "ping": fault.Unsupported, "self/file": fault.Unsupported,
-		"astray": fault.NotFound, "none/file": fault.NotFound, "file/below": fault.NotFound,
+		"dangling": fault.NotFound, "none/file": fault.NotFound, "file/below": fault.NotFound,
 	} {
 		_, err := Target(at(path))
 		require.Error(t, err, path)
@@ -99,7 +99,7 @@ func TestTarget(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ELOOP)
 }
 
-func TestTarget_linksOfOthers(t *testing.T) {
+func TestTarget_otherOwner(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(dir, "file"), link); err != nil {
@@ -115,8 +115,8 @@ func TestTarget_linksOfOthers(t *testing.T) {
 	require.ErrorIs(t, err, fault.Denied)
 	require.ErrorIs(t, Unresolved(link, err), fault.Denied)
 	require.ErrorContains(t, err, "uid 4711")
-	require.NoError(t, checkLink(link, dir, 4711), "their own")
+	require.NoError(t, checkLink(link, dir, 4711), "the link's owner may follow it")
 	require.NoError(t, os.Chown(dir, 4711, 4711))
 	_, err = Target(link)
-	require.NoError(t, err, "who has the directory can put anything there")
+	require.NoError(t, err, "the owner of the directory can replace the link")
 }

@@ -10,16 +10,16 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// maxLinks is how many links one path may lead through.
+// maxLinks limits how many symbolic links one path may lead through.
 const maxLinks = 40
 
-// Target returns where path leads when symbolic links are followed, which is
-// where the file is or would be: its directory exists, and the last name is not
-// that of a link. [Unresolved] explains the error.
+// Target follows symbolic links and returns the path where the file is or would be
+// created: its directory exists, and its last element is not a symbolic link.
+// [Unresolved] explains the error.
 func Target(path string) (string, error) {
 	for range maxLinks {
-		// Only the operating system may shorten a path: where a name is that of a
-		// link, the one behind it followed by .. is not the directory before it.
+		// Do not clean the path: the parent of a directory reached through a symbolic
+		// link is not the directory that the link is in.
 		dir, name := filepath.Split(path)
 		if dir == "" {
 			dir = "."
@@ -48,21 +48,21 @@ func Target(path string) (string, error) {
 
 // Unresolved explains an error of [Target].
 func Unresolved(path string, err error) error {
-	if refused, ok := errors.AsType[*fault.Error](err); ok {
-		return refused
+	if explained, ok := errors.AsType[*fault.Error](err); ok {
+		return explained
 	}
 	switch {
 	case errors.Is(err, syscall.ELOOP):
-		return fault.New(fault.Unsupported, "%q leads through links that lead in a circle", path).WithCause(err)
+		return fault.New(fault.Unsupported, "the symbolic links of %q form a loop", path).WithCause(err)
 	case errors.Is(err, fs.ErrPermission):
-		return fault.New(fault.Denied, "the directory of %q cannot be looked into", path).WithCause(err)
+		return fault.New(fault.Denied, "the directory of %q cannot be searched", path).WithCause(err)
 	}
 	return fault.New(fault.NotFound, "there is no directory for %q", path).WithCause(err)
 }
 
-// checkLink refuses a link that another user has put into a directory that is not
-// theirs: whoever follows it by reading it is not protected by the kernel, which
-// refuses to follow such a link where everybody may write.
+// checkLink returns fault.Denied for a link that another user created in a
+// directory of a third one. The kernel refuses to follow such links only in
+// world-writable directories, and not at all for a process that reads them itself.
 func checkLink(path, dir string, euid int) error {
 	link, err := os.Lstat(path)
 	if err != nil {
@@ -72,12 +72,14 @@ func checkLink(path, dir string, euid int) error {
 	if !known || uid == 0 || uid == euid {
 		return nil
 	}
-	in, err := os.Stat(dir)
+	parent, err := os.Stat(dir)
 	if err != nil {
 		return err
 	}
-	if theirs, _ := owner(in); theirs == uid {
+	if dirUID, _ := owner(parent); dirUID == uid {
 		return nil
 	}
-	return fault.New(fault.Denied, "%s is a link of the user with uid %d, in a directory of another user: make sure of where it leads, and make it anew", path, uid)
+	return fault.New(fault.Denied,
+		"%s is a symbolic link of the user with uid %d in a directory of another user: "+
+			"check where it leads, and create it again", path, uid)
 }

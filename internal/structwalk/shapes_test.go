@@ -30,7 +30,7 @@ func TestPointersInMapsAndSlicesLeadOn(t *testing.T) {
 	}
 	behind, list := c.Map["a"], c.Lists["b"]
 	require.Equal(t, []string{`Map["a"].Leaf`, "Slice[1].Leaf", `Lists["b"][0]`, `Lists["b"][1]`, "Arrays[3][0]", "Arrays[3][1]", "Twice", `Texts["c"]`}, fill(t, &c))
-	require.Same(t, behind, c.Map["a"], "what was pointed to is pointed to still")
+	require.Same(t, behind, c.Map["a"], "the pointer is unchanged")
 	require.Equal(t, "set", behind.Leaf.text)
 	require.Equal(t, "set", c.Slice[1].Leaf.text)
 	require.Equal(t, []leaf{{"set"}, {"set"}}, list)

@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref/internal/structwalk"
 )
 
-// leaf stands for the type that is looked for: a struct, as Secret is one.
+// leaf is the type to find. It is a struct, as Secret is.
 type leaf struct{ text string }
 
 type inner struct {
@@ -24,7 +24,7 @@ type (
 	hiddenLeaf  = leaf
 )
 
-// fill walks root, numbers the slots and returns their paths.
+// fill sets all fields below root and returns their paths.
 func fill(t *testing.T, root any) (paths []string) {
 	t.Helper()
 	slots, done, err := structwalk.Walk(root, reflect.TypeFor[leaf]())
@@ -72,7 +72,7 @@ func TestEmbeddedFieldsFollowTheRulesOfExport(t *testing.T) {
 		hiddenMap
 		hiddenSlice
 		hiddenLeaf
-		*reflect.Method // someone else's type, nil
+		*reflect.Method // a nil pointer to a type of another package
 	}
 	c.hiddenMap = hiddenMap{"k": {}}
 	c.hiddenSlice = hiddenSlice{{}}
@@ -87,7 +87,7 @@ func TestEmbeddedFieldsFollowTheRulesOfExport(t *testing.T) {
 		Map   hiddenMap
 		Slice hiddenSlice
 	}{c.hiddenMap, c.hiddenSlice, c.hiddenMap, c.hiddenSlice}
-	require.Equal(t, []string{`Map["k"]`, "Slice[0]"}, fill(t, &same), "what an embedded field hides is found where it is not hidden")
+	require.Equal(t, []string{`Map["k"]`, "Slice[0]"}, fill(t, &same), "the same map and slice are found in exported fields")
 
 	pointer := struct{ *inner }{&inner{}}
 	require.Equal(t, []string{"inner.Leaf"}, fill(t, &pointer))
@@ -183,7 +183,7 @@ func TestATagThatDoesNotFitIsRefused(t *testing.T) {
 	} {
 		_, _, err := structwalk.Walk(root, reflect.TypeFor[leaf]())
 		require.ErrorIs(t, err, fault.Unsupported, name)
-		require.NotContains(t, err.Error(), "\n", "one mistake in a type is told once")
+		require.NotContains(t, err.Error(), "\n", "one mistake in a type is one error")
 	}
 	for name, root := range map[string]any{
 		"a string": &struct {

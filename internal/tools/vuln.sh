@@ -3,7 +3,7 @@
 # vulnerability is a failure even if the code does not call it; for the standard library
 # only what is called counts.
 # VULNDB is the database: a folder, or a URL; default: the Go project's.
-# With -if-reachable a database that cannot be reached is reported and is not a failure.
+# With -if-reachable, a database that cannot be reached is reported and is not a failure.
 set -eu
 optional=
 [ "${1:-}" != -if-reachable ] || { optional=1 && shift; }
@@ -15,6 +15,7 @@ case $db in
 *://*) ;;
 *) db=file://$(cd "$db" && pwd) ;;
 esac
+failed=
 for module in "$@"; do
 	echo "$module: govulncheck"
 	status=0
@@ -28,5 +29,6 @@ for module in "$@"; do
 		;;
 	*"Module: "*) status=1 ;;
 	esac
-	[ "$status" = 0 ] || { echo "$out" && exit 1; }
+	[ "$status" = 0 ] || { echo "$out" && failed="$failed $module"; }
 done
+[ -z "$failed" ] || { echo "failed in:$failed (govulncheck)" >&2 && exit 1; }

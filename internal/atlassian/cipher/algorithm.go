@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref/internal/secfile"
 )
 
-// The environment variables that stand in for a path that a value leaves out.
+// Environment variables for paths that are missing in the value.
 const (
 	variableSealed = "com_atlassian_db_config_password_ciphers_algorithm_javax_crypto_SealedObject"
 	variableKey    = "com_atlassian_db_config_password_ciphers_algorithm_javax_crypto_spec_SecretKeySpec"
@@ -19,26 +19,27 @@ const (
 // Algorithm opens the values of AlgorithmSecretStore and AlgorithmCipher. It is
 // safe for concurrent use.
 type Algorithm struct {
-	// Dir is the directory of the configuration file, where relative paths
-	// start. Empty: the working directory.
+	// Dir is the directory of the configuration file, the base of relative paths.
+	// If empty, it is the working directory.
 	Dir string
 
-	// Getenv reads the environment. Nil: os.Getenv.
+	// Getenv reads the environment. If nil, os.Getenv does.
 	Getenv func(string) string
 
-	// OnlyAES refuses the other ciphers, as Crowd's AesOnlyAlgorithmCipher does.
+	// OnlyAES refuses ciphers other than AES, as Crowd's AesOnlyAlgorithmCipher
+	// does.
 	OnlyAES bool
 }
 
-// Open returns the password that a value stands for: a JSON object that says
-// where the sealed object and its key are, with or without a prefix.
+// Open returns the password for a value: a JSON object, with or without a prefix,
+// that names the files of the sealed object and its key.
 //
-// It is fault.Syntax if the value is wrong; fault.NotFound, fault.Denied,
-// fault.Unavailable if a file cannot be read; fault.Unsupported if a file holds
-// something else, an algorithm that the products do not have or this process
-// must not use; and fault.Corrupt if a file is damaged or the two do not belong
-// together. The password is a serialized string inside a padded block, so that
-// a wrong key practically never opens it.
+// The error is fault.Syntax if the value is invalid; fault.NotFound, fault.Denied
+// or fault.Unavailable if a file cannot be read; fault.Unsupported if a file has
+// other contents, or an algorithm that the products do not support or this process
+// may not use; and fault.Corrupt if a file is damaged or the key is not that of the
+// object. The password is a serialized string in a padded block, so that a wrong
+// key practically never opens it.
 func (a Algorithm) Open(value string) (string, error) {
 	v, err := parse(value)
 	if err != nil {
@@ -58,39 +59,39 @@ func (a Algorithm) Open(value string) (string, error) {
 	}
 	scheme, err := schemeOf(sealed)
 	if err != nil {
-		return "", located(sealedAt.name, err)
+		return "", withSource(sealedAt.name, err)
 	}
 	if a.OnlyAES && scheme.cipher != "AES" {
-		return "", fault.New(fault.Unsupported, "%s: it is sealed with %s, and the class takes only AES", sealedAt.name, scheme.cipher)
+		return "", fault.New(fault.Unsupported, "%s: it is encrypted with %s, but the class only supports AES", sealedAt.name, scheme.cipher)
 	}
-	if err := v.agrees(scheme); err != nil {
+	if err := v.checkScheme(scheme); err != nil {
 		return "", err
 	}
 	key, err := read(keyAt, javaobj.ReadKey)
 	if err != nil {
 		return "", err
 	}
-	if err := scheme.fits(key); err != nil {
-		return "", located(keyAt.name, err)
+	if err := scheme.checkKey(key); err != nil {
+		return "", withSource(keyAt.name, err)
 	}
 	password, err := scheme.open(sealed, key)
-	if errors.Is(err, errPair) {
+	if errors.Is(err, errMismatch) {
 		return "", fault.New(fault.Corrupt, "the key does not open the sealed object: are %s and %s a pair?", keyAt.name, sealedAt.name)
 	}
 	if err != nil {
-		return "", located(sealedAt.name, err)
+		return "", withSource(sealedAt.name, err)
 	}
 	return password, nil
 }
 
-// A File is one that [Algorithm.Open] reads.
+// A File is a file that [Algorithm.Open] reads.
 type File struct {
-	Path     string // as it is opened
-	Relative bool   // the value, or the variable, names it relative to Dir
+	Path     string // with Dir, if it is relative
+	Relative bool   // to Dir, in the value or the variable
 }
 
-// Files lists the files that Open would read for a value. The sealed object is
-// not among them when it stands in the value.
+// Files lists the files that Open reads for a value: the key and, unless the value
+// contains it, the sealed object.
 func (a Algorithm) Files(value string) ([]File, error) {
 	v, err := parse(value)
 	if err != nil {
@@ -107,14 +108,14 @@ func (a Algorithm) Files(value string) ([]File, error) {
 	return []File{sealed.file, key.file}, nil
 }
 
-// source is where one of the two streams comes from: a file or the value.
+// source is the origin of a stream: a file or the value.
 type source struct {
 	name   string // for messages
 	file   File
-	inline string // Base64, in the place of a file
+	inline string // Base64, instead of a file
 }
 
-// source returns where the stream is that a member, or its variable, leads to.
+// source returns the source that a member, or its variable, names.
 func (a Algorithm) source(field, path, variable, inline string) (source, error) {
 	if inline != "" {
 		return source{name: fieldSealed, inline: inline}, nil
@@ -126,7 +127,7 @@ func (a Algorithm) source(field, path, variable, inline string) (source, error) 
 			getenv = os.Getenv
 		}
 		if path, origin = getenv(variable), "the variable "+variable; path == "" {
-			return source{}, fault.New(fault.Syntax, "field %q is missing, and the environment variable %s, which could stand in for it, "+
+			return source{}, fault.New(fault.Syntax, "field %q is missing, and the environment variable %s, which can replace it, "+
 				"is not set for this process", field, variable)
 		}
 	}
@@ -134,7 +135,7 @@ func (a Algorithm) source(field, path, variable, inline string) (source, error) 
 		return source{}, err
 	}
 	file := fileAt(a.Dir, path)
-	return source{name: origin + " " + shown(path, file.Path), file: file}, nil
+	return source{name: origin + " " + pathLabel(path, file.Path), file: file}, nil
 }
 
 // read reads a stream of one class.
@@ -146,7 +147,7 @@ func read[T any](from source, parse func([]byte) (T, error)) (T, error) {
 	}
 	object, err := parse(stream)
 	if err != nil {
-		return none, located(from.name, err)
+		return none, withSource(from.name, err)
 	}
 	return object, nil
 }
@@ -155,13 +156,13 @@ func (s source) load() ([]byte, error) {
 	if s.inline == "" {
 		stream, err := secfile.Read(s.file.Path, maxFile)
 		if err != nil {
-			return nil, located(s.name, err)
+			return nil, withSource(s.name, err)
 		}
 		return stream, nil
 	}
 	stream, err := decode(s.inline)
 	if err != nil {
-		return nil, located(s.name, err)
+		return nil, withSource(s.name, err)
 	}
 	if len(stream) > maxFile {
 		return nil, fault.New(fault.Unsupported, "%s is larger than %d MiB", s.name, maxFile>>20)
@@ -169,11 +170,11 @@ func (s source) load() ([]byte, error) {
 	return stream, nil
 }
 
-// located puts where it happened before what happened.
-func located(where string, err error) error {
+// withSource adds the source of an error to its text.
+func withSource(source string, err error) error {
 	e, ok := errors.AsType[*fault.Error](err)
 	if !ok {
 		return err
 	}
-	return fault.New(e.Kind, "%s: %s", where, e.Text).WithCause(err)
+	return fault.New(e.Kind, "%s: %s", source, e.Text).WithCause(err)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-func TestFilesThatCannotBeRead(t *testing.T) {
+func TestAlgorithmUnreadableFiles(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, size int64) {
 		f, err := os.Create(filepath.Join(dir, name))
@@ -56,7 +56,7 @@ func inlineObject(t testing.TB) string {
 	return base64.StdEncoding.EncodeToString(javaobjtest.Sealed(encrypt(t, cbc, key16, javaobjtest.String("secret"))))
 }
 
-func TestPathsOfTheEnvironment(t *testing.T) {
+func TestAlgorithmEnvironment(t *testing.T) {
 	const objectVariable = "com_atlassian_db_config_password_ciphers_algorithm_javax_crypto_SealedObject"
 	const keyVariable = "com_atlassian_db_config_password_ciphers_algorithm_javax_crypto_spec_SecretKeySpec"
 	dir := t.TempDir()

@@ -35,7 +35,7 @@ func TestBase64(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotBase64IsRefused(t *testing.T) {
+func TestBase64Refuses(t *testing.T) {
 	for text, says := range map[string]string{
 		"c2VjcmV0M":                           "last character",
 		"c":                                   "last character",
@@ -82,8 +82,8 @@ func TestWhatIsNotBase64IsRefused(t *testing.T) {
 	require.ErrorIs(t, err, fault.Unsupported)
 }
 
-// FuzzBase64 holds Base64 to three laws: what is encoded decodes; what decodes
-// is exactly what encodes to the text; and no error quotes the text.
+// FuzzBase64 checks three laws: encoded text decodes; decoded text encodes to the
+// same input; and no error quotes the text.
 func FuzzBase64(f *testing.F) {
 	for _, s := range []string{"", "secret", "c2VjcmV0MQ==", "c2VjcmV0MQ", "c2VjcmV0MR==", "c2Vj\ncmV0", "gICA", "päß"} {
 		f.Add(s)

@@ -14,7 +14,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-func TestANamedPipeIsRefusedAndNotWaitedFor(t *testing.T) {
+func TestAlgorithmNamedPipe(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
 	for _, value := range []string{

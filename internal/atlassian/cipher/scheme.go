@@ -13,11 +13,11 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// scheme is a block cipher in CBC mode with the padding of PKCS #5.
+// A scheme is a block cipher in CBC mode with PKCS #5 padding.
 type scheme struct {
 	cipher string
-	alias  string // that the JDK takes, too, for the cipher of a key
-	block  int    // in bytes, and the size of the initialization vector
+	alias  string // another name for it in the JDK, in keys
+	block  int    // size in bytes, also of the initialization vector
 	keys   []int  // sizes in bytes
 	make   func(key []byte) (cipher.Block, error)
 }
@@ -31,34 +31,34 @@ var schemes = []scheme{
 
 const schemesText = "the products use AES/CBC/PKCS5Padding, DES/CBC/PKCS5Padding and DESede/CBC/PKCS5Padding"
 
-// errPair says that key and sealed object do not belong together or one of them
-// is damaged. It is on purpose that nobody can tell which from it.
-var errPair = errors.New("the key does not open the sealed object")
+// errMismatch means that the key is not that of the sealed object, or one of them is
+// damaged. By design it does not distinguish these.
+var errMismatch = errors.New("the key does not open the sealed object")
 
-// schemeOf returns the scheme of a sealed object whose parameters fit.
+// schemeOf returns the scheme of a sealed object, after checking its parameters.
 func schemeOf(s javaobj.Sealed) (scheme, error) {
 	c, ok := transformation(s.SealAlg)
 	switch {
 	case !ok:
-		return c, fault.New(fault.Unsupported, "it is sealed with %s: %s", quoted(s.SealAlg), schemesText)
+		return c, fault.New(fault.Unsupported, "it is encrypted with %s: %s", algorithmLabel(s.SealAlg), schemesText)
 	case s.EncodedParams == nil:
 		return c, fault.New(fault.Unsupported, "it has no parameters, but %s/CBC needs an initialization vector", c.cipher)
-	case !c.named(s.ParamsAlg):
-		return c, fault.New(fault.Unsupported, "it is sealed with %s but has parameters of %s", c.cipher, quoted(s.ParamsAlg))
+	case !c.accepts(s.ParamsAlg):
+		return c, fault.New(fault.Unsupported, "it is encrypted with %s but has parameters of %s", c.cipher, algorithmLabel(s.ParamsAlg))
 	}
 	_, err := c.vector(s.EncodedParams)
 	return c, err
 }
 
-// transformation returns the scheme that a JDK's name for one means. Letter case
-// and spaces around the parts do not matter (javax.crypto.Cipher).
+// transformation returns the scheme for a name of the JDK, in any letter case and
+// with spaces around its parts (javax.crypto.Cipher).
 func transformation(name string) (scheme, bool) {
 	parts := strings.Split(name, "/")
-	if len(parts) != 3 || !same(parts[1], "CBC") || !same(parts[2], "PKCS5Padding") {
+	if len(parts) != 3 || !equalPart(parts[1], "CBC") || !equalPart(parts[2], "PKCS5Padding") {
 		return scheme{}, false
 	}
 	i := slices.IndexFunc(schemes, func(c scheme) bool {
-		return same(parts[0], c.cipher) || c.cipher == "DESede" && same(parts[0], c.alias)
+		return equalPart(parts[0], c.cipher) || c.cipher == "DESede" && equalPart(parts[0], c.alias)
 	})
 	if i < 0 {
 		return scheme{}, false
@@ -66,17 +66,17 @@ func transformation(name string) (scheme, bool) {
 	return schemes[i], true
 }
 
-// named reports whether a key or parameters of that algorithm fit.
-func (c scheme) named(algorithm string) bool {
+// accepts reports whether a key or parameters of that algorithm can be used.
+func (c scheme) accepts(algorithm string) bool {
 	return equalFold(algorithm, c.cipher) || equalFold(algorithm, c.alias)
 }
 
-// vector returns the initialization vector, which is the parameters' DER: an
-// OCTET STRING of one block (X.690, 8.7 and 10.1).
+// vector returns the initialization vector, whose DER is the parameters: an OCTET
+// STRING of one block (X.690, 8.7 and 10.1).
 func (c scheme) vector(der []byte) ([]byte, error) {
 	const octetString = 0x04
 	if len(der) > 0 && der[0] != octetString {
-		return nil, fault.New(fault.Unsupported, "its parameters are not those of CBC, an initialization vector (GCM's are others)")
+		return nil, fault.New(fault.Unsupported, "its parameters are not an initialization vector, as CBC needs it (are they those of GCM?)")
 	}
 	if len(der) != 2+c.block || int(der[1]) != c.block {
 		return nil, fault.New(fault.Corrupt, "its parameters are not an initialization vector of %d bytes", c.block)
@@ -84,19 +84,20 @@ func (c scheme) vector(der []byte) ([]byte, error) {
 	return der[2:], nil
 }
 
-// fits refuses a key that the JDK would refuse for c. It takes a DESede key in
-// its full length only.
-func (c scheme) fits(key javaobj.Key) error {
-	if !c.named(key.Algorithm) {
-		return fault.New(fault.Corrupt, "the key is one for %s, but the sealed object wants %s: are they a pair?", quoted(key.Algorithm), c.cipher)
+// checkKey refuses a key that the JDK would refuse for c. A DESede key must have its
+// full length.
+func (c scheme) checkKey(key javaobj.Key) error {
+	if !c.accepts(key.Algorithm) {
+		return fault.New(fault.Corrupt, "the key is for %s, but the sealed object needs one for %s: are they a pair?", algorithmLabel(key.Algorithm), c.cipher)
 	}
 	if !slices.Contains(c.keys, len(key.Encoded)) {
-		return fault.New(fault.Corrupt, "the key has %d bytes: %s does not have keys of that length", len(key.Encoded), c.cipher)
+		return fault.New(fault.Corrupt, "the key has %d bytes, which %s does not support", len(key.Encoded), c.cipher)
 	}
 	return nil
 }
 
-// open returns what was sealed, with a key that fits, or errPair.
+// open decrypts the sealed string with a key that was checked, or returns
+// errMismatch.
 func (c scheme) open(s javaobj.Sealed, key javaobj.Key) (string, error) {
 	vector, err := c.vector(s.EncodedParams)
 	if err != nil {
@@ -105,33 +106,33 @@ func (c scheme) open(s javaobj.Sealed, key javaobj.Key) (string, error) {
 	block, err := c.make(key.Encoded)
 	if err != nil {
 		return "", fault.New(fault.Unsupported, "%s cannot be used in this process, which runs in FIPS 140 mode (GODEBUG=fips140=only): "+
-			"seal the password again with AES", c.cipher)
+			"encrypt the password again with AES", c.cipher)
 	}
 	if n := len(s.EncryptedContent); n == 0 || n%c.block != 0 {
-		return "", errPair
+		return "", errMismatch
 	}
 	plain := make([]byte, len(s.EncryptedContent))
 	cipher.NewCBCDecrypter(block, vector).CryptBlocks(plain, s.EncryptedContent)
 	stream, ok := unpad(plain, c.block)
 	if !ok {
-		return "", errPair
+		return "", errMismatch
 	}
 	password, err := javaobj.ReadString(stream)
 	if errors.Is(err, fault.Unsupported) {
-		// The key was right. The error would name the class, which is content.
-		return "", fault.New(fault.Unsupported, "the sealed object opens, but holds an object that is not a string: it is no password")
+		// The key was right. The original error names the class, which is content.
+		return "", fault.New(fault.Unsupported, "the sealed object was decrypted, but contains an object that is not a string")
 	}
 	if errors.Is(err, javaobj.ErrSurrogate) {
-		return "", fault.New(fault.Corrupt, "the sealed object opens, but its string holds half of a surrogate pair, which is no character: seal the password again")
+		return "", fault.New(fault.Corrupt, "the sealed object was decrypted, but its string has an unpaired surrogate: encrypt the password again")
 	}
 	if err != nil {
-		return "", errPair
+		return "", errMismatch
 	}
 	return password, nil
 }
 
-// unpad removes the padding of PKCS #5 (RFC 8018, 6.1.1): n bytes of value n, at
-// least one and at most a block.
+// unpad removes PKCS #5 padding (RFC 8018, 6.1.1): n bytes of value n, at least one
+// and at most a block.
 func unpad(plain []byte, block int) ([]byte, bool) {
 	n := int(plain[len(plain)-1])
 	if n == 0 || n > block {
@@ -146,38 +147,39 @@ func unpad(plain []byte, block int) ([]byte, bool) {
 	return plain[:end], true
 }
 
-// checkAlgorithms refuses what the vendor's tool would not take.
+// checkAlgorithms refuses algorithms that the vendor's tool does not accept.
 func (v value) checkAlgorithms() error {
 	if v.algorithm != "" {
 		if _, ok := transformation(v.algorithm); !ok {
-			return fault.New(fault.Unsupported, "field %q is %s: %s", fieldAlgorithm, quoted(v.algorithm), schemesText)
+			return fault.New(fault.Unsupported, "field %q is %s: %s", fieldAlgorithm, algorithmLabel(v.algorithm), schemesText)
 		}
 	}
-	if v.algorithmKey != "" && !slices.ContainsFunc(schemes, func(c scheme) bool { return c.named(v.algorithmKey) }) {
-		return fault.New(fault.Unsupported, "field %q is %s: it is AES, DES or DESede", fieldAlgorithmKey, quoted(v.algorithmKey))
+	if v.algorithmKey != "" && !slices.ContainsFunc(schemes, func(c scheme) bool { return c.accepts(v.algorithmKey) }) {
+		return fault.New(fault.Unsupported, "field %q is %s: it must be AES, DES or DESede", fieldAlgorithmKey, algorithmLabel(v.algorithmKey))
 	}
 	return nil
 }
 
-// agrees refuses a value that speaks of another algorithm than the sealed
-// object, which alone decides: one of the two is not what somebody thinks.
-func (v value) agrees(c scheme) error {
-	said, ok := transformation(v.algorithm)
-	if ok && said.cipher != c.cipher || v.algorithmKey != "" && !c.named(v.algorithmKey) {
-		return fault.New(fault.Syntax, "the value speaks of another algorithm (%q, %q) than the sealed object, which is %s: is it the right one?",
+// checkScheme refuses a value with another algorithm than the sealed object, which
+// may be the wrong object. The product only uses the algorithm of the object.
+func (v value) checkScheme(c scheme) error {
+	stated, ok := transformation(v.algorithm)
+	if ok && stated.cipher != c.cipher || v.algorithmKey != "" && !c.accepts(v.algorithmKey) {
+		return fault.New(fault.Syntax, "the value names another algorithm (%q, %q) than that of the sealed object, %s: is it the right one?",
 			fieldAlgorithm, fieldAlgorithmKey, c.cipher)
 	}
 	return nil
 }
 
-// same compares a part of a transformation as the JDK does.
-func same(part, name string) bool { return equalFold(strings.Trim(part, " \t"), name) }
+// equalPart compares a part of a transformation as the JDK does.
+func equalPart(part, name string) bool { return equalFold(strings.Trim(part, " \t"), name) }
 
 // equalFold is strings.EqualFold for ASCII only.
 func equalFold(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
 
-// quoted returns the name of an algorithm if it looks like one.
-func quoted(name string) string {
+// algorithmLabel returns the name of an algorithm for messages, if it looks like
+// one.
+func algorithmLabel(name string) string {
 	for i := range len(name) {
 		if c := name[i]; !inAlphabet(c) && !strings.ContainsRune("._- ", rune(c)) {
 			return "another algorithm"

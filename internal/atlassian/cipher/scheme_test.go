@@ -19,7 +19,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// encrypt does what the vendor's tool does: it pads a stream and encrypts it.
+// encrypt pads and encrypts a stream, as the vendor's tool does.
 func encrypt(t testing.TB, algorithm string, key, stream []byte) javaobj.Sealed {
 	t.Helper()
 	name, _, _ := strings.Cut(algorithm, "/")
@@ -45,7 +45,7 @@ func encrypt(t testing.TB, algorithm string, key, stream []byte) javaobj.Sealed 
 	}
 }
 
-// openStreams opens a pair from files.
+// openStreams writes a pair to files and opens it.
 func openStreams(t testing.TB, sealed javaobj.Sealed, key javaobj.Key) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -63,7 +63,7 @@ var (
 
 const cbc = "AES/CBC/PKCS5Padding"
 
-func TestTheJDKsNamesOfAlgorithms(t *testing.T) {
+func TestAlgorithmNames(t *testing.T) {
 	for _, c := range []struct {
 		algorithm, keyAlgorithm string
 		key                     []byte
@@ -108,7 +108,7 @@ func TestTheJDKsNamesOfAlgorithms(t *testing.T) {
 			}
 			engine := c.algorithm
 			if c.kind != nil {
-				engine = cbc // whatever encrypts: it is not looked at
+				engine = cbc // any cipher: the object is refused before
 				if len(c.key) == 8 {
 					c.key = key16
 				}
@@ -132,7 +132,7 @@ func TestTheJDKsNamesOfAlgorithms(t *testing.T) {
 	}
 }
 
-func TestKeysOfEveryOtherLengthAreRefused(t *testing.T) {
+func TestAlgorithmKeyLengths(t *testing.T) {
 	for algorithm, lengths := range map[string][]int{"AES": {16, 24, 32}, "DES": {8}, "DESede": {24}} {
 		block := 8
 		if algorithm == "AES" {
@@ -149,7 +149,7 @@ func TestKeysOfEveryOtherLengthAreRefused(t *testing.T) {
 				fits = fits || l == n
 			}
 			require.Error(t, err)
-			require.Equal(t, !fits, strings.Contains(err.Error(), "does not have keys of that length"), "%s %d: %v", algorithm, n, err)
+			require.Equal(t, !fits, strings.Contains(err.Error(), "does not support"), "%s %d: %v", algorithm, n, err)
 			if !fits {
 				require.ErrorIs(t, err, fault.Corrupt)
 			}
@@ -157,8 +157,9 @@ func TestKeysOfEveryOtherLengthAreRefused(t *testing.T) {
 	}
 }
 
-// The borders of a block, of a byte's padding and of the two forms of strings.
-func TestTextsOfEveryLengthOpen(t *testing.T) {
+// TestAlgorithmTextLengths has the limits of a block, of the padding and of the two
+// string forms.
+func TestAlgorithmTextLengths(t *testing.T) {
 	texts := []string{strings.Repeat("y", 65535), strings.Repeat("y", 65536), strings.Repeat("ä", 32767), strings.Repeat("ä", 32768), strings.Repeat("\x00😀", 9000)}
 	for n := range 70 {
 		texts = append(texts, strings.Repeat("x", n))
@@ -178,7 +179,7 @@ func TestTextsOfEveryLengthOpen(t *testing.T) {
 	}
 }
 
-func TestParametersAreAnInitializationVector(t *testing.T) {
+func TestAlgorithmParameters(t *testing.T) {
 	good := encrypt(t, cbc, key16, javaobjtest.String("secret"))
 	iv := string(good.EncodedParams[2:])
 	for name, c := range map[string]struct {
@@ -215,12 +216,12 @@ func TestParametersAreAnInitializationVector(t *testing.T) {
 	require.ErrorIs(t, err, fault.Corrupt)
 }
 
-// Every way in which decryption can fail reads the same.
-func TestAWrongKeyAndDamageLookTheSame(t *testing.T) {
+// TestAlgorithmErrorsAreEqual checks that all failures of decryption have one text.
+func TestAlgorithmErrorsAreEqual(t *testing.T) {
 	key := javaobj.Key{Algorithm: "AES", Encoded: key16}
 	text := javaobjtest.String("hunter2hunter2hunter2")
 	good := encrypt(t, cbc, key16, text)
-	raw := func(plain string) javaobj.Sealed { // with a padding of its own
+	raw := func(plain string) javaobj.Sealed { // with explicit padding
 		require.Zero(t, len(plain)%16)
 		s := encrypt(t, cbc, key16, []byte(plain))
 		s.EncryptedContent = s.EncryptedContent[:len(plain)]
@@ -258,13 +259,13 @@ func TestAWrongKeyAndDamageLookTheSame(t *testing.T) {
 		require.Empty(t, got)
 		require.Equal(t, withoutDirs(want), withoutDirs(err), name)
 	}
-	full := padded(16, strings.Repeat("\x10", 16)) // a whole block of it is right
+	full := padded(16, strings.Repeat("\x10", 16)) // a whole block is valid padding
 	got, err := openStreams(t, full, key)
 	require.NoError(t, err)
 	require.Equal(t, strings.Repeat("x", 9), got)
 }
 
-// withoutDirs is an error's text without the temporary directories.
+// withoutDirs returns an error's text without the temporary directories.
 func withoutDirs(err error) string {
 	var words []string
 	for word := range strings.FieldsSeq(err.Error()) {
@@ -273,7 +274,7 @@ func withoutDirs(err error) string {
 	return strings.Join(words, " ")
 }
 
-func TestAnObjectInsideIsNotNamed(t *testing.T) {
+func TestAlgorithmOtherObject(t *testing.T) {
 	s := encrypt(t, cbc, key16, javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: key16}))
 	_, err := openStreams(t, s, javaobj.Key{Algorithm: "AES", Encoded: key16})
 	require.ErrorIs(t, err, fault.Unsupported)
@@ -281,10 +282,9 @@ func TestAnObjectInsideIsNotNamed(t *testing.T) {
 	require.ErrorContains(t, err, "not a string")
 }
 
-// FuzzSeal seals a text and opens it; then with one changed byte in key, vector
-// or content. A changed key opens nothing. CBC has no tag, so that a change of
-// the others can go unnoticed where it only meets the text: then the text is
-// another one.
+// FuzzSeal seals a text and opens it, then with one changed byte in key, vector or
+// content. A changed key opens nothing. CBC has no tag, so that another change may
+// only change the text.
 func FuzzSeal(f *testing.F) {
 	f.Add([]byte("secret"), []byte("0123456789abcdef"), uint16(20), byte(1))
 	f.Add([]byte("a\x00b😀c\x00"), []byte("0123456789abcdef01234567"), uint16(3), byte(0x80))
@@ -322,7 +322,7 @@ func FuzzSeal(f *testing.F) {
 		changed.EncodedParams[2+int(at)%16] ^= flip
 		if got, err = openInline(t, changed, k); err == nil {
 			require.NotEqual(t, want, got)
-			require.GreaterOrEqual(t, int(at)%16, 4) // behind the header
+			require.GreaterOrEqual(t, int(at)%16, 4) // after the header
 		} else {
 			require.True(t, errorIs(err, fault.Corrupt) != errorIs(err, fault.Unsupported))
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is left must not depend on the stream behind the padding, which would
-// refuse most of these by itself.
+// TestUnpad checks the padding alone; the stream reader would refuse most of these,
+// too.
 func TestUnpad(t *testing.T) {
 	for plain, want := range map[string]int{
 		"1234567\x01":                          7,

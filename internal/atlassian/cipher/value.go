@@ -15,17 +15,17 @@ const (
 	fieldKeyPath    = "keyFilePath"
 	fieldSealed     = "serializedSealedObject"
 
-	// What the cipher tool is given, and some tools write back.
+	// Input of the vendor's cipher tool, which some tools copy into the value.
 	fieldAlgorithm    = "algorithm"
 	fieldAlgorithmKey = "algorithmKey"
 	fieldPassword     = "plainTextPassword"
 )
 
-// maxValue is the size of the longest value, in bytes: the largest sealed
-// object inline and room for the rest.
+// maxValue limits a value, in bytes: the largest sealed object inline, and the
+// other members.
 const maxValue = maxFile/3*4 + 64<<10
 
-// streamPrefix is how a serialized Java object begins in Base64.
+// streamPrefix is the start of a serialized Java object in Base64.
 const streamPrefix = "rO0AB"
 
 // value is a parsed value. Members that are absent are empty.
@@ -34,8 +34,7 @@ type value struct {
 	algorithm, algorithmKey     string
 }
 
-// member returns where the value of a member goes, nil if there is none of
-// that name.
+// member returns the field for a member, or nil if the name is unknown.
 func (v *value) member(name string) *string {
 	switch name {
 	case fieldSealedPath:
@@ -52,7 +51,7 @@ func (v *value) member(name string) *string {
 	return nil
 }
 
-// parse reads a value without looking at any file.
+// parse parses a value without reading any file.
 func parse(text string) (value, error) {
 	var v value
 	object, err := objectOf(text)
@@ -64,7 +63,7 @@ func parse(text string) (value, error) {
 	}
 	switch {
 	case v.sealed != "" && v.sealedPath != "":
-		return v, fault.New(fault.Syntax, "there are both %q and %q: which one holds?", fieldSealedPath, fieldSealed)
+		return v, fault.New(fault.Syntax, "there are both %q and %q: remove one", fieldSealedPath, fieldSealed)
 	case v.sealed != "" && !strings.HasPrefix(v.sealed, streamPrefix):
 		return v, fault.New(fault.Syntax, "field %q is not a serialized Java object in Base64, which begins with %q", fieldSealed, streamPrefix)
 	}
@@ -73,7 +72,7 @@ func parse(text string) (value, error) {
 
 // objectOf returns the JSON object in a value.
 func objectOf(text string) (string, error) {
-	const want = "the class wants a JSON object with " + fieldSealedPath + " and " + fieldKeyPath
+	const want = "the class requires a JSON object with " + fieldSealedPath + " and " + fieldKeyPath
 	text = strings.TrimSpace(text)
 	if len(text) > maxValue {
 		return "", fault.New(fault.Unsupported, "the value is longer than %d bytes", maxValue)
@@ -83,16 +82,16 @@ func objectOf(text string) (string, error) {
 	}
 	switch {
 	case ref.IsPlaceholder(text):
-		return "", ref.PlaceholderFault()
+		return "", ref.PlaceholderError()
 	case text == "":
-		return "", fault.New(fault.Syntax, want+"; there is nothing (\"{}\" says that both paths are in the environment)")
+		return "", fault.New(fault.Syntax, want+"; the value is empty (write \"{}\" if both paths are in the environment)")
 	case strings.HasPrefix(text, streamPrefix):
-		return "", fault.New(fault.Syntax, want+"; the value is a sealed object itself: it belongs into the field %q of such an object", fieldSealed)
+		return "", fault.New(fault.Syntax, want+"; the value is a sealed object itself, which belongs in the field %q of such an object", fieldSealed)
 	case text[0] != '{':
 		return "", fault.New(fault.Syntax, want+"; the value does not begin with \"{\": is it Base64, or the password itself?")
 	}
 	if err := jsonptr.Valid([]byte(text)); err != nil {
-		return "", located("the value is not valid JSON", err)
+		return "", withSource("the value is not valid JSON", err)
 	}
 	return text, nil
 }
@@ -116,12 +115,12 @@ func (v *value) fill(text string) error {
 		target := v.member(name)
 		switch {
 		case seen[name]:
-			return fault.New(fault.Syntax, "%s appears twice", called(name, start))
+			return fault.New(fault.Syntax, "%s appears twice", fieldLabel(name, start))
 		case name == fieldPassword:
-			return fault.New(fault.Syntax, "field %q is what the cipher tool is given, with the password in plain text: "+
-				"take the value that the tool printed, and change the password", name)
+			return fault.New(fault.Syntax, "field %q is input of the cipher tool and has the password in plain text: "+
+				"write the value that the tool printed, and change the password", name)
 		case target == nil && len(unknown) < 8:
-			unknown = append(unknown, strangerText(name, start))
+			unknown = append(unknown, unknownFieldText(name, start))
 		case target == nil:
 		case first != '"':
 			return fault.New(fault.Syntax, "field %q must be a string", name)
@@ -130,7 +129,7 @@ func (v *value) fill(text string) error {
 				return err
 			}
 			if strings.TrimSpace(*target) == "" {
-				return fault.New(fault.Syntax, "field %q is empty: leave it out if the path is in the environment", name)
+				return fault.New(fault.Syntax, "field %q is empty: remove it if the path is in the environment", name)
 			}
 		}
 		seen[name] = true
@@ -144,32 +143,32 @@ func (v *value) fill(text string) error {
 	return nil
 }
 
-// strangerText names an unknown field and what was likely meant.
-func strangerText(name string, at int) string {
+// unknownFieldText names an unknown field and the field that was likely meant.
+func unknownFieldText(name string, at int) string {
 	if better := suggest(name); better != "" {
-		return fmt.Sprintf("unknown %s (did you mean %q?)", called(name, at), better)
+		return fmt.Sprintf("unknown %s (did you mean %q?)", fieldLabel(name, at), better)
 	}
 	if !ref.IsCustomField(name) {
-		return fmt.Sprintf("field %q belongs to a secret reference: the cipher class, which is that of AlgorithmSecretStore, does not fit the value", name)
+		return fmt.Sprintf("field %q belongs to a secret reference, but the cipher class is AlgorithmSecretStore", name)
 	}
-	return "unknown " + called(name, at)
+	return "unknown " + fieldLabel(name, at)
 }
 
-// called names a field in a message. What does not look like a name may be a
-// password that lost its place, and is only pointed at.
-func called(name string, at int) string {
-	plain := name != "" && len(name) <= 64
+// fieldLabel returns the name of a field for a message, or its position if the name
+// may be a misplaced password.
+func fieldLabel(name string, at int) string {
+	safe := name != "" && len(name) <= 64
 	for i := range len(name) {
 		c := name[i]
-		plain = plain && (inAlphabet(c) && c != '/' && c != '+' || c == '_' || c == '-' || c == '.')
+		safe = safe && (inAlphabet(c) && c != '/' && c != '+' || c == '_' || c == '-' || c == '.')
 	}
-	if plain {
+	if safe {
 		return fmt.Sprintf("field %q", name)
 	}
 	return fmt.Sprintf("field at byte %d", at)
 }
 
-// suggest returns the field that a name is most likely meant to be, or "".
+// suggest returns the field that a name most likely stands for, or "".
 func suggest(name string) string {
 	folded := ref.Fold(name)
 	for _, want := range []string{fieldSealedPath, fieldKeyPath, fieldSealed, fieldAlgorithm, fieldAlgorithmKey} {

@@ -18,7 +18,7 @@ import (
 
 func errorIs(err, target error) bool { return errors.Is(err, target) }
 
-// openInline opens a pair whose object stands in the value.
+// openInline opens a pair whose object is in the value.
 func openInline(t testing.TB, sealed javaobj.Sealed, key javaobj.Key) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -27,7 +27,7 @@ func openInline(t testing.TB, sealed javaobj.Sealed, key javaobj.Key) (string, e
 		`{"serializedSealedObject":"` + base64.StdEncoding.EncodeToString(javaobjtest.Sealed(sealed)) + `","keyFilePath":"key"}`)
 }
 
-func TestTheFormsOfAValue(t *testing.T) {
+func TestAlgorithmValueForms(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "o"), javaobjtest.Sealed(encrypt(t, cbc, key16, javaobjtest.String("secret"))), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "k"), javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: key16}), 0o600))
@@ -47,7 +47,7 @@ func TestTheFormsOfAValue(t *testing.T) {
 	}
 }
 
-func TestMistakesInAValue(t *testing.T) {
+func TestAlgorithmValueMistakes(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "o"), javaobjtest.Sealed(encrypt(t, cbc, key16, javaobjtest.String("secret"))), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "k"), javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: key16}), 0o600))
@@ -57,8 +57,8 @@ func TestMistakesInAValue(t *testing.T) {
 		kind  error
 		says  string
 	}{
-		{``, fault.Syntax, "nothing"},
-		{`{ENC}`, fault.Syntax, "nothing"},
+		{``, fault.Syntax, "the value is empty"},
+		{`{ENC}`, fault.Syntax, "the value is empty"},
 		{`hunter2`, fault.Syntax, "does not begin"},
 		{`c2VjcmV0`, fault.Syntax, "Base64"},
 		{`{ENC}hunter2`, fault.Syntax, "does not begin"},
@@ -85,7 +85,7 @@ func TestMistakesInAValue(t *testing.T) {
 		{`{"algorithm":true` + rest, fault.Syntax, `"algorithm" must be a string`},
 		{`{"sealedObjectFilePath":"o","keyFilePath":""}`, fault.Syntax, `"keyFilePath" is empty`},
 		{`{"sealedObjectFilePath":" ","keyFilePath":"k"}`, fault.Syntax, `"sealedObjectFilePath" is empty`},
-		{`{"serializedSealedObject":"rO0ABX"` + rest, fault.Syntax, "which one holds"},
+		{`{"serializedSealedObject":"rO0ABX"` + rest, fault.Syntax, "remove one"},
 		{`{"serializedSealedObject":"c2VjcmV0","keyFilePath":"k"}`, fault.Syntax, "rO0AB"},
 		{`{"serializedSealedObject":"rO0ABX-_","keyFilePath":"k"}`, fault.Syntax, "URL alphabet"},
 		{`{"serializedSealedObject":"rO0ABXNy","keyFilePath":"k"}`, fault.Corrupt, "serializedSealedObject"},
@@ -102,8 +102,8 @@ func TestMistakesInAValue(t *testing.T) {
 		{`{"comment":"x"` + rest, fault.Syntax, `unknown field "comment"`},
 		{`{"hunter2!":"x"` + rest, fault.Syntax, `unknown field at byte 1`},
 		{`{"a":{"keyFilePath":"x"}` + rest, fault.Syntax, `unknown field "a"`},
-		{`{"region":"eu-west-1","secretId":"db"}`, fault.Syntax, "does not fit"},
-		{`{"mount":"a","path":"b","key":"c","endpoint":"d"}`, fault.Syntax, "does not fit"},
+		{`{"region":"eu-west-1","secretId":"db"}`, fault.Syntax, "but the cipher class is AlgorithmSecretStore"},
+		{`{"mount":"a","path":"b","key":"c","endpoint":"d"}`, fault.Syntax, "but the cipher class is AlgorithmSecretStore"},
 
 		{`{"algorithm":"AES/GCM/NoPadding"` + rest, fault.Unsupported, "AES/GCM/NoPadding"},
 		{`{"algorithm":"DES/CBC/PKCS5Padding"` + rest, fault.Syntax, "another algorithm"},
@@ -122,8 +122,8 @@ func TestMistakesInAValue(t *testing.T) {
 	}
 }
 
-// FuzzValue holds Open to two laws on any value: it never opens anything that
-// is not there, and no error quotes what only could be a secret.
+// FuzzValue checks that Open opens nothing without files, and that no error quotes a
+// possible secret.
 func FuzzValue(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `{"sealedObjectFilePath":"o","keyFilePath":"k"}`, `{ENC}{"keyFilePath":"k","serializedSealedObject":"rO0ABXNy"}`,

@@ -18,7 +18,7 @@ import (
 	"github.com/seed74218947/secretref/internal/test/vectors"
 )
 
-// object writes a value from names and values in turn.
+// object returns a value from alternating names and values.
 func object(t testing.TB, pairs ...string) string {
 	t.Helper()
 	var members []string
@@ -34,15 +34,14 @@ func object(t testing.TB, pairs ...string) string {
 	return "{" + strings.Join(members, ",") + "}"
 }
 
-// needsDES skips a test of an algorithm that FIPS 140-3 does not know, in the
-// mode where Go refuses it.
+// needsDES skips a test of an algorithm that Go refuses in FIPS 140 mode.
 func needsDES(t testing.TB, algorithm string) {
 	if fips140.Enforced() && !strings.HasPrefix(strings.ToUpper(algorithm), "AES") {
 		t.Skip("DES is not allowed in FIPS 140-only mode")
 	}
 }
 
-func TestWhatAJDKSealedOpens(t *testing.T) {
+func TestAlgorithmVectors(t *testing.T) {
 	for _, v := range vectors.LoadSealed(t) {
 		t.Run(v.ID, func(t *testing.T) {
 			needsDES(t, v.Algorithm)
@@ -65,9 +64,9 @@ func TestWhatAJDKSealedOpens(t *testing.T) {
 			}}
 			for _, value := range values {
 				got, err := a.Open(value)
-				if v.ID == "04-AES-128-lone-surrogate" { // which a Go string cannot hold
+				if v.ID == "04-AES-128-lone-surrogate" { // not representable in a Go string
 					require.ErrorIs(t, err, fault.Corrupt)
-					require.ErrorContains(t, err, "half of a surrogate pair")
+					require.ErrorContains(t, err, "unpaired surrogate")
 					require.Empty(t, got)
 					continue
 				}
@@ -87,7 +86,7 @@ func TestWhatAJDKSealedOpens(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSealedStringIsRefused(t *testing.T) {
+func TestAlgorithmRefusedVectors(t *testing.T) {
 	good, goodKey := vectors.SealedPaths(t, "00-AES-128-ascii")
 	path := func(name string) string { return filepath.Join(vectors.SealedDir(t), name) }
 	cases := map[string]struct {
@@ -115,9 +114,8 @@ func TestWhatIsNoSealedStringIsRefused(t *testing.T) {
 	require.Len(t, found, 6, "a negative vector that no case has")
 }
 
-// Every key that is not the one of its object fails, and always with the same
-// words.
-func TestNoOtherKeyOpensASealedObject(t *testing.T) {
+// TestAlgorithmOtherKeys checks that every other key fails, with one text.
+func TestAlgorithmOtherKeys(t *testing.T) {
 	all := vectors.LoadSealed(t)
 	dir := vectors.SealedDir(t)
 	for _, object1 := range all {
@@ -138,7 +136,7 @@ func TestNoOtherKeyOpensASealedObject(t *testing.T) {
 	}
 }
 
-func TestDESIsUnsupportedInFIPSMode(t *testing.T) {
+func TestAlgorithmFIPS(t *testing.T) {
 	if !fips140.Enforced() {
 		t.Skip("not in FIPS 140-only mode")
 	}
@@ -153,7 +151,7 @@ func TestDESIsUnsupportedInFIPSMode(t *testing.T) {
 	}
 }
 
-func TestEveryVectorHasItsFiles(t *testing.T) {
+func TestVectorsHaveFiles(t *testing.T) {
 	entries, err := os.ReadDir(vectors.SealedDir(t))
 	require.NoError(t, err)
 	require.Len(t, entries, 2*len(vectors.LoadSealed(t))+6+1)

@@ -1,5 +1,5 @@
-// Package edit changes one secret of a product's configuration file, and the
-// class that says how it is read, and no other byte. [Apply] is all there is.
+// Package edit changes one secret of a product's configuration file and its cipher
+// class, and no other byte. See [Apply].
 package edit
 
 import (
@@ -13,49 +13,49 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// A Change is what a file shall say.
+// A Change is a new value and cipher class for one key.
 type Change struct {
-	// Key is whose value it is. Empty: the password of the database. Only
-	// bitbucket.properties has others.
+	// Key is the key of the value. If empty, it is that of the database password.
+	// Only bitbucket.properties has others.
 	Key string
 
-	// Value is what the class is given, without a prefix, or the plaintext.
+	// Value is the value as the class receives it, without a prefix, or the
+	// plaintext.
 	Value string
 
-	// Class reads the value. Empty: the value is plaintext.
+	// Class is the name of the cipher class. If empty, the value is plaintext.
 	Class string
 }
 
 // A Result is a file after a Change.
 type Result struct {
 	Text []byte
-	File *atlassian.File // Text, as the product reads it; without a path
+	File *atlassian.File // Text as the product reads it; without a path
 
-	// Lines are what was changed, in the order of the file. Without any the
-	// Change says what the file says already, and Text is the same.
+	// Lines are the changed entries, in file order. There are none, and Text is
+	// the old text, if the file already has the value and class.
 	Lines []Line
 
-	// Unused are the lines where the key stands with values that the product
-	// does not use. They are left as they are.
-	Unused []int
+	// Shadowed are the lines of entries with the same key that the product does
+	// not read. They stay as they are.
+	Shadowed []int
 }
 
-// A Line is one entry that was changed: set if it has both values, else added or
+// A Line is one changed entry: set if it has both values, otherwise added or
 // removed.
 type Line struct {
-	Line     int // where it stands, or what it was added before, in the old text
+	Line     int // in the old text; of an added entry, the line it was added before
 	Key      string
 	Old, New *string
 }
 
-// Apply returns the text of a file, whose base name is name, after a change.
-// Every byte that does not belong to the changed values and class stays as it
-// is. What it returns was read again: the product finds the wanted values and
-// everything else as before.
+// Apply returns a file with the base name name after a change. Every byte outside
+// the changed values and class stays as it is. Apply decodes the new text and
+// checks that the product reads the new value and everything else as before.
 //
-// The error is of kind [fault.Syntax] if the file has a mistake,
-// [fault.NotFound] if it has no such key, and [fault.Unsupported] for a change
-// that cannot be made, with the reason. It quotes no value.
+// The error is of kind [fault.Syntax] if the file has a mistake, [fault.NotFound]
+// if it has no such key, and [fault.Unsupported], with the reason, if the change
+// cannot be made. It quotes no value.
 func Apply(name string, text []byte, c Change) (*Result, error) {
 	file, err := atlassian.Decode(name, text)
 	if err != nil {
@@ -66,35 +66,35 @@ func Apply(name string, text []byte, c Change) (*Result, error) {
 		return nil, err
 	}
 	if len(p.steps) == 0 {
-		return &Result{Text: text, File: file, Unused: p.unused()}, nil
+		return &Result{Text: text, File: file, Shadowed: p.shadowed()}, nil
 	}
 	splice := spliceXML
-	if file.Product == atlassian.Bitbucket {
+	if !p.isXML() {
 		splice = spliceProperties
 	}
-	// An element of its own line is nicer, but where the text around elements
-	// has a meaning that line would change it.
-	for _, tidy := range []bool{true, false} {
+	// An added element gets a line of its own, unless that changes a text around
+	// the elements that has a meaning.
+	for _, ownLine := range []bool{true, false} {
 		var splices []replacement
-		if splices, err = splice(text, p, tidy); err != nil {
+		if splices, err = splice(text, p, ownLine); err != nil {
 			return nil, err
 		}
 		edited := replace(text, splices)
 		var again *atlassian.File
 		if again, err = p.verify(name, edited); err == nil {
-			return &Result{edited, again, p.lines(), p.unused()}, nil
+			return &Result{edited, again, p.lines(), p.shadowed()}, nil
 		}
 	}
 	return nil, err
 }
 
-// replacement puts text in the place of the bytes from start to end.
+// replacement replaces the bytes from start to end by text.
 type replacement struct {
 	start, end int
 	text       []byte
 }
 
-// replace carries out replacements that do not overlap.
+// replace applies replacements that do not overlap.
 func replace(text []byte, all []replacement) []byte {
 	slices.SortStableFunc(all, func(a, b replacement) int { return a.start - b.start })
 	var out []byte
@@ -106,28 +106,28 @@ func replace(text []byte, all []replacement) []byte {
 	return append(out, text[done:]...)
 }
 
-// plan is what a change means for the entries of a file.
+// plan is the steps of a change.
 type plan struct {
 	file   *atlassian.File
 	layout atlassian.Layout
 	change Change // with its Key
-	value  string // as the file has it
+	value  string // with the prefix, if it needs one
 	steps  []step
 }
 
-// step is what happens to one entry.
+// step is the operation on one entry.
 type step struct {
-	entry int // of the file
-	do    action
-	key   string // that is inserted
-	value string // that is set or inserted
+	entry int // index in the file
+	op    operation
+	key   string // of an inserted entry
+	value string // of a set or inserted entry
 }
 
-type action int
+type operation int
 
 const (
-	set    action = iota
-	insert        // before the entry
+	set    operation = iota
+	insert           // before the entry
 	remove
 )
 
@@ -137,7 +137,7 @@ func newPlan(file *atlassian.File, c Change) (*plan, error) {
 		c.Key = layout.Password
 	}
 	p := &plan{file: file, layout: layout, change: c, value: c.Value}
-	items, err := atlassian.Items(file.Product, file.Entries)
+	items, err := atlassian.Items(file.Product, file.All())
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func newPlan(file *atlassian.File, c Change) (*plan, error) {
 	classKey := layout.Class
 	if layout.AnyClass != "" {
 		classKey = layout.AnyClass
-		others, err := p.others(items)
+		hasOthers, err := p.checkOthers(items)
 		if err != nil {
 			return nil, err
 		}
@@ -160,9 +160,9 @@ func newPlan(file *atlassian.File, c Change) (*plan, error) {
 			p.value = "{ENC}" + c.Value
 		}
 		if c.Key == layout.Password {
-			p.remove(layout.Class) // it would be for a password without a prefix
+			p.remove(layout.Class) // it is for passwords without a prefix
 		}
-		if c.Class == "" && others {
+		if c.Class == "" && hasOthers {
 			classKey = ""
 		}
 	}
@@ -177,12 +177,14 @@ func newPlan(file *atlassian.File, c Change) (*plan, error) {
 	return p, nil
 }
 
+func (p *plan) isXML() bool { return atlassian.FormatOf(p.file.Product) != atlassian.DotProperties }
+
 func (p *plan) checkKey() error {
 	switch key := p.change.Key; {
 	case p.layout.AnyClass == "" && key != p.layout.Password:
-		return fault.New(fault.Unsupported, "in this file the class is for %s alone", p.layout.Password)
+		return fault.New(fault.Unsupported, "in this file the class only applies to %s", p.layout.Password)
 	case key == p.layout.Class || key == p.layout.AnyClass:
-		return fault.New(fault.Unsupported, "%s names a class and is no secret", key)
+		return fault.New(fault.Unsupported, "%s is the name of a class, not a secret", key)
 	case len(p.indexes(key)) == 0 && key == p.layout.Password:
 		return fault.New(fault.NotFound, "the file has no %s", key)
 	case len(p.indexes(key)) == 0:
@@ -191,7 +193,7 @@ func (p *plan) checkKey() error {
 	return nil
 }
 
-// checkPlaintext refuses a password that would be taken for something else.
+// checkPlaintext refuses a password that would not be read as one.
 func (p *plan) checkPlaintext() error {
 	var g ref.Grammar
 	_, err := g.Parse(p.change.Value)
@@ -201,32 +203,32 @@ func (p *plan) checkPlaintext() error {
 	case ref.IsPlaceholder(p.change.Value):
 		return fault.New(fault.Unsupported, "the plaintext is the placeholder %s", ref.Placeholder)
 	case !errors.Is(err, fault.NotReference):
-		return fault.New(fault.Unsupported, "the plaintext reads as a reference, and would not be taken for a password")
+		return fault.New(fault.Unsupported, "the plaintext looks like a reference and would not be read as a password")
 	}
 	return nil
 }
 
-// others reports whether other values of the file have a prefix. It refuses a
+// checkOthers reports whether other values of the file have a prefix, and refuses a
 // class that does not read them.
-func (p *plan) others(items []atlassian.Item) (found bool, err error) {
-	class := atlassian.Text(p.file.Product, p.file.Entries, p.layout.AnyClass)
+func (p *plan) checkOthers(items []atlassian.Item) (found bool, err error) {
+	class := atlassian.Text(p.file.Product, p.file.All(), p.layout.AnyClass)
 	kind := atlassian.CipherClassOf(p.change.Class).Kind()
 	for _, item := range items {
-		if _, marked := ref.CutPrefix(strings.TrimSpace(item.Value)); !marked || item.Key == p.change.Key {
+		if _, prefixed := ref.CutPrefix(strings.TrimSpace(item.Value)); !prefixed || item.Key == p.change.Key {
 			continue
 		}
 		found = true
 		var g ref.Grammar
-		ref, err := g.Parse(item.Value)
-		if p.change.Class != "" && p.change.Class != class && (err != nil || kind == 0 || ref.Kind != kind) {
-			return false, fault.New(fault.Unsupported, "line %d: %s has the prefix {ENC} too, and %s is for all values that have it: "+
-				"they must be of one store, so change that value first, to plaintext with -plaintext-from", item.Line, item.Key, p.layout.AnyClass)
+		r, err := g.Parse(item.Value)
+		if p.change.Class != "" && p.change.Class != class && (err != nil || kind == 0 || r.Kind != kind) {
+			return false, fault.New(fault.Unsupported, "line %d: %s has the prefix {ENC} too, and %s applies to all values with it, "+
+				"which must be of one store: first change that value to plaintext with -plaintext-from", item.Line, item.Key, p.layout.AnyClass)
 		}
 	}
 	return found, nil
 }
 
-// indexes lists the entries of a key.
+// indexes returns the indexes of the entries of a key.
 func (p *plan) indexes(key string) []int {
 	var all []int
 	for i, e := range p.file.Entries {
@@ -237,48 +239,50 @@ func (p *plan) indexes(key string) []int {
 	return all
 }
 
-// used lists the entries of a key that count. XML files have another one only
-// with the same value, and which of them is read is not documented: all count.
+// used returns the indexes of the entries of a key that the product reads. In XML
+// files it is not documented which of several equal entries is read, so it returns
+// all.
 func (p *plan) used(key string) []int {
 	all := p.indexes(key)
-	if p.file.Product == atlassian.Bitbucket && len(all) > 0 {
+	if !p.isXML() && len(all) > 0 {
 		return all[len(all)-1:]
 	}
 	return all
 }
 
-// unused lists the lines of the key that do not count.
-func (p *plan) unused() []int {
+// shadowed returns the lines of the key that the product does not read.
+func (p *plan) shadowed() []int {
 	all := p.indexes(p.change.Key)
 	var lines []int
-	for _, i := range all[:len(all)-len(p.used(p.change.Key))] { // those that count are the last
+	for _, i := range all[:len(all)-len(p.used(p.change.Key))] { // the used ones are the last
 		lines = append(lines, p.file.Entries[i].Line)
 	}
 	return lines
 }
 
-// set gives a key its value. A key that is not there gets a place before the
-// changed value.
+// set adds the steps that set a key to a value. A missing key is inserted before
+// the changed value.
 func (p *plan) set(key, value string) {
-	there := p.used(key)
-	for _, i := range there {
+	used := p.used(key)
+	for _, i := range used {
 		if p.file.Entries[i].Value != value {
 			p.steps = append(p.steps, step{i, set, key, value})
 		}
 	}
-	if there == nil {
+	if used == nil {
 		p.steps = append(p.steps, step{p.used(p.change.Key)[0], insert, key, value})
 	}
 }
 
-// remove takes a key out, also where it does not count: it would count then.
+// remove adds the steps that remove all entries of a key. The product would read a
+// remaining one.
 func (p *plan) remove(key string) {
 	for _, i := range p.indexes(key) {
-		p.steps = append(p.steps, step{entry: i, do: remove})
+		p.steps = append(p.steps, step{entry: i, op: remove})
 	}
 }
 
-// lines tells of the steps in the order of the file.
+// lines returns the changed entries in file order.
 func (p *plan) lines() []Line {
 	steps := slices.Clone(p.steps)
 	slices.SortStableFunc(steps, func(a, b step) int { return a.entry - b.entry })
@@ -286,7 +290,7 @@ func (p *plan) lines() []Line {
 	for _, s := range steps {
 		e := p.file.Entries[s.entry]
 		line := Line{e.Line, e.Key, &e.Value, &s.value}
-		switch s.do {
+		switch s.op {
 		case insert:
 			line.Key, line.Old = s.key, nil
 		case remove:
@@ -297,14 +301,14 @@ func (p *plan) lines() []Line {
 	return lines
 }
 
-// verify reads an edited text and compares it with what it should say.
+// verify decodes an edited text and compares it with the expected entries.
 func (p *plan) verify(name string, text []byte) (*atlassian.File, error) {
-	failed := fault.New(fault.Unsupported, "the change cannot be written so that everything else in the file is read as before")
+	failed := fault.New(fault.Unsupported, "the change cannot be made without changing how other parts of the file are read")
 	file, err := atlassian.Decode(name, text)
 	if err != nil {
 		return nil, failed
 	}
-	want := p.wanted()
+	want := p.expected()
 	if len(file.Entries) != len(want) {
 		return nil, failed
 	}
@@ -313,22 +317,22 @@ func (p *plan) verify(name string, text []byte) (*atlassian.File, error) {
 			return nil, failed
 		}
 	}
-	// The lines above say that the entries are right, these that they mean it.
-	items, err := atlassian.Items(file.Product, file.Entries)
+	// The entries are right; the item must be, too.
+	items, err := atlassian.Items(file.Product, file.All())
 	if err != nil {
 		return nil, failed
 	}
 	i := slices.IndexFunc(items, func(i atlassian.Item) bool { return i.Key == p.change.Key })
 	switch {
-	case i < 0 && p.change.Class == "": // not the password: nothing to resolve
+	case i < 0 && p.change.Class == "": // plaintext other than the password
 	case i < 0, items[i].Class != p.change.Class, items[i].Text != p.change.Value:
 		return nil, failed
 	}
 	return file, nil
 }
 
-// wanted returns the entries that the edited file should have.
-func (p *plan) wanted() []atlassian.Entry {
+// expected returns the entries that the edited file must have.
+func (p *plan) expected() []atlassian.Entry {
 	var want []atlassian.Entry
 	steps := make(map[int][]step, len(p.steps))
 	for _, s := range p.steps {
@@ -338,9 +342,9 @@ func (p *plan) wanted() []atlassian.Entry {
 		keep := true
 		for _, s := range steps[i] {
 			switch {
-			case s.do == set:
+			case s.op == set:
 				e.Value = s.value
-			case s.do == remove:
+			case s.op == remove:
 				keep = false
 			default:
 				want = append(want, atlassian.Entry{Key: s.key, Value: s.value})
@@ -353,5 +357,5 @@ func (p *plan) wanted() []atlassian.Entry {
 	return want
 }
 
-// indent returns the blanks that text begins with.
+// indent returns the blanks at the start of text.
 func indent(text []byte) []byte { return text[:len(text)-len(bytes.TrimLeft(text, " \t"))] }

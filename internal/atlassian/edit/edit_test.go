@@ -83,14 +83,14 @@ var xmlRows = []row{
 	{name: "US-ASCII", change: edit.Change{Value: "é"}, was: "<?xml version='1.0' encoding='us-ascii'?>" + jira("<password>x</password>"),
 		is: "<?xml version='1.0' encoding='us-ascii'?>" + jira("<password>&#233;</password>")},
 	{name: "UTF-8 with a mark", change: edit.Change{Value: "é😀"}, was: "\ufeff" + jira("<url>ü</url><password>x</password>"), is: "\ufeff" + jira("<url>ü</url><password>é😀</password>")},
-	{name: "XML 1.1", change: edit.Change{Value: "\x01\u0085\u2028"}, was: "<?xml version='1.1'?>\r\u0085\u2028" + jira("<url>\u0085\r\u0085</url>\u2028<password>x</password>"),
-		is: "<?xml version='1.1'?>\r\u0085\u2028" + jira("<url>\u0085\r\u0085</url>\u2028<password>&#1;&#133;&#8232;</password>")},
+	{name: "XML 1.1", change: edit.Change{Value: "\x01\u0085\u2028"}, was: "<?xml version='1.1'?>\r\n" + jira("<url>&#1;\r</url>\r\n<password>x</password>"),
+		is: "<?xml version='1.1'?>\r\n" + jira("<url>&#1;\r</url>\r\n<password>&#1;&#133;&#8232;</password>")},
 	{name: "Confluence", was: hibernate("\n  " + wikiPassword + "old</property>\n"), is: hibernate("\n  " + wikiClass + "\n  " + wikiPassword + ref + "</property>\n")},
 	{name: "Confluence, back", change: edit.Change{Value: "old"}, was: hibernate("\n  " + wikiPassword + ref + "</property>\n  " + wikiClass + "\n"),
 		is: hibernate("\n  " + wikiPassword + "old</property>\n")},
 }
 
-func TestOnlyTheValueAndItsClassChangeInXML(t *testing.T) {
+func TestApplyXML(t *testing.T) {
 	for _, r := range xmlRows {
 		t.Run(r.name, func(t *testing.T) { r.run(t, "file.xml") })
 		if strings.HasPrefix(r.was, "<?xml") || strings.HasPrefix(r.was, "\ufeff") {
@@ -116,7 +116,7 @@ func (r row) run(t *testing.T, name string) {
 	require.Equal(t, r.is, string(got.Text))
 	again, err := edit.Apply(name, got.Text, r.change)
 	require.NoError(t, err)
-	assert.Empty(t, again.Lines, "there is nothing left to change")
+	assert.Empty(t, again.Lines, "applying the change twice")
 	assert.Equal(t, got.Text, again.Text)
 }
 
@@ -174,13 +174,13 @@ var propertiesRows = []row{
 	{name: "UTF-8", was: "a=é\njdbc.password=éx\nb=ÿ", change: edit.Change{Value: "é"}, is: "a=é\njdbc.password=\\u00e9\nb=ÿ"},
 }
 
-func TestOnlyTheValueAndItsClassChangeInProperties(t *testing.T) {
+func TestApplyProperties(t *testing.T) {
 	for _, r := range propertiesRows {
 		t.Run(r.name, func(t *testing.T) { r.run(t, "bitbucket.properties") })
 	}
 }
 
-func TestTheProductsOwnFilesComeBack(t *testing.T) {
+func TestApplyAndRevert(t *testing.T) {
 	for _, path := range []string{"jira/dbconfig.xml", "confluence/confluence.cfg.xml", "bitbucket/shared/bitbucket.properties", "bamboo/bamboo.cfg.xml", "crowd/shared/crowd.cfg.xml"} {
 		text, err := os.ReadFile(filepath.Join("../../../testdata", filepath.FromSlash(path)))
 		require.NoError(t, err)
@@ -202,10 +202,10 @@ func TestTheProductsOwnFilesComeBack(t *testing.T) {
 	}
 }
 
-func TestWhatWasChangedIsTold(t *testing.T) {
+func TestResultLines(t *testing.T) {
 	got, err := edit.Apply("bitbucket.properties", []byte("jdbc.password=first\na=b\n"+oldClass+"x.Y\njdbc.password=last\n"), toAWS)
 	require.NoError(t, err)
-	assert.Equal(t, []int{1}, got.Unused)
+	assert.Equal(t, []int{1}, got.Shadowed)
 	old, class, was, is := "x.Y", awsClass, "last", "{ENC}"+ref
 	assert.Equal(t, []edit.Line{
 		{Line: 3, Key: strings.TrimSuffix(oldClass, "="), Old: &old},
@@ -214,7 +214,7 @@ func TestWhatWasChangedIsTold(t *testing.T) {
 	}, got.Lines)
 }
 
-func TestWhatCannotBeWrittenIsRefusedAndNotQuoted(t *testing.T) {
+func TestApplyRefuses(t *testing.T) {
 	plain := jira("<password>canary-old</password>")
 	for name, r := range map[string]struct {
 		file, text string

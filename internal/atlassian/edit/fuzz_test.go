@@ -17,10 +17,9 @@ import (
 
 var names = []string{"dbconfig.xml", "confluence.cfg.xml", "bitbucket.properties", "crowd.cfg.xml"}
 
-// FuzzApply holds Apply to its laws. A change gives a file that says what is
-// wanted and everything else as before; to go back gives what was, byte for
-// byte, so that no byte was lost on the way; and what is refused is refused for
-// a reason that quotes nothing.
+// FuzzApply checks the laws of Apply: after a change the product reads the new value
+// and everything else as before; reverting it restores every byte; and errors quote
+// nothing.
 func FuzzApply(f *testing.F) {
 	for _, v := range vectors.LoadXML(f) {
 		f.Add(0, v.Input, "p")
@@ -56,48 +55,48 @@ func FuzzApply(f *testing.F) {
 		apply := func(text []byte, c edit.Change) []byte {
 			before := string(text)
 			got, err := edit.Apply(name, text, c)
-			require.Equal(t, before, string(text), "what it was given is not written to")
+			require.Equal(t, before, string(text), "Apply must not modify its argument")
 			if err != nil {
 				known, ok := err.(*fault.Error)
 				require.True(t, ok)
 				require.Contains(t, []error{fault.Syntax, fault.Unsupported, fault.NotFound}, known.Kind)
-				if len(password) > 12 && !strings.Contains(string(text), strings.TrimSpace(password)) { // which may be a key
+				if len(password) > 12 && !strings.Contains(string(text), strings.TrimSpace(password)) { // it may be a key
 					require.NotContains(t, err.Error(), password)
 				}
 				t.Skip()
 			}
-			requireSays(t, name, text, got.Text, c)
+			requireChanged(t, name, text, got.Text, c)
 			return got.Text
 		}
 		plain := edit.Change{Value: password}
-		is := apply(text, plain)
-		there := apply(is, toAWS)
-		if old.Product == atlassian.Bitbucket && strings.Contains(string(there), "ENC}{") && hasOtherMarks(t, name, there) {
-			return // which keep the class
+		plaintext := apply(text, plain)
+		there := apply(plaintext, toAWS)
+		if old.Product == atlassian.Bitbucket && strings.Contains(string(there), "ENC}{") && hasOtherPrefixes(t, name, there) {
+			return // they keep the class
 		}
-		require.Equal(t, string(is), string(apply(there, plain)))
-		require.Equal(t, string(is), string(apply(apply(there, edit.Change{Value: vaultRef, Class: vaultClass}), plain)))
+		require.Equal(t, string(plaintext), string(apply(there, plain)))
+		require.Equal(t, string(plaintext), string(apply(apply(there, edit.Change{Value: vaultRef, Class: vaultClass}), plain)))
 	})
 }
 
-// hasOtherMarks reports whether other values than the password have the prefix.
-func hasOtherMarks(t *testing.T, name string, text []byte) bool {
+// hasOtherPrefixes reports whether other values than the password have the prefix.
+func hasOtherPrefixes(t *testing.T, name string, text []byte) bool {
 	file, err := atlassian.Decode(name, text)
 	require.NoError(t, err)
-	items, err := atlassian.Items(file.Product, file.Entries)
+	items, err := atlassian.Items(file.Product, file.All())
 	require.NoError(t, err)
 	return len(items) > 1
 }
 
-// requireSays fails unless the product reads the change in a text, and all else
-// as in the old one.
-func requireSays(t *testing.T, name string, old, text []byte, c edit.Change) {
+// requireChanged fails unless the product reads the change in text, and everything
+// else as in old.
+func requireChanged(t *testing.T, name string, old, text []byte, c edit.Change) {
 	t.Helper()
-	was, err := atlassian.Decode(name, old)
+	before, err := atlassian.Decode(name, old)
 	require.NoError(t, err)
-	is, err := atlassian.Decode(name, text)
+	after, err := atlassian.Decode(name, text)
 	require.NoError(t, err)
-	layout := atlassian.LayoutOf(is.Product)
+	layout := atlassian.LayoutOf(after.Product)
 	others := func(file *atlassian.File) (all []atlassian.Entry) {
 		for _, e := range file.Entries {
 			e.Line = 0
@@ -107,8 +106,8 @@ func requireSays(t *testing.T, name string, old, text []byte, c edit.Change) {
 		}
 		return all
 	}
-	require.Equal(t, others(was), others(is))
-	items, err := atlassian.Items(is.Product, is.Entries)
+	require.Equal(t, others(before), others(after))
+	items, err := atlassian.Items(after.Product, after.All())
 	require.NoError(t, err)
 	i := slices.IndexFunc(items, func(i atlassian.Item) bool { return i.Key == layout.Password })
 	require.GreaterOrEqual(t, i, 0)

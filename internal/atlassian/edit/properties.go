@@ -8,7 +8,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// spliceProperties finds the bytes of the steps in a .properties file.
+// spliceProperties returns the replacements for the steps in a .properties file.
 func spliceProperties(text []byte, p *plan, _ bool) ([]replacement, error) {
 	places, err := properties.Locate(text)
 	if err != nil {
@@ -21,7 +21,7 @@ func spliceProperties(text []byte, p *plan, _ bool) ([]replacement, error) {
 		if !ok {
 			return nil, fault.New(fault.Unsupported, "the value is not UTF-8")
 		}
-		switch s.do {
+		switch s.op {
 		case set:
 			if at.Bare {
 				value = "=" + value
@@ -37,8 +37,8 @@ func spliceProperties(text []byte, p *plan, _ bool) ([]replacement, error) {
 	return all, nil
 }
 
-// lineEnd returns the line end behind a pair, or one that the file has before
-// it.
+// lineEnd returns the line end after a pair or, if it has none, the first one of the
+// file.
 func lineEnd(text []byte, at properties.Place) []byte {
 	if n := eol(text[at.End:]); n > 0 {
 		return text[at.End : at.End+n]
@@ -49,7 +49,7 @@ func lineEnd(text []byte, at properties.Place) []byte {
 	return []byte("\n")
 }
 
-// eol returns the length of the line end that text begins with, or 0.
+// eol returns the length of the line end at the start of text, or 0.
 func eol(text []byte) int {
 	switch {
 	case bytes.HasPrefix(text, []byte("\r\n")):

@@ -2,29 +2,29 @@ package jdbc
 
 import "strings"
 
-// A class is how a JDBC driver class reads options, in the URL and in the
-// properties beside it.
+// A class describes how a JDBC driver class reads options, in the URL and in the
+// properties besides it.
 type class struct {
-	name      string // what messages call it
-	fold      bool   // the letter case of names does not matter
-	emptyWins bool   // an empty user or password of the URL replaces the file's
+	name      string // in messages
+	fold      bool   // names are compared without regard to letter case
+	emptyWins bool   // an empty user or password in the URL replaces that of the file
 	rules     []rule
 }
 
-// A rule is what is known of one option of a class.
+// A rule describes one option of a class.
 type rule struct {
 	names   []string // its name and its aliases
-	fold    bool     // the letter case of this name does not matter
-	matters bool     // it says where, as whom, with which password or how securely to connect
-	weak    []string // values that ask for no more than the class does by default: ignoring them is as secure
-	same    []string // values for which the Go driver does the same by itself
-	refuse  string   // why no data source has an equal for any other value
+	fold    bool     // like class.fold, for this option
+	matters bool     // it affects where, as whom, with which password or how securely to connect
+	weak    []string // values that are not more secure than the default of the class
+	same    []string // values that are the behaviour of the Go driver
+	refuse  string   // why other values have no equivalent in a data source
 }
 
-// anything stands for every value in a list of values.
-const anything = "*"
+// anyValue matches every value in a list.
+const anyValue = "*"
 
-// find returns the rule for a name as the class compares names.
+// find returns the rule for a name, compared as the class does.
 func (c *class) find(name string) *rule {
 	for i := range c.rules {
 		r := &c.rules[i]
@@ -37,10 +37,10 @@ func (c *class) find(name string) *rule {
 	return nil
 }
 
-// near returns the rule that matters whose name differs from this one only in
-// letter case, blanks around it, or percent-encoding. The class ignores such an
-// option, although it is meant to have an effect.
-func (c *class) near(name string) *rule {
+// misspeltRule returns the rule that matters whose name differs from this one only
+// in letter case, blanks around it, or percent-encoding. The class ignores such an
+// option, although it is intended to have an effect.
+func (c *class) misspeltRule(name string) *rule {
 	name = trim(name)
 	if plain, err := unescape(name); err == nil {
 		name = trim(plain)
@@ -56,17 +56,17 @@ func (c *class) near(name string) *rule {
 	return nil
 }
 
-// among reports whether a value is in a list, in any letter case.
-func among(value string, list []string) bool {
+// matchesAny reports whether a value is in a list, in any letter case.
+func matchesAny(value string, list []string) bool {
 	for _, v := range list {
-		if v == anything || strings.EqualFold(v, value) {
+		if v == anyValue || strings.EqualFold(v, value) {
 			return true
 		}
 	}
 	return false
 }
 
-// trim is String.trim of Java, which knows only blanks of ASCII.
-func trim(s string) string { return strings.TrimFunc(s, blank) }
+// trim is String.trim of Java, which removes ASCII blanks and controls.
+func trim(s string) string { return strings.TrimFunc(s, isBlank) }
 
-func blank(c rune) bool { return c <= ' ' }
+func isBlank(c rune) bool { return c <= ' ' }

@@ -19,15 +19,15 @@ const (
 	jtdsClass      = "net.sourceforge.jtds.jdbc.Driver"
 )
 
-// Options mean what the named class makes of them. A row either has a data
-// source, whose remark is given, or is refused.
-func TestDriverClasses(t *testing.T) {
+// TestClassOptions checks that options have the meaning that the driver class gives
+// them. A row has either a data source, with a remark, or an error.
+func TestClassOptions(t *testing.T) {
 	type values = map[string]string
 	verified := values{"tls": "true"}
 	for class, rows := range map[string][]struct {
 		about      string
 		url        string
-		properties string // beside the URL
+		properties string // besides the URL
 		want       values
 		remark     string
 		refused    error
@@ -134,8 +134,8 @@ func TestDriverClasses(t *testing.T) {
 			{about: "a user in an address", url: "jdbc:mariadb://address=(host=db)(user=u)/x", refused: fault.Unsupported},
 			{about: "Connector/J's parentheses", url: "jdbc:mariadb://(host=db)/x", refused: fault.Syntax},
 			{about: "blanks in an address", url: "jdbc:mariadb://address=(host =db)/x", refused: fault.Unsupported},
-			{about: "a malformed host beside a socket", url: "jdbc:mariadb://[::1/x?localSocket=/s", refused: fault.Syntax},
-			{about: "several hosts beside a socket", url: "jdbc:mariadb://a,b/x?localSocket=/s", refused: fault.Unsupported},
+			{about: "a malformed host with a socket", url: "jdbc:mariadb://[::1/x?localSocket=/s", refused: fault.Syntax},
+			{about: "several hosts with a socket", url: "jdbc:mariadb://a,b/x?localSocket=/s", refused: fault.Unsupported},
 			{about: "shared memory", url: "jdbc:mariadb://db/x?sharedMemory=m", refused: fault.Unsupported},
 			{about: "a pipe", url: "jdbc:mariadb://db/x?pipe=p", refused: fault.Unsupported},
 			{about: "the server's key", url: "jdbc:mariadb://db/x?serverRsaPublicKeyFile=/k", refused: fault.Unsupported},
@@ -161,13 +161,13 @@ func TestDriverClasses(t *testing.T) {
 			{about: "but not trimmed", url: "jdbc:jtds:sqlserver://db/x; ssl=authenticate", refused: fault.Syntax},
 			{about: "Microsoft's aliases", url: "jdbc:jtds:sqlserver://db/x;port=1444;database=y;server=z;instanceName=i",
 				want: values{"host": "db", "port": "1433", "database": "x", "instance": ""}, remark: "port, database, server, instanceName"},
-			{about: "nothing behind a slash", url: "jdbc:jtds:sqlserver://db/x/y;ssl=require", refused: fault.Syntax},
-			{about: "nor behind a colon", url: "jdbc:jtds:sqlserver://db/x;appName=a:b;ssl=require", refused: fault.Syntax},
+			{about: "text after a slash", url: "jdbc:jtds:sqlserver://db/x/y;ssl=require", refused: fault.Syntax},
+			{about: "text after a colon", url: "jdbc:jtds:sqlserver://db/x;appName=a:b;ssl=require", refused: fault.Syntax},
 			{about: "an instance is an option", url: `jdbc:jtds:sqlserver://db\i/x`, refused: fault.Syntax},
 			{about: "an empty password of the URL wins", url: "jdbc:jtds:sqlserver://db/x;password", refused: fault.Syntax},
 			{about: "brackets", url: "jdbc:jtds:sqlserver://[::1]:1444/x", refused: fault.Syntax},
 			{about: "the host has to stand before the options", url: "jdbc:jtds:sqlserver:///x;serverName=db", refused: fault.Syntax},
-			{about: "or beside the URL", url: "jdbc:jtds:sqlserver:///x", properties: "serverName=db", want: values{"host": "db"}},
+			{about: "as a property", url: "jdbc:jtds:sqlserver:///x", properties: "serverName=db", want: values{"host": "db"}},
 			{about: "an empty server name of the options wins", url: "jdbc:jtds:sqlserver://db/x;serverName", refused: fault.Syntax},
 			{about: "an empty database of the URL wins", url: "jdbc:jtds:sqlserver://db/;a=b", properties: "databaseName=x", refused: fault.Syntax},
 			{about: "but not over the options", url: "jdbc:jtds:sqlserver://db/;databaseName=x", want: values{"database": "x"}},
@@ -198,7 +198,7 @@ func TestDriverClasses(t *testing.T) {
 	}
 }
 
-func TestPasswordEncoding(t *testing.T) {
+func TestSourcePasswordEncoding(t *testing.T) {
 	d := jdbc.Database{Driver: connector8, URL: "jdbc:mysql://db/x?characterEncoding=latin1", Username: "u", Password: "secret"}
 	source, err := jdbc.Source(d)
 	require.NoError(t, err)

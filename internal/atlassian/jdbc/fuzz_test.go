@@ -23,18 +23,18 @@ var printable = func() string {
 	return b.String()
 }()
 
-// parts are what goes into a URL and has to come out of a data source.
+// parts are the contents of a URL that a data source must have, too.
 type parts struct{ host, port, database, user, password, schema string }
 
-// forms are the ways to write parts into a URL, and to read them out of the
-// data source again. A part that a form cannot hold is changed.
+// forms write parts into a URL and read them from the data source. They change parts
+// that a form does not support.
 var forms = []func(t testing.TB, p parts) (jdbc.Database, parts, func(source string) parts){
-	// The database in the URL, user and password apart.
+	// The database in the URL, user and password in the file.
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
 		d := jdbc.Database{URL: "jdbc:postgresql://" + p.host + ":" + p.port + "/" + url.QueryEscape(p.database), Username: p.user, Password: p.password, Schema: p.schema}
 		return d, p, func(source string) parts { return postgresParts(t, source) }
 	},
-	// Everything among the parameters.
+	// All parts in the parameters.
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
 		d := jdbc.Database{URL: "jdbc:postgresql:?PGHOST=" + p.host + "&PGPORT=" + p.port + "&PGDBNAME=" + url.QueryEscape(p.database) + "&user=" + url.QueryEscape(p.user) +
 			"&password=" + url.QueryEscape(p.password) + "&prepareThreshold=0", Schema: p.schema}
@@ -69,7 +69,7 @@ var forms = []func(t testing.TB, p parts) (jdbc.Database, parts, func(source str
 
 func postgresParts(t testing.TB, source string) parts {
 	m := postgresSource(t, source)
-	// Where SQL would read the name in lower case that name comes first.
+	// If SQL reads the name in lower case, that name comes first.
 	folded, schema, both := strings.Cut(m["search_path"], `", "`)
 	if name := strings.TrimSuffix(schema, `"`); both && `"`+asciiLower(name) == folded && regexp.MustCompile(`^[A-Za-z_\x{80}-\x{10ffff}][\w$\x{80}-\x{10ffff}]*$`).MatchString(name) {
 		schema = name
@@ -101,7 +101,7 @@ func roundTrip(t testing.TB, p parts) {
 	}
 }
 
-func TestEveryCharacterComesThrough(t *testing.T) {
+func TestSourceEveryCharacter(t *testing.T) {
 	for c := range strings.SplitSeq(printable, "") {
 		for _, v := range []string{c, c + "x", "x" + c + "x", "x" + c} {
 			roundTrip(t, parts{"db", "1234", v, v, v, v})
@@ -114,7 +114,7 @@ func TestEveryCharacterComesThrough(t *testing.T) {
 	roundTrip(t, parts{"db", "65535", "d", "u", "", ""})
 }
 
-// FuzzParts: what is put into a URL comes out of the data source.
+// FuzzParts checks that the data source has all parts of the URL.
 func FuzzParts(f *testing.F) {
 	f.Add("db", uint16(5432), "jira", "jira", "it's \\ secret", "public")
 	f.Add("10.0.0.1", uint16(1), printable, printable, printable, printable)
@@ -141,8 +141,8 @@ func decimal(n uint16) string {
 	return string(b)
 }
 
-// FuzzSource: whatever the file says there is a data source that can be read, or
-// an error of one of two kinds, and no error depends on what the password is.
+// FuzzSource checks that there is a valid data source or an error of one of two kinds,
+// and that no error depends on the password.
 func FuzzSource(f *testing.F) {
 	for _, url := range []string{
 		"jdbc:postgresql://a:1,[::1]:2/x%20y?ssl=true&currentSchema=%22a%22,b&options=-c%20a=b&targetServerType=slave",
@@ -178,7 +178,7 @@ func FuzzSource(f *testing.F) {
 		d.Password = password + "2"
 		same, other := jdbc.Source(d)
 		if strings.Contains(url, "assword") || strings.Contains(url, "@") || strings.ContainsAny(url, "%") {
-			return // the URL may agree with one of both
+			return // the URL may agree with one of them
 		}
 		require.Equal(t, source.Ignored, same.Ignored)
 		if err != nil && other != nil {

@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// errEscape says nothing of what it is about, which may be a password.
+// errEscape does not quote the text, which may be a password.
 var errEscape = errors.New("bad escape")
 
-// sound refuses what an escape may smuggle past the check of the URL.
-func sound(s string) error {
+// checkDecoded refuses characters that checkDatabase could not see in an escape.
+func checkDecoded(s string) error {
 	if strings.ContainsRune(s, 0) || !utf8.ValidString(s) {
 		return errEscape
 	}
@@ -26,7 +26,7 @@ func (t *translation) host(s string) string {
 		var closed bool
 		inner, closed = strings.CutSuffix(inner, "]")
 		if addr, err := netip.ParseAddr(inner); !closed || err != nil || !addr.Is6() || strings.ContainsFunc(addr.Zone(), notInHost) {
-			t.mistake("what stands in brackets is not an IPv6 address")
+			t.mistake("the text in brackets is not an IPv6 address")
 		}
 		return inner
 	}
@@ -34,23 +34,23 @@ func (t *translation) host(s string) string {
 	case s == "":
 		t.mistake("there is no host")
 	case strings.Contains(s, ":"):
-		t.mistake("there is a : too many in the host (an IPv6 address stands in brackets, user and password are options of their own)")
+		t.mistake("the host has an extra colon (write an IPv6 address in brackets, and user and password as options)")
 	case strings.ContainsFunc(s, notInHost):
-		t.mistake("the host holds characters that no host name has")
+		t.mistake("the host contains characters that are not allowed in a host name")
 	case strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }):
-		t.mistake("the host is not ASCII: Java and Go look for it under different names; write its ASCII form (xn--)")
-	case oddAddress(s):
+		t.mistake("the host is not ASCII: Java and Go resolve it under different names; write its ASCII form (xn--)")
+	case isOddAddress(s):
 		t.mistake("the host is a number, but not an IPv4 address of four decimal numbers without leading zeros: " +
-			"Java, Go and the system read it in different ways")
+			"Java, Go and the system interpret it differently")
 	}
 	return s
 }
 
-// oddAddress reports whether a host ends in a number, decimal or hexadecimal, and
-// is no IPv4 address in its usual form. 010.0.0.1 is 10.0.0.1 for Java and 8.0.0.1
-// for the resolver that Go asks; 127.1 is an address for both, and a name for a
-// Go program without cgo.
-func oddAddress(host string) bool {
+// isOddAddress reports whether a host ends in a number, decimal or hexadecimal, and is
+// not an IPv4 address in its usual form. 010.0.0.1 is 10.0.0.1 for Java and 8.0.0.1
+// for the resolver that Go uses; 127.1 is an address for both, and a name for a Go
+// program without cgo.
+func isOddAddress(host string) bool {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	hex, isHex := strings.CutPrefix(last, "0x")
@@ -62,13 +62,13 @@ func oddAddress(host string) bool {
 	return err != nil || !addr.Is4()
 }
 
-// notInHost reports characters that would mean something else to one of the
-// drivers: a path of a socket, a list, the end of the host.
+// notInHost reports whether c has a meaning in the host for one of the drivers: the
+// path of a socket, a list, the end of the host.
 func notInHost(c rune) bool {
 	return c <= ' ' || c == 0x7f || strings.ContainsRune(`/\@?#,;()[]{}<>'"|^=&%*!$+~`+"`", c)
 }
 
-// port returns a port in plain decimal.
+// port returns a port in decimal.
 func (t *translation) port(s string) string {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || n == 0 {
@@ -82,7 +82,7 @@ func (t *translation) port(s string) string {
 func (t *translation) hostPort(s, defaultHost, defaultPort string) (host, port string) {
 	port = defaultPort
 	if strings.Contains(s, "@") {
-		t.mistake("there is a @ before the host: here user name and password are options of their own")
+		t.mistake("there is an @ before the host: write user name and password as options")
 		return "", ""
 	}
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && strings.LastIndexByte(s, ']') < i {

@@ -1,4 +1,5 @@
-// Package jdbc understands JDBC URLs as far as reaching a database needs it.
+// Package jdbc translates JDBC URLs to data sources of Go drivers, see [Source], and
+// masks the passwords in them, see [Mask].
 package jdbc
 
 import (
@@ -10,12 +11,12 @@ import (
 
 const masked = "[redacted]"
 
-// Mask returns a JDBC URL without the passwords that it may carry, for people
-// to read. What it cannot take apart it masks rather than shows.
+// Mask returns a JDBC URL with its passwords replaced, for logs. It also masks parts
+// that it cannot parse.
 func Mask(jdbcURL string) string {
 	s := maskUserInfo(jdbcURL)
-	// Whichever comes first separates the parameters: the other character may
-	// stand in a password.
+	// The first of the two separates the parameters; the other may be part of a
+	// password.
 	at := strings.IndexAny(s, "?;")
 	if at < 0 {
 		return maskHosts(s)
@@ -26,9 +27,9 @@ func Mask(jdbcURL string) string {
 	}
 	var b strings.Builder
 	b.WriteString(maskHosts(s[:at]))
-	secret := secretValue(s[:at]) >= 0 // is what was written last
+	secret := secretValue(s[:at]) >= 0 // whether the last part written is one
 	if secret && strings.Count(s[:at], "(") > strings.Count(s[:at], ")") {
-		b.WriteString(masked) // the separator stands in it
+		b.WriteString(masked) // it contains the separator
 		return b.String()
 	}
 	secret = secret && !strings.Contains(s[:at], "(")
@@ -37,13 +38,13 @@ func Mask(jdbcURL string) string {
 		s = s[at+1:]
 		at = parameterEnd(s, separator)
 		p := s[:at]
-		if quotesPassword(p) {
-			// A statement may hold escaped separators: where it ends is not known.
+		if setsPassword(p) {
+			// A statement can contain escaped separators, so that its end is unknown.
 			b.WriteString(masked)
 			break
 		}
 		if name, _, named := strings.Cut(p, "="); secret && trim(p) != "" && (!named || trim(name) == "") {
-			p = masked // the rest of a secret that holds a separator
+			p = masked // the rest of a secret that contains a separator
 		} else {
 			secret = secretValue(p) >= 0
 		}
@@ -52,11 +53,11 @@ func Mask(jdbcURL string) string {
 	return b.String()
 }
 
-// parameterEnd returns where the first parameter of s ends.
+// parameterEnd returns the end of the first parameter of s.
 func parameterEnd(s string, separator byte) int {
 	start := 0
-	// SQL Server puts a value that holds a separator in braces, in which }}
-	// stands for }. A brace elsewhere in a secret counts as well, to be safe.
+	// SQL Server has a value with a separator in braces, in which }} means }. To be
+	// safe, a brace elsewhere in a secret counts as well.
 	name, value, _ := strings.Cut(cutAt(s, ";"), "=")
 	brace := strings.IndexByte(value, '{')
 	if separator == ';' && brace >= 0 && (trim(value[:brace]) == "" || secretName(name)) {
@@ -78,9 +79,9 @@ func parameterEnd(s string, separator byte) int {
 	return len(s)
 }
 
-// quotesPassword reports whether a parameter holds a statement that sets a
-// password, as in H2's INIT=CREATE USER x PASSWORD 'y'.
-func quotesPassword(s string) bool {
+// setsPassword reports whether a parameter has a statement that sets a password, as in
+// H2's INIT=CREATE USER x PASSWORD 'y'.
+func setsPassword(s string) bool {
 	s = strings.ToLower(s)
 	if plain, err := url.QueryUnescape(s); err == nil {
 		s = plain
@@ -93,7 +94,7 @@ func quotesPassword(s string) bool {
 	return false
 }
 
-// maskParameter masks what stands in s behind the name of a secret.
+// maskParameter masks s after the name of a secret.
 func maskParameter(s string) string {
 	if value := secretValue(s); value >= 0 && value < len(s) {
 		return s[:value] + masked
@@ -101,7 +102,7 @@ func maskParameter(s string) string {
 	return s
 }
 
-// secretValue returns where the value of the first secret in s begins, or -1.
+// secretValue returns the offset of the value of the first secret in s, or -1.
 func secretValue(s string) int {
 	for eq := range len(s) {
 		if s[eq] != '=' {
@@ -115,8 +116,8 @@ func secretValue(s string) int {
 	return -1
 }
 
-// secretName reports whether a parameter of that name may hold a secret. For a
-// name that no driver here knows its words decide.
+// secretName reports whether a parameter of that name may be a secret. A name that no
+// driver uses is judged by its words.
 func secretName(name string) bool {
 	if len(name) < len("pw") {
 		return false
@@ -124,8 +125,8 @@ func secretName(name string) bool {
 	if plain, err := url.QueryUnescape(name); err == nil {
 		name = plain
 	}
-	if !ascii(name) {
-		return true // no driver has such a name, and it may look like one of them
+	if !isASCII(name) {
+		return true // no driver has such a name, but it can look like one
 	}
 	name = strings.Map(func(c rune) rune {
 		if strings.ContainsRune("_-. \t", c) {
@@ -144,8 +145,8 @@ func secretName(name string) bool {
 	return name == "pw"
 }
 
-// noSecrets are the options of the drivers whose names look like those of
-// secrets, in the form that secretName compares.
+// noSecrets are options of the drivers whose names look like secrets, in the form that
+// secretName compares.
 var noSecrets = []string{
 	// org.postgresql.Driver
 	"sslkey", "sslpasswordcallback", "pemkeyalgorithm",
@@ -159,8 +160,8 @@ var noSecrets = []string{
 	"clientkey", "keystoreauthentication", "keystoreprincipalid", "keystorelocation", "keyvaultproviderclientid", "accesstokencallbackclass",
 }
 
-// maskHosts masks what MySQL's forms (name=value)(…) and (name=value,…) of a
-// host hold, and parameters that follow the name of the database.
+// maskHosts masks the secrets in MySQL's forms of a host, (name=value)(…) and
+// (name=value,…), and in parameters after the name of the database.
 func maskHosts(s string) string {
 	var b strings.Builder
 	parens := false
@@ -179,8 +180,8 @@ func maskHosts(s string) string {
 	}
 }
 
-// hostValueEnd returns where a value ends: before the parenthesis that closes
-// it, or before a comma and another name.
+// hostValueEnd returns the end of a value: the offset of its closing parenthesis, or
+// of a comma before another name.
 func hostValueEnd(s string) int {
 	for i := range len(s) {
 		switch rest := s[i+1:]; s[i] {
@@ -197,8 +198,8 @@ func hostValueEnd(s string) int {
 	return len(s)
 }
 
-// maskUserInfo masks user:password@host behind ://, and user/password@ behind
-// the driver's name.
+// maskUserInfo masks user:password@host after ://, and user/password@ after the name
+// of the driver.
 func maskUserInfo(s string) string {
 	start, at := userInfo(s)
 	if start >= at {
@@ -206,7 +207,7 @@ func maskUserInfo(s string) string {
 	}
 	i := strings.IndexAny(s[start:at], ":/")
 	if value := secretValue(s[start:at]); value >= 0 {
-		// Does the @ stand in a parameter, or what looks like one in a password?
+		// The @ may be in a parameter, or in a password that looks like one.
 		if hasParameters := strings.ContainsAny(s[start:start+value], "?;#"); i < 0 || hasParameters && !strings.HasSuffix(s[:start], "://") {
 			i = value
 		}
@@ -218,7 +219,7 @@ func maskUserInfo(s string) string {
 	return s
 }
 
-// userInfo returns where the user info stands and where the @ behind it is.
+// userInfo returns the offsets of the user info and of the @ after it.
 func userInfo(s string) (start, at int) {
 	at = strings.LastIndexByte(s, '@')
 	scheme := strings.Index(s, "://")
@@ -229,9 +230,9 @@ func userInfo(s string) (start, at int) {
 		return driver, at
 	}
 	start = scheme + len("://")
-	// An @ among the parameters may stand in a user's name. It ends a user info
-	// if there are no parameters before it, or if what looks like host and port
-	// is none: a password has a ? or ; in it.
+	// An @ among the parameters may be part of a user name. It ends a user info if
+	// there are no parameters before it, or if the text before them is not host and
+	// port, because a password contains ? or ;.
 	hosts := cutAt(s[start:], "?;")
 	before := strings.LastIndexByte(hosts, '@')
 	if at >= 0 && plainHosts(cutAt(hosts[before+1:], "/")) && strings.Contains(s[start+len(hosts):max(at, start+len(hosts))], "=") {
@@ -245,8 +246,8 @@ func oracle(s string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// afterDriver returns where the driver's own part of a URL begins: behind
-// jdbc:name:, for Oracle behind jdbc:oracle:thin:.
+// afterDriver returns the offset of the driver's own part of a URL: after jdbc:name:,
+// for Oracle after jdbc:oracle:thin:.
 func afterDriver(s string) int {
 	colons := 2
 	if len(s) < len("jdbc:") || !strings.EqualFold(s[:len("jdbc:")], "jdbc:") {
@@ -266,7 +267,7 @@ func afterDriver(s string) int {
 	return i
 }
 
-// plainHosts reports whether s is host:port, or several, or MySQL's form in
+// plainHosts reports whether s is a list of host:port, or MySQL's form in
 // parentheses.
 func plainHosts(s string) bool {
 	if strings.HasPrefix(s, "(") || strings.HasPrefix(strings.ToLower(s), "address=(") {

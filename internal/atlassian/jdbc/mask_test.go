@@ -11,11 +11,10 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
-// The passwords of the rows are made of these two words, whatever stands
-// between them.
+// The passwords of the rows contain these two words, with any text between them.
 const first, second = "hunter", "marlin"
 
-func TestMaskHidesEveryPasswordAndNothingElse(t *testing.T) {
+func TestMask(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                               "",
 		"jdbc:postgresql://db:5432/jira": "jdbc:postgresql://db:5432/jira",
@@ -32,7 +31,7 @@ func TestMaskHidesEveryPasswordAndNothingElse(t *testing.T) {
 		"jdbc:postgresql://db/jira?password=":                     "jdbc:postgresql://db/jira?password=",
 		"not a URL at all":                                        "not a URL at all",
 
-		// After a question mark only & separates.
+		// After a question mark, only & separates.
 		"jdbc:postgresql://db/jira?user=u&password=hunter;marlin&ssl=true": "jdbc:postgresql://db/jira?user=u&password=[redacted]&ssl=true",
 		"jdbc:postgresql://db/jira?password=hunter,x(marlin?y=z":           "jdbc:postgresql://db/jira?password=[redacted]",
 		"jdbc:postgresql://db/jira?password={hunter&ssl=true":              "jdbc:postgresql://db/jira?password=[redacted]&ssl=true",
@@ -45,7 +44,7 @@ func TestMaskHidesEveryPasswordAndNothingElse(t *testing.T) {
 		"jdbc:snowflake://db/?private_key_base64=hunter&a=b":               "jdbc:snowflake://db/?private_key_base64=[redacted]&a=b",
 		"jdbc:mysql://db/jira?trustCertificateKeyStorePassword=hunter&a=b": "jdbc:mysql://db/jira?trustCertificateKeyStorePassword=[redacted]&a=b",
 
-		// After a semicolon only semicolons do.
+		// After a semicolon, only semicolons do.
 		"jdbc:sqlserver://db:1433;databaseName=jira;user=u;password=hunter&x=marlin;a=b": "jdbc:sqlserver://db:1433;databaseName=jira;user=u;password=[redacted];a=b",
 		"jdbc:sqlserver://db;password=hunter?marlin":                                     "jdbc:sqlserver://db;password=[redacted]",
 		"jdbc:sqlserver://db;user=u;password={hunter;marlin};a=b":                        "jdbc:sqlserver://db;user=u;password=[redacted];a=b",
@@ -88,8 +87,8 @@ func TestMaskHidesEveryPasswordAndNothingElse(t *testing.T) {
 	}
 }
 
-// Whatever may hold a secret is masked, in each way to write its name and its
-// value that a driver understands; what only says where one is, is not.
+// TestMaskOptions checks that options with secrets are masked in every form of name
+// and value that a driver accepts, and that those that only locate one are not.
 func TestMaskOptions(t *testing.T) {
 	forms := map[string][]string{ // the name, then the value
 		"jdbc:postgresql://db/x?a=b&": {"%s=%s&c=d"},
@@ -142,7 +141,7 @@ func TestMaskOptions(t *testing.T) {
 	require.NotContains(t, jdbc.Mask("jdbc:h2:mem:x;INIT=CREATE+USER+u+PASSWORD+'hunter'"), first)
 }
 
-func TestMaskTakesTimeInProportionToTheURL(t *testing.T) {
+func TestMaskLongURL(t *testing.T) {
 	for _, part := range []string{"=", "a=", ",", "(password=hunter)", "?", ";password={", "@", "//", ":"} {
 		got := make(chan string, 1)
 		go func() { got <- jdbc.Mask("jdbc:mysql://(" + strings.Repeat(part, 4<<20/len(part))) }()
@@ -155,8 +154,8 @@ func TestMaskTakesTimeInProportionToTheURL(t *testing.T) {
 	}
 }
 
-// FuzzMask: whatever a URL is made of, a password that follows its name, up to
-// what separates parameters there, is not shown.
+// FuzzMask checks that a password after its name, up to the separator of parameters, is
+// hidden in any URL.
 func FuzzMask(f *testing.F) {
 	for _, s := range []string{"", "x", "a;b", "{a}}", "(a)", "u:p@h", "?", "//"} {
 		f.Add(s)
@@ -172,8 +171,8 @@ func FuzzMask(f *testing.F) {
 	})
 }
 
-// A character that ends a value stands in a password that somebody did not escape.
-func TestMaskHidesTheRestOfAPasswordWithASeparator(t *testing.T) {
+// TestMaskSeparatorInPassword has passwords with unescaped separators.
+func TestMaskSeparatorInPassword(t *testing.T) {
 	for _, u := range []string{
 		"jdbc:h2:file:/x;USER=u;PASSWORD=a@hunter", "jdbc:h2:/x;PASSWORD=a@b@hunter", "jdbc:hsqldb:x;password=a@hunter", "jdbc:db2://h:1/d:password=a@hunter;", "jdbc:mysql://h/d#password=a@hunter",
 		"jdbc:postgresql:d?password=a@hunter", "jdbc:postgresql://h/d?password=a&hunter", "jdbc:mysql://h/d?user=u&password=a&hunter&useSSL=true", "jdbc:sqlserver://h;pwd=a;hunter",

@@ -9,28 +9,28 @@ import (
 // mysql reads a URL as Connector/J 8 does (com.mysql.cj.conf.ConnectionUrlParser).
 func mysql(d Database, t *translation) string { return connector(d, t, &connectorJ8) }
 
-// mysql5 reads a URL as Connector/J 5.1 does (com.mysql.jdbc.NonRegisteringDriver),
-// as far as version 8 reads it in the same way.
+// mysql5 reads a URL as Connector/J 5.1 does (com.mysql.jdbc.NonRegisteringDriver). It
+// refuses URLs that version 8 reads differently.
 func mysql5(d Database, t *translation) string { return connector(d, t, &connectorJ5) }
 
 func connector(d Database, t *translation, c *class) string {
 	o := newOptions(d, t, c)
 	if strings.Contains(d.URL, "#") {
-		// What follows would be lost, be it the end of a password.
-		t.mistake("there is a #, behind which Connector/J reads nothing: in a value it is written %23")
-		t.quoted = true
+		// The text after it, possibly of a password, would be lost.
+		t.mistake("there is a #, after which Connector/J reads nothing: in a value, write %23")
+		t.hasPassword = true
 	}
 	authority, path, query := mysqlParts(d.URL, t)
 	if strings.HasPrefix(trim(path), "/") || strings.HasPrefix(trim(query), "?") {
-		t.mistake("there is a / or a ? too many before the database or the options")
+		t.mistake("there is an extra / or ? before the database or the options")
 	}
 	if c == &connectorJ5 {
-		onlyInConnectorJ8(authority, path, t)
+		refuseOnlyInJ8(authority, path, t)
 	}
 	o.connectorQuery(query)
 	database, err := unescape(path)
 	if err != nil {
-		t.mistake("the name of the database is not percent-encoded well: write %25 for %")
+		t.mistake("the name of the database is not percent-encoded correctly: write %25 for %")
 	}
 	database = trim(database)
 	if name, ok := o.take("dbname"); ok {
@@ -41,12 +41,12 @@ func connector(d Database, t *translation, c *class) string {
 	}
 	if info, host, ok := strings.Cut(authority, "@"); ok && !strings.Contains(info, "(") {
 		authority = host
-		t.quoted = true
+		t.hasPassword = true
 		name, password, _ := strings.Cut(info, ":")
 		for _, p := range [][2]string{{"user", name}, {"password", password}} {
 			plain, err := connectorValue(p[1])
 			if err != nil {
-				t.mistake("what stands before the @ is not percent-encoded well: write %25 for %")
+				t.mistake("the text before the @ is not percent-encoded correctly: write %25 for %")
 			} else if plain != "" {
 				o.add(p[0], plain)
 			}
@@ -56,15 +56,14 @@ func connector(d Database, t *translation, c *class) string {
 	return goMySQL(d, o, connectorHost(authority, o), database, tls)
 }
 
-// onlyInConnectorJ8 refuses forms of a URL that version 5.1 takes for something
-// else.
-func onlyInConnectorJ8(authority, path string, t *translation) {
+// refuseOnlyInJ8 refuses forms of a URL that version 5.1 reads differently.
+func refuseOnlyInJ8(authority, path string, t *translation) {
 	switch {
 	case strings.Contains(authority, "@"):
-		t.refuse("user and password before the host: only version 8 of Connector/J knows them there; write them apart")
-		t.quoted = true
+		t.refuse("user and password before the host: only version 8 of Connector/J supports this; write them as options")
+		t.hasPassword = true
 	case strings.HasPrefix(trim(authority), "("):
-		t.refuse("the host: only version 8 of Connector/J knows this form; write host:port")
+		t.refuse("the host: only version 8 of Connector/J supports this form; write host:port")
 	case trim(path) != path || strings.ContainsAny(path, "%+"):
 		t.refuse("the name of the database: version 8 of Connector/J decodes it, version 5.1 does not")
 	}
@@ -77,7 +76,7 @@ func (o *options) connectorQuery(s string) {
 		value, err := connectorValue(raw)
 		if err == nil && o.class == &connectorJ8 {
 			if !connectorName(name) || trim(name) == "" && value != "" {
-				o.t.mistake("the name of an option is none, or holds characters that Connector/J does not accept in one")
+				o.t.mistake("the name of an option is empty or contains characters that Connector/J does not accept")
 				continue
 			}
 			name, err = connectorValue(name)
@@ -85,15 +84,15 @@ func (o *options) connectorQuery(s string) {
 			o.t.refuse(o.show(name) + ": version 8 of Connector/J removes the blanks around its value, version 5.1 does not")
 		}
 		if err != nil {
-			o.t.quoted = o.t.quoted || secretName(name)
-			o.t.mistake(o.show(name) + " is not percent-encoded well: write %25 for %")
+			o.t.hasPassword = o.t.hasPassword || secretName(name)
+			o.t.mistake(o.show(name) + " is not percent-encoded correctly: write %25 for %")
 			continue
 		}
 		o.add(name, value)
 	}
 }
 
-// connectorValue trims and decodes.
+// connectorValue trims and decodes a value.
 func connectorValue(s string) (string, error) { return unescape(trim(s)) }
 
 // connectorName reports whether Connector/J accepts a name before it is decoded.
@@ -102,13 +101,13 @@ func connectorName(s string) bool {
 }
 
 // mariadb reads a URL as MariaDB's Connector/J 2 and 3 do (org.mariadb.jdbc.UrlParser,
-// org.mariadb.jdbc.Configuration): they decode nothing.
+// org.mariadb.jdbc.Configuration), which decode nothing.
 func mariadb(d Database, t *translation) string {
 	o := newOptions(d, t, &mariadbJ)
 	authority, database, query := mysqlParts(d.URL, t)
 	o.query(query, func(s string) (string, error) { return s, nil })
 	if _, ok := o.lookup("connectTimeout"); !ok {
-		o.add("connectTimeout", "30000") // MariaDB's own
+		o.add("connectTimeout", "30000") // MariaDB's default
 	}
 	tls := mariadbTLS(o)
 	return goMySQL(d, o, mariadbHost(authority, o), database, tls)
@@ -123,7 +122,7 @@ func mysqlParts(jdbcURL string, t *translation) (authority, database, query stri
 		mode, _, _ := strings.Cut(server, "//")
 		switch mode = strings.TrimSuffix(mode, ":"); mode {
 		case "replication", "loadbalance", "load-balance", "sequential", "aurora", "failover", "load-balance-read":
-			t.refuse(mode + ": the Go driver speaks to one server, and which of several is the right one it cannot say")
+			t.refuse(mode + ": the Go driver connects to one server and cannot choose the right one of several")
 		default:
 			t.mistake("there is no // before the host")
 		}
@@ -133,17 +132,17 @@ func mysqlParts(jdbcURL string, t *translation) (authority, database, query stri
 	return authority, database, query
 }
 
-// goMySQL writes user:password@net(address)/database?options, go-sql-driver's
-// form. It has no escape for user and password but needs none: it looks for the
-// last / and the last @ before it, and the first colon.
+// goMySQL returns user:password@net(address)/database?options, go-sql-driver's form. It
+// has no escapes for user and password and needs none, since it is parsed from the
+// last /, the last @ before it, and the first colon.
 func goMySQL(d Database, o *options, authority, database, tls string) string {
 	t := o.t
 	user, password := t.login(d, o)
 	if strings.Contains(user, ":") {
-		t.refuse("the user name: the Go driver's data source cannot hold one with a colon")
+		t.refuse("the user name: the Go driver's data source cannot contain one with a colon")
 	}
 	network, address := mysqlAddress(authority, o)
-	if v, ok := o.lookup("characterEncoding"); ok && o.class != &mariadbJ && !among(v, utf8Names) && !ascii(password) {
+	if v, ok := o.lookup("characterEncoding"); ok && o.class != &mariadbJ && !matchesAny(v, utf8Names) && !isASCII(password) {
 		t.refuse("characterEncoding: " + javaBytes)
 	}
 	if d.Schema != "" && d.Schema != database {
@@ -154,34 +153,34 @@ func goMySQL(d Database, o *options, authority, database, tls string) string {
 	q.add("tls", tls)
 	q.add("parseTime", "true")
 	mysqlOptions(o, &q)
-	o.rest()
+	o.finish()
 	return user + ":" + password + "@" + network + "(" + address + ")/" + url.PathEscape(database) + "?" + q.String()
 }
 
-// mysqlAddress returns what go-sql-driver dials.
+// mysqlAddress returns the network and address that go-sql-driver dials.
 func mysqlAddress(authority string, o *options) (network, address string) {
 	switch {
 	case strings.Contains(authority, ","):
-		o.t.refuse("the hosts: the Go driver speaks to one server, and which of several is the right one it cannot say; write one")
+		o.t.refuse("the hosts: the Go driver connects to one server and cannot choose the right one of several; write one")
 		return "", ""
 	case strings.Contains(authority, "@"):
-		o.t.mistake("there is a @ too many before the host: in a user name or a password it is written %40")
+		o.t.mistake("there is an extra @ before the host: in a user name or a password, write %40")
 		return "", ""
 	case authority == "":
-		authority = "localhost" // both drivers' own
+		authority = "localhost" // the default of both drivers
 	}
 	host, port := o.t.hostPort(authority, "localhost", "3306")
 	if socket, ok := o.lookup("localSocket"); ok && o.class == &mariadbJ {
 		o.drop("localSocket")
 		if strings.ContainsAny(socket, "@()") || !strings.HasPrefix(socket, "/") {
-			o.t.refuse("localSocket: the Go driver's data source cannot hold such a path")
+			o.t.refuse("localSocket: the Go driver's data source cannot contain such a path")
 		}
 		return "unix", socket
 	}
 	return "tcp", net.JoinHostPort(host, port)
 }
 
-func ascii(s string) bool { return !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7f }) }
+func isASCII(s string) bool { return !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7f }) }
 
 // mysqlParams are name=value&name=value.
 type mysqlParams struct{ b strings.Builder }

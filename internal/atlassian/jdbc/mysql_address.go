@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// connectorHost reads address=(host=db)(port=3306), as Jira's own set-up
-// writes it, and (host=db,port=3306), and returns host:port; a host in another
-// form as it is. A user name and a password in there join the options.
+// connectorHost reads address=(host=db)(port=3306), which Jira's setup writes, and
+// (host=db,port=3306), and returns host:port. It returns other forms unchanged. A user
+// name and a password in the address are added to the options.
 func connectorHost(authority string, o *options) string {
 	if list, ok := strings.CutPrefix(trim(authority), "("); ok {
 		list, closed := strings.CutSuffix(list, ")")
@@ -24,17 +24,17 @@ func connectorHost(authority string, o *options) string {
 	return hostParameters(inParentheses(authority[len(prefix):], o), ")(", o, connectorValue, o.add)
 }
 
-// mariadbHost reads address=(host=db)(port=3306), where MariaDB's driver passes
-// over what it does not know.
+// mariadbHost reads address=(host=db)(port=3306), in which MariaDB's driver ignores
+// unknown names.
 func mariadbHost(authority string, o *options) string {
 	list, ok := strings.CutPrefix(authority, "address=")
 	if !ok {
 		return authority
 	}
 	unknown := func(name, _ string) {
-		o.t.refuse("the host: MariaDB's driver does not know " + name + " in an address; write it apart")
+		o.t.refuse("the host: MariaDB's driver does not know " + name + " in an address; write it as an option")
 	}
-	return hostParameters(inParentheses(list, o), ")(", o, func(s string) (string, error) { return s, sound(s) }, unknown)
+	return hostParameters(inParentheses(list, o), ")(", o, func(s string) (string, error) { return s, checkDecoded(s) }, unknown)
 }
 
 func inParentheses(s string, o *options) string {
@@ -46,19 +46,19 @@ func inParentheses(s string, o *options) string {
 	return list
 }
 
-// hostParameters reads name=value of a list, and hands user and password to login.
+// hostParameters reads a list of name=value and passes user and password to login.
 func hostParameters(list, separator string, o *options, decode func(string) (string, error), login func(name, value string)) string {
 	host, port := "", "3306"
 	for p := range strings.SplitSeq(list, separator) {
 		name, value, _ := strings.Cut(p, "=")
 		value, err := decode(value)
 		if err != nil {
-			o.t.mistake("a value in the address is not percent-encoded well: write %25 for %")
+			o.t.mistake("a value in the address is not percent-encoded correctly: write %25 for %")
 		}
 		if strings.ContainsAny(value, "()@") {
-			// Another address, or a value that ends elsewhere in Java.
+			// Another address, or a value that has another end in Java.
 			o.t.refuse("the host: this form is not translated; write one host:port")
-			o.t.quoted = true
+			o.t.hasPassword = true
 			return ""
 		}
 		if trim(name) != name && o.class == &mariadbJ {
@@ -82,7 +82,7 @@ func hostParameters(list, separator string, o *options, decode func(string) (str
 				o.t.refuse("the host: of the types only primary is translated")
 			}
 		default:
-			o.t.refuse("the host: the address holds more than host, port, user and password")
+			o.t.refuse("the host: the address contains more than host, port, user and password")
 		}
 	}
 	if host == "" {

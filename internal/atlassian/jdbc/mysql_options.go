@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// mysqlOptions translates what has an equal in go-sql-driver.
+// mysqlOptions translates the options with an equivalent in go-sql-driver.
 func mysqlOptions(o *options, q *mysqlParams) {
 	mysqlTime(o, q)
 	if d, _ := o.duration(time.Millisecond, "connectTimeout"); d > 0 {
@@ -45,7 +45,7 @@ func mysqlOptions(o *options, q *mysqlParams) {
 	}
 }
 
-// mysqlBoolean takes an option that both Java drivers know, in their words.
+// mysqlBoolean takes an option of both JDBC drivers, with their values.
 func (o *options) mysqlBoolean(name string) (value, ok bool) {
 	if o.class == &mariadbJ {
 		return o.boolean(name, mariadbYes, mariadbNo)
@@ -53,9 +53,9 @@ func (o *options) mysqlBoolean(name string) (value, ok bool) {
 	return o.connectorBoolean(name)
 }
 
-// mysqlTime decides what a DATETIME, which has no zone, means. Both Java
-// drivers take it for the time in the zone of the Java program unless the URL
-// names another, and return times, not text.
+// mysqlTime selects the time zone of DATETIME values, which have none. Both JDBC
+// drivers use the zone of the Java program unless the URL names another, and return
+// times, not text.
 func mysqlTime(o *options, q *mysqlParams) {
 	zone, ok := o.take("connectionTimeZone")
 	location := "Local"
@@ -67,7 +67,7 @@ func mysqlTime(o *options, q *mysqlParams) {
 		if loc, err := time.LoadLocation(zone); err == nil {
 			location = loc.String()
 		} else {
-			o.t.ignore("connectionTimeZone (Go does not know this zone; DATETIME is read as local time)")
+			o.t.ignore("connectionTimeZone (Go does not have this zone; DATETIME is read as local time)")
 		}
 	}
 	q.add("loc", location)
@@ -77,7 +77,7 @@ func mysqlTime(o *options, q *mysqlParams) {
 			return
 		}
 		if location == "UTC" {
-			location = "+00:00" // known without the server's tables of time zones
+			location = "+00:00" // works without time zone tables on the server
 		}
 		q.add("time_zone", "'"+location+"'")
 	}
@@ -87,8 +87,8 @@ func collation(name string) bool {
 	return strings.HasPrefix(name, "utf8mb4_") && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
-// sessionVariables adds each of name=value,name=value as a system variable,
-// which is what go-sql-driver takes a parameter for that it does not know.
+// sessionVariables adds each of name=value,name=value as a parameter; go-sql-driver
+// sets unknown parameters as system variables.
 func sessionVariables(list string, o *options, q *mysqlParams) {
 	for _, s := range splitVariables(list) {
 		name, value, ok := strings.Cut(s, "=")
@@ -110,7 +110,7 @@ func sessionVariables(list string, o *options, q *mysqlParams) {
 	}
 }
 
-// goMySQLParams are names that go-sql-driver keeps for itself; it panics at one.
+// goMySQLParams are parameters of go-sql-driver itself; it panics at one of them.
 var goMySQLParams = []string{
 	"allowAllFiles", "allowCleartextPasswords", "allowFallbackToPlaintext", "allowNativePasswords", "allowOldPasswords",
 	"checkConnLiveness", "clientFoundRows", "charset", "collation", "columnsWithAlias", "compress", "interpolateParams", "loc",
@@ -118,8 +118,7 @@ var goMySQLParams = []string{
 	"writeTimeout", "maxAllowedPacket", "connectionAttributes",
 }
 
-// splitVariables splits at commas and semicolons outside of quotes and
-// parentheses.
+// splitVariables splits at commas and semicolons outside quotes and parentheses.
 func splitVariables(list string) (parts []string) {
 	depth, quote, start := 0, byte(0), 0
 	for i := range len(list) {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The ways to encrypt a connection, the safest one last.
+// The TLS modes, in ascending order of security.
 const (
 	tlsOff = iota
 	tlsPreferred
@@ -13,7 +13,7 @@ const (
 	tlsVerified
 )
 
-// tlsNames are go-sql-driver's names of them.
+// tlsNames are go-sql-driver's names of the modes.
 var tlsNames = []string{"false", "preferred", "skip-verify", "true"}
 
 const (
@@ -21,8 +21,7 @@ const (
 	alwaysVerified = " (the certificate is verified, as Connector/J 5.1, and 8 up to 8.0.12, do unless verifyServerCertificate=false)"
 )
 
-// connectorTLS returns the value of go-sql-driver's tls for Connector/J's
-// options.
+// connectorTLS translates Connector/J's options to a value of go-sql-driver's tls.
 func connectorTLS(o *options) string {
 	mode, hasMode := o.take("sslMode")
 	useSSL, hasUse := o.connectorBoolean("useSSL")
@@ -39,8 +38,8 @@ func connectorTLS(o *options) string {
 	case (useSSL || require) && (verify || !hasVerify) || verify:
 		how = tlsVerified
 	case useSSL || require:
-		// Connector/J goes on without TLS if the server has none, although
-		// useSSL=true asks for it.
+		// Connector/J continues without TLS if the server does not support it, even
+		// with useSSL=true.
 		how = tlsRequired
 	}
 	remark := ""
@@ -54,7 +53,7 @@ func connectorTLS(o *options) string {
 	}
 	if hasMode {
 		if said := sslModes(mode, o); o.class == &connectorJ8 {
-			// The version knows sslMode, or the option would not be there.
+			// Only a version with sslMode has this option.
 			if said < tlsRequired && (require || verify || useSSL && said == tlsOff) {
 				o.t.mistake("sslMode allows connections without TLS and another option asks for TLS: remove one")
 			}
@@ -80,7 +79,7 @@ func connectorTLS(o *options) string {
 			"sslContextProvider", "tlsCiphersuites")
 	}
 	if how <= tlsPreferred {
-		plainKey(o)
+		refusePlainKey(o)
 	}
 	tlsVersions(o, how, "tlsVersions")
 	return tlsNames[how]
@@ -106,21 +105,21 @@ func sslModes(mode string, o *options) int {
 	return tlsVerified
 }
 
-// The words of MariaDB's driver.
+// The boolean values of MariaDB's driver.
 var (
 	mariadbYes   = []string{"true", "1", ""}
 	mariadbNo    = []string{"false", "0"}
 	mariadbPlain = []string{"disable", "disabled", "0", "false"}
 )
 
-// mariadbTLS returns the value of go-sql-driver's tls for MariaDB's options.
-// Version 2 knows useSsl only. Version 3 knows sslMode as well, but useSsl wins
-// over it.
+// mariadbTLS translates the options of MariaDB's driver to a value of go-sql-driver's
+// tls. Version 2 has only useSsl. Version 3 also has sslMode, which useSsl
+// overrides.
 func mariadbTLS(o *options) string {
 	mode, hasMode := o.take("sslMode")
 	useSSL, _ := o.boolean("useSsl", mariadbYes, mariadbNo)
-	trust := mariadbSays(o, "trustServerCertificate")
-	noName := mariadbSays(o, "disableSslHostnameVerification")
+	trust := isSetInMariaDB(o, "trustServerCertificate")
+	noName := isSetInMariaDB(o, "disableSslHostnameVerification")
 	how, remark := tlsOff, ""
 	switch {
 	case useSSL && trust:
@@ -138,11 +137,11 @@ func mariadbTLS(o *options) string {
 		}
 		if said >= how {
 			how, remark = said, ""
-			if among(mode, []string{"verify-ca", "verify_ca"}) {
+			if matchesAny(mode, []string{"verify-ca", "verify_ca"}) {
 				remark = "sslMode=verify-ca" + hostVerified
 			}
 		} else {
-			remark = "sslMode (useSsl, which asks for more, decides)"
+			remark = "sslMode (useSsl, which is stricter, decides)"
 		}
 	}
 	if remark != "" {
@@ -151,20 +150,19 @@ func mariadbTLS(o *options) string {
 	if how == tlsOff {
 		o.drop("serverSslCert", "keyStore", "keyStorePassword", "keyStoreType", "keyPassword", "trustStore",
 			"trustStorePassword", "trustStoreType", "fallbackToSystemTrustStore", "fallbackToSystemKeyStore", "enabledSslCipherSuites")
-		plainKey(o)
+		refusePlainKey(o)
 	}
 	tlsVersions(o, how, "enabledSslProtocolSuites")
 	return tlsNames[how]
 }
 
-// mariadbSays takes an option that makes a connection less secure, and reports
-// whether every version obeys it. Version 3 does only if true is written in
-// small letters.
-func mariadbSays(o *options, name string) bool {
+// isSetInMariaDB takes an option that makes a connection less secure, and reports
+// whether all versions read it as true. Version 3 requires small letters.
+func isSetInMariaDB(o *options, name string) bool {
 	v, _ := o.lookup(name)
 	yes, ok := o.boolean(name, mariadbYes, mariadbNo)
 	if yes && !slices.Contains(mariadbYes, v) {
-		o.t.ignore(name + " (version 3 of MariaDB's driver knows it in small letters only)")
+		o.t.ignore(name + " (version 3 of MariaDB's driver only accepts it in small letters)")
 		return false
 	}
 	return ok && yes
@@ -183,17 +181,16 @@ func mariadbMode(mode string, o *options) int {
 	return tlsVerified
 }
 
-// plainKey reports allowPublicKeyRetrieval=false where it would matter: without
-// TLS the Go driver encrypts a caching_sha2_password login with whatever key the
-// server shows.
-func plainKey(o *options) {
+// refusePlainKey refuses allowPublicKeyRetrieval=false without TLS, when the Go driver
+// encrypts a caching_sha2_password login with any key that the server sends.
+func refusePlainKey(o *options) {
 	if v, ok := o.lookup("allowPublicKeyRetrieval"); ok && !strings.EqualFold(v, "true") {
 		o.drop("allowPublicKeyRetrieval")
 		o.t.ignore("allowPublicKeyRetrieval=false")
 	}
 }
 
-// tlsVersions deals with a list of versions. The Go driver speaks 1.2 and 1.3.
+// tlsVersions checks a list of TLS versions. The Go driver supports 1.2 and 1.3.
 func tlsVersions(o *options, how int, name string) {
 	list, ok := o.take(name)
 	if !ok || how == tlsOff || list == "" {
@@ -204,6 +201,6 @@ func tlsVersions(o *options, how int, name string) {
 		only12 = only12 || strings.EqualFold(strings.TrimSpace(v), "TLSv1.2")
 	}
 	if !only12 {
-		o.t.refuse(name + ": the Go driver speaks TLS 1.2 and 1.3, and does not leave out 1.2")
+		o.t.refuse(name + ": the Go driver speaks TLS 1.2 and 1.3, and cannot exclude 1.2")
 	}
 }

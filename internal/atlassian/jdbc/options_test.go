@@ -12,8 +12,8 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// A row is what the URL says, what the data source says then, and either what it
-// ignores, or what the error names.
+// A row has a URL and the expected data source with its ignored options, or the
+// option that the error names.
 type row struct {
 	url      string
 	want     map[string]string

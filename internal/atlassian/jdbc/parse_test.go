@@ -8,14 +8,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// postgresSource reads postgres://user:password@host:port/database?name=value by
-// the rules of RFC 3986, with lists of hosts and ports as options.
+// postgresSource parses postgres://user:password@host:port/database?name=value
+// according to RFC 3986, with lists of hosts and ports as options.
 func postgresSource(t testing.TB, dsn string) map[string]string {
 	t.Helper()
 	u, err := url.Parse(dsn)
 	require.NoError(t, err)
 	require.Equal(t, "postgres", u.Scheme)
-	require.NotContains(t, dsn, "+", "not every driver takes it for a space")
+	require.NotContains(t, dsn, "+", "not every driver reads it as a space")
 	password, _ := u.User.Password()
 	all := map[string]string{"user": u.User.Username(), "password": password, "host": u.Hostname(), "port": u.Port(), "dbname": strings.TrimPrefix(u.Path, "/")}
 	for name, values := range u.Query() {
@@ -26,8 +26,8 @@ func postgresSource(t testing.TB, dsn string) map[string]string {
 	return all
 }
 
-// mysqlSource reads go-sql-driver's [user[:password]@][net[(addr)]]/dbname[?param=value]
-// by its documentation, from the end to the beginning.
+// mysqlSource parses go-sql-driver's [user[:password]@][net[(addr)]]/dbname[?param=value]
+// as documented, from the end to the start.
 func mysqlSource(t testing.TB, dsn string) map[string]string {
 	t.Helper()
 	login, tail, ok := cutLast(dsn, "/")

@@ -10,16 +10,15 @@ import (
 	"time"
 )
 
-// postgres reads a URL as pgjdbc 42.7 does (org.postgresql.Driver.parseURL) and
-// writes a URL: of the two forms that pgx and lib/pq read it is the one whose
-// passwords they recognise, and leave out, when an error of theirs repeats it.
+// postgres reads a URL as pgjdbc 42.7 does (org.postgresql.Driver.parseURL) and writes
+// a URL. Of the two forms that pgx and lib/pq read, it is the one in which they
+// recognise a password and leave it out of their errors.
 //
-// What they would otherwise take from PG* variables, and what says where, as
-// whom or how securely, is written even where it is the default: a PGSSLMODE or
-// PGTARGETSESSIONATTRS meant for another program must not change anything. What
-// is left to the environment names the program (PGAPPNAME), sets its time zone
-// (PGTZ) or can only make the driver refuse a connection (PGREQUIREAUTH, a
-// PGSERVICE that is nowhere).
+// All settings that affect where, as whom or how securely to connect are written, even
+// defaults, so that PG* variables meant for another program, such as PGSSLMODE, have
+// no effect. Only variables that name the program (PGAPPNAME), set its time zone
+// (PGTZ) or can at most make the driver refuse a connection (PGREQUIREAUTH, a missing
+// PGSERVICE) remain in effect.
 func postgres(d Database, t *translation) string {
 	o := newOptions(d, t, &pgjdbc)
 	host, port, database := postgresAddress(d.URL, o)
@@ -28,7 +27,7 @@ func postgres(d Database, t *translation) string {
 		database = user
 	}
 	dsn := postgresURL{user: user, password: password, hosts: host, ports: port, database: database}
-	if password == "" { // and not that of PGPASSWORD or ~/.pgpass
+	if password == "" { // otherwise drivers use PGPASSWORD or ~/.pgpass
 		dsn.add("password", "")
 		dsn.add("passfile", os.DevNull)
 	}
@@ -52,11 +51,11 @@ func postgres(d Database, t *translation) string {
 	if v, ok := o.take("requireAuth"); ok {
 		dsn.add("require_auth", v)
 	}
-	o.rest()
+	o.finish()
 	return dsn.String()
 }
 
-// postgresAddress returns lists of hosts and ports, and the database.
+// postgresAddress returns the lists of hosts and ports, and the database.
 func postgresAddress(jdbcURL string, o *options) (hosts, ports, database string) {
 	const defaultHost, defaultPort = "localhost", "5432"
 	server, query, _ := strings.Cut(strings.TrimPrefix(jdbcURL, "jdbc:postgresql:"), "?")
@@ -66,13 +65,13 @@ func postgresAddress(jdbcURL string, o *options) (hosts, ports, database string)
 	switch authority, ok := strings.CutPrefix(server, "//"); {
 	case server == "/" || server == "//" || server == "///":
 	case !ok && strings.HasPrefix(server, "/"):
-		o.t.mistake("there is one / before the host, pgjdbc wants two")
+		o.t.mistake("there is one / before the host, but pgjdbc requires two")
 	case !ok:
 		database = postgresDatabase(server, o)
 	case strings.Count(authority, "/") > 1:
-		o.t.mistake("there is a / too many: in the name of a database it is written %2F")
+		o.t.mistake("there is an extra /: in the name of a database, write %2F")
 	case !strings.Contains(authority, "/"):
-		o.t.mistake("there is no / behind the host")
+		o.t.mistake("there is no / after the host")
 	default:
 		list, name, _ := strings.Cut(authority, "/")
 		database = postgresDatabase(name, o)
@@ -81,8 +80,7 @@ func postgresAddress(jdbcURL string, o *options) (hosts, ports, database string)
 			hostList, portList = append(hostList, host), append(portList, port)
 		}
 	}
-	// The parameters win over what stands before them, but not the properties
-	// beside the URL.
+	// The parameters override the address, but the properties do not.
 	if v, ok := o.takeFromURL("PGHOST"); ok {
 		hostList = nil
 		for host := range strings.SplitSeq(v, ",") {
@@ -107,14 +105,14 @@ func postgresAddress(jdbcURL string, o *options) (hosts, ports, database string)
 	if len(hostList) != len(portList) {
 		o.t.mistake("there are not as many ports as hosts")
 	}
-	// Whether pgjdbc obeys these depends on its version, and on where they stand.
+	// Whether pgjdbc uses these depends on its version and on their place.
 	hosts, ports = strings.Join(hostList, ","), strings.Join(portList, ",")
 	for _, p := range []option{
 		{name: "host", value: hosts}, {name: "port", value: ports}, {name: "dbname", value: database},
 		{name: "PGHOST", value: hosts}, {name: "PGPORT", value: ports}, {name: "PGDBNAME", value: database},
 	} {
 		if v, ok := o.take(p.name); ok && v != p.value {
-			o.t.mistake(p.name + " says something else than the URL: remove one")
+			o.t.mistake(p.name + " contradicts the URL: remove one")
 		}
 	}
 	return hosts, ports, database
@@ -123,7 +121,7 @@ func postgresAddress(jdbcURL string, o *options) (hosts, ports, database string)
 func postgresDatabase(escaped string, o *options) string {
 	name, err := unescape(escaped)
 	if err != nil {
-		o.t.mistake("the name of the database is not percent-encoded well: write %25 for %")
+		o.t.mistake("the name of the database is not percent-encoded correctly: write %25 for %")
 	}
 	return name
 }
@@ -138,8 +136,8 @@ func sessionAttrs(o *options, several bool) string {
 	case "any":
 		return "any"
 	case "master", "primary":
-		// Not read-write, which asks for what the session may do: readOnly=true
-		// forbids writing on every server.
+		// Not read-write, which depends on the session: readOnly=true forbids
+		// writing on every server.
 		return "primary"
 	case "slave", "secondary":
 		return "standby"
@@ -149,8 +147,8 @@ func sessionAttrs(o *options, several bool) string {
 		if !several {
 			return "any"
 		}
-		// A standby where the primary is wanted would be the wrong server; no
-		// server while the primary is down is not.
+		// A standby instead of the primary is the wrong server; no server while
+		// the primary is down is not.
 		o.t.ignore("targetServerType=preferPrimary (connects to the primary only)")
 		return "primary"
 	}
@@ -158,9 +156,9 @@ func sessionAttrs(o *options, several bool) string {
 	return ""
 }
 
-// connectTimeout is the lower of both limits, in whole seconds. Ten is pgjdbc's
-// own for each attempt; with none a host that does not answer would keep one
-// from the next.
+// connectTimeout returns the lower of both limits, in whole seconds. pgjdbc's default
+// is ten per attempt; without a limit, a host that does not answer would keep the
+// driver from trying the next.
 func connectTimeout(o *options) string {
 	limit, ok := o.duration(time.Second, "connectTimeout")
 	if !ok {
@@ -180,16 +178,15 @@ type postgresURL struct {
 	options        strings.Builder
 }
 
-// add appends an option, also one that is empty: that there is nothing is said
-// as well.
+// add appends an option, even an empty one, which overrides the environment.
 func (u *postgresURL) add(name, value string) {
 	u.options.WriteByte("?&"[min(u.options.Len(), 1)])
 	u.options.WriteString(name + "=" + percent(value))
 }
 
-// String writes what all drivers read alike: several hosts, IPv6, and names with
-// a slash are options, since Go's net/url, with which some of them read it, has
-// no place for them, or one of its own.
+// String returns a URL that all drivers read in the same way. Several hosts, IPv6, and
+// names with a slash are options, since net/url, which some drivers use, does not
+// support them or reads them differently.
 func (u *postgresURL) String() string {
 	authority, path := net.JoinHostPort(u.hosts, u.ports), "/"+percent(u.database)
 	if strings.ContainsAny(u.hosts, ",:%") {
@@ -208,5 +205,5 @@ func (u *postgresURL) String() string {
 	return "postgres://" + login + "@" + authority + path + u.options.String()
 }
 
-// percent escapes all that can have a meaning in a URL.
+// percent escapes all characters with a meaning in URLs.
 func percent(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }

@@ -8,10 +8,9 @@ const (
 	noGSS         = "the Go driver does not log in with Kerberos or SSPI by itself"
 )
 
-// pgjdbc is org.postgresql.Driver. It compares names as they are written, in
-// the URL neither trimmed nor decoded; only host, port and dbname, which it
-// knows in the URL since version 42.3, are folded. The URL wins over the
-// properties beside it.
+// pgjdbc is org.postgresql.Driver. It compares names exactly, without trimming or
+// decoding those of the URL. Only host, port and dbname, in the URL since version 42.3,
+// are folded. The URL overrides the properties.
 var pgjdbc = class{name: "pgjdbc", emptyWins: true, rules: []rule{
 	{names: []string{"PGHOST"}, matters: true},
 	{names: []string{"PGPORT"}, matters: true},
@@ -19,7 +18,7 @@ var pgjdbc = class{name: "pgjdbc", emptyWins: true, rules: []rule{
 	{names: []string{"host"}, fold: true, matters: true},
 	{names: []string{"port"}, fold: true, matters: true},
 	{names: []string{"dbname"}, fold: true, matters: true},
-	{names: []string{"service"}, matters: true, refuse: "a Java file of services names the server"},
+	{names: []string{"service"}, matters: true, refuse: "a Java service file names the server"},
 	{names: []string{"targetServerType"}, matters: true, weak: []string{"any"}},
 	{names: []string{"socketFactory"}, matters: true, refuse: opensItself},
 	{names: []string{"socketFactoryArg"}, matters: true, refuse: opensItself},
@@ -28,7 +27,7 @@ var pgjdbc = class{name: "pgjdbc", emptyWins: true, rules: []rule{
 	{names: []string{"password"}, matters: true},
 	{names: []string{"channelBinding"}, matters: true, weak: []string{"disable", "prefer"}},
 	{names: []string{"requireAuth"}, matters: true},
-	{names: []string{"authenticationPluginClassName"}, matters: true, refuse: "a Java class says the password"},
+	{names: []string{"authenticationPluginClassName"}, matters: true, refuse: "a Java class provides the password"},
 	{names: []string{"kerberosServerName"}, matters: true, refuse: noGSS},
 	{names: []string{"jaasApplicationName"}, matters: true, refuse: noGSS},
 	{names: []string{"jaasLogin"}, matters: true, same: []string{"false"}, weak: []string{"false"}, refuse: noGSS},
@@ -48,7 +47,7 @@ var pgjdbc = class{name: "pgjdbc", emptyWins: true, rules: []rule{
 	{names: []string{"sslcert"}, matters: true},
 	{names: []string{"sslkey"}, matters: true},
 	{names: []string{"sslpassword"}, matters: true},
-	{names: []string{"sslpasswordcallback"}, matters: true, refuse: "a Java class says the password of the key"},
+	{names: []string{"sslpasswordcallback"}, matters: true, refuse: "a Java class provides the password of the key"},
 	{names: []string{"sslhostnameverifier"}, matters: true, same: []string{"", sslPackage + "PGjdbcHostnameVerifier"}, refuse: classTrusts},
 	{names: []string{"sslNegotiation"}, matters: true, weak: []string{"postgres"}},
 
@@ -61,8 +60,8 @@ var pgjdbc = class{name: "pgjdbc", emptyWins: true, rules: []rule{
 	{names: []string{"loadBalanceHosts"}, same: []string{"false"}},
 	{names: []string{"logUnclosedConnections"}, same: []string{"false"}},
 	{names: []string{"allowEncodingChanges"}, same: []string{"false"}},
-	{names: []string{"tcpKeepAlive"}, same: []string{anything}},
-	{names: []string{"tcpNoDelay"}, same: []string{anything}},
-	{names: []string{"assumeMinServerVersion"}, same: []string{anything}},
-	{names: []string{"readOnlyMode"}, same: []string{anything}},
+	{names: []string{"tcpKeepAlive"}, same: []string{anyValue}},
+	{names: []string{"tcpNoDelay"}, same: []string{anyValue}},
+	{names: []string{"assumeMinServerVersion"}, same: []string{anyValue}},
+	{names: []string{"readOnlyMode"}, same: []string{anyValue}},
 }}

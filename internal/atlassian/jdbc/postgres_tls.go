@@ -9,8 +9,8 @@ import (
 
 const sslPackage = "org.postgresql.ssl."
 
-// postgresTLS writes how the connection is encrypted, never in a weaker way
-// than the URL says.
+// postgresTLS writes the TLS settings, which are at least as secure as those of the
+// URL.
 func postgresTLS(o *options, dsn *postgresURL) {
 	factory, hasFactory := o.take("sslfactory")
 	mode := sslMode(o, factory == sslPackage+"NonValidatingFactory")
@@ -20,14 +20,14 @@ func postgresTLS(o *options, dsn *postgresURL) {
 	case "", sslPackage + "LibPQFactory", sslPackage + "jdbc4.LibPQFactory":
 	case sslPackage + "NonValidatingFactory", sslPackage + "jdbc4.NonValidatingFactory":
 		if verify {
-			o.t.ignore("sslfactory (the certificate is verified, as sslmode says)")
+			o.t.ignore("sslfactory (the certificate is verified according to sslmode)")
 		}
 	case sslPackage + "DefaultJavaSSLFactory":
-		// It verifies whatever the mode. With the system's certificates in the
-		// place of Java's, nothing less than the host's name makes sense.
+		// It verifies in every mode. With the system's certificates instead of
+		// Java's, only verification of the host name is secure.
 		if mode != "disable" {
 			mode, root, verify = "verify-full", "system", true
-			o.t.ignore("sslfactory (the system's certificates are trusted in the place of Java's)")
+			o.t.ignore("sslfactory (the system's certificates are trusted instead of Java's)")
 		}
 	default:
 		if hasFactory && mode != "disable" {
@@ -41,14 +41,14 @@ func postgresTLS(o *options, dsn *postgresURL) {
 	case verify && root == "":
 		root = defaultRoot(o)
 	case !verify && root != "":
-		// pgjdbc does not open the file; Go drivers would, and verify.
+		// pgjdbc ignores the file; Go drivers would read it and verify.
 		o.t.ignore("sslrootcert (the certificate is not verified below sslmode=verify-ca)")
 		root = ""
 	}
 	dsn.add("sslmode", mode)
 	dsn.add("sslrootcert", root)
 	clientCertificate(o, dsn)
-	// Only if it is said: drivers that do not know it hand it to the server, which
+	// Only if it is set: drivers without this option pass it to the server, which
 	// refuses it.
 	if v, ok := o.take("sslNegotiation"); ok {
 		negotiation := strings.ToLower(v)
@@ -60,7 +60,7 @@ func postgresTLS(o *options, dsn *postgresURL) {
 	dsn.add("sslsni", "1")
 }
 
-// sslMode settles sslmode and ssl.
+// sslMode returns the mode that sslmode and ssl select.
 func sslMode(o *options, nonValidating bool) string {
 	mode, hasMode := o.take("sslmode")
 	ssl, hasSSL := o.take("ssl")
@@ -76,10 +76,10 @@ func sslMode(o *options, nonValidating bool) string {
 			}
 			return "verify-full"
 		case "false", "0", "no":
-			return "prefer" // sic: encrypted if the server can
+			return "prefer" // pgjdbc: encrypted if the server supports it
 		case "disable", "allow", "prefer", "require", "verify-ca", "verify-full":
-			// pgjdbc takes this for false. Whoever wrote it, as the vendor's own
-			// sample does, meant sslmode; of both the safer one.
+			// pgjdbc reads this as false, but it is intended as sslmode, as in the
+			// vendor's sample. The safer one counts.
 			if mode = strings.ToLower(ssl); mode == "disable" || mode == "allow" {
 				mode = "prefer"
 			}
@@ -90,7 +90,7 @@ func sslMode(o *options, nonValidating bool) string {
 	}
 	switch mode {
 	case "disable", "allow", "prefer":
-		// pgjdbc ignores ssl beside sslmode, so one of both is not what happens.
+		// pgjdbc ignores ssl if there is sslmode, so that one has no effect.
 		if s := strings.ToLower(ssl); hasSSL && s != "false" && s != mode {
 			o.t.mistake("sslmode allows connections without TLS and ssl asks for TLS: remove one")
 		}
@@ -102,9 +102,9 @@ func sslMode(o *options, nonValidating bool) string {
 	return ""
 }
 
-// defaultRoot is where pgjdbc looks for the authority to trust. It fails without
-// that file, and so do the Go drivers if the path is written: by themselves they
-// would trust every authority that the system trusts.
+// defaultRoot returns the file in which pgjdbc looks for the trusted authority. pgjdbc
+// fails without that file, and so do the Go drivers if the path is written; without it
+// they would trust all authorities of the system.
 func defaultRoot(o *options) string {
 	dir, err := os.UserHomeDir()
 	dir = filepath.Join(dir, ".postgresql")
@@ -113,25 +113,26 @@ func defaultRoot(o *options) string {
 		dir = filepath.Join(dir, "postgresql")
 	}
 	if err != nil {
-		o.t.refuse("sslrootcert: it is not written, and there is no home directory with .postgresql/root.crt")
+		o.t.refuse("sslrootcert: it is not set, and there is no home directory with .postgresql/root.crt")
 		return ""
 	}
 	return filepath.Join(dir, "root.crt")
 }
 
-// clientCertificate writes the certificate to log in with. None is written as
-// none: the drivers' default differs from pgjdbc's, whose key is in Java's form.
+// clientCertificate writes the certificate for the login. It also writes that there is
+// none, since the drivers' default differs from that of pgjdbc, whose key has another
+// format.
 func clientCertificate(o *options, dsn *postgresURL) {
 	cert, hasCert := o.take("sslcert")
 	key, hasKey := o.take("sslkey")
 	password, hasPassword := o.take("sslpassword")
 	switch ext := strings.ToLower(filepath.Ext(key)); {
 	case !hasKey && hasCert && cert != "":
-		o.t.refuse("sslcert: its key is not written, and pgjdbc's default is in a form that Go does not read; write a PEM file in sslkey")
+		o.t.refuse("sslcert: its key is not set, and pgjdbc's default is in a form that Go does not read; write a PEM file in sslkey")
 	case ext == ".pk8" || ext == ".p12" || ext == ".pfx" || ext == ".der":
 		o.t.refuse("sslkey: Go reads PEM only (openssl pkey -inform DER converts .pk8, openssl pkcs12 .p12)")
 	case key != "" && cert == "":
-		o.t.refuse("sslkey: its certificate is not written; write sslcert")
+		o.t.refuse("sslkey: its certificate is not set; add sslcert")
 	}
 	dsn.add("sslcert", cert)
 	dsn.add("sslkey", key)

@@ -6,18 +6,18 @@ import (
 	"unicode/utf8"
 )
 
-// searchPath returns the search path, with the schema of the product's file
-// first. The product puts its name before those of tables without quotes, where
-// the server reads it in lower case; if there is no such schema, which the
-// server passes over, the name as it is written is meant. What pgjdbc calls currentSchema is a search path already: a list of
-// identifiers, which the server reads in lower case unless they are quoted.
+// searchPath returns the search path, with the schema of the product's file first. The
+// product qualifies tables with the unquoted name, which the server reads in lower
+// case. The name as written comes second, for a server that has no schema in lower
+// case. The option currentSchema of pgjdbc is a search path: a list of identifiers,
+// which the server reads in lower case unless they are quoted.
 func searchPath(schema string, o *options) string {
 	list, _ := o.take("currentSchema")
 	if schema == "" {
 		return list
 	}
 	names := []string{schema}
-	if folded := lower(schema); folded != schema && plainIdentifier(schema) {
+	if folded := lowerASCII(schema); folded != schema && plainIdentifier(schema) {
 		names = []string{folded, schema}
 	}
 	for list = strings.TrimSpace(list); list != ""; {
@@ -37,7 +37,7 @@ func searchPath(schema string, o *options) string {
 	return strings.Join(names, ", ")
 }
 
-// plainIdentifier reports whether a name can stand in SQL without quotes.
+// plainIdentifier reports whether a name needs no quotes in SQL.
 func plainIdentifier(s string) bool {
 	for i, c := range s {
 		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c >= utf8.RuneSelf
@@ -48,19 +48,19 @@ func plainIdentifier(s string) bool {
 	return s != ""
 }
 
-// identifier reads the first of a list, as the server does, and what stands
-// behind its comma.
+// identifier returns the first identifier of a list, as the server reads it, and the
+// list after its comma.
 func identifier(list string) (name, rest string, ok bool) {
 	if quoted, found := strings.CutPrefix(list, `"`); found {
 		var b strings.Builder
 		for {
-			part, behind, closed := strings.Cut(quoted, `"`)
+			part, after, closed := strings.Cut(quoted, `"`)
 			b.WriteString(part)
 			if !closed {
 				return "", "", false
 			}
-			if quoted, found = strings.CutPrefix(behind, `"`); !found {
-				name, rest = b.String(), strings.TrimSpace(behind)
+			if quoted, found = strings.CutPrefix(after, `"`); !found {
+				name, rest = b.String(), strings.TrimSpace(after)
 				break
 			}
 			b.WriteByte('"')
@@ -73,7 +73,7 @@ func identifier(list string) (name, rest string, ok bool) {
 		if end < 0 {
 			end = len(list)
 		}
-		name, rest = lower(strings.TrimSpace(list[:end])), list[end:]
+		name, rest = lowerASCII(strings.TrimSpace(list[:end])), list[end:]
 		if strings.ContainsAny(name, "\" \t") {
 			return "", "", false
 		}
@@ -83,9 +83,9 @@ func identifier(list string) (name, rest string, ok bool) {
 	return name, rest, name != "" && (!comma || rest != "")
 }
 
-// lower is the server's: in a database of more than one byte a character it
-// leaves what is not ASCII alone.
-func lower(s string) string {
+// lowerASCII converts to lower case as the server does: in a database with a multibyte
+// encoding it changes only ASCII.
+func lowerASCII(s string) string {
 	return strings.Map(func(c rune) rune {
 		if 'A' <= c && c <= 'Z' {
 			return c + 'a' - 'A'

@@ -9,18 +9,18 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// maxURL is more than any driver's own limit; what is longer is not a URL.
+// maxURL limits the URL; it is larger than any driver's own limit.
 const maxURL = 64 << 10
 
-// Database is what a product's file says of its database. Properties are given
-// to the JDBC driver beside the URL: a line for each, name=value.
+// Database is the database connection in a product's file. Properties are those that
+// the product passes to the JDBC driver besides the URL, one per line, name=value.
 type Database struct{ Driver, URL, Username, Password, Schema, Properties string }
 
-// A DataSource is what database/sql opens.
+// A DataSource has the arguments of sql.Open.
 type DataSource struct {
 	Driver  string   // the name of the Go driver
-	Name    string   // the data source name; it holds the password
-	Ignored []string // options without an equal, and remarks about safer ones
+	Name    string   // the data source name, with the password
+	Ignored []string // options without an equivalent, and remarks on safer ones
 }
 
 // Source returns the name of the Go driver and the data source for it: "pgx"
@@ -28,14 +28,14 @@ type DataSource struct {
 // "mysql" (github.com/go-sql-driver/mysql, MySQL and MariaDB) or "sqlserver"
 // (github.com/microsoft/go-mssqldb).
 //
-// It leads to the same database, as the same user and at least as securely as
-// the JDBC URL, or there is none: an option that says where, as whom or how
-// securely to connect and has no equal in Go is [fault.Unsupported]. Other
-// options without an equal are ignored. A URL that contradicts the rest of the
-// file, or that Java's driver would not accept either, is [fault.Syntax]. No
-// error and no ignored option quotes a value.
+// It opens the same database, as the same user and at least as securely as the JDBC
+// URL; otherwise there is no data source. An option without an equivalent in Go that
+// affects where, as whom or how securely to connect is [fault.Unsupported]. Other
+// options without an equivalent are ignored. A URL that contradicts the rest of the
+// file, or that the JDBC driver does not accept, is [fault.Syntax]. Errors and
+// ignored options do not quote values.
 func Source(d Database) (DataSource, error) {
-	scheme, err := check(d)
+	scheme, err := checkDatabase(d)
 	if err != nil {
 		return DataSource{}, err
 	}
@@ -57,24 +57,24 @@ func Source(d Database) (DataSource, error) {
 	return DataSource{}, fault.New(fault.Unsupported, "the database's URL begins with jdbc:%s: %s", scheme, noDriver(scheme))
 }
 
-// noDriver says why there is no data source for what else products run on, and
-// nothing of what it does not know.
+// noDriver returns why there is no data source for a scheme of another database that
+// products use, or "" if the scheme is unknown.
 func noDriver(scheme string) string {
 	switch scheme {
 	case "oracle":
-		return "Go has no driver that reads what Oracle's reads (TNS names, wallets); github.com/sijms/go-ora takes host, port and service name, with the user name and the password apart"
+		return "no Go driver reads the same configuration as Oracle's driver (TNS names, wallets); github.com/sijms/go-ora accepts host, port and service name, and user name and password separately"
 	case "h2":
-		return "H2 keeps its tables in a file that only Java reads; the product has to be moved to another database first"
+		return "H2 keeps its tables in a file that only Java can read; migrate the product to another database first"
 	case "hsqldb":
-		return "HSQLDB keeps its tables in files that only Java reads; the product has to be moved to another database first"
+		return "HSQLDB keeps its tables in files that only Java can read; migrate the product to another database first"
 	case "derby":
-		return "Derby keeps its tables in files that only Java reads; the product has to be moved to another database first"
+		return "Derby keeps its tables in files that only Java can read; migrate the product to another database first"
 	case "db2":
-		return "the Go driver for DB2 needs IBM's C library and a data source of its own"
+		return "the Go driver for DB2 needs IBM's C library and another form of data source"
 	case "pgsql":
-		return "this is pgjdbc-ng, which has other options than PostgreSQL's own driver; write jdbc:postgresql:"
+		return "this is pgjdbc-ng, whose options differ from those of PostgreSQL's own driver; write jdbc:postgresql:"
 	case "redshift":
-		return "Amazon's driver has options and a login of its own"
+		return "Amazon's driver has its own options and login"
 	case "aws-wrapper":
 		return "Amazon's wrapper chooses the server and the login itself; write the URL of the driver that it wraps"
 	case "mysql+srv":
@@ -82,13 +82,13 @@ func noDriver(scheme string) string {
 	case "mysqlx":
 		return "the Go driver does not speak the X protocol; write jdbc:mysql: and the port of the classic protocol"
 	case "sybase":
-		return "jTDS speaks to Sybase here, and the Go driver to SQL Server only"
+		return "this URL is for Sybase, but the Go driver only supports SQL Server"
 	}
 	return ""
 }
 
-// urlsOf returns which URLs a JDBC driver accepts, and none for a class that
-// is not known.
+// urlsOf returns the schemes that a JDBC driver class accepts, or nil if the class is
+// unknown.
 func urlsOf(class string) []string {
 	switch class {
 	case "org.postgresql.Driver":
@@ -117,22 +117,22 @@ func urlsOf(class string) []string {
 	return nil
 }
 
-// check refuses what no driver could do anything with, and returns the name
-// behind jdbc:.
-func check(d Database) (scheme string, err error) {
+// checkDatabase refuses a database that no driver accepts, and returns the scheme after
+// jdbc:.
+func checkDatabase(d Database) (scheme string, err error) {
 	switch {
 	case d.URL == "":
 		return "", fault.New(fault.Syntax, "the database has no URL")
 	case len(d.URL) > maxURL:
 		return "", fault.New(fault.Syntax, "the database's URL is longer than %d bytes", maxURL)
 	case strings.ContainsFunc(d.URL, unicode.IsControl):
-		return "", fault.New(fault.Syntax, "the database's URL holds a line break or another control character")
+		return "", fault.New(fault.Syntax, "the database's URL contains a line break or another control character")
 	}
 	for _, v := range []struct{ what, text string }{
 		{"URL", d.URL}, {"user name", d.Username}, {"password", d.Password}, {"schema", d.Schema}, {"properties", d.Properties},
 	} {
 		if !utf8.ValidString(v.text) || strings.ContainsRune(v.text, 0) {
-			return "", fault.New(fault.Syntax, "the database's %s holds a NUL or is not UTF-8", v.what)
+			return "", fault.New(fault.Syntax, "the database's %s contains a NUL or is not UTF-8", v.what)
 		}
 	}
 	rest, ok := strings.CutPrefix(d.URL, "jdbc:")
@@ -143,14 +143,14 @@ func check(d Database) (scheme string, err error) {
 	if name == "jtds" && strings.HasPrefix(rest, "jtds:sybase:") {
 		name = "sybase"
 	}
-	if scheme = name; !known(scheme) {
-		return "", fault.New(fault.Unsupported, "the database's URL is for a driver that is not known here")
+	if scheme = name; !isKnown(scheme) {
+		return "", fault.New(fault.Unsupported, "the database's URL is for an unknown driver")
 	}
 	accepted := urlsOf(d.Driver)
 	switch {
 	case d.Driver == "":
 	case accepted == nil:
-		return "", fault.New(fault.Unsupported, "the JDBC driver class is not known here, and may understand the URL in its own way")
+		return "", fault.New(fault.Unsupported, "the JDBC driver class is unknown and may read the URL differently")
 	case !slices.Contains(accepted, scheme):
 		return "", fault.New(fault.Syntax, "the JDBC driver %s does not accept a URL that begins with jdbc:%s", d.Driver, scheme)
 	case d.Driver == "org.mariadb.jdbc.Driver":
@@ -159,11 +159,11 @@ func check(d Database) (scheme string, err error) {
 	return scheme, nil
 }
 
-func known(scheme string) bool {
+func isKnown(scheme string) bool {
 	return noDriver(scheme) != "" || slices.Contains([]string{"postgresql", "mysql", "mariadb", "sqlserver", "jtds"}, scheme)
 }
 
-// translate writes the data source, unless something stands in its way.
+// translate returns the data source, or an error with all reasons against it.
 func translate(driver string, d Database, write func(Database, *translation) string) (DataSource, error) {
 	var t translation
 	name := write(d, &t)

@@ -11,9 +11,9 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// The whole of a data source, once for each database. The rows of the other
-// tests name only what they are about.
-func TestSourceIsWrittenInFull(t *testing.T) {
+// TestSource has a complete data source for each database. Other tests only check
+// parts.
+func TestSource(t *testing.T) {
 	for url, want := range map[string][2]string{
 		"jdbc:postgresql://dbserver:5432/jiradb?ssl=require&targetServerType=master": {"pgx",
 			`postgres://jira:it%27s%20%5C%20secret@dbserver:5432/jiradb?sslmode=require&sslrootcert=&sslcert=&sslkey=&` +
@@ -33,7 +33,7 @@ func TestSourceIsWrittenInFull(t *testing.T) {
 	}
 }
 
-func TestTheDriverClassFitsTheURL(t *testing.T) {
+func TestSourceDriverClass(t *testing.T) {
 	for _, ok := range [][2]string{
 		{"org.postgresql.Driver", "jdbc:postgresql://db/x"},
 		{"com.mysql.jdbc.Driver", "jdbc:mysql://db/x"},
@@ -53,7 +53,7 @@ func TestTheDriverClassFitsTheURL(t *testing.T) {
 			require.ErrorIs(t, err, fault.Syntax, "%v %v", ok[0], other)
 		}
 	}
-	// MariaDB's driver reads jdbc:mysql: too, but without TLS unless told.
+	// MariaDB's driver reads jdbc:mysql: too, but without TLS by default.
 	source, err := jdbc.Source(jdbc.Database{Driver: "org.mariadb.jdbc.Driver", URL: "jdbc:mysql://db/x", Username: "u", Password: "%41"})
 	require.NoError(t, err)
 	require.Equal(t, "false", mysqlSource(t, source.Name)["tls"])
@@ -61,7 +61,7 @@ func TestTheDriverClassFitsTheURL(t *testing.T) {
 
 func kind(url string) string { return strings.Split(url, ":")[1] }
 
-func TestWhatGoHasNoDriverForIsUnsupported(t *testing.T) {
+func TestSourceUnsupported(t *testing.T) {
 	for url, why := range map[string]string{
 		"jdbc:oracle:thin:@//db:1521/ORCL":                 "go-ora",
 		"jdbc:h2:tcp://localhost:9092/jira":                "only Java",
@@ -82,7 +82,7 @@ func TestWhatGoHasNoDriverForIsUnsupported(t *testing.T) {
 		"jdbc:mysql://address=(host=a)(protocol=pipe)/x":   "the host",
 		"jdbc:mysql://address=(host=a)(type=replica)/x":    "the host",
 		"jdbc:mysql://[a,b]/x":                             "one server",
-		"jdbc:somethingelse://db/x":                        "not known",
+		"jdbc:somethingelse://db/x":                        "unknown driver",
 		"jdbc:sqlserver://db;integratedSecurity=true":      "integratedSecurity",
 		"jdbc:jtds:sqlserver://db/x;domain=CORP":           "domain",
 		"jdbc:sqlserver://db;failoverPartner=other\\inst":  "failoverPartner",
@@ -98,7 +98,7 @@ func TestWhatGoHasNoDriverForIsUnsupported(t *testing.T) {
 	require.ErrorIs(t, err, fault.Unsupported)
 }
 
-func TestAMistakeIsSyntax(t *testing.T) {
+func TestSourceMistakes(t *testing.T) {
 	for name, d := range map[string]jdbc.Database{
 		"no URL":                     {},
 		"garbage":                    {URL: "garbage"},
@@ -150,7 +150,7 @@ func TestAMistakeIsSyntax(t *testing.T) {
 		"useSSL against requireSSL":  {URL: "jdbc:mysql://db/x?useSSL=false&requireSSL=true"},
 		"sslMode against requireSSL": {URL: "jdbc:mysql://db/x?sslMode=PREFERRED&requireSSL=true"},
 		"open brace":                 {URL: "jdbc:sqlserver://db;password={hunter"},
-		"text behind a brace":        {URL: "jdbc:sqlserver://db;password={hunter}marlin}"},
+		"text after a brace":         {URL: "jdbc:sqlserver://db;password={hunter}marlin}"},
 		"no name":                    {URL: "jdbc:sqlserver://db;=x"},
 		"no value":                   {URL: "jdbc:sqlserver://db;encrypt;x=y"},
 		"no host":                    {URL: "jdbc:sqlserver://;databaseName=x"},
@@ -182,7 +182,7 @@ func manyOptions() string {
 	return b.String()
 }
 
-func TestAPasswordOrAUserIsSaidOnceOrTheSameTwice(t *testing.T) {
+func TestSourceLoginTwice(t *testing.T) {
 	for _, url := range []string{
 		"jdbc:postgresql://db/x?user=scott&password=tiger",
 		"jdbc:mysql://db/x?user=scott&password=tiger",
@@ -217,8 +217,9 @@ func TestAPasswordOrAUserIsSaidOnceOrTheSameTwice(t *testing.T) {
 	require.ErrorIs(t, err, fault.Syntax)
 }
 
-// What follows a password that is not escaped looks like an option.
-func TestNoErrorShowsAPassword(t *testing.T) {
+// TestSourceErrorsHidePassword has passwords without escapes, whose rest looks like an
+// option.
+func TestSourceErrorsHidePassword(t *testing.T) {
 	for _, url := range []string{
 		"jdbc:postgresql://db/x?password=hunter&marlin",
 		"jdbc:postgresql://db/x?password=hunter&marlin=1&prepareThreshold=0",
@@ -256,8 +257,9 @@ func TestNoErrorShowsAPassword(t *testing.T) {
 	require.NotContains(t, err.Error(), "hunter")
 }
 
-// Java, Go without cgo, and the system's resolver take these for different hosts.
-func TestAHostIsTheSameForJavaAndGo(t *testing.T) {
+// TestSourceHosts has hosts that Java, Go without cgo and the system's resolver read
+// differently.
+func TestSourceHosts(t *testing.T) {
 	for _, host := range []string{"127.1", "10.1.2", "010.0.0.1", "10.0.0.01", "0x7f.1", "0x7f000001", "2130706433", "1.2.3.4.5", "10.0.0.256", "10.0.0.1.", "db.1", "db.0x1",
 		"bücher.example", "ⓓⓑ", "db\u00ad1", "db\u200b", "①⑦②.16.0.1", "１０.0.0.1", "db。example"} {
 		for _, u := range []string{"jdbc:postgresql://%s/x", "jdbc:postgresql://%s:5432/x", "jdbc:postgresql://db1,%s/x", "jdbc:postgresql://db/x?PGHOST=%s", "jdbc:mysql://%s/x", "jdbc:mysql://(host=%s)/x",

@@ -25,12 +25,12 @@ func sqlServer(d Database, t *translation) string {
 	s.address(trim(host), trim(instance), trim(port), hasPort, "instanceName")
 	s.login(t.login(d, o))
 	s.encryption()
-	s.direction()
+	s.serverChoice()
 	s.limits(time.Millisecond)
 	s.text("app name", "applicationName")
 	s.text("workstation id", "workstationID")
 	s.packetSize()
-	o.rest()
+	o.finish()
 	return s.String()
 }
 
@@ -41,8 +41,8 @@ func jtds(d Database, t *translation) string {
 	for p := range strings.SplitSeq(properties, ";") {
 		name, value, _ := strings.Cut(p, "=")
 		if strings.ContainsAny(p, "/:") {
-			t.quoted = t.quoted || secretName(name)
-			t.mistake(o.show(name) + " holds a / or a :, behind which jTDS reads nothing")
+			t.hasPassword = t.hasPassword || secretName(name)
+			t.mistake(o.show(name) + " contains a / or a :, after which jTDS reads nothing")
 		}
 		o.add(name, value)
 	}
@@ -53,23 +53,23 @@ func jtds(d Database, t *translation) string {
 	}
 	authority, database, slash := strings.Cut(authority, "/")
 	if strings.ContainsAny(database, "/:") {
-		t.mistake("the name of the database holds a / or a :, behind which jTDS reads nothing")
+		t.mistake("the name of the database contains a / or a :, after which jTDS reads nothing")
 	}
 	if database != "" {
 		o.add("databaseName", database)
 	} else if _, ok := o.lookup("databaseName"); ok && slash && !o.inURL("databaseName") {
-		t.mistake("the name of the database is empty in the URL, which is what jTDS believes: remove the / or write it there")
+		t.mistake("the name of the database is empty in the URL, and jTDS uses that: remove the / or write the name there")
 	}
-	host, port, hasPort := strings.Cut(authority, ":") // it does not know brackets
+	host, port, hasPort := strings.Cut(authority, ":") // jTDS has no brackets
 	if host == "" && o.inURL("serverName") {
-		t.mistake("there is no host before the options, where jTDS looks for it")
+		t.mistake("there is no host before the options, where jTDS expects it")
 	}
 	s.address(host, "", port, hasPort, "instance")
 	if s.instance != "" {
-		s.port = "" // jTDS asks the server's browser for the port, whatever the URL says
+		s.port = "" // jTDS gets the port from the SQL Server Browser and ignores that of the URL
 	}
 	s.login(t.login(d, o))
-	// Unlike Microsoft's driver it takes no encryption for granted.
+	// Unlike Microsoft's driver, jTDS does not encrypt by default.
 	ssl, _ := o.take("ssl")
 	switch strings.ToLower(ssl) {
 	case "", "off":
@@ -88,11 +88,11 @@ func jtds(d Database, t *translation) string {
 	s.text("app name", "appName")
 	s.text("workstation id", "wsid")
 	s.packetSize()
-	o.rest()
+	o.finish()
 	return s.String()
 }
 
-// braces adds name=value;name={value;}. In braces }} stands for }.
+// braces adds the options of name=value;name={value;}. In braces }} means }.
 func braces(s string, o *options) {
 	for s != "" {
 		name, rest, ok := strings.Cut(s, "=")
@@ -109,39 +109,39 @@ func braces(s string, o *options) {
 			}
 			return
 		}
-		quoted, open := strings.CutPrefix(strings.TrimLeftFunc(rest, blank), "{")
+		quoted, open := strings.CutPrefix(strings.TrimLeftFunc(rest, isBlank), "{")
 		var value string
 		if open {
-			if value, s, ok = closing(quoted); !ok {
-				o.t.quoted = true
-				o.t.mistake("a brace is not closed, or something follows it: in braces } is written }}")
+			if value, s, ok = cutBraced(quoted); !ok {
+				o.t.hasPassword = true
+				o.t.mistake("a brace is not closed, or there is text after it: in braces, write }} for }")
 				return
 			}
 		} else {
 			value, s, _ = strings.Cut(rest, ";")
 			if value = trim(value); strings.Contains(value, "{") {
-				o.t.mistake(o.show(name) + " holds a brace: a value with braces stands in braces")
+				o.t.mistake(o.show(name) + " contains a brace: write a value with braces in braces")
 			}
 		}
 		o.add(name, value)
 	}
 }
 
-// closing reads up to the brace that closes a value and past the semicolon.
-func closing(s string) (value, rest string, ok bool) {
+// cutBraced splits after the closing brace of a value and the semicolon after it.
+func cutBraced(s string) (value, rest string, ok bool) {
 	var b strings.Builder
 	for {
-		part, behind, found := strings.Cut(s, "}")
+		part, after, found := strings.Cut(s, "}")
 		b.WriteString(part)
 		if !found {
 			return "", "", false
 		}
-		if s, found = strings.CutPrefix(behind, "}"); found {
+		if s, found = strings.CutPrefix(after, "}"); found {
 			b.WriteByte('}')
 			continue
 		}
-		after, rest, _ := strings.Cut(behind, ";")
-		return b.String(), rest, strings.Trim(after, " ") == ""
+		beforeSemicolon, rest, _ := strings.Cut(after, ";")
+		return b.String(), rest, strings.Trim(beforeSemicolon, " ") == ""
 	}
 }
 
@@ -160,7 +160,7 @@ func newSQLServerURL(d Database, o *options) *sqlServerURL {
 	return &sqlServerURL{o: o, query: url.Values{}}
 }
 
-// address settles host, instance and port, and the properties that say the same.
+// address sets host, instance and port from the URL and from properties.
 func (s *sqlServerURL) address(host, instance, port string, hasPort bool, instanceName string) {
 	if host == "" {
 		if host = s.property("host", "", "serverName"); strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
@@ -174,7 +174,7 @@ func (s *sqlServerURL) address(host, instance, port string, hasPort bool, instan
 	}
 	s.instance = s.property("instance", instance, instanceName)
 	if strings.Trim(s.instance, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$#-") != "" {
-		s.o.t.mistake("the instance's name holds characters that no such name has")
+		s.o.t.mistake("the instance's name contains characters that are not allowed in it")
 	}
 	if hasPort {
 		port = s.o.t.port(port)
@@ -188,7 +188,7 @@ func (s *sqlServerURL) address(host, instance, port string, hasPort bool, instan
 	s.database, _ = s.o.take("databaseName")
 }
 
-// boolean takes a property of Microsoft's driver, which accepts no other words.
+// boolean takes a property of Microsoft's driver, which accepts only true and false.
 func (s *sqlServerURL) boolean(name string) (value, ok bool) {
 	return s.o.boolean(name, []string{"true"}, []string{"false"})
 }
@@ -216,7 +216,7 @@ func (s *sqlServerURL) property(what, before, name string) string {
 
 func (s *sqlServerURL) login(user, password string) {
 	if strings.Contains(user, `\`) {
-		s.o.t.refuse("a user name with \\: the Go driver takes it for a Windows domain")
+		s.o.t.refuse("a user name with \\: the Go driver reads it as a Windows domain")
 	}
 	s.user, s.password = user, password
 }
@@ -226,8 +226,8 @@ func (s *sqlServerURL) encrypt(how string, trust bool) {
 	s.query.Set("TrustServerCertificate", strconv.FormatBool(trust))
 }
 
-// encryption translates Microsoft's properties. Since version 10.2 of its
-// driver encrypt is true unless the URL says otherwise.
+// encryption translates the properties of Microsoft's driver. Since version 10.2 the
+// default of encrypt is true.
 func (s *sqlServerURL) encryption() {
 	how, ok := s.o.take("encrypt")
 	trust, hasTrust := s.boolean("trustServerCertificate")
@@ -235,7 +235,7 @@ func (s *sqlServerURL) encryption() {
 	case "true", "mandatory", "yes":
 		how = "true"
 	case "false", "optional", "no":
-		// Only the login is encrypted, and Java verifies nothing then.
+		// Only the login is encrypted, and Java verifies nothing in that case.
 		how = "false"
 		trust = trust || !hasTrust
 	case "strict":
@@ -255,10 +255,10 @@ func (s *sqlServerURL) encryption() {
 	s.text("hostNameInCertificate", "hostNameInCertificate")
 	if file, ok := s.o.take("serverCertificate"); ok && file != "" {
 		if ext := strings.ToLower(path.Ext(file)); ext != ".pem" && ext != ".der" {
-			s.o.t.refuse("serverCertificate: the Go driver reads a file whose name ends in .pem or .der")
+			s.o.t.refuse("serverCertificate: the Go driver only reads files whose names end in .pem or .der")
 		}
 		if s.query.Has("hostNameInCertificate") {
-			s.o.t.refuse("serverCertificate: the Go driver does not take hostNameInCertificate beside it")
+			s.o.t.refuse("serverCertificate: the Go driver does not accept hostNameInCertificate with it")
 		}
 		s.query.Set("servercertificate", file)
 	}
@@ -274,14 +274,14 @@ func (s *sqlServerURL) encryption() {
 	}
 }
 
-// direction translates what chooses between several servers.
-func (s *sqlServerURL) direction() {
+// serverChoice translates the properties that choose between several servers.
+func (s *sqlServerURL) serverChoice() {
 	if intent, ok := s.o.take("applicationIntent"); ok {
 		switch strings.ToLower(intent) {
 		case "readonly":
 			s.query.Set("ApplicationIntent", "ReadOnly")
 			if s.database == "" {
-				s.o.t.refuse("applicationIntent: the Go driver wants a databaseName beside ReadOnly")
+				s.o.t.refuse("applicationIntent: the Go driver requires a databaseName with ReadOnly")
 			}
 		case "readwrite", "":
 		default:
@@ -291,15 +291,15 @@ func (s *sqlServerURL) direction() {
 	multi, _ := s.boolean("multiSubnetFailover")
 	s.query.Set("multiSubnetFailover", strconv.FormatBool(multi)) // true by default in Go
 	if partner, ok := s.o.take("failoverPartner"); ok && partner != "" {
-		if strings.ContainsFunc(partner, notInHost) || strings.Contains(partner, ":") || oddAddress(partner) {
-			s.o.t.refuse("failoverPartner: the Go driver takes a host name only")
+		if strings.ContainsFunc(partner, notInHost) || strings.Contains(partner, ":") || isOddAddress(partner) {
+			s.o.t.refuse("failoverPartner: the Go driver only accepts a host name")
 		}
 		s.query.Set("failoverpartner", partner)
 	}
 }
 
-// limits translates timeouts. The Go driver's "connection timeout" is one for
-// each read, not for the login.
+// limits translates timeouts. The Go driver's "connection timeout" applies to each
+// read, not to the login.
 func (s *sqlServerURL) limits(socketUnit time.Duration) {
 	seconds := func(d time.Duration) string { return strconv.FormatInt(int64(math.Ceil(d.Seconds())), 10) }
 	if d, _ := s.o.duration(time.Second, "loginTimeout"); d > 0 {
@@ -310,7 +310,7 @@ func (s *sqlServerURL) limits(socketUnit time.Duration) {
 	}
 }
 
-// text carries an option over as it is.
+// text copies an option unchanged.
 func (s *sqlServerURL) text(goName, javaName string) {
 	if v, ok := s.o.take(javaName); ok && v != "" {
 		s.query.Set(goName, v)
@@ -322,7 +322,7 @@ func (s *sqlServerURL) packetSize() {
 		if n, err := strconv.ParseUint(v, 10, 15); err == nil {
 			s.query.Set("packet size", strconv.FormatUint(n, 10))
 		} else if v != "-1" {
-			s.o.t.mistake("packetSize is not a number that makes sense")
+			s.o.t.mistake("packetSize is not a valid number")
 		}
 	}
 }

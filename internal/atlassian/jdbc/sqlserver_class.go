@@ -7,8 +7,8 @@ const (
 	noDomain     = "the Go driver does not log in to a Windows domain as jTDS does"
 )
 
-// microsoft is com.microsoft.sqlserver.jdbc.SQLServerDriver. It trims and folds
-// names, and ignores unknown ones. The properties beside the URL win over it.
+// microsoft is com.microsoft.sqlserver.jdbc.SQLServerDriver. It trims and folds names,
+// and ignores unknown ones. The properties override the URL.
 var microsoft = class{name: "Microsoft's driver", fold: true, rules: []rule{
 	{names: []string{"serverName", "server"}, matters: true},
 	{names: []string{"instanceName"}, matters: true},
@@ -57,8 +57,8 @@ var microsoft = class{name: "Microsoft's driver", fold: true, rules: []rule{
 	{names: []string{"useBulkCopyForBatchInsert"}, same: []string{"false"}},
 }}
 
-// jTDS is net.sourceforge.jtds.jdbc.Driver. It folds names, but does not trim
-// them, and decodes nothing. The URL wins over the properties beside it.
+// jTDS is net.sourceforge.jtds.jdbc.Driver. It folds names but does not trim them, and
+// decodes nothing. The URL overrides the properties.
 var jTDS = class{name: "jTDS", fold: true, emptyWins: true, rules: []rule{
 	{names: []string{"serverName"}, matters: true},
 	{names: []string{"instance"}, matters: true},
@@ -72,7 +72,7 @@ var jTDS = class{name: "jTDS", fold: true, emptyWins: true, rules: []rule{
 	{names: []string{"useNTLMv2"}, matters: true, same: []string{"false"}, refuse: noDomain},
 	{names: []string{"useKerberos"}, matters: true, same: []string{"false"}, refuse: noDomain},
 	{names: []string{"ssl"}, matters: true, weak: []string{"", "off"}},
-	{names: []string{"socketKeepAlive"}, same: []string{anything}},
-	{names: []string{"tcpNoDelay"}, same: []string{anything}},
-	{names: []string{"TDS"}, same: []string{anything}},
+	{names: []string{"socketKeepAlive"}, same: []string{anyValue}},
+	{names: []string{"tcpNoDelay"}, same: []string{anyValue}},
+	{names: []string{"TDS"}, same: []string{anyValue}},
 }}

@@ -15,8 +15,8 @@ import (
 	"github.com/seed74218947/secretref/internal/test/vectors"
 )
 
-// FuzzParse holds Parse to two laws: it agrees with a reader that works one
-// UTF-16 unit at a time, and what it read survives being written and read again.
+// FuzzParse checks that Parse agrees with a reader that works one UTF-16 unit at a
+// time, and that its pairs survive being written and read again.
 func FuzzParse(f *testing.F) {
 	for _, v := range vectors.LoadProperties(f) {
 		f.Add(v.Input)
@@ -48,7 +48,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// escape writes everything but letters and digits as \u escapes.
+// escape writes all characters but letters and digits as \u escapes.
 func escape(s string) string {
 	var out strings.Builder
 	for _, unit := range utf16.Encode([]rune(s)) {
@@ -61,15 +61,15 @@ func escape(s string) string {
 	return out.String()
 }
 
-// almostUTF8 matches overlong forms, surrogates and what is beyond Unicode, in
-// bytes that were read as ISO-8859-1.
-var almostUTF8 = regexp.MustCompile(strings.Join([]string{
+// invalidUTF8Form matches overlong forms, surrogates and code points beyond Unicode,
+// in bytes that were read as ISO-8859-1.
+var invalidUTF8Form = regexp.MustCompile(strings.Join([]string{
 	`[\xc0\xc1][\x80-\xbf]`, `\xe0[\x80-\x9f][\x80-\xbf]`, `\xed[\xa0-\xbf][\x80-\xbf]`,
 	`\xf0[\x80-\x8f][\x80-\xbf]{2}`, `\xf4[\x90-\xbf][\x80-\xbf]{2}`, `[\xf5-\xf7][\x80-\xbf]{3}`,
 }, "|"))
 
-// naive reads b the long way: into UTF-16, then into units that know whether
-// they were escaped, then into keys and values.
+// naive parses b in slow steps: into UTF-16, then into units with a flag for escaped
+// ones, then into keys and values.
 func naive(b []byte) (flat []string, ok bool) {
 	type unit struct {
 		c       uint16
@@ -90,7 +90,7 @@ func naive(b []byte) (flat []string, ok bool) {
 		for _, u := range units {
 			s = append(s, u.c)
 		}
-		ok = ok && slices.Equal(s, utf16.Encode(utf16.Decode(s))) // else half a pair
+		ok = ok && slices.Equal(s, utf16.Encode(utf16.Decode(s))) // otherwise an unpaired surrogate
 		return string(utf16.Decode(s))
 	}
 
@@ -107,8 +107,8 @@ func naive(b []byte) (flat []string, ok bool) {
 			continue
 		}
 
-		// One logical line, with every escape but \u resolved into a unit.
-		// A \u waits until the line is complete: its digits may be continued.
+		// One logical line, with all escapes decoded but \u, whose digits may be
+		// on the next physical line.
 		var raw []uint16
 		pair := true
 		for i < len(in) && !eol(in[i]) {
@@ -123,7 +123,7 @@ func naive(b []byte) (flat []string, ok bool) {
 				i++
 				continue
 			}
-			if i+1 >= len(in) { // the file ends here, or with this line end
+			if i+1 >= len(in) { // the end of the file, or of its last line
 				i = len(in)
 				break
 			}
@@ -135,7 +135,7 @@ func naive(b []byte) (flat []string, ok bool) {
 				i++
 			}
 			if len(raw) == 0 && (i == len(in) || eol(in[i]) || in[i] == '#' || in[i] == '!') {
-				pair = false // still a fresh line: start over
+				pair = false // no text yet: a comment is possible
 				break
 			}
 		}
@@ -149,7 +149,7 @@ func naive(b []byte) (flat []string, ok bool) {
 				bytes = append(bytes, byte(u))
 			}
 			latin1 := string(utf16.Decode(raw))
-			if len(latin1) > len(raw) && utf8.Valid(bytes) || almostUTF8.MatchString(latin1) {
+			if len(latin1) > len(raw) && utf8.Valid(bytes) || invalidUTF8Form.MatchString(latin1) {
 				ok = false
 			}
 		}

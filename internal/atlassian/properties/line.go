@@ -1,36 +1,36 @@
 package properties
 
-// A lineReader yields the logical lines of a file: comments and blank lines
-// left out, continued lines joined.
+// A lineReader returns the logical lines of a file, without comments and blank
+// lines and with continued lines joined.
 type lineReader struct {
 	in   []byte
 	off  int
 	line int    // the physical line of in[off]
 	buf  []byte // the logical line, reused
 
-	pieces *[]piece // of the logical line, if somebody wants to know
-	end    int      // of the text of the last natural line, its backslash included
+	pieces *[]piece // of the logical line; nil for Parse
+	end    int      // of the text of the last physical line, its backslash included
 }
 
 // A piece of a logical line: buf[at:] comes from in[from:].
 type piece struct{ at, from int }
 
-// next returns a logical line, still escaped and valid until the next call,
-// and the physical line it begins on. It never ends in a lone backslash.
+// next returns a logical line, still escaped and valid until the next call, and its
+// first physical line. It does not end in a single backslash.
 func (r *lineReader) next() (logical []byte, line int, ok bool) {
 	r.buf = r.buf[:0]
-	begun := false // the logical line has a beginning, if only a backslash
+	begun := false // the logical line has begun, possibly with only a backslash
 	for {
 		r.skipBlank()
 		if r.off == len(r.in) {
-			// What is left of a continuation at the end of the file is a line
-			// to Java only if it has text.
+			// A continuation at the end of the file is a line to Java only if
+			// it has text.
 			return r.buf, line, len(r.buf) > 0
 		}
-		// A continuation that has brought no text yet is still a fresh line:
-		// comments count as comments in it.
+		// As long as a continued line has no text, a comment in it is still a
+		// comment.
 		if c := r.in[r.off]; len(r.buf) == 0 && (c == '#' || c == '!' || isEOL(c)) {
-			r.skipNatural()
+			r.skipPhysical()
 			begun = false
 			if r.pieces != nil {
 				*r.pieces = (*r.pieces)[:0]
@@ -40,16 +40,15 @@ func (r *lineReader) next() (logical []byte, line int, ok bool) {
 		if !begun {
 			begun, line = true, r.line
 		}
-		if continued := r.appendNatural(); !continued {
+		if continued := r.appendPhysical(); !continued {
 			return r.buf, line, true
 		}
 	}
 }
 
-// appendNatural adds the rest of the physical line to the buffer and consumes
-// its end. It reports whether the line goes on, having dropped the backslash
-// that said so.
-func (r *lineReader) appendNatural() (continued bool) {
+// appendPhysical adds the rest of the physical line to the buffer and skips its end.
+// It reports whether the line is continued, and then drops the backslash.
+func (r *lineReader) appendPhysical() (continued bool) {
 	start, backslash := r.off, false
 	for r.off < len(r.in) && !isEOL(r.in[r.off]) {
 		backslash = r.in[r.off] == '\\' && !backslash
@@ -64,9 +63,9 @@ func (r *lineReader) appendNatural() (continued bool) {
 		r.end = r.off
 	}
 	r.buf = append(r.buf, r.in[start:end]...)
-	// Java looks one character past the first of the line end: if the file is
-	// over there, so is the logical line. A lone backslash then makes a pair
-	// of two empty strings, which it does not do before "\r\n".
+	// Java reads one character after the first of the line end. If the file ends
+	// there, so does the logical line: a single backslash is then a pair of two
+	// empty strings, but not before "\r\n".
 	last := r.off+1 >= len(r.in)
 	r.skipEOL()
 	return backslash && !last
@@ -78,15 +77,15 @@ func (r *lineReader) skipBlank() {
 	}
 }
 
-// skipNatural skips the rest of the physical line.
-func (r *lineReader) skipNatural() {
+// skipPhysical skips the rest of the physical line.
+func (r *lineReader) skipPhysical() {
 	for r.off < len(r.in) && !isEOL(r.in[r.off]) {
 		r.off++
 	}
 	r.skipEOL()
 }
 
-// skipEOL consumes one line end, if there is one.
+// skipEOL skips one line end, if there is one.
 func (r *lineReader) skipEOL() {
 	if r.off == len(r.in) {
 		return

@@ -5,31 +5,29 @@ import (
 	"unicode/utf8"
 )
 
-// A Place is where a pair stands in the bytes given to [Locate].
+// A Place holds the positions of a pair in the bytes passed to [Locate].
 type Place struct {
 	Pair
 
-	// Start is where the first line of the pair begins, blanks included, and End
-	// where the text of its last one ends: before the line end, if there is one.
+	// Start is the start of the pair's first line, before blanks, and End the end of
+	// its last line, before the line end.
 	Start, End int
 
-	// Value is where the value begins: End is its end. In an empty value it is
-	// behind the separator.
+	// Value is the start of the value, which ends at End. If the value is empty, it
+	// is the position after the separator.
 	Value int
 
-	// Bare is set if nothing at all separates the key from its value, which is
-	// empty then.
+	// Bare is set for a key without separator and value.
 	Bare bool
 }
 
-// Locate is [Parse] for who wants to change the file.
+// Locate is like [Parse] but returns positions, for editing.
 func Locate(b []byte) ([]Place, error) {
 	pairs, err := Parse(b)
 	if err != nil {
 		return nil, err
 	}
-	// What has a meaning is ASCII: lines and separators are where Parse found
-	// them, whatever the encoding.
+	// Line ends and separators are ASCII, at the same offsets in every encoding.
 	places := make([]Place, 0, len(pairs))
 	var pieces []piece
 	r := lineReader{in: b, line: 1, pieces: &pieces}
@@ -50,8 +48,8 @@ func Locate(b []byte) ([]Place, error) {
 	}
 }
 
-// origin returns from where the byte at an offset of the logical line comes, or
-// for an end the place behind the byte before it.
+// origin returns the offset in the file of a byte of the logical line. If end is set,
+// it is the offset after the byte before it.
 func origin(pieces []piece, at int, end bool) int {
 	if end && at > 0 {
 		return origin(pieces, at-1, false) + 1
@@ -60,9 +58,8 @@ func origin(pieces []piece, at int, end bool) int {
 	return pieces[i].from + at - pieces[i].at
 }
 
-// Quote returns value as it is written behind a separator, in ASCII, so that it
-// means the same in every encoding. Some values cannot be written: Quote
-// returns false for one that is not UTF-8.
+// Quote returns value escaped for use after a separator, in ASCII, which is the same
+// in every encoding. It returns false for a value that is not UTF-8.
 func Quote(value string) (string, bool) {
 	const hex = "0123456789abcdef"
 	if !utf8.ValidString(value) {

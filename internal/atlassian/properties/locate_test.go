@@ -12,7 +12,7 @@ import (
 	"github.com/seed74218947/secretref/internal/test/vectors"
 )
 
-// parts cuts a file where its places say.
+// parts cuts a file at its places.
 func parts(t *testing.T, text string) (all []string) {
 	t.Helper()
 	places, err := Locate([]byte(text))
@@ -23,7 +23,7 @@ func parts(t *testing.T, text string) (all []string) {
 	return all
 }
 
-func TestPlacesOfPairs(t *testing.T) {
+func TestLocate(t *testing.T) {
 	for text, want := range map[string][]string{
 		"a=1\nb:2":                  {`"a=" "1"`, `"b:" "2"`},
 		" a = 1 \r\n\tb 2\r":        {`" a = " "1 "`, `"\tb " "2"`},
@@ -42,7 +42,7 @@ func TestPlacesOfPairs(t *testing.T) {
 	}
 }
 
-func TestOnlyAKeyAloneIsBare(t *testing.T) {
+func TestLocateBare(t *testing.T) {
 	places, err := Locate([]byte("a\nb=\nc \nd\\\n e\n"))
 	require.NoError(t, err)
 	var bare []bool
@@ -52,13 +52,13 @@ func TestOnlyAKeyAloneIsBare(t *testing.T) {
 	assert.Equal(t, []bool{true, false, false, true}, bare)
 }
 
-func TestAFileThatCannotBeReadHasNoPlaces(t *testing.T) {
+func TestLocateRefuses(t *testing.T) {
 	_, err := Locate([]byte(`a=\u0`))
 	require.Error(t, err)
 }
 
-// FuzzLocate: places come with the pairs that Parse finds, in order and apart
-// from each other, and a value can be put where one is.
+// FuzzLocate checks that there is a place for each pair of Parse, that places are in
+// order and do not overlap, and that a value can be replaced.
 func FuzzLocate(f *testing.F) {
 	for _, v := range vectors.LoadProperties(f) {
 		f.Add(v.Input, "value")
@@ -92,7 +92,7 @@ func FuzzLocate(f *testing.F) {
 		}
 		edited := []byte(string(b[:p.Value]) + quoted + string(b[p.End:]))
 		if utf8.Valid(edited) && !utf8.Valid(b) {
-			return // the rest of the file is read in another encoding
+			return // then the rest of the file has another encoding
 		}
 		again, err := Parse(edited)
 		require.NoError(t, err)

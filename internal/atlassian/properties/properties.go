@@ -1,6 +1,6 @@
-// Package properties reads .properties files as java.util.Properties reads
-// them, quirks included, because what counts is the password that the product
-// beside us sees. [Parse] is all there is.
+// Package properties reads .properties files exactly as java.util.Properties does,
+// so that passwords equal those that the product reads. Use [Parse] to read a file
+// and [Locate] to edit one.
 package properties
 
 import (
@@ -16,25 +16,25 @@ import (
 type Pair struct {
 	Key, Value string
 
-	// Line is the physical line, counted from 1, where the logical line begins.
+	// Line is the first physical line of the logical line, counted from 1.
 	Line int
 }
 
-// Parse returns every pair in file order. Duplicates are kept; Java lets the
-// last one win.
+// Parse returns all pairs in file order. Duplicates are kept; in Java the last one
+// wins.
 //
-// The bytes are UTF-8, or ISO-8859-1 when they are not valid UTF-8. A byte
-// order mark is no white space to Java: it stays part of the first key. A
-// surrogate pair written as two \u escapes is one character.
+// The bytes are UTF-8, or ISO-8859-1 if they are not valid UTF-8. A byte order mark
+// is part of the first key, as in Java. A surrogate pair written as two \u escapes
+// is one character.
 //
-// A malformed \u escape fails the whole file with [fault.Syntax], and so does
-// what Java reads but nobody meant, because it would be another password: half
-// of a surrogate pair, UTF-16, and in a file that is not UTF-8 a pair that is, or
-// that holds the overlong forms and surrogates of almost-UTF-8. The error names
-// the line where the pair begins and never quotes it.
+// The error is [fault.Syntax] for a malformed \u escape, as in Java, and for text
+// that Java probably reads as another password than the intended one: an unpaired
+// surrogate, UTF-16 and, in a file that is not UTF-8, a pair that is UTF-8 or has
+// overlong forms or surrogates in UTF-8. The error names the line of the pair and
+// does not quote it.
 func Parse(b []byte) ([]Pair, error) {
 	if at := bytes.IndexByte(b, 0); at >= 0 || bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
-		return nil, fault.New(fault.Syntax, "line %d: the file holds NUL bytes or the mark of UTF-16: save it as UTF-8", 1+lineEnds(b[:max(at, 0)]))
+		return nil, fault.New(fault.Syntax, "line %d: the file contains NUL bytes or the byte order mark of UTF-16: save it as UTF-8", 1+lineEnds(b[:max(at, 0)]))
 	}
 	latin1 := !utf8.Valid(b)
 	var pairs []Pair
@@ -45,8 +45,8 @@ func Parse(b []byte) ([]Pair, error) {
 			return pairs, nil
 		}
 		if latin1 && slices.ContainsFunc(logical, func(c byte) bool { return c >= utf8.RuneSelf }) {
-			if utf8.Valid(logical) || holdsAlmostUTF8(logical) {
-				return nil, fault.New(fault.Syntax, "line %d: characters beyond ASCII in a file that is partly UTF-8 and partly not:"+
+			if utf8.Valid(logical) || hasInvalidUTF8Form(logical) {
+				return nil, fault.New(fault.Syntax, "line %d: characters beyond ASCII in a file that is only partly UTF-8:"+
 					` save it as UTF-8, or write them as \u escapes`, line)
 			}
 			logical = fromLatin1(logical)
@@ -69,10 +69,9 @@ func lineEnds(b []byte) int {
 	return bytes.Count(b, []byte("\n")) + bytes.Count(b, []byte("\r")) - bytes.Count(b, []byte("\r\n"))
 }
 
-// holdsAlmostUTF8 reports whether b holds a sequence that is built like UTF-8,
-// but stands for a surrogate, for more than there is, or for what has a shorter
-// form, as in Java's modified UTF-8 and in CESU-8.
-func holdsAlmostUTF8(b []byte) bool {
+// hasInvalidUTF8Form reports whether b has a sequence in the form of UTF-8 that is
+// overlong, a surrogate or beyond Unicode, as in Java's modified UTF-8 and CESU-8.
+func hasInvalidUTF8Form(b []byte) bool {
 	for i := range b {
 		if _, size := utf8.DecodeRune(b[i:]); size > 1 {
 			continue
@@ -103,9 +102,9 @@ func fromLatin1(b []byte) []byte {
 	return out
 }
 
-// split cuts a logical line into key and value, both still escaped. The first
-// unescaped '=', ':' or white space ends the key; white space around one
-// separator is dropped, white space after the value is not.
+// split splits a logical line into key and value, both still escaped. The key ends
+// at the first unescaped '=', ':' or white space. White space around one separator
+// is dropped; white space after the value stays.
 func split(line []byte) (key, value []byte) {
 	end, escaped := 0, false
 	for end < len(line) && (escaped || !isBlank(line[end]) && !isSeparator(line[end])) {
@@ -125,7 +124,7 @@ func split(line []byte) (key, value []byte) {
 	return line[:end], line[start:]
 }
 
-// isBlank reports Java's white space within a line.
+// isBlank reports whether c is white space inside a line to Java.
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\f' }
 
 func isSeparator(c byte) bool { return c == '=' || c == ':' }
@@ -135,9 +134,9 @@ const (
 	halfPair  = `a \u escape that is half of a surrogate pair: it stands for no character`
 )
 
-// unescape resolves the backslashes of a key or a value; a backslash before
-// any other character than the known ones just disappears. problem is "" or what
-// is wrong with a \u escape.
+// unescape decodes the escapes of a key or a value. A backslash before a character
+// without a special meaning is dropped. problem is "" or describes an invalid \u
+// escape.
 func unescape(s []byte) (text, problem string) {
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
@@ -145,7 +144,7 @@ func unescape(s []byte) (text, problem string) {
 			out = append(out, s[i])
 			continue
 		}
-		i++ // never past the end: split and lineReader leave no backslash alone
+		i++ // in range: neither split nor lineReader leaves a single backslash
 		switch s[i] {
 		case 't':
 			out = append(out, '\t')
@@ -161,7 +160,7 @@ func unescape(s []byte) (text, problem string) {
 				return "", malformed
 			}
 			i += 4
-			// Java strings are UTF-16, so two escapes can make one character.
+			// Java strings are UTF-16: two escapes can be one character.
 			if utf16.IsSurrogate(unit) {
 				low, _ := nextUnit(s[i+1:])
 				if unit = utf16.DecodeRune(unit, low); unit == utf8.RuneError {
@@ -177,7 +176,7 @@ func unescape(s []byte) (text, problem string) {
 	return string(out), ""
 }
 
-// nextUnit returns the code unit of the \u escape that s begins with, if any.
+// nextUnit returns the code unit of the \u escape at the start of s, if any.
 func nextUnit(s []byte) (rune, bool) {
 	if len(s) < 2 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false

@@ -11,7 +11,7 @@ import (
 	"github.com/seed74218947/secretref/internal/test/vectors"
 )
 
-func TestParseAgreesWithJava(t *testing.T) {
+func TestParseVectors(t *testing.T) {
 	for _, v := range vectors.LoadProperties(t) {
 		t.Run(v.Name, func(t *testing.T) {
 			want := v.UTF8
@@ -19,7 +19,7 @@ func TestParseAgreesWithJava(t *testing.T) {
 				want = v.Latin1
 			}
 			if strings.Contains(v.Name, "lone surrogate") {
-				want = nil // Java keeps what no Go string can hold
+				want = nil // not representable in a Go string
 			}
 			pairs, err := Parse(v.Input)
 			if want == nil {
@@ -37,7 +37,7 @@ func TestParseAgreesWithJava(t *testing.T) {
 	}
 }
 
-func TestParseKeepsOrderDuplicatesAndLines(t *testing.T) {
+func TestParseOrder(t *testing.T) {
 	tests := []struct {
 		name, in string
 		want     []Pair
@@ -85,7 +85,7 @@ func TestParseKeepsOrderDuplicatesAndLines(t *testing.T) {
 	}
 }
 
-func TestMalformedEscapeFailsTheFileAndNamesOnlyTheLine(t *testing.T) {
+func TestParseMalformedEscape(t *testing.T) {
 	for name, in := range map[string]string{
 		"too short":            "ok=1\n\njdbc.hunter2=hunter2\\u00",
 		"not hexadecimal":      "ok=1\n\njdbc.hunter2=hunter2\\u00g0\nmore=1",
@@ -104,7 +104,7 @@ func TestMalformedEscapeFailsTheFileAndNamesOnlyTheLine(t *testing.T) {
 	}
 }
 
-func TestParse_otherPasswords(t *testing.T) {
+func TestParseRefusesOtherPasswords(t *testing.T) {
 	for name, in := range map[string]string{
 		"a lone high surrogate":         `hunter2\ud83d`,
 		"a lone low surrogate":          `hunter2\ude00`,

@@ -10,14 +10,14 @@ const (
 	xmlnsNamespace = "http://www.w3.org/2000/xmlns/"
 )
 
-// rawAttr is an attribute as it stands in a start tag.
+// rawAttr is an attribute as written in a start tag.
 type rawAttr struct {
 	prefix, local, value string
 	pos                  int
 }
 
-// declares returns the prefix that the attribute binds ("" for the default
-// namespace), if it is a namespace declaration.
+// declares reports whether the attribute is a namespace declaration and returns
+// the prefix that it binds, "" for the default namespace.
 func (a rawAttr) declares() (prefix string, ok bool) {
 	if a.prefix == "xmlns" {
 		return a.local, true
@@ -25,7 +25,7 @@ func (a rawAttr) declares() (prefix string, ok bool) {
 	return "", a.prefix == "" && a.local == "xmlns"
 }
 
-// attributes reads the rest of a tag up to its ">" or "/>".
+// attributes reads the rest of a tag, up to ">" or "/>".
 func (p *parser) attributes() ([]rawAttr, error) {
 	var attrs []rawAttr
 	for {
@@ -68,7 +68,7 @@ func (p *parser) attributeValue() (string, error) {
 	for {
 		n := strings.IndexAny(p.s[p.pos:], stops)
 		if n < 0 {
-			return "", p.failAt(start, "the attribute value does not end")
+			return "", p.failAt(start, "unterminated attribute value")
 		}
 		text := p.s[p.pos : p.pos+n]
 		p.pos += n
@@ -93,19 +93,19 @@ func (p *parser) attributeValue() (string, error) {
 	}
 }
 
-// binding is what a namespace declaration has hidden.
+// binding is a prefix's binding before a declaration replaced it.
 type binding struct {
 	prefix, namespace string
-	was               bool // the prefix had a namespace
+	wasBound          bool // the prefix had a namespace
 }
 
-// namespaces applies the declarations among the attributes of the element at
-// start, checks that the prefixes of the element and of its attributes are
-// bound and that no attribute is there twice, and returns the others.
+// namespaces applies the namespace declarations of the element at start, checks
+// that all prefixes are bound and no attribute appears twice, and returns the
+// attributes that are not declarations.
 func (p *parser) namespaces(start int, prefix string, raw []rawAttr) ([]Attr, error) {
 	for _, a := range raw {
 		if bound, ok := a.declares(); ok {
-			if why := p.forbids(bound, a.value); why != "" {
+			if why := forbiddenDeclaration(bound, a.value); why != "" {
 				return nil, p.failAt(a.pos, "%s", why)
 			}
 			p.bind(bound, a.value)
@@ -129,35 +129,36 @@ func (p *parser) namespaces(start int, prefix string, raw []rawAttr) ([]Attr, er
 			attrs = append(attrs, Attr{a.local, a.value})
 		}
 		if !seen.add(namespace, a.local) {
-			return nil, p.failAt(a.pos, "an attribute is there twice")
+			return nil, p.failAt(a.pos, "an attribute appears twice")
 		}
 	}
 	return attrs, nil
 }
 
-// forbids says why a declaration breaks Namespaces in XML, section 3, or "".
-func (p *parser) forbids(prefix, namespace string) string {
+// forbiddenDeclaration returns why a declaration violates Namespaces in XML,
+// section 3, or "".
+func forbiddenDeclaration(prefix, namespace string) string {
 	switch {
 	case prefix == "xmlns" || namespace == xmlnsNamespace:
 		return "the prefix xmlns and its namespace cannot be declared"
 	case (prefix == "xml") != (namespace == xmlNamespace):
-		return "the prefix xml and its namespace belong together"
-	case prefix != "" && namespace == "" && !p.xml11:
-		return "XML 1.0 cannot take a namespace prefix back"
+		return "the prefix xml can only be bound to its own namespace"
+	case prefix != "" && namespace == "":
+		return "a namespace prefix cannot be undeclared in XML 1.0"
 	}
 	return ""
 }
 
 func (p *parser) bind(prefix, namespace string) {
-	old, was := p.bound[prefix]
-	p.undo = append(p.undo, binding{prefix, old, was})
+	old, wasBound := p.bound[prefix]
+	p.undo = append(p.undo, binding{prefix, old, wasBound})
 	p.bound[prefix] = namespace
 }
 
-// unbind takes back the declarations made since p.undo was of length n.
+// unbind undoes the declarations made since p.undo had length n.
 func (p *parser) unbind(n int) {
 	for i := len(p.undo) - 1; i >= n; i-- {
-		if b := p.undo[i]; b.was {
+		if b := p.undo[i]; b.wasBound {
 			p.bound[b.prefix] = b.namespace
 		} else {
 			delete(p.bound, b.prefix)
@@ -166,8 +167,8 @@ func (p *parser) unbind(n int) {
 	p.undo = p.undo[:n]
 }
 
-// attrSet remembers the attributes of one element: the first few in an array,
-// for most elements have no more, the others in a map.
+// attrSet holds the attributes of one element: the first few in an array, since
+// most elements have no more, the others in a map.
 type attrSet struct {
 	few  [8]expandedName
 	n    int

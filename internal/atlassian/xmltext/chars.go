@@ -1,15 +1,14 @@
 package xmltext
 
 import (
-	"bytes"
 	"strings"
 	"unicode/utf8"
 )
 
-// normalise turns every line end into a line feed, as section 2.11 asks, and
-// checks that every character may stand in a document, for one that may not is
-// illegal everywhere in it. At the first such character it stops, returning
-// what came before and the offset, else bad is -1. The bytes are valid UTF-8.
+// normalise turns every line end into a line feed (section 2.11) and checks
+// that every character is allowed. At the first that is not, it stops and
+// returns the text before it and its offset; otherwise bad is -1. The bytes are
+// valid UTF-8.
 func normalise(b []byte, xml11 bool) (text string, bad int) {
 	var out strings.Builder
 	out.Grow(len(b))
@@ -20,16 +19,16 @@ func normalise(b []byte, xml11 bool) (text string, bad int) {
 			i++
 			continue
 		}
-		size := lineEnd(b[i:], xml11)
-		if size > 0 {
+		if c == '\r' {
 			out.Write(b[copied:i])
-			out.WriteByte('\n')
-			i += size
+			if i++; i == len(b) || b[i] != '\n' {
+				out.WriteByte('\n')
+			}
 			copied = i
 			continue
 		}
 		r, size := utf8.DecodeRune(b[i:])
-		if !isChar(r, false) || xml11 && 0x7F <= r && r < 0xA0 {
+		if !isChar(r, false) || xml11 && differsIn11(r) {
 			out.Write(b[copied:i])
 			return out.String(), i
 		}
@@ -39,27 +38,13 @@ func normalise(b []byte, xml11 bool) (text string, bad int) {
 	return out.String(), -1
 }
 
-// lineEnd returns the length of the line end that b begins with, other than a
-// lone line feed, or 0.
-func lineEnd(b []byte, xml11 bool) int {
-	switch {
-	case bytes.HasPrefix(b, []byte("\r\n")):
-		return len("\r\n")
-	case xml11 && bytes.HasPrefix(b, []byte("\r\u0085")):
-		return len("\r\u0085")
-	case b[0] == '\r':
-		return len("\r")
-	case xml11 && bytes.HasPrefix(b, []byte("\u0085")):
-		return len("\u0085")
-	case xml11 && bytes.HasPrefix(b, []byte("\u2028")):
-		return len("\u2028")
-	}
-	return 0
-}
+// differsIn11 reports whether r, unescaped, is text in XML 1.0 and a line end
+// or illegal in XML 1.1.
+func differsIn11(r rune) bool { return 0x7F <= r && r < 0xA0 || r == '\u2028' }
 
-// isChar reports whether a character reference may name r. In XML 1.0 it may
-// name what may also stand unescaped; XML 1.1 lets it name the controls too,
-// except NUL.
+// isChar reports whether a character reference may name r. XML 1.0 allows the
+// characters that may also appear unescaped; XML 1.1 adds the controls except
+// NUL.
 func isChar(r rune, xml11 bool) bool {
 	switch {
 	case r < ' ':
@@ -72,5 +57,5 @@ func isChar(r rune, xml11 bool) bool {
 	return r != 0xFFFE && r != 0xFFFF && r <= utf8.MaxRune
 }
 
-// isSpace reports white space after line ends have been normalised.
+// isSpace reports whether c is white space.
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

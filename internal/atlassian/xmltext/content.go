@@ -2,7 +2,7 @@ package xmltext
 
 import "strings"
 
-// A frame is an element that has not ended.
+// A frame is an element whose end tag has not been read.
 type frame struct {
 	element *Element
 	tag     string // the name as written, prefix included
@@ -10,15 +10,15 @@ type frame struct {
 	undo    int // len(parser.undo) before the element
 }
 
-// content reads one stretch of text or one piece of markup of the innermost
-// open element.
+// content reads text up to the next markup, and that markup, inside the
+// innermost open element.
 func (p *parser) content() error {
 	top := &p.open[len(p.open)-1]
 	start := p.pos
 	n := strings.IndexAny(p.s[start:], "<&")
 	if n < 0 {
 		p.pos = len(p.s)
-		return p.fail("the file ends within the element of line %d", top.element.Line)
+		return p.fail("the file ends inside the element of line %d", top.element.Line)
 	}
 	if n > 0 {
 		text := p.s[start : start+n]
@@ -27,7 +27,7 @@ func (p *parser) content() error {
 		}
 		top.text = append(top.text, text...)
 		p.pos += n
-		p.sawText(top.element, start)
+		p.addText(top.element, start)
 	}
 	rest := p.s[p.pos:]
 	switch {
@@ -35,7 +35,7 @@ func (p *parser) content() error {
 		start := p.pos
 		text, err := p.reference(top.text)
 		top.text = text
-		p.sawText(top.element, start)
+		p.addText(top.element, start)
 		return err
 	case strings.HasPrefix(rest, "</"):
 		return p.endTag()
@@ -46,43 +46,30 @@ func (p *parser) content() error {
 	case strings.HasPrefix(rest, "<![CDATA["):
 		return p.cdata(top)
 	case strings.HasPrefix(rest, "<!"):
-		return p.fail("a declaration within an element")
+		return p.fail("a declaration inside an element")
 	}
 	return p.startTag()
 }
 
+// cdata reads a CDATA section.
+//
+// In XML 1.1 the JDK's Xerces reads brackets in pairs and takes "]]]>" for
+// text, against the standard: refused, so that no reading differs from the
+// product's.
 func (p *parser) cdata(top *frame) error {
 	start := p.pos
 	p.pos += len("<![CDATA[")
-	n := p.cdataLen()
-	if n < 0 {
-		return p.failAt(start, "the CDATA section does not end")
+	text, _, closed := strings.Cut(p.s[p.pos:], "]]>")
+	switch {
+	case !closed:
+		return p.failAt(start, "unterminated CDATA section")
+	case p.xml11 && strings.HasSuffix(text, "]"):
+		return p.failAt(start, `a CDATA section that ends in "]]]>" is not supported in XML 1.1`)
 	}
-	top.text = append(top.text, p.s[p.pos:p.pos+n]...)
-	p.pos += n + len("]]>")
-	p.sawText(top.element, start)
+	top.text = append(top.text, text...)
+	p.pos += len(text) + len("]]>")
+	p.addText(top.element, start)
 	return nil
-}
-
-// cdataLen returns the length of the CDATA section that has just begun, or -1.
-//
-// In XML 1.1 the JDK's Xerces takes brackets two by two, so that "]]]>" is text
-// to it. The standard says otherwise, but the password is what the product
-// reads, and another reading would be another password.
-func (p *parser) cdataLen() int {
-	s := p.s[p.pos:]
-	for from := 0; ; {
-		n := strings.Index(s[from:], "]]>")
-		if n < 0 {
-			return -1
-		}
-		n += from
-		brackets := len(s[from:n+2]) - len(strings.TrimRight(s[from:n+2], "]"))
-		if !p.xml11 || brackets%2 == 0 {
-			return n
-		}
-		from = n + len("]]>")
-	}
 }
 
 // startTag reads a start tag or an empty element tag.
@@ -112,19 +99,19 @@ func (p *parser) startTag() error {
 		parent.Children = append(parent.Children, e)
 	}
 	if strings.HasPrefix(p.s[p.pos:], "/>") {
-		p.sawTag(e, tag, start, len("/>"))
+		p.addPlace(e, tag, start, len("/>"))
 		p.pos += len("/>")
-		p.sawEnd(e, p.pos)
+		p.closePlace(e, p.pos)
 		p.unbind(undo)
 		return nil
 	}
-	p.sawTag(e, tag, start, len(">"))
+	p.addPlace(e, tag, start, len(">"))
 	p.pos++
 	p.push(e, tag, undo)
 	return nil
 }
 
-// push opens an element, reusing the text buffer of the last one at its depth.
+// push opens an element and reuses the text buffer of the last one at its depth.
 func (p *parser) push(e *Element, tag string, undo int) {
 	n := len(p.open)
 	if n < cap(p.open) {
@@ -148,17 +135,17 @@ func (p *parser) endTag() error {
 		return p.fail("the end tag is malformed or does not match the start tag of line %d", top.element.Line)
 	}
 	p.pos++
-	p.sawEnd(top.element, start)
+	p.closePlace(top.element, start)
 	top.element.Text = string(top.text)
 	p.unbind(top.undo)
 	p.open = p.open[:len(p.open)-1]
 	return nil
 }
 
-// qName reads a name of at most one colon, neither first nor last. Without one
-// at pos it returns "" and stays.
+// qName reads a name with at most one colon, neither first nor last. If there is
+// none at pos, it returns "" and reads nothing.
 func (p *parser) qName() (prefix, local, tag string) {
-	first := ncName(p.s[p.pos:], p.xml11)
+	first := ncName(p.s[p.pos:])
 	if first == "" {
 		return "", "", ""
 	}
@@ -167,7 +154,7 @@ func (p *parser) qName() (prefix, local, tag string) {
 		p.pos += len(first)
 		return "", first, first
 	}
-	second := ncName(rest[1:], p.xml11)
+	second := ncName(rest[1:])
 	if second == "" {
 		return "", "", ""
 	}

@@ -7,43 +7,44 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// declaration is what an XML declaration says. The zero value stands for none.
+// declaration is the content of an XML declaration; the zero value means that
+// there is none.
 type declaration struct {
 	xml11    bool
 	encoding string
 }
 
-// parseDeclaration reads the declaration that b, in any charset extending
-// ASCII, begins with, if it does, and returns the offset behind it.
+// parseDeclaration reads the declaration at the start of b, if there is one, and
+// returns the offset after it. b is in any charset that extends ASCII.
 func parseDeclaration(b []byte) (d declaration, end int, err error) {
 	const open = "<?xml"
 	if !bytes.HasPrefix(b, []byte(open)) || len(b) == len(open) || !isSpace(b[len(open)]) {
-		return d, 0, nil // with more than white space it is a processing instruction
+		return d, 0, nil // a processing instruction such as <?xml-stylesheet
 	}
 	r := declReader{b: b, pos: len(open)}
-	version, ok := r.pseudo("version", &d)
+	version, ok := r.pseudo("version")
 	if !ok {
-		return d, 0, r.fail(`it begins <?xml version="1.0"`)
+		return d, 0, r.fail(`it must begin with <?xml version="1.0"`)
 	}
 	switch version {
 	case "1.0":
 	case "1.1":
 		d.xml11 = true
 	default:
-		return d, 0, fault.New(fault.Unsupported, "line %d: XML of another version than 1.0 and 1.1", r.line())
+		return d, 0, fault.New(fault.Unsupported, "line %d: this XML version is not supported; the products write version=\"1.0\"", r.line())
 	}
-	encoding, ok := r.pseudo("encoding", &d)
+	encoding, ok := r.pseudo("encoding")
 	if ok && !isEncodingName(encoding) {
-		return d, 0, r.fail("the encoding is not a name")
+		return d, 0, r.fail("the encoding is not a valid name")
 	}
 	d.encoding = encoding
-	standalone, ok := r.pseudo("standalone", &d)
+	standalone, ok := r.pseudo("standalone")
 	if ok && standalone != "yes" && standalone != "no" {
-		return d, 0, r.fail("standalone is yes or no")
+		return d, 0, r.fail("standalone must be yes or no")
 	}
-	r.space(&d)
+	r.space()
 	if !bytes.HasPrefix(b[r.pos:], []byte("?>")) {
-		return d, 0, r.fail("it has version, encoding and standalone, in this order and quoted, and ends in ?>")
+		return d, 0, r.fail("expected version, encoding and standalone, in this order and quoted, then ?>")
 	}
 	return d, r.pos + len("?>"), nil
 }
@@ -54,23 +55,23 @@ type declReader struct {
 	pos int
 }
 
-// pseudo reads white space and one pseudo attribute. Unless all of it is there
-// it reports false and stays where it is.
-func (r *declReader) pseudo(name string, d *declaration) (value string, ok bool) {
+// pseudo reads white space and one pseudo attribute. If the attribute is missing
+// or incomplete, it returns false and reads nothing.
+func (r *declReader) pseudo(name string) (value string, ok bool) {
 	start := r.pos
 	defer func() {
 		if !ok {
 			r.pos = start
 		}
 	}()
-	if !r.space(d) || !r.literal(name) {
+	if !r.space() || !r.literal(name) {
 		return "", false
 	}
-	r.space(d)
+	r.space()
 	if !r.literal("=") {
 		return "", false
 	}
-	r.space(d)
+	r.space()
 	if r.pos == len(r.b) || r.b[r.pos] != '"' && r.b[r.pos] != '\'' {
 		return "", false
 	}
@@ -83,18 +84,11 @@ func (r *declReader) pseudo(name string, d *declaration) (value string, ok bool)
 	return string(rest[:n]), true
 }
 
-// space skips white space and reports whether there was any. Once the version
-// is known to be 1.1 that includes the line ends of 1.1.
-func (r *declReader) space(d *declaration) bool {
+// space skips white space and reports whether there was any.
+func (r *declReader) space() bool {
 	start := r.pos
-	for r.pos < len(r.b) {
-		switch c := r.b[r.pos]; {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
-			r.pos++
-		case d.xml11 && r.literal("\u0085"), d.xml11 && r.literal("\u2028"):
-		default:
-			return r.pos > start
-		}
+	for r.pos < len(r.b) && isSpace(r.b[r.pos]) {
+		r.pos++
 	}
 	return r.pos > start
 }

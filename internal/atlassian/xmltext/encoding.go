@@ -17,7 +17,7 @@ type charset int
 
 const (
 	utf8Charset charset = iota
-	utf16Either         // the name leaves the byte order to the bytes
+	utf16Either         // "UTF-16": the bytes decide the byte order
 	utf16LE
 	utf16BE
 	ascii
@@ -25,9 +25,9 @@ const (
 	windows1252
 )
 
-// charsetOf returns the encoding that has a name, in any letter case, for the
-// JDK's Xerces, if it is supported. The odd three without a byte order in their
-// name are big-endian to Java.
+// charsetOf returns the encoding that the JDK's Xerces means by a name, in any
+// letter case. known is false if it is not supported. Java takes the three
+// UTF-16 names without a byte order for big-endian.
 func charsetOf(name string) (c charset, known bool) {
 	switch strings.ToLower(name) {
 	case "utf-8", "utf8", "unicode-1-1-utf-8":
@@ -51,8 +51,8 @@ func charsetOf(name string) (c charset, known bool) {
 	return 0, false
 }
 
-// decoded is a document without its XML declaration, in UTF-8, with every line
-// end a line feed and every character allowed.
+// decoded is a document without its XML declaration, in UTF-8, with line feeds
+// as line ends and allowed characters only.
 type decoded struct {
 	text  string
 	line  int // where text begins
@@ -62,8 +62,8 @@ type decoded struct {
 	start   int // where text begins in the bytes
 }
 
-// decode finds the encoding of b from its first bytes and its declaration, in
-// that order, and decodes it.
+// decode determines the encoding of b from its first bytes, then from its
+// declaration, and decodes it.
 func decode(b []byte) (decoded, error) {
 	size := len(b)
 	found, b := sniff(b)
@@ -98,14 +98,14 @@ func decode(b []byte) (decoded, error) {
 	case found == utf8Charset:
 		text, bad := toUTF8(rest, declared)
 		if bad >= 0 {
-			return decoded{}, fault.New(fault.Syntax, "line %d: a byte that is no character of the file's encoding"+
-				" (is the encoding in the XML declaration right? without one it is UTF-8)", line+lineEnds(rest[:bad]))
+			return decoded{}, fault.New(fault.Syntax, "line %d: a byte that is not valid in the file's encoding"+
+				" (is the encoding in the XML declaration right? the default is UTF-8)", line+lineEnds(rest[:bad]))
 		}
 		rest = text
 	}
 	text, bad := normalise(rest, decl.xml11)
 	if bad >= 0 {
-		return decoded{}, fault.New(fault.Syntax, "line %d: a character that XML does not allow",
+		return decoded{}, fault.New(fault.Syntax, "line %d: a character that this version of XML does not allow",
 			line+strings.Count(text, "\n"))
 	}
 	if found != utf8Charset {
@@ -115,8 +115,8 @@ func decode(b []byte) (decoded, error) {
 	return decoded{text: text, line: line, xml11: decl.xml11, charset: declared, start: start + len(head)}, nil
 }
 
-// sniff tells UTF-16 from what can be read as ASCII, by the byte order mark or
-// by "<?" in two bytes each, and returns b without the mark.
+// sniff detects UTF-16 by its byte order mark or by a two-byte "<?"; anything
+// else can be read as ASCII at first. It returns b without the mark.
 func sniff(b []byte) (charset, []byte) {
 	for _, start := range []struct {
 		bytes   string
@@ -136,8 +136,8 @@ func sniff(b []byte) (charset, []byte) {
 	return utf8Charset, b
 }
 
-// fromUTF16 returns b in UTF-8. At an unpaired surrogate or half a unit it
-// stops, returning what came before and the offset in b, else bad is -1.
+// fromUTF16 returns b in UTF-8. At an unpaired surrogate or half a unit it stops
+// and returns the text before it and the offset in b; otherwise bad is -1.
 func fromUTF16(b []byte, c charset) (text []byte, bad int) {
 	var order binary.ByteOrder = binary.LittleEndian
 	if c == utf16BE {
@@ -163,8 +163,8 @@ func fromUTF16(b []byte, c charset) (text []byte, bad int) {
 	return text, -1
 }
 
-// toUTF8 returns b, which is in a charset that extends ASCII, in UTF-8. The
-// offset of the first undefined byte is bad, or -1.
+// toUTF8 converts b from a charset that extends ASCII to UTF-8. bad is the offset
+// of the first undefined byte, or -1.
 func toUTF8(b []byte, c charset) (text []byte, bad int) {
 	high := bytes.IndexFunc(b, func(r rune) bool { return r >= utf8.RuneSelf })
 	if high < 0 {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// A Document is a parsed document for who wants to change it.
+// A Document is a parsed document that can be edited.
 type Document struct {
 	Root *Element
 
@@ -19,26 +19,25 @@ type Document struct {
 	places  map[*Element]*Place
 }
 
-// A Place is where an element stands in the bytes of its document.
+// A Place holds the positions of an element in the bytes of its document.
 type Place struct {
 	Tag string // the name as written, with its prefix
 
-	// Start is where the element begins. Open is where the end of its start tag
-	// is, a ">" or, if Empty, a "/>", and Content what follows that. Close is
-	// where the end tag begins, which an Empty element has not, and End what
-	// follows the element.
+	// Start is the start of the element. Open is the ">" of its start tag or, if
+	// Empty, the "/>", and Content is the position after it. Close is the start
+	// of the end tag, unless Empty, and End is the position after the element.
 	Start, Open, Content, Close, End int
 	Empty                            bool
 
-	// Text has the pieces of the element's own text, references and CDATA
-	// sections included. What is between two of them is other markup.
+	// Text has the pieces of the element's own text, with references and CDATA
+	// sections. Between two pieces there is other markup.
 	Text []Span
 }
 
 // A Span is a range of bytes.
 type Span struct{ Start, End int }
 
-// Locate is [Parse] for who wants to change the document. It keeps b.
+// Locate is like [Parse] but also records positions, for editing. It keeps b.
 func Locate(b []byte) (*Document, error) {
 	d, err := decode(b)
 	if err != nil {
@@ -53,13 +52,13 @@ func Locate(b []byte) (*Document, error) {
 	return &Document{root, b, d, p.places}, nil
 }
 
-func (p *parser) sawTag(e *Element, tag string, start, end int) {
+func (p *parser) addPlace(e *Element, tag string, start, end int) {
 	if p.places != nil {
 		p.places[e] = &Place{Tag: tag, Start: start, Open: p.pos, Content: p.pos + end, Empty: end > len(">")}
 	}
 }
 
-func (p *parser) sawText(e *Element, start int) {
+func (p *parser) addText(e *Element, start int) {
 	if p.places == nil {
 		return
 	}
@@ -71,8 +70,8 @@ func (p *parser) sawText(e *Element, start int) {
 	*text = append(*text, Span{start, p.pos})
 }
 
-// sawEnd is told where the end tag began, behind which pos is.
-func (p *parser) sawEnd(e *Element, closing int) {
+// closePlace records where the end tag began; pos is after it.
+func (p *parser) closePlace(e *Element, closing int) {
 	if p.places != nil {
 		p.places[e].Close, p.places[e].End = closing, p.pos
 	}
@@ -82,11 +81,10 @@ func (p *parser) sawEnd(e *Element, closing int) {
 // and with every line end a line feed, and the number of its first line.
 func (d *Document) Text() (line int, text string) { return d.decoded.line, d.decoded.text }
 
-// Place returns where an element of the document stands. It costs a pass over
-// the document.
+// Place returns the positions of an element. It makes a pass over the document.
 func (d *Document) Place(e *Element) Place { return d.Places(e)[0] }
 
-// Places returns where elements of the document stand, in one pass over it.
+// Places returns the positions of elements, in one pass over the document.
 func (d *Document) Places(elements ...*Element) []Place {
 	places := make([]Place, len(elements))
 	var offsets []*int
@@ -107,25 +105,22 @@ func (d *Document) Places(elements ...*Element) []Place {
 	return places
 }
 
-// A walker finds out from which bytes the decoded text comes.
+// A walker maps offsets in the decoded text to offsets in the bytes.
 type walker struct {
 	d       *Document
 	at      int // in the bytes
 	decoded int // in the text
 }
 
-// to returns where the byte at an offset of the decoded text comes from. The
-// offsets asked for must not become smaller.
+// to returns the byte offset for an offset in the decoded text. Offsets must not
+// decrease from call to call.
 func (w *walker) to(offset int) int {
 	for w.decoded < offset {
 		r, size := w.d.next(w.at)
-		next, nextSize := w.d.next(w.at + size)
-		xml11 := w.d.decoded.xml11
-		switch {
-		case r == '\r' && (next == '\n' || xml11 && next == '\u0085'):
-			size += nextSize
-			r = '\n'
-		case xml11 && (r == '\u0085' || r == '\u2028'):
+		if r == '\r' {
+			if next, nextSize := w.d.next(w.at + size); next == '\n' {
+				size += nextSize
+			}
 			r = '\n'
 		}
 		w.at += size
@@ -134,8 +129,8 @@ func (w *walker) to(offset int) int {
 	return w.at
 }
 
-// next returns the character at an offset of the bytes, and how many it has; at
-// their end -1.
+// next returns the character at a byte offset and its size in bytes, or -1 at the
+// end.
 func (d *Document) next(at int) (r rune, size int) {
 	b := d.bytes[at:]
 	if len(b) == 0 {
@@ -159,8 +154,8 @@ func (d *Document) next(at int) (r rune, size int) {
 	return rune(b[0]), 1
 }
 
-// Markup returns markup, or a part of it, in the document's encoding, which
-// must have its characters.
+// Markup encodes markup, or a part of it, in the document's encoding, which must
+// have its characters.
 func (d *Document) Markup(s string) []byte {
 	var out []byte
 	for _, c := range s {
@@ -169,8 +164,8 @@ func (d *Document) Markup(s string) []byte {
 	return out
 }
 
-// Quote returns text as an element of the document has it between its tags. It
-// returns false if XML has no way to write it.
+// Quote returns text escaped and encoded for use between an element's tags. It
+// returns false if XML cannot express it.
 func (d *Document) Quote(text string) ([]byte, bool) {
 	if !utf8.ValidString(text) {
 		return nil, false
@@ -186,8 +181,8 @@ func (d *Document) Quote(text string) ([]byte, bool) {
 			out = append(out, d.Markup("&lt;")...)
 		case c == '>':
 			out = append(out, d.Markup("&gt;")...)
-		// Line ends and controls are not what they seem in one of the versions.
-		case c < ' ', 0x7F <= c && c < 0xA0, c == '\u2028', !d.has(c):
+		// Unescaped, these are changed or refused by one of the versions.
+		case c < ' ', 0x7F <= c && c < 0xA0, c == '\u2028', !d.canEncode(c):
 			out = append(out, d.Markup(fmt.Sprintf("&#%d;", c))...)
 		default:
 			out = d.append(out, c)
@@ -196,8 +191,8 @@ func (d *Document) Quote(text string) ([]byte, bool) {
 	return out, true
 }
 
-// has reports whether the document's encoding has a character.
-func (d *Document) has(c rune) bool {
+// canEncode reports whether the document's encoding has a character.
+func (d *Document) canEncode(c rune) bool {
 	switch d.decoded.charset {
 	case ascii:
 		return c < utf8.RuneSelf
@@ -230,7 +225,7 @@ func (d *Document) append(out []byte, c rune) []byte {
 	return append(out, byte(c))
 }
 
-// Indent returns where the line end is before a place, if there is nothing but
+// Indent returns the position of the line end before at, if there are only
 // blanks between them.
 func (d *Document) Indent(at int) (lineEnd int, ok bool) {
 	for d.before(at) == ' ' || d.before(at) == '\t' {
@@ -249,8 +244,8 @@ func (d *Document) Indent(at int) (lineEnd int, ok bool) {
 	return 0, false
 }
 
-// EndsLine reports whether nothing but blanks stands between a place and the
-// next line end.
+// EndsLine reports whether there are only blanks between at and the next line
+// end.
 func (d *Document) EndsLine(at int) bool {
 	for {
 		r, size := d.next(at)
@@ -261,8 +256,8 @@ func (d *Document) EndsLine(at int) bool {
 	}
 }
 
-// before returns the character before a place if it is ASCII, else some other
-// one that is not.
+// before returns the character before at if it is ASCII, otherwise some
+// character that is not.
 func (d *Document) before(at int) rune {
 	if at-d.unit() < d.decoded.start {
 		return -1

@@ -7,25 +7,26 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// A parser walks over a document that decode has made.
+// A parser reads the text of a decoded document.
 type parser struct {
 	s     string
 	pos   int
 	xml11 bool
 
-	// markLine is the line of markPos, kept so that no line is counted twice.
+	// markLine is the line of markPos; with it no line is counted twice.
 	markPos, markLine int
 
 	root *Element
-	open []frame // the elements that have not ended, outermost first
+	open []frame // elements without an end tag so far, outermost first
 
-	bound map[string]string // prefix ("" for none) → namespace, as of pos
-	undo  []binding         // what the open elements have hidden in bound
+	bound map[string]string // prefix ("" for none) → namespace, at pos
+	undo  []binding         // bindings that the open elements replaced
 
-	places map[*Element]*Place // in the decoded document; nil if nobody wants to know
+	places map[*Element]*Place // offsets in the decoded text; nil for Parse
 }
 
-// document reads the prolog, the root element and what may follow it.
+// document reads the whole document: prolog, root element, trailing comments
+// and processing instructions.
 func (p *parser) document() (*Element, error) {
 	if err := p.prolog(); err != nil {
 		return nil, err
@@ -73,8 +74,8 @@ func (p *parser) prolog() error {
 	}
 }
 
-// misc skips a comment or a processing instruction, the only markup that may
-// stand where says.
+// misc skips a comment or a processing instruction, the only markup allowed
+// outside the root element; where says before or after it.
 func (p *parser) misc(where string) error {
 	switch rest := p.s[p.pos:]; {
 	case strings.HasPrefix(rest, "<!--"):
@@ -82,20 +83,20 @@ func (p *parser) misc(where string) error {
 	case strings.HasPrefix(rest, "<?"):
 		return p.instruction()
 	case rest[0] == '<':
-		return p.fail("only comments may stand %s", where)
+		return p.fail("only comments are allowed %s", where)
 	}
 	return p.fail("text %s", where)
 }
 
-// doctype skips a DOCTYPE that only names the root element. One with a subset
-// could define entities, an external one would be fetched: refused.
+// doctype skips a DOCTYPE that only names the root element. Any other is
+// refused: a subset can define entities, and an external one has to be fetched.
 func (p *parser) doctype() error {
 	start := p.pos
 	p.pos += len("<!DOCTYPE")
 	if !p.skipSpace() {
 		return p.fail("malformed DOCTYPE")
 	}
-	n := name(p.s[p.pos:], p.xml11)
+	n := name(p.s[p.pos:])
 	p.pos += len(n)
 	spaced := p.skipSpace()
 	rest := p.s[p.pos:]
@@ -105,7 +106,7 @@ func (p *parser) doctype() error {
 		p.pos++
 		return nil
 	case strings.HasPrefix(rest, "["):
-		return p.refuse(start, "a DOCTYPE with an internal subset is refused; write the values in place of the entities")
+		return p.refuse(start, "a DOCTYPE with an internal subset is refused; write the values instead of the entities")
 	case spaced && (strings.HasPrefix(rest, "SYSTEM") || strings.HasPrefix(rest, "PUBLIC")):
 		return p.refuse(start, "a DOCTYPE with an external identifier is refused; nothing outside the file is read")
 	}
@@ -118,11 +119,11 @@ func (p *parser) comment() error {
 	p.pos += len("<!--")
 	n := strings.Index(p.s[p.pos:], "--")
 	if n < 0 {
-		return p.failAt(start, "the comment does not end")
+		return p.failAt(start, "unterminated comment")
 	}
 	p.pos += n
 	if !strings.HasPrefix(p.s[p.pos:], "-->") {
-		return p.fail("-- within a comment")
+		return p.fail("-- inside a comment")
 	}
 	p.pos += len("-->")
 	return nil
@@ -132,12 +133,12 @@ func (p *parser) comment() error {
 func (p *parser) instruction() error {
 	start := p.pos
 	p.pos += len("<?")
-	target := name(p.s[p.pos:], p.xml11)
+	target := name(p.s[p.pos:])
 	switch {
 	case target == "":
 		return p.fail("a processing instruction without a name")
 	case strings.EqualFold(target, "xml"):
-		return p.failAt(start, "the XML declaration stands only at the very beginning of the file, once, in lower case")
+		return p.failAt(start, "the XML declaration is only allowed once, at the very beginning of the file, in lower case")
 	}
 	p.pos += len(target)
 	if rest := p.s[p.pos:]; !strings.HasPrefix(rest, "?>") && (rest == "" || !isSpace(rest[0])) {
@@ -145,17 +146,17 @@ func (p *parser) instruction() error {
 	}
 	n := strings.Index(p.s[p.pos:], "?>")
 	if n < 0 {
-		return p.failAt(start, "the processing instruction does not end")
+		return p.failAt(start, "unterminated processing instruction")
 	}
 	p.pos += n + len("?>")
 	return nil
 }
 
-// reference reads the reference at the '&' and appends what it stands for.
+// reference reads the reference at the '&' and appends its replacement text.
 func (p *parser) reference(text []byte) ([]byte, error) {
 	start := p.pos
-	// The longest legal body, a number with its leading zeros, has no bound,
-	// but nothing in it is ever '&': looking for the end stays linear.
+	// The body has no maximum length (leading zeros), but the search stops at
+	// the next '&', so that all searches together are linear.
 	n := strings.IndexAny(p.s[start+1:], ";&<")
 	if n < 0 || p.s[start+1+n] != ';' {
 		return nil, p.fail("a bare &; write &amp;")
@@ -187,7 +188,7 @@ func (p *parser) reference(text []byte) ([]byte, error) {
 	return nil, p.failAt(start, "an entity that is not one of lt, gt, amp, quot, apos; write &amp; for a bare &")
 }
 
-// charNumber reads what follows "&#".
+// charNumber parses the part of a character reference after "&#".
 func charNumber(s string) (r rune, ok bool) {
 	base := rune(10)
 	if hex, ok := strings.CutPrefix(s, "x"); ok {
@@ -218,8 +219,8 @@ func (p *parser) skipSpace() bool {
 	return p.pos > start
 }
 
-// line returns the line of an offset, which must not lie before that of the
-// last call: all calls together cost one pass over the document.
+// line returns the line of an offset. Offsets must not decrease from call to
+// call, so that all calls together make one pass over the document.
 func (p *parser) line(pos int) int {
 	p.markLine += strings.Count(p.s[p.markPos:pos], "\n")
 	p.markPos = pos

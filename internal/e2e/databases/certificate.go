@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// certify makes a certificate for the loopback address, signed by itself, and
-// its key, as files of the server.
+// certify writes a self-signed certificate for the loopback address and its key.
 func (s *Server) certify() error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -41,8 +40,8 @@ func (s *Server) certify() error {
 	return errors.Join(s.write(s.Certificate(), block("CERTIFICATE", cert)), s.write(s.certificateKey(), block("PRIVATE KEY", private)))
 }
 
-// Certificate is the file of the certificate that the server shows, in PEM. It
-// is for 127.0.0.1 and localhost, and signed by itself.
+// Certificate returns the path of the server's certificate in PEM. It is self-signed, for 127.0.0.1
+// and localhost.
 func (s *Server) Certificate() string { return filepath.Join(s.dir, "server.crt") }
 
 func (s *Server) certificateKey() string { return filepath.Join(s.dir, "server.key") }

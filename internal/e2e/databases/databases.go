@@ -1,12 +1,10 @@
-// Package databases gives tests real database servers, started for the test
-// binary in a temporary directory by an unprivileged user and listening on the
-// loopback interface only.
+// Package databases starts real database servers for tests. A server runs as an unprivileged user
+// in a temporary directory and listens on the loopback interface only.
 //
-// [PostgreSQL] and [MariaDB] give an empty database on a server that all tests
-// of the binary share; [OwnPostgreSQL] and [OwnMariaDB] give one on a server
-// of its own, for tests that stop it while others run. The servers end with
-// the test binary, however that ends. Where the software is not installed the
-// test is skipped, and fails if the environment variable CI is set.
+// [PostgreSQL] and [MariaDB] return an empty database on a server that all tests of the binary
+// share. [OwnPostgreSQL] and [OwnMariaDB] start a server for one test, which may stop it. The
+// servers end with the test binary, however that ends. If the software is not installed, the test
+// is skipped; it fails if the environment variable CI is set.
 package databases
 
 import (
@@ -23,9 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A Database is an empty database of MariaDB, or an empty schema of PostgreSQL,
-// and a user with all rights in it, and none elsewhere. Both are dropped when
-// the test ends.
+// A Database is an empty database of MariaDB, or an empty schema of PostgreSQL, and a user with all
+// rights in it and none elsewhere. Both are dropped when the test ends.
 type Database struct {
 	*Server
 	Name, User, Password string
@@ -45,21 +42,21 @@ func MariaDB(t testing.TB) *Database {
 	return sharedMariaDB.database(t)
 }
 
-// OwnPostgreSQL returns a database on a PostgreSQL server that nobody else uses
-// and that ends with the test.
+// OwnPostgreSQL returns a database on a PostgreSQL server that only this test uses. It ends with
+// the test.
 func OwnPostgreSQL(t testing.TB) *Database {
 	t.Helper()
 	return own(t, newPostgres)
 }
 
-// OwnMariaDB returns a database on a MariaDB server that nobody else uses and
-// that ends with the test.
+// OwnMariaDB returns a database on a MariaDB server that only this test uses. It ends with the
+// test.
 func OwnMariaDB(t testing.TB) *Database {
 	t.Helper()
 	return own(t, newMariaDB)
 }
 
-// The servers that the tests of this binary share.
+// These servers are shared by the tests of the binary.
 var (
 	sharedPostgres = shared{make: newPostgres}
 	sharedMariaDB  = shared{make: newMariaDB}
@@ -87,7 +84,7 @@ func own(t testing.TB, make func() (*Server, error)) *Database {
 	return s.create(t)
 }
 
-// missing is what there is to say when a server is not installed.
+// missing is the error when a server is not installed.
 type missing string
 
 func (m missing) Error() string { return string(m) }
@@ -100,7 +97,7 @@ func installed(t testing.TB, err error) {
 	require.NoError(t, err)
 }
 
-// create makes a database and its user.
+// create creates a database and its user.
 func (s *Server) create(t testing.TB) *Database {
 	t.Helper()
 	name := "t_" + strings.ToLower(rand.Text()[:12])
@@ -143,7 +140,7 @@ func (d *Database) URL() string {
 	return d.kind.scheme + "://" + d.User + "@" + d.Addr + "/" + d.connect()
 }
 
-// connect is the name of the database that one connects to.
+// connect returns the name of the database to connect to.
 func (d *Database) connect() string {
 	if d.kind.schemas {
 		return d.kind.system
@@ -162,7 +159,7 @@ func (d *Database) OpenAs(t testing.TB, user, password string, params ...string)
 	t.Helper()
 	db, err := d.kind.open(d.DSNAs(user, password, params...))
 	require.NoError(t, err)
-	db.SetMaxIdleConns(8) // to log in costs more than most of what tests do
+	db.SetMaxIdleConns(8) // a login costs more than most queries of the tests
 	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
@@ -176,8 +173,8 @@ func (d *Database) Admin(t testing.TB) *sql.DB {
 	return d.OpenAs(t, adminUser, d.password)
 }
 
-// CreateUser makes another user, who may connect to the database and see, but
-// not use, what is in it, and returns the password.
+// CreateUser creates another user and returns its password. The user may connect to the database
+// and see the tables in it, but not use them.
 func (d *Database) CreateUser(t testing.TB, name string) (password string) {
 	t.Helper()
 	password = rand.Text()

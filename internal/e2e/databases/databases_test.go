@@ -8,7 +8,7 @@ import (
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 )
 
-func TestAServerKeepsItsDataWhereverItIsKilled(t *testing.T) {
+func TestServer_keepsDataWhenKilled(t *testing.T) {
 	for name, own := range map[string]func(testing.TB) *databases.Database{
 		"PostgreSQL": databases.OwnPostgreSQL,
 		"MariaDB":    databases.OwnMariaDB,

@@ -12,9 +12,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// newMariaDB starts a MariaDB server. It writes its log at each commit but does
-// not wait for the disk: it must survive the death of its process, not of the
-// machine.
+// newMariaDB starts a MariaDB server. It writes its log at each commit without waiting for the
+// disk: it must survive the end of its process, not of the machine.
 func newMariaDB() (*Server, error) {
 	program, err := findProgram("mariadbd", "mysqld")
 	if err != nil {
@@ -31,7 +30,7 @@ func newMariaDB() (*Server, error) {
 			if err != nil {
 				return nil, err
 			}
-			c.Logger = &mysql.NopLogger{} // it says what the errors say
+			c.Logger = &mysql.NopLogger{} // it repeats the errors
 			connector, err := mysql.NewConnector(c)
 			if err != nil {
 				return nil, err
@@ -91,7 +90,7 @@ func newMariaDB() (*Server, error) {
 		if err != nil {
 			return fmt.Errorf("databases: mariadb-install-db: %w: %s", err, out)
 		}
-		// Run at each start; the account that needs no password goes.
+		// The server runs this at each start. It removes the account without a password.
 		return s.write(filepath.Join(s.dir, "init.sql"), fmt.Sprintf(
 			"CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY '%s';\nGRANT ALL ON *.* TO %s@'%%' WITH GRANT OPTION;\n"+
 				"DELETE FROM mysql.global_priv WHERE User = 'root';\nFLUSH PRIVILEGES;\n",

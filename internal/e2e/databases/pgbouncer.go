@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// PgBouncer returns the database behind a PgBouncer of its own, which knows the
-// database's user and password of this moment and ends with the test. The mode
-// is "session" or "transaction".
+// PgBouncer starts a PgBouncer in front of the database, with its current user and password, and
+// returns the database at the address of the PgBouncer, which ends with the test. The mode is
+// "session" or "transaction".
 func PgBouncer(t testing.TB, d *Database, mode string) *Database {
 	t.Helper()
 	const program = "/usr/sbin/pgbouncer"

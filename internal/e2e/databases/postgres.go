@@ -17,9 +17,8 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
-// newPostgres starts a PostgreSQL server. Its passwords are SCRAM-SHA-256, who
-// wants TLS gets it, and fsync is off: it must survive the death of its process,
-// not of the machine.
+// newPostgres starts a PostgreSQL server with SCRAM-SHA-256 passwords and optional TLS. fsync is
+// off: it must survive the end of its process, not of the machine.
 func newPostgres() (*Server, error) {
 	bin, err := postgresBin()
 	if err != nil {
@@ -49,7 +48,7 @@ func newPostgres() (*Server, error) {
 		create: func(d *Database) []string {
 			return []string{
 				fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", d.User, d.Password),
-				// The search path begins with the schema that has the user's name.
+				// The search path begins with the schema of the user's name.
 				fmt.Sprintf("CREATE SCHEMA %s AUTHORIZATION %s", d.Name, d.User),
 			}
 		},
@@ -107,7 +106,7 @@ func postgresBin() (string, error) {
 	return filepath.Dir(path), nil
 }
 
-// write makes a file that the server's user owns and nobody else reads.
+// write creates a file that only the server's user can read.
 func (s *Server) write(path, text string) error {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil || s.as == nil {
 		return err

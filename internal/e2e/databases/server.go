@@ -24,14 +24,14 @@ import (
 
 const adminUser = "admin"
 
-// kind is what differs from one database server to another.
+// A kind describes a database system.
 type kind struct {
 	driver, scheme string
 	open           func(dsn string) (*sql.DB, error)
-	system         string         // a database that is always there
-	schemas        bool           // a Database is a schema in it
-	accounts       []string       // who runs it when the tests run as root
-	interrupt      syscall.Signal // ends it in good order without waiting for clients
+	system         string         // a database that always exists
+	schemas        bool           // a Database is a schema in system
+	accounts       []string       // users to run the server as when the tests run as root
+	interrupt      syscall.Signal // shuts the server down without waiting for clients
 	program        string         // the server
 	args           func(s *Server) []string
 	dsn            func(addr, user, password, database string, params []string) string
@@ -40,11 +40,10 @@ type kind struct {
 	dropUser       func(name string) []string
 }
 
-// A Server is a database server's process and its directory. Its methods that
-// end or start the process are not safe for concurrent use, and concern every
-// [Database] on it.
+// A Server is a database server's process and its directory. The methods that end or start the
+// process affect every [Database] on it and are not safe for concurrent use.
 type Server struct {
-	Addr string // host and port; the same after each start
+	Addr string // host and port, which a restart does not change
 
 	kind     kind
 	dir      string
@@ -55,7 +54,7 @@ type Server struct {
 	ended    chan struct{}
 }
 
-// newServer makes the directory, and prepare fills it.
+// newServer creates the directory, which prepare fills, and starts the server.
 func newServer(k kind, prepare func(s *Server) error) (_ *Server, err error) {
 	s := &Server{kind: k, password: rand.Text()}
 	base := os.TempDir()
@@ -63,7 +62,7 @@ func newServer(k kind, prepare func(s *Server) error) (_ *Server, err error) {
 		if s.as, err = credential(k.accounts); err != nil {
 			return nil, err
 		}
-		base = "/tmp" // the one that others can certainly get into
+		base = "/tmp" // other users can certainly enter it
 	}
 	if s.dir, err = os.MkdirTemp(base, "secretref-"+k.scheme+"-"); err != nil {
 		return nil, err
@@ -80,8 +79,7 @@ func newServer(k kind, prepare func(s *Server) error) (_ *Server, err error) {
 		s.remove()
 		return nil, err
 	}
-	// A port that is not one of those that the system gives to outgoing
-	// connections stays free while the server is stopped.
+	// A port outside the range for outgoing connections stays free while the server is stopped.
 	for range 20 {
 		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+mathrand.IntN(12000)))
 		if l, err := net.Listen("tcp", s.Addr); err == nil {
@@ -95,7 +93,7 @@ func newServer(k kind, prepare func(s *Server) error) (_ *Server, err error) {
 	return nil, fmt.Errorf("databases: the %s server does not start", k.scheme)
 }
 
-// credential is that of the first of the accounts that exists.
+// credential returns the credential of the first account that exists.
 func credential(accounts []string) (*syscall.Credential, error) {
 	for _, name := range append(accounts, "nobody") {
 		u, err := user.Lookup(name)
@@ -109,23 +107,23 @@ func credential(accounts []string) (*syscall.Credential, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, fmt.Errorf("databases: this is root, and there is no user %v to run a server as", accounts)
+	return nil, fmt.Errorf("databases: running as root, and no user of %v exists to run a server as", accounts)
 }
 
-// command is a command run as the server's user in its directory.
+// command returns a command that runs as the server's user in its directory.
 func (s *Server) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = s.dir
-	// A time zone that nobody expects, for the sake of those who forget it.
-	// A temporary directory of its own, since MariaDB empties it when it starts.
+	// An unusual time zone uncovers code that forgets it. The temporary directory is not shared
+	// because MariaDB empties it when it starts.
 	cmd.Env = []string{"TMPDIR=" + s.dir, "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "LC_ALL=C", "TZ=Asia/Kathmandu", "HOME=" + s.dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
 	return cmd
 }
 
-// watch starts a shell that ends the server and removes the directory when this
-// process is no more, whatever ended it: then nobody holds the other end of its
-// standard input. Each line there is the server's current process, or nothing.
+// watch starts a shell that ends the server and removes the directory after this process has
+// ended in any way, which closes the shell's standard input. Each line of the input is the
+// process ID of the server, or empty while it is stopped.
 func (s *Server) watch() error {
 	cmd := s.command("/bin/sh", "-c", `
 		while read -r line; do pid=$line; done
@@ -148,7 +146,7 @@ func (s *Server) watch() error {
 
 func (s *Server) start() error {
 	var err error
-	for range 40 { // what a killed server leaves behind takes a moment to go
+	for range 40 { // the resources of a killed server are not free at once
 		if err = s.launch(); err == nil {
 			return nil
 		}
@@ -157,7 +155,7 @@ func (s *Server) start() error {
 	return err
 }
 
-// launch starts the server and waits until it answers.
+// launch starts the server and waits until it accepts connections.
 func (s *Server) launch() error {
 	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
 	if err != nil {
@@ -200,13 +198,13 @@ func (s *Server) launch() error {
 	return s.failed(err)
 }
 
-// failed adds what the server has logged last.
+// failed adds the end of the server's log to an error.
 func (s *Server) failed(err error) error {
 	log, _ := os.ReadFile(filepath.Join(s.dir, "server.log"))
 	return fmt.Errorf("databases: %w; its log ends: %s", err, log[max(0, len(log)-2000):])
 }
 
-// end sends the signal and waits for the end.
+// end sends the signal and waits until the process has ended.
 func (s *Server) end(signal syscall.Signal) {
 	if s.process == nil {
 		return
@@ -228,7 +226,7 @@ func (s *Server) remove() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// Stop ends the server in good order: it disconnects its clients.
+// Stop shuts the server down and disconnects its clients.
 func (s *Server) Stop(t testing.TB) {
 	t.Helper()
 	s.end(s.kind.interrupt)
@@ -242,7 +240,7 @@ func (s *Server) Kill(t testing.TB) {
 	}
 	started := children(s.process.Pid)
 	s.end(syscall.SIGKILL)
-	// PostgreSQL's processes serve their clients until they notice.
+	// The child processes of PostgreSQL serve their clients until they notice.
 	require.Eventually(t, func() bool {
 		for _, pid := range started {
 			if syscall.Kill(pid, 0) == nil {
@@ -253,14 +251,13 @@ func (s *Server) Kill(t testing.TB) {
 	}, 20*time.Second, 5*time.Millisecond)
 }
 
-// children lists the processes that a process has started, where the system has
-// a /proc.
+// children returns the child processes of a process, if the system has /proc.
 func children(parent int) (pids []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
 		stat, _ := os.ReadFile(path)
-		_, behind, _ := strings.Cut(string(stat), ") ") // the name may hold anything
-		if fields := strings.Fields(behind); len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+		_, rest, _ := strings.Cut(string(stat), ") ") // the name can contain any character
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
 			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
 				pids = append(pids, pid)
 			}
@@ -269,7 +266,7 @@ func children(parent int) (pids []int) {
 	return pids
 }
 
-// Start starts the server again, where it was, and waits until it answers.
+// Start starts the server again at the same address and waits until it accepts connections.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
 	if s.process == nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 )
 
-// text writes a literal of MariaDB.
+// text returns a string literal of MariaDB.
 func text(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(s) + "'"
 }
 
 func backticks(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
 
-func TestMariaDBAcceptsEveryPassword(t *testing.T) {
+func TestMariaDBPasswords(t *testing.T) {
 	d := databases.MariaDB(t)
 	admin := d.Admin(t)
 	for _, password := range append(values(), "") {
@@ -36,7 +36,7 @@ func TestMariaDBAcceptsEveryPassword(t *testing.T) {
 	}
 }
 
-func TestMariaDBSeesUserAndDatabaseAsTheyAre(t *testing.T) {
+func TestMariaDBNames(t *testing.T) {
 	d := databases.MariaDB(t)
 	admin := d.Admin(t)
 	for _, name := range values() {
@@ -56,7 +56,7 @@ func TestMariaDBSeesUserAndDatabaseAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestMariaDBSeesTheSettings(t *testing.T) {
+func TestMariaDBSettings(t *testing.T) {
 	d := databases.MariaDB(t)
 	driver, dsn := source(t, jdbc.Database{URL: "jdbc:mysql://" + d.Addr + "/" + d.Name + "?useSSL=false&useUnicode=true&characterEncoding=UTF-8&connectionCollation=utf8mb4_bin" +
 		"&sessionVariables=sql_mode=%27ANSI,NO_ZERO_DATE%27,@@session.lock_wait_timeout=77&serverTimezone=UTC&forceConnectionTimeZoneToSession=true" +
@@ -66,8 +66,8 @@ func TestMariaDBSeesTheSettings(t *testing.T) {
 	require.Equal(t, []string{"1", "77", "utf8mb4_bin", "+00:00", "ä🔑"}, got)
 }
 
-// A DATETIME is the time in the zone that the URL names.
-func TestMariaDBReadsTimesInTheZoneOfTheURL(t *testing.T) {
+// TestMariaDBTimeZone checks that a DATETIME is read in the time zone of the URL.
+func TestMariaDBTimeZone(t *testing.T) {
 	d := databases.MariaDB(t)
 	for zone, want := range map[string]string{"Europe/Berlin": "2026-01-02T03:04:05+01:00", "UTC": "2026-01-02T03:04:05Z"} {
 		driver, dsn := source(t, jdbc.Database{URL: "jdbc:mariadb://" + d.Addr + "/" + d.Name + "?timezone=" + zone, Username: d.User, Password: d.Password})
@@ -78,7 +78,8 @@ func TestMariaDBReadsTimesInTheZoneOfTheURL(t *testing.T) {
 	}
 }
 
-// The server has no TLS: who asks for it in whatever way gets no connection.
+// TestMariaDBWithoutTLS checks that every option that requires TLS fails on a server
+// without it.
 func TestMariaDBWithoutTLS(t *testing.T) {
 	d := databases.MariaDB(t)
 	var tls string

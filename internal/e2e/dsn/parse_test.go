@@ -17,7 +17,7 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
-func TestPgxReadsEveryValueAsItIs(t *testing.T) {
+func TestPgxValues(t *testing.T) {
 	isolate(t)
 	for _, v := range values() {
 		_, dsn := source(t, jdbc.Database{URL: "jdbc:postgresql://db/" + escape(v) + "?ApplicationName=" + escape(v), Username: v, Password: v, Schema: v})
@@ -37,7 +37,7 @@ func TestPgxReadsEveryValueAsItIs(t *testing.T) {
 	}
 }
 
-func TestMySQLsDriverReadsEveryValueAsItIs(t *testing.T) {
+func TestMySQLDriverValues(t *testing.T) {
 	for _, v := range values() {
 		user := strings.ReplaceAll(v, ":", ".")
 		if v != strings.TrimSpace(v) {
@@ -51,7 +51,7 @@ func TestMySQLsDriverReadsEveryValueAsItIs(t *testing.T) {
 	}
 }
 
-func TestMySQLsDriverReadsSpacesAtTheEnds(t *testing.T) {
+func TestMySQLDriverSpaces(t *testing.T) {
 	for _, v := range []string{" ", " x", "x ", " x ", "\tx\n"} {
 		_, dsn := source(t, jdbc.Database{URL: "jdbc:mariadb://db/x", Username: v, Password: v})
 		c, err := mysql.ParseDSN(dsn)
@@ -60,7 +60,7 @@ func TestMySQLsDriverReadsSpacesAtTheEnds(t *testing.T) {
 	}
 }
 
-func TestSQLServersDriverReadsEveryValueAsItIs(t *testing.T) {
+func TestSQLServerDriverValues(t *testing.T) {
 	for _, v := range values() {
 		if strings.ContainsAny(v, "\t\r\n") {
 			continue // not in a URL that escapes nothing
@@ -78,7 +78,7 @@ func TestSQLServersDriverReadsEveryValueAsItIs(t *testing.T) {
 	}
 }
 
-func TestSQLServersOptionsReachItsDriver(t *testing.T) {
+func TestSQLServerDriverOptions(t *testing.T) {
 	_, dsn := source(t, jdbc.Database{URL: `jdbc:sqlserver://db\INST;databaseName=jira;encrypt=strict;hostNameInCertificate=*.example.com;` +
 		`loginTimeout=7;socketTimeout=1500;applicationIntent=readonly;multiSubnetFailover=true;failoverPartner=other;packetSize=4096;workstationID=w`, Username: "u"})
 	c, err := msdsn.Parse(dsn)
@@ -111,7 +111,7 @@ func TestSQLServersOptionsReachItsDriver(t *testing.T) {
 	}
 }
 
-func TestMySQLsOptionsReachItsDriver(t *testing.T) {
+func TestMySQLDriverOptions(t *testing.T) {
 	_, dsn := source(t, jdbc.Database{URL: "jdbc:mysql://[::1]:3307/jira?sslMode=VERIFY_IDENTITY&connectTimeout=1500&socketTimeout=30000&serverTimezone=Europe/Berlin" +
 		"&useCompression=true&useAffectedRows=false&connectionCollation=utf8mb4_bin&cachePrepStmts=true&forceConnectionTimeZoneToSession=true", Username: "u"}, "cachePrepStmts")
 	c, err := mysql.ParseDSN(dsn)
@@ -140,9 +140,9 @@ func TestMySQLsOptionsReachItsDriver(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeParsedShowsNoPassword: pgx repeats a data source that it
-// cannot use, without the password as far as it finds it.
-func TestWhatCannotBeParsedShowsNoPassword(t *testing.T) {
+// TestParseErrorsHidePassword checks that pgx, which quotes an invalid data source in its
+// error, recognises the password and leaves it out.
+func TestParseErrorsHidePassword(t *testing.T) {
 	isolate(t)
 	for _, v := range values() {
 		for _, url := range []string{"jdbc:postgresql://db/x?ssl=true", "jdbc:postgresql://a,b/x?ssl=true", "jdbc:postgresql://[::1]/x%2Fy?ssl=true",
@@ -155,7 +155,7 @@ func TestWhatCannotBeParsedShowsNoPassword(t *testing.T) {
 	}
 }
 
-func TestAnEmptyPasswordIsNotLookedForElsewhere(t *testing.T) {
+func TestEmptyPassword(t *testing.T) {
 	home := isolate(t)
 	require.NoError(t, os.WriteFile(filepath.Join(home, ".pgpass"), []byte("*:*:*:*:evil\n"), 0o600))
 	t.Setenv("PGPASSWORD", "evil")
@@ -167,9 +167,9 @@ func TestAnEmptyPasswordIsNotLookedForElsewhere(t *testing.T) {
 	}
 }
 
-// What another program's environment says, and the files in the home directory,
-// do not change where, as whom and how securely the driver connects.
-func TestTheEnvironmentChangesNothing(t *testing.T) {
+// TestEnvironmentHasNoEffect checks that PG* variables and files in the home directory do
+// not change where, as whom and how securely the driver connects.
+func TestEnvironmentHasNoEffect(t *testing.T) {
 	for name, url := range map[string]string{
 		"plain":   "jdbc:postgresql://db:5433/jira?sslmode=disable",
 		"default": "jdbc:postgresql://db:5433/jira",
@@ -203,7 +203,7 @@ func TestTheEnvironmentChangesNothing(t *testing.T) {
 	}
 }
 
-// settings is what there is to compare in a configuration.
+// settings are the compared parts of a configuration.
 type settings struct {
 	Host, Database, User, Password string
 	Port                           uint16

@@ -41,13 +41,13 @@ func exec(t *testing.T, db *sql.DB, statements ...string) {
 	}
 }
 
-// login opens a connection and asks the server who and where one is.
-func login(t *testing.T, driver, dsn, question string) ([]string, error) {
+// login opens a connection and queries the server for the user and the database.
+func login(t *testing.T, driver, dsn, query string) ([]string, error) {
 	t.Helper()
 	db, err := sql.Open(driver, dsn)
 	require.NoError(t, err)
 	defer db.Close()
-	rows, err := db.QueryContext(t.Context(), question)
+	rows, err := db.QueryContext(t.Context(), query)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func login(t *testing.T, driver, dsn, question string) ([]string, error) {
 
 const whereAmI = "SELECT current_user::text, current_database()::text, current_schema()::text"
 
-func TestPostgreSQLAcceptsEveryPassword(t *testing.T) {
+func TestPostgreSQLPasswords(t *testing.T) {
 	isolate(t)
 	d := databases.PostgreSQL(t)
 	admin := d.Admin(t)
@@ -83,7 +83,7 @@ func TestPostgreSQLAcceptsEveryPassword(t *testing.T) {
 	}
 }
 
-func TestPostgreSQLSeesUserAndSchemaAsTheyAre(t *testing.T) {
+func TestPostgreSQLUserAndSchema(t *testing.T) {
 	isolate(t)
 	d := databases.PostgreSQL(t)
 	admin := d.Admin(t)
@@ -107,7 +107,7 @@ func TestPostgreSQLSeesUserAndSchemaAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestPostgreSQLSeesDatabaseAsItIs(t *testing.T) {
+func TestPostgreSQLDatabase(t *testing.T) {
 	isolate(t)
 	d := databases.PostgreSQL(t)
 	admin := d.Admin(t)
@@ -124,8 +124,8 @@ func TestPostgreSQLSeesDatabaseAsItIs(t *testing.T) {
 	}
 }
 
-// The order of the search path, and what the options say, reach the server.
-func TestPostgreSQLSeesTheSettings(t *testing.T) {
+// TestPostgreSQLSettings checks the search path and the options on the server.
+func TestPostgreSQLSettings(t *testing.T) {
 	isolate(t)
 	d := databases.PostgreSQL(t)
 	url := "jdbc:postgresql://" + d.Addr + "/postgres?currentSchema=%22A,b%22,Pub%22lic&options=-c%20statement_timeout=90s%20-c%20work_mem=7MB" +
@@ -137,7 +137,7 @@ func TestPostgreSQLSeesTheSettings(t *testing.T) {
 	require.Equal(t, []string{`"First One", "A,b", "public"`, "90s", "7MB", "it's", "on"}, got)
 }
 
-func TestPostgreSQLWithSeveralHostsAndKinds(t *testing.T) {
+func TestPostgreSQLHosts(t *testing.T) {
 	isolate(t)
 	primary, standby := databases.PostgreSQL(t), databases.OwnPostgreSQL(t)
 	exec(t, standby.Admin(t), "CREATE ROLE "+primary.User+" LOGIN PASSWORD "+literal(primary.Password), "COPY (SELECT '') TO PROGRAM 'cat >standby.signal'")
@@ -178,7 +178,7 @@ func TestPostgreSQLWithSeveralHostsAndKinds(t *testing.T) {
 	}
 }
 
-func TestPostgreSQLWithTLS(t *testing.T) {
+func TestPostgreSQLTLS(t *testing.T) {
 	home := isolate(t)
 	d := databases.PostgreSQL(t)
 	authority, cert, key := certificate(t)
@@ -244,14 +244,14 @@ func TestPostgreSQLWithTLS(t *testing.T) {
 	}
 }
 
-// frontServer stands before PostgreSQL and decides about TLS.
+// frontServer is a proxy for PostgreSQL that accepts or refuses TLS.
 type frontServer struct {
 	port      string
 	encrypted atomic.Bool // the last client went on with TLS
 }
 
-// front forwards to the server at addr. It speaks TLS if config is there, and
-// otherwise answers as a server without TLS does.
+// front starts a proxy for the server at addr. If config is nil, it answers like a server
+// without TLS.
 func front(t *testing.T, addr string, config *tls.Config) *frontServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -304,7 +304,7 @@ func front(t *testing.T, addr string, config *tls.Config) *frontServer {
 	return f
 }
 
-// certificate makes an authority, and a certificate for localhost with its key.
+// certificate creates an authority, and a certificate for localhost with its key.
 func certificate(t *testing.T) (authority, cert, key string) {
 	t.Helper()
 	encode := func(kind string, der []byte) string {
@@ -327,8 +327,8 @@ func certificate(t *testing.T) (authority, cert, key string) {
 	return encode("CERTIFICATE", caDER), encode("CERTIFICATE", leafDER), encode("PRIVATE KEY", keyDER)
 }
 
-// TestLibPQOpensTheSameDatabase: the other driver of PostgreSQL, from 1.12 on.
-func TestLibPQOpensTheSameDatabase(t *testing.T) {
+// TestLibPQ opens the data source with lib/pq, which reads it from version 1.12 on.
+func TestLibPQ(t *testing.T) {
 	isolate(t)
 	d := databases.PostgreSQL(t)
 	admin := d.Admin(t)

@@ -1,5 +1,5 @@
-// Package dsn_test proves that the data sources that internal/jdbc writes say
-// to the real drivers, and to real servers, what the JDBC URL says.
+// Package dsn_test checks that real drivers and servers read the data sources of
+// internal/atlassian/jdbc with the meaning of the JDBC URL.
 package dsn_test
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
-// printable is all of ASCII that can be seen, and the space.
+// printable has the visible ASCII characters and the space.
 var printable = func() string {
 	var b strings.Builder
 	for c := ' '; c <= '~'; c++ {
@@ -22,9 +22,8 @@ var printable = func() string {
 	return b.String()
 }()
 
-// values are what a name or a password may be: each printable character alone,
-// at the start, in the middle and at the end, all together, and what parsers
-// stumble over.
+// values returns names and passwords: each printable character alone, at the start, in
+// the middle and at the end, all together, and texts that are difficult to parse.
 func values() (all []string) {
 	for c := range strings.SplitSeq(printable, "") {
 		all = append(all, c, c+"x", "x"+c+"x", "x"+c)
@@ -34,7 +33,7 @@ func values() (all []string) {
 		"user=x password=y", "postgres://u:p@h/d", strings.Repeat("long ", 200))
 }
 
-// source is [jdbc.Source] where no option but these is ignored.
+// source calls [jdbc.Source] and fails if it ignores other options than these.
 func source(t testing.TB, d jdbc.Database, ignored ...string) (driver, dsn string) {
 	t.Helper()
 	s, err := jdbc.Source(d)
@@ -43,7 +42,7 @@ func source(t testing.TB, d jdbc.Database, ignored ...string) (driver, dsn strin
 	return s.Driver, s.Name
 }
 
-// escape writes a value as java.net.URLDecoder reads it.
+// escape encodes a value for java.net.URLDecoder.
 func escape(s string) string { return url.QueryEscape(s) }
 
 func open(t *testing.T, driver, dsn string) *sql.DB {

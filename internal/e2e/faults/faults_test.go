@@ -15,7 +15,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// The values of the secret, before and after.
+// The values of the secret before and after it is rotated.
 const (
 	canary = "c4nary"
 	first  = canary + "-1"
@@ -23,48 +23,48 @@ const (
 )
 
 const (
-	// slack is what a busy machine may add to a wait.
-	slack = 3 * time.Second
-	// ttl is for those who want the value in hand to be old at once, and after
-	// that it is.
-	ttl, old = 50 * time.Millisecond, 250 * time.Millisecond
-	// patience is how long a caller may wait with a good value in hand.
-	patience = 3 * time.Second
-	// pause is how long at least nobody asks again after an attempt in vain.
-	pause = 500 * time.Millisecond
+	// slack is what a busy machine may add to a wait: together with staleTimeout it is less than
+	// fullTimeout, so that a caller that waits for the full timeout fails the test.
+	slack = 14 * time.Second
+	// After untilStale a value cached with shortTTL is stale.
+	shortTTL, untilStale = 50 * time.Millisecond, 250 * time.Millisecond
+	// staleTimeout is how long a fetch may take while there is a stale value.
+	staleTimeout = 3 * time.Second
+	// minBackoff is the least time between a failed fetch and the next one.
+	minBackoff = 500 * time.Millisecond
+	// fullTimeout is the Options.Timeout of most Resolvers.
+	fullTimeout = 20 * time.Second
 )
 
 // A fault is something that goes wrong between a caller and a secret.
 type fault struct {
 	name string
 	setup
-	own  bool // the server is not shared
-	pair bool // it is one of two
-	only string
+	own  bool   // the server is not shared with other tests
+	pair bool   // the server is one of two nodes
+	only string // the backend, if not both
 
 	begin, end func(w *world)
 
-	// kind is what a caller is told who has nothing in hand; nil: nothing, the
-	// value comes.
+	// kind is the error without a cached value. If nil, the value arrives in spite of the fault.
 	kind error
-	// hangs: an attempt ends with its time. All others end at once.
+	// hangs: an attempt ends when its time is up. With other faults it ends at once.
 	hangs bool
-	// lasting: there is no use in a second attempt within the time there is.
+	// lasting: a second attempt within the timeout is useless and is not made.
 	lasting bool
-	// asked is for how long the server wants to be left alone.
-	asked time.Duration
+	// retryAfter is the Retry-After of the server.
+	retryAfter time.Duration
 }
 
-// covered reports whether a value that is in hand stands in.
-func (f fault) covered() bool { return f.kind == secretref.ErrUnavailable }
+// servesStale reports whether a cached value is served during the fault.
+func (f fault) servesStale() bool { return f.kind == secretref.ErrUnavailable }
 
-// tries is how many attempts there are at most for a caller with nothing in
-// hand, with the timeout that begins there.
-func (f fault) tries() (most int, timeout time.Duration) {
+// attempts returns how many attempts a fetch without a cached value makes at most within timeout.
+func (f fault) attempts() (maxAttempts int, timeout time.Duration) {
 	if f.lasting || f.kind == nil {
-		return 1, 20 * time.Second
+		return 1, fullTimeout
 	}
-	return 7, 2*time.Second + 2*f.asked // after 0.05 s at least, then 0.1 s, 0.2 s …
+	return 7, 2*time.Second + 2*f.retryAfter // after 0.05 s at least, then 0.1 s, 0.2 s …
 }
 
 // toxic is a fault of the connection.
@@ -109,22 +109,22 @@ var all = []fault{
 	{
 		name: "429, in a second", only: "vault",
 		begin: func(w *world) { w.answers(429, "request path quota exceeded", http.Header{"Retry-After": {"1"}}) }, end: openGate,
-		kind: secretref.ErrUnavailable, asked: time.Second,
+		kind: secretref.ErrUnavailable, retryAfter: time.Second,
 	},
 	{
 		name: "429, in a second", only: "aws",
 		begin: func(w *world) { w.answers(429, "ThrottlingException", http.Header{"Retry-After": {"1"}}) }, end: openGate,
-		kind: secretref.ErrUnavailable, asked: time.Second,
+		kind: secretref.ErrUnavailable, retryAfter: time.Second,
 	},
 	{
 		name: "429, in an hour", only: "vault",
 		begin: func(w *world) { w.answers(429, "request path quota exceeded", http.Header{"Retry-After": {"3600"}}) }, end: openGate,
-		kind: secretref.ErrUnavailable, asked: time.Hour, lasting: true,
+		kind: secretref.ErrUnavailable, retryAfter: time.Hour, lasting: true,
 	},
 	{
 		name: "429, in an hour", only: "aws",
 		begin: func(w *world) { w.answers(429, "ThrottlingException", http.Header{"Retry-After": {"3600"}}) }, end: openGate,
-		kind: secretref.ErrUnavailable, asked: time.Hour, lasting: true,
+		kind: secretref.ErrUnavailable, retryAfter: time.Hour, lasting: true,
 	},
 	{
 		name: "503, sealed", only: "vault", own: true,
@@ -144,8 +144,8 @@ var all = []fault{
 	},
 	{
 		name: "a certificate that is not trusted", setup: setup{secure: true},
-		begin: func(w *world) { w.gate.strange.Store(true); w.poison() },
-		end:   func(w *world) { w.gate.strange.Store(false) },
+		begin: func(w *world) { w.gate.untrusted.Store(true); w.poison() },
+		end:   func(w *world) { w.gate.untrusted.Store(false) },
 		kind:  secretref.ErrUnavailable, lasting: true,
 	},
 	{
@@ -186,8 +186,7 @@ var all = []fault{
 	},
 }
 
-// revokeMidFlight revokes the token when the next call that shows it is on its
-// way.
+// revokeMidFlight revokes the token while the next request with it is on its way.
 func revokeMidFlight(w *world) {
 	var once sync.Once
 	w.gate.intercept(func(http.ResponseWriter, *http.Request) bool {
@@ -196,7 +195,7 @@ func revokeMidFlight(w *world) {
 	})
 }
 
-// standBy makes the other node of a pair the one that is asked.
+// standBy forwards requests to the standby node of a pair.
 func standBy(w *world) {
 	forward := forwarder(w.t, w.standby.url)
 	w.gate.intercept(func(rw http.ResponseWriter, r *http.Request) bool {
@@ -205,7 +204,7 @@ func standBy(w *world) {
 	})
 }
 
-// renew puts a new token in the place of the old one.
+// renew replaces the token.
 func (w *world) renew() {
 	token := w.vault.mint(w.name)
 	w.mu.Lock()
@@ -213,7 +212,7 @@ func (w *world) renew() {
 	w.token = token
 }
 
-// A state is what the caller has in hand when the fault begins.
+// A state is what is cached when the fault begins.
 type state struct {
 	name string
 	fits func(fault) bool
@@ -222,11 +221,11 @@ type state struct {
 
 var states = []state{
 	{"cold", func(fault) bool { return true }, cold},
-	{"healing", func(f fault) bool { return f.covered() && !f.lasting }, healing},
-	{"warm", func(fault) bool { return true }, warm},
-	{"hurried", func(f fault) bool { return f.hangs }, hurried},
-	{"too old", func(f fault) bool { return f.kind != nil }, tooOld},
-	{"handle", func(fault) bool { return true }, handle},
+	{"fault_ends", func(f fault) bool { return f.servesStale() && !f.lasting }, faultEnds},
+	{"stale", func(fault) bool { return true }, stale},
+	{"stale_short_deadline", func(f fault) bool { return f.hangs }, staleShortDeadline},
+	{"too_old", func(f fault) bool { return f.kind != nil }, tooOld},
+	{"live", func(fault) bool { return true }, live},
 }
 
 func TestFaults(t *testing.T) {
@@ -241,8 +240,8 @@ func TestFaults(t *testing.T) {
 				if !s.fits(f) {
 					continue
 				}
-				// All worlds are made before the first fault begins, so that none takes
-				// the port of another.
+				// All worlds exist before the first fault begins, so that none takes the port of
+				// another.
 				t.Run(f.name+"/"+backend+"/"+s.name, func(t *testing.T) {
 					var w *world
 					switch {
@@ -266,13 +265,13 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// An answer can be broken off anywhere: in the status line, in the headers, in
-// the body. The next attempt is made, whatever the piece looks like.
-func TestAnAnswerThatIsCutOffAnywhereIsAskedForAgain(t *testing.T) {
+// A response can be truncated anywhere: in the status line, the headers or the body. Wherever it
+// is, the fetch is retried.
+func TestTruncatedResponse(t *testing.T) {
 	vault, aws := startVault(t), startAWS(t)
 	for bytes := 1; bytes < 5000; bytes += 1 + max(0, bytes-14)/6 {
 		for _, backend := range []string{"vault", "aws"} {
-			t.Run(fmt.Sprint(backend, " after ", bytes), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s_after_%d_bytes", backend, bytes), func(t *testing.T) {
 				var w *world
 				if backend == "vault" {
 					w = newVaultWorld(t, vault, setup{})
@@ -281,7 +280,7 @@ func TestAnAnswerThatIsCutOffAnywhereIsAskedForAgain(t *testing.T) {
 				}
 				t.Parallel()
 				w.poison(fmt.Sprintf(`{"type":"limit_data","attributes":{"bytes":%d}}`, bytes))
-				r := w.resolver(secretref.Options{Timeout: 20 * time.Second})
+				r := w.resolver(secretref.Options{Timeout: fullTimeout})
 				done := make(chan outcome, 1)
 				go func() { done <- w.ask(r) }()
 				require.Eventually(t, func() bool { return w.gate.calls.Load() > 1 || len(done) > 0 }, 10*time.Second, time.Millisecond)
@@ -294,17 +293,17 @@ func TestAnAnswerThatIsCutOffAnywhereIsAskedForAgain(t *testing.T) {
 	}
 }
 
-// cold: with nothing in hand a caller is told what is wrong, in time.
+// cold: without a cached value, a caller gets the error in time.
 func cold(w *world, f fault) {
-	most, timeout := f.tries()
+	maxAttempts, timeout := f.attempts()
 	r := w.resolver(secretref.Options{Timeout: timeout})
 	before := w.tally()
 	f.begin(w)
-	w.inVain(f, w.ask(r), before, most, timeout)
+	w.checkUncached(f, w.ask(r), before, maxAttempts, timeout)
 }
 
-// inVain checks what a caller got who had nothing in hand.
-func (w *world) inVain(f fault, got outcome, before tally, most int, timeout time.Duration) {
+// checkUncached checks the result of a fetch without a cached value.
+func (w *world) checkUncached(f fault, got outcome, before tally, maxAttempts int, timeout time.Duration) {
 	w.t.Helper()
 	if f.kind == nil {
 		require.NoError(w.t, got.err)
@@ -317,7 +316,7 @@ func (w *world) inVain(f fault, got outcome, before tally, most int, timeout tim
 		timeout = 0
 	}
 	require.Less(w.t, got.waited, timeout+slack)
-	counted := w.bounded(before, most)
+	counted := w.bounded(before, maxAttempts)
 	require.GreaterOrEqual(w.t, counted.attempts, 1)
 	if !f.lasting && !f.hangs && f.kind != nil {
 		require.Greater(w.t, counted.attempts, 1)
@@ -325,10 +324,10 @@ func (w *world) inVain(f fault, got outcome, before tally, most int, timeout tim
 	w.t.Logf("waited %v: %v", got.waited.Round(time.Millisecond), counted)
 }
 
-// healing: a caller with nothing in hand gets the value when the fault ends in
-// time, and no sooner than the server asked for.
-func healing(w *world, f fault) {
-	r := w.resolver(secretref.Options{Timeout: 20 * time.Second})
+// faultEnds: without a cached value, a caller gets the value once the fault ends, and not before
+// the Retry-After of the server.
+func faultEnds(w *world, f fault) {
+	r := w.resolver(secretref.Options{Timeout: fullTimeout})
 	before := w.tally()
 	f.begin(w)
 	done := make(chan outcome)
@@ -338,20 +337,19 @@ func healing(w *world, f fault) {
 	got := <-done
 	require.NoError(w.t, got.err)
 	require.Equal(w.t, first, got.value)
-	require.Greater(w.t, got.waited, f.asked)
-	require.Less(w.t, got.waited, 20*time.Second)
+	require.Greater(w.t, got.waited, f.retryAfter)
+	require.Less(w.t, got.waited, fullTimeout)
 	w.t.Logf("waited %v: %v", got.waited.Round(time.Millisecond), w.bounded(before, 10))
 }
 
-// warm: the time of the value in hand is up when the fault begins. It is used
-// where the backend is unavailable; whoever is told so does not ask again for a
-// while.
-func warm(w *world, f fault) {
-	r := w.resolver(secretref.Options{TTL: ttl, Timeout: 20 * time.Second})
+// stale: the cached value is stale when the fault begins. It is served if the backend is
+// unavailable; after a failed fetch there is a pause before the next one.
+func stale(w *world, f fault) {
+	r := w.resolver(secretref.Options{TTL: shortTTL, Timeout: fullTimeout})
 	w.gets(r, first)
 	w.put(second)
 	f.begin(w)
-	time.Sleep(old)
+	time.Sleep(untilStale)
 	before := w.tally()
 
 	crowd := make([]outcome, 20)
@@ -367,7 +365,7 @@ func warm(w *world, f fault) {
 		case f.kind == nil:
 			require.NoError(w.t, got.err)
 			require.Equal(w.t, second, got.value)
-		case f.covered():
+		case f.servesStale():
 			require.NoError(w.t, got.err)
 			require.Equal(w.t, first, got.value)
 		default:
@@ -377,37 +375,37 @@ func warm(w *world, f fault) {
 	}
 	limit := slack
 	if f.hangs {
-		limit = patience + slack
+		limit = staleTimeout + slack
 	}
 	require.Less(w.t, longest, limit)
-	// All share one attempt, but for those who come when it has just ended: what
-	// is not covered up they ask for themselves.
-	most := len(crowd)
-	if f.covered() {
-		most = 2
+	// All share one attempt, except for those that come just after it ended: they make one of their
+	// own unless the stale value is served.
+	maxAttempts := len(crowd)
+	if f.servesStale() {
+		maxAttempts = 2
 	}
-	counted := w.bounded(before, most)
+	counted := w.bounded(before, maxAttempts)
 	w.t.Logf("the crowd waited up to %v: %v", longest.Round(time.Millisecond), counted)
 
-	if f.covered() {
-		w.pauses(r, f, before)
+	if f.servesStale() {
+		w.checkBackoff(r, f, before)
 	}
 	f.end(w)
-	if f.asked <= time.Minute {
+	if f.retryAfter <= time.Minute {
 		start := time.Now()
 		w.becomes(r, second)
 		w.t.Logf("the new value came after %v", time.Since(start).Round(time.Millisecond))
 	}
 }
 
-// hurried: a caller who has less time than an attempt takes gets the value in
-// hand when it is up; who comes next need not wait.
-func hurried(w *world, f fault) {
-	r := w.resolver(secretref.Options{TTL: ttl, Timeout: 20 * time.Second})
+// staleShortDeadline: a caller with less time than an attempt takes gets the stale value at its
+// deadline; the next caller need not wait.
+func staleShortDeadline(w *world, f fault) {
+	r := w.resolver(secretref.Options{TTL: shortTTL, Timeout: fullTimeout})
 	w.gets(r, first)
 	w.put(second)
 	f.begin(w)
-	time.Sleep(old)
+	time.Sleep(untilStale)
 	before := w.tally()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -417,7 +415,7 @@ func hurried(w *world, f fault) {
 	next := w.ask(r)
 	require.NoError(w.t, next.err)
 	require.Equal(w.t, first, next.value)
-	require.Less(w.t, got.waited+next.waited, patience)
+	require.Less(w.t, got.waited+next.waited, staleTimeout+slack)
 	counted := w.since(before) // the attempt itself may end a moment later
 	require.LessOrEqual(w.t, counted.calls, 1)
 	w.t.Logf("waited %v, and the next one %v: %v", got.waited.Round(time.Millisecond), next.waited.Round(time.Microsecond), counted)
@@ -432,18 +430,18 @@ func (w *world) gets(r *secretref.Resolver, want string) {
 	require.Equal(w.t, want, got.value)
 }
 
-// becomes waits until there is a value.
+// becomes waits until a value is served.
 func (w *world) becomes(r *secretref.Resolver, want string) {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool { return w.ask(r).value == want }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(w.t, func() bool { return w.ask(r).value == want }, 2*time.Minute, 10*time.Millisecond)
 }
 
-// pauses checks that nobody waits, and nobody asks, until the pause after an
-// attempt in vain has ended; and how often they ask after that.
-func (w *world) pauses(r *secretref.Resolver, f fault, before tally) {
+// checkBackoff checks that callers are served without waiting and without a fetch until the pause
+// after a failed fetch has ended, and how many fetches follow.
+func (w *world) checkBackoff(r *secretref.Resolver, f fault, before tally) {
 	w.t.Helper()
 	attempts := w.since(before).attempts
-	until := w.tally().ended.Add(max(pause, min(f.asked, time.Minute)))
+	until := w.tally().ended.Add(max(minBackoff, min(f.retryAfter, time.Minute)))
 	asks, longest := 0, time.Duration(0)
 	for start := time.Now(); time.Until(until) > 50*time.Millisecond && time.Since(start) < 2*time.Second; time.Sleep(time.Millisecond) {
 		got := w.ask(r)
@@ -454,75 +452,77 @@ func (w *world) pauses(r *secretref.Resolver, f fault, before tally) {
 	if time.Now().Before(until) {
 		require.Equal(w.t, attempts, w.since(before).attempts)
 	}
-	require.Less(w.t, longest, time.Second)
+	require.Less(w.t, longest, slack)
 	if !f.hangs {
-		// The pauses double: 0.5 s at least, then 1 s.
-		for start := time.Now(); time.Since(start) < time.Second; time.Sleep(10 * time.Millisecond) {
+		start := time.Now()
+		for ; time.Since(start) < time.Second; time.Sleep(10 * time.Millisecond) {
 			require.Equal(w.t, first, w.ask(r).value)
 		}
-		w.bounded(before, attempts+2)
+		// The pauses double, so this bound is not reached on a slow machine either.
+		w.bounded(before, attempts+2+int((time.Since(start)-time.Second)/minBackoff))
 	}
 	w.t.Logf("%d later calls waited up to %v: %v", asks, longest.Round(10*time.Microsecond), w.since(before))
 }
 
-// tooOld: what is in hand may not be used, and it is as if there were nothing.
+// tooOld: with MaxStale exceeded, the cached value is not served.
 func tooOld(w *world, f fault) {
-	most, timeout := f.tries()
-	r := w.resolver(secretref.Options{TTL: ttl, MaxStale: -1, Timeout: timeout})
+	maxAttempts, timeout := f.attempts()
+	r := w.resolver(secretref.Options{TTL: shortTTL, MaxStale: -1, Timeout: timeout})
 	w.gets(r, first)
 	f.begin(w)
-	time.Sleep(old)
+	time.Sleep(untilStale)
 	before := w.tally()
-	// The first attempt may be lost to a connection that has been broken off.
-	w.inVain(f, w.ask(r), before, most+1, timeout)
+	// The first attempt may fail because its connection was closed.
+	w.checkUncached(f, w.ask(r), before, maxAttempts+1, timeout)
 }
 
-// handle: a Handle keeps its value through everything, tells what is wrong, and
-// has the new value when it is over.
-func handle(w *world, f fault) {
-	const longer = 300 * time.Millisecond
-	r := w.resolver(secretref.Options{TTL: longer, Timeout: 20 * time.Second})
-	h, err := r.Watch(w.t.Context(), w.ref)
+// live: a Live keeps its value during the fault, reports the error, and has the new value
+// afterwards.
+func live(w *world, f fault) {
+	const ttl = 300 * time.Millisecond
+	r := w.resolver(secretref.Options{TTL: ttl, Timeout: fullTimeout})
+	l, err := r.Watch(w.t.Context(), w.ref)
 	require.NoError(w.t, err)
 	start, before := time.Now(), w.tally()
 	f.begin(w)
 	if f.kind != nil {
-		w.waits(h, func(value string, err error) bool {
+		w.waitFor(l, func(value string, err error) bool {
 			require.Equal(w.t, first, value)
 			return errors.Is(err, f.kind)
 		})
-		told := time.Since(start)
-		_, err = h.Status()
+		reported := time.Since(start)
+		_, err = l.Status()
 		w.fails(err, f.kind)
 
-		asked := time.Now()
-		got, err := h.Refresh(w.t.Context())
+		refreshed := time.Now()
+		got, err := l.Refresh(w.t.Context())
 		w.fails(err, f.kind)
 		require.Equal(w.t, first, got.Reveal())
-		require.Less(w.t, time.Since(asked), patience+slack)
-		w.t.Logf("told after %v; a refresh in vain took %v", told.Round(time.Millisecond), time.Since(asked).Round(time.Millisecond))
+		took := time.Since(refreshed)
+		require.Less(w.t, took, staleTimeout+slack)
+		w.t.Logf("reported after %v; a failed refresh took %v", reported.Round(time.Millisecond), took.Round(time.Millisecond))
 	}
 	f.end(w)
 	w.put(second)
 	ended := time.Now()
-	if f.asked > time.Minute {
-		got, err := h.Refresh(w.t.Context()) // whose caller knows better
+	if f.retryAfter > time.Minute {
+		got, err := l.Refresh(w.t.Context()) // does not respect Retry-After
 		require.NoError(w.t, err)
 		require.Equal(w.t, second, got.Reveal())
 	}
-	w.waits(h, func(value string, err error) bool { return value == second && err == nil })
-	counted := w.bounded(before, 3+int(time.Since(start)/(longer/2)))
+	w.waitFor(l, func(value string, err error) bool { return value == second && err == nil })
+	counted := w.bounded(before, 3+int(time.Since(start)/(ttl/2)))
 	w.t.Logf("the new value came after %v, %v in all: %v", time.Since(ended).Round(time.Millisecond), time.Since(start).Round(time.Millisecond), counted)
 }
 
-// waits looks at a Handle until it is as it should be. To look never takes time.
-func (w *world) waits(h *secretref.Live[secretref.Secret], until func(value string, err error) bool) {
+// waitFor polls a Live until its state is as expected. Reading it never waits for a fetch.
+func (w *world) waitFor(l *secretref.Live[secretref.Secret], until func(value string, err error) bool) {
 	w.t.Helper()
 	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		looked := time.Now()
-		value := h.Value().Reveal()
-		_, err := h.Status()
-		require.Less(w.t, time.Since(looked), time.Second)
+		read := time.Now()
+		value := l.Value().Reveal()
+		_, err := l.Status()
+		require.Less(w.t, time.Since(read), slack)
 		if until(value, err) {
 			return
 		}

@@ -9,8 +9,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// names is a name server for this process. It knows 127.0.0.1 by the names that
-// it is told.
+// names is a name server for this process. It resolves the registered names to 127.0.0.1.
 type names struct {
 	conn net.PacketConn
 
@@ -19,7 +18,7 @@ type names struct {
 	asked map[string]int
 }
 
-// serveNames starts one and makes it the one that everybody here asks.
+// serveNames starts a name server and makes it the resolver of this process.
 func serveNames() (*names, error) {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -78,14 +77,14 @@ func (n *names) answer(query []byte) ([]byte, error) {
 	return m.Pack()
 }
 
-// know says whether there is such a name.
+// know registers or removes a name.
 func (n *names) know(name string, is bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.known[name] = is
 }
 
-// lookups returns how often a name was asked for.
+// lookups returns the number of queries for a name.
 func (n *names) lookups(name string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package faults puts the library behind connections and servers that fail, one
-// fault at a time: toxiproxy spoils the connections to a real Vault and to
-// internal/fakeaws, and what only a server can do wrong, they do themselves.
+// Package faults tests the library with failing connections and servers, one fault at a time.
+// Toxiproxy disturbs the connections to a real Vault and to internal/test/fakeaws; faults that
+// only a server can have are produced by the servers.
 package faults
 
 import (
@@ -35,27 +35,26 @@ type node struct {
 	core *vault.Core
 	url  string
 
-	mu    sync.Mutex
-	shown map[string]int // how often each token was
+	mu     sync.Mutex
+	tokens map[string]int // number of requests with each token
 }
 
-// showed returns how often a token was shown to the node.
-func (n *node) showed(token string) int {
+// received returns the number of requests with a token.
+func (n *node) received(token string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.shown[token]
+	return n.tokens[token]
 }
 
-// startNode starts one over storage. Where several share it, ha holds the lock
-// of the one that is active.
+// startNode starts a node over storage. If nodes share it, ha has the lock of the active one.
 func startNode(t *testing.T, storage physical.Backend, ha physical.HABackend) *node {
 	t.Helper()
-	// Those who wait for the lock have to be told the address beforehand.
+	// The core needs the address of the server, so the server starts first.
 	var handler http.Handler
-	n := &node{t: t, shown: map[string]int{}}
+	n := &node{t: t, tokens: map[string]int{}}
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.mu.Lock()
-		n.shown[r.Header.Get("X-Vault-Token")]++
+		n.tokens[r.Header.Get("X-Vault-Token")]++
 		n.mu.Unlock()
 		handler.ServeHTTP(w, r)
 	}))
@@ -82,8 +81,7 @@ func startNode(t *testing.T, storage physical.Backend, ha physical.HABackend) *n
 	return n
 }
 
-// A vaultServer is an active node: initialised and unsealed, with KV version 2
-// at secret/.
+// A vaultServer is an active node, initialized and unsealed, with KV version 2 at secret/.
 type vaultServer struct {
 	*node
 	rootToken string
@@ -97,8 +95,8 @@ func startVault(t *testing.T) *vaultServer {
 	return startNode(t, storage, nil).initialize(t)
 }
 
-// startPair starts two nodes over one storage. The second stands by: it answers
-// with a redirect to the first, for it has no connection of its own to it.
+// startPair starts two nodes over one storage. The second is the standby: it redirects requests
+// to the first, since it cannot forward them.
 func startPair(t *testing.T) (*vaultServer, *node) {
 	t.Helper()
 	storage, err := inmem.NewInmem(nil, hclog.NewNullLogger())
@@ -123,7 +121,7 @@ func (n *node) initialize(t *testing.T) *vaultServer {
 	require.Eventually(t, func() bool {
 		standby, _ := n.core.StandbyStates()
 		return !standby
-	}, 20*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	s.must("POST", "sys/mounts/secret", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
 	return s
 }
@@ -134,7 +132,7 @@ func (n *node) unseal(t *testing.T, key []byte) {
 	require.NoError(t, err)
 }
 
-// must asks with the root token and returns what is said.
+// must sends a request with the root token and returns the decoded answer.
 func (s *vaultServer) must(method, path string, body any) map[string]any {
 	s.t.Helper()
 	text, err := json.Marshal(body)
@@ -148,9 +146,9 @@ func (s *vaultServer) must(method, path string, body any) map[string]any {
 	text, err = io.ReadAll(resp.Body)
 	require.NoError(s.t, err)
 	require.Less(s.t, resp.StatusCode, 300, "%s %s: %s", method, path, text)
-	var said map[string]any
-	_ = json.Unmarshal(text, &said)
-	return said
+	var reply map[string]any
+	_ = json.Unmarshal(text, &reply)
+	return reply
 }
 
 // put writes a version of a secret.
@@ -159,18 +157,18 @@ func (s *vaultServer) put(path string, doc document) {
 	s.must("POST", "secret/data/"+path, map[string]any{"data": doc})
 }
 
-// allow says which capability the tokens of a path have.
+// allow sets the capability of the tokens for a path.
 func (s *vaultServer) allow(path, capability string) {
 	s.t.Helper()
 	s.must("PUT", "sys/policies/acl/"+path, map[string]any{
 		"policy": fmt.Sprintf("path \"secret/data/%s\" { capabilities = [%q] }", path, capability)})
 }
 
-// mint returns a new token of a path.
+// mint returns a new token for a path.
 func (s *vaultServer) mint(path string) string {
 	s.t.Helper()
-	said := s.must("POST", "auth/token/create", map[string]any{"policies": []string{path}, "ttl": "1h"})
-	return said["auth"].(map[string]any)["client_token"].(string)
+	reply := s.must("POST", "auth/token/create", map[string]any{"policies": []string{path}, "ttl": "1h"})
+	return reply["auth"].(map[string]any)["client_token"].(string)
 }
 
 func (s *vaultServer) revoke(token string) {
@@ -184,8 +182,8 @@ func (s *vaultServer) unsealAgain() {
 	s.must("PUT", "sys/unseal", map[string]any{"key": base64.StdEncoding.EncodeToString(s.key)})
 }
 
-// A document is what a secret holds. It is so long, behind what is asked for,
-// that the value itself is in the first half of the answer.
+// A document is the content of a secret. The rest is so long that the password is in the first
+// half of the answer.
 type document struct {
 	Password string `json:"password"`
 	Rest     string `json:"rest"`
@@ -208,8 +206,7 @@ func startAWS(t *testing.T) *fakeaws.Server {
 	return s
 }
 
-// builtins says which plugins exist. Vault asks before it mounts one, and
-// panics when there is nobody to ask.
+// builtins is the registry of plugins, without which Vault panics when it mounts one.
 type builtins struct{}
 
 func (builtins) Contains(name string, kind consts.PluginType) bool {

@@ -13,15 +13,15 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestTheTokenFollowsARedirectOnlyToWhereItMay(t *testing.T) {
+func TestRedirect_token(t *testing.T) {
 	active, standby := startPair(t)
 	errNo := errors.New("no")
 	for name, c := range map[string]struct {
 		allow func(*url.URL) error
 		kind  error
 	}{
-		"nobody is asked": {nil, secretref.ErrUnavailable},
-		"approved":        {func(*url.URL) error { return nil }, nil},
+		"no AllowEndpoint": {nil, secretref.ErrUnavailable},
+		"allowed":          {func(*url.URL) error { return nil }, nil},
 		"refused": {func(u *url.URL) error {
 			if u.Scheme+"://"+u.Host == active.url {
 				return errNo
@@ -34,25 +34,25 @@ func TestTheTokenFollowsARedirectOnlyToWhereItMay(t *testing.T) {
 			t.Parallel()
 			w.standby = standby
 			standBy(w)
-			r := w.resolver(secretref.Options{Timeout: 20 * time.Second})
+			r := w.resolver(secretref.Options{Timeout: fullTimeout})
 			before := w.tally()
 			got := w.ask(r)
 			w.bounded(before, 1)
-			require.Equal(t, 1, standby.showed(w.token))
+			require.Equal(t, 1, standby.received(w.token))
 			if c.kind != nil {
 				w.fails(got.err, c.kind)
 				require.Contains(t, got.err.Error(), active.url)
-				require.Zero(t, active.showed(w.token))
+				require.Zero(t, active.received(w.token))
 				return
 			}
 			require.NoError(t, got.err)
 			require.Equal(t, first, got.value)
-			require.Equal(t, 1, active.showed(w.token))
+			require.Equal(t, 1, active.received(w.token))
 		})
 	}
 }
 
-func TestATokenReplacedMidFlightIsNoFault(t *testing.T) {
+func TestTokenReplacedMidFlight(t *testing.T) {
 	t.Parallel()
 	w := newVaultWorld(t, startVault(t), setup{})
 	var once sync.Once
@@ -63,20 +63,20 @@ func TestATokenReplacedMidFlightIsNoFault(t *testing.T) {
 		})
 		return false
 	})
-	r := w.resolver(secretref.Options{Timeout: 20 * time.Second})
+	r := w.resolver(secretref.Options{Timeout: fullTimeout})
 	w.gets(r, first)
 	require.Equal(t, 2, w.tally().calls)
 	require.Equal(t, 1, w.tally().attempts)
 }
 
-// Vault's own limit: one call in three seconds for this secret.
-func TestVaultsOwnLimitOfTheRateIsKept(t *testing.T) {
+// The rate limit is a quota of Vault itself: one call in three seconds for this secret.
+func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	w := newVaultWorld(t, startVault(t), setup{})
 	w.vault.must("POST", "sys/quotas/config", map[string]any{"enable_rate_limit_response_headers": true})
 	w.vault.must("POST", "sys/quotas/rate-limit/"+w.name, map[string]any{
 		"path": "secret/data/" + w.name, "rate": 1, "interval": "3s"})
-	r := w.resolver(secretref.Options{TTL: -1, Timeout: 20 * time.Second})
+	r := w.resolver(secretref.Options{TTL: -1, Timeout: fullTimeout})
 	w.gets(r, first)
 	before := w.tally()
 	got := w.ask(r)

@@ -37,17 +37,17 @@ import (
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
-// What all tests share: the network that the process sees.
+// All tests share the network of this process.
 var (
 	directory *names
-	trusted   tls.Certificate // by VAULT_CACERT and AWS_CA_BUNDLE
-	stranger  tls.Certificate // by nobody
+	trusted   tls.Certificate // its CA is in VAULT_CACERT and AWS_CA_BUNDLE
+	untrusted tls.Certificate
 	toxics    = toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	_ = flag.Set("test.parallel", "40") // most of the time they wait
+	_ = flag.Set("test.parallel", "40") // the tests mostly wait
 	dir, err := os.MkdirTemp("", "faults")
 	if err == nil {
 		err = prepare(dir)
@@ -68,7 +68,7 @@ func prepare(dir string) (err error) {
 	if trusted, err = selfSigned(); err != nil {
 		return err
 	}
-	if stranger, err = selfSigned(); err != nil {
+	if untrusted, err = selfSigned(); err != nil {
 		return err
 	}
 	ca := filepath.Join(dir, "ca.pem")
@@ -105,15 +105,15 @@ func selfSigned() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, err
 }
 
-// A gate stands before a server: it counts who comes, and can answer itself.
+// A gate is a proxy in front of a server: it counts requests and can answer them itself.
 type gate struct {
 	web         *httptest.Server
 	calls       atomic.Int64
 	connections atomic.Int64
-	strange     atomic.Bool // it shows a certificate that nobody trusts
+	untrusted   atomic.Bool // it presents a certificate that is not trusted
 
 	mu     sync.Mutex
-	meddle func(http.ResponseWriter, *http.Request) bool // true: the call is answered
+	answer func(http.ResponseWriter, *http.Request) bool // reports whether it answered the request
 }
 
 func newGate(t *testing.T, server string, secure bool) *gate {
@@ -122,9 +122,9 @@ func newGate(t *testing.T, server string, secure bool) *gate {
 	g.web = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.calls.Add(1)
 		g.mu.Lock()
-		meddle := g.meddle
+		answer := g.answer
 		g.mu.Unlock()
-		if meddle == nil || !meddle(w, r) {
+		if answer == nil || !answer(w, r) {
 			forward.ServeHTTP(w, r)
 		}
 	}))
@@ -135,8 +135,8 @@ func newGate(t *testing.T, server string, secure bool) *gate {
 		}
 	}
 	g.web.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		if g.strange.Load() {
-			return &tls.Config{Certificates: []tls.Certificate{stranger}}, nil
+		if g.untrusted.Load() {
+			return &tls.Config{Certificates: []tls.Certificate{untrusted}}, nil
 		}
 		return &tls.Config{Certificates: []tls.Certificate{trusted}}, nil
 	}}
@@ -152,10 +152,10 @@ func newGate(t *testing.T, server string, secure bool) *gate {
 	return g
 }
 
-// quiet is for those who would tell of every connection that ends early.
+// quiet discards the messages about connections that end early.
 var quiet = log.New(io.Discard, "", 0)
 
-// forwarder hands calls on to a server.
+// forwarder returns a handler that forwards requests to a server.
 func forwarder(t *testing.T, server string) http.Handler {
 	t.Helper()
 	target, err := url.Parse(server)
@@ -164,18 +164,18 @@ func forwarder(t *testing.T, server string) http.Handler {
 	t.Cleanup(connections.CloseIdleConnections)
 	return &httputil.ReverseProxy{Transport: connections, ErrorLog: quiet, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target)
-		r.Out.Host = r.In.Host // which AWS signatures cover
+		r.Out.Host = r.In.Host // it is part of AWS signatures
 	}}
 }
 
-// intercept gives every call to meddle first; nil ends it.
-func (g *gate) intercept(meddle func(http.ResponseWriter, *http.Request) bool) {
+// intercept calls answer for every request from now on, unless it is nil.
+func (g *gate) intercept(answer func(http.ResponseWriter, *http.Request) bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.meddle = meddle
+	g.answer = answer
 }
 
-// A world is a secret in a server, and the way to it: toxiproxy, then a gate.
+// A world is a secret in a server and the path to it: toxiproxy, then a gate.
 type world struct {
 	setup
 	t       *testing.T
@@ -183,20 +183,20 @@ type world struct {
 	aws     *fakeaws.Server
 	standby *node // of vault, if it is one of a pair
 
-	name  string // of the secret, of its policy in Vault, and of the host where there is one
+	name  string // of the secret, of its policy in Vault, and of the host if it has a name
 	ref   string
 	gate  *gate
 	proxy *toxiproxy.Proxy
 
 	mu       sync.Mutex
 	token    string
-	attempts int       // that the library has made
-	ended    time.Time // when the last of them did
+	attempts int       // of the library
+	ended    time.Time // end of the last attempt
 }
 
-// setup says how a secret is asked for.
+// setup describes how a secret is requested.
 type setup struct {
-	named  bool                 // the host has a name
+	named  bool                 // the endpoint has a host name
 	secure bool                 // over TLS
 	allow  func(*url.URL) error // AllowEndpoint
 }
@@ -229,7 +229,7 @@ func (w *world) reference(fields map[string]string) {
 	w.put(first)
 }
 
-// connect makes the way to a server and returns where it begins.
+// connect creates the path to a server and returns its endpoint.
 func (w *world) connect(server string) string {
 	w.t.Helper()
 	w.name = fmt.Sprintf("w%d.faults.test", worlds.Add(1))
@@ -246,7 +246,7 @@ func (w *world) connect(server string) string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// open makes the proxy, with toxics in their JSON.
+// open creates the proxy. The toxics are in JSON.
 func (w *world) open(listen string, toxic ...string) *toxiproxy.Proxy {
 	w.t.Helper()
 	p := toxiproxy.NewProxy(toxics, w.name, listen, w.gate.web.Listener.Addr().String())
@@ -254,20 +254,19 @@ func (w *world) open(listen string, toxic ...string) *toxiproxy.Proxy {
 		_, err := p.Toxics.AddToxicJson(strings.NewReader(text))
 		require.NoError(w.t, err)
 	}
-	require.Eventually(w.t, func() bool { return p.Start() == nil }, 10*time.Second, 10*time.Millisecond, "the port is taken")
+	require.Eventually(w.t, func() bool { return p.Start() == nil }, 2*time.Minute, 10*time.Millisecond, "the port is taken")
 	return p
 }
 
-// poison ends all connections; those that come later suffer from the toxics.
-// The proxy is made anew, for toxiproxy may wait for ever when a toxic is taken
-// off a connection that has ended.
+// poison closes all connections and applies the toxics to later ones. It creates a new proxy,
+// because toxiproxy can block forever when a toxic is removed from a closed connection.
 func (w *world) poison(toxic ...string) {
 	w.t.Helper()
 	w.proxy.Stop()
 	w.proxy = w.open(w.proxy.Listen, toxic...)
 }
 
-// put writes a new version of the secret, around the way to it.
+// put writes a new version of the secret directly into the server.
 func (w *world) put(value string) {
 	w.t.Helper()
 	if w.vault != nil {
@@ -295,7 +294,7 @@ func (w *world) answers(status int, code string, header http.Header) {
 	})
 }
 
-// resolver returns one that ends with the test, and whose attempts are counted.
+// resolver returns a Resolver that is closed when the test ends and whose attempts are counted.
 func (w *world) resolver(opts secretref.Options) *secretref.Resolver {
 	opts.Vault.Token = func(context.Context) (string, error) {
 		w.mu.Lock()
@@ -314,7 +313,7 @@ func (w *world) resolver(opts secretref.Options) *secretref.Resolver {
 	return r
 }
 
-// An outcome is what a caller got, and when.
+// An outcome is the result of a call and its duration.
 type outcome struct {
 	value  string
 	err    error
@@ -329,8 +328,7 @@ func (w *world) askWith(ctx context.Context, r *secretref.Resolver) outcome {
 	return outcome{got.Reveal(), err, time.Since(start)}
 }
 
-// A tally is what has been counted: by the library, by the gate, and by the name
-// server.
+// A tally has the counts of the library, the gate and the name server.
 type tally struct {
 	attempts, calls, connections, lookups int
 	ended                                 time.Time
@@ -346,27 +344,26 @@ func (w *world) tally() tally {
 	return tally{w.attempts, int(w.gate.calls.Load()), int(w.gate.connections.Load()), directory.lookups(w.name), w.ended}
 }
 
-// since returns what has come to before.
+// since returns the counts since before.
 func (w *world) since(before tally) tally {
 	now := w.tally()
 	return tally{now.attempts - before.attempts, now.calls - before.calls, now.connections - before.connections, now.lookups - before.lookups, now.ended}
 }
 
-// bounded checks that there were no more attempts than most since before, and
-// that they are all there was. An attempt can be two calls: when nothing is
-// found Vault is asked what the mount is, and net/http repeats a GET when a
-// connection that has been used turns out to be broken.
-func (w *world) bounded(before tally, most int) tally {
+// bounded checks that there were at most maxAttempts since before, and no requests beside them.
+// An attempt can be two requests: if there is no secret, the mount is looked up, and net/http
+// repeats a GET if a reused connection is broken.
+func (w *world) bounded(before tally, maxAttempts int) tally {
 	w.t.Helper()
 	got := w.since(before)
-	require.LessOrEqual(w.t, got.attempts, most, "%v", got)
+	require.LessOrEqual(w.t, got.attempts, maxAttempts, "%v", got)
 	require.LessOrEqual(w.t, got.calls, 2*got.attempts, "%v", got)
 	require.LessOrEqual(w.t, got.connections, 2*got.attempts, "%v", got)
 	require.LessOrEqual(w.t, got.lookups, 2*got.attempts, "%v", got)
 	return got
 }
 
-// fails checks that an error is of a kind and tells nothing.
+// fails checks that an error is of exactly this kind and contains no secret.
 func (w *world) fails(err, kind error) {
 	w.t.Helper()
 	require.ErrorIs(w.t, err, kind)

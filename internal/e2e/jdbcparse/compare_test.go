@@ -23,10 +23,10 @@ var classes = map[string]string{
 	"jtds":       "net.sourceforge.jtds.jdbc.Driver",
 }
 
-// TestJDBCDriversAgree generates URLs, and compares where, as whom, with which
-// password and how securely internal/jdbc connects with what the driver's parser
-// says. A URL may be refused here; where there is a data source, both agree, or
-// it is the safer one.
+// TestJDBCDriversAgree generates URLs and compares the data source with the result of
+// the driver's parser: where, as whom, with which password and how securely it
+// connects. A URL may have no data source; otherwise both agree, or the data source is
+// the safer one.
 func TestJDBCDriversAgree(t *testing.T) {
 	j := startJava(t)
 	const seeds, each = 4, 2000
@@ -55,9 +55,9 @@ func TestJDBCDriversAgree(t *testing.T) {
 	}
 }
 
-// TestComparisonFindsDifferences compares each URL with itself, and with others
-// that differ in one part.
-func TestComparisonFindsDifferences(t *testing.T) {
+// TestDifferences compares each URL with itself and with others that differ in one
+// part.
+func TestDifferences(t *testing.T) {
 	j := startJava(t)
 	for driver, urls := range map[string][]string{
 		"postgresql": {"jdbc:postgresql://db:1/x?user=u&password=p&sslmode=require", "jdbc:postgresql://db2:1/x?user=u&password=p&sslmode=require",
@@ -90,13 +90,12 @@ func TestComparisonFindsDifferences(t *testing.T) {
 	}
 }
 
-// differences names the parts in which a data source does not do what the
-// driver does with the URL.
+// differences returns the parts in which a data source differs from the driver.
 func differences(driver string, theirs, ours parsed) (names []string) {
 	if theirs == nil {
 		return []string{"the driver refuses the URL"}
 	}
-	theirs = normal(driver, theirs)
+	theirs = normalize(driver, theirs)
 	for _, name := range []string{"host", "port", "database", "user", "password", "socket", "instance"} {
 		if theirs[name] != ours[name] && !(name == "host" && strings.EqualFold(theirs[name], ours[name])) {
 			names = append(names, name)
@@ -108,11 +107,11 @@ func differences(driver string, theirs, ours parsed) (names []string) {
 	return names
 }
 
-// levels are the ways to encrypt a connection, the safest one last.
+// levels are the TLS modes, in ascending order of security.
 var levels = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
-// normal returns what a driver's parser says as [translate] returns it.
-func normal(driver string, p parsed) parsed {
+// normalize converts the result of a driver's parser to the form of translate.
+func normalize(driver string, p parsed) parsed {
 	p = maps.Clone(p)
 	switch driver {
 	case "postgresql":
@@ -166,8 +165,8 @@ func translate(t *testing.T, driver string, d jdbc.Database) parsed {
 	return sqlServerParts(t, source.Name)
 }
 
-// postgresParts reads a URL. It does without pgx, which opens the files that
-// the URL names.
+// postgresParts parses a URL without pgx, which would open the files that the URL
+// names.
 func postgresParts(t *testing.T, source string) parsed {
 	t.Helper()
 	u, err := url.Parse(source)
@@ -217,7 +216,7 @@ func sqlServerParts(t *testing.T, source string) parsed {
 	return p
 }
 
-// sorted returns the keys of a map in their order.
+// sorted returns the keys of a map in ascending order.
 func sorted[V any](m map[string]V) iter.Seq[string] {
 	return slices.Values(slices.Sorted(maps.Keys(m)))
 }

@@ -1,5 +1,5 @@
-// Package jdbcparse_test compares what internal/jdbc makes of a JDBC URL with
-// what the JDBC drivers' own parsers make of it.
+// Package jdbcparse_test compares the data sources of internal/atlassian/jdbc with the
+// results of the JDBC drivers' own URL parsers.
 package jdbcparse_test
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
-// jars are the drivers', where Debian's packages put them.
+// jars are the paths of the drivers in Debian's packages.
 var jars = []string{"postgresql.jar", "mariadb-java-client.jar", "jtds.jar"}
 
 const install = "apt-get install default-jdk-headless libpostgresql-jdbc-java libmariadb-java libjtds-java"
@@ -63,7 +63,7 @@ func startJava(t *testing.T) *java {
 	return &java{in, bufio.NewReader(stdout)}
 }
 
-// missing skips the test, or fails it where everything has to be there.
+// missing skips the test, or fails it if skipping is not allowed.
 func missing(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("CI") == "" {
@@ -75,7 +75,7 @@ func missing(t *testing.T, what string) {
 // A parsed URL: its parts by name. It is nil if the URL is refused.
 type parsed map[string]string
 
-// parse returns what the driver's parser makes of each database.
+// parse returns the result of the driver's parser for each database.
 func (j *java) parse(t *testing.T, driver string, all []jdbc.Database) []parsed {
 	t.Helper()
 	written := make(chan error, 1)
@@ -105,7 +105,7 @@ func (j *java) parse(t *testing.T, driver string, all []jdbc.Database) []parsed 
 	return answers
 }
 
-// properties are what a product hands to the driver beside the URL.
+// properties returns the properties that a product passes to the driver.
 func properties(d jdbc.Database) string {
 	text := d.Properties
 	for _, p := range [][2]string{{"user", d.Username}, {"password", d.Password}} {

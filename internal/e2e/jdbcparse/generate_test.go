@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
 )
 
-// A generator writes URLs, most of them almost right.
+// A generator generates URLs, most of them almost valid.
 type generator struct{ *rand.Rand }
 
 func newGenerator(seed uint64) generator {
@@ -19,10 +19,10 @@ func newGenerator(seed uint64) generator {
 
 func (g generator) one(of ...string) string { return of[g.IntN(len(of))] }
 
-// rarely is true once in n times.
+// rarely returns true with the probability 1/n.
 func (g generator) rarely(n int) bool { return g.IntN(n) == 0 }
 
-// values are what the options of a kind may say, right and wrong.
+// values are valid and invalid values of each kind of option.
 var values = map[string][]string{
 	"boolean": {"true", "false", "TRUE", "False", "1", "0", "yes", "no", "", "on", " true", "true "},
 	"sslmode": {"disable", "allow", "prefer", "require", "verify-ca", "verify-full", "Require", "VERIFY-FULL", "", "trust", "verify_ca", "1"},
@@ -36,7 +36,7 @@ var values = map[string][]string{
 	"text":    {"a", "", "a b", "a/b", "a:b", "%41"},
 }
 
-// options are the names of each driver, and the kind of their values.
+// options are the options of each driver, with the kinds of their values.
 var options = map[string]map[string]string{
 	"postgresql": {"PGHOST": "host", "PGPORT": "port", "PGDBNAME": "name", "host": "host", "port": "port", "dbname": "name", "user": "name",
 		"password": "secret", "ssl": "boolean", "sslmode": "sslmode", "sslfactory": "factory", "sslrootcert": "file", "readOnly": "boolean",
@@ -48,7 +48,7 @@ var options = map[string]map[string]string{
 		"server": "host", "port": "port", "database": "name", "instanceName": "name", "appName": "text", "useNTLMv2": "boolean"},
 }
 
-// database returns a URL for the driver and what stands beside it.
+// database returns a URL for the driver, and properties.
 func (g generator) database(driver string) jdbc.Database {
 	d := jdbc.Database{Username: g.one("u", "u", "u", "app", "", "ü"), Password: g.one("p", "p", "it's", "p%40ss", "")}
 	switch driver {
@@ -66,7 +66,7 @@ func (g generator) database(driver string) jdbc.Database {
 	return d
 }
 
-// option returns the name of an option, now and then misspelt, and a value.
+// option returns the name of an option, sometimes misspelt, and a value.
 func (g generator) option(driver string) (name, value string) {
 	name = g.one(slices.Sorted(maps.Keys(options[driver]))...)
 	value = g.one(values[options[driver][name]]...)
@@ -114,7 +114,7 @@ func (g generator) query(driver, first, separator string) string {
 	return b.String()
 }
 
-// address returns a host, or several, with or without a port.
+// address returns one or more hosts, with or without ports.
 func (g generator) address() string {
 	host := g.one("db", "db-1.example.com", "10.0.0.1", "d_b")
 	if g.rarely(4) {
@@ -136,7 +136,7 @@ func (g generator) postgresql() string {
 	case 0:
 		return "jdbc:postgresql:" + database + query
 	case 1:
-		// Not "/", which the documentation has, and this version refuses.
+		// Not the documented "/", which this version refuses.
 		return "jdbc:postgresql:" + g.one("//", "///", "") + query
 	case 2:
 		return "jdbc:postgresql:/" + g.address() + "/" + database + query

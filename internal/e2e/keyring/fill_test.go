@@ -12,15 +12,16 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
-// store is what is below the keyring.
-func (p place) store(t testing.TB) *sqlstore.Store {
+// store returns the store of the keyring.
+func (p cluster) store(t testing.TB) *sqlstore.Store {
 	t.Helper()
-	dialects := map[secretref.Dialect]sqlstore.Dialect{secretref.PostgreSQL: sqlstore.PostgreSQL, secretref.MySQL: sqlstore.MySQL}
+	dialects := map[secretref.Dialect]sqlstore.Dialect{secretref.PostgreSQL: sqlstore.PostgreSQL,
+		secretref.MySQL: sqlstore.MySQL}
 	return sqlstore.New(p.Open(t), dialects[p.server.dialect])
 }
 
-// filled stores n secrets in little time: a thousand with a statement.
-func (p place) filled(t testing.TB, n int) stored {
+// filled creates the keyring with n secrets, inserting a thousand with each statement.
+func (p cluster) filled(t testing.TB, n int) stored {
 	t.Helper()
 	p.node(t)
 	store := p.store(t)
@@ -35,10 +36,10 @@ func (p place) filled(t testing.TB, n int) stored {
 
 	s, db := stored{}, p.Open(t)
 	columns := 3
-	insert := "INSERT INTO secretref_boxes (name, key_id, box) VALUES "
+	insert := "INSERT INTO secretref_records (name, key_id, record) VALUES "
 	if p.server.dialect == secretref.MySQL {
 		columns = 4
-		insert = "INSERT INTO secretref_boxes (name, key_id, box, length) VALUES "
+		insert = "INSERT INTO secretref_records (name, key_id, record, length) VALUES "
 	}
 	for len(s) < n {
 		var rows strings.Builder
@@ -46,8 +47,8 @@ func (p place) filled(t testing.TB, n int) stored {
 		for range min(1000, n-len(s)) {
 			name, text := fmt.Sprintf("application/%06d/password", len(s)), fmt.Sprintf("%016d", len(s))
 			s[name] = text
-			box := key.Seal(name, []byte(canary+text))
-			args = append(args, []byte(name), int64(key.ID()), box, len(box))[:len(args)+columns]
+			record := key.Seal(name, []byte(canary+text))
+			args = append(args, []byte(name), int64(key.ID()), record, len(record))[:len(args)+columns]
 			var row []string
 			for i := range columns {
 				row = append(row, p.server.argument(len(args)-columns+i+1))

@@ -1,6 +1,6 @@
-// Package keyring_test breaks keyrings in real databases: it kills processes and
-// servers, lets nodes work against each other, damages rows, and looks for
-// secrets where none may be.
+// Package keyring_test tests keyrings in real databases under failures: it kills processes
+// and servers, runs nodes concurrently, damages rows, and searches for secrets where none
+// may be.
 package keyring_test
 
 import (
@@ -24,11 +24,11 @@ import (
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 )
 
-// canary is how each text begins that is stored here.
+// canary is the beginning of every secret that these tests store.
 const canary = "canary-Kq7vZ2mW-"
 
-// heard is what keyrings have told anybody, in all tests and by all victims.
-var heard record
+// output collects all logs, audit events and errors of all tests and victims.
+var output transcript
 
 func TestMain(m *testing.M) {
 	if os.Getenv(victimDSN) != "" {
@@ -36,14 +36,14 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if found := heard.secrets(); found != "" {
+	if found := output.secrets(); found != "" {
 		fmt.Println("FAIL: log lines, audit events or errors have", found)
 		code = 1
 	}
 	os.Exit(code)
 }
 
-// server is a kind of database that a keyring can be in.
+// server is a kind of database server.
 type server struct {
 	name        string
 	dialect     secretref.Dialect
@@ -51,11 +51,12 @@ type server struct {
 }
 
 var (
-	postgres = server{"PostgreSQL", secretref.PostgreSQL, databases.PostgreSQL, databases.OwnPostgreSQL}
-	mariadb  = server{"MariaDB", secretref.MySQL, databases.MariaDB, databases.OwnMariaDB}
+	postgres = server{"PostgreSQL", secretref.PostgreSQL, databases.PostgreSQL,
+		databases.OwnPostgreSQL}
+	mariadb = server{"MariaDB", secretref.MySQL, databases.MariaDB, databases.OwnMariaDB}
 )
 
-// onEach runs the test on each of the servers.
+// onEach runs the test on all servers in parallel.
 func onEach(t *testing.T, test func(t *testing.T, s server)) {
 	t.Parallel()
 	for _, s := range []server{postgres, mariadb} {
@@ -66,36 +67,37 @@ func onEach(t *testing.T, test func(t *testing.T, s server)) {
 	}
 }
 
-// place is a database with a keyring.
-type place struct {
+// cluster is a database with a keyring.
+type cluster struct {
 	*databases.Database
 	server server
 	root   secretref.Secret
 }
 
-// newPlace returns a database on the server that all tests share.
-func newPlace(t testing.TB, s server) place { return place{s.shared(t), s, newRoot()} }
+// newCluster returns a database on the server that the tests share.
+func newCluster(t testing.TB, s server) cluster { return cluster{s.shared(t), s, newRoot()} }
 
-// node opens the keyring as a further node does, with a pool of its own.
-func (p place) node(t testing.TB) *secretref.Keyring {
+// node opens the keyring like another node, with a pool of its own.
+func (p cluster) node(t testing.TB) *secretref.Keyring {
 	t.Helper()
 	return p.nodeWith(t, secretref.KeyringOptions{RootKey: p.root})
 }
 
-func (p place) nodeWith(t testing.TB, opts secretref.KeyringOptions) *secretref.Keyring {
+func (p cluster) nodeWith(t testing.TB, opts secretref.KeyringOptions) *secretref.Keyring {
 	t.Helper()
 	return open(t, p.Open(t), p.server.dialect, opts)
 }
 
-func open(t testing.TB, db *sql.DB, d secretref.Dialect, opts secretref.KeyringOptions) *secretref.Keyring {
+func open(t testing.TB, db *sql.DB, d secretref.Dialect,
+	opts secretref.KeyringOptions) *secretref.Keyring {
 	t.Helper()
-	k, err := secretref.OpenKeyring(t.Context(), secretref.SQLStore(db, d), heard.by(opts))
-	require.NoError(t, heard.told(err))
+	k, err := secretref.OpenKeyring(t.Context(), secretref.SQLStore(db, d), output.capture(opts))
+	require.NoError(t, output.keep(err))
 	t.Cleanup(func() { require.NoError(t, k.Close()) })
 	return k
 }
 
-// argument is how the nth argument of a statement is written.
+// argument returns the placeholder of the nth argument of a statement.
 func (s server) argument(n int) string {
 	if s.dialect == secretref.PostgreSQL {
 		return fmt.Sprintf("$%d", n)
@@ -103,8 +105,8 @@ func (s server) argument(n int) string {
 	return "?"
 }
 
-// free ends the lease of a node that was killed.
-func free(t testing.TB, db *sql.DB) {
+// expireLease ends the lease of a node that was killed.
+func expireLease(t testing.TB, db *sql.DB) {
 	t.Helper()
 	_, err := db.ExecContext(t.Context(), "UPDATE secretref_lease SET expires = 0")
 	require.NoError(t, err)
@@ -112,19 +114,19 @@ func free(t testing.TB, db *sql.DB) {
 
 func put(t testing.TB, k *secretref.Keyring, name, text string) {
 	t.Helper()
-	require.NoError(t, heard.told(k.Put(t.Context(), name, secretref.NewSecret(canary+text))))
+	require.NoError(t, output.keep(k.Put(t.Context(), name, secretref.NewSecret(canary+text))))
 }
 
-// get returns the text, or "" if there is none.
+// get returns the text, or "" if there is no secret.
 func get(t testing.TB, k *secretref.Keyring, name string) string {
 	t.Helper()
 	s, err := k.Get(t.Context(), name)
-	if errors.Is(heard.told(err), secretref.ErrNotFound) {
+	if errors.Is(output.keep(err), secretref.ErrNotFound) {
 		return ""
 	}
 	require.NoError(t, err, name)
-	text, whole := strings.CutPrefix(s.Reveal(), canary)
-	require.True(t, whole, "%s has another text", name)
+	text, ok := strings.CutPrefix(s.Reveal(), canary)
+	require.True(t, ok, "%s has another text", name)
 	return text
 }
 
@@ -142,36 +144,35 @@ func fill(t testing.TB, k *secretref.Keyring, n int) stored {
 	return s
 }
 
-func (s stored) in(t testing.TB, k *secretref.Keyring) {
+func (s stored) checkSecrets(t testing.TB, k *secretref.Keyring) {
 	t.Helper()
 	for name, text := range s {
 		require.True(t, text == get(t, k, name), "%s has another text", name)
 	}
 }
 
-// whole proves that nothing is lost, that a rotation succeeds, or the one that
-// was begun, that no key is needed but the active one after it, and that
-// nothing is lost then either.
-func (s stored) whole(t testing.TB, k *secretref.Keyring) {
+// checkIntact checks that nothing is lost, that a rotation succeeds, that afterwards only the
+// active key is needed, and that still nothing is lost.
+func (s stored) checkIntact(t testing.TB, k *secretref.Keyring) {
 	t.Helper()
-	s.in(t, k)
-	require.NoError(t, heard.told(k.Verify(t.Context())))
+	s.checkSecrets(t, k)
+	require.NoError(t, output.keep(k.Verify(t.Context())))
 	_, err := k.Rotate(t.Context())
-	require.NoError(t, heard.told(err))
+	require.NoError(t, output.keep(err))
 	_, err = k.DeleteInactive(t.Context())
-	require.NoError(t, heard.told(err))
+	require.NoError(t, output.keep(err))
 	keys, err := k.Keys(t.Context())
-	require.NoError(t, heard.told(err))
+	require.NoError(t, output.keep(err))
 	require.Len(t, keys, 1)
 	require.Equal(t, secretref.KeyActive, keys[0].State)
-	require.GreaterOrEqual(t, keys[0].Encryptions, uint64(len(s)), "every seal is counted")
-	s.in(t, k)
+	require.GreaterOrEqual(t, keys[0].Encryptions, uint64(len(s)), "every encryption is counted")
+	s.checkSecrets(t, k)
 }
 
-// newRoot returns a new root key, which nobody may hear of.
+// newRoot returns a new root key, which must not appear in output.
 func newRoot() secretref.Secret {
 	root := secretref.NewRootKey()
-	heard.forbid(rawRoot(root))
+	output.forbid(rawRoot(root))
 	return root
 }
 
@@ -183,15 +184,15 @@ func rawRoot(root secretref.Secret) []byte {
 	return raw
 }
 
-// record is a text in which secrets are looked for.
-type record struct {
+// transcript collects text and searches it for secrets.
+type transcript struct {
 	mu        sync.Mutex
 	text      bytes.Buffer
 	forbidden [][]byte
 }
 
-// by returns options with which a keyring tells r everything.
-func (r *record) by(opts secretref.KeyringOptions) *secretref.KeyringOptions {
+// capture returns opts with a logger and an audit function that write to r.
+func (r *transcript) capture(opts secretref.KeyringOptions) *secretref.KeyringOptions {
 	opts.Logger = logger(r)
 	opts.Audit = func(_ context.Context, e secretref.AuditEvent) { fmt.Fprintf(r, "audit: %+v\n", e) }
 	return &opts
@@ -201,36 +202,35 @@ func logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-func (r *record) Write(p []byte) (int, error) {
+func (r *transcript) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.text.Write(p)
 }
 
-// told takes in an error that somebody got, in all its forms.
-func (r *record) told(err error) error {
+// keep writes an error to r, in all its forms, and returns it.
+func (r *transcript) keep(err error) error {
 	if err != nil {
 		fmt.Fprintf(r, "error: %v %+v %#v\n", err, err, err)
 	}
 	return err
 }
 
-// forbid names a key that must be found nowhere.
-func (r *record) forbid(key []byte) {
+// forbid adds a key that must not appear in the text.
+func (r *transcript) forbid(key []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forbidden = append(r.forbidden, key)
 }
 
-// secrets says what is in the text that must not be, or nothing.
-func (r *record) secrets() string {
+// secrets describes a secret in the text, or returns "".
+func (r *transcript) secrets() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return secretsIn(r.text.Bytes(), r.forbidden)
 }
 
-// secretsIn looks for the beginning of each stored text, and for keys in any
-// form.
+// secretsIn searches for stored secrets, and for the keys in any encoding.
 func secretsIn(text []byte, keys [][]byte) string {
 	if bytes.Contains(text, []byte(canary)) {
 		return "the text of a stored secret"

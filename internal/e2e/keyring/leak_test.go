@@ -20,8 +20,8 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore"
 )
 
-// dataKeys returns the keys in the store, unwrapped by another implementation of
-// the format, and forbids them.
+// dataKeys unwraps the data keys with an independent implementation of the format, and
+// forbids them in output.
 func dataKeys(t *testing.T, store store.Store, root secretref.Secret) (raw [][]byte) {
 	t.Helper()
 	block, err := aes.NewCipher(rawRoot(root))
@@ -36,15 +36,16 @@ func dataKeys(t *testing.T, store store.Store, root secretref.Secret) (raw [][]b
 		key, err := gcm.Open(nil, nonce, sealed, binary.BigEndian.AppendUint64(label, uint64(k.ID)))
 		require.NoError(t, err)
 		require.Len(t, key, 32)
-		heard.forbid(key)
+		output.forbid(key)
 		raw = append(raw, key)
 	}
 	return raw
 }
 
-// busy does all that a keyring does, and returns the keys that nobody may find
-// and a box that must be found.
-func busy(t *testing.T, store store.Store, root secretref.Secret, open func(root, previous secretref.Secret) *secretref.Keyring) (keys [][]byte, box []byte) {
+// exercise calls all methods of a keyring. It returns the keys, which must not be found, and
+// a record, which must be found.
+func exercise(t *testing.T, store store.Store, root secretref.Secret,
+	open func(root, previous secretref.Secret) *secretref.Keyring) (keys [][]byte, record []byte) {
 	t.Helper()
 	k := open(root, secretref.Secret{})
 	note := func() { keys = append(append(keys, rawRoot(root)), dataKeys(t, store, root)...) }
@@ -52,52 +53,56 @@ func busy(t *testing.T, store store.Store, root secretref.Secret, open func(root
 	fill(t, k, 20)
 	put(t, k, "long", strings.Repeat("and a long story ", 10_000))
 	_, err := k.Rotate(t.Context())
-	require.NoError(t, heard.told(err))
+	require.NoError(t, output.keep(err))
 	note()
 	put(t, k, "secret-0", "another text")
-	require.NoError(t, heard.told(k.Delete(t.Context(), "secret-1")))
+	require.NoError(t, output.keep(k.Delete(t.Context(), "secret-1")))
 	next := newRoot()
-	require.NoError(t, heard.told(k.ChangeRootKey(t.Context(), next)))
+	require.NoError(t, output.keep(k.ChangeRootKey(t.Context(), next)))
 	k, root = open(next, root), next
 	note()
 	_, err = k.Rotate(t.Context())
-	require.NoError(t, heard.told(err))
+	require.NoError(t, output.keep(err))
 	note()
 	_, err = k.DeleteInactive(t.Context())
-	require.NoError(t, heard.told(err))
-	require.NoError(t, heard.told(k.Verify(t.Context())))
+	require.NoError(t, output.keep(err))
+	require.NoError(t, output.keep(k.Verify(t.Context())))
 
-	// Errors that are about keys and secrets.
-	require.ErrorIs(t, heard.told(k.ChangeRootKey(t.Context(), secretref.NewSecret(canary+"is no root key"))), secretref.ErrRootKey)
-	require.ErrorIs(t, heard.told(k.Put(t.Context(), "", secretref.NewSecret(canary))), secretref.ErrSyntax)
-	require.ErrorIs(t, heard.told(k.Put(t.Context(), "huge", secretref.NewSecret(canary+strings.Repeat("huge", 1<<18)))), secretref.ErrSyntax)
+	// Errors about keys and secrets.
+	require.ErrorIs(t, output.keep(k.ChangeRootKey(t.Context(),
+		secretref.NewSecret(canary+"is no root key"))), secretref.ErrRootKey)
+	require.ErrorIs(t, output.keep(k.Put(t.Context(), "", secretref.NewSecret(canary))),
+		secretref.ErrSyntax)
+	require.ErrorIs(t,
+		output.keep(k.Put(t.Context(), "huge", secretref.NewSecret(canary+strings.Repeat("huge", 1<<18)))), secretref.ErrSyntax)
 	_, err = k.Get(t.Context(), "secret-1")
-	require.ErrorIs(t, heard.told(err), secretref.ErrNotFound)
+	require.ErrorIs(t, output.keep(err), secretref.ErrNotFound)
 	for e, err := range k.AuditLog(t.Context()) {
-		require.NoError(t, heard.told(err))
-		fmt.Fprintf(&heard, "%+v\n", e)
+		require.NoError(t, output.keep(err))
+		fmt.Fprintf(&output, "%+v\n", e)
 	}
-	box, err = store.Get(t.Context(), "secret-2")
+	record, err = store.Get(t.Context(), "secret-2")
 	require.NoError(t, err)
-	return keys, box
+	return keys, record
 }
 
-// searched proves that text holds the box, and so would hold a secret if one had
-// been written there, and that it does not.
-func searched(t *testing.T, text []byte, keys [][]byte, box []byte) {
+// checkText checks that text contains the record, so that it is the right text, and that it
+// contains no secret.
+func checkText(t *testing.T, text []byte, keys [][]byte, record []byte) {
 	t.Helper()
-	require.True(t, bytes.Contains(text, box), "the box is not where it should be")
+	require.True(t, bytes.Contains(text, record), "the record is missing")
 	require.Empty(t, secretsIn(text, keys))
 }
 
-// tree returns the content of all files below a directory but those left out.
-func tree(t *testing.T, dir string, but ...string) (text []byte) {
+// tree returns the content of all files below a directory, except those with excluded
+// names.
+func tree(t *testing.T, dir string, excluded ...string) (text []byte) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
-		for _, name := range but {
+		for _, name := range excluded {
 			if entry.Name() == name {
 				return nil
 			}
@@ -109,53 +114,55 @@ func tree(t *testing.T, dir string, but ...string) (text []byte) {
 	return text
 }
 
-func TestNoSecretIsInTheFile(t *testing.T) {
+func TestLeak_file(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "secrets.db")
 	root := newRoot()
-	keys, box := busy(t, boltstore.New(path), root, func(root, previous secretref.Secret) *secretref.Keyring {
-		opts := heard.by(secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
-		k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), opts)
-		require.NoError(t, heard.told(err))
-		t.Cleanup(func() { require.NoError(t, k.Close()) })
-		return k
-	})
-	searched(t, tree(t, dir), keys, box)
+	keys, record := exercise(t, boltstore.New(path), root,
+		func(root, previous secretref.Secret) *secretref.Keyring {
+			opts := output.capture(secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
+			k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), opts)
+			require.NoError(t, output.keep(err))
+			t.Cleanup(func() { require.NoError(t, k.Close()) })
+			return k
+		})
+	checkText(t, tree(t, dir), keys, record)
 }
 
-func TestTheRootKeyIsInItsFileOnly(t *testing.T) {
+func TestLeak_rootKeyFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "secrets.db")
-	k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path), heard.by(secretref.KeyringOptions{}))
-	require.NoError(t, heard.told(err))
+	k, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(path),
+		output.capture(secretref.KeyringOptions{}))
+	require.NoError(t, output.keep(err))
 	fill(t, k, 3)
 	var keys [][]byte
 	note := func() {
 		text, err := os.ReadFile(path + ".key")
 		require.NoError(t, err)
 		root := secretref.NewSecret(strings.TrimSpace(string(text)))
-		heard.forbid(rawRoot(root))
+		output.forbid(rawRoot(root))
 		keys = append(append(keys, rawRoot(root)), dataKeys(t, boltstore.New(path), root)...)
 	}
 	note()
-	require.NoError(t, heard.told(k.ChangeRootKey(t.Context(), newRoot())))
+	require.NoError(t, output.keep(k.ChangeRootKey(t.Context(), newRoot())))
 	note()
 	_, err = k.Rotate(t.Context())
-	require.NoError(t, heard.told(err))
+	require.NoError(t, output.keep(err))
 	note()
-	box, err := boltstore.New(path).Get(t.Context(), "secret-2")
+	record, err := boltstore.New(path).Get(t.Context(), "secret-2")
 	require.NoError(t, err)
 	require.NoError(t, k.Close())
-	searched(t, tree(t, dir, "secrets.db.key"), keys, box)
-	require.NotEmpty(t, secretsIn(tree(t, dir), keys), "the search finds what is there")
+	checkText(t, tree(t, dir, "secrets.db.key"), keys, record)
+	require.NotEmpty(t, secretsIn(tree(t, dir), keys), "the search finds the root key in its file")
 }
 
-// tables returns all that is in the tables.
+// tables returns the content of all tables.
 func tables(t *testing.T, db *sql.DB) (text []byte) {
 	t.Helper()
-	for _, table := range []string{"boxes", "keys", "events", "lease", "meta"} {
+	for _, table := range []string{"records", "keys", "events", "lease", "meta"} {
 		rows, err := db.QueryContext(t.Context(), "SELECT * FROM secretref_"+table)
 		require.NoError(t, err)
 		columns, err := rows.Columns()
@@ -177,21 +184,23 @@ func tables(t *testing.T, db *sql.DB) (text []byte) {
 	return text
 }
 
-// The directory of a server also has its logs of changes and of messages.
-func TestNoSecretIsInTheDatabase(t *testing.T) {
-	directories := map[string]string{postgres.name: "SHOW data_directory", mariadb.name: "SELECT @@datadir"}
+// The directory of a server also contains its write-ahead and message logs.
+func TestLeak_database(t *testing.T) {
+	directories := map[string]string{postgres.name: "SHOW data_directory",
+		mariadb.name: "SELECT @@datadir"}
 	onEach(t, func(t *testing.T, s server) {
-		p := place{s.own(t), s, newRoot()}
-		keys, box := busy(t, p.store(t), p.root, func(root, previous secretref.Secret) *secretref.Keyring {
-			return p.nodeWith(t, secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
-		})
-		searched(t, tables(t, p.Open(t)), keys, box)
+		p := cluster{s.own(t), s, newRoot()}
+		keys, record := exercise(t, p.store(t), p.root,
+			func(root, previous secretref.Secret) *secretref.Keyring {
+				return p.nodeWith(t, secretref.KeyringOptions{RootKey: root, PreviousRootKey: previous})
+			})
+		checkText(t, tables(t, p.Open(t)), keys, record)
 
 		var dir string
 		require.NoError(t, p.Admin(t).QueryRowContext(t.Context(), directories[s.name]).Scan(&dir))
-		whole := func() []byte { return tree(t, filepath.Dir(filepath.Clean(dir))) }
-		p.Stop(t) // so that everything is in its files
-		searched(t, whole(), keys, box)
+		files := func() []byte { return tree(t, filepath.Dir(filepath.Clean(dir))) }
+		p.Stop(t) // writes everything to its files
+		checkText(t, files(), keys, record)
 		p.Start(t)
 	})
 }

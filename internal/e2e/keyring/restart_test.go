@@ -31,18 +31,18 @@ func immediately(t testing.TB, d *databases.Database) {
 	pid, err := strconv.Atoi(line)
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGQUIT))
-	d.Stop(t) // waits; its own signal is weaker
+	d.Stop(t) // waits for the end
 }
 
-func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
+func TestRotate_serverStops(t *testing.T) {
 	stop := func(t testing.TB, d *databases.Database) { t.Helper(); d.Stop(t) }
 	kill := func(t testing.TB, d *databases.Database) { t.Helper(); d.Kill(t) }
 	ends := map[string]map[string]func(testing.TB, *databases.Database){
 		postgres.name: {"fast": stop, "immediate": immediately, "killed": kill},
-		mariadb.name:  {"in good order": stop, "killed": kill},
+		mariadb.name:  {"in order": stop, "killed": kill},
 	}
 	onEach(t, func(t *testing.T, s server) {
-		p := place{s.own(t), s, newRoot()}
+		p := cluster{s.own(t), s, newRoot()}
 		kept := p.filled(t, 5000)
 		slots := newSlots(6)
 		done, cancel := context.WithCancel(t.Context())
@@ -65,7 +65,7 @@ func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
 				rotated := make(chan error)
 				go func() {
 					_, err := k.Rotate(t.Context())
-					rotated <- heard.told(err)
+					rotated <- output.keep(err)
 				}()
 				<-moving
 				time.Sleep(rand.N(20 * time.Millisecond))
@@ -78,14 +78,14 @@ func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
 				t.Logf("%s: %v", how, err)
 
 				db := p.Open(t)
-				free(t, db)
+				expireLease(t, db)
 				if err != nil {
 					again, err := k.Rotate(t.Context())
-					require.NoError(t, heard.told(err), "a node that was there goes on")
-					require.Less(t, again.Moved, len(kept)+len(slots), "it finishes the rotation that was recorded")
+					require.NoError(t, output.keep(err), "an existing node continues")
+					require.Less(t, again.Moved, len(kept)+len(slots), "it finishes the rotation in progress")
 				}
 				_, err = k.DeleteInactive(t.Context())
-				require.NoError(t, heard.told(err))
+				require.NoError(t, output.keep(err))
 			}
 		}
 		cancel()
@@ -95,13 +95,13 @@ func TestNothingIsLostIfTheServerStopsDuringARotation(t *testing.T) {
 		for _, s := range slots {
 			require.NoError(t, s.read(t.Context(), k))
 		}
-		kept.whole(t, k)
+		kept.checkIntact(t, k)
 		for _, s := range slots {
 			require.NoError(t, s.read(t.Context(), k))
 		}
 		started, ended := 0, 0
 		for e, err := range k.AuditLog(t.Context()) {
-			require.NoError(t, heard.told(err))
+			require.NoError(t, output.keep(err))
 			switch e.Action + " " + e.Outcome {
 			case "rotate started":
 				started++

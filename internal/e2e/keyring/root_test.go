@@ -14,10 +14,10 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestNodesWithBothRootKeysGoOnWhileOneReplacesTheOther(t *testing.T) {
+func TestChangeRootKey_concurrentNodes(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		p := newPlace(t, s)
-		late := p.node(t) // opened before anybody thought of a new root key
+		p := newCluster(t, s)
+		late := p.node(t) // opened with the old root key only
 		kept := fill(t, late, 10)
 		old, next := p.root, newRoot()
 		both := secretref.KeyringOptions{RootKey: next, PreviousRootKey: old}
@@ -45,35 +45,37 @@ func TestNodesWithBothRootKeysGoOnWhileOneReplacesTheOther(t *testing.T) {
 			}
 		}
 		more()
-		require.NoError(t, heard.told(first.ChangeRootKey(t.Context(), next)))
+		require.NoError(t, output.keep(first.ChangeRootKey(t.Context(), next)))
 		more()
 
-		// A node that has only the old root key reads and writes with the keys that
-		// it knows, and notices as soon as it has to load them.
-		kept.in(t, late)
+		// A node that has only the old root key continues with the keys that it has loaded, and
+		// fails when it has to load keys.
+		kept.checkSecrets(t, late)
 		_, err := late.Rotate(t.Context())
-		require.ErrorIs(t, heard.told(err), secretref.ErrRootKey)
-		require.ErrorIs(t, heard.told(late.Verify(t.Context())), secretref.ErrRootKey)
-		kept.in(t, late)
+		require.ErrorIs(t, output.keep(err), secretref.ErrRootKey)
+		require.ErrorIs(t, output.keep(late.Verify(t.Context())), secretref.ErrRootKey)
+		kept.checkSecrets(t, late)
 
-		_, err = second.Rotate(t.Context()) // it has not loaded the keys since
-		require.NoError(t, heard.told(err))
+		_, err = second.Rotate(t.Context()) // it has not loaded the keys since the change
+		require.NoError(t, output.keep(err))
 		for name := range kept {
 			_, err := late.Get(t.Context(), name)
-			require.ErrorIs(t, heard.told(err), secretref.ErrRootKey, "never a wrong value")
+			require.ErrorIs(t, output.keep(err), secretref.ErrRootKey, "never a wrong value")
 		}
-		require.ErrorIs(t, heard.told(late.Put(t.Context(), "secret-0", secretref.NewSecret(canary+"late"))), secretref.ErrRootKey)
+		require.ErrorIs(t, output.keep(late.Put(t.Context(), "secret-0",
+			secretref.NewSecret(canary+"late"))), secretref.ErrRootKey)
 		more()
 		cancel()
 		nodes.Wait()
 
-		_, err = secretref.OpenKeyring(t.Context(), secretref.SQLStore(p.Open(t), s.dialect), &secretref.KeyringOptions{RootKey: old})
-		require.ErrorIs(t, heard.told(err), secretref.ErrRootKey)
+		_, err = secretref.OpenKeyring(t.Context(), secretref.SQLStore(p.Open(t), s.dialect),
+			&secretref.KeyringOptions{RootKey: old})
+		require.ErrorIs(t, output.keep(err), secretref.ErrRootKey)
 		p.root = next
 		k := p.node(t)
 		for _, s := range slots {
 			require.NoError(t, s.read(t.Context(), k))
 		}
-		kept.whole(t, k)
+		kept.checkIntact(t, k)
 	})
 }

@@ -1,5 +1,4 @@
-// Package redaction shows that the printers which developers use print no
-// secret that this library holds.
+// Package redaction tests that the printers developers use print no secret held by this library.
 package redaction_test
 
 import (
@@ -38,7 +37,7 @@ const (
 
 type holder struct{ private any }
 
-// printers are named after what they are part of.
+// printers returns the printers by the name of their package.
 func printers() map[string]func(any) string {
 	all := spew.ConfigState{Indent: " ", DisableMethods: true, MaxDepth: 40}
 	pp := pp.New()
@@ -87,7 +86,7 @@ func asError(v any) error {
 	return fmt.Errorf("%v %+v %#v", v, v, v)
 }
 
-func TestPrintersShowNoSecret(t *testing.T) {
+func TestRedaction(t *testing.T) {
 	ctx := t.Context()
 	vault := fakevault.New()
 	defer vault.Close()
@@ -125,10 +124,10 @@ func TestPrintersShowNoSecret(t *testing.T) {
 	require.NoError(t, err)
 	connector := secretref.Connector(live, func(context.Context, []secretref.Secret) (driver.Conn, error) { return nil, errors.New("no") }, nil)
 
-	home := filepath.Join(dir, "dbconfig.xml")
-	require.NoError(t, os.WriteFile(home, []byte(`<jira-database-config><jdbc-datasource><url>jdbc:postgresql://db/jira?password=`+urlSecret+
+	file := filepath.Join(dir, "dbconfig.xml")
+	require.NoError(t, os.WriteFile(file, []byte(`<jira-database-config><jdbc-datasource><url>jdbc:postgresql://db/jira?password=`+urlSecret+
 		`</url><driver-class>org.postgresql.Driver</driver-class><username>app</username><password>`+urlSecret+`</password></jdbc-datasource></jira-database-config>`), 0o600))
-	config, err := secretref.ReadConfig(home)
+	config, err := secretref.ReadConfig(file)
 	require.NoError(t, err)
 	settings, err := r.ResolveConfig(ctx, config)
 	require.NoError(t, err)
@@ -157,14 +156,14 @@ func TestPrintersShowNoSecret(t *testing.T) {
 		strings.Trim(fmt.Sprint([]byte(canary)), "[]")}
 	values := map[string]any{
 		"Secret": secrets[0], "*Secret": &secrets[0], "[]Secret": secrets, "map": map[string]secretref.Secret{"k": secrets[0]},
-		"Resolver": r, "Resolver by value": *r, "Options": opts, "Keyring": keys, "Handle": live, "Handle by value": *live, "Connector": connector,
+		"Resolver": r, "Resolver by value": *r, "Options": opts, "Keyring": keys, "Live": live, "Live by value": *live, "Connector": connector,
 		"DB": sql.OpenDB(connector), "Handler": keys.Handler(nil), "Config": config, "Config by value": *config, "Entries": config.Entries,
 		"Entry": config.Entries[0], "Settings": settings, "Database": settings.Database, "DataSource": source,
 		"error of a Provider": failed, "error of the grammar": malformed, "error of Vault": refused, "joined errors": errors.Join(failed, malformed, refused),
 	}
 	for name, v := range values {
 		for printer, print := range printers() {
-			for shape, v := range map[string]any{"": v, " in a struct": holder{v}, " behind a pointer": &holder{v}} {
+			for shape, v := range map[string]any{"": v, " in a struct": holder{v}, " in a pointer to a struct": &holder{v}} {
 				text := print(v)
 				for _, secret := range hidden {
 					require.NotContains(t, text, secret, "%s%s, printed by %s", name, shape, printer)
@@ -172,7 +171,7 @@ func TestPrintersShowNoSecret(t *testing.T) {
 			}
 		}
 	}
-	for printer, print := range printers() { // they do see what is not hidden
+	for printer, print := range printers() { // they print what is not hidden
 		require.Contains(t, print(holder{"v1sible"}), "v1sible", printer)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
-// The key that every client of AWS in this process signs with.
+// The access key of every AWS client in this process.
 const accessKey, secretKey = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
 func TestMain(m *testing.M) {
@@ -29,9 +29,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// AWS' alternating-users rotation gives the user that is not in use another
-// password, and then puts both into the secret.
-func TestNoQueryFailsWhileUsersAlternate(t *testing.T) {
+// The alternating-users rotation of AWS changes the password of the user that is not in use and
+// then writes both into the secret.
+func TestConnector_alternatingUsers(t *testing.T) {
 	t.Parallel()
 	d := databases.PostgreSQL(t)
 	admin := d.Admin(t)
@@ -72,9 +72,9 @@ func TestNoQueryFailsWhileUsersAlternate(t *testing.T) {
 		user, other = other, user
 		passwords[user] = rand.Text()
 		alter(t, user, passwords[user])
-		time.Sleep(apart)
+		time.Sleep(window)
 		put(user)
-		time.Sleep(apart)
+		time.Sleep(window)
 		l.wait(t)
 	}
 	l.end()

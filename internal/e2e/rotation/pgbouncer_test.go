@@ -10,13 +10,13 @@ import (
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 )
 
-// PgBouncer has one code, 08P01, for everything that it refuses.
-func TestConnectorKnowsARefusedLoginOfPgBouncer(t *testing.T) {
+// PgBouncer reports every refusal with the same code, 08P01.
+func TestConnector_pgBouncer(t *testing.T) {
 	t.Parallel()
 	v := startVault(t)
 	d := databases.PgBouncer(t, databases.PostgreSQL(t), "session")
 	v.put(t, d.User, rand.Text())
-	c := secretref.Connector(v.handle(t), postgresConnect(t, d, nil), nil)
-	v.put(t, d.User, d.Password) // the connector still has the other one
+	c := secretref.Connector(v.watch(t), postgresConnect(t, d, nil), nil)
+	v.put(t, d.User, d.Password) // the connector still has the old password
 	require.NoError(t, connect(t.Context(), c))
 }

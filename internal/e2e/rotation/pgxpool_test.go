@@ -11,12 +11,12 @@ import (
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 )
 
-func TestThePgxpoolExampleGoesOnWhileThePasswordIsRotated(t *testing.T) {
+func TestPgxpoolExample_rotation(t *testing.T) {
 	t.Parallel()
 	rotate(t, databases.PostgreSQL(t), pgxpoolClient)
 }
 
-// pgxpoolClient has the example's pool, and leaves no connection in it.
+// pgxpoolClient returns a client with the pool of the example, in which it leaves no connection.
 func pgxpoolClient(t *testing.T, d *databases.Database, h *secretref.Live[[]secretref.Secret]) client {
 	pool, err := pgxpool.Open(t.Context(), d.DSN("pool_max_conns=8"), h)
 	require.NoError(t, err)

@@ -19,13 +19,13 @@ import (
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 )
 
-// rotating returns a connector whose current value is accepted, and what
-// rotates the password in the database and, if both, in the secret too.
+// rotating returns a connector whose current password is accepted, and a function that changes the
+// password in the database and, if both is true, in the secret.
 func rotating(t *testing.T, v *vaultServer) (c driver.Connector, rotate func(both bool) (password string)) {
 	t.Helper()
 	d := databases.PostgreSQL(t)
 	v.put(t, d.User, d.Password)
-	c = secretref.Connector(v.handle(t), postgresConnect(t, d, nil), nil)
+	c = secretref.Connector(v.watch(t), postgresConnect(t, d, nil), nil)
 	require.NoError(t, connect(t.Context(), c))
 	alter := alterer(d.Admin(t), "ALTER ROLE %s PASSWORD '%s'")
 	return c, func(both bool) string {
@@ -46,13 +46,13 @@ func connect(ctx context.Context, c driver.Connector) error {
 	return err
 }
 
-func TestALoginThatGoesOnBeingRefusedCausesFewFetches(t *testing.T) {
+func TestConnector_limitsFetchesWhileRefused(t *testing.T) {
 	t.Parallel()
 	v := startVault(t)
 	d := databases.PostgreSQL(t)
 	wrong := rand.Text()
 	v.put(t, d.User, wrong)
-	c := secretref.Connector(v.handle(t), postgresConnect(t, d, nil), nil)
+	c := secretref.Connector(v.watch(t), postgresConnect(t, d, nil), nil)
 
 	start := time.Now()
 	var wg sync.WaitGroup
@@ -60,7 +60,7 @@ func TestALoginThatGoesOnBeingRefusedCausesFewFetches(t *testing.T) {
 	for n := range took {
 		wg.Go(func() {
 			time.Sleep(time.Duration(n/4) * 80 * time.Millisecond) // four at a time, within two seconds
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			begun := time.Now()
 			err := connect(ctx, c)
@@ -82,13 +82,13 @@ func TestALoginThatGoesOnBeingRefusedCausesFewFetches(t *testing.T) {
 	assert.LessOrEqual(t, reads, 2+int(time.Since(start)/time.Second))
 }
 
-func TestWithoutVaultTheDatabasesRefusalIsReturned(t *testing.T) {
+func TestConnector_returnsRefusalWithoutVault(t *testing.T) {
 	t.Parallel()
 	v := startVault(t)
 	c, rotate := rotating(t, v)
 	password := rotate(true)
 	v.set(down)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := connect(ctx, c)
 	require.NoError(t, ctx.Err())
@@ -96,10 +96,10 @@ func TestWithoutVaultTheDatabasesRefusalIsReturned(t *testing.T) {
 	require.NotContains(t, err.Error(), password)
 
 	v.set(nil)
-	require.Eventually(t, func() bool { return connect(t.Context(), c) == nil }, 5*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return connect(t.Context(), c) == nil }, 2*time.Minute, 100*time.Millisecond)
 }
 
-func TestAConnectThatIsCancelledReturns(t *testing.T) {
+func TestConnector_canceled(t *testing.T) {
 	t.Parallel()
 	v := startVault(t)
 	c, rotate := rotating(t, v)
@@ -119,14 +119,14 @@ func TestAConnectThatIsCancelledReturns(t *testing.T) {
 		start := time.Now()
 		err := connect(ctx, c)
 		cancel()
-		require.Less(t, time.Since(start), 20*time.Second, name) // the fetch would go on for 30
+		require.Less(t, time.Since(start), 20*time.Second, name) // the fetch itself ends after 30 s
 		require.True(t, refusedByPostgres(err), "%s: %v", name, err)
 	}
 }
 
-// A Vault that answers more slowly than the program is ready to wait for a
-// connection has answered when the next connection is made.
-func TestShortTimeoutsGetTheNewPasswordToo(t *testing.T) {
+// Vault takes longer to answer than a connection attempt may take. The fetch goes on, so a later
+// attempt has the new password.
+func TestConnector_shortTimeout(t *testing.T) {
 	t.Parallel()
 	v := startVault(t)
 	c, rotate := rotating(t, v)
@@ -136,17 +136,17 @@ func TestShortTimeoutsGetTheNewPasswordToo(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 		defer cancel()
 		return connect(ctx, c) == nil
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 }
 
-// A connection string may name several hosts, of which one may not be ready.
-func TestARefusalIsRecognisedBesideOtherErrors(t *testing.T) {
+// A connection string may name several hosts, one of which may not be ready.
+func TestConnector_refusalAmongJoinedErrors(t *testing.T) {
 	t.Parallel()
 	starting, wrong := &pgconn.PgError{Code: "57P03"}, &pgconn.PgError{Code: "28P01"}
 	for _, refusal := range []error{errors.Join(wrong, starting), errors.Join(starting, wrong)} {
 		store := secretref.NewFake()
 		store.Set(keyringRef, "old")
-		h := handle(t, store)
+		h := watch(t, store)
 		store.Set(keyringRef, "new")
 		c := secretref.Connector(h, func(_ context.Context, password secretref.Secret) (driver.Conn, error) {
 			if password.Reveal() != "new" {
@@ -158,11 +158,11 @@ func TestARefusalIsRecognisedBesideOtherErrors(t *testing.T) {
 	}
 }
 
-func TestASlowLoginDoesNotBringAnOlderPasswordBack(t *testing.T) {
+func TestConnector_slowLogin(t *testing.T) {
 	t.Parallel()
 	store := secretref.NewFake()
 	store.Set(keyringRef, "first")
-	h := handle(t, store)
+	h := watch(t, store)
 	rotate := func(password string) {
 		store.Set(keyringRef, password)
 		_, err := h.Refresh(t.Context())
@@ -198,7 +198,7 @@ const keyringRef = `{"keyring":"db"}`
 
 type slowKey struct{}
 
-func handle(t *testing.T, store *secretref.Fake) *secretref.Live[secretref.Secret] {
+func watch(t *testing.T, store *secretref.Fake) *secretref.Live[secretref.Secret] {
 	t.Helper()
 	r := secretref.New(&secretref.Options{Fake: store})
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
@@ -207,7 +207,7 @@ func handle(t *testing.T, store *secretref.Fake) *secretref.Live[secretref.Secre
 	return h
 }
 
-// noConn is a connection that is only closed.
+// noConn is a connection that can only be closed.
 type noConn struct{ driver.Conn }
 
 func (noConn) Close() error { return nil }

@@ -1,6 +1,5 @@
-// Package rotation tests that programs go on working while the passwords of
-// their databases are rotated: with real PostgreSQL and MariaDB, and a real
-// Vault that the passwords come from.
+// Package rotation tests that programs keep working while the passwords of their databases are
+// rotated, with real PostgreSQL and MariaDB servers and a real Vault.
 package rotation_test
 
 import (
@@ -25,17 +24,17 @@ import (
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 )
 
-// apart is how long a password is in one place and not yet in the other.
-const apart = 300 * time.Millisecond
+// window is how long a new password is in only one of the two places.
+const window = 300 * time.Millisecond
 
 // A client is a program that logs in for every query it makes.
 type client struct {
 	query   func(context.Context) error
-	alter   func(t *testing.T, user, password string) // gives a role of the database another password
+	alter   func(t *testing.T, user, password string) // changes the password in the database
 	refused func(error) bool
 }
 
-func TestQueriesGoOnWhileThePasswordIsRotated(t *testing.T) {
+func TestConnector_rotation(t *testing.T) {
 	for name, start := range map[string]func(*testing.T, *databases.Database, *secretref.Live[[]secretref.Secret]) client{
 		"database/sql with PostgreSQL": postgresClient,
 		"database/sql with MariaDB":    mariadbClient,
@@ -51,11 +50,11 @@ func TestQueriesGoOnWhileThePasswordIsRotated(t *testing.T) {
 	}
 }
 
-// rotate rotates the password of d's user under load, in both orders.
+// rotate rotates the password of d's user under load, in both orders of the two steps.
 func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databases.Database, *secretref.Live[[]secretref.Secret]) client) {
 	v := startVault(t)
 	v.put(t, d.User, d.Password)
-	h := v.handle(t)
+	h := v.watch(t)
 	c := start(t, d, h)
 	l := startLoad(t, c.query)
 	began := time.Now()
@@ -69,7 +68,7 @@ func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databas
 		password := next()
 		first := time.Now()
 		c.alter(t, d.User, password)
-		time.Sleep(apart)
+		time.Sleep(window)
 		v.put(t, d.User, password)
 		second := time.Now()
 		time.Sleep(1500 * time.Millisecond)
@@ -82,22 +81,22 @@ func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databas
 			assert.False(t, f.begun.After(second), "a query failed that began %v after the window", f.begun.Sub(second))
 		}
 		reads := v.readsSince(first)
-		assert.LessOrEqual(t, reads, 3, "reads of the secret")
+		assert.LessOrEqual(t, reads, 2+int(time.Since(first)/time.Second), "reads of the secret")
 		t.Logf("database first, %d: %d queries failed, the last %v after the window; %d reads of the secret", n+1, len(failed), last, reads)
 	}
 	for n := range 3 { // the secret first
 		password := next()
 		first := time.Now()
 		v.put(t, d.User, password)
-		if n > 0 { // with n = 0 nobody hears of it before the old one is refused
+		if n > 0 { // with n = 0 the new password is fetched only when the old one is refused
 			_, err := h.Refresh(t.Context())
 			require.NoError(t, err)
 		}
-		time.Sleep(apart)
+		time.Sleep(window)
 		c.alter(t, d.User, password)
 		second := time.Now()
 		l.wait(t)
-		time.Sleep(apart)
+		time.Sleep(window)
 		l.wait(t)
 		failed := l.since(first)
 		for _, f := range failed {
@@ -116,7 +115,7 @@ func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databas
 	t.Logf("%d queries in %v", l.queries.Load(), time.Since(began).Round(time.Millisecond))
 }
 
-// postgresClient has a database/sql pool that keeps no connection.
+// postgresClient returns a client with a database/sql pool without idle connections.
 func postgresClient(t *testing.T, d *databases.Database, h *secretref.Live[[]secretref.Secret]) client {
 	return client{
 		query:   oneRow(open(t, secretref.Connector(h, postgresConnect(t, d, nil), nil))),
@@ -125,7 +124,8 @@ func postgresClient(t *testing.T, d *databases.Database, h *secretref.Live[[]sec
 	}
 }
 
-// postgresConnect connects with a user name and a password, and tells tried.
+// postgresConnect returns a function that connects with a user name and a password. If tried is not
+// nil, it is called after each attempt.
 func postgresConnect(t *testing.T, d *databases.Database, tried func(login []secretref.Secret, err error)) func(context.Context, []secretref.Secret) (driver.Conn, error) {
 	t.Helper()
 	config, err := pgx.ParseConfig(d.DSN())
@@ -169,7 +169,7 @@ func mariadbClient(t *testing.T, d *databases.Database, h *secretref.Live[[]secr
 	}
 }
 
-// open returns a pool that logs in for every query.
+// open returns a pool without idle connections, so that every query logs in.
 func open(t *testing.T, c driver.Connector) *sql.DB {
 	t.Helper()
 	db := sql.OpenDB(c)

@@ -24,15 +24,15 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// A vaultServer is a real Vault with KV version 2 at secret/, and one secret in
-// it. What reads the secret passes a gate, where it is counted and may be held
-// up; what the test itself does passes beside it.
+// A vaultServer is a real Vault with KV version 2 at secret/ and one secret in it. Requests over
+// HTTP pass a gate, which counts the reads and can delay requests. The requests of the test
+// itself do not.
 type vaultServer struct {
 	URL, token string
-	behind     http.Handler
+	handler    http.Handler
 
 	mu    sync.Mutex
-	gate  func(w http.ResponseWriter, r *http.Request) (through bool)
+	gate  func(w http.ResponseWriter, r *http.Request) (pass bool)
 	reads []time.Time
 }
 
@@ -56,7 +56,7 @@ func startVault(t *testing.T) *vaultServer {
 	_, err = core.Unseal(vault.TestKeyCopy(made.SecretShares[0]))
 	require.NoError(t, err)
 
-	s := &vaultServer{token: made.RootToken, behind: vaulthttp.Handler.Handler(&vault.HandlerProperties{
+	s := &vaultServer{token: made.RootToken, handler: vaulthttp.Handler.Handler(&vault.HandlerProperties{
 		Core:           core,
 		ListenerConfig: &configutil.Listener{Type: "tcp"},
 	})}
@@ -64,9 +64,9 @@ func startVault(t *testing.T) *vaultServer {
 	t.Cleanup(web.Close)
 	s.URL = web.URL
 	s.write(t, "sys/mounts/secret", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
-	require.Eventually(t, func() bool { // the engine makes itself ready after it is mounted
+	require.Eventually(t, func() bool { // the engine is not ready at once after it is mounted
 		return s.ask(t, "secret/config", map[string]any{"max_versions": 10}).Code < 300
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	return s
 }
 
@@ -78,21 +78,21 @@ func (s *vaultServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Unlock()
 	if gate == nil || gate(w, r) {
-		s.behind.ServeHTTP(w, r)
+		s.handler.ServeHTTP(w, r)
 	}
 }
 
-// set has all requests shown to gate, which says whether Vault is to see them.
+// set installs a gate, which decides whether a request is passed to Vault. If nil, all are.
 func (s *vaultServer) set(gate func(w http.ResponseWriter, r *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gate = gate
 }
 
-// down breaks every connection without an answer.
+// down closes every connection without an answer.
 func down(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
 
-// silent takes requests and never answers.
+// silent never answers.
 func silent(_ http.ResponseWriter, r *http.Request) bool {
 	<-r.Context().Done()
 	panic(http.ErrAbortHandler)
@@ -141,13 +141,13 @@ func (s *vaultServer) ask(t *testing.T, path string, body any) *httptest.Respons
 	r := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/"+path, strings.NewReader(string(text)))
 	r.Header.Set("X-Vault-Token", s.token)
 	w := httptest.NewRecorder()
-	s.behind.ServeHTTP(w, r)
+	s.handler.ServeHTTP(w, r)
 	return w
 }
 
-// handle keeps the secret's user name and password, for so long that nothing
-// but a refused login makes it ask again.
-func (s *vaultServer) handle(t *testing.T) *secretref.Live[[]secretref.Secret] {
+// watch returns a Live with the secret's user name and password. Its TTL is so long that only a
+// refused login causes a fetch.
+func (s *vaultServer) watch(t *testing.T) *secretref.Live[[]secretref.Secret] {
 	t.Helper()
 	r := secretref.New(&secretref.Options{TTL: 5 * time.Minute, Vault: secretref.VaultOptions{
 		Token: func(context.Context) (string, error) { return s.token, nil },
@@ -165,7 +165,7 @@ func (s *vaultServer) ref(t *testing.T, key string) string {
 	return "{ENC}" + string(text)
 }
 
-// builtins says that there is a plugin named kv.
+// builtins is a registry of plugins with only kv in it.
 type builtins struct{}
 
 func (builtins) Contains(name string, kind consts.PluginType) bool {

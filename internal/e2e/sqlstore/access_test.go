@@ -19,22 +19,22 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
-// as returns a store used by another user, who has the rights.
-func as(t testing.TB, s server, d *databases.Database, rights string) *sqlstore.Store {
+// as returns a store for another database user with the privileges.
+func as(t testing.TB, s server, d *databases.Database, privileges string) *sqlstore.Store {
 	user := "u" + d.Name
 	password := d.CreateUser(t, user)
 	admin := d.Admin(t)
 	switch {
-	case rights == "":
+	case privileges == "":
 	case s.name == postgres.name:
-		exec(t, admin, fmt.Sprintf(`GRANT %s ON ALL TABLES IN SCHEMA %s TO %s`, rights, d.Name, user))
+		exec(t, admin, fmt.Sprintf(`GRANT %s ON ALL TABLES IN SCHEMA %s TO %s`, privileges, d.Name, user))
 	default:
-		exec(t, admin, fmt.Sprintf("GRANT %s ON %s.* TO %s@'%%'", rights, d.Name, user))
+		exec(t, admin, fmt.Sprintf("GRANT %s ON %s.* TO %s@'%%'", privileges, d.Name, user))
 	}
 	return sqlstore.New(d.OpenAs(t, user, password), s.dialect)
 }
 
-func TestAUserWhoMayNotMakeTablesUsesThoseThatAreThere(t *testing.T) {
+func TestAccess_noCreatePermission(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		created(t, s, d.Open(t), "a")
@@ -44,7 +44,7 @@ func TestAUserWhoMayNotMakeTablesUsesThoseThatAreThere(t *testing.T) {
 		made, err := st.Create(ctx, root, newKey(key3), event("create"))
 		require.NoError(t, err)
 		require.False(t, made)
-		require.NoError(t, st.Put(ctx, key1, "b", boxUnder(key1, "b")))
+		require.NoError(t, st.Put(ctx, key1, "b", recordUnder(key1, "b")))
 		require.NoError(t, st.ReserveEncryptions(ctx, key1, 10))
 		l := acquire(t, st)
 		require.NoError(t, l.Activate(ctx, root, key1, newKey(key2), event("activate")))
@@ -52,7 +52,8 @@ func TestAUserWhoMayNotMakeTablesUsesThoseThatAreThere(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 2, moved)
 		require.NoError(t, l.Retire(ctx, key1, event("retire")))
-		require.NoError(t, l.Rewrap(ctx, root, root, map[seal.KeyID][]byte{key1: nil, key2: nil}, event("rewrap")))
+		require.NoError(t, l.Rewrap(ctx, root, root, map[seal.KeyID][]byte{key1: nil, key2: nil},
+			event("rewrap")))
 		deleted, err := st.DeleteInactive(ctx, event("delete"))
 		require.NoError(t, err)
 		require.Len(t, deleted, 1)
@@ -60,19 +61,19 @@ func TestAUserWhoMayNotMakeTablesUsesThoseThatAreThere(t *testing.T) {
 	})
 }
 
-func TestAMissingRightIsNamed(t *testing.T) {
+func TestAccess_missingPermission(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		denied := func(err error, right string) {
+		denied := func(err error, privilege string) {
 			t.Helper()
 			require.ErrorIs(t, err, fault.Denied)
-			assert.Contains(t, err.Error(), right)
+			assert.Contains(t, err.Error(), privilege)
 		}
 		ctx := t.Context()
 
 		d := s.shared(t)
 		st := as(t, s, d, "")
 		_, err := st.Load(ctx)
-		if s.name == postgres.name { // MySQL does not say what is not there
+		if s.name == postgres.name { // MySQL does not reveal which tables exist
 			require.ErrorIs(t, err, store.ErrEmpty)
 		} else {
 			denied(err, "SELECT")
@@ -91,7 +92,7 @@ func TestAMissingRightIsNamed(t *testing.T) {
 		d = s.shared(t)
 		created(t, s, d.Open(t), "a")
 		st = as(t, s, d, "SELECT, INSERT, UPDATE")
-		require.NoError(t, st.Put(ctx, key1, "a", boxUnder(key1, "b")))
+		require.NoError(t, st.Put(ctx, key1, "a", recordUnder(key1, "b")))
 		denied(st.Delete(ctx, "a"), "DELETE")
 		_, err = st.Get(ctx, "a")
 		require.NoError(t, err)
@@ -101,12 +102,12 @@ func TestAMissingRightIsNamed(t *testing.T) {
 		st = as(t, s, d, "SELECT")
 		_, err = st.Load(ctx)
 		require.NoError(t, err)
-		denied(st.Put(ctx, key1, "a", boxUnder(key1, "b")), "INSERT")
+		denied(st.Put(ctx, key1, "a", recordUnder(key1, "b")), "INSERT")
 		denied(st.ReserveEncryptions(ctx, key1, 1), "UPDATE")
 	})
 }
 
-func TestAWrongPasswordIsTold(t *testing.T) {
+func TestAccess_wrongPassword(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		st := sqlstore.New(d.OpenAs(t, d.User, "Wr0ngPassw0rd"), s.dialect)
@@ -117,7 +118,7 @@ func TestAWrongPasswordIsTold(t *testing.T) {
 	})
 }
 
-func TestNobodyListeningIsTold(t *testing.T) {
+func TestAccess_connectionRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		dsn := strings.Replace(d.DSN(), d.Addr, "127.0.0.1:1", 1)
@@ -132,7 +133,7 @@ func TestNobodyListeningIsTold(t *testing.T) {
 	})
 }
 
-func TestAReplicaIsUnavailable(t *testing.T) {
+func TestAccess_readOnlyServer(t *testing.T) {
 	t.Parallel()
 	d := databases.PostgreSQL(t)
 	created(t, postgres, d.Open(t), "a")
@@ -144,9 +145,10 @@ func TestAReplicaIsUnavailable(t *testing.T) {
 	assert.Contains(t, err.Error(), "primary")
 }
 
-func TestTablesOfANewerVersionAreLeftAlone(t *testing.T) {
+func TestSchema_newerVersion(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
-		for _, change := range []string{"", `ALTER TABLE secretref_keys DROP COLUMN seals`, `ALTER TABLE secretref_meta DROP COLUMN root`} {
+		for _, change := range []string{"", `ALTER TABLE secretref_keys DROP COLUMN encryptions`,
+			`ALTER TABLE secretref_meta DROP COLUMN root`} {
 			db := s.shared(t).Open(t)
 			st := created(t, s, db)
 			exec(t, db, `UPDATE secretref_meta SET version = 2`)
@@ -163,14 +165,15 @@ func TestTablesOfANewerVersionAreLeftAlone(t *testing.T) {
 	})
 }
 
-func TestTablesThatWereMadeByHalfAreCompleted(t *testing.T) {
+func TestSchema_incompleteTables(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for _, half := range [][]string{
 			{`DROP TABLE secretref_meta`},
 			{`DELETE FROM secretref_meta`},
 			{`DELETE FROM secretref_meta`, `DELETE FROM secretref_lease`},
 			{`DROP TABLE secretref_meta`, `DROP TABLE secretref_lease`, `DROP TABLE secretref_events`},
-			{`DROP TABLE secretref_meta`, `DROP TABLE secretref_lease`, `DROP TABLE secretref_events`, `DROP TABLE secretref_boxes`},
+			{`DROP TABLE secretref_meta`, `DROP TABLE secretref_lease`, `DROP TABLE secretref_events`,
+				`DROP TABLE secretref_records`},
 		} {
 			db := s.shared(t).Open(t)
 			st := sqlstore.New(db, s.dialect)
@@ -189,11 +192,11 @@ func TestTablesThatWereMadeByHalfAreCompleted(t *testing.T) {
 	})
 }
 
-func TestATableThatIsLostIsNotAnEmptyKeyring(t *testing.T) {
+func TestSchema_lostTable(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		db := s.shared(t).Open(t)
 		st := created(t, s, db, "a")
-		exec(t, db, `DROP TABLE secretref_boxes`)
+		exec(t, db, `DROP TABLE secretref_records`)
 		_, err := st.Get(t.Context(), "a")
 		require.ErrorIs(t, err, fault.Corrupt)
 		require.ErrorIs(t, st.Put(t.Context(), key1, "a", nil), fault.Corrupt)
@@ -202,12 +205,12 @@ func TestATableThatIsLostIsNotAnEmptyKeyring(t *testing.T) {
 	})
 }
 
-func TestDamageIsCorrupt(t *testing.T) {
+func TestLoad_damage(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for _, damage := range []string{
 			`UPDATE secretref_keys SET state = 'inactive'`,
 			`UPDATE secretref_keys SET state = 'lost'`,
-			`UPDATE secretref_keys SET seals = -1`,
+			`UPDATE secretref_keys SET encryptions = -1`,
 			`UPDATE secretref_meta SET active = 7`,
 			`UPDATE secretref_meta SET active = NULL`,
 			`UPDATE secretref_meta SET root = 'short'`,
@@ -223,7 +226,7 @@ func TestDamageIsCorrupt(t *testing.T) {
 	})
 }
 
-func TestManyMakeTheTablesAtOnce(t *testing.T) {
+func TestSchema_concurrentCreation(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for range 5 {
 			d := s.shared(t)
@@ -247,16 +250,16 @@ func TestManyMakeTheTablesAtOnce(t *testing.T) {
 	})
 }
 
-func TestACallEndsWithItsContext(t *testing.T) {
+func TestPut_contextEnds(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		db := d.Open(t)
 		st := created(t, s, db, "a")
 		obstacle := begin(t, db)
-		exec(t, obstacle, `UPDATE secretref_boxes SET box = box`)
+		exec(t, obstacle, `UPDATE secretref_records SET record = record`)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		err := st.Put(ctx, key1, "a", boxUnder(key1, "never"))
+		err := st.Put(ctx, key1, "a", recordUnder(key1, "never"))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, fault.Unavailable)
 		require.NoError(t, obstacle.Rollback())

@@ -12,8 +12,8 @@ import (
 	"github.com/seed74218947/secretref/internal/e2e/databases"
 )
 
-// line is a way to a database. It counts what comes from there, and can be cut
-// without either end being told.
+// line is a proxy to a database. It counts the bytes from the database, and can be cut
+// without either end noticing.
 type line struct {
 	listener net.Listener
 	received atomic.Int64
@@ -27,18 +27,18 @@ func newLine(t testing.TB, d *databases.Database) *line {
 	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
 		for {
-			near, err := listener.Accept()
+			client, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			far, err := net.Dial("tcp", d.Addr)
+			server, err := net.Dial("tcp", d.Addr)
 			if err != nil {
-				_ = near.Close()
+				_ = client.Close()
 				continue
 			}
-			t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-			go l.carry(far, near, new(atomic.Int64))
-			go l.carry(near, far, &l.received)
+			t.Cleanup(func() { _, _ = client.Close(), server.Close() })
+			go l.carry(server, client, new(atomic.Int64))
+			go l.carry(client, server, &l.received)
 		}
 	}()
 	return l
@@ -59,7 +59,7 @@ func (l *line) carry(to, from net.Conn, count *atomic.Int64) {
 	}
 }
 
-// open is d.Open along the line.
+// open opens the database through the line.
 func (l *line) open(t testing.TB, d *databases.Database) *sql.DB {
 	db, err := sql.Open(d.Driver(), strings.Replace(d.DSN(), d.Addr, l.listener.Addr().String(), 1))
 	require.NoError(t, err)

@@ -23,7 +23,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
-func TestWhileTheServerIsStoppedEverythingIsUnavailable(t *testing.T) {
+func TestOutage_serverStopped(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.own(t)
 		st := created(t, s, d.Open(t), "a", "b")
@@ -38,10 +38,10 @@ func TestWhileTheServerIsStoppedEverythingIsUnavailable(t *testing.T) {
 			{"Load", func() error { _, err := st.Load(ctx); return err }},
 			{"Reserve", func() error { return st.ReserveEncryptions(ctx, key2, 1) }},
 			{"Get", func() error { _, err := st.Get(ctx, "a"); return err }},
-			{"Put", func() error { return st.Put(ctx, key2, "c", boxUnder(key2, "c")) }},
+			{"Put", func() error { return st.Put(ctx, key2, "c", recordUnder(key2, "c")) }},
 			{"Delete", func() error { return st.Delete(ctx, "c") }},
 			{"Names", func() error { _, err := st.Names(ctx, "", 1); return err }},
-			{"Boxes", func() error { _, err := st.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err }},
+			{"Records", func() error { _, err := st.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err }},
 			{"Count", func() error { _, err := st.Count(ctx); return err }},
 			{"Record", func() error { _, err := st.RecordEvent(ctx, event("x")); return err }},
 			{"Events", func() error { _, err := st.Events(ctx, 0, 1); return err }},
@@ -68,7 +68,7 @@ func TestWhileTheServerIsStoppedEverythingIsUnavailable(t *testing.T) {
 				require.NotContains(t, err.Error(), d.Password)
 			}
 			d.Start(t)
-			require.NoError(t, st.Put(ctx, key2, "a", boxUnder(key2, "a")))
+			require.NoError(t, st.Put(ctx, key2, "a", recordUnder(key2, "a")))
 		}
 		for _, c := range calls {
 			require.NoError(t, c.call(), c.name)
@@ -76,7 +76,7 @@ func TestWhileTheServerIsStoppedEverythingIsUnavailable(t *testing.T) {
 	})
 }
 
-func TestNothingIsHalfDoneWhenTheServerEndsAmidCalls(t *testing.T) {
+func TestOutage_duringCalls(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.own(t)
 		st := created(t, s, d.Open(t))
@@ -112,16 +112,18 @@ func TestNothingIsHalfDoneWhenTheServerEndsAmidCalls(t *testing.T) {
 			}
 		})
 		for i := range 6 {
-			time.Sleep(rand.N(300 * time.Millisecond)) // anywhere in what the others do
+			time.Sleep(rand.N(300 * time.Millisecond)) // anywhere in the calls of the others
 			[]func(testing.TB){d.Stop, d.Kill}[i%2](t)
 			d.Start(t)
-			_, err := d.Admin(t).ExecContext(t.Context(), `UPDATE `+d.Name+`.secretref_lease SET expires = 1`)
+			_, err := d.Admin(t).ExecContext(t.Context(),
+				`UPDATE `+d.Name+`.secretref_lease SET expires = 1`)
 			require.NoError(t, err)
 		}
-		require.Eventually(t, func() bool { return t.Failed() || rotateOnce(t.Context(), st) == nil }, 20*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return t.Failed() || rotateOnce(t.Context(), st) == nil },
+			time.Minute, 10*time.Millisecond)
 		done.Store(true)
 		wg.Wait()
-		t.Logf("%d rotations, %d boxes stored", rotations, stored[0].Load())
+		t.Logf("%d rotations, %d records stored", rotations, stored[0].Load())
 		found := versions(t, st)
 		for i := range stored {
 			version := found[fmt.Sprint("name ", i)]
@@ -143,14 +145,14 @@ func storeVersion(ctx context.Context, st store.Store, name string, version int6
 			return err
 		}
 		id := keys.Active().ID
-		err = st.Put(ctx, id, name, boxUnder(id, fmt.Sprintf("%020d", version)))
+		err = st.Put(ctx, id, name, recordUnder(id, fmt.Sprintf("%020d", version)))
 		if !errors.Is(err, store.ErrNotActive) {
 			return err
 		}
 	}
 }
 
-// versions returns what is stored, and checks that it is complete.
+// versions returns the stored versions, and checks every record.
 func versions(t *testing.T, st store.Store) map[string]int64 {
 	keys, err := st.Load(t.Context())
 	require.NoError(t, err)
@@ -158,21 +160,21 @@ func versions(t *testing.T, st store.Store) map[string]int64 {
 	for _, k := range keys.Keys {
 		known[k.ID] = true
 	}
-	boxes, err := st.Records(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 20})
+	records, err := st.Records(t.Context(), store.Range{Limit: 1000, Bytes: 1 << 20})
 	require.NoError(t, err)
 	found := make(map[string]int64)
-	for _, b := range boxes {
+	for _, b := range records {
 		require.True(t, known[b.Key])
 		var version int64
 		_, err := fmt.Sscanf(string(b.Sealed[9:29]), "%d", &version)
 		require.NoError(t, err)
-		require.Equal(t, boxUnder(b.Key, fmt.Sprintf("%020d", version)), b.Sealed)
+		require.Equal(t, recordUnder(b.Key, fmt.Sprintf("%020d", version)), b.Sealed)
 		found[b.Name] = version
 	}
 	return found
 }
 
-// rotateOnce finishes a rotation that is recorded, and rotates.
+// rotateOnce finishes the rotation in progress, or rotates.
 func rotateOnce(ctx context.Context, st store.Store) error {
 	l, err := st.Acquire(ctx)
 	if err != nil {
@@ -186,7 +188,8 @@ func rotateOnce(ctx context.Context, st store.Store) error {
 		}
 		old, active := keys.Retiring(), keys.Active()
 		if old == nil {
-			if err := l.Activate(ctx, keys.Root, active.ID, newKey(active.ID+1), event("activate")); err != nil {
+			if err := l.Activate(ctx, keys.Root, active.ID, newKey(active.ID+1),
+				event("activate")); err != nil {
 				return err
 			}
 			continue
@@ -202,7 +205,7 @@ func rotateOnce(ctx context.Context, st store.Store) error {
 	}
 }
 
-func TestAClientCanBeKilledAnywhere(t *testing.T) {
+func TestKill(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		db := d.Open(t)
@@ -211,11 +214,11 @@ func TestAClientCanBeKilledAnywhere(t *testing.T) {
 		unfinished := 0
 		for round := range 24 {
 			kill(t, s, d.DSN())
-			exec(t, db, lapseNow)
+			exec(t, db, expireNow)
 			newer := func() {
 				found := versions(t, st)
 				for name, version := range before {
-					require.GreaterOrEqual(t, found[name], version, "%s went back", name)
+					require.GreaterOrEqual(t, found[name], version, "%s reverted to an older version", name)
 				}
 				before = found
 			}
@@ -226,31 +229,31 @@ func TestAClientCanBeKilledAnywhere(t *testing.T) {
 				unfinished++
 			}
 			if round%3 == 2 {
-				// The server may not have noticed yet that the client has gone.
+				// The server may not have noticed yet that the client is dead.
 				require.Eventually(t, func() bool {
 					err := rotateOnce(t.Context(), st)
 					if err != nil && !errors.Is(err, fault.RotationInProgress) {
 						require.NoError(t, err)
 					}
 					return err == nil
-				}, 20*time.Second, 10*time.Millisecond)
-				newer() // the last statements of the client may have ended only now
+				}, time.Minute, 10*time.Millisecond)
+				newer() // the last statements of the client may have finished only now
 			}
 		}
 		require.Len(t, before, len(clientNames))
-		t.Logf("%d of 24 were killed in the midst of a rotation", unfinished)
+		t.Logf("%d of 24 were killed during a rotation", unfinished)
 	})
 }
 
 const (
-	lapseNow     = `UPDATE secretref_lease SET expires = 1`
+	expireNow    = `UPDATE secretref_lease SET expires = 1`
 	clientDriver = "SECRETREF_E2E_CLIENT_DRIVER"
 	clientDSN    = "SECRETREF_E2E_CLIENT_DSN"
 )
 
 var clientNames = [...]string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}
 
-// kill runs a client of its own for a moment, and kills it.
+// kill runs a client process for a moment, and kills it.
 func kill(t *testing.T, s server, dsn string) {
 	driver := "mysql"
 	if s.dialect == sqlstore.PostgreSQL {
@@ -271,8 +274,8 @@ func kill(t *testing.T, s server, dsn string) {
 	require.Error(t, client.Wait())
 }
 
-// TestClient is not a test: it is the client that kill runs. It stores ever
-// newer versions, and rotates, until it is killed.
+// TestClient is not a test but the client process of kill. It stores ever newer versions and
+// rotates until it is killed.
 func TestClient(t *testing.T) {
 	driver, dsn := os.Getenv(clientDriver), os.Getenv(clientDSN)
 	if dsn == "" {

@@ -14,12 +14,13 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/sqlstore"
 )
 
-// large returns the longest box there is.
+// large returns a record of the maximum length.
 func large(id seal.KeyID, fill string) []byte {
-	return boxUnder(id, fill+string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\'}, (seal.MaxText+seal.Overhead)/4)))[:seal.MaxText+seal.Overhead]
+	return recordUnder(id, fill+string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\'},
+		(seal.MaxText+seal.Overhead)/4)))[:seal.MaxText+seal.Overhead]
 }
 
-func TestAPageOfLargeBoxesBringsNoMoreThanItHolds(t *testing.T) {
+func TestRecords_largeTransfersOnlyPage(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		d := s.shared(t)
 		st := created(t, s, d.Open(t))
@@ -31,7 +32,8 @@ func TestAPageOfLargeBoxesBringsNoMoreThanItHolds(t *testing.T) {
 		st = sqlstore.New(line.open(t, d), s.dialect)
 		for _, under := range []seal.KeyID{0, key1} {
 			before := received.Load()
-			page, err := st.Records(t.Context(), store.Range{Key: under, After: "01", Limit: 1000, Bytes: 4 << 20})
+			page, err := st.Records(t.Context(), store.Range{Key: under, After: "01", Limit: 1000,
+				Bytes: 4 << 20})
 			require.NoError(t, err)
 			assert.Len(t, page, 4)
 			// Hexadecimal digits, if the driver has the database send text.
@@ -47,7 +49,7 @@ func TestAPageOfLargeBoxesBringsNoMoreThanItHolds(t *testing.T) {
 	})
 }
 
-func TestABatchOfLargeBoxesIsMoved(t *testing.T) {
+func TestMove_largeRecords(t *testing.T) {
 	for _, row := range []struct {
 		server
 		params []string
@@ -62,9 +64,10 @@ func TestABatchOfLargeBoxesIsMoved(t *testing.T) {
 			const n = 3
 			var swaps []store.Swap
 			for i := range n {
-				name, box := fmt.Sprint(i), large(key1, fmt.Sprintf("%012d", i))
-				require.NoError(t, st.Put(t.Context(), key1, name, box))
-				swaps = append(swaps, store.Swap{Name: name, Head: box[:seal.HeadSize], Sealed: large(key2, fmt.Sprintf("%012d", i))})
+				name, record := fmt.Sprint(i), large(key1, fmt.Sprintf("%012d", i))
+				require.NoError(t, st.Put(t.Context(), key1, name, record))
+				swaps = append(swaps, store.Swap{Name: name, Head: record[:seal.HeadSize], Sealed: large(key2,
+					fmt.Sprintf("%012d", i))})
 			}
 			l := acquire(t, st)
 			require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
@@ -81,18 +84,19 @@ func TestABatchOfLargeBoxesIsMoved(t *testing.T) {
 	}
 }
 
-// A database that puts boxes into a table of its own on the way may cut them
-// off there.
-func TestBoxesOfAllSizesAreMovedTogether(t *testing.T) {
+// A database may truncate records in a temporary table.
+func TestMove_allSizes(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		st := created(t, s, s.shared(t).Open(t))
 		text := string(bytes.Repeat([]byte{0x00, 0xff, '\'', '\\', '?'}, 70_000))
 		var swaps []store.Swap
-		for i, size := range []int{0, 1, 100, 255, 256, 8191, 16_384, 65_000, 65_535, 65_536, 70_000, 131_072, 300_000, 10} {
+		for i, size := range []int{0, 1, 100, 255, 256, 8191, 16_384, 65_000, 65_535, 65_536, 70_000,
+			131_072, 300_000, 10} {
 			name := fmt.Sprintf("%02d", i)
-			box := func(id seal.KeyID) []byte { return boxUnder(id, fmt.Sprintf("%012d", i)+text[:size]) }
-			require.NoError(t, st.Put(t.Context(), key1, name, box(key1)))
-			swaps = append(swaps, store.Swap{Name: name, Head: box(key1)[:seal.HeadSize], Sealed: box(key2)})
+			record := func(id seal.KeyID) []byte { return recordUnder(id, fmt.Sprintf("%012d", i)+text[:size]) }
+			require.NoError(t, st.Put(t.Context(), key1, name, record(key1)))
+			swaps = append(swaps, store.Swap{Name: name, Head: record(key1)[:seal.HeadSize],
+				Sealed: record(key2)})
 		}
 		l := acquire(t, st)
 		require.NoError(t, l.Activate(t.Context(), root, key1, newKey(key2), event("activate")))
@@ -110,13 +114,13 @@ func TestBoxesOfAllSizesAreMovedTogether(t *testing.T) {
 	})
 }
 
-func TestKeyIDsAreSignedToTheDatabaseOnly(t *testing.T) {
+func TestKeyIDs(t *testing.T) {
 	onEach(t, func(t *testing.T, s server) {
 		for _, id := range []seal.KeyID{1, 1<<63 - 1, 1 << 63, 1<<64 - 1} {
 			st := sqlstore.New(s.shared(t).Open(t), s.dialect)
 			_, err := st.Create(t.Context(), root, newKey(id), store.Event{Keys: []seal.KeyID{id}})
 			require.NoError(t, err)
-			require.NoError(t, st.Put(t.Context(), id, "a", boxUnder(id, "a")))
+			require.NoError(t, st.Put(t.Context(), id, "a", recordUnder(id, "a")))
 			count, err := st.Count(t.Context())
 			require.NoError(t, err)
 			assert.Equal(t, map[seal.KeyID]int{id: 1}, count)

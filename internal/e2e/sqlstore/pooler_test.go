@@ -25,27 +25,30 @@ func opened(t *testing.T, driver, dsn string) *sql.DB {
 	return db
 }
 
-func TestAWrongPasswordIsToldByPgBouncer(t *testing.T) {
+func TestPgBouncer_wrongPassword(t *testing.T) {
 	t.Parallel()
 	d := databases.PgBouncer(t, databases.PostgreSQL(t), "transaction")
 	for _, driver := range []string{"pgx", "postgres"} {
-		_, err := sqlstore.New(opened(t, driver, d.DSNAs(d.User, "Wr0ngPassw0rd")), sqlstore.PostgreSQL).Load(t.Context())
+		_, err := sqlstore.New(opened(t, driver, d.DSNAs(d.User, "Wr0ngPassw0rd")),
+			sqlstore.PostgreSQL).Load(t.Context())
 		require.ErrorIs(t, err, fault.Unauthenticated, driver)
 		require.NotContains(t, err.Error(), "Wr0ngPassw0rd")
 	}
 }
 
-// With what the error names, the store works behind a pooler of transactions.
-func TestBehindAPoolerOfTransactions(t *testing.T) {
+// With the parameter that the error names, the store works through a transaction pooler.
+func TestPgBouncer_transactionPooling(t *testing.T) {
 	t.Parallel()
 	d := databases.PgBouncer(t, databases.PostgreSQL(t), "transaction")
-	for driver, remedy := range map[string]string{"pgx": "default_query_exec_mode=exec", "postgres": "binary_parameters=yes"} {
-		st := sqlstore.New(opened(t, driver, d.DSN(remedy)), sqlstore.PostgreSQL)
-		if made, err := st.Create(t.Context(), root, newKey(key1), event("create")); assert.NoError(t, err) && made {
+	for driver, parameter := range map[string]string{"pgx": "default_query_exec_mode=exec",
+		"postgres": "binary_parameters=yes"} {
+		st := sqlstore.New(opened(t, driver, d.DSN(parameter)), sqlstore.PostgreSQL)
+		if made, err := st.Create(t.Context(), root, newKey(key1), event("create")); assert.NoError(t,
+			err) && made {
 			acquire(t, st).Release(t.Context())
 		}
-		// Two pools that share the sessions of the pooler, without it.
-		var told error
+		// Without it, two pools share the sessions of the pooler.
+		var failure error
 		for range 20 {
 			for range 2 {
 				db, err := sql.Open(driver, d.DSN())
@@ -55,35 +58,35 @@ func TestBehindAPoolerOfTransactions(t *testing.T) {
 				st := sqlstore.New(db, sqlstore.PostgreSQL)
 				for range 3 {
 					if _, err := st.Records(t.Context(), store.Range{Limit: 1, Bytes: 1}); err != nil {
-						told = err
+						failure = err
 					}
 				}
 			}
-			if told != nil {
+			if failure != nil {
 				break
 			}
 		}
 		if driver == "pgx" {
-			require.Error(t, told)
+			require.Error(t, failure)
 		}
-		if told != nil {
-			require.ErrorIs(t, told, fault.Unavailable)
-			require.ErrorContains(t, told, remedy)
+		if failure != nil {
+			require.ErrorIs(t, failure, fault.Unavailable)
+			require.ErrorContains(t, failure, parameter)
 		}
 		for range 20 {
-			require.NoError(t, st.Put(t.Context(), key1, "a", boxUnder(key1, "a")))
+			require.NoError(t, st.Put(t.Context(), key1, "a", recordUnder(key1, "a")))
 			_, err := st.Get(t.Context(), "a")
 			require.NoError(t, err)
 		}
 	}
 }
 
-func TestAServerWithoutTLSIsTold(t *testing.T) {
+func TestAccess_serverWithoutTLS(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
-	go func() { // what PostgreSQL says without TLS
+	go func() { // the reply of PostgreSQL without TLS
 		for {
 			conn, err := l.Accept()
 			if err != nil {

@@ -25,7 +25,7 @@ type server struct {
 	dialect     sqlstore.Dialect
 	shared, own func(testing.TB) *databases.Database
 
-	// busy counts the connections to the database whose statement takes its time.
+	// busy counts the connections to the database whose statement is waiting.
 	busy string
 
 	// weakest are the parameters of a connection whose statements take the
@@ -47,7 +47,7 @@ var (
 	}
 )
 
-// onEach runs the test on each of the servers, on all at the same time.
+// onEach runs the test on all servers in parallel.
 func onEach(t *testing.T, test func(t *testing.T, s server)) {
 	t.Parallel()
 	for _, s := range []server{postgres, mariadb} {
@@ -58,8 +58,8 @@ func onEach(t *testing.T, test func(t *testing.T, s server)) {
 	}
 }
 
-// place is a database in which every other Store has the same connections.
-func place(t testing.TB, s server, params ...string) storetest.Place {
+// newOpener returns an Opener for a new database. Every other Store shares a connection pool.
+func newOpener(t testing.TB, s server, params ...string) storetest.Opener {
 	d := s.shared(t)
 	pools := []store.Store{
 		sqlstore.New(d.Open(t, params...), s.dialect),
@@ -90,18 +90,19 @@ func newKey(id seal.KeyID) store.Key {
 
 func event(action string) store.Event { return store.Event{Actor: "tester", Action: action} }
 
-// boxUnder returns what looks like a box, with another head for each text.
-func boxUnder(id seal.KeyID, text string) []byte {
-	box := binary.BigEndian.AppendUint64([]byte{1}, uint64(id))
-	return append(append(box, text...), bytes.Repeat([]byte{'.'}, 40)...)
+// recordUnder returns bytes like a record, with a different head for each text.
+func recordUnder(id seal.KeyID, text string) []byte {
+	record := binary.BigEndian.AppendUint64([]byte{1}, uint64(id))
+	return append(append(record, text...), bytes.Repeat([]byte{'.'}, 40)...)
 }
 
 func swap(name string, from, to seal.KeyID, text string) store.Swap {
-	return store.Swap{Name: name, Head: boxUnder(from, text)[:seal.HeadSize], Sealed: boxUnder(to, text)}
+	return store.Swap{Name: name, Head: recordUnder(from, text)[:seal.HeadSize],
+		Sealed: recordUnder(to, text)}
 }
 
-// created returns a store with the active key key1 and a box under each name
-// that holds the name.
+// created returns a store with the active key key1 and a record for each name, which
+// contains the name.
 func created(t testing.TB, s server, db *sql.DB, names ...string) *sqlstore.Store {
 	t.Helper()
 	st := sqlstore.New(db, s.dialect)
@@ -109,7 +110,7 @@ func created(t testing.TB, s server, db *sql.DB, names ...string) *sqlstore.Stor
 	require.NoError(t, err)
 	require.True(t, made)
 	for _, name := range names {
-		require.NoError(t, st.Put(t.Context(), key1, name, boxUnder(key1, name)))
+		require.NoError(t, st.Put(t.Context(), key1, name, recordUnder(key1, name)))
 	}
 	return st
 }
@@ -139,7 +140,7 @@ func begin(t testing.TB, db *sql.DB) *sql.Tx {
 	return tx
 }
 
-// waiting returns when n statements wait for others.
+// waiting waits until n statements are waiting for others.
 func waiting(t testing.TB, s server, d *databases.Database, n int) {
 	t.Helper()
 	admin := d.Admin(t)
@@ -147,21 +148,21 @@ func waiting(t testing.TB, s server, d *databases.Database, n int) {
 		var busy int
 		err := admin.QueryRowContext(t.Context(), s.busy).Scan(&busy)
 		return err == nil && busy >= n
-	}, 20*time.Second, 10*time.Millisecond, "%d statements should wait", n)
+	}, time.Minute, 10*time.Millisecond, "%d statements should wait", n)
 }
 
-// under returns the names of the boxes under a key.
+// under returns the names of the records under a key.
 func under(t testing.TB, st store.Store, id seal.KeyID) (names []string) {
 	t.Helper()
-	boxes, err := st.Records(t.Context(), store.Range{Key: id, Limit: 1000, Bytes: 1 << 30})
+	records, err := st.Records(t.Context(), store.Range{Key: id, Limit: 1000, Bytes: 1 << 30})
 	require.NoError(t, err)
-	for _, b := range boxes {
+	for _, b := range records {
 		names = append(names, b.Name)
 	}
 	return names
 }
 
-// moveAll moves every box, in many small steps, and returns how many.
+// moveAll moves every record, in small steps, and returns their number.
 func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.KeyID) (int, error) {
 	all := 0
 	for range 10_000 {
@@ -171,7 +172,8 @@ func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.K
 		}
 		swaps := make([]store.Swap, len(page))
 		for i, b := range page {
-			swaps[i] = store.Swap{Name: b.Name, Head: b.Sealed[:seal.HeadSize], Sealed: boxUnder(to, string(b.Sealed[9:len(b.Sealed)-40]))}
+			swaps[i] = store.Swap{Name: b.Name, Head: b.Sealed[:seal.HeadSize],
+				Sealed: recordUnder(to, string(b.Sealed[9:len(b.Sealed)-40]))}
 		}
 		n, err := l.Move(ctx, from, to, swaps)
 		if err != nil {
@@ -179,5 +181,5 @@ func moveAll(ctx context.Context, st store.Store, l store.Lease, from, to seal.K
 		}
 		all += n
 	}
-	return all, errors.New("there are boxes that Move does not move")
+	return all, errors.New("Move does not move some records")
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/storetest"
 )
 
-// sessions are settings that a server, init_connect or a data source name may
-// give to connections, and under which nothing may be lost or become unreadable.
+// sessions are settings that the server, init_connect or a data source name may set, under
+// which nothing may be lost or become unreadable.
 var sessions = map[string][]string{
 	mariadb.name: {
 		"autocommit=0",
@@ -54,10 +54,10 @@ func TestSession(t *testing.T) {
 		for _, params := range sessions[s.name] {
 			t.Run(params, func(t *testing.T) {
 				t.Parallel()
-				keepsWhatItStored(t, s, params)
+				checkSession(t, s, params)
 			})
 		}
-		// Those that the others of these do not exclude, together.
+		// All that are compatible with each other, together.
 		all := map[string]string{
 			mariadb.name: "autocommit=0&completion_type=1&character_set_connection=utf16&character_set_results=utf32" +
 				"&sql_select_limit=1&foreign_key_checks=0&unique_checks=0&sql_mode=%27%27&tx_isolation=%27READ-UNCOMMITTED%27",
@@ -65,15 +65,16 @@ func TestSession(t *testing.T) {
 		}[s.name]
 		t.Run("all", func(t *testing.T) {
 			t.Parallel()
-			storetest.Run(t, func(t testing.TB) storetest.Place { return place(t, s, all) })
+			storetest.Run(t, func(t testing.TB) storetest.Opener { return newOpener(t, s, all) })
 		})
 	})
 }
 
-// A connection is given back with the settings that its pool gave it.
-func TestSessionIsGivenBack(t *testing.T) {
+// The settings of a connection are restored.
+func TestSession_restored(t *testing.T) {
 	t.Parallel()
-	db := databases.MariaDB(t).Open(t, "autocommit=0&completion_type=1&sql_select_limit=7&character_set_results=utf8mb4")
+	db := databases.MariaDB(t).Open(t,
+		"autocommit=0&completion_type=1&sql_select_limit=7&character_set_results=utf8mb4")
 	db.SetMaxOpenConns(1)
 	st := created(t, mariadb, db, "a")
 	acquire(t, st).Release(t.Context())
@@ -88,29 +89,30 @@ func TestSessionIsGivenBack(t *testing.T) {
 	}
 }
 
-// An ordinary session costs one statement when it is first used, and no more.
-func TestSessionIsAskedOnce(t *testing.T) {
+// A session with default settings costs one additional statement, when it is first used.
+func TestSession_queriedOnce(t *testing.T) {
 	t.Parallel()
 	for params, want := range map[string]int{"": 1, "charset=utf8mb4": 1, "autocommit=0": 4} {
 		db := databases.MariaDB(t).Open(t, "max_statement_time=60", params)
 		db.SetMaxOpenConns(1)
 		st := created(t, mariadb, db, "a")
-		asked := func() (n int) {
+		questions := func() (n int) {
 			var name string
-			require.NoError(t, db.QueryRowContext(t.Context(), "SHOW SESSION STATUS LIKE 'Questions'").Scan(&name, &n))
+			require.NoError(t,
+				db.QueryRowContext(t.Context(), "SHOW SESSION STATUS LIKE 'Questions'").Scan(&name, &n))
 			return n
 		}
-		before := asked()
+		before := questions()
 		for range 5 {
 			_, err := st.Get(t.Context(), "a")
 			require.NoError(t, err)
 		}
-		assert.Equal(t, 5*want, asked()-before-1, params)
+		assert.Equal(t, 5*want, questions()-before-1, params)
 	}
 }
 
-// Tables that cannot take anything back are refused when they are made.
-func TestAnotherEngineIsRefused(t *testing.T) {
+// Tables without transactions are refused when they are created.
+func TestSchema_otherEngine(t *testing.T) {
 	d := databases.OwnMariaDB(t)
 	exec(t, d.Admin(t), "SET GLOBAL enforce_storage_engine = Aria")
 	exec(t, d.Admin(t), "SET GLOBAL sql_mode = ''")
@@ -120,11 +122,11 @@ func TestAnotherEngineIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "InnoDB")
 }
 
-// keepsWhatItStored changes a keyring through connections with the parameters,
-// closes them after each call, and reads through ordinary ones.
-func keepsWhatItStored(t *testing.T, s server, params string) {
+// checkSession changes a keyring through connections with the parameters, which it closes
+// after each call, and reads through other connections.
+func checkSession(t *testing.T, s server, params string) {
 	ctx, d := t.Context(), s.shared(t)
-	ordinary := sqlstore.New(d.Open(t), s.dialect)
+	reader := sqlstore.New(d.Open(t), s.dialect)
 	call := func(do func(*sqlstore.Store) error) {
 		t.Helper()
 		db := d.Open(t, params)
@@ -133,10 +135,10 @@ func keepsWhatItStored(t *testing.T, s server, params string) {
 	}
 	stored := func(want ...string) {
 		t.Helper()
-		names, err := ordinary.Names(ctx, "", 10)
+		names, err := reader.Names(ctx, "", 10)
 		require.NoError(t, err)
 		assert.Equal(t, want, names)
-		_, err = ordinary.Load(ctx)
+		_, err = reader.Load(ctx)
 		require.NoError(t, err)
 	}
 	call(func(st *sqlstore.Store) error {
@@ -144,19 +146,19 @@ func keepsWhatItStored(t *testing.T, s server, params string) {
 		return err
 	})
 	for _, name := range []string{"a", "b"} {
-		call(func(st *sqlstore.Store) error { return st.Put(ctx, key1, name, boxUnder(key1, name)) })
+		call(func(st *sqlstore.Store) error { return st.Put(ctx, key1, name, recordUnder(key1, name)) })
 	}
 	stored("a", "b")
 	call(func(st *sqlstore.Store) error { return st.Delete(ctx, "a") })
 	stored("b")
 	call(func(st *sqlstore.Store) error { return st.ReserveEncryptions(ctx, key1, 100) })
-	keys, err := ordinary.Load(ctx)
+	keys, err := reader.Load(ctx)
 	require.NoError(t, err)
 	require.EqualValues(t, 100, keys.Active().Encryptions)
 	call(func(st *sqlstore.Store) error { _, err := st.RecordEvent(ctx, event("note")); return err })
 	call(func(st *sqlstore.Store) error { return rotateOnce(ctx, st) })
 	stored("b")
-	keys, err = ordinary.Load(ctx)
+	keys, err = reader.Load(ctx)
 	require.NoError(t, err)
 	require.Len(t, keys.Keys, 1)
 	require.Equal(t, key1+1, keys.Active().ID)
@@ -166,21 +168,22 @@ func keepsWhatItStored(t *testing.T, s server, params string) {
 			return err
 		}
 		defer l.Release(ctx)
-		return l.Rewrap(ctx, root, seal.Fingerprint{9}, map[seal.KeyID][]byte{key1 + 1: []byte("anew")}, event("rewrap"))
+		return l.Rewrap(ctx, root, seal.Fingerprint{9}, map[seal.KeyID][]byte{key1 + 1: []byte("anew")},
+			event("rewrap"))
 	})
-	keys, err = ordinary.Load(ctx)
+	keys, err = reader.Load(ctx)
 	require.NoError(t, err)
 	require.Equal(t, seal.Fingerprint{9}, keys.Root)
-	events, err := ordinary.Events(ctx, 0, 10)
+	events, err := reader.Events(ctx, 0, 10)
 	require.NoError(t, err)
 	require.NotEmpty(t, events)
 
-	// One that reads sees what others have stored in the meantime.
-	reader := sqlstore.New(d.Open(t, params), s.dialect)
+	// A session with these settings sees what others have stored meanwhile.
+	adapted := sqlstore.New(d.Open(t, params), s.dialect)
 	for _, name := range []string{"c", "d"} {
-		require.NoError(t, ordinary.Put(ctx, key1+1, name, boxUnder(key1+1, name)))
-		got, err := reader.Get(ctx, name)
+		require.NoError(t, reader.Put(ctx, key1+1, name, recordUnder(key1+1, name)))
+		got, err := adapted.Get(ctx, name)
 		require.NoError(t, err)
-		require.Equal(t, boxUnder(key1+1, name), got)
+		require.Equal(t, recordUnder(key1+1, name), got)
 	}
 }

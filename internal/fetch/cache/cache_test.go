@@ -19,7 +19,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fetch/cache"
 )
 
-// backend answers with the number of the call, after a while, unless it fails.
+// backend returns the number of the call after a while, or an error.
 type backend struct {
 	calls atomic.Int32
 	takes time.Duration
@@ -57,7 +57,7 @@ func (b *backend) fails(err error) {
 	b.err = err
 }
 
-// world is a Cache in a bubble.
+// world is a Cache over a backend, in a synctest bubble.
 type world struct {
 	*backend
 	t     *testing.T
@@ -88,8 +88,7 @@ func (w *world) ask(key string, mode cache.Mode) cache.Got[int] {
 	return w.cache.Ask(w.t.Context(), key, mode).Wait(w.t.Context())
 }
 
-// has asks for a value, and proves that it comes, within the time and after so
-// many calls in all.
+// has checks the value, the total number of calls, and how long the lookup takes.
 func (w *world) has(value, calls int, within time.Duration) cache.Got[int] {
 	w.t.Helper()
 	start := time.Now()
@@ -165,7 +164,7 @@ func TestAnOutageIsCoveredWithTheLastGoodValue(t *testing.T) {
 		w.fails(errDown)
 		got := w.has(1, 2, 10*time.Millisecond)
 		require.Same(w.t, first, got.Version)
-		require.ErrorIs(w.t, got.Err, fault.Unavailable, "who wants to know is told")
+		require.ErrorIs(w.t, got.Err, fault.Unavailable, "the caller gets the reason, too")
 		require.Contains(w.t, w.log.String(), "level=WARN")
 		require.Contains(w.t, w.log.String(), "ref-k")
 
@@ -208,16 +207,16 @@ func TestACallerWithLessTimeGetsTheLastGoodValueWhenItsTimeIsUp(t *testing.T) {
 		require.Equal(w.t, 1, got.Version.Value())
 		require.ErrorIs(w.t, got.Err, context.DeadlineExceeded)
 		require.Contains(w.t, w.log.String(), "level=WARN")
-		w.has(1, 2, 0) // nobody else waits for the same
+		w.has(1, 2, 0) // later callers do not wait for the same fetch
 		time.Sleep(time.Second + time.Millisecond)
-		w.has(2, 2, 0) // the flight went on without them
+		w.has(2, 2, 0) // the fetch went on
 
 		time.Sleep(5 * time.Minute)
 		gone, leave := context.WithCancel(w.t.Context())
 		leave()
 		got = w.cache.Ask(gone, "k", cache.UseCached).Wait(gone)
 		require.Nil(w.t, got.Version)
-		require.ErrorIs(w.t, got.Err, context.Canceled, "who does not want it any more does not get it")
+		require.ErrorIs(w.t, got.Err, context.Canceled, "a canceled caller gets no value")
 	})
 }
 
@@ -251,7 +250,7 @@ func TestNothingOlderThanMaxStaleIsUsed(t *testing.T) {
 			got := w.ask("k", cache.UseCached)
 			require.Nil(w.t, got.Version)
 			require.ErrorIs(w.t, got.Err, fault.Unavailable)
-			require.False(w.t, w.asked[len(w.asked)-1].HasStale, "it is worth more than one attempt now")
+			require.False(w.t, w.asked[len(w.asked)-1].HasStale, "more than one attempt is made now")
 		})
 	}
 }
@@ -267,77 +266,10 @@ func TestDeniedAndNotFoundAreNeverCovered(t *testing.T) {
 			require.False(w.t, v.Fresh())
 			w.fails(errDown)
 			got = w.ask("k", cache.UseCached)
-			require.Nil(w.t, got.Version, "an outage does not bring it back")
+			require.Nil(w.t, got.Version, "an outage does not bring the value back")
 			require.Equal(w.t, cache.Got[int]{}, w.ask("k", cache.PeekOnly))
 		})
 	}
-}
-
-// Only the backend's own verdict on the secret deletes it, here and in Known.
-func TestVerdict(t *testing.T) {
-	for name, c := range map[string]struct {
-		err     error
-		deletes bool
-	}{
-		"denied":                             {fault.New(fault.Denied, "no"), true},
-		"not found":                          {fault.New(fault.NotFound, "no"), true},
-		"denied, after an outage":            {fault.New(fault.Denied, "no").WithCause(errDown), true},
-		"a sentinel":                         {fmt.Errorf("store: %w", fault.NotFound), true},
-		"denied by the caller's policy":      {fault.New(fault.Denied, "refused").Ours(), false},
-		"the same, which a store hands on":   {fmt.Errorf("store: %w", fault.New(fault.Denied, "refused").Ours()), false},
-		"the policy is down":                 {fault.New(fault.Denied, "refused").WithCause(errDown).Ours(), false},
-		"not authenticated":                  {fault.New(fault.Unauthenticated, "who?"), false},
-		"it may be an outage":                {fault.New(fault.Unauthenticated, "who?").OrOutage(), false},
-		"a file of credentials is not found": {fault.New(fault.Unauthenticated, "no token").WithCause(fault.New(fault.NotFound, "no file")), false},
-		"a file of credentials is denied":    {fault.New(fault.Unauthenticated, "no token").WithCause(fault.Denied), false},
-		"unsupported":                        {fault.New(fault.Unsupported, "odd"), false},
-		"syntax":                             {fault.New(fault.Syntax, "odd"), false},
-		"pointer":                            {fault.New(fault.Pointer, "odd"), false},
-		"an error of the store's own":        {errors.New("odd"), false},
-		"a panic":                            {fault.FromPanic(slog.New(slog.DiscardHandler), "odd"), false},
-		"a context's end":                    {context.DeadlineExceeded, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			k := &known{}
-			bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
-				w.has(1, 1, time.Second)
-				synctest.Wait()
-				w.fails(c.err)
-				got := w.ask("k", cache.ForceFetch)
-				synctest.Wait()
-				if fault.Outage(c.err) {
-					require.Equal(w.t, 1, got.Version.Value())
-				} else {
-					require.Nil(w.t, got.Version, "it is not handed out in the place of the error")
-					require.ErrorIs(w.t, got.Err, c.err)
-				}
-				k.mu.Lock()
-				require.Equal(w.t, c.deletes, k.value == 0, "in Known")
-				k.mu.Unlock()
-				require.Equal(w.t, c.deletes, w.ask("k", cache.PeekOnly).Version == nil, "in memory")
-
-				time.Sleep(5 * time.Minute)
-				w.fails(errDown)
-				got = w.ask("k", cache.UseCached)
-				if require.Equal(w.t, c.deletes, got.Version == nil, "during an outage"); !c.deletes {
-					require.Equal(w.t, 1, got.Version.Value())
-				}
-			})
-		})
-	}
-	t.Run("a pause is no reason to hand out what is refused", func(t *testing.T) {
-		bubble(t, nil, func(w *world) {
-			w.has(1, 1, time.Second)
-			time.Sleep(5 * time.Minute)
-			for range 10 {
-				w.fails(errDown)
-				require.NotNil(w.t, w.ask("k", cache.ForceFetch).Version)
-			}
-			w.fails(fault.New(fault.Unauthenticated, "who?"))
-			require.Nil(w.t, w.ask("k", cache.ForceFetch).Version)
-			require.Nil(w.t, w.ask("k", cache.UseCached).Version)
-		})
-	})
 }
 
 func TestOtherFailuresAreHandedOn(t *testing.T) {
@@ -369,7 +301,7 @@ func TestAFreshValueIsFetchedAfterTheCall(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		old := w.has(1, 1, time.Second).Version
 		require.Equal(w.t, 2, w.ask("k", cache.ForceFetch).Version.Value())
-		require.False(w.t, old.Fresh(), "what was known of the old one is void")
+		require.False(w.t, old.Fresh(), "the old version is no longer used")
 		w.has(2, 2, 0)
 		require.True(w.t, w.asked[1].Forced)
 
@@ -463,57 +395,8 @@ func TestWhoWantsToKnowIsToldOfChanges(t *testing.T) {
 	})
 }
 
-// known is Known in memory.
-type known struct {
-	mu    sync.Mutex
-	value int
-	at    time.Time
-	saves int
-
-	takes  time.Duration
-	broken bool
-}
-
-func (k *known) Load(ctx context.Context, _ string) (int, time.Time, bool) {
-	select {
-	case <-time.After(k.takes):
-	case <-ctx.Done():
-		return 0, time.Time{}, false
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.value, k.at, k.value != 0
-}
-
-func (k *known) Save(ctx context.Context, _ string, value int, fetched time.Time) {
-	select {
-	case <-time.After(k.takes):
-	case <-ctx.Done():
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.value, k.at = value, fetched
-	k.saves++
-}
-
-func (k *known) Remove(ctx context.Context, _ string) bool {
-	select {
-	case <-time.After(k.takes):
-	case <-ctx.Done():
-		return false
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.broken {
-		return false
-	}
-	k.value = 0
-	return true
-}
-
 func TestAStartDuringAnOutageUsesWhatWasKnown(t *testing.T) {
-	k := &known{value: 7}
+	k := &memory{value: 7}
 	bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 		k.at = time.Now().Add(-time.Hour)
 		w.fails(errDown)
@@ -530,7 +413,7 @@ func TestAStartDuringAnOutageUsesWhatWasKnown(t *testing.T) {
 }
 
 func TestWhatWasKnownIsNotUsedWhenTooOldOrDeniedOrGone(t *testing.T) {
-	k := &known{}
+	k := &memory{}
 	adjust := func(s *cache.Settings[string, int]) { s.Persister = k }
 	bubble(t, adjust, func(w *world) {
 		k.value, k.at = 7, time.Now().Add(-25*time.Hour)
@@ -553,19 +436,19 @@ func TestWhatWasKnownIsNotUsedWhenTooOldOrDeniedOrGone(t *testing.T) {
 		synctest.Wait()
 		require.Equal(w.t, 7, k.value)
 	})
-	bubble(t, adjust, func(w *world) { // a clock that was a little ahead
+	bubble(t, adjust, func(w *world) { // another clock was slightly ahead
 		k.value, k.at = 7, time.Now().Add(time.Minute)
 		w.fails(errDown)
 		require.False(w.t, w.has(7, 1, time.Second).Version.Fetched.After(time.Now()))
 	})
-	bubble(t, adjust, func(w *world) { // or far ahead: who knows how old it is
+	bubble(t, adjust, func(w *world) { // far ahead, so its age is unknown
 		k.value, k.at = 7, time.Now().Add(time.Hour)
 		w.fails(errDown)
 		require.Nil(w.t, w.ask("k", cache.UseCached).Version)
 	})
 }
 
-// A value from Known has a date of the wall clock, which may be wrong.
+// A value from the Persister is dated by the wall clock, which may be wrong.
 func TestKnownClock(t *testing.T) {
 	for name, c := range map[string]struct {
 		age    time.Duration
@@ -580,7 +463,7 @@ func TestKnownClock(t *testing.T) {
 		"a clock that is a day behind": {25 * time.Hour, false, "too old"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := &known{value: 7}
+			k := &memory{value: 7}
 			bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 				k.at = time.Now().Add(-c.age)
 				w.fails(errDown)
@@ -594,8 +477,8 @@ func TestKnownClock(t *testing.T) {
 			})
 		})
 	}
-	t.Run("a value that is too old is no matter while the backend answers", func(t *testing.T) {
-		k := &known{value: 7}
+	t.Run("a value that is too old does not matter while the backend answers", func(t *testing.T) {
+		k := &memory{value: 7}
 		bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 			k.at = time.Now().Add(-48 * time.Hour)
 			w.has(1, 1, time.Second)
@@ -605,7 +488,7 @@ func TestKnownClock(t *testing.T) {
 }
 
 func TestWhatIsKnownIsSavedOnChangeAndOnceAnHour(t *testing.T) {
-	k := &known{}
+	k := &memory{}
 	same := func(a, b int) bool { return a/10 == b/10 }
 	bubble(t, func(s *cache.Settings[string, int]) { s.Persister, s.Equal = k, same }, func(w *world) {
 		for range 9 {
@@ -663,7 +546,7 @@ func TestAFetchThatOutlivesItsCallersBringsNothingBack(t *testing.T) {
 }
 
 func TestWhatIsGoneIsNotUsedAlthoughItCannotBeRemoved(t *testing.T) {
-	for _, k := range []*known{{broken: true}, {takes: time.Hour}, {takes: time.Second / 2}} {
+	for _, k := range []*memory{{broken: true}, {takes: time.Hour}, {takes: time.Second / 2}} {
 		bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 			k.value, k.at = 7, time.Now()
 			w.fails(fault.New(fault.NotFound, "no"))
@@ -679,14 +562,14 @@ func TestWhatIsGoneIsNotUsedAlthoughItCannotBeRemoved(t *testing.T) {
 				k.mu.Unlock()
 				w.ask("k", cache.UseCached)
 				synctest.Wait()
-				require.Zero(w.t, k.value, "it is tried again")
+				require.Zero(w.t, k.value, "the removal is tried again")
 			}
 		})
 	}
 }
 
 func TestAKnownThatHangsHoldsNobodyUpForLong(t *testing.T) {
-	k := &known{takes: 24 * time.Hour}
+	k := &memory{takes: 24 * time.Hour}
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		c := cache.New(cache.Settings[string, int]{TTL: time.Hour, MaxStale: time.Hour, MaxEntries: 1000, Keep: func(string) bool { return true }, Persister: k,
@@ -703,7 +586,7 @@ func TestAKnownThatHangsHoldsNobodyUpForLong(t *testing.T) {
 }
 
 func TestAHurriedStartUsesWhatWasKnown(t *testing.T) {
-	k := &known{value: 7}
+	k := &memory{value: 7}
 	bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
 		k.at = time.Now()
 		w.takes = time.Hour
@@ -714,12 +597,12 @@ func TestAHurriedStartUsesWhatWasKnown(t *testing.T) {
 		require.Error(w.t, got.Err)
 		synctest.Wait()
 		require.True(w.t, w.asked[0].StaleFromDisk)
-		require.False(w.t, w.asked[0].SingleAttempt(), "a start is worth more than one attempt")
+		require.False(w.t, w.asked[0].SingleAttempt(), "more than one attempt is made at a start")
 	})
 }
 
 func TestWhatMayNeverBeUsedIsNotSaved(t *testing.T) {
-	k := &known{}
+	k := &memory{}
 	bubble(t, func(s *cache.Settings[string, int]) { s.Persister, s.MaxStale = k, -1 }, func(w *world) {
 		w.ask("k", cache.ForceFetch)
 		synctest.Wait()

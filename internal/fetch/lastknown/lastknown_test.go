@@ -36,8 +36,8 @@ func (m memory) Delete(_ context.Context, name string) error {
 	return nil
 }
 
-// What is stored for one group and scope is never found under
-// another, however much their texts resemble each other.
+// A secret that is stored for one target and scope is never found under another,
+// however similar their texts are.
 func TestStore(t *testing.T) {
 	custom := func(class, text string) ref.Target { return ref.Target{Kind: ref.Custom, Class: class, Text: text} }
 	vault := func(mount, path string) ref.Target { return ref.Target{Kind: ref.Vault, Mount: mount, Path: path} }
@@ -69,7 +69,7 @@ func TestStore(t *testing.T) {
 		{ref.Target{Kind: ref.AWS, Mount: "a"}, nil},
 		{ref.Target{Kind: ref.AWS, Secret: "a"}, nil},
 	}
-	t.Run("every field of a group counts", func(t *testing.T) {
+	t.Run("every field of a target counts", func(t *testing.T) {
 		group := reflect.TypeFor[ref.Target]()
 		for i := range group.NumField() {
 			if group.Field(i).Type.Kind() != reflect.String {

@@ -50,7 +50,7 @@ func TestDoBacksOffUntilTheDeadline(t *testing.T) {
 		start := time.Now()
 		attempts, err := retry.Do(ctx, func(context.Context) error { return unavailable() })
 		require.ErrorIs(t, err, fault.Unavailable)
-		require.Less(t, time.Since(start), 30*time.Second, "it does not wait for a deadline that it cannot beat")
+		require.Less(t, time.Since(start), 30*time.Second, "it does not wait if the deadline comes first")
 		require.Greater(t, attempts, 6)
 		require.Less(t, attempts, 25)
 	})
@@ -122,7 +122,7 @@ func TestObserve(t *testing.T) {
 		})
 		return failed, took, err
 	}
-	t.Run("each failed attempt is observed", func(t *testing.T) {
+	t.Run("each failed attempt has a pause", func(t *testing.T) {
 		failed, took, err := observe(t, 30*time.Second, func(int) error { return unavailable() })
 		require.ErrorIs(t, err, fault.Unavailable)
 		total := time.Duration(0)
@@ -136,13 +136,13 @@ func TestObserve(t *testing.T) {
 		require.Greater(t, took, 20*time.Second)
 		require.EqualError(t, err, fmt.Sprintf("unavailable: down; gave up after %d attempts in %s", len(failed), took.Round(time.Second)))
 	})
-	t.Run("an error after one attempt is as it was", func(t *testing.T) {
+	t.Run("an error after one attempt is unchanged", func(t *testing.T) {
 		first := unavailable().Permanently()
 		failed, _, err := observe(t, 30*time.Second, func(int) error { return first })
 		require.Same(t, error(first), err)
 		require.Equal(t, []attempt{{1, first, 0}}, failed)
 	})
-	t.Run("only what is unavailable was given up", func(t *testing.T) {
+	t.Run("only an outage says how often it was tried", func(t *testing.T) {
 		failed, _, err := observe(t, 30*time.Second, func(n int) error {
 			if n < 3 {
 				return unavailable()
@@ -164,13 +164,13 @@ func TestObserve(t *testing.T) {
 	})
 }
 
-// A host that does not exist is told soon, also where each look-up takes long; a
-// resolver that does not answer is one that may answer the next time.
+// A host that does not exist fails soon, even if each lookup is slow. A DNS resolver
+// that does not answer may answer the next time.
 func TestObserveNoSuchHost(t *testing.T) {
 	for name, c := range map[string]struct {
 		dns   net.DNSError
 		takes time.Duration
-		other int // of so many attempts one fails otherwise
+		other int // each time this many attempts were made, one fails differently
 		soon  bool
 	}{
 		"not found":                      {dns: net.DNSError{IsNotFound: true}, soon: true},
@@ -200,7 +200,7 @@ func TestObserveNoSuchHost(t *testing.T) {
 				}
 				require.Less(t, time.Since(start), 5*time.Second)
 				if c.takes < time.Second {
-					require.Greater(t, n, 3, "it may be about to appear")
+					require.Greater(t, n, 3, "the name may be about to appear")
 				}
 			})
 		})

@@ -44,7 +44,7 @@ func TestManyCallersShareOneFlight(t *testing.T) {
 
 		got, err := g.Do(t.Context(), "k", run).Wait(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, 2, got, "a flight that has landed is not joined again")
+		require.Equal(t, 2, got, "a flight that has ended is not joined")
 	})
 }
 
@@ -66,7 +66,7 @@ func TestOneCallersEndDoesNotFailTheOthers(t *testing.T) {
 		_, err := first.Wait(short)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, fault.Unavailable)
-		require.ErrorContains(t, err, "connection refused", "who leaves early learns what went wrong so far")
+		require.ErrorContains(t, err, "connection refused", "a caller that leaves gets the latest error")
 		got, err := second.Wait(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 7, got)

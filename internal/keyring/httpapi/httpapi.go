@@ -1,4 +1,4 @@
-// Package keysapi serves the key management API that the products have: rotate,
+// Package httpapi serves the key management API of the products: rotate the keys,
 // list inactive keys, delete inactive keys.
 package httpapi
 
@@ -16,50 +16,50 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring"
 )
 
-// The paths.
+// The paths of the API.
 const (
 	RotatePath   = "/rest/secrets/1.0/keys/rotate"
 	InactivePath = "/rest/secrets/1.0/keys/inactive"
 )
 
-// The values of status.
+// The values of "status" in a response.
 const (
-	rotated    = "ROTATED"
-	inProgress = "IN_PROGRESS"
-	blocked    = "BLOCKED"
-	failed     = "FAILED"
+	statusRotated    = "ROTATED"
+	statusInProgress = "IN_PROGRESS"
+	statusBlocked    = "BLOCKED"
+	statusFailed     = "FAILED"
 )
 
-// Keys is what the API manages. The names of keys come back.
+// Keys is the keyring that the API manages. Its methods return ids of keys.
 type Keys interface {
 	Rotate(ctx context.Context) (to string, moved int, err error)
 	Inactive(ctx context.Context) ([]string, error)
 	DeleteInactive(ctx context.Context) ([]string, error)
 }
 
-// How long a client may hold a connection, whatever the server allows.
+// How long a client may occupy a connection, whatever the server's limits are.
 const (
-	answerTimeout = time.Minute     // to read the answer
-	bodyTimeout   = 2 * time.Second // to send a body, which the API has no use for
+	responseTimeout = time.Minute     // for reading the response
+	bodyTimeout     = 2 * time.Second // for sending a body, which the API ignores
 )
 
-// New returns the handler. authorize says who asks; nil lets nobody in.
+// New returns the handler. authorize authenticates a request and returns the actor.
+// If it is nil, every request is refused.
 //
-// The handler never reads a body, and does not wait for one. A connection over
-// which a request came that has a body, or that was refused, is closed after the
-// answer.
+// The handler neither reads a request body nor waits for one. After a request with a
+// body, and after a refused one, it closes the connection.
 func New(keys Keys, authorize func(*http.Request) (string, error), log *slog.Logger) http.Handler {
-	a := &api{keys, authorize, log}
+	h := &handler{keys, authorize, log}
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusForbidden, state{"a browser sent this for another site", failed})
+		respond(w, http.StatusForbidden, message{"cross-origin request from a browser", statusFailed})
 	}))
-	return discardBodies(protection.Handler(a))
+	return discardBodies(protection.Handler(h))
 }
 
-// discardBodies bounds the wait for a body. HTTP/1 servers read what a handler
-// leaves of one: before they send the answer if the connection is to be kept, and
-// after it in any case. HTTP/2 servers end the stream.
+// discardBodies bounds how long the server waits for a request body. An HTTP/1
+// server reads what the handler leaves of a body: before it sends the response if it
+// keeps the connection, and after it in any case. An HTTP/2 server ends the stream.
 func discardBodies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength == 0 || r.ProtoMajor != 1 {
@@ -72,93 +72,100 @@ func discardBodies(next http.Handler) http.Handler {
 	})
 }
 
-type api struct {
+type handler struct {
 	keys      Keys
 	authorize func(*http.Request) (string, error)
 	log       *slog.Logger
 }
 
-type state struct {
+// message is the JSON body of a response without keys.
+type message struct {
 	Message string `json:"message"`
 	Status  string `json:"status"`
 }
 
 // ServeHTTP implements http.Handler.
-func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	actor := a.actor(r)
-	do, allowed := a.find(r.Method, r.URL.Path)
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	actor := h.actor(r)
+	call, allowed := h.route(r.Method, r.URL.Path)
 	switch {
 	case actor == "":
-		a.log.WarnContext(r.Context(), "key management: not authorized", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr)
+		h.log.WarnContext(r.Context(), "key management: not authorized", "method", r.Method, "path",
+			r.URL.Path, "from", r.RemoteAddr)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="secretref"`)
-		w.Header().Set("Connection", "close") // HTTP/2 servers understand it, too
-		answer(w, http.StatusUnauthorized, state{"not authorized", failed})
+		w.Header().Set("Connection", "close") // HTTP/2 servers honor it, too
+		respond(w, http.StatusUnauthorized, message{"not authorized", statusFailed})
 	case allowed == "":
-		answer(w, http.StatusNotFound, state{"there is nothing at this path", failed})
-	case do == nil:
+		respond(w, http.StatusNotFound, message{"there is nothing at this path", statusFailed})
+	case call == nil:
 		w.Header().Set("Allow", allowed)
-		answer(w, http.StatusMethodNotAllowed, state{"the method " + r.Method + " is not allowed here", failed})
+		respond(w, http.StatusMethodNotAllowed, message{"method " + r.Method + " is not allowed here",
+			statusFailed})
 	default:
-		a.serve(w, r, actor, do)
+		h.serve(w, r, actor, call)
 	}
 }
 
-// find returns what a request asks for, or nil, and the methods that the path
-// has.
-func (a *api) find(method, path string) (do func(context.Context) (any, error), allowed string) {
+// route returns the function for a method and path, or nil, and the methods that are
+// allowed on the path.
+func (h *handler) route(method, path string) (call func(context.Context) (any, error),
+	allowed string) {
 	switch path {
 	case RotatePath:
 		if method == http.MethodPost {
-			do = a.rotate
+			call = h.rotate
 		}
-		return do, "POST"
+		return call, "POST"
 	case InactivePath:
 		switch method {
 		case http.MethodGet, http.MethodHead:
-			do = a.inactive
+			call = h.inactive
 		case http.MethodDelete:
-			do = a.deleteInactive
+			call = h.deleteInactive
 		}
-		return do, "DELETE, GET, HEAD"
+		return call, "DELETE, GET, HEAD"
 	}
 	return nil, ""
 }
 
-// actor returns who asks, or "" for nobody that is let in.
-func (a *api) actor(r *http.Request) string {
-	if a.authorize == nil {
+// actor returns the actor of a request, or "" if the request is not authorized.
+func (h *handler) actor(r *http.Request) string {
+	if h.authorize == nil {
 		return ""
 	}
-	actor, err := a.authorize(r)
+	actor, err := h.authorize(r)
 	if err != nil {
 		return ""
 	}
 	return actor
 }
 
-// serve does what was asked. What changes keys goes on to its end, also if the
-// client goes away, and for longer than the server would wait for an answer.
-func (a *api) serve(w http.ResponseWriter, r *http.Request, actor string, do func(context.Context) (any, error)) {
+// serve executes a call and responds. Calls that change keys continue if the client
+// disconnects, and may take longer than the write timeout of the server.
+func (h *handler) serve(w http.ResponseWriter, r *http.Request, actor string,
+	call func(context.Context) (any, error)) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	ctx := keyring.WithActor(r.Context(), actor)
 	if r.Method == http.MethodPost || r.Method == http.MethodDelete {
 		ctx = context.WithoutCancel(ctx)
 	}
-	body, err := do(ctx)
+	body, err := call(ctx)
 	switch {
 	case err == nil:
-		answer(w, http.StatusOK, body)
+		respond(w, http.StatusOK, body)
 	case errors.Is(err, fault.RotationInProgress):
-		answer(w, http.StatusNotAcceptable, state{"a rotation is in progress, or another change of the keys", inProgress})
+		respond(w, http.StatusNotAcceptable,
+			message{"a rotation is in progress, or another change of the keys", statusInProgress})
 	case errors.Is(err, fault.RotationBlocked):
-		answer(w, http.StatusNotAcceptable, state{reason(err), blocked})
+		respond(w, http.StatusNotAcceptable, message{reason(err), statusBlocked})
 	default:
-		a.log.ErrorContext(r.Context(), "key management failed", "method", r.Method, "path", r.URL.Path, "actor", actor, "error", err.Error())
-		answer(w, http.StatusInternalServerError, state{"internal error", failed})
+		h.log.ErrorContext(r.Context(), "key management failed", "method", r.Method, "path", r.URL.Path,
+			"actor", actor, "error", err.Error())
+		respond(w, http.StatusInternalServerError, message{"internal error", statusFailed})
 	}
 }
 
-// reason returns what an error says, without where.
+// reason returns the text of an error without its source.
 func reason(err error) string {
 	if e, ok := errors.AsType[*fault.Error](err); ok {
 		return e.Text
@@ -166,37 +173,38 @@ func reason(err error) string {
 	return "the rotation is blocked"
 }
 
-func (a *api) rotate(ctx context.Context) (any, error) {
-	to, moved, err := a.keys.Rotate(ctx)
+func (h *handler) rotate(ctx context.Context) (any, error) {
+	to, moved, err := h.keys.Rotate(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return state{fmt.Sprintf("secrets sealed anew: %d, with the key %s", moved, to), rotated}, nil
+	return message{fmt.Sprintf("secrets re-encrypted: %d, under key %s", moved, to),
+		statusRotated}, nil
 }
 
-func (a *api) inactive(ctx context.Context) (any, error) {
-	names, err := a.keys.Inactive(ctx)
-	return map[string][]string{"inactiveKeys": append([]string{}, names...)}, err
+func (h *handler) inactive(ctx context.Context) (any, error) {
+	ids, err := h.keys.Inactive(ctx)
+	return map[string][]string{"inactiveKeys": append([]string{}, ids...)}, err
 }
 
-func (a *api) deleteInactive(ctx context.Context) (any, error) {
-	names, err := a.keys.DeleteInactive(ctx)
-	return map[string][]string{"deletedKeys": append([]string{}, names...)}, err
+func (h *handler) deleteInactive(ctx context.Context) (any, error) {
+	ids, err := h.keys.DeleteInactive(ctx)
+	return map[string][]string{"deletedKeys": append([]string{}, ids...)}, err
 }
 
-// answer sends an answer to its end, so that its deadline is not that of a later
-// request over the same connection.
-func answer(w http.ResponseWriter, status int, body any) {
-	text, _ := json.Marshal(body) // strings, which have a JSON form
+// respond sends a response and flushes it, so that its write deadline does not apply
+// to a later request on the connection.
+func respond(w http.ResponseWriter, status int, body any) {
+	text, _ := json.Marshal(body) // only strings, which always have a JSON form
 	text = append(text, '\n')
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	connection := http.NewResponseController(w)
-	_ = connection.SetWriteDeadline(time.Now().Add(answerTimeout))
+	_ = connection.SetWriteDeadline(time.Now().Add(responseTimeout))
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // the client may be gone
+	_, _ = w.Write(text) // the client may have disconnected
 	_ = connection.Flush()
 	_ = connection.SetWriteDeadline(time.Time{})
 }

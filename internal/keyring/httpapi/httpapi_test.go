@@ -18,7 +18,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/httpapi"
 )
 
-// pipes is a listener of connections in memory.
+// pipes is a listener of in-memory connections.
 type pipes struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -37,13 +37,13 @@ func (p pipes) Close() error   { close(p.closed); return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
 func (p pipes) dial() net.Conn {
-	ours, theirs := net.Pipe()
-	p.accepted <- theirs
-	return ours
+	client, server := net.Pipe()
+	p.accepted <- server
+	return client
 }
 
-// keys rotates for as long as takes.
-type keys struct{ takes time.Duration }
+// keys is a keyring whose calls last for a duration.
+type keys struct{ duration time.Duration }
 
 func (k keys) Rotate(ctx context.Context) (string, int, error) { return "k", 1, k.wait(ctx) }
 
@@ -55,19 +55,19 @@ func (k keys) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(k.takes):
+	case <-time.After(k.duration):
 		return nil
 	}
 }
 
-// serve runs test beside a server of an importer, which has the limits of server.
+// serve runs test with the handler in a server that has the given limits.
 func serve(t *testing.T, k keys, server *http.Server, test func(t *testing.T, p pipes)) {
 	synctest.Test(t, func(t *testing.T) {
 		authorize := func(r *http.Request) (string, error) {
 			if r.Header.Get("Authorization") != "Bearer right" {
-				return "", errors.New("no")
+				return "", errors.New("wrong token")
 			}
-			return "somebody", nil
+			return "alice", nil
 		}
 		p := pipes{make(chan net.Conn), make(chan struct{})}
 		server.Handler = httpapi.New(k, authorize, slog.New(slog.DiscardHandler))
@@ -81,9 +81,10 @@ func serve(t *testing.T, k keys, server *http.Server, test func(t *testing.T, p 
 
 const request = "POST " + httpapi.RotatePath + " HTTP/1.1\r\nHost: keys\r\n"
 
-// ask sends the head of a request and returns the answer, and how long it and
-// the end of the connection take.
-func ask(t *testing.T, c net.Conn, head string) (resp *http.Response, body string, answered, closed time.Duration) {
+// roundTrip sends the head of a request. It returns the response, and how long the response
+// and the end of the connection took.
+func roundTrip(t *testing.T, c net.Conn, head string) (resp *http.Response, body string, responded,
+	closed time.Duration) {
 	start := time.Now()
 	_, err := io.WriteString(c, head+"\r\n")
 	require.NoError(t, err)
@@ -92,16 +93,16 @@ func ask(t *testing.T, c net.Conn, head string) (resp *http.Response, body strin
 	require.NoError(t, err)
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	answered = time.Since(start)
+	responded = time.Since(start)
 	if resp.Close {
 		_, err = r.ReadByte()
 		require.ErrorIs(t, err, io.EOF)
 	}
-	return resp, string(text), answered, time.Since(start)
+	return resp, string(text), responded, time.Since(start)
 }
 
-// The server of an importer may have no time limits at all.
-func TestBodyThatDoesNotComeHoldsNothing(t *testing.T) {
+// A server may have no timeouts of its own.
+func TestHandler_missingBody(t *testing.T) {
 	for name, head := range map[string]string{
 		"length":         "Content-Length: 10\r\n",
 		"long":           "Content-Length: 10000000\r\n",
@@ -114,9 +115,9 @@ func TestBodyThatDoesNotComeHoldsNothing(t *testing.T) {
 				serve(t, keys{}, &http.Server{}, func(t *testing.T, p pipes) {
 					c := p.dial()
 					defer c.Close()
-					resp, _, answered, closed := ask(t, c, request+token+head)
+					resp, _, responded, closed := roundTrip(t, c, request+token+head)
 					require.Equal(t, token != "", resp.StatusCode == http.StatusOK)
-					require.Zero(t, answered)
+					require.Zero(t, responded)
 					require.True(t, resp.Close)
 					require.LessOrEqual(t, closed, 10*time.Second)
 				})
@@ -125,31 +126,31 @@ func TestBodyThatDoesNotComeHoldsNothing(t *testing.T) {
 	}
 }
 
-func TestRefusedConnectionIsClosed(t *testing.T) {
+func TestHandler_closesRefusedConnection(t *testing.T) {
 	serve(t, keys{}, &http.Server{}, func(t *testing.T, p pipes) {
 		c := p.dial()
 		defer c.Close()
-		resp, _, _, closed := ask(t, c, request)
+		resp, _, _, closed := roundTrip(t, c, request)
 		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
 		require.True(t, resp.Close)
 		require.Zero(t, closed)
 	})
 }
 
-func TestConnectionOfWhoIsLetInIsKept(t *testing.T) {
+func TestHandler_keepsAuthorizedConnection(t *testing.T) {
 	serve(t, keys{}, &http.Server{}, func(t *testing.T, p pipes) {
 		c := p.dial()
 		defer c.Close()
 		for range 3 {
-			resp, _, _, _ := ask(t, c, request+"Authorization: Bearer right\r\n")
+			resp, _, _, _ := roundTrip(t, c, request+"Authorization: Bearer right\r\n")
 			require.Equal(t, http.StatusOK, resp.StatusCode)
 			require.False(t, resp.Close)
 		}
 	})
 }
 
-// A rotation, and a slow database, take longer than the server waits for others.
-func TestSlowAnswerOutlivesTheLimitsOfTheServer(t *testing.T) {
+// A rotation may take longer than the timeouts of the server.
+func TestHandler_slowCall(t *testing.T) {
 	for name, head := range map[string]string{
 		"POST":           request,
 		"POST with body": request + "Content-Length: 10\r\n",
@@ -157,21 +158,22 @@ func TestSlowAnswerOutlivesTheLimitsOfTheServer(t *testing.T) {
 		"DELETE":         "DELETE " + httpapi.InactivePath + " HTTP/1.1\r\nHost: keys\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			limits := &http.Server{ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second}
-			serve(t, keys{takes: 10 * time.Minute}, limits, func(t *testing.T, p pipes) {
+			limits := &http.Server{ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
+				IdleTimeout: 5 * time.Second}
+			serve(t, keys{duration: 10 * time.Minute}, limits, func(t *testing.T, p pipes) {
 				c := p.dial()
 				defer c.Close()
-				resp, body, answered, _ := ask(t, c, head+"Authorization: Bearer right\r\n")
+				resp, body, responded, _ := roundTrip(t, c, head+"Authorization: Bearer right\r\n")
 				require.Equal(t, http.StatusOK, resp.StatusCode, body)
-				require.Equal(t, 10*time.Minute, answered)
+				require.Equal(t, 10*time.Minute, responded)
 			})
 		})
 	}
 }
 
-// Somebody who is let in and then does not read the answer.
-func TestAnswerThatIsNotReadEnds(t *testing.T) {
-	serve(t, keys{takes: time.Minute}, &http.Server{}, func(t *testing.T, p pipes) {
+// An authorized client does not read the response.
+func TestHandler_unreadResponse(t *testing.T) {
+	serve(t, keys{duration: time.Minute}, &http.Server{}, func(t *testing.T, p pipes) {
 		c := p.dial()
 		defer c.Close()
 		_, err := io.WriteString(c, request+"Authorization: Bearer right\r\n\r\n")

@@ -1,6 +1,7 @@
 package rootkey_test
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,15 +15,15 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/seal"
 )
 
-func TestARootKeyIsMadeOnceAndNeverReplaced(t *testing.T) {
-	f := rootkey.New(filepath.Join(t.TempDir(), "root.key"))
+func TestFile_Create(t *testing.T) {
+	f := newFile(filepath.Join(t.TempDir(), "root.key"))
 	_, err := f.Read()
 	require.ErrorIs(t, err, fault.NotFound)
-	require.NoError(t, os.WriteFile(f.Path()+".tmp", []byte("left by one that was killed"), 0o644))
-	made(t, f, true)
+	require.NoError(t, os.WriteFile(f.Path()+".tmp", []byte("left by a killed process"), 0o644))
+	create(t, f, true)
 	first, err := f.Read()
 	require.NoError(t, err)
-	made(t, f, false)
+	create(t, f, false)
 	again, err := f.Read()
 	require.NoError(t, err)
 	assert.Equal(t, first.Fingerprint(), again.Fingerprint())
@@ -34,14 +35,14 @@ func TestARootKeyIsMadeOnceAndNeverReplaced(t *testing.T) {
 	}
 
 	require.NoError(t, os.WriteFile(f.Path(), nil, 0o600))
-	made(t, f, false) // an empty file is somebody's, too
+	create(t, f, false) // an empty file is not replaced either
 	_, err = f.Read()
 	require.ErrorIs(t, err, fault.RootKey)
 }
 
-func TestTheNextRootKeyReplacesThePresentOneOrIsForgotten(t *testing.T) {
-	f := rootkey.New(filepath.Join(t.TempDir(), "root.key"))
-	made(t, f, true)
+func TestFile_next(t *testing.T) {
+	f := newFile(filepath.Join(t.TempDir(), "root.key"))
+	create(t, f, true)
 	first, err := f.Read()
 	require.NoError(t, err)
 	text := seal.NewRootText()
@@ -49,47 +50,52 @@ func TestTheNextRootKeyReplacesThePresentOneOrIsForgotten(t *testing.T) {
 	next, err := f.ReadNext()
 	require.NoError(t, err)
 	require.NotEqual(t, first.Fingerprint(), next.Fingerprint())
-	require.NoError(t, f.Drop())
-	require.NoError(t, f.Drop())
+	require.NoError(t, f.RemoveNext())
+	require.NoError(t, f.RemoveNext())
 	_, err = f.ReadNext()
 	require.ErrorIs(t, err, fault.NotFound)
 
 	require.NoError(t, f.WriteNext(text))
-	require.NoError(t, f.Adopt())
+	require.NoError(t, f.AdoptNext())
 	now, err := f.Read()
 	require.NoError(t, err)
 	assert.Equal(t, next.Fingerprint(), now.Fingerprint())
-	require.ErrorIs(t, f.Adopt(), fault.NotFound)
+	require.ErrorIs(t, f.AdoptNext(), fault.NotFound)
 }
 
-func TestWhatCannotBeReadOrWrittenSaysWhy(t *testing.T) {
+func TestFile_errors(t *testing.T) {
 	dir := t.TempDir()
-	f := rootkey.New(filepath.Join(dir, "missing", "root.key"))
-	_, err := f.Make()
+	f := newFile(filepath.Join(dir, "missing", "root.key"))
+	_, err := f.Create()
 	require.ErrorIs(t, err, fault.NotFound)
 	require.ErrorContains(t, err, f.Path())
 	require.NoError(t, os.Chmod(dir, 0o700))
-	_, err = rootkey.New(dir).Read() // a directory
+	_, err = newFile(dir).Read() // a directory
 	require.ErrorIs(t, err, fault.Unsupported)
 	if runtime.GOOS == "windows" {
 		return
 	}
-	open := rootkey.New(filepath.Join(dir, "root.key"))
-	made(t, open, true)
+	open := newFile(filepath.Join(dir, "root.key"))
+	create(t, open, true)
 	require.NoError(t, os.Chmod(open.Path(), 0o644))
 	_, err = open.Read()
 	require.ErrorIs(t, err, fault.Denied)
 	require.ErrorContains(t, err, "chmod o-rwx")
 }
 
-func made(t *testing.T, f *rootkey.File, want bool) {
+func newFile(path string) *rootkey.File {
+	return rootkey.NewFile(path,
+		slog.New(slog.DiscardHandler))
+}
+
+func create(t *testing.T, f *rootkey.File, want bool) {
 	t.Helper()
-	got, err := f.Make()
+	got, err := f.Create()
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
 
-func TestALinkStaysOne(t *testing.T) {
+func TestFile_symbolicLink(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "secrets", "more"), 0o700))
 	target := filepath.Join(dir, "secrets", "root.key")
@@ -98,11 +104,11 @@ func TestALinkStaysOne(t *testing.T) {
 		t.Skip(err)
 	}
 	require.NoError(t, os.Symlink("secrets/more/link", link))
-	f := rootkey.New(link)
+	f := newFile(link)
 	is := func(want *seal.Root) {
 		t.Helper()
 		for _, path := range []string{link, target} {
-			got, err := rootkey.New(path).Read()
+			got, err := newFile(path).Read()
 			require.NoError(t, err)
 			require.Equal(t, want.Fingerprint(), got.Fingerprint())
 		}
@@ -120,18 +126,18 @@ func TestALinkStaysOne(t *testing.T) {
 	}
 
 	_, err := f.Read()
-	require.ErrorIs(t, err, fault.NotFound, "it leads to nothing yet")
-	made(t, f, true)
+	require.ErrorIs(t, err, fault.NotFound, "its target does not exist yet")
+	create(t, f, true)
 	first, err := f.Read()
 	require.NoError(t, err)
 	is(first)
-	made(t, f, false)
+	create(t, f, false)
 
 	require.NoError(t, f.WriteNext(seal.NewRootText()))
-	_, err = rootkey.New(link).ReadNext() // after a crash, too
+	_, err = newFile(link).ReadNext() // after a crash, too
 	require.NoError(t, err)
 	is(first)
-	require.NoError(t, f.Drop())
+	require.NoError(t, f.RemoveNext())
 	_, err = f.ReadNext()
 	require.ErrorIs(t, err, fault.NotFound)
 	is(first)
@@ -139,34 +145,34 @@ func TestALinkStaysOne(t *testing.T) {
 	require.NoError(t, f.WriteNext(seal.NewRootText()))
 	second, err := f.ReadNext()
 	require.NoError(t, err)
-	require.NoError(t, rootkey.New(link).Adopt())
+	require.NoError(t, newFile(link).AdoptNext())
 	is(second)
 
-	// Its target was lost between the two.
+	// The target is lost between WriteNext and AdoptNext.
 	require.NoError(t, f.WriteNext(seal.NewRootText()))
 	third, err := f.ReadNext()
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(target))
-	require.NoError(t, f.Adopt())
+	require.NoError(t, f.AdoptNext())
 	is(third)
 
 	circle := filepath.Join(dir, "circle")
 	require.NoError(t, os.Symlink("circle", circle))
 	for _, do := range []func() error{
-		func() error { _, err := rootkey.New(circle).Read(); return err },
-		func() error { _, err := rootkey.New(circle).Make(); return err },
-		func() error { return rootkey.New(circle).WriteNext("text") },
+		func() error { _, err := newFile(circle).Read(); return err },
+		func() error { _, err := newFile(circle).Create(); return err },
+		func() error { return newFile(circle).WriteNext("text") },
 	} {
 		require.ErrorIs(t, do(), fault.Unsupported)
 	}
 }
 
-func TestARootKeyOfAnotherUserIsRefused(t *testing.T) {
+func TestFile_otherOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a file away")
 	}
-	f := rootkey.New(filepath.Join(t.TempDir(), "root.key"))
-	made(t, f, true)
+	f := newFile(filepath.Join(t.TempDir(), "root.key"))
+	create(t, f, true)
 	require.NoError(t, f.WriteNext(seal.NewRootText()))
 	for _, path := range []string{f.Path(), f.Path() + ".new"} {
 		require.NoError(t, os.Chown(path, 4711, 0))

@@ -1,7 +1,7 @@
 package rotate
 
-// Paged returns a Rotator that moves n boxes in a transaction.
+// Paged returns a Rotator that moves n records per transaction.
 func (r Rotator) Paged(n int) *Rotator {
-	r.page = n
+	r.pageRecords = n
 	return &r
 }

@@ -10,17 +10,17 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// faulty is a Store and its Lease that do something before each call that may
-// make it fail, and something after it.
+// faulty is a Store, with its Leases, that calls hooks before and after each call. An
+// error of a hook makes the call fail.
 type faulty struct {
 	store.Store
-	before func(call string) error // not nil: the call is not made
-	after  func(call string) error // not nil: the call was made, and its answer is lost
+	before func(call string) error // if it fails, the call is not made
+	after  func(call string) error // if it fails, the call was made but its result is lost
 
-	one *semaphore.Weighted // a rotation reads while it moves; a hook may sleep
+	hooks *semaphore.Weighted // one hook runs at a time; a rotation reads while it moves
 }
 
-func newFaulty() *faulty { return &faulty{one: semaphore.NewWeighted(1)} }
+func newFaulty() *faulty { return &faulty{hooks: semaphore.NewWeighted(1)} }
 
 var errInjected = fault.New(fault.Unavailable, "injected")
 
@@ -35,17 +35,17 @@ func (f *faulty) call(name string, do func() error) error {
 }
 
 func (f *faulty) hook(h *func(string) error, call string) error {
-	if err := f.one.Acquire(context.Background(), 1); err != nil {
+	if err := f.hooks.Acquire(context.Background(), 1); err != nil {
 		return err
 	}
-	defer f.one.Release(1)
+	defer f.hooks.Release(1)
 	if *h == nil {
 		return nil
 	}
 	return (*h)(call)
 }
 
-// answered is call for calls that return something.
+// answered is call for calls with a result.
 func answered[T any](f *faulty, name string, do func() (T, error)) (T, error) {
 	var got T
 	err := f.call(name, func() (err error) {
@@ -59,7 +59,8 @@ func answered[T any](f *faulty, name string, do func() (T, error)) (T, error) {
 	return got, nil
 }
 
-func (f *faulty) Create(ctx context.Context, root seal.Fingerprint, first store.Key, e store.Event) (bool, error) {
+func (f *faulty) Create(ctx context.Context, root seal.Fingerprint, first store.Key,
+	e store.Event) (bool, error) {
 	return answered(f, "Create", func() (bool, error) { return f.Store.Create(ctx, root, first, e) })
 }
 
@@ -67,20 +68,20 @@ func (f *faulty) Load(ctx context.Context) (*store.Keys, error) {
 	return answered(f, "Load", func() (*store.Keys, error) { return f.Store.Load(ctx) })
 }
 
-func (f *faulty) Reserve(ctx context.Context, id seal.KeyID, n uint64) error {
-	return f.call("Reserve", func() error { return f.Store.ReserveEncryptions(ctx, id, n) })
+func (f *faulty) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64) error {
+	return f.call("ReserveEncryptions", func() error { return f.Store.ReserveEncryptions(ctx, id, n) })
 }
 
 func (f *faulty) Get(ctx context.Context, name string) ([]byte, error) {
 	return answered(f, "Get", func() ([]byte, error) { return f.Store.Get(ctx, name) })
 }
 
-func (f *faulty) Put(ctx context.Context, id seal.KeyID, name string, box []byte) error {
-	return f.call("Put", func() error { return f.Store.Put(ctx, id, name, box) })
+func (f *faulty) Put(ctx context.Context, id seal.KeyID, name string, record []byte) error {
+	return f.call("Put", func() error { return f.Store.Put(ctx, id, name, record) })
 }
 
-func (f *faulty) Boxes(ctx context.Context, r store.Range) ([]store.Record, error) {
-	return answered(f, "Boxes", func() ([]store.Record, error) { return f.Store.Records(ctx, r) })
+func (f *faulty) Records(ctx context.Context, r store.Range) ([]store.Record, error) {
+	return answered(f, "Records", func() ([]store.Record, error) { return f.Store.Records(ctx, r) })
 }
 
 func (f *faulty) Count(ctx context.Context) (map[seal.KeyID]int, error) {
@@ -91,8 +92,8 @@ func (f *faulty) DeleteInactive(ctx context.Context, e store.Event) ([]store.Key
 	return answered(f, "DeleteInactive", func() ([]store.Key, error) { return f.Store.DeleteInactive(ctx, e) })
 }
 
-func (f *faulty) Record(ctx context.Context, e store.Event) (store.Event, error) {
-	return answered(f, "Record", func() (store.Event, error) { return f.Store.RecordEvent(ctx, e) })
+func (f *faulty) RecordEvent(ctx context.Context, e store.Event) (store.Event, error) {
+	return answered(f, "RecordEvent", func() (store.Event, error) { return f.Store.RecordEvent(ctx, e) })
 }
 
 func (f *faulty) Acquire(ctx context.Context) (store.Lease, error) {
@@ -102,7 +103,7 @@ func (f *faulty) Acquire(ctx context.Context) (store.Lease, error) {
 		return err
 	})
 	if err != nil {
-		if lease != nil { // what a killed process held ends by itself
+		if lease != nil { // as if its process had been killed
 			lease.Release(ctx)
 		}
 		return nil, err
@@ -119,7 +120,8 @@ func (l *faultyLease) Renew(ctx context.Context) error {
 	return l.f.call("Renew", func() error { return l.Lease.Renew(ctx) })
 }
 
-func (l *faultyLease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID, next store.Key, e store.Event) error {
+func (l *faultyLease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID,
+	next store.Key, e store.Event) error {
 	return l.f.call("Activate", func() error { return l.Lease.Activate(ctx, root, from, next, e) })
 }
 
@@ -131,6 +133,7 @@ func (l *faultyLease) Retire(ctx context.Context, id seal.KeyID, e store.Event) 
 	return l.f.call("Retire", func() error { return l.Lease.Retire(ctx, id, e) })
 }
 
-func (l *faultyLease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e store.Event) error {
+func (l *faultyLease) Rewrap(ctx context.Context, from, to seal.Fingerprint,
+	wrapped map[seal.KeyID][]byte, e store.Event) error {
 	return l.f.call("Rewrap", func() error { return l.Lease.Rewrap(ctx, from, to, wrapped, e) })
 }

@@ -5,8 +5,6 @@ package rotate_test
 import (
 	"bufio"
 	"bytes"
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,240 +16,161 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keyring"
-	"github.com/seed74218947/secretref/internal/keyring/rotate"
 	"github.com/seed74218947/secretref/internal/keyring/seal"
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// A process with these variables works on the keyring at the path until it is
-// killed: see victim.
-const (
-	victimPath  = "SECRETREF_VICTIM_PATH"
-	victimRound = "SECRETREF_VICTIM_ROUND"
-)
-
-func TestMain(m *testing.M) {
-	if path := os.Getenv(victimPath); path != "" {
-		err := victim(path, os.Getenv(victimRound))
-		fmt.Println("failed", err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-// victim writes secrets and changes keys at the same time, and says on standard
-// output what it begins and what it has done.
-func victim(path, round string) error {
-	ctx := context.Background()
-	var r *keyring.Keyring
-	err := saying("open", "", "", func() (err error) {
-		r, err = openFile(ctx, path)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	failed := make(chan error)
-	go func() { failed <- write(ctx, r, round) }()
-	go func() { failed <- changeKeys(ctx, r) }()
-	return <-failed
-}
-
-// saying says what it is about to do, does it, and says that it is done. Each
-// line is written at once, and so is whole.
-func saying(op, name, mark string, do func() error) error {
-	fmt.Println("begin", op, name, mark)
-	err := do()
-	if err == nil {
-		fmt.Println("end", op, name, mark)
-	}
-	return err
-}
-
-func write(ctx context.Context, r *keyring.Keyring, round string) error {
-	for i := 0; ; i++ {
-		name, mark := fmt.Sprintf("secret-%d", rand.IntN(24)), fmt.Sprintf("%s.%d", round, i)
-		var err error
-		if i%5 == 4 {
-			err = saying("delete", name, "", func() error {
-				err := r.Delete(ctx, name)
-				if errors.Is(err, fault.NotFound) {
-					return nil
-				}
-				return err
-			})
-		} else {
-			err = saying("put", name, mark, func() error { return r.Put(ctx, name, []byte(marked(mark))) })
-		}
-		if err != nil {
-			return fmt.Errorf("writing: %w", err)
-		}
-	}
-}
-
-// marked returns the text with the mark: up to some pages long.
-func marked(mark string) string {
-	return mark + strings.Repeat(".", int(mark[len(mark)-1]-'0')*1300)
-}
-
-func changeKeys(ctx context.Context, r *keyring.Keyring) error {
-	to := rotate.Rotator{Ring: r}.Paged(5)
-	for {
-		err := errors.Join(
-			saying("rotate", "", "", func() error { _, err := to.Rotate(ctx); return err }),
-			saying("delete-inactive", "", "", func() error { _, err := to.DeleteInactive(ctx); return err }),
-			saying("change-root", "", "", func() error { return to.ChangeRoot(ctx, seal.NewRootText()) }),
-		)
-		if err != nil {
-			return fmt.Errorf("changing keys: %w", err)
-		}
-	}
-}
-
-// world is what may be in the keyring: under each name the texts of which one is
-// there, where "" is none. There is more than one only for what was under way.
+// world is the possible content of the keyring: for each name the texts of which one is
+// stored, where "" means none. There are several only for operations in progress.
 type world map[string][]string
 
-// begun and done take in what a victim says.
-func (w world) begun(name, text string) { w[name] = append(w.may(name), text) }
-func (w world) done(name, text string)  { w[name] = []string{text} }
+func (w world) begin(name, text string) { w[name] = append(w.possible(name), text) }
+func (w world) end(name, text string)   { w[name] = []string{text} }
 
-func (w world) may(name string) []string {
+func (w world) possible(name string) []string {
 	if texts := w[name]; texts != nil {
 		return texts
 	}
 	return []string{""}
 }
 
-// killer kills victims.
+// killer starts and kills victims.
 type killer struct {
-	place
-	next  string // where the next root key is while it replaces the present one
+	keyringFile
+	next  string // path of the next root key during a change of the root key
 	world world
-	takes map[string]time.Duration // how long victims need for what they do
 
-	struck       map[string]int // how often each operation was under way
-	midway, half int            // how often a rotation and a change of the root key were left behind
-	nothing      int            // how often nothing was under way
+	struck        map[string]int // how often each operation was in progress
+	rotations     int            // how many interrupted rotations were left
+	rootChanges   int            // how many interrupted changes of the root key were left
+	nothingStruck int            // how often no operation was in progress
 }
 
 func newKiller(t *testing.T) *killer {
-	k := &killer{place: newPlace(t), world: world{}, takes: map[string]time.Duration{}, struck: map[string]int{}}
+	k := &killer{keyringFile: newKeyringFile(t), world: world{}, struck: map[string]int{}}
 	k.next = k.path + ".key.new"
 	return k
 }
 
-// linked makes the root key's file a link to another directory.
-func (k *killer) linked() {
+// linkKey makes the file of the root key a link into another directory.
+func (k *killer) linkKey() {
 	k.t.Helper()
 	dir := k.t.TempDir()
 	require.NoError(k.t, os.Symlink(filepath.Join(dir, "root.key"), k.path+".key"))
 	k.next = filepath.Join(dir, "root.key.new")
 }
 
-// during returns a random moment while op is done, or shortly after.
-func (k *killer) during(op string) time.Duration {
-	return rand.N(cmp.Or(k.takes[op], 10*time.Millisecond) * 5 / 4)
+// aim says when a victim is killed: after it has begun op for the nth time and then
+// printed a number of further lines. With pause it does not continue after it has begun
+// op.
+type aim struct {
+	op         string
+	nth, lines int
+	pause      bool
 }
 
-// kill starts a victim and kills it some time after it has begun op for the nth
-// time. It returns what was under way.
-func (k *killer) kill(round int, op string, nth int, after time.Duration) (underWay []string) {
+// kill starts a victim, kills it, and returns the operations in progress.
+func (k *killer) kill(round int, a aim) (inProgress []string) {
 	k.t.Helper()
 	cmd := exec.CommandContext(k.t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), victimPath+"="+k.path, fmt.Sprintf("%s=%d", victimRound, round))
+	if a.pause {
+		cmd.Env = append(cmd.Env, victimPause+"="+a.op)
+	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(k.t, err)
 	require.NoError(k.t, cmd.Start())
 
-	since := map[string]time.Time{}
+	began := map[string]bool{}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		said := append(strings.Split(lines.Text(), " "), "", "", "")
-		what, name, text := said[1], said[2], said[3]
+		fields := append(strings.Split(lines.Text(), " "), "", "", "")
+		op, name, text := fields[1], fields[2], fields[3]
 		if text != "" {
 			text = marked(text)
 		}
-		switch said[0] {
+		switch fields[0] {
 		case "begin":
-			since[what] = time.Now()
+			began[op] = true
 			if name != "" {
-				k.world.begun(name, text)
+				k.world.begin(name, text)
 			}
-			if what == op {
-				if nth--; nth == 0 {
-					time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
-				}
+			if op == a.op {
+				a.nth--
 			}
 		case "end":
-			if nth > 0 { // else those that take long are missing
-				took := time.Since(since[what])
-				k.takes[what] = (3*cmp.Or(k.takes[what], took) + took) / 4
-			}
-			delete(since, what)
+			delete(began, op)
 			if name != "" {
-				k.world.done(name, text)
+				k.world.end(name, text)
 			}
+		case "step": // only counted
 		default:
-			k.t.Errorf("the victim said: %s", lines.Text())
+			k.t.Errorf("the victim printed: %s", lines.Text())
+		}
+		if a.nth <= 0 {
+			if a.lines == 0 {
+				_ = cmd.Process.Kill()
+			}
+			a.lines--
 		}
 	}
 	_ = cmd.Wait()
-	require.Equal(k.t, syscall.SIGKILL, cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(), "it died by itself: %s", &stderr)
-	return slices.Collect(maps.Keys(since))
+	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	require.Equal(k.t, syscall.SIGKILL, status.Signal(), "it ended by itself: %s", &stderr)
+	return slices.Collect(maps.Keys(began))
 }
 
-// intact proves, with a keyring that is opened anew, that everything is there
-// that must be, and that the keys and the audit log are in order.
-func (k *killer) intact() {
+// checkWorld opens the keyring again and checks that every secret that must be there is
+// there, and that keys and audit log are in order.
+func (k *killer) checkWorld() {
 	k.t.Helper()
 	if _, err := os.Stat(k.next); err == nil {
-		k.half++
+		k.rootChanges++
 	}
-	r := k.ring(nil)
-	require.NoFileExists(k.t, k.next, "opening heals")
+	r := k.keyring(nil)
+	require.NoFileExists(k.t, k.next, "opening recovers")
 	for name := range k.world {
 		got, err := r.Get(k.t.Context(), name)
 		if !errors.Is(err, fault.NotFound) {
 			require.NoError(k.t, err, name)
 		}
-		require.True(k.t, slices.Contains(k.world[name], string(got)), "%s is %.12q, of %d that it may be", name, got, len(k.world[name]))
-		k.world.done(name, string(got))
+		require.True(k.t, slices.Contains(k.world[name], string(got)),
+			"%s is %.12q, which is none of %d possible texts", name, got, len(k.world[name]))
+		k.world.end(name, string(got))
 	}
 	require.NoError(k.t, r.Verify(k.t.Context()))
 
 	keys, err := r.Store().Load(k.t.Context())
 	require.NoError(k.t, err)
-	states := map[store.State]int{}
-	byID := map[seal.KeyID]bool{}
+	count := map[store.State]int{}
+	known := map[seal.KeyID]bool{}
 	for _, key := range keys.Keys {
-		states[key.State]++
-		byID[key.ID] = true
+		count[key.State]++
+		known[key.ID] = true
 	}
-	require.Equal(k.t, 1, states[store.Active], "keys: %v", states)
-	require.LessOrEqual(k.t, states[store.Retiring], 1)
-	k.midway += states[store.Retiring]
-	boxes, err := r.Store().Count(k.t.Context())
+	require.Equal(k.t, 1, count[store.Active], "keys: %v", count)
+	require.LessOrEqual(k.t, count[store.Retiring], 1)
+	k.rotations += count[store.Retiring]
+	records, err := r.Store().Count(k.t.Context())
 	require.NoError(k.t, err)
-	for id := range boxes {
-		require.True(k.t, byID[id], "key %s is gone, and boxes need it", id)
+	for id := range records {
+		require.True(k.t, known[id], "key %s is gone, and records need it", id)
 	}
-	k.history(r, keys)
+	k.checkHistory(r, keys)
 }
 
-// history proves that the audit log tells how the keys became what they are, and
-// of nothing that failed.
-func (k *killer) history(r *keyring.Keyring, keys *store.Keys) {
+// checkHistory checks that the audit log explains the state of every key, and contains no
+// failures.
+func (k *killer) checkHistory(r *keyring.Keyring, keys *store.Keys) {
 	k.t.Helper()
-	have := map[seal.KeyID]store.State{}
+	states := map[seal.KeyID]store.State{}
 	var active seal.KeyID
 	for after, more := int64(0), true; more; {
 		events, err := r.Store().Events(k.t.Context(), after, 500)
@@ -262,27 +181,28 @@ func (k *killer) history(r *keyring.Keyring, keys *store.Keys) {
 			after = e.Seq
 			switch e.Action + " " + e.Outcome {
 			case "create done":
-				require.Empty(k.t, have)
+				require.Empty(k.t, states)
 				active = e.Keys[0]
-				have[active] = store.Active
+				states[active] = store.Active
 			case "rotate started":
 				require.Equal(k.t, active, e.Keys[0])
-				require.NotContains(k.t, slices.Collect(maps.Values(have)), store.Retiring, "a rotation was begun before the last one was done")
+				require.NotContains(k.t, slices.Collect(maps.Values(states)), store.Retiring,
+					"a rotation began before the last one was done")
 				active = e.Keys[1]
-				have[e.Keys[0]], have[active] = store.Retiring, store.Active
+				states[e.Keys[0]], states[active] = store.Retiring, store.Active
 			case "rotate done":
 				require.Equal(k.t, active, e.Keys[1])
-				require.Equal(k.t, store.Retiring, have[e.Keys[0]], "a rotation was done that was not begun")
-				have[e.Keys[0]] = store.Inactive
+				require.Equal(k.t, store.Retiring, states[e.Keys[0]], "a rotation was done that had not begun")
+				states[e.Keys[0]] = store.Inactive
 			case "delete-inactive done":
 				for _, id := range e.Keys {
-					require.Equal(k.t, store.Inactive, have[id])
-					delete(have, id)
+					require.Equal(k.t, store.Inactive, states[id])
+					delete(states, id)
 				}
 			case "change-root done":
-				require.ElementsMatch(k.t, slices.Collect(maps.Keys(have)), e.Keys)
+				require.ElementsMatch(k.t, slices.Collect(maps.Keys(states)), e.Keys)
 			default:
-				require.Fail(k.t, "the audit log has what nobody did", "%+v", e)
+				require.Fail(k.t, "unexpected event", "%+v", e)
 			}
 		}
 	}
@@ -290,11 +210,11 @@ func (k *killer) history(r *keyring.Keyring, keys *store.Keys) {
 	for _, key := range keys.Keys {
 		found[key.ID] = key.State
 	}
-	require.Equal(k.t, have, found)
+	require.Equal(k.t, states, found)
 }
 
-// rest is what is there when nothing is under way.
-func (k *killer) rest() stored {
+// secrets returns what is stored after checkWorld.
+func (k *killer) secrets() stored {
 	s := stored{}
 	for name, texts := range k.world {
 		if texts[0] != "" {
@@ -304,136 +224,99 @@ func (k *killer) rest() stored {
 	return s
 }
 
-func TestNothingIsLostWhereverAProcessIsKilled(t *testing.T) {
-	const lanes, kills = 4, 60
-	// Where it strikes: more often where more can go wrong.
-	aims := []string{"put", "delete", "rotate", "rotate", "rotate", "delete-inactive", "change-root", "change-root"}
-	struck := make(chan *killer, lanes)
-	t.Run("victims", func(t *testing.T) {
+func TestKill(t *testing.T) {
+	lanes, kills := 4, 24
+	if testing.Short() {
+		lanes, kills = 2, 4
+	}
+	// Aim more often at what can go wrong in more ways.
+	ops := []string{"rotate", "change-root", "put", "rotate", "delete-inactive", "change-root",
+		"delete", "rotate"}
+	killers := make(chan *killer, lanes)
+	t.Run("lane", func(t *testing.T) {
 		for lane := range lanes {
 			t.Run(fmt.Sprint(lane), func(t *testing.T) {
 				t.Parallel()
 				k := newKiller(t)
 				if lane%2 == 1 {
-					k.linked()
+					k.linkKey()
 				}
-				k.fill(k.ring(nil), 1)
-				k.world.done("secret 0", "text 0")
+				k.fill(k.keyring(nil), 1)
+				k.world.end("secret 0", "text 0")
 				for round := range kills {
-					op := aims[round%len(aims)]
-					underWay := k.kill(round, op, 1+rand.IntN(2), k.during(op))
-					for _, op := range underWay {
+					a := aim{op: ops[(round+lane*4)%len(ops)], nth: 1 + rand.IntN(2), lines: rand.IntN(8)}
+					inProgress := k.kill(round, a)
+					for _, op := range inProgress {
 						k.struck[op]++
 					}
-					if len(underWay) == 0 {
-						k.nothing++
+					if len(inProgress) == 0 {
+						k.nothingStruck++
 					}
-					k.intact()
-					if round%6 == 5 { // else the next victim finds what this one has left
-						k.whole(k.rest())
+					k.checkWorld()
+					if round%6 == 5 { // otherwise the next victim finds what this one has left
+						k.checkIntact(k.secrets())
 					}
 				}
-				k.whole(k.rest())
+				k.checkIntact(k.secrets())
 				if lane%2 == 1 {
 					info, err := os.Lstat(k.path + ".key")
 					require.NoError(t, err)
 					require.Equal(t, os.ModeSymlink, info.Mode().Type())
 				}
-				struck <- k
+				killers <- k
 			})
 		}
 	})
-	close(struck)
+	close(killers)
 	all := newKiller(t)
-	for k := range struck {
+	for k := range killers {
 		for op, n := range k.struck {
 			all.struck[op] += n
 		}
-		all.midway, all.half, all.nothing = all.midway+k.midway, all.half+k.half, all.nothing+k.nothing
+		all.rotations, all.rootChanges = all.rotations+k.rotations, all.rootChanges+k.rootChanges
+		all.nothingStruck += k.nothingStruck
 	}
-	t.Logf("of %d victims killed: under way %v; left %d rotations and %d changes of the root key; nothing under way %d", lanes*kills, all.struck, all.midway, all.half, all.nothing)
-	assert.GreaterOrEqual(t, lanes*kills-all.nothing, 200)
-	for _, op := range aims {
-		assert.GreaterOrEqual(t, all.struck[op], 10, op)
+	t.Logf("of %d victims killed: in progress %v; left %d rotations and %d changes of the root "+
+		"key; nothing in progress %d",
+		lanes*kills, all.struck, all.rotations, all.rootChanges, all.nothingStruck)
+	if testing.Short() {
+		return // too few victims to have struck everything
 	}
-	assert.Positive(t, all.midway)
-	assert.Positive(t, all.half)
+	assert.Less(t, all.nothingStruck, lanes*kills/6)
+	for _, op := range ops {
+		assert.Positive(t, all.struck[op], op)
+	}
+	assert.Positive(t, all.rotations)
+	assert.Positive(t, all.rootChanges)
 }
 
-func TestNothingIsLostIfTheProcessThatMakesTheKeyringIsKilled(t *testing.T) {
-	probe := newKiller(t)
-	probe.kill(0, "put", 1, 0)
+// A process is killed while it creates the keyring.
+func TestKill_creation(t *testing.T) {
+	kills := 12
+	if testing.Short() {
+		kills = 4
+	}
 	left := map[string]int{}
-	const kills = 40
 	for round := range kills {
 		k := newKiller(t)
-		underWay := k.kill(round, "open", 1, probe.takes["open"]*time.Duration(round)*3/kills)
+		a := aim{op: "open", nth: 1, lines: rand.IntN(9)}
+		switch round {
+		case 0: // before anything is created
+			a.lines, a.pause = 0, true
+		case 1: // after the keyring was created
+			a.op, a.lines, a.pause = "put", 0, true
+		}
+		inProgress := k.kill(round, a)
 		_, noKey := os.Stat(k.path + ".key")
 		_, noStore := os.Stat(k.path)
-		left[fmt.Sprintf("root key %t, store %t, finished %t", noKey == nil, noStore == nil, !slices.Contains(underWay, "open"))]++
-		k.intact()
-		k.fill(k.ring(nil), 1)
-		k.world.done("secret 0", "text 0")
-		k.intact()
-		k.whole(k.rest())
+		left[fmt.Sprintf("root key %t, store %t, finished %t", noKey == nil, noStore == nil,
+			!slices.Contains(inProgress, "open"))]++
+		k.checkWorld()
+		k.fill(k.keyring(nil), 1)
+		k.world.end("secret 0", "text 0")
+		k.checkWorld()
+		k.checkIntact(k.secrets())
 	}
 	t.Log(left)
 	assert.GreaterOrEqual(t, len(left), 2)
-}
-
-// A disk that is full is made by a limit on the size of files, in a process of
-// its own.
-func TestAFullDiskLosesNothing(t *testing.T) {
-	const child = "SECRETREF_FULL_DISK"
-	if os.Getenv(child) == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), child+"=1")
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		return
-	}
-	var unlimited syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &unlimited))
-	limited := func(size int64, work func() error) error {
-		limit := unlimited
-		limit.Cur = uint64(size)
-		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
-		defer func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &unlimited)) }()
-		return work()
-	}
-
-	p := newPlace(t)
-	r := p.ring(nil)
-	s := p.fill(r, 40)
-	to := rotate.Rotator{Ring: r}.Paged(7)
-	works := map[string]func() error{
-		"put":             func() error { return r.Put(t.Context(), "secret 7", []byte(strings.Repeat("seven ", 4000))) },
-		"rotate":          func() error { _, err := to.Rotate(t.Context()); return err },
-		"delete inactive": func() error { _, err := to.DeleteInactive(t.Context()); return err },
-		"change root":     func() error { return to.ChangeRoot(t.Context(), seal.NewRootText()) },
-	}
-	for name, work := range works {
-		failed := 0
-		for eighth := range int64(12) {
-			file, err := os.Stat(p.path)
-			require.NoError(t, err)
-			size := file.Size()*eighth/8 + rand.Int64N(5000)
-			if err := limited(size, work); err != nil {
-				failed++
-				require.ErrorIs(t, err, fault.Unavailable, "%s, with %d of %d bytes", name, size, file.Size())
-			} else if name == "put" {
-				s["secret 7"] = strings.Repeat("seven ", 4000)
-			}
-			p.same(p.ring(nil), s)
-			require.NoError(t, r.Verify(t.Context()))
-			require.NoError(t, work(), "there is room again")
-			if name == "put" {
-				s["secret 7"] = "text 7"
-				require.NoError(t, r.Put(t.Context(), "secret 7", []byte(s["secret 7"])))
-			}
-			p.whole(s)
-		}
-		t.Logf("%s: %d of 12 found no room", name, failed)
-		assert.Positive(t, failed, name)
-	}
 }

@@ -1,15 +1,15 @@
-// Package seal is the cryptography of a keyring: it seals texts into boxes
-// under data keys, and wraps data keys under a root key. All of it is
-// AES-256-GCM of the standard library, and works in FIPS 140-3 mode.
+// Package seal is the cryptography of a keyring: it encrypts secrets into records
+// under data keys, and wraps data keys under a root key. It uses AES-256-GCM of the
+// standard library, and works in FIPS 140-3 mode.
 //
 // Format version 1, frozen by known-answer vectors:
 //
-//	box         = version(1) key id(8, big endian) nonce(12) ciphertext tag(16)
-//	wrapped key = version(1) fingerprint of the root(8) nonce(12) key(32) tag(16)
+//	record      = version(1) key id(8, big endian) nonce(12) ciphertext tag(16)
+//	wrapped key = version(1) fingerprint of the root key(8) nonce(12) key(32) tag(16)
 //
-// A box authenticates its version, its key id and the name it is stored under.
-// A wrapped key authenticates its version, its fingerprint and its id. The
-// fingerprint is the start of SHA-256 over a label and the root key.
+// The associated data of a record are its version, its key id and the name it is
+// stored under; those of a wrapped key are its version, its fingerprint and its id.
+// The fingerprint is the beginning of SHA-256 over a label and the root key.
 package seal
 
 import (
@@ -34,28 +34,28 @@ const (
 	headSize    = 1 + 8
 	wrappedSize = headSize + nonceSize + keySize + tagSize
 
-	// Overhead is by how much a box is longer than its text.
+	// Overhead is the length of a record minus the length of its text.
 	Overhead = headSize + nonceSize + tagSize
 
-	// HeadSize is the length of a box's beginning that no other box shares: its
-	// version, key id and nonce.
+	// HeadSize is the length of the version, key id and nonce at the beginning of a
+	// record, which no two records share.
 	HeadSize = headSize + nonceSize
 
-	// MaxSeals is how often one key may seal: NIST SP 800-38D, section 8.3, for
-	// random nonces.
-	MaxSeals = 1 << 32
+	// MaxEncryptions is the maximum number of encryptions under one key: NIST
+	// SP 800-38D, section 8.3, for random nonces.
+	MaxEncryptions = 1 << 32
 
-	// MaxText is the longest text that a box holds, in bytes.
+	// MaxText is the maximum length of the text in a record, in bytes.
 	MaxText = 1 << 20
 )
 
-// KeyID identifies a data key. The zero KeyID is none.
+// KeyID identifies a data key. No key has the id zero.
 type KeyID uint64
 
 // String returns 16 hexadecimal digits.
 func (id KeyID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
 
-// ParseKeyID reads what String wrote.
+// ParseKeyID parses the result of String. The error is fault.Corrupt.
 func ParseKeyID(s string) (KeyID, error) {
 	raw, err := hex.DecodeString(s)
 	if err != nil || len(raw) != 8 {
@@ -64,18 +64,18 @@ func ParseKeyID(s string) (KeyID, error) {
 	return KeyID(binary.BigEndian.Uint64(raw)), nil
 }
 
-// Fingerprint tells root keys apart without saying anything about them.
+// Fingerprint identifies a root key without revealing anything about it.
 type Fingerprint [8]byte
 
 // String returns 16 hexadecimal digits.
 func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 
-// Key is a data key, ready to seal and open. It is safe for concurrent use.
+// Key is a data key. It is safe for concurrent use.
 type Key struct {
 	id   KeyID
 	head [headSize]byte
 
-	// Closures, since printers of test libraries follow pointers into fields.
+	// These are closures because printers of test libraries follow pointers in fields.
 	raw  func() []byte
 	aead func() cipher.AEAD
 }
@@ -98,7 +98,7 @@ func newKey(id KeyID, raw []byte) *Key {
 	return k
 }
 
-// newAEAD cannot fail for a key of 32 bytes.
+// newAEAD panics if raw is not 32 bytes long.
 func newAEAD(raw []byte) func() cipher.AEAD {
 	block, err := aes.NewCipher(raw)
 	if err != nil {
@@ -114,53 +114,56 @@ func newAEAD(raw []byte) func() cipher.AEAD {
 // ID returns the key's id.
 func (k *Key) ID() KeyID { return k.id }
 
-// Seal returns the box that holds text under name.
+// Seal encrypts text into a record to be stored under name.
 func (k *Key) Seal(name string, text []byte) []byte {
-	box, associated := k.space(headSize, len(text)+Overhead, name)
-	*(*[headSize]byte)(box) = k.head
-	return k.aead().Seal(box, nil, text, associated)
+	record, associated := k.space(headSize, len(text)+Overhead, name)
+	*(*[headSize]byte)(record) = k.head
+	return k.aead().Seal(record, nil, text, associated)
 }
 
-// Open returns the text of a box that k sealed under name. Every error is
-// fault.Corrupt; it does not say what is wrong, since that cannot be known.
-func (k *Key) Open(name string, box []byte) ([]byte, error) {
-	if len(box) < Overhead || [headSize]byte(box) != k.head {
-		return nil, fault.New(fault.Corrupt, "the box is damaged or was not sealed with key %s", k.id)
+// Open decrypts a record that k sealed under name. Every error is fault.Corrupt and
+// gives no cause, since AES-GCM cannot tell one.
+func (k *Key) Open(name string, record []byte) ([]byte, error) {
+	if len(record) < Overhead || [headSize]byte(record) != k.head {
+		return nil, fault.New(fault.Corrupt, "the record is damaged, or is not encrypted under key %s", k.id)
 	}
-	text, associated := k.space(0, len(box)-Overhead, name)
-	text, err := k.aead().Open(text, nil, box[headSize:], associated)
+	text, associated := k.space(0, len(record)-Overhead, name)
+	text, err := k.aead().Open(text, nil, record[headSize:], associated)
 	if err != nil {
-		return nil, fault.New(fault.Corrupt, "the box does not open: it is damaged, or was sealed under another name")
+		return nil, fault.New(fault.Corrupt,
+			"the record cannot be decrypted: it is damaged, or was stored under another name")
 	}
 	return text, nil
 }
 
-// space returns room for size bytes, of which the first n are in use, and what
-// a box authenticates beside its text: both in one allocation.
-func (k *Key) space(n, size int, name string) (room, associated []byte) {
+// space allocates a buffer of length n and capacity size, and the associated data of
+// a record, both in one allocation.
+func (k *Key) space(n, size int, name string) (buffer, associated []byte) {
 	all := make([]byte, size+headSize+len(name))
 	associated = all[size:]
-	*(*[headSize]byte)(associated) = k.head // an array, whose size is known: no call of memmove
+	*(*[headSize]byte)(associated) = k.head // copying an array of known size needs no call of memmove
 	copy(associated[headSize:], name)
 	return all[:n:size], associated
 }
 
-// RecordKey returns the id of the key that a box was sealed with. The error is
+// RecordKey returns the id of the key that a record is encrypted under. The error is
 // fault.Corrupt.
-func RecordKey(box []byte) (KeyID, error) {
+func RecordKey(record []byte) (KeyID, error) {
 	switch {
-	case len(box) < Overhead:
-		return 0, fault.New(fault.Corrupt, "the box is cut off after %d bytes", len(box))
-	case box[0] != version:
-		return 0, fault.New(fault.Corrupt, "the box has the format version %d, which this program does not know: it is damaged, or was sealed by a newer one", box[0])
+	case len(record) < Overhead:
+		return 0, fault.New(fault.Corrupt, "the record is truncated: it has %d bytes", len(record))
+	case record[0] != version:
+		return 0, fault.New(fault.Corrupt,
+			"the record has format version %d, which this program does not support: "+
+				"it is damaged, or was written by a newer program", record[0])
 	}
-	return KeyID(binary.BigEndian.Uint64(box[1:])), nil
+	return KeyID(binary.BigEndian.Uint64(record[1:])), nil
 }
 
 // Root is a root key: it wraps data keys. It is safe for concurrent use.
 type Root struct {
 	head [headSize]byte
-	aead func() cipher.AEAD // a closure, as in Key
+	aead func() cipher.AEAD // a closure for the same reason as in Key
 }
 
 // NewRootText returns the text of a random root key.
@@ -170,16 +173,17 @@ func NewRootText() string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
-// ParseRoot reads a root key, base64 of 32 bytes. White space around it is
-// ignored, since a file ends in a newline. The error is fault.RootKey and
-// quotes nothing.
+// ParseRoot parses a root key, base64 of 32 bytes. It ignores surrounding white
+// space, since a file ends in a newline. The error is fault.RootKey and does not
+// quote text.
 func ParseRoot(text string) (*Root, error) {
 	raw, err := base64.StdEncoding.Strict().DecodeString(strings.Trim(text, " \t\r\n"))
 	switch {
 	case err != nil || strings.ContainsAny(strings.Trim(text, " \t\r\n"), "\r\n"):
-		return nil, fault.New(fault.RootKey, "a root key is base64 of 32 random bytes, and this is not base64; passphrases are not accepted")
+		return nil, fault.New(fault.RootKey,
+			"a root key is base64 of 32 random bytes, but this is not base64; passphrases are not accepted")
 	case len(raw) != keySize:
-		return nil, fault.New(fault.RootKey, "a root key is base64 of 32 random bytes, and this has %d", len(raw))
+		return nil, fault.New(fault.RootKey, "a root key is base64 of 32 random bytes, but this has %d", len(raw))
 	}
 	r := &Root{aead: newAEAD(raw)}
 	sum := sha256.Sum256(append([]byte("secretref root key fingerprint v1\x00"), raw...))
@@ -191,31 +195,35 @@ func ParseRoot(text string) (*Root, error) {
 // Fingerprint returns the fingerprint of r.
 func (r *Root) Fingerprint() Fingerprint { return Fingerprint(r.head[1:]) }
 
-// Wrap returns k, sealed under r.
+// Wrap encrypts k under r.
 func (r *Root) Wrap(k *Key) []byte {
 	wrapped := append(make([]byte, 0, wrappedSize), r.head[:]...)
 	return r.aead().Seal(wrapped, nil, k.raw(), r.associated(k.id))
 }
 
-// Unwrap returns the key that was wrapped under r. The error is fault.RootKey
-// if another root wrapped it, and fault.Corrupt if it is damaged.
+// Unwrap decrypts the key with the id. The error is fault.RootKey if it is wrapped by
+// another root key, and fault.Corrupt if it is damaged.
 func (r *Root) Unwrap(id KeyID, wrapped []byte) (*Key, error) {
 	switch {
 	case len(wrapped) != wrappedSize:
-		return nil, fault.New(fault.Corrupt, "the wrapped key %s has %d bytes, not %d", id, len(wrapped), wrappedSize)
+		return nil, fault.New(fault.Corrupt, "the wrapped key %s has %d bytes, want %d", id, len(wrapped), wrappedSize)
 	case wrapped[0] != version:
-		return nil, fault.New(fault.Corrupt, "the wrapped key %s has the format version %d, which this program does not know", id, wrapped[0])
+		return nil, fault.New(fault.Corrupt,
+			"the wrapped key %s has format version %d, which this program does not support", id, wrapped[0])
 	case [headSize]byte(wrapped) != r.head:
-		return nil, fault.New(fault.RootKey, "key %s was wrapped with the root key of fingerprint %s, and this is %s", id, Fingerprint(wrapped[1:headSize]), r.Fingerprint())
+		return nil, fault.New(fault.RootKey,
+			"key %s is wrapped with the root key of fingerprint %s, not %s",
+			id, Fingerprint(wrapped[1:headSize]), r.Fingerprint())
 	}
 	raw, err := r.aead().Open(nil, nil, wrapped[headSize:], r.associated(id))
 	if err != nil {
-		return nil, fault.New(fault.Corrupt, "the wrapped key %s is damaged: the root key is the right one and does not open it", id)
+		return nil, fault.New(fault.Corrupt,
+			"the wrapped key %s is damaged: its root key cannot decrypt it", id)
 	}
 	return newKey(id, raw), nil
 }
 
-// associated is what a wrapped key authenticates beside itself.
+// associated returns the associated data of a wrapped key.
 func (r *Root) associated(id KeyID) []byte {
 	label := append([]byte("secretref wrapped key v1\x00"), r.head[:]...)
 	return binary.BigEndian.AppendUint64(label, uint64(id))

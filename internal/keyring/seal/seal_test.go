@@ -20,9 +20,9 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/seal"
 )
 
-// vector is one known answer: another implementation wrapped the key and sealed
-// the box.
-type vector struct{ Root, Fingerprint, ID, Wrapped, Name, Text, Box string }
+// vector is a known answer: another implementation wrapped the key and encrypted the
+// record.
+type vector struct{ Root, Fingerprint, ID, Wrapped, Name, Text, Record string }
 
 func vectors(t testing.TB) []vector {
 	raw, err := os.ReadFile("testdata/v1.json")
@@ -44,8 +44,8 @@ func unhex(t testing.TB, s string) []byte {
 	return raw
 }
 
-// opened returns the key of a vector.
-func opened(t testing.TB, v vector) *seal.Key {
+// unwrapped returns the key of a vector.
+func unwrapped(t testing.TB, v vector) *seal.Key {
 	root, err := seal.ParseRoot(v.Root)
 	require.NoError(t, err)
 	id, err := seal.ParseKeyID(v.ID)
@@ -55,36 +55,36 @@ func opened(t testing.TB, v vector) *seal.Key {
 	return key
 }
 
-func TestFormatVersion1OpensAsItAlwaysDid(t *testing.T) {
+func TestVectors(t *testing.T) {
 	for _, v := range vectors(t) {
 		root, err := seal.ParseRoot(v.Root)
 		require.NoError(t, err)
 		assert.Equal(t, v.Fingerprint, root.Fingerprint().String())
-		key := opened(t, v)
+		key := unwrapped(t, v)
 		assert.Equal(t, v.ID, key.ID().String())
-		id, err := seal.RecordKey(unhex(t, v.Box))
+		id, err := seal.RecordKey(unhex(t, v.Record))
 		require.NoError(t, err)
 		assert.Equal(t, key.ID(), id)
-		text, err := key.Open(v.Name, unhex(t, v.Box))
+		text, err := key.Open(v.Name, unhex(t, v.Record))
 		require.NoError(t, err)
 		assert.Equal(t, v.Text, base64.StdEncoding.EncodeToString(text))
 	}
 }
 
-func TestEveryFlippedBitAndEveryTruncationFails(t *testing.T) {
+func TestOpen_damage(t *testing.T) {
 	for _, v := range vectors(t) {
-		key, box := opened(t, v), unhex(t, v.Box)
-		for i := range len(box) * 8 {
-			bad := bytes.Clone(box)
+		key, record := unwrapped(t, v), unhex(t, v.Record)
+		for i := range len(record) * 8 {
+			bad := bytes.Clone(record)
 			bad[i/8] ^= 1 << (i % 8)
 			_, err := key.Open(v.Name, bad)
 			require.ErrorIs(t, err, fault.Corrupt, "bit %d", i)
 		}
-		for n := range box {
-			_, err := key.Open(v.Name, box[:n])
+		for n := range record {
+			_, err := key.Open(v.Name, record[:n])
 			require.ErrorIs(t, err, fault.Corrupt, "%d bytes", n)
 		}
-		_, err := key.Open(v.Name, append(box, 0))
+		_, err := key.Open(v.Name, append(record, 0))
 		require.ErrorIs(t, err, fault.Corrupt)
 
 		root, err := seal.ParseRoot(v.Root)
@@ -95,7 +95,7 @@ func TestEveryFlippedBitAndEveryTruncationFails(t *testing.T) {
 			bad[i/8] ^= 1 << (i % 8)
 			_, err := root.Unwrap(key.ID(), bad)
 			if of := i / 8; 1 <= of && of <= 8 {
-				require.ErrorIs(t, err, fault.RootKey, "bit %d: the fingerprint is another root's", i)
+				require.ErrorIs(t, err, fault.RootKey, "bit %d: the fingerprint of another root key", i)
 			} else {
 				require.ErrorIs(t, err, fault.Corrupt, "bit %d", i)
 			}
@@ -105,45 +105,46 @@ func TestEveryFlippedBitAndEveryTruncationFails(t *testing.T) {
 	}
 }
 
-func TestSealAndOpenAllocateOnlyTheirResult(t *testing.T) {
+func TestSeal_allocations(t *testing.T) {
 	if fips140.Enforced() {
-		t.Skip("what it enforces may allocate")
+		t.Skip("FIPS mode may allocate")
 	}
 	key := seal.NewKey()
 	for _, size := range []int{0, 32, 4 << 10, 64 << 10} {
 		text := make([]byte, size)
-		box := key.Seal("alice", text)
-		opened, err := key.Open("alice", box)
+		record := key.Seal("alice", text)
+		opened, err := key.Open("alice", record)
 		require.NoError(t, err)
-		require.Equal(t, [2]int{len(box), len(opened)}, [2]int{cap(box), cap(opened)}, "what is behind it is nobody's")
+		require.Equal(t, [2]int{len(record), len(opened)}, [2]int{cap(record), cap(opened)},
+			"appending to the result must not overwrite memory")
 		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { key.Seal("alice", text) }), size)
-		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { _, _ = key.Open("alice", box) }), size)
+		require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { _, _ = key.Open("alice", record) }), size)
 	}
 }
 
-func TestABoxOpensUnderItsOwnNameAndKeyOnly(t *testing.T) {
+func TestOpen_otherNameOrKey(t *testing.T) {
 	key, other := seal.NewKey(), seal.NewKey()
-	box := key.Seal("alice", []byte("hunter2"))
+	record := key.Seal("alice", []byte("hunter2"))
 	for _, name := range []string{"", "alic", "alicf", "alice\x00", "Alice"} {
-		_, err := key.Open(name, box)
+		_, err := key.Open(name, record)
 		require.ErrorIs(t, err, fault.Corrupt, name)
 	}
-	_, err := other.Open("alice", box)
+	_, err := other.Open("alice", record)
 	require.ErrorIs(t, err, fault.Corrupt)
 
-	// Another key's id in the head does not make it that key's box.
-	forged := append(bytes.Clone(other.Seal("alice", nil)[:9]), box[9:]...)
+	// The id of another key in the head does not make it a record under that key.
+	forged := append(bytes.Clone(other.Seal("alice", nil)[:9]), record[9:]...)
 	_, err = other.Open("alice", forged)
 	require.ErrorIs(t, err, fault.Corrupt)
 
-	newer := bytes.Clone(box)
+	newer := bytes.Clone(record)
 	newer[0] = 2
 	_, err = seal.RecordKey(newer)
 	require.ErrorIs(t, err, fault.Corrupt)
 	require.ErrorContains(t, err, "version 2")
 }
 
-func TestAWrappedKeyUnwrapsWithItsOwnRootAndIDOnly(t *testing.T) {
+func TestUnwrap(t *testing.T) {
 	root, err := seal.ParseRoot(seal.NewRootText())
 	require.NoError(t, err)
 	other, err := seal.ParseRoot(seal.NewRootText())
@@ -162,15 +163,17 @@ func TestAWrappedKeyUnwrapsWithItsOwnRootAndIDOnly(t *testing.T) {
 	require.ErrorIs(t, err, fault.Corrupt)
 }
 
-func TestARootKeyIsBase64Of32BytesAndNothingElse(t *testing.T) {
+func TestParseRoot(t *testing.T) {
 	good := seal.NewRootText()
 	for _, text := range []string{good, good + "\n", " " + good + "\r\n"} {
 		_, err := seal.ParseRoot(text)
 		require.NoError(t, err)
 	}
-	for _, text := range []string{"", "correct horse battery staple", strings.TrimRight(good, "="), good[:20] + "\n" + good[20:], good + good,
-		base64.StdEncoding.EncodeToString(make([]byte, 31)), base64.StdEncoding.EncodeToString(make([]byte, 33)), hex.EncodeToString(make([]byte, 32)),
-		good[:42] + "B="} { // bits that do not belong to a byte
+	for _, text := range []string{"", "correct horse battery staple", strings.TrimRight(good, "="),
+		good[:20] + "\n" + good[20:], good + good,
+		base64.StdEncoding.EncodeToString(make([]byte,
+			31)), base64.StdEncoding.EncodeToString(make([]byte, 33)), hex.EncodeToString(make([]byte, 32)),
+		good[:42] + "B="} { // with excess bits
 		_, err := seal.ParseRoot(text)
 		require.ErrorIs(t, err, fault.RootKey, text)
 		if len(text) > 8 {
@@ -180,7 +183,7 @@ func TestARootKeyIsBase64Of32BytesAndNothingElse(t *testing.T) {
 	assert.NotEqual(t, seal.NewRootText(), seal.NewRootText())
 }
 
-func TestKeysAreNotPrinted(t *testing.T) {
+func TestRoot_isNotPrinted(t *testing.T) {
 	root, err := seal.ParseRoot(strings.Repeat("QUFB", 10) + "QUE=")
 	require.NoError(t, err)
 	key, err := root.Unwrap(1, func() []byte { // a key of 32 times A
@@ -196,25 +199,25 @@ func TestKeysAreNotPrinted(t *testing.T) {
 	}
 }
 
-func FuzzOpenUndoesSeal(f *testing.F) {
+func FuzzSeal(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v.Name, []byte(v.Text), uint(7))
 	}
 	f.Fuzz(func(t *testing.T, name string, text []byte, bit uint) {
 		key := seal.NewKey()
-		box := key.Seal(name, text)
-		require.Len(t, box, len(text)+seal.Overhead)
-		again, err := key.Open(name, box)
+		record := key.Seal(name, text)
+		require.Len(t, record, len(text)+seal.Overhead)
+		again, err := key.Open(name, record)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(text, again))
-		at := bit % uint(len(box)*8)
-		box[at/8] ^= 1 << (at % 8)
-		_, err = key.Open(name, box)
+		at := bit % uint(len(record)*8)
+		record[at/8] ^= 1 << (at % 8)
+		_, err = key.Open(name, record)
 		require.ErrorIs(t, err, fault.Corrupt)
 	})
 }
 
-// The bare cipher does the same work with the same associated data.
+// bare returns the cipher, which is benchmarked with the same associated data.
 func bare(b *testing.B) cipher.AEAD {
 	block, err := aes.NewCipher(make([]byte, 32))
 	require.NoError(b, err)
@@ -250,16 +253,16 @@ func BenchmarkOpen(b *testing.B) {
 		text, aad := make([]byte, size), append(make([]byte, 9), name...)
 		b.Run(fmt.Sprintf("bare/%d", size), func(b *testing.B) {
 			aead := bare(b)
-			box := aead.Seal(nil, nil, text, aad)
+			record := aead.Seal(nil, nil, text, aad)
 			for b.Loop() {
-				_, _ = aead.Open(nil, nil, box, aad)
+				_, _ = aead.Open(nil, nil, record, aad)
 			}
 		})
 		b.Run(fmt.Sprintf("ours/%d", size), func(b *testing.B) {
 			key := seal.NewKey()
-			box := key.Seal(name, text)
+			record := key.Seal(name, text)
 			for b.Loop() {
-				_, _ = key.Open(name, box)
+				_, _ = key.Open(name, record)
 			}
 		})
 	}

@@ -96,8 +96,8 @@ func readItem(r *secretref.Resolver, c *secretref.ConfigFile, item atlassian.Ite
 	store := atlassian.CipherClassOf(item.Class)
 	switch {
 	case c.Product == secretref.Bitbucket &&
-		(atlassian.HoldsPlaceholder(item.Value) || atlassian.HoldsPlaceholder(item.Class)):
-		x.addWrong("%s", ui.Reason(atlassian.PlaceholderFault()))
+		(atlassian.HasSubstitution(item.Value) || atlassian.HasSubstitution(item.Class)):
+		x.addWrong("%s", ui.Reason(atlassian.SubstitutionError()))
 		return x
 	case store == atlassian.CustomClass:
 		x.addWrong("%s", unknownClassText(item.Class))

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"slices"
+
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/atlassian"
 	"github.com/seed74218947/secretref/internal/atlassian/jdbc"
@@ -43,7 +45,7 @@ func Items(c *secretref.ConfigFile) ([]atlassian.Item, error) {
 	for i, e := range c.Entries {
 		entries[i] = Entry(e)
 	}
-	return atlassian.Items(atlassian.Product(c.Product), entries)
+	return atlassian.Items(atlassian.Product(c.Product), slices.All(entries))
 }
 
 // Entry returns an entry with its value in plain text.

@@ -27,7 +27,7 @@ func findReferences(value string) (refs, between []string, err error) {
 		start, end, found, err := ref.Find(rest)
 		switch {
 		case !found && hasPlaceholder(value):
-			return nil, nil, ref.PlaceholderFault()
+			return nil, nil, ref.PlaceholderError()
 		case !found && refs == nil:
 			return nil, nil, whole
 		case !found:

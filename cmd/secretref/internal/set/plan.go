@@ -197,8 +197,8 @@ func (j *setOperation) printPlan() {
 	for _, note := range j.notes {
 		j.report("note", "%s", note)
 	}
-	for _, unused := range j.result.Unused {
+	for _, shadowed := range j.result.Shadowed {
 		j.report("warning", "line %d has another %s, which the product ignores and this command "+
-			"leaves unchanged: remove it, since it may contain a password", unused, j.change.Key)
+			"leaves unchanged: remove it, since it may contain a password", shadowed, j.change.Key)
 	}
 }

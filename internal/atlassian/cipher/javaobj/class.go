@@ -8,8 +8,8 @@ import (
 
 const stringClass = "java.lang.String"
 
-// class is what a descriptor has to say. The order of the fields is canonical
-// (section 4.3 of the specification), and with it that of their values.
+// class is the expected descriptor of a class. The order of the fields is canonical
+// (section 4.3 of the specification) and is also that of their values.
 type class struct {
 	name   string
 	uid    uint64
@@ -46,7 +46,7 @@ func (r *reader) classDesc(c *class) error {
 		start := r.at
 		h, err := r.reference(aClass)
 		if err == nil && h.class != c {
-			return corrupt("the back reference at byte %d leads to another class than %s", start, c.name)
+			return corrupt("the back reference at byte %d is to another class than %s", start, c.name)
 		}
 		return err
 	}
@@ -58,23 +58,23 @@ func (r *reader) classDesc(c *class) error {
 		return err
 	}
 	if name != c.name {
-		return corrupt("before byte %d the descriptor of %s is expected, not of another class", r.at, c.name)
+		return corrupt("expected the descriptor of %[2]s before byte %[1]d, found that of another class", r.at, c.name)
 	}
 	uid, err := r.number(8)
 	if err != nil {
 		return err
 	}
 	if uid != c.uid {
-		return corrupt("%s has another serialVersionUID than the JDK's", c.name)
+		return corrupt("%s does not have the serialVersionUID of the JDK", c.name)
 	}
-	r.remember(handle{is: aClass, class: c})
+	r.remember(handle{kind: aClass, class: c})
 	if err := r.flags(c); err != nil {
 		return err
 	}
 	if err := r.fields(c); err != nil {
 		return err
 	}
-	// A plain ObjectOutputStream annotates no class.
+	// A plain ObjectOutputStream writes no annotations.
 	if err := r.tag(tagEndBlockData, "the end of the class annotation"); err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (r *reader) flags(c *class) error {
 	case flags&flagEnum != 0:
 		return corrupt("%s is marked as an enum", c.name)
 	case flags&flagWriteMethod != 0:
-		return corrupt("%s is marked as having its own writeObject method", c.name)
+		return corrupt("%s is marked as having a writeObject method", c.name)
 	}
 	return corrupt("%s has the flags 0x%02x", c.name, flags)
 }
@@ -105,7 +105,7 @@ func (r *reader) fields(c *class) error {
 		return err
 	}
 	if n != uint64(len(c.fields)) {
-		return corrupt("%s has %d fields, not %d", c.name, n, len(c.fields))
+		return corrupt("%s has %d fields instead of %d", c.name, n, len(c.fields))
 	}
 	for _, f := range c.fields {
 		start := r.at
@@ -118,30 +118,29 @@ func (r *reader) fields(c *class) error {
 			return err
 		}
 		if byte(code) != f.signature[0] || name != f.name {
-			return corrupt("at byte %d the field %s of %s is expected", start, f.name, c.name)
+			return corrupt("expected at byte %d the field %s of %s", start, f.name, c.name)
 		}
 		var signature text
 		if err := signature.read(r); err != nil {
 			return err
 		}
 		if signature.value != f.signature {
-			return corrupt("the field %s of %s has another type than %s", f.name, c.name, f.signature)
+			return corrupt("the field %s of %s does not have the type %s", f.name, c.name, f.signature)
 		}
 	}
 	return nil
 }
 
-// expect refuses an object of another class than want where one comes next. It
-// reads nothing.
+// expect refuses an object of another class than want. It reads nothing.
 func (r *reader) expect(want string) error {
 	if name := r.nextClass(); name != "" && name != want {
-		return fault.New(fault.Unsupported, "it holds a Java object of the class %s, not of %s", name, want)
+		return fault.New(fault.Unsupported, "it contains a Java object of the class %s instead of %s", name, want)
 	}
 	return nil
 }
 
-// nextClass returns the name of the class of the object that comes next, "" if
-// there is none to tell.
+// nextClass returns the class name of the next object, or "" if it cannot be
+// read.
 func (r *reader) nextClass() string {
 	ahead := *r
 	first := ahead.peek()
@@ -157,16 +156,16 @@ func (r *reader) nextClass() string {
 		if ahead.tag(tagClassDesc, "") != nil {
 			return ""
 		}
-		if name, err := ahead.utf(2); err == nil && className(name) {
+		if name, err := ahead.utf(2); err == nil && isClassName(name) {
 			return name
 		}
 	}
 	return ""
 }
 
-// className reports whether name may stand in a message: a damaged stream can
-// have anything there.
-func className(name string) bool {
+// isClassName reports whether name may be quoted in a message, since a damaged stream
+// can have any bytes in its place.
+func isClassName(name string) bool {
 	for i := range len(name) {
 		c := name[i]
 		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && !strings.ContainsRune("._$[;", rune(c)) {

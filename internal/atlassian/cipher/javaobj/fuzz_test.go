@@ -17,9 +17,9 @@ import (
 	"github.com/seed74218947/secretref/internal/test/vectors"
 )
 
-// FuzzRead holds the three readers to their laws on any bytes: a stream has at
-// most one class; what was read survives being written and read again; no part
-// of a stream is a stream; and nothing is larger than the stream was.
+// FuzzRead checks on any bytes that a stream has at most one class, that its contents
+// survive being written and read again, that no prefix of a stream is a stream, and
+// that no result is larger than the stream.
 func FuzzRead(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join(vectors.SealedDir(f), "*.Se*"))
 	require.NoError(f, err)
@@ -49,7 +49,7 @@ func FuzzRead(f *testing.F) {
 			readable++
 			require.LessOrEqual(t, len(s.EncodedParams), len(stream))
 			require.LessOrEqual(t, len(s.EncryptedContent), len(stream))
-			if s.EncodedParams != nil && s.ParamsAlg != "" { // an empty name that is not null has no other form
+			if s.EncodedParams != nil && s.ParamsAlg != "" { // javaobjtest writes an empty name as null
 				again, err := javaobj.ReadSealed(javaobjtest.Sealed(s))
 				require.NoError(t, err)
 				require.Equal(t, s, again)
@@ -75,7 +75,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// FuzzStrings writes any UTF-16 and reads it.
+// FuzzStrings writes and reads any UTF-16.
 func FuzzStrings(f *testing.F) {
 	f.Add([]byte("\x00s\x00e\x00c\x00r\x00e\x00t"), uint16(0), byte(1))
 	f.Add([]byte("\x00\x00\xd8\x3d\xde\x00\x07\xff\x08\x00"), uint16(9), byte(0x80))
@@ -88,7 +88,7 @@ func FuzzStrings(f *testing.F) {
 		stream := javaobjtest.Units(units)
 		got, err := javaobj.ReadString(stream)
 		want := string(utf16.Decode(units))
-		if !slices.Equal(units, utf16.Encode([]rune(want))) { // half of a surrogate pair
+		if !slices.Equal(units, utf16.Encode([]rune(want))) { // an unpaired surrogate
 			require.ErrorIs(t, err, javaobj.ErrSurrogate)
 			require.Empty(t, got)
 			return
@@ -104,7 +104,7 @@ func FuzzStrings(f *testing.F) {
 	})
 }
 
-// accepted reports whether there is no error, and wants one of the two kinds.
+// accepted reports whether there is no error, and fails for an error of another kind.
 func accepted(t *testing.T, err error) bool {
 	if err == nil {
 		return true

@@ -1,15 +1,16 @@
-// Package javastream reads the three Java serialization streams in which
-// Atlassian's cipher tool leaves a password: a key ([ReadKey]), an encrypted
-// object ([ReadSealed]), and, inside of that, a string ([ReadString]).
+// Package javaobj reads the three Java serialization streams that Atlassian's cipher
+// tool writes for a password: a key ([ReadKey]), an encrypted object
+// ([ReadSealed]) and, inside that, a string ([ReadString]).
 //
-// It follows chapter 6 of the Java Object Serialization Specification as far as
-// a JDK uses it for those classes, and is no deserializer: it makes no objects,
-// knows no other class, does not recurse, and copies no length before the bytes
-// are there. What a JDK would not write is refused, trailing bytes too.
+// It implements the part of chapter 6 of the Java Object Serialization
+// Specification that a JDK uses for those classes. It is not a general
+// deserializer: it supports no other class, does not recurse, and allocates nothing
+// for a length before it has the bytes. Everything that a JDK does not write is
+// refused, trailing bytes included.
 //
-// A stream that is well-formed but holds another class is fault.Unsupported,
-// and the error names the class; everything else is fault.Corrupt. No error
-// holds the contents of a field.
+// The error for a well-formed stream of another class is fault.Unsupported and
+// names the class; any other error is fault.Corrupt. Errors do not contain values of
+// fields.
 package javaobj
 
 import (
@@ -20,7 +21,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// Key is a javax.crypto.spec.SecretKeySpec. It prints without its bytes.
+// Key is a javax.crypto.spec.SecretKeySpec. Formatting it does not show its bytes.
 type Key struct {
 	Algorithm string
 	Encoded   []byte
@@ -29,13 +30,13 @@ type Key struct {
 // Format implements fmt.Formatter for every verb.
 func (k Key) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "SecretKeySpec(%q)", k.Algorithm) }
 
-// Sealed is a javax.crypto.SealedObject. Algorithms without parameters leave
-// EncodedParams nil and ParamsAlg empty.
+// Sealed is a javax.crypto.SealedObject. EncodedParams is nil and ParamsAlg empty if
+// the algorithm has no parameters.
 type Sealed struct {
 	EncodedParams    []byte // DER
 	EncryptedContent []byte
 	ParamsAlg        string
-	SealAlg          string // the transformation as it was given to the JDK
+	SealAlg          string // the transformation, as passed to the JDK
 }
 
 // ReadKey reads a serialized javax.crypto.spec.SecretKeySpec.
@@ -45,7 +46,7 @@ func ReadKey(stream []byte) (Key, error) {
 	if err := readObject(stream, &secretKeySpec, &algorithm, &encoded); err != nil {
 		return Key{}, err
 	}
-	// Its constructor refuses both as null and the array as empty.
+	// The constructor refuses null, and an empty array.
 	if algorithm.null || len(encoded.value) == 0 {
 		return Key{}, corrupt("the key or its algorithm is null or empty")
 	}
@@ -63,7 +64,7 @@ func ReadSealed(stream []byte) (Sealed, error) {
 		return Sealed{}, corrupt("the encrypted content or its algorithm is null")
 	}
 	if params.null != paramsAlg.null {
-		return Sealed{}, corrupt("of the parameters and their algorithm one is null")
+		return Sealed{}, corrupt("only one of the parameters and their algorithm is null")
 	}
 	return Sealed{
 		EncodedParams:    bytes.Clone(params.value),
@@ -73,8 +74,8 @@ func ReadSealed(stream []byte) (Sealed, error) {
 	}, nil
 }
 
-// ErrSurrogate is the cause of the error for half of a surrogate pair in a
-// string, which Java can hold and UTF-8 cannot.
+// ErrSurrogate is the cause of the error for an unpaired surrogate in a string, which
+// UTF-8 cannot represent.
 var ErrSurrogate = errors.New("unpaired surrogate")
 
 // ReadString reads a serialized java.lang.String.
@@ -91,15 +92,15 @@ func ReadString(stream []byte) (string, error) {
 		return "", err
 	}
 	if s.null {
-		return "", corrupt("it holds null, not a string")
+		return "", corrupt("it contains null instead of a string")
 	}
 	return s.value, r.end()
 }
 
-// value is the value of a field.
+// value reads the value of a field.
 type value interface{ read(*reader) error }
 
-// readObject reads a stream that holds one object of a class, its fields into
+// readObject reads a stream with one object of a class, and its fields into
 // values.
 func readObject(stream []byte, c *class, values ...value) error {
 	r := reader{stream: stream}
@@ -115,7 +116,7 @@ func readObject(stream []byte, c *class, values ...value) error {
 	if err := r.classDesc(c); err != nil {
 		return err
 	}
-	r.remember(handle{is: anObject})
+	r.remember(handle{kind: anObject})
 	for _, v := range values {
 		if err := v.read(&r); err != nil {
 			return err
@@ -124,7 +125,7 @@ func readObject(stream []byte, c *class, values ...value) error {
 	return r.end()
 }
 
-// array is a byte[] or null. Its value is a part of the stream.
+// array is a byte[] or null. Its value is a slice of the stream.
 type array struct {
 	value []byte
 	null  bool
@@ -154,7 +155,7 @@ func (a *array) read(r *reader) error {
 	if a.value, err = r.take(n); err != nil {
 		return err
 	}
-	r.remember(handle{is: anArray, array: a.value})
+	r.remember(handle{kind: anArray, array: a.value})
 	return nil
 }
 
@@ -187,10 +188,10 @@ func (s *text) read(r *reader) error {
 	if s.value, err = r.utf(width); err != nil {
 		return err
 	}
-	r.remember(handle{is: aString, text: s.value})
+	r.remember(handle{kind: aString, text: s.value})
 	return nil
 }
 
 func corrupt(format string, args ...any) error {
-	return fault.New(fault.Corrupt, "not the Java stream that it should be: "+format, args...)
+	return fault.New(fault.Corrupt, "invalid Java stream: "+format, args...)
 }

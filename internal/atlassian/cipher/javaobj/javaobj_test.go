@@ -18,7 +18,7 @@ import (
 	"github.com/seed74218947/secretref/internal/test/vectors"
 )
 
-// Streams as a JDK writes them.
+// Streams that a JDK wrote.
 var (
 	keyStream    = string(javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: []byte("0123456789abcdef")}))
 	sealedStream = string(javaobjtest.Sealed(javaobj.Sealed{
@@ -34,7 +34,7 @@ func readKey(s string) error    { _, err := javaobj.ReadKey([]byte(s)); return e
 func readSealed(s string) error { _, err := javaobj.ReadSealed([]byte(s)); return err }
 func readString(s string) error { _, err := javaobj.ReadString([]byte(s)); return err }
 
-func TestStreamsOfAJDKAreReadWhole(t *testing.T) {
+func TestReadJDKStreams(t *testing.T) {
 	for _, v := range vectors.LoadSealed(t) {
 		object, key := vectors.SealedPaths(t, v.ID)
 		stream, err := os.ReadFile(key)
@@ -58,14 +58,14 @@ func TestStreamsOfAJDKAreReadWhole(t *testing.T) {
 	}
 }
 
-func TestNullParametersAreNil(t *testing.T) {
+func TestReadSealedNullParameters(t *testing.T) {
 	want := javaobj.Sealed{EncryptedContent: []byte{1}, SealAlg: "AES"}
 	got, err := javaobj.ReadSealed(javaobjtest.Sealed(want))
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
 
-func TestWhatIsReadDoesNotShareTheStream(t *testing.T) {
+func TestReadCopiesStream(t *testing.T) {
 	stream := []byte(sealedStream)
 	s, err := javaobj.ReadSealed(stream)
 	require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestWhatIsReadDoesNotShareTheStream(t *testing.T) {
 	require.Equal(t, "AES/CBC/PKCS5Padding", s.SealAlg)
 }
 
-func TestAKeyPrintsWithoutItsBytes(t *testing.T) {
+func TestKeyFormat(t *testing.T) {
 	k := javaobj.Key{Algorithm: "AES", Encoded: []byte("hunter2!hunter2!")}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%o"} {
 		for _, v := range []any{k, &k, []javaobj.Key{k}, struct{ K javaobj.Key }{k}} {
@@ -86,8 +86,8 @@ func TestAKeyPrintsWithoutItsBytes(t *testing.T) {
 	}
 }
 
-// A JDK writes what stands twice in a stream only once.
-func TestBackReferencesAreFollowed(t *testing.T) {
+// A JDK writes repeated elements of a stream as back references.
+func TestReadBackReferences(t *testing.T) {
 	t.Run("a string as field and as field", func(t *testing.T) {
 		s, err := javaobj.ReadSealed([]byte(replace(t, sealedStream, "\x74\x00\x14AES/CBC/PKCS5Padding", "\x71\x00\x7e\x00\x07")))
 		require.NoError(t, err)
@@ -114,7 +114,7 @@ func TestBackReferencesAreFollowed(t *testing.T) {
 	})
 }
 
-func TestStrings(t *testing.T) {
+func TestReadString(t *testing.T) {
 	long := strings.Repeat("x", 65536)
 	for name, c := range map[string]struct{ body, want string }{
 		"empty":                   {"\x74\x00\x00", ""},
@@ -137,7 +137,7 @@ func TestStrings(t *testing.T) {
 	}
 }
 
-func TestReadString_halfOfASurrogatePair(t *testing.T) {
+func TestReadStringUnpairedSurrogate(t *testing.T) {
 	for name, body := range map[string]string{
 		"a lone high surrogate":       "\x74\x00\x05x\xed\xa0\x80y",
 		"a high surrogate at the end": "\x74\x00\x04x\xed\xa0\x80",
@@ -155,11 +155,11 @@ func TestReadString_halfOfASurrogatePair(t *testing.T) {
 	}
 }
 
-func TestMalformedModifiedUTF8IsRefused(t *testing.T) {
+func TestReadStringMalformed(t *testing.T) {
 	for _, body := range []string{
 		"\x00", "\x80", "\xbf", "\xc3", "\xc3x", "\xc3\xc3", "\xe2\x82", "\xe2\x82x", "\xe2x\xac", "\xed\xa0", "\xed\xa0\x80\xed",
 		"\xf0\x9f\x98\x80", "\xf8", "\xff", "\xfe",
-		"\xc0\x81", "\xc1\xbf", "\xc0\x00", "\xe0\x80\x80", "\xe0\x9f\xbf", // longer than needed
+		"\xc0\x81", "\xc1\xbf", "\xc0\x00", "\xe0\x80\x80", "\xe0\x9f\xbf", // overlong
 	} {
 		stream := fmt.Sprintf("%s\x74\x00%c%s", javaobjtest.Header, len(body), body)
 		require.ErrorIs(t, readString(stream), fault.Corrupt, "%x", body)
@@ -167,7 +167,7 @@ func TestMalformedModifiedUTF8IsRefused(t *testing.T) {
 	}
 }
 
-func TestOtherClassesAreNamed(t *testing.T) {
+func TestReadOtherClass(t *testing.T) {
 	hashMap, err := os.ReadFile(filepath.Join(vectors.SealedDir(t), "neg-hashmap.SecretKeySpec"))
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
@@ -201,7 +201,7 @@ func TestOtherClassesAreNamed(t *testing.T) {
 
 const byteArrayDesc = "\x72\x00\x02[B\xac\xf3\x17\xf8\x06\x08\x54\xe0\x02\x00\x00\x78\x70"
 
-func TestWhatAJDKDoesNotWriteIsRefused(t *testing.T) {
+func TestReadRefuses(t *testing.T) {
 	key := func(old, new string) error { return readKey(replace(t, keyStream, old, new)) }
 	sealed := func(old, new string) error { return readSealed(replace(t, sealedStream, old, new)) }
 	text := func(body string) error { return readString(javaobjtest.Header + body) }
@@ -277,24 +277,24 @@ func TestWhatAJDKDoesNotWriteIsRefused(t *testing.T) {
 	}
 }
 
-// Objects inside objects are not read at all, however deep they are.
-func TestNestingIsNotFollowed(t *testing.T) {
+// TestReadNested checks that nested objects are refused without recursion.
+func TestReadNested(t *testing.T) {
 	deep := strings.Repeat(keyStream[4:strings.Index(keyStream, "\x74\x00\x03AES")], 20_000)
 	require.ErrorIs(t, readKey(javaobjtest.Header+deep), fault.Corrupt)
 	supers := strings.Repeat("\x72\x00\x01X\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x78", 50_000)
 	require.ErrorIs(t, readKey(javaobjtest.Header+"\x73"+supers), fault.Unsupported)
 }
 
-func TestHostileLengthsAllocateNothing(t *testing.T) {
+func TestReadHugeLengths(t *testing.T) {
 	at := len(keyStream) - 20
 	cases := map[string]func() error{}
-	for name, length := range map[string]string{"negative": "\xff\xff\xff\xff", "the least": "\x80\x00\x00\x00", "the greatest": "\x7f\xff\xff\xff", "one too many": "\x00\x00\x00\x11"} {
+	for name, length := range map[string]string{"negative": "\xff\xff\xff\xff", "minimum": "\x80\x00\x00\x00", "maximum": "\x7f\xff\xff\xff", "one more than the bytes": "\x00\x00\x00\x11"} {
 		stream := keyStream[:at] + length + keyStream[at+4:]
 		cases["array, "+name] = func() error { return readKey(stream) }
 	}
 	for name, length := range map[string]string{
 		"negative": "\xff\xff\xff\xff\xff\xff\xff\xff", "2^63": "\x80\x00\x00\x00\x00\x00\x00\x00", "2^63-1": "\x7f\xff\xff\xff\xff\xff\xff\xff",
-		"2^32": "\x00\x00\x00\x01\x00\x00\x00\x00", "2^31-1": "\x00\x00\x00\x00\x7f\xff\xff\xff", "one too many": "\x00\x00\x00\x00\x00\x00\x00\x07",
+		"2^32": "\x00\x00\x00\x01\x00\x00\x00\x00", "2^31-1": "\x00\x00\x00\x00\x7f\xff\xff\xff", "one more than the bytes": "\x00\x00\x00\x00\x00\x00\x00\x07",
 	} {
 		stream := javaobjtest.Header + "\x7c" + length + "secret"
 		cases["string, "+name] = func() error { return readString(stream) }
@@ -312,7 +312,7 @@ func TestHostileLengthsAllocateNothing(t *testing.T) {
 	}
 }
 
-func TestEveryTruncationIsRefused(t *testing.T) {
+func TestReadTruncated(t *testing.T) {
 	for n := range len(keyStream) {
 		require.ErrorIs(t, readKey(keyStream[:n]), fault.Corrupt)
 	}
@@ -324,9 +324,9 @@ func TestEveryTruncationIsRefused(t *testing.T) {
 	}
 }
 
-// A changed byte never goes unnoticed where it is part of the format, and where
-// it is contents it is just those.
-func TestEveryChangedByteIsRefusedOrRead(t *testing.T) {
+// TestReadChangedByte changes every byte: changes of the format are refused, and
+// changes of the contents are read.
+func TestReadChangedByte(t *testing.T) {
 	want, err := javaobj.ReadSealed([]byte(sealedStream))
 	require.NoError(t, err)
 	contents := 0
@@ -355,8 +355,8 @@ func replace(t *testing.T, s, old, new string) string {
 	return strings.Replace(s, old, new, 1)
 }
 
-// shift moves the back references of a sealed object one further, behind a
-// string that is written in the descriptor of the second field.
+// shift increments the back references of a sealed object after a string that is
+// written in the descriptor of the second field.
 func shift(t *testing.T, s string) string {
 	t.Helper()
 	s = replace(t, s, "\x71\x00\x7e\x00\x02", "\x71\x00\x7e\x00\x03")

@@ -20,43 +20,43 @@ const (
 	tagEnum         = 0x7e
 )
 
-// tagNames says what follows each tag, from 0x70.
+// tagNames describes the element after each tag, from 0x70.
 var tagNames = [...]string{"null", "a back reference", "a class descriptor", "an object", "a string", "an array", "a class", "block data",
 	"the end of block data", "a reset", "long block data", "an exception", "a long string", "a proxy class", "an enum constant"}
 
-// header is magic number and version.
+// header is the magic number and the version.
 const header = "\xac\xed\x00\x05"
 
-// firstHandle is the handle of the first thing in a stream that can be
-// referred to; the others are counted from there.
+// firstHandle is the handle of the first element of a stream; later ones count up
+// from it.
 const firstHandle = 0x7e0000
 
-// reader reads a stream from the front.
+// reader reads a stream from its start.
 type reader struct {
 	stream  []byte
 	at      int
 	handles []handle
 }
 
-// handle is something that a back reference can lead to.
+// handle is an element that back references can name.
 type handle struct {
-	is    thing
+	kind  elementKind
 	class *class
 	text  string
 	array []byte
 }
 
-type thing uint8
+type elementKind uint8
 
 const (
-	anObject thing = iota
+	anObject elementKind = iota
 	aClass
 	aString
 	anArray
 )
 
-func (t thing) String() string {
-	return [...]string{"an object", "a class descriptor", "a string", "an array"}[t]
+func (k elementKind) String() string {
+	return [...]string{"an object", "a class descriptor", "a string", "an array"}[k]
 }
 
 func (r *reader) header() error {
@@ -64,21 +64,21 @@ func (r *reader) header() error {
 		return corrupt("it does not begin with the bytes AC ED 00 05")
 	}
 	if string(r.stream[2:4]) != header[2:] {
-		return corrupt("it has another version of the stream protocol than 5")
+		return corrupt("its stream protocol is not version 5")
 	}
 	r.at = len(header)
 	return nil
 }
 
-// end wants that everything is read.
+// end refuses bytes after the object.
 func (r *reader) end() error {
 	if r.at < len(r.stream) {
-		return corrupt("there is something behind its end, at byte %d", r.at)
+		return corrupt("unexpected bytes after its end, at byte %d", r.at)
 	}
 	return nil
 }
 
-// peek returns the next byte, or zero, which is no tag, at the end.
+// peek returns the next byte. At the end it returns zero, which is not a tag.
 func (r *reader) peek() byte {
 	if r.at >= len(r.stream) {
 		return 0
@@ -86,7 +86,7 @@ func (r *reader) peek() byte {
 	return r.stream[r.at]
 }
 
-// tag reads the tag of what is expected.
+// tag reads a tag; expected is its name for errors.
 func (r *reader) tag(want byte, expected string) error {
 	switch got := r.peek(); {
 	case got == want:
@@ -95,13 +95,13 @@ func (r *reader) tag(want byte, expected string) error {
 	case r.at >= len(r.stream):
 		return corrupt("it is cut short at byte %d", r.at)
 	case got >= tagNull && int(got-tagNull) < len(tagNames):
-		return corrupt("at byte %d there is %s, expected is %s", r.at, tagNames[got-tagNull], expected)
+		return corrupt("found at byte %d %s, expected %s", r.at, tagNames[got-tagNull], expected)
 	}
-	return corrupt("at byte %d there is no known tag, expected is %s", r.at, expected)
+	return corrupt("found at byte %d an unknown tag, expected %s", r.at, expected)
 }
 
-// number reads a big-endian number of 1, 2, 4 or 8 bytes. Lengths with a sign
-// come out as larger than any stream when they are negative.
+// number reads a big-endian number of 1, 2, 4 or 8 bytes. A negative length is
+// returned as a number larger than any stream.
 func (r *reader) number(width int) (uint64, error) {
 	b, err := r.take(uint64(width))
 	if err != nil {
@@ -112,17 +112,17 @@ func (r *reader) number(width int) (uint64, error) {
 	return binary.BigEndian.Uint64(wide[:]), nil
 }
 
-// take returns the next n bytes, which stay a part of the stream.
+// take returns the next n bytes, a slice of the stream.
 func (r *reader) take(n uint64) ([]byte, error) {
 	if n > uint64(len(r.stream)-r.at) {
-		return nil, corrupt("it is cut short, or a length is wrong: what begins at byte %d goes past its end", r.at)
+		return nil, corrupt("it is cut short, or a length is wrong: the data at byte %d extends past its end", r.at)
 	}
 	start := r.at
 	r.at += int(n)
 	return r.stream[start:r.at:r.at], nil
 }
 
-// utf reads modified UTF-8 behind its length, a number of the given width.
+// utf reads modified UTF-8 after its length, a number of the given width.
 func (r *reader) utf(width int) (string, error) {
 	n, err := r.number(width)
 	if err != nil {
@@ -135,7 +135,7 @@ func (r *reader) utf(width int) (string, error) {
 	}
 	s, bad, lone := decodeUTF(b)
 	if lone {
-		return "", fault.New(fault.Corrupt, "half of a surrogate pair at byte %d: it stands for no character", start+bad).WithCause(ErrSurrogate)
+		return "", fault.New(fault.Corrupt, "unpaired surrogate at byte %d", start+bad).WithCause(ErrSurrogate)
 	}
 	if bad >= 0 {
 		return "", corrupt("malformed modified UTF-8 at byte %d", start+bad)
@@ -143,11 +143,11 @@ func (r *reader) utf(width int) (string, error) {
 	return s, nil
 }
 
-// remember gives the thing that was just read the next handle.
+// remember assigns the next handle to the element that was just read.
 func (r *reader) remember(h handle) { r.handles = append(r.handles, h) }
 
-// reference reads a back reference, which leads to what was read before.
-func (r *reader) reference(want thing) (handle, error) {
+// reference reads a back reference to an earlier element.
+func (r *reader) reference(want elementKind) (handle, error) {
 	start := r.at
 	if err := r.tag(tagReference, "a back reference"); err != nil {
 		return handle{}, err
@@ -157,11 +157,11 @@ func (r *reader) reference(want thing) (handle, error) {
 		return handle{}, err
 	}
 	if n < firstHandle || n-firstHandle >= uint64(len(r.handles)) {
-		return handle{}, corrupt("the back reference at byte %d leads to nothing that stands before it", start)
+		return handle{}, corrupt("the back reference at byte %d is to no earlier element", start)
 	}
 	h := r.handles[n-firstHandle]
-	if h.is != want {
-		return handle{}, corrupt("the back reference at byte %d leads to %s, expected is %s", start, h.is, want)
+	if h.kind != want {
+		return handle{}, corrupt("the back reference at byte %d is to %s, expected %s", start, h.kind, want)
 	}
 	return h, nil
 }

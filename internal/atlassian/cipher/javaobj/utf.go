@@ -5,15 +5,15 @@ import (
 	"unicode/utf8"
 )
 
-// decodeUTF decodes modified UTF-8 (java.io.DataInput): NUL is C0 80, what lies
-// beyond the basic plane is two surrogates of three bytes each. bad is where it
-// is malformed, or negative.
+// decodeUTF decodes modified UTF-8 (java.io.DataInput): NUL is C0 80, and characters
+// beyond the basic plane are two surrogates of three bytes each. bad is the offset
+// of malformed bytes, or negative.
 //
-// The JDK's decoder also takes a plain NUL and forms that are longer than
-// needed. Its encoder never writes them, so they are damage here. It does write
-// half of a surrogate pair, for which lone is set: no Go string can hold it.
+// The JDK's decoder also accepts a plain NUL and overlong forms. Its encoder never
+// writes them, so that they are damage here. It does write unpaired surrogates,
+// which no Go string can represent: then lone is set.
 func decodeUTF(b []byte) (s string, bad int, lone bool) {
-	out := make([]byte, 0, len(b)) // never longer: a pair of surrogates is six bytes, and four in UTF-8
+	out := make([]byte, 0, len(b)) // large enough: a surrogate pair has six bytes, and four in UTF-8
 	for i := 0; i < len(b); {
 		unit, n := decodeUnit(b[i:])
 		if n == 0 {
@@ -33,8 +33,8 @@ func decodeUTF(b []byte) (s string, bad int, lone bool) {
 	return string(out), -1, false
 }
 
-// decodeUnit decodes the UTF-16 unit that b begins with and returns its length,
-// zero if there is none.
+// decodeUnit decodes the UTF-16 unit at the start of b and returns its length, zero if
+// there is none.
 func decodeUnit(b []byte) (unit rune, n int) {
 	continues := func(i int) bool { return i < len(b) && b[i]&0xc0 == 0x80 }
 	switch {

@@ -1,21 +1,21 @@
-// Package bolt keeps a keyring in one bbolt file, for any number of processes
+// Package boltstore stores a keyring in one bbolt file, for any number of processes
 // on one machine.
 //
-// The file is opened and locked for each call and closed again: shared by those
-// that read, exclusively by the one that writes. What is read is read by
-// package pages, which proves each page it uses. bbolt itself, which trusts the
-// file, only writes, and only to a file that was proved as a whole: a state of
-// it that this Store has neither read nor written before is gone through once.
+// Each call opens and locks the file, shared for reading or exclusively for writing,
+// and closes it again. Reads go through package pages, which checks each page that it
+// uses. bbolt itself, which trusts the file, only writes, and only after the whole
+// file has been verified: once for each state of the file that this Store has
+// neither read nor written before.
 //
-// On a file that is not in order every call says fault.Corrupt and changes
-// nothing; only Get may still find a box whose pages are. A box that is damaged
-// itself hurts no other: it can be replaced and deleted.
+// If the file is damaged, every call returns fault.Corrupt and changes nothing; only
+// Get may still return a record whose own pages are undamaged. Damage within a record
+// affects only that record, which can be replaced or deleted.
 //
-// Beside the file are, under its name after symbolic links have been followed,
-// a lock file NAME.lock, which is never removed, and, while the keyring is being
-// created, NAME.new and NAME.new.lock. All are made with mode 0600.
+// Beside the file, after symbolic links have been followed, there is a lock file
+// NAME.lock, which is never removed, and while the keyring is being created NAME.new
+// and NAME.new.lock. All files are created with mode 0600.
 //
-// On Windows there are no such modes, and directories are not synced.
+// Windows has no such modes, and cannot sync directories.
 package boltstore
 
 import (
@@ -32,31 +32,34 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore/netfs"
 )
 
-// maxName is the longest name of a box, in bytes.
-const maxName = 1024
-
-// everybody is the weight of a call that writes, in the queue of a Store.
-const everybody = 1 << 30
+// readWeight and writeWeight are the weights of calls in the queue of a Store: any
+// number of calls that read, or one that writes.
+const (
+	readWeight  = 1
+	writeWeight = 1 << 30
+)
 
 // Store is a keyring in a file. It is safe for concurrent use.
 type Store struct {
-	path    string
-	queue   *semaphore.Weighted               // first come, first served; saves our own calls from polling for each other
-	isLocal atomic.Bool                       // known not to be on a network file system
-	network func(path string) (string, error) // netfs.At
-	log     *slog.Logger
-	proved  atomic.Pointer[proved] // the state that was last found in order, or committed
+	path string
+	// first come, first served; calls of this process do not poll for each other
+	queue    *semaphore.Weighted
+	isLocal  atomic.Bool                       // the file is known not to be on a network file system
+	network  func(path string) (string, error) // netfs.At
+	log      *slog.Logger
+	verified atomic.Pointer[verifiedState] // the state that was last verified, or committed
 }
 
 var _ store.Store = (*Store)(nil)
 
 // New returns the store in the file path, which need not exist. It does no I/O.
 func New(path string) *Store {
-	return &Store{path: path, queue: semaphore.NewWeighted(everybody), network: netfs.At, log: slog.New(slog.DiscardHandler)}
+	return &Store{path: path, queue: semaphore.NewWeighted(writeWeight), network: netfs.At,
+		log: slog.New(slog.DiscardHandler)}
 }
 
-// WithLogger returns s, which from now on logs for what it has been waiting for
-// two seconds. It must not be in use yet.
+// WithLogger sets the logger and returns s. A call that waits for two seconds logs
+// what it is waiting for. WithLogger must be called before s is used.
 func (s *Store) WithLogger(log *slog.Logger) *Store {
 	s.log = log
 	return s
@@ -67,62 +70,64 @@ func (s *Store) Close() error { return nil }
 
 // Load implements [store.Store].
 func (s *Store) Load(ctx context.Context) (keys *store.Keys, err error) {
-	err = s.read(ctx, func(k *keyring) error { keys, err = k.keys(); return err })
+	err = s.read(ctx, func(v *view) error { keys, err = v.keys(); return err })
 	return keys, err
 }
 
 // ReserveEncryptions implements [store.Store].
 func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64) error {
-	return s.update(ctx, func(c *change) error { return c.reserve(id, n) })
+	return s.update(ctx, func(tx *txn) error { return tx.reserve(id, n) })
 }
 
-// Get implements [store.Store]. It reads a handful of pages, however many
-// boxes there are. Only if these cannot prove what is to be returned, and the
-// file is not in a state that this Store has read or written, it proves the
-// whole file first: if there is no such box, so that damage is never taken for
-// absence, and if the box begins on a page without a number, as one among
-// several long ones may.
-func (s *Store) Get(ctx context.Context, name string) (box []byte, err error) {
-	whole := true
-	err = s.glance(ctx, func(k *keyring, prove func() error) error {
-		e, err := k.get(boxesBucket, []byte(name))
+// Get implements [store.Store]. It reads a handful of pages, however many records
+// there are. It verifies the whole file, unless this Store knows its state, only if
+// these pages cannot prove the result: if there is no such record, so that damage is
+// never mistaken for absence, and if the record begins on a page without a number,
+// as one of several long records may.
+func (s *Store) Get(ctx context.Context, name string) (record []byte, err error) {
+	intact := true
+	err = s.readUnverified(ctx, func(v *view, verify func() error) error {
+		e, err := v.get(recordsBucket, []byte(name))
 		if err != nil {
 			return err
 		}
 		if e == nil {
-			return cmp.Or(prove(), error(fault.New(fault.NotFound, "nothing is stored under %q", name)))
+			return cmp.Or(verify(), error(fault.New(fault.NotFound, "nothing is stored under %q", name)))
 		}
-		if !e.Anchored(boxHeadSize) {
-			if err := prove(); err != nil {
+		if !e.Anchored(recordHeadSize) {
+			if err := verify(); err != nil {
 				return err
 			}
 		}
-		_, box, whole, err = parseBox(*e)
+		_, record, intact, err = parseRecord(*e)
 		return err
 	})
-	if err == nil && !whole {
-		err = fault.New(fault.Corrupt, "%q: what is stored under %q is damaged: store it again, or restore a backup", s.path, name)
+	if err == nil && !intact {
+		err = fault.New(fault.Corrupt,
+			"%q: the record stored under %q is damaged: store the secret again, or restore a "+
+				"backup", s.path, name)
 	}
-	return box, err
+	return record, err
 }
 
 // Put implements [store.Store].
-func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, box []byte) error {
-	if len(name) < 1 || len(name) > maxName {
-		return fault.New(fault.Syntax, "a name has 1 to %d bytes, and this one has %d", maxName, len(name))
+func (s *Store) Put(ctx context.Context, id seal.KeyID, name string, record []byte) error {
+	if len(name) < 1 || len(name) > store.MaxName {
+		return fault.New(fault.Syntax, "the name has %d bytes, but a name has 1 to %d", len(name),
+			store.MaxName)
 	}
-	return s.update(ctx, func(c *change) error {
-		if _, err := c.key(id, store.Active, store.ErrNotActive); err != nil {
+	return s.update(ctx, func(tx *txn) error {
+		if _, err := tx.key(id, store.Active, store.ErrNotActive); err != nil {
 			return err
 		}
-		return c.putBox([]byte(name), id, box)
+		return tx.putRecord([]byte(name), id, record)
 	})
 }
 
 // Delete implements [store.Store].
 func (s *Store) Delete(ctx context.Context, name string) error {
-	return s.update(ctx, func(c *change) error {
-		removed, err := c.remove(boxesBucket, []byte(name))
+	return s.update(ctx, func(tx *txn) error {
+		removed, err := tx.remove(recordsBucket, []byte(name))
 		if err == nil && !removed {
 			err = fault.New(fault.NotFound, "nothing is stored under %q", name)
 		}
@@ -132,40 +137,40 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 
 // Names implements [store.Store].
 func (s *Store) Names(ctx context.Context, after string, limit int) (names []string, err error) {
-	err = s.read(ctx, func(k *keyring) error { names, err = k.names(after, limit); return err })
+	err = s.read(ctx, func(v *view) error { names, err = v.names(after, limit); return err })
 	return names, err
 }
 
-// Records implements [store.Store]. A damaged box comes as nil, under its name
-// and key, so that whoever opens boxes can say which one it is.
-func (s *Store) Records(ctx context.Context, r store.Range) (boxes []store.Record, err error) {
-	err = s.read(ctx, func(k *keyring) error { boxes, err = k.boxes(r); return err })
-	return boxes, err
+// Records implements [store.Store]. It returns a damaged record as nil, with its name
+// and key, so that the caller can report which record it is.
+func (s *Store) Records(ctx context.Context, r store.Range) (records []store.Record, err error) {
+	err = s.read(ctx, func(v *view) error { records, err = v.records(r); return err })
+	return records, err
 }
 
 // Count implements [store.Store].
 func (s *Store) Count(ctx context.Context) (count map[seal.KeyID]int, err error) {
-	err = s.read(ctx, func(k *keyring) error { count, err = k.count(); return err })
+	err = s.read(ctx, func(v *view) error { count, err = v.count(); return err })
 	return count, err
 }
 
 // DeleteInactive implements [store.Store].
-func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (gone []store.Key, err error) {
-	err = s.update(ctx, func(c *change) error { gone, err = c.deleteInactive(e); return err })
+func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (deleted []store.Key, err error) {
+	err = s.update(ctx, func(tx *txn) error { deleted, err = tx.deleteInactive(e); return err })
 	if err != nil {
 		return nil, err
 	}
-	return gone, nil
+	return deleted, nil
 }
 
 // RecordEvent implements [store.Store].
 func (s *Store) RecordEvent(ctx context.Context, e store.Event) (store.Event, error) {
-	err := s.update(ctx, func(c *change) (err error) { e, err = c.record(e); return err })
+	err := s.update(ctx, func(tx *txn) (err error) { e, err = tx.recordEvent(e); return err })
 	return e, err
 }
 
 // Events implements [store.Store].
 func (s *Store) Events(ctx context.Context, after int64, limit int) (events []store.Event, err error) {
-	err = s.read(ctx, func(k *keyring) error { events, err = k.events(after, limit); return err })
+	err = s.read(ctx, func(v *view) error { events, err = v.events(after, limit); return err })
 	return events, err
 }

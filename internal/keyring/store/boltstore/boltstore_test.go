@@ -9,7 +9,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/storetest"
 )
 
-func fresh(t testing.TB) storetest.Place {
+func fresh(t testing.TB) storetest.Opener {
 	path := filepath.Join(t.TempDir(), "keyring.db")
 	return func(testing.TB) store.Store { return boltstore.New(path) }
 }

@@ -15,101 +15,104 @@ import (
 	"github.com/seed74218947/secretref/internal/secfile"
 )
 
-// file is the keyring's file, open and locked until it is closed.
+// file is the file of the keyring. It is locked until it is closed.
 type file struct {
 	*os.File
 	info  fs.FileInfo
 	pages *pages.File
 }
 
-// proved is a state of the file that needs no proof any more.
-type proved struct {
+// verifiedState is a state of the file that has been verified.
+type verifiedState struct {
 	info  fs.FileInfo
 	state pages.State
 }
 
-// read uses the keyring once the whole file is proved.
-func (s *Store) read(ctx context.Context, use func(*keyring) error) error {
-	return s.reading(ctx, func(f *file) error {
-		if err := s.prove(ctx, f); err != nil {
+// read calls use after the whole file has been verified.
+func (s *Store) read(ctx context.Context, use func(*view) error) error {
+	return s.readLocked(ctx, func(f *file) error {
+		if err := s.verify(ctx, f); err != nil {
 			return err
 		}
-		return use(f.keyring(ctx))
+		return use(f.view(ctx))
 	})
 }
 
-// glance uses the keyring without a proof of the file: what is found is right,
-// what is not found is missing only if prove finds the file in order.
-func (s *Store) glance(ctx context.Context, use func(k *keyring, prove func() error) error) error {
-	return s.reading(ctx, func(f *file) error {
-		k := f.keyring(ctx)
-		if _, err := k.meta(); err != nil {
+// readUnverified calls use without verifying the whole file. An entry that is found is
+// right. Before an entry is reported missing call verify, since damage can hide
+// entries.
+func (s *Store) readUnverified(ctx context.Context,
+	use func(v *view, verify func() error) error) error {
+	return s.readLocked(ctx, func(f *file) error {
+		v := f.view(ctx)
+		if _, err := v.meta(); err != nil {
 			return err
 		}
-		return use(k, func() error { return s.prove(ctx, f) })
+		return use(v, func() error { return s.verify(ctx, f) })
 	})
 }
 
-func (s *Store) reading(ctx context.Context, use func(*file) error) error {
-	leave, err := s.enter(ctx, 1)
+func (s *Store) readLocked(ctx context.Context, use func(*file) error) error {
+	release, err := s.acquire(ctx, readWeight)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer release()
 	f, err := s.open(ctx, false)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	return s.located(use(f))
+	return s.withFile(use(f))
 }
 
-// update changes the keyring in one transaction, or not at all.
-func (s *Store) update(ctx context.Context, use func(*change) error) error {
-	leave, err := s.enter(ctx, everybody)
+// update calls use in a transaction, which is committed if use succeeds.
+func (s *Store) update(ctx context.Context, use func(*txn) error) error {
+	release, err := s.acquire(ctx, writeWeight)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer release()
 	f, err := s.open(ctx, true)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	if err := s.prove(ctx, f); err != nil {
-		return s.located(err)
+	if err := s.verify(ctx, f); err != nil {
+		return s.withFile(err)
 	}
-	state, err := transact(ctx, f.File, func(c *change) (err error) {
-		if c.first, err = c.meta(); err != nil {
+	state, err := transact(ctx, f.File, func(tx *txn) (err error) {
+		if tx.newMeta, err = tx.meta(); err != nil {
 			return err
 		}
-		return use(c)
+		return use(tx)
 	})
 	if err != nil {
-		return s.located(err)
+		return s.withFile(err)
 	}
-	s.proved.Store(state)
+	s.verified.Store(state)
 	return nil
 }
 
-// enter waits until the calls before this one leave it room.
-func (s *Store) enter(ctx context.Context, weight int64) (leave func(), err error) {
-	if err := unfinished(ctx); err != nil {
-		return nil, s.located(err)
+// acquire waits in the queue of calls of this Store.
+func (s *Store) acquire(ctx context.Context, weight int64) (release func(), err error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, s.withFile(err)
 	}
-	notice := time.AfterFunc(noticeAfter, func() {
+	notice := time.AfterFunc(noticeDelay, func() {
 		s.log.WarnContext(ctx, "keyring: waiting for other calls of this process", "file", s.path)
 	})
 	defer notice.Stop()
 	if s.queue.Acquire(ctx, weight) != nil {
-		return nil, fault.New(fault.Unavailable, "waited for %q behind other calls of this process", s.path).WithCause(ctx.Err())
+		return nil, fault.New(fault.Unavailable, "waited for %q, which other calls of this process use",
+			s.path).WithCause(ctx.Err())
 	}
 	return func() { s.queue.Release(weight) }, nil
 }
 
-// open opens the file, waits for its lock, and reads what it says of itself.
+// open opens the file, waits for its lock, and reads its meta pages.
 func (s *Store) open(ctx context.Context, write bool) (*file, error) {
-	if err := s.local(); err != nil {
+	if err := s.checkLocalFS(); err != nil {
 		return nil, err
 	}
 	for {
@@ -126,9 +129,9 @@ func (s *Store) open(ctx context.Context, write bool) (*file, error) {
 	}
 }
 
-// local refuses network file systems, once: what one machine locks and writes
-// there another may not see.
-func (s *Store) local() error {
+// checkLocalFS returns fault.Unsupported for a network file system, where another
+// machine may not see locks and writes. It checks once.
+func (s *Store) checkLocalFS() error {
 	if s.isLocal.Load() {
 		return nil
 	}
@@ -141,15 +144,17 @@ func (s *Store) local() error {
 	}
 	switch {
 	case network != "":
-		return fault.New(fault.Unsupported, "%q is on a network file system (%s), where machines do not reliably see each other's locks: put it on a disk of this machine, or use SQLStore", s.path, network)
+		return fault.New(fault.Unsupported,
+			"%q is on a network file system (%s), where locks do not work reliably between machines: "+
+				"put it on a disk of this machine, or use SQLStore", s.path, network)
 	case err == nil:
 		s.isLocal.Store(true)
 	}
-	return nil // whoever opens the file will see the error, too
+	return nil // opening the file reports any other error
 }
 
-// tryOpen also reports whether the file that is locked now is still the one at
-// the path: another may have been put there in the meantime.
+// tryOpen also reports whether the locked file is the one at the path. It may have been
+// replaced while the call waited for its lock.
 func (s *Store) tryOpen(ctx context.Context, write bool) (f *file, current bool, err error) {
 	flag := os.O_RDONLY
 	if write {
@@ -157,34 +162,36 @@ func (s *Store) tryOpen(ctx context.Context, write bool) (f *file, current bool,
 	}
 	opened, err := secfile.OpenRegular(s.path, flag)
 	if err != nil {
-		return nil, false, unopened(s.path, err)
+		return nil, false, openError(s.path, err)
 	}
 	f = &file{File: opened}
-	if err := s.admit(ctx, f); err != nil { // before its lock, which others may hold as long as they like
+	// before waiting for the lock, which a stranger may hold forever
+	if err := s.checkMode(ctx, f); err != nil {
 		return f, false, err
 	}
 	if err := s.lock(ctx, opened, write); err != nil {
 		return f, false, err
 	}
 	if f.info, err = f.Stat(); err != nil {
-		return f, false, unopened(s.path, err)
+		return f, false, openError(s.path, err)
 	}
 	if write {
-		if there, err := os.Stat(s.path); err != nil || !os.SameFile(there, f.info) {
+		if info, err := os.Stat(s.path); err != nil || !os.SameFile(info, f.info) {
 			return f, false, nil
 		}
 	}
 	f.pages, err = pages.Open(f, f.info.Size())
-	return f, true, s.located(err)
+	return f, true, s.withFile(err)
 }
 
-// noticeAfter is how long a call waits for others before it says so in the log.
-const noticeAfter = 2 * time.Second
+// noticeDelay is how long a call waits before it logs that it is waiting.
+const noticeDelay = 2 * time.Second
 
 // lock waits for the lock of a file.
 func (s *Store) lock(ctx context.Context, f *os.File, write bool) error {
-	notice := time.AfterFunc(noticeAfter, func() {
-		s.log.WarnContext(ctx, "keyring: waiting for a lock that "+holder(f, "another process")+" holds", "lock", f.Name())
+	notice := time.AfterFunc(noticeDelay, func() {
+		s.log.WarnContext(ctx, "keyring: waiting for a lock that "+holder(f, "another process")+" holds",
+			"lock", f.Name())
 	})
 	defer notice.Stop()
 	err := flock.Wait(ctx, f, write)
@@ -192,12 +199,14 @@ func (s *Store) lock(ctx context.Context, f *os.File, write bool) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fault.New(fault.Unavailable, "waited for the lock of %q, which %s holds", f.Name(), holder(f, "another process")).WithCause(ctx.Err())
+		return fault.New(fault.Unavailable, "waited for the lock of %q, which %s holds", f.Name(),
+			holder(f, "another process")).WithCause(ctx.Err())
 	}
 	return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).WithCause(err)
 }
 
-// holder names the other process that has the lock of a file, if it is known.
+// holder describes the process that holds the lock of a file, or returns otherwise if
+// that is not known.
 func holder(f *os.File, otherwise string) string {
 	if pid, ok := strings.CutPrefix(flock.Holder(f), "process "); ok {
 		return "another process, " + pid + ","
@@ -205,39 +214,39 @@ func holder(f *os.File, otherwise string) string {
 	return otherwise
 }
 
-// admit refuses what is not a keyring, and a keyring that others can open or
-// own. Of a file of something else, such as a product's configuration, it does
-// not say what its mode should be.
-func (s *Store) admit(ctx context.Context, f *file) error {
-	begins, err := pages.Begins(f)
+// checkMode returns an error for a file that is not a keyring, and for a keyring that
+// others can access or own. For a file that is not a keyring, such as a configuration
+// file of a product, the error does not suggest to change its mode.
+func (s *Store) checkMode(ctx context.Context, f *file) error {
+	isBolt, err := pages.HasMagic(f)
 	switch {
 	case err != nil:
-		return s.located(err)
-	case !begins:
-		return s.foreign()
+		return s.withFile(err)
+	case !isBolt:
+		return s.notKeyringError()
 	}
-	refused := secfile.Check(f.File)
-	if refused == nil {
+	denied := secfile.Check(f.File)
+	if denied == nil {
 		return nil
 	}
 	if info, err := f.Stat(); err == nil {
 		if f.pages, err = pages.Open(f, info.Size()); err == nil {
-			if _, err := f.keyring(ctx).meta(); errors.Is(err, errForeign) {
-				return s.foreign()
+			if _, err := f.view(ctx).meta(); errors.Is(err, errNotKeyring) {
+				return s.notKeyringError()
 			}
 		}
 	}
-	return refused
+	return denied
 }
 
-// prove checks the whole file, unless this Store has seen it in this state.
-func (s *Store) prove(ctx context.Context, f *file) error {
-	if s.proved.Load().holds(f) {
+// verify checks the whole file, unless this Store has verified it in this state.
+func (s *Store) verify(ctx context.Context, f *file) error {
+	if s.verified.Load().matches(f) {
 		return nil
 	}
-	k := f.keyring(ctx)
-	meta, err := k.meta()
-	if err != nil { // first: a newer program may have made a file that this one takes for damaged
+	v := f.view(ctx)
+	meta, err := v.meta()
+	if err != nil { // first, since a file of a newer version may look damaged
 		return err
 	}
 	err = f.pages.Check(ctx, func(bucket string, e pages.Entry) error {
@@ -249,35 +258,35 @@ func (s *Store) prove(ctx context.Context, f *file) error {
 		return err
 	}
 	if meta.Sum != 0 {
-		return corrupt("some of its pages are from an older state")
+		return corrupt("some of its pages belong to an older state")
 	}
-	for _, bucket := range []string{keysBucket, boxesBucket, eventsBucket} {
-		if _, err := k.tree(bucket); err != nil {
+	for _, bucket := range []string{keysBucket, recordsBucket, eventsBucket} {
+		if _, err := v.tree(bucket); err != nil {
 			return err
 		}
 	}
-	s.proved.Store(&proved{f.info, f.pages.State()})
+	s.verified.Store(&verifiedState{f.info, f.pages.State()})
 	return nil
 }
 
-// holds reports whether f is in the state that was proved.
-func (p *proved) holds(f *file) bool {
+// matches reports whether f is in the verified state.
+func (p *verifiedState) matches(f *file) bool {
 	return p != nil && p.state == f.pages.State() && p.info.Size() == f.info.Size() &&
 		p.info.ModTime().Equal(f.info.ModTime()) && os.SameFile(p.info, f.info)
 }
 
-// keyring returns the keyring as it was last committed.
-func (f *file) keyring(ctx context.Context) *keyring {
-	return &keyring{
+// view returns the content as last committed.
+func (f *file) view(ctx context.Context) *view {
+	return &view{
 		tree: func(bucket string) (tree, error) {
 			b, err := f.pages.Bucket(bucket)
 			if err == nil && b == nil {
-				err = errForeign
+				err = errNotKeyring
 			}
 			return b, err
 		},
-		ended: func() error { return unfinished(ctx) },
-		now:   now(),
+		checkContext: func() error { return checkContext(ctx) },
+		now:          now(),
 	}
 }
 

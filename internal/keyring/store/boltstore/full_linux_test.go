@@ -15,9 +15,9 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// A change for which there is no space is not made, and the file stays whole,
-// at whatever point of the change the space ends.
-func TestAFullDiskHarmsNothing(t *testing.T) {
+// A change for which there is no space is not made, and the file stays valid, wherever in
+// the change the space runs out.
+func TestFullDisk(t *testing.T) {
 	s := filled(t, 100)
 	c := start(t, "fill", s.path)
 	require.Equal(t, "done", c.line(t))
@@ -27,7 +27,7 @@ func TestAFullDiskHarmsNothing(t *testing.T) {
 	require.Greater(t, len(names), 100)
 }
 
-// fill runs in a child, since the limit is one of the process.
+// fill runs in a child process, since the limit applies to the process.
 func fill(ctx context.Context, s *Store) error {
 	limit := func(n uint64) error {
 		l := unix.Rlimit{Cur: n, Max: unix.RLIM_INFINITY}
@@ -63,11 +63,11 @@ func fill(ctx context.Context, s *Store) error {
 				return err
 			}
 			if fmt.Sprint(before) != fmt.Sprint(after) {
-				return errors.New("something has changed")
+				return errors.New("the records have changed")
 			}
 		}
 		if round%3 == 0 {
-			if err := s.Put(ctx, 1, "short", []byte("box")); err != nil {
+			if err := s.Put(ctx, 1, "short", []byte("record")); err != nil {
 				return err
 			}
 		}

@@ -14,19 +14,18 @@ import (
 	"github.com/seed74218947/secretref/internal/secfile"
 )
 
-// lease is the right to change keys: a lock that the kernel frees when the
-// process ends.
+// lease is a lock that the kernel releases when the process ends.
 type lease struct {
 	s    *Store
-	lock *lockFile // nil once it was given back
+	lock *lockFile // nil after Release
 }
 
 // Acquire implements [store.Store].
 func (s *Store) Acquire(ctx context.Context) (store.Lease, error) {
-	if err := unfinished(ctx); err != nil {
-		return nil, s.located(err)
+	if err := checkContext(ctx); err != nil {
+		return nil, s.withFile(err)
 	}
-	if err := s.local(); err != nil {
+	if err := s.checkLocalFS(); err != nil {
 		return nil, err
 	}
 	path, err := secfile.Target(s.path)
@@ -37,9 +36,10 @@ func (s *Store) Acquire(ctx context.Context) (store.Lease, error) {
 		got, err := flock.Try(f, true)
 		switch {
 		case err != nil:
-			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(), reason(err)).WithCause(err)
+			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(),
+				reason(err)).WithCause(err)
 		case !got:
-			return fault.New(fault.RotationInProgress, "%s holds the lock %q", holder(f, "somebody else"), f.Name())
+			return fault.New(fault.RotationInProgress, "%s holds the lock %q", holder(f, "another process"), f.Name())
 		}
 		return nil
 	})
@@ -50,41 +50,43 @@ func (s *Store) Acquire(ctx context.Context) (store.Lease, error) {
 }
 
 func (l *lease) Renew(ctx context.Context) error {
-	if err := unfinished(ctx); err != nil {
-		return l.s.located(err)
+	if err := checkContext(ctx); err != nil {
+		return l.s.withFile(err)
 	}
-	return l.held()
+	return l.checkHeld()
 }
 
-// held proves that the lock is the one that others see.
-func (l *lease) held() error {
+// checkHeld returns an error unless the lock file is still the one at its path.
+func (l *lease) checkHeld() error {
 	switch {
 	case l.lock == nil:
-		return fault.New(fault.RotationInProgress, "the lease was given back")
-	case !l.lock.current():
-		return fault.New(fault.RotationInProgress, "the lock %q was removed or replaced while it was held", l.lock.Name())
+		return fault.New(fault.RotationInProgress, "the lease has been released")
+	case !l.lock.isCurrent():
+		return fault.New(fault.RotationInProgress,
+			"the lock %q was removed or replaced while it was held", l.lock.Name())
 	}
 	return nil
 }
 
-func (l *lease) update(ctx context.Context, use func(*change) error) error {
+func (l *lease) update(ctx context.Context, use func(*txn) error) error {
 	if err := l.Renew(ctx); err != nil {
 		return err
 	}
-	return l.s.update(ctx, func(c *change) error {
-		if err := l.held(); err != nil {
+	return l.s.update(ctx, func(tx *txn) error {
+		if err := l.checkHeld(); err != nil {
 			return err
 		}
-		return use(c)
+		return use(tx)
 	})
 }
 
-func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID, next store.Key, e store.Event) error {
-	return l.update(ctx, func(c *change) error { return c.activate(root, from, next, e) })
+func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID,
+	next store.Key, e store.Event) error {
+	return l.update(ctx, func(tx *txn) error { return tx.activate(root, from, next, e) })
 }
 
 func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swap) (moved int, err error) {
-	err = l.update(ctx, func(c *change) error { moved, err = c.move(from, to, swaps); return err })
+	err = l.update(ctx, func(tx *txn) error { moved, err = tx.move(from, to, swaps); return err })
 	if err != nil {
 		return 0, err
 	}
@@ -92,11 +94,12 @@ func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swa
 }
 
 func (l *lease) Retire(ctx context.Context, id seal.KeyID, e store.Event) error {
-	return l.update(ctx, func(c *change) error { return c.retire(id, e) })
+	return l.update(ctx, func(tx *txn) error { return tx.retire(id, e) })
 }
 
-func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e store.Event) error {
-	return l.update(ctx, func(c *change) error { return c.rewrap(from, to, wrapped, e) })
+func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint,
+	wrapped map[seal.KeyID][]byte, e store.Event) error {
+	return l.update(ctx, func(tx *txn) error { return tx.rewrap(from, to, wrapped, e) })
 }
 
 // Release does not wait, and so needs no context.
@@ -107,28 +110,31 @@ func (l *lease) Release(context.Context) {
 	}
 }
 
-// lockFile is a file that is there to be locked.
+// maxLockAttempts limits how often openLock tries again after the file was replaced.
+const maxLockAttempts = 100
+
+// lockFile is a file that exists only to be locked.
 type lockFile struct{ *os.File }
 
-// openLock opens a lock file, makes it if need be, and locks it. The lock is on
-// the file that is at the path once it has been taken.
+// openLock opens or creates a lock file and locks it. It makes sure that the locked
+// file is the one at the path.
 func openLock(path string, lock func(*os.File) error) (lockFile, error) {
-	for range 100 {
+	for range maxLockAttempts {
 		f, err := secfile.OpenRegular(path, os.O_RDWR)
 		if errors.Is(err, fs.ErrNotExist) {
-			f, err = newFile(path)
+			f, err = secfile.Create(path)
 		}
 		if errors.Is(err, fs.ErrExist) {
-			continue // another made it in between
+			continue // another process has created it in between
 		}
 		if err != nil {
-			return lockFile{}, unopened(path, err)
+			return lockFile{}, openError(path, err)
 		}
 		l := lockFile{f}
 		if err = secfile.Check(f); err == nil {
 			err = lock(f)
 		}
-		if err == nil && l.current() {
+		if err == nil && l.isCurrent() {
 			return l, nil
 		}
 		_ = f.Close()
@@ -136,22 +142,22 @@ func openLock(path string, lock func(*os.File) error) (lockFile, error) {
 			return lockFile{}, err
 		}
 	}
-	return lockFile{}, fault.New(fault.Unavailable, "the lock %q is being replaced all the time", path)
+	return lockFile{}, fault.New(fault.Unavailable, "the lock file %q was replaced again and again", path)
 }
 
-// current reports whether the file that is locked is the one at its path.
-func (l lockFile) current() bool {
-	mine, err := l.Stat()
+// isCurrent reports whether the locked file is the one at its path.
+func (l lockFile) isCurrent() bool {
+	locked, err := l.Stat()
 	if err != nil {
 		return false
 	}
-	there, err := os.Stat(l.Name())
-	return err == nil && os.SameFile(mine, there)
+	info, err := os.Stat(l.Name())
+	return err == nil && os.SameFile(locked, info)
 }
 
-// remove removes the file and frees the lock, in this order, so that whoever
-// waits for it finds that it is not the current one any more. Windows does not
-// remove a file that is open.
+// remove removes the file and then releases the lock, so that a process that waits for
+// the lock notices that the file is no longer current. Windows cannot remove an open
+// file.
 func (l lockFile) remove() {
 	_ = os.Remove(l.Name())
 	_ = l.Close()

@@ -22,7 +22,7 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// TestMain makes a child of the process that a test has started.
+// TestMain runs a child process if a test has started this process as one.
 func TestMain(m *testing.M) {
 	if play := children[os.Getenv("BOLT_CHILD")]; play != nil {
 		if err := play(context.Background(), New(os.Getenv("BOLT_PATH"))); err != nil {
@@ -34,11 +34,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// children are what a child process can do. What it prints is read by the test.
+// children are the programs that a child process can run. The test reads their output.
 var children = map[string]func(ctx context.Context, s *Store) error{
 	// hold holds the lock of the file until its input ends.
 	"hold": func(ctx context.Context, s *Store) error {
-		return s.update(ctx, func(*change) error {
+		return s.update(ctx, func(*txn) error {
 			fmt.Println("holding")
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			return nil
@@ -55,7 +55,7 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 		return err
 	},
 
-	// fill puts boxes for which there is no space.
+	// fill stores records for which there is no space.
 	"fill": fill,
 
 	// create creates a keyring.
@@ -65,8 +65,8 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 		return err
 	},
 
-	// write writes boxes of many sizes, moves and deletes some, and says after
-	// each call what has been done.
+	// write stores records of many sizes, rotates, and prints each record that it has
+	// stored.
 	"write": func(ctx context.Context, s *Store) error {
 		l, err := s.Acquire(ctx)
 		if err != nil {
@@ -81,7 +81,8 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 		for i := 0; ; i++ {
 			name := fmt.Sprintf("name %d", random.IntN(50))
 			if keys.Retiring() == nil && i%4 == 0 {
-				if err := l.Activate(ctx, keys.Root, active, store.Key{ID: active + 1}, store.Event{}); err != nil {
+				if err := l.Activate(ctx, keys.Root, active, store.Key{ID: active + 1},
+					store.Event{}); err != nil {
 					return err
 				}
 				active++
@@ -117,7 +118,7 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 	},
 }
 
-// child is another process that works on path.
+// child is a child process.
 type child struct {
 	*exec.Cmd
 	in  io.WriteCloser
@@ -128,7 +129,8 @@ func start(t *testing.T, play, path string) *child {
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "BOLT_CHILD="+play, "BOLT_PATH="+path, "GOCOVERDIR="+t.TempDir(), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), "BOLT_CHILD="+play, "BOLT_PATH="+path, "GOCOVERDIR="+t.TempDir(),
+		"GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	c := &child{Cmd: cmd}
 	c.in, err = cmd.StdinPipe()
@@ -153,12 +155,12 @@ func (c *child) kill() {
 	_ = c.Wait()
 }
 
-func TestACallWaitsForAnotherProcess(t *testing.T) {
+func TestWait_otherProcess(t *testing.T) {
 	s := filled(t, 1)
 	c := start(t, "hold", s.path)
 	c.line(t)
-	for range 2 { // a Store that knows the file, and one that does not
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	for range 2 { // a Store that has verified the file, and one that has not
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		_, err := s.Get(ctx, name(0))
 		require.ErrorIs(t, err, fault.Unavailable)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -173,16 +175,16 @@ func TestACallWaitsForAnotherProcess(t *testing.T) {
 		s = New(s.path)
 	}
 	done := make(chan error)
-	go func() { done <- s.Put(t.Context(), 1, name(0), box(1, 5)) }()
+	go func() { done <- s.Put(t.Context(), 1, name(0), record(1, 5)) }()
 	require.NoError(t, c.in.Close())
 	require.NoError(t, <-done)
 	require.NoError(t, c.Wait())
 	got, err := s.Get(t.Context(), name(0))
 	require.NoError(t, err)
-	assert.Equal(t, box(1, 5), got)
+	assert.Equal(t, record(1, 5), got)
 }
 
-func TestAKilledProcessHoldsNothing(t *testing.T) {
+func TestKill_releasesLocks(t *testing.T) {
 	s := filled(t, 1)
 	for _, play := range []string{"hold", "lease"} {
 		c := start(t, play, s.path)
@@ -195,25 +197,25 @@ func TestAKilledProcessHoldsNothing(t *testing.T) {
 		l, err := s.Acquire(t.Context())
 		require.NoError(t, err)
 		l.Release(t.Context())
-		require.NoError(t, s.Put(t.Context(), 1, name(0), box(1, 0)))
+		require.NoError(t, s.Put(t.Context(), 1, name(0), record(1, 0)))
 	}
 }
 
-// Whenever a process that writes is killed, the file is in order, and holds what
-// the process said it had stored. It is killed some time after it has said a
-// number of things, so that it gets as far on a slow machine as on a fast one.
-func TestAKilledWriterLosesNothing(t *testing.T) {
+// When a writing process is killed, the file is valid and contains what the process had
+// reported as stored. It is killed after a number of reports, so that it gets as far on a
+// slow machine as on a fast one.
+func TestKill_writer(t *testing.T) {
 	s := filled(t, 100)
 	stored := map[string]string{}
-	rounds := 24
+	rounds := 16
 	if testing.Short() {
-		rounds = 6
+		rounds = 4
 	}
 	for range rounds {
 		c := start(t, "write", s.path)
-		for left := 5 + rand.IntN(20); c.out.Scan(); left-- { // in five steps it begins a rotation
+		for left := 5 + rand.IntN(20); c.out.Scan(); left-- { // within five reports it begins a rotation
 			if left == 0 {
-				time.AfterFunc(rand.N(10*time.Millisecond), func() { _ = c.Process.Kill() })
+				require.NoError(t, c.Process.Kill())
 			}
 			var name string
 			var i, n int
@@ -231,7 +233,7 @@ func TestAKilledWriterLosesNothing(t *testing.T) {
 		for name, text := range stored {
 			got, err := fresh.Get(t.Context(), name)
 			require.NoError(t, err)
-			if text != string(got) { // one that it had not yet said
+			if text != string(got) { // stored, but not yet reported
 				unsure++
 				stored[name] = string(got)
 			}
@@ -245,27 +247,27 @@ func TestAKilledWriterLosesNothing(t *testing.T) {
 		for id := range count {
 			if id != keys.Active().ID {
 				require.NotNil(t, keys.Retiring())
-				require.Equal(t, keys.Retiring().ID, id, "a box is under an inactive key")
+				require.Equal(t, keys.Retiring().ID, id, "a record is under an inactive key")
 			}
 		}
 	}
 	keys, err := s.Load(t.Context())
 	require.NoError(t, err)
-	assert.Greater(t, len(keys.Keys), rounds, "each of them began a rotation")
+	assert.Greater(t, len(keys.Keys), rounds, "each child began a rotation")
 }
 
-// Wherever a process that creates the keyring is killed, there is none or a
-// whole one, and the next process finds nothing in its way.
-func TestAKilledCreatorLeavesNothingInTheWay(t *testing.T) {
-	rounds := 20
+// When a process that creates the keyring is killed, there is no keyring or a complete
+// one, and the next process can create or open it.
+func TestKill_creator(t *testing.T) {
+	rounds := 16
 	if testing.Short() {
-		rounds = 5
+		rounds = 4
 	}
 	for range rounds {
 		path := filepath.Join(t.TempDir(), "keyring.db")
 		c := start(t, "create", path)
 		c.line(t)
-		time.Sleep(rand.N(3 * time.Millisecond))
+		time.Sleep(rand.N(3 * time.Millisecond)) // anywhere in Create
 		c.kill()
 		_, err := New(path).Load(t.Context())
 		if err != nil {

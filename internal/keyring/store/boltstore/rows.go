@@ -12,29 +12,29 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore/pages"
 )
 
-// The buckets of the file. bbolt has checksums only for its meta pages, so each
-// value brings its own, CRC-32C.
+// The buckets of the file. bbolt has checksums only for its meta pages, so each value
+// contains its own, a CRC-32C.
 const (
-	metaBucket   = "meta"   // metaKey → row of metaRow
-	keysBucket   = "keys"   // key id(8) → row of keyRow
-	boxesBucket  = "boxes"  // name → sum of name and key id(4), sum of all(4), key id(8), box
-	eventsBucket = "events" // seq(8) → row of eventRow
+	metaBucket    = "meta"    // metaKey → row of metaRow
+	keysBucket    = "keys"    // key id(8) → row of keyRow
+	recordsBucket = "records" // name → sum of name and key id(4), sum of all(4), key id(8), record
+	eventsBucket  = "events"  // seq(8) → row of eventRow
 
 	metaKey = "keyring"
 	schema  = 1
 )
 
-// A row is the sum of its key and its text(4), and its text, which is JSON.
+// A row is the checksum of its key and its JSON (4 bytes), and its JSON.
 type (
 	metaRow struct {
 		Schema int
 		Root   []byte
-		Sum    uint64 // of the digests of all entries but this one
+		Sum    uint64 // of the digests of all other entries
 	}
 	keyRow struct {
 		State                           store.State
 		Wrapped                         []byte
-		Seals                           uint64
+		Encryptions                     uint64
 		Created, Activated, Deactivated time.Time
 	}
 	eventRow struct {
@@ -45,24 +45,24 @@ type (
 )
 
 const (
-	sumSize     = 4
-	boxHeadSize = 2*sumSize + 8
+	sumSize        = 4
+	recordHeadSize = 2*sumSize + 8
 )
 
 func sum(parts ...[]byte) (s uint32) {
-	castagnoli := crc32.MakeTable(crc32.Castagnoli) // made once, at the first use
+	castagnoli := crc32.MakeTable(crc32.Castagnoli) // the standard library builds it once
 	for _, p := range parts {
 		s = crc32.Update(s, castagnoli, p)
 	}
 	return s
 }
 
-// idKey returns the key of a key's or an event's row.
+// idKey returns the bucket key for the id of a data key or the number of an event.
 func idKey[T ~uint64 | ~int64](id T) []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
 
 func parseIDKey[T ~uint64 | ~int64](key []byte) (T, error) {
 	if len(key) != 8 {
-		return 0, corrupt("a row has a wrong key")
+		return 0, corrupt("a row has an invalid key")
 	}
 	return T(binary.BigEndian.Uint64(key)), nil
 }
@@ -75,14 +75,14 @@ func encodeRow(key []byte, row any) ([]byte, error) {
 	return append(binary.BigEndian.AppendUint32(nil, sum(key, text)), text...), nil
 }
 
-// rowText returns the JSON of a row that has its checksum.
+// rowText returns the JSON of a row after checking its checksum.
 func rowText(e pages.Entry) ([]byte, error) {
 	value, err := e.Value()
 	if err != nil {
 		return nil, err
 	}
 	if len(value) < sumSize || binary.BigEndian.Uint32(value) != sum(e.Key, value[sumSize:]) {
-		return nil, corrupt("a row does not have its checksum")
+		return nil, corrupt("the checksum of a row is wrong")
 	}
 	return value[sumSize:], nil
 }
@@ -93,7 +93,7 @@ func parseRow(e pages.Entry, row any) error {
 		return err
 	}
 	if json.Unmarshal(text, row) != nil {
-		return corrupt("a row cannot be read")
+		return corrupt("a row cannot be decoded")
 	}
 	return nil
 }
@@ -103,10 +103,12 @@ func parseMeta(e pages.Entry) (row metaRow, err error) {
 		return row, err
 	}
 	if row.Schema > schema {
-		return row, fault.New(fault.Unsupported, "the keyring was made by a newer program: its version is %d, and this program knows %d", row.Schema, schema)
+		return row, fault.New(fault.Unsupported,
+			"the keyring was made by a newer program: it has version %d, and this program supports "+
+				"version %d", row.Schema, schema)
 	}
 	if row.Schema < 1 || len(row.Root) != len(seal.Fingerprint{}) {
-		return row, corrupt("its first row is incomplete")
+		return row, corrupt("its meta row is incomplete")
 	}
 	return row, nil
 }
@@ -117,7 +119,7 @@ func parseKey(e pages.Entry) (k store.Key, err error) {
 		return k, err
 	}
 	k = store.Key{
-		State: row.State, Wrapped: row.Wrapped, Encryptions: row.Seals,
+		State: row.State, Wrapped: row.Wrapped, Encryptions: row.Encryptions,
 		Created: row.Created, Activated: row.Activated, Deactivated: row.Deactivated,
 	}
 	k.ID, err = parseIDKey[seal.KeyID](e.Key)
@@ -136,34 +138,33 @@ func parseEvent(e pages.Entry) (event store.Event, err error) {
 	return event, err
 }
 
-// encodeBox has two checksums, so that the name and the key of a box are known
-// also if the box is damaged: whoever finds it can then name it, and it can be
-// deleted or replaced.
-func encodeBox(name []byte, id seal.KeyID, box []byte) []byte {
-	v := make([]byte, boxHeadSize, boxHeadSize+len(box))
+// encodeRecord adds two checksums. The first one covers only name and key, so that a
+// damaged record can still be named, deleted and replaced.
+func encodeRecord(name []byte, id seal.KeyID, record []byte) []byte {
+	v := make([]byte, recordHeadSize, recordHeadSize+len(record))
 	key := v[2*sumSize:]
 	binary.BigEndian.PutUint64(key, uint64(id))
 	binary.BigEndian.PutUint32(v, sum(name, key))
-	binary.BigEndian.PutUint32(v[sumSize:], sum(name, key, box))
-	return append(v, box...)
+	binary.BigEndian.PutUint32(v[sumSize:], sum(name, key, record))
+	return append(v, record...)
 }
 
-// boxKey returns the key that a box is under.
-func boxKey(e pages.Entry) (seal.KeyID, error) {
-	head, err := e.Head(boxHeadSize)
+// recordKey returns the id of the key that a record is under.
+func recordKey(e pages.Entry) (seal.KeyID, error) {
+	head, err := e.Head(recordHeadSize)
 	if err != nil {
 		return 0, err
 	}
-	if len(head) < boxHeadSize || binary.BigEndian.Uint32(head) != sum(e.Key, head[2*sumSize:]) {
-		return 0, corrupt("an entry does not have its checksum")
+	if len(head) < recordHeadSize || binary.BigEndian.Uint32(head) != sum(e.Key, head[2*sumSize:]) {
+		return 0, corrupt("the checksum of an entry is wrong")
 	}
 	return seal.KeyID(binary.BigEndian.Uint64(head[2*sumSize:])), nil
 }
 
-// parseBox returns the key that a box is under, and the box, or whole false if
-// that is damaged.
-func parseBox(e pages.Entry) (id seal.KeyID, box []byte, whole bool, err error) {
-	if id, err = boxKey(e); err != nil {
+// parseRecord returns the id of the key that a record is under, and the record, or intact
+// false if the record is damaged.
+func parseRecord(e pages.Entry) (id seal.KeyID, record []byte, intact bool, err error) {
+	if id, err = recordKey(e); err != nil {
 		return 0, nil, false, err
 	}
 	v, err := e.Value()
@@ -173,13 +174,12 @@ func parseBox(e pages.Entry) (id seal.KeyID, box []byte, whole bool, err error) 
 	if binary.BigEndian.Uint32(v[sumSize:]) != sum(e.Key, v[2*sumSize:]) {
 		return id, nil, false, nil
 	}
-	return id, append([]byte{}, v[boxHeadSize:]...), true, nil
+	return id, append([]byte{}, v[recordHeadSize:]...), true, nil
 }
 
-// digest proves what pages.Check cannot know of an entry, and returns a number
-// that stands for all of it. The sum of these numbers tells whether the entries
-// are the ones that were last committed: a page may be in order, and yet be from
-// an older state of the file.
+// digest checks what pages.Check cannot check of an entry, and returns a hash of it. The
+// sum of these hashes shows whether the entries are the ones that were last committed:
+// a page can be valid and yet belong to an older state of the file.
 func digest(bucket string, e pages.Entry) (uint64, error) {
 	switch bucket {
 	case metaBucket:
@@ -188,21 +188,21 @@ func digest(bucket string, e pages.Entry) (uint64, error) {
 	case keysBucket, eventsBucket:
 		text, err := rowText(e)
 		return mix(uint64(bucket[0]), sum(e.Key, text), uint32(len(text))), err
-	case boxesBucket:
-		if _, err := boxKey(e); err != nil {
+	case recordsBucket:
+		if _, err := recordKey(e); err != nil {
 			return 0, err
 		}
 		head, err := e.Head(2 * sumSize)
 		if err != nil {
 			return 0, err
 		}
-		return mix(uint64(bucket[0]), binary.BigEndian.Uint32(head), binary.BigEndian.Uint32(head[sumSize:])), nil
+		return mix(uint64(bucket[0]), binary.BigEndian.Uint32(head),
+			binary.BigEndian.Uint32(head[sumSize:])), nil
 	}
-	return 0, corrupt("it has a bucket that does not belong to a keyring")
+	return 0, corrupt("it contains a bucket that does not belong to a keyring")
 }
 
-// mix makes the bits of a number depend on all bits of all parts, as SplitMix64
-// does.
+// mix hashes the parts as SplitMix64 does.
 func mix(x uint64, parts ...uint32) uint64 {
 	for _, p := range parts {
 		x += uint64(p) + 0x9e3779b97f4a7c15

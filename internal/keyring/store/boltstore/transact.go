@@ -12,65 +12,65 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store/boltstore/pages"
 )
 
-// transact lets bbolt make a change in a file that is locked and proved. It
-// returns the state that the file has then, or nil if that cannot be told.
-// bbolt closes the file, unless it panics.
+// transact calls use in a transaction of bbolt on a file that is locked and verified.
+// It returns the new state of the file, or nil if that is not known. bbolt closes the
+// file, unless it panics.
 //
-// Also a file that was proved may be cut off by somebody while it is mapped, or
-// its disk fail: what bbolt then does to the goroutine ends here. After a panic
-// it is in no state to be closed: what it has mapped stays mapped.
-func transact(ctx context.Context, f *os.File, use func(*change) error) (state *proved, err error) {
+// Even a verified file can be truncated by another process while it is mapped, or its
+// disk can fail. transact turns the resulting fault or panic into an error. After a
+// panic bbolt cannot be closed, so that its memory stays mapped.
+func transact(ctx context.Context, f *os.File, use func(*txn) error) (state *verifiedState, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil {
-			flock.Free(f)
-			state, err = nil, corrupt("it was cut off, or could not be read, while it was in use")
+			flock.Unlock(f)
+			state, err = nil, corrupt("it was truncated, or could not be read, while it was in use")
 		}
 	}()
 
 	db, err := bbolt.Open(f.Name(), 0, &bbolt.Options{
-		Timeout:      1, // no time at all: the lock is ours already
+		Timeout:      1, // do not wait: the lock is held already
 		FreelistType: bbolt.FreelistMapType,
 		NoStatistics: true,
 		OpenFile:     func(string, int, os.FileMode) (*os.File, error) { return f, nil },
 	})
 	if err != nil {
-		return nil, unwritten(err)
+		return nil, writeError(err)
 	}
 	if err = commit(ctx, db, use); err == nil {
-		state = stateOf(f)
+		state = currentState(f)
 	}
 	_ = db.Close()
 	return state, err
 }
 
-func commit(ctx context.Context, db *bbolt.DB, use func(*change) error) error {
-	tx, err := db.Begin(true)
+func commit(ctx context.Context, db *bbolt.DB, use func(*txn) error) error {
+	bolt, err := db.Begin(true)
 	if err != nil {
-		return unwritten(err)
+		return writeError(err)
 	}
-	c := &change{tx: tx}
-	c.now = now()
-	c.ended = func() error { return unfinished(ctx) }
-	c.tree = func(name string) (tree, error) {
-		b, err := c.bucket(name)
+	tx := &txn{bolt: bolt}
+	tx.now = now()
+	tx.checkContext = func() error { return checkContext(ctx) }
+	tx.tree = func(name string) (tree, error) {
+		b, err := tx.bucket(name)
 		return txTree{b}, err
 	}
-	err = use(c)
+	err = use(tx)
 	if err == nil {
-		err = cmp.Or(c.finish(), unfinished(ctx))
+		err = cmp.Or(tx.putMeta(), checkContext(ctx))
 	}
 	if err != nil {
-		_ = tx.Rollback()
+		_ = bolt.Rollback()
 		return err
 	}
-	if err := tx.Commit(); err != nil {
-		return unwritten(err)
+	if err := bolt.Commit(); err != nil {
+		return writeError(err)
 	}
 	return nil
 }
 
-func stateOf(f *os.File) *proved {
+func currentState(f *os.File) *verifiedState {
 	info, err := f.Stat()
 	if err != nil {
 		return nil
@@ -79,5 +79,5 @@ func stateOf(f *os.File) *proved {
 	if err != nil {
 		return nil
 	}
-	return &proved{info, p.State()}
+	return &verifiedState{info, p.State()}
 }

@@ -13,33 +13,34 @@ import (
 // RecordEvent implements [store.Store].
 func (s *Store) RecordEvent(ctx context.Context, e store.Event) (stored store.Event, err error) {
 	record := func() error {
-		return s.do(ctx, func(q session) error {
-			stored, err = q.record(ctx, e)
+		return s.autocommit(ctx, func(q session) error {
+			stored, err = q.recordEvent(ctx, e)
 			return err
 		})
 	}
 	if err = record(); errors.Is(err, store.ErrEmpty) {
-		if err = s.prepare(ctx); err == nil {
+		if err = s.createTables(ctx); err == nil {
 			err = record()
 		}
 	}
 	return stored, err
 }
 
-// record appends e to the log. The number it gets is not that of its
-// transaction's end.
-func (q session) record(ctx context.Context, e store.Event) (store.Event, error) {
+// recordEvent appends e to the audit log. Sequence numbers are not in the order in which
+// transactions commit.
+func (q session) recordEvent(ctx context.Context, e store.Event) (store.Event, error) {
 	const insert = `INSERT INTO secretref_events (time, actor, action, outcome, key_ids, detail) VALUES (?, ?, ?, ?, ?, ?)`
 	var now int64
 	if err := q.row(ctx, `SELECT {now}`).Scan(&now); err != nil {
 		return e, err
 	}
-	e.Time = instant(now)
+	e.Time = fromMicros(now)
 	ids := make([]string, len(e.Keys))
 	for i, id := range e.Keys {
 		ids[i] = id.String()
 	}
-	args := []any{now, []byte(e.Actor), []byte(e.Action), []byte(e.Outcome), []byte(strings.Join(ids, " ")), []byte(e.Detail)}
+	args := []any{now, []byte(e.Actor), []byte(e.Action), []byte(e.Outcome),
+		[]byte(strings.Join(ids, " ")), []byte(e.Detail)}
 	if q.returning {
 		return e, q.row(ctx, insert+` RETURNING seq`, args...).Scan(&e.Seq)
 	}
@@ -50,11 +51,11 @@ func (q session) record(ctx context.Context, e store.Event) (store.Event, error)
 	return e, err
 }
 
-// Events implements [store.Store]. Numbers are given out before the
-// transaction ends, so that an event may appear behind one with a higher
-// number: whoever follows the log should read its last minute again.
+// Events implements [store.Store]. A sequence number is assigned before its transaction
+// commits, so that an event may appear later than one with a higher number. A reader that
+// follows the log should read its last minute again.
 func (s *Store) Events(ctx context.Context, after int64, limit int) (events []store.Event, err error) {
-	err = s.do(ctx, func(q session) error {
+	err = s.autocommit(ctx, func(q session) error {
 		events = nil
 		rows, err := q.query(ctx, `SELECT seq, time, actor, action, outcome, key_ids, detail
 			FROM secretref_events WHERE seq > ? ORDER BY seq LIMIT ?`, after, int64(max(limit, 0)))
@@ -69,7 +70,7 @@ func (s *Store) Events(ctx context.Context, after int64, limit int) (events []st
 			if err := rows.Scan(&e.Seq, &micros, &e.Actor, &e.Action, &e.Outcome, &ids, &e.Detail); err != nil {
 				return err
 			}
-			e.Time = instant(micros)
+			e.Time = fromMicros(micros)
 			for text := range strings.FieldsSeq(ids) {
 				id, err := seal.ParseKeyID(text)
 				if err != nil {
@@ -81,6 +82,6 @@ func (s *Store) Events(ctx context.Context, after int64, limit int) (events []st
 		}
 		return rows.Err()
 	})
-	s.empty(ctx, &err)
+	s.clearEmpty(ctx, &err)
 	return events, err
 }

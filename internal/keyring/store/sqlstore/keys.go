@@ -13,26 +13,28 @@ import (
 func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64) error {
 	var reserved int64
 	var state string
-	var seals uint64
-	err := s.do(ctx, func(q session) (err error) {
-		if n <= seal.MaxSeals {
-			reserved, err = q.exec(ctx, `UPDATE secretref_keys SET seals = seals + ? WHERE id = ? AND state = {active} AND seals <= ?`,
-				int64(n), int64(id), int64(seal.MaxSeals-n))
+	var encryptions uint64
+	err := s.autocommit(ctx, func(q session) (err error) {
+		if n <= seal.MaxEncryptions {
+			reserved, err = q.exec(ctx,
+				`UPDATE secretref_keys SET encryptions = encryptions + ? WHERE id = ? AND state = {active} AND encryptions <= ?`,
+				int64(n), int64(id), int64(seal.MaxEncryptions-n))
 		}
 		if reserved == 0 && err == nil {
-			err = q.row(ctx, `SELECT state, seals FROM secretref_keys WHERE id = ?`, int64(id)).Scan(&state, &seals)
+			err = q.row(ctx, `SELECT state, encryptions FROM secretref_keys WHERE id = ?`,
+				int64(id)).Scan(&state, &encryptions)
 		}
 		return err
 	})
 	switch {
-	case errors.Is(err, sql.ErrNoRows), s.empty(ctx, &err):
+	case errors.Is(err, sql.ErrNoRows), s.clearEmpty(ctx, &err):
 		return store.ErrNotActive
 	case err != nil || reserved > 0:
 		return err
-	case store.State(state) == store.Active && (n > seal.MaxSeals || seals > seal.MaxSeals-n):
+	case store.State(state) == store.Active && (n > seal.MaxEncryptions || encryptions > seal.MaxEncryptions-n):
 		return store.ErrKeyExhausted
 	case store.State(state) == store.Active && n == 0:
-		return nil // it changes no row, which some databases count and some do not
+		return nil // the UPDATE changed no row, which some databases report as 0
 	}
 	return store.ErrNotActive
 }
@@ -40,13 +42,13 @@ func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64)
 // DeleteInactive implements [store.Store].
 func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (deleted []store.Key, err error) {
 	remove := func() error {
-		return s.within(ctx, func(q session) error {
+		return s.inTx(ctx, func(q session) error {
 			deleted, err = q.deleteInactive(ctx, e)
 			return err
 		})
 	}
 	if err = remove(); errors.Is(err, store.ErrEmpty) {
-		if err = s.prepare(ctx); err == nil {
+		if err = s.createTables(ctx); err == nil {
 			err = remove()
 		}
 	}
@@ -63,9 +65,9 @@ func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key
 	}
 	e.Keys = nil
 	for _, k := range deleted {
-		// The statement sees what was committed before it began: every box that
-		// somebody put under the key before it was locked.
-		if err := q.unused(ctx, k.ID); err != nil {
+		// This statement began after the key was locked, so it sees every record that was
+		// put under the key before.
+		if err := q.checkUnused(ctx, k.ID); err != nil {
 			return nil, err
 		}
 		if _, err := q.exec(ctx, `DELETE FROM secretref_keys WHERE id = ?`, int64(k.ID)); err != nil {
@@ -73,34 +75,34 @@ func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key
 		}
 		e.Keys = append(e.Keys, k.ID)
 	}
-	_, err = q.record(ctx, e)
+	_, err = q.recordEvent(ctx, e)
 	return deleted, err
 }
 
-// lockInactive returns the inactive keys, which nobody else can use or delete
-// before the transaction ends.
+// lockInactive returns the inactive keys and locks them until the transaction ends.
 func (q session) lockInactive(ctx context.Context) (keys []store.Key, err error) {
-	rows, err := q.query(ctx, `SELECT `+keyColumns+` FROM secretref_keys k WHERE k.state = {inactive} ORDER BY k.created, k.id FOR UPDATE`)
+	rows, err := q.query(ctx,
+		`SELECT `+keyColumns+` FROM secretref_keys k WHERE k.state = {inactive} ORDER BY k.created, k.id FOR UPDATE`)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id, seals, created, activated, deactivated int64
+		var id, encryptions, created, activated, deactivated int64
 		var state string
 		var wrapped []byte
-		if err := rows.Scan(&id, &state, &wrapped, &seals, &created, &activated, &deactivated); err != nil {
+		if err := rows.Scan(&id, &state, &wrapped, &encryptions, &created, &activated, &deactivated); err != nil {
 			return nil, err
 		}
-		keys = append(keys, key(id, state, wrapped, seals, created, activated, deactivated))
+		keys = append(keys, key(id, state, wrapped, encryptions, created, activated, deactivated))
 	}
 	return keys, rows.Err()
 }
 
-// unused returns store.ErrInUse if a box is under the key.
-func (q session) unused(ctx context.Context, id seal.KeyID) error {
+// checkUnused returns store.ErrInUse if a record is under the key.
+func (q session) checkUnused(ctx context.Context, id seal.KeyID) error {
 	var one int
-	err := q.row(ctx, `SELECT 1 FROM secretref_boxes WHERE key_id = ? LIMIT 1`, int64(id)).Scan(&one)
+	err := q.row(ctx, `SELECT 1 FROM secretref_records WHERE key_id = ? LIMIT 1`, int64(id)).Scan(&one)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil

@@ -11,10 +11,10 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// lease is held by whoever knows the token in secretref_lease. It is free for
-// others 15 seconds after it was last prolonged, by the database's clock; until
-// one of them takes it, which changes the token, it still works. A call that is
-// under way keeps the row locked, however long it takes.
+// lease is held as long as its token is the one in secretref_lease. By the clock of the
+// database it can be taken over 15 seconds after it was last extended. Until another
+// process takes it over, which changes the token, it still works. A call in progress
+// keeps the row locked, however long it takes.
 type lease struct {
 	store    *Store
 	token    int64
@@ -23,34 +23,40 @@ type lease struct {
 
 var _ store.Lease = (*lease)(nil)
 
-func taken() error {
-	return fault.New(fault.RotationInProgress, "somebody else is changing keys, or died while doing so less than 15 seconds ago")
+// releaseTimeout limits how long Release takes.
+const releaseTimeout = time.Second
+
+func heldError() error {
+	return fault.New(fault.RotationInProgress,
+		"another process is changing keys, or crashed less than 15 seconds ago")
 }
 
-func lost() error {
-	return fault.New(fault.RotationInProgress, "the right to change keys was not prolonged in time, and somebody else has it now")
+func lostError() error {
+	return fault.New(fault.RotationInProgress,
+		"the lease was not renewed in time, and another process has taken it over")
 }
 
-// Acquire implements [store.Store]. A lease that ends much later than any can
-// is from before the database's clock was put back. Not a little later: MySQL's
-// clock stands still during a statement, which may have begun before the one
-// that prolonged the lease, and be slow.
+// Acquire implements [store.Store]. It also takes over a lease that expires much later than
+// possible, since the clock of the database has then been set back. It tolerates a little
+// later: the clock of MySQL stands still during a statement, which may have begun before
+// the one that extended the lease, and be slow.
 func (s *Store) Acquire(ctx context.Context) (store.Lease, error) {
-	if err := s.prepare(ctx); err != nil {
+	if err := s.createTables(ctx); err != nil {
 		return nil, err
 	}
 	l := &lease{store: s}
-	err := s.within(ctx, func(q session) error {
+	err := s.inTx(ctx, func(q session) error {
 		err := q.row(ctx, `SELECT token FROM secretref_lease WHERE id = 1
-			AND (expires <= {now} OR expires > {now} + 2 * {lapse}) FOR UPDATE SKIP LOCKED`).Scan(&l.token)
+			AND (expires <= {now} OR expires > {now} + 2 * {leaseTTL}) FOR UPDATE SKIP LOCKED`).Scan(&l.token)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			return taken()
+			return heldError()
 		case err != nil:
 			return err
 		}
 		l.token++
-		_, err = q.exec(ctx, `UPDATE secretref_lease SET token = ?, expires = {now} + {lapse} WHERE id = 1`, l.token)
+		_, err = q.exec(ctx,
+			`UPDATE secretref_lease SET token = ?, expires = {now} + {leaseTTL} WHERE id = 1`, l.token)
 		return err
 	})
 	if err != nil {
@@ -59,22 +65,24 @@ func (s *Store) Acquire(ctx context.Context) (store.Lease, error) {
 	return l, nil
 }
 
-// within runs f in a transaction of the one that holds the lease.
-func (l *lease) within(ctx context.Context, f func(q session) error) error {
+// inTx calls f in a transaction that first extends the lease.
+func (l *lease) inTx(ctx context.Context, f func(q session) error) error {
 	if l.released {
-		return lost()
+		return lostError()
 	}
-	return l.store.within(ctx, func(q session) error {
-		held, err := q.exec(ctx, `UPDATE secretref_lease SET expires = {now} + {lapse} WHERE id = 1 AND token = ?`, l.token)
+	return l.store.inTx(ctx, func(q session) error {
+		held, err := q.exec(ctx,
+			`UPDATE secretref_lease SET expires = {now} + {leaseTTL} WHERE id = 1 AND token = ?`, l.token)
 		if err != nil {
 			return err
 		}
-		if held == 0 { // or prolonged to the same microsecond
+		if held == 0 { // the lease is lost, or was extended to the same microsecond
 			var token int64
-			err := q.row(ctx, `SELECT token FROM secretref_lease WHERE id = 1 AND token = ? FOR UPDATE`, l.token).Scan(&token)
+			err := q.row(ctx, `SELECT token FROM secretref_lease WHERE id = 1 AND token = ? FOR UPDATE`,
+				l.token).Scan(&token)
 			switch {
 			case errors.Is(err, sql.ErrNoRows):
-				return lost()
+				return lostError()
 			case err != nil:
 				return err
 			}
@@ -85,7 +93,7 @@ func (l *lease) within(ctx context.Context, f func(q session) error) error {
 
 // Renew implements [store.Lease].
 func (l *lease) Renew(ctx context.Context) error {
-	return l.within(ctx, func(session) error { return nil })
+	return l.inTx(ctx, func(session) error { return nil })
 }
 
 // Release implements [store.Lease].
@@ -94,31 +102,33 @@ func (l *lease) Release(ctx context.Context) {
 		return
 	}
 	l.released = true
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	_ = l.store.do(ctx, func(q session) error { // else it lapses
+	_ = l.store.autocommit(ctx, func(q session) error { // if it fails the lease expires
 		_, err := q.exec(ctx, `UPDATE secretref_lease SET expires = 0 WHERE id = 1 AND token = ?`, l.token)
 		return err
 	})
 }
 
 // Activate implements [store.Lease].
-func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID, next store.Key, e store.Event) error {
-	return l.within(ctx, func(q session) error {
-		if err := q.expect(ctx, root); err != nil {
+func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.KeyID,
+	next store.Key, e store.Event) error {
+	return l.inTx(ctx, func(q session) error {
+		if err := q.lockMeta(ctx, root); err != nil {
 			return err
 		}
-		if q.gate != "" {
-			if _, err := q.exec(ctx, q.gate); err != nil {
+		if q.queueLock != "" {
+			if _, err := q.exec(ctx, q.queueLock); err != nil {
 				return err
 			}
 		}
-		active, err := q.state(ctx, from) // waits for every Put that has claimed it
+		active, err := q.lockState(ctx, from) // waits for every Put that has claimed the key
 		if err != nil {
 			return err
 		}
 		var retiring int
-		if err := q.row(ctx, `SELECT count(*) FROM secretref_keys WHERE state = {retiring}`).Scan(&retiring); err != nil {
+		if err := q.row(ctx,
+			`SELECT count(*) FROM secretref_keys WHERE state = {retiring}`).Scan(&retiring); err != nil {
 			return err
 		}
 		if active != store.Active || retiring > 0 {
@@ -128,16 +138,18 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 		if err := q.row(ctx, `SELECT {now}`).Scan(&now); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE secretref_keys SET state = {retiring}, deactivated = ? WHERE id = ?`, now, int64(from)); err != nil {
+		if _, err := q.exec(ctx,
+			`UPDATE secretref_keys SET state = {retiring}, deactivated = ? WHERE id = ?`, now, int64(from)); err != nil {
 			return err
 		}
 		if err := q.insertKey(ctx, next, now); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE secretref_meta SET active = ? WHERE id = 1`, int64(next.ID)); err != nil {
+		if _, err := q.exec(ctx, `UPDATE secretref_meta SET active = ? WHERE id = 1`,
+			int64(next.ID)); err != nil {
 			return err
 		}
-		_, err = q.record(ctx, e)
+		_, err = q.recordEvent(ctx, e)
 		return err
 	})
 }
@@ -145,14 +157,15 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 // Move implements [store.Lease].
 func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swap) (int, error) {
 	for i := range swaps {
-		if len(swaps[i].Sealed) > maxBox {
-			return 0, fault.New(fault.Unsupported, "a box has at most %d bytes", maxBox)
+		if len(swaps[i].Sealed) > maxRecordSize {
+			return 0, fault.New(fault.Unsupported, "a record has at most %d bytes", maxRecordSize)
 		}
 	}
 	var moved int64
-	err := l.within(ctx, func(q session) error {
+	err := l.inTx(ctx, func(q session) error {
 		var one int
-		err := q.row(ctx, `SELECT 1 FROM secretref_keys WHERE id = ? AND state = {active} {claim}`, int64(to)).Scan(&one)
+		err := q.row(ctx, `SELECT 1 FROM secretref_keys WHERE id = ? AND state = {active} {claim}`,
+			int64(to)).Scan(&one)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return store.ErrNotActive
@@ -168,8 +181,8 @@ func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swa
 	return int(moved), nil
 }
 
-// span returns the first and the last of the names.
-func span(swaps []store.Swap) (first, last []byte) {
+// nameRange returns the first and the last name.
+func nameRange(swaps []store.Swap) (first, last []byte) {
 	if len(swaps) == 0 {
 		return nil, nil
 	}
@@ -182,28 +195,29 @@ func span(swaps []store.Swap) (first, last []byte) {
 
 // Retire implements [store.Lease].
 func (l *lease) Retire(ctx context.Context, id seal.KeyID, e store.Event) error {
-	return l.within(ctx, func(q session) error {
-		switch state, err := q.state(ctx, id); {
+	return l.inTx(ctx, func(q session) error {
+		switch state, err := q.lockState(ctx, id); {
 		case err != nil:
 			return err
 		case state != store.Retiring:
 			return store.ErrChanged
 		}
-		if err := q.unused(ctx, id); err != nil {
+		if err := q.checkUnused(ctx, id); err != nil {
 			return err
 		}
 		if _, err := q.exec(ctx, `UPDATE secretref_keys SET state = {inactive} WHERE id = ?`, int64(id)); err != nil {
 			return err
 		}
-		_, err := q.record(ctx, e)
+		_, err := q.recordEvent(ctx, e)
 		return err
 	})
 }
 
 // Rewrap implements [store.Lease].
-func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped map[seal.KeyID][]byte, e store.Event) error {
-	return l.within(ctx, func(q session) error {
-		if err := q.expect(ctx, from); err != nil {
+func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint,
+	wrapped map[seal.KeyID][]byte, e store.Event) error {
+	return l.inTx(ctx, func(q session) error {
+		if err := q.lockMeta(ctx, from); err != nil {
 			return err
 		}
 		ids, err := q.lockKeys(ctx)
@@ -218,23 +232,24 @@ func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint, wrapped m
 			if !ok {
 				return store.ErrChanged
 			}
-			if _, err := q.exec(ctx, `UPDATE secretref_keys SET wrapped = ? WHERE id = ?`, some(w), int64(id)); err != nil {
+			if _, err := q.exec(ctx, `UPDATE secretref_keys SET wrapped = ? WHERE id = ?`, nonNil(w), int64(id)); err != nil {
 				return err
 			}
 		}
 		if _, err := q.exec(ctx, `UPDATE secretref_meta SET root = ? WHERE id = 1`, to[:]); err != nil {
 			return err
 		}
-		_, err = q.record(ctx, e)
+		_, err = q.recordEvent(ctx, e)
 		return err
 	})
 }
 
-// expect returns store.ErrChanged unless the keys are wrapped with root, and
-// lets nobody change that before the transaction ends.
-func (q session) expect(ctx context.Context, root seal.Fingerprint) error {
+// lockMeta locks the meta row until the transaction ends. It returns store.ErrChanged
+// unless the keys are wrapped with root.
+func (q session) lockMeta(ctx context.Context, root seal.Fingerprint) error {
 	var stored []byte
-	if err := q.row(ctx, `SELECT root FROM secretref_meta WHERE id = 1 FOR UPDATE`).Scan(&stored); err != nil {
+	if err := q.row(ctx,
+		`SELECT root FROM secretref_meta WHERE id = 1 FOR UPDATE`).Scan(&stored); err != nil {
 		return err
 	}
 	if string(stored) != string(root[:]) {
@@ -243,9 +258,9 @@ func (q session) expect(ctx context.Context, root seal.Fingerprint) error {
 	return nil
 }
 
-// state returns the state of a key, or none if there is no such key, and lets
-// nobody change or claim it before the transaction ends.
-func (q session) state(ctx context.Context, id seal.KeyID) (state store.State, err error) {
+// lockState locks a key until the transaction ends and returns its state, or "" if there
+// is no such key.
+func (q session) lockState(ctx context.Context, id seal.KeyID) (state store.State, err error) {
 	var text string
 	err = q.row(ctx, `SELECT state FROM secretref_keys WHERE id = ? FOR UPDATE`, int64(id)).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -254,8 +269,7 @@ func (q session) state(ctx context.Context, id seal.KeyID) (state store.State, e
 	return store.State(text), err
 }
 
-// lockKeys returns the ids of all keys, which nobody else can change or delete
-// before the transaction ends.
+// lockKeys locks all keys until the transaction ends and returns their ids.
 func (q session) lockKeys(ctx context.Context) (ids []seal.KeyID, err error) {
 	rows, err := q.query(ctx, `SELECT id FROM secretref_keys ORDER BY id {change}`)
 	if err != nil {

@@ -15,18 +15,18 @@ import (
 // mysql is MySQL 8 or newer and MariaDB 10.6 or newer.
 func mysql() *dialect {
 	return &dialect{
-		now: `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`, // whatever the session's time zone is
+		// whatever the session's time zone is
+		now: `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`,
 		state: func(s store.State) string {
 			var b strings.Builder
-			writeHex(&b, []byte(s)) // '…' would be in the character set of the session, which may be UTF-16
+			writeHex(&b, []byte(s)) // not '…', which is in the character set of the session, possibly UTF-16
 			return b.String()
 		},
 		claim: `LOCK IN SHARE MODE`, change: `FOR UPDATE`,
 
-		// Numbers and x'…' need no quoting, and one round trip instead of two. The
-		// server takes a parameter for text in the connection's character set, of a
-		// length that it guesses: in some places it replaces what is not valid, and
-		// cuts off what is too long.
+		// Literals save a round trip, and numbers and x'…' need no quoting. The server treats
+		// a parameter as text in the character set of the connection, of a length that it
+		// guesses: it may replace invalid characters and truncate long values.
 		literal: true,
 		argument: func(b *strings.Builder, _ int, arg any) {
 			switch arg := arg.(type) {
@@ -39,24 +39,24 @@ func mysql() *dialect {
 			}
 		},
 
-		// Each of these statements ends a transaction.
+		// Each of these statements commits implicitly.
 		schema: []string{
 			`CREATE TABLE IF NOT EXISTS secretref_keys (
 				id BIGINT NOT NULL PRIMARY KEY,
 				state VARBINARY(16) NOT NULL,
 				wrapped BLOB NOT NULL,
-				seals BIGINT NOT NULL,
+				encryptions BIGINT NOT NULL,
 				created BIGINT NOT NULL,
 				activated BIGINT NOT NULL,
 				deactivated BIGINT NOT NULL
 			) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
-			// The length is a column because reading it from the box reads all of
-			// the box. writes makes each Put change the row: by the number of rows
-			// it affects, it knows whether it has stored the box.
-			`CREATE TABLE IF NOT EXISTS secretref_boxes (
+			// The length is a column because computing it reads the whole record. The column
+			// writes makes each Put change the row, since Put knows from the number of
+			// affected rows whether it has stored the record.
+			`CREATE TABLE IF NOT EXISTS secretref_records (
 				name VARBINARY(1024) NOT NULL PRIMARY KEY,
 				key_id BIGINT NOT NULL,
-				box MEDIUMBLOB NOT NULL,
+				record MEDIUMBLOB NOT NULL,
 				length INT NOT NULL,
 				writes INT UNSIGNED NOT NULL DEFAULT 0,
 				FOREIGN KEY (key_id) REFERENCES secretref_keys (id)
@@ -85,17 +85,17 @@ func mysql() *dialect {
 			`INSERT IGNORE INTO secretref_meta (id, version) VALUES (1, 1)`,
 		},
 
-		// The only limit that both MySQL and MariaDB have is one of the session.
-		guard:   `SET @secretref_wait = @@SESSION.wait_timeout, SESSION wait_timeout = {silence}`,
-		unguard: `SET SESSION wait_timeout = @secretref_wait`,
+		// MySQL and MariaDB have only this timeout in common, which applies to the session.
+		setIdleTimeout:     `SET @secretref_wait = @@SESSION.wait_timeout, SESSION wait_timeout = {idleTimeout}`,
+		restoreIdleTimeout: `SET SESSION wait_timeout = @secretref_wait`,
 
-		// As a text, a switch is 1 to one server and ON to another.
+		// + 0, since as text a switch is 1 on some servers and ON on others.
 		settings: `SELECT CONCAT_WS(' ', @@SESSION.autocommit + 0, @@SESSION.completion_type, @@SESSION.foreign_key_checks + 0,
 			@@SESSION.unique_checks + 0, @@SESSION.sql_select_limit)`,
-		ordinary: `1 NO_CHAIN 1 1 18446744073709551615`,
+		defaults: `1 NO_CHAIN 1 1 18446744073709551615`,
 		adapt: []string{
-			// What a chain has begun would keep everything behind it from being
-			// committed, and hide what others commit.
+			// A transaction begun by completion_type=CHAIN would keep later statements from
+			// being committed, and hide the commits of others.
 			`COMMIT AND NO CHAIN NO RELEASE`,
 			`SET @secretref_autocommit = @@SESSION.autocommit, @secretref_completion = @@SESSION.completion_type,
 				@secretref_foreign = @@SESSION.foreign_key_checks, @secretref_unique = @@SESSION.unique_checks,
@@ -107,61 +107,61 @@ func mysql() *dialect {
 			SESSION unique_checks = @secretref_unique, SESSION sql_select_limit = @secretref_limit,
 			SESSION character_set_results = @secretref_results, SESSION autocommit = @secretref_autocommit`,
 
-		foreign: `SELECT count(*) FROM information_schema.tables
+		nonTransactional: `SELECT count(*) FROM information_schema.tables
 			WHERE table_schema = DATABASE() AND table_name IN (` + ourTables + `) AND engine <> 'InnoDB'`,
 
 		put:    mysqlPut,
 		length: `length`,
 		under:  `key_id = ?`,
-		byName: `FORCE INDEX (PRIMARY)`, // by the index of key_id it would look each row up
+		byName: `FORCE INDEX (PRIMARY)`, // with the index of key_id it would look up each row
 		move:   mysqlMove,
 	}
 }
 
-const ourTables = `'secretref_keys', 'secretref_boxes', 'secretref_events', 'secretref_lease', 'secretref_meta'`
+const ourTables = `'secretref_keys', 'secretref_records', 'secretref_events', 'secretref_lease', 'secretref_meta'`
 
-// mysqlPut reads the key's row with a lock, and so in its latest version. The
-// lock ends with the statement's transaction.
-func mysqlPut(name, box []byte, id int64) (string, []any) {
-	return `INSERT INTO secretref_boxes (name, key_id, box, length)
+// mysqlPut reads the row of the key with a lock, and so in its latest version. The lock
+// ends with the transaction of the statement.
+func mysqlPut(name, record []byte, id int64) (string, []any) {
+	return `INSERT INTO secretref_records (name, key_id, record, length)
 		SELECT ?, id, ?, ? FROM secretref_keys WHERE id = ? AND state = {active} {claim}
-		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length), writes = (writes + 1) & 1023`,
-		[]any{name, box, int64(len(box)), id}
+		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), record = VALUES(record), length = VALUES(length), writes = (writes + 1) & 1023`,
+		[]any{name, record, int64(len(record)), id}
 }
 
-// mysqlMove moves as many boxes at a time as fit into a packet that any server
-// takes which can store the longest one. Boxes go from the statement into their
-// column directly: MariaDB cuts long ones off in the temporary tables that it
-// makes of derived ones.
+// mysqlMove moves records in batches that fit into a packet of any server that can store
+// the longest record. It inserts values directly, without a derived table: MariaDB may
+// truncate long values in the temporary table for one.
 func mysqlMove(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64, err error) {
-	const most, size = 500, 1 << 20
+	const maxBatchRecords, maxBatchBytes = 500, 1 << 20
 	for len(swaps) > 0 && err == nil {
 		n, bytes := 0, 0
-		for n < min(len(swaps), most) && (n == 0 || bytes+len(swaps[n].Sealed) <= size) {
+		limit := min(len(swaps), maxBatchRecords)
+		for n < limit && (n == 0 || bytes+len(swaps[n].Sealed) <= maxBatchBytes) {
 			bytes += len(swaps[n].Sealed)
 			n++
 		}
-		var some int64
-		some, err = mysqlMoveSome(ctx, q, from, to, swaps[:n])
-		moved += some
+		var batch int64
+		batch, err = mysqlMoveBatch(ctx, q, from, to, swaps[:n])
+		moved += batch
 		swaps = swaps[n:]
 	}
 	return moved, err
 }
 
-// mysqlMoveSome locks the boxes that are still as they were, so that the INSERT
-// finds every one of them there. It goes through the table from the first to the
-// last, which is less work than to look for each: a page of a rotation has all
-// boxes under the key that are in between.
-func mysqlMoveSome(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64, err error) {
-	boxes := make(map[string][]byte, len(swaps))
+// mysqlMoveBatch locks the records that have not changed, so that the INSERT finds all of
+// them. It reads the range from the first name to the last, which is cheaper than to look
+// up each name: a page of a rotation has all records under the key in that range.
+func mysqlMoveBatch(ctx context.Context, q session, from, to int64,
+	swaps []store.Swap) (moved int64, err error) {
+	records := make(map[string][]byte, len(swaps))
 	heads := make(map[string][]byte, len(swaps))
 	for i := range swaps {
 		s := &swaps[i]
-		boxes[s.Name], heads[s.Name] = s.Sealed, s.Head
+		records[s.Name], heads[s.Name] = s.Sealed, s.Head
 	}
-	first, last := span(swaps)
-	rows, err := q.query(ctx, `SELECT name, SUBSTR(box, 1, {head}) FROM secretref_boxes FORCE INDEX (PRIMARY)
+	first, last := nameRange(swaps)
+	rows, err := q.query(ctx, `SELECT name, SUBSTR(record, 1, {head}) FROM secretref_records FORCE INDEX (PRIMARY)
 		WHERE key_id = ? AND name BETWEEN ? AND ? FOR UPDATE`, from, first, last)
 	if err != nil {
 		return 0, err
@@ -174,21 +174,21 @@ func mysqlMoveSome(ctx context.Context, q session, from, to int64, swaps []store
 		if err := rows.Scan(&name, &head); err != nil {
 			return 0, err
 		}
-		if was, ok := heads[name]; ok && bytes.Equal(head, was) {
-			values = append(values, []byte(name), to, boxes[name], int64(len(boxes[name])))
+		if expected, ok := heads[name]; ok && bytes.Equal(head, expected) {
+			values = append(values, []byte(name), to, records[name], int64(len(records[name])))
 			moved++
 		}
 	}
 	if err := rows.Err(); err != nil || moved == 0 {
 		return 0, err
 	}
-	_, err = q.exec(ctx, `INSERT INTO secretref_boxes (name, key_id, box, length)
+	_, err = q.exec(ctx, `INSERT INTO secretref_records (name, key_id, record, length)
 		VALUES (?, ?, ?, ?)`+strings.Repeat(", (?, ?, ?, ?)", int(moved)-1)+`
-		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), box = VALUES(box), length = VALUES(length)`, values...)
+		ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), record = VALUES(record), length = VALUES(length)`, values...)
 	return moved, err
 }
 
-// writeHex writes a string of bytes as a literal.
+// writeHex writes bytes as a hexadecimal literal.
 func writeHex(b *strings.Builder, value []byte) {
 	b.Grow(len("x''") + hex.EncodedLen(len(value)))
 	b.WriteString("x'")

@@ -9,22 +9,23 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// The version of the tables that this package makes and uses.
-const version = 1
+// schemaVersion is the version of the tables that this package creates and uses.
+const schemaVersion = 1
 
 func checkVersion(stored int) error {
 	switch {
-	case stored > version:
-		return fault.New(fault.Unsupported, "the secretref_ tables have version %d, and this program knows %d: a newer one made them", stored, version)
-	case stored < version:
-		return fault.New(fault.Corrupt, "the secretref_ tables have version %d, which there never was", stored)
+	case stored > schemaVersion:
+		return fault.New(fault.Unsupported,
+			"the secretref_ tables were made by a newer program: they have version %d, and this program "+
+				"supports version %d", stored, schemaVersion)
+	case stored < schemaVersion:
+		return fault.New(fault.Corrupt, "the secretref_ tables have version %d, which does not exist", stored)
 	}
 	return nil
 }
 
-// version returns store.ErrEmpty if the tables are not there, or were not
-// made to the end.
-func (q session) version(ctx context.Context) error {
+// checkVersion returns store.ErrEmpty if the tables do not exist or are incomplete.
+func (q session) checkVersion(ctx context.Context) error {
 	var stored int
 	err := q.row(ctx, `SELECT version FROM secretref_meta WHERE id = 1`).Scan(&stored)
 	switch {
@@ -36,10 +37,10 @@ func (q session) version(ctx context.Context) error {
 	return checkVersion(stored)
 }
 
-// prepare makes the tables unless they are there. Whoever may not make tables
-// is only refused if it has to.
-func (s *Store) prepare(ctx context.Context) error {
-	err := s.do(ctx, func(q session) error { return q.version(ctx) })
+// createTables creates the tables unless they exist. A user who may not create tables is
+// refused only if they do not exist.
+func (s *Store) createTables(ctx context.Context) error {
+	err := s.autocommit(ctx, func(q session) error { return q.checkVersion(ctx) })
 	if !errors.Is(err, store.ErrEmpty) {
 		return err
 	}
@@ -52,23 +53,26 @@ func (s *Store) prepare(ctx context.Context) error {
 		return nil
 	}
 	if s.dialect.atomic {
-		err = s.within(ctx, create)
+		err = s.inTx(ctx, create)
 	} else {
-		err = s.do(ctx, create)
+		err = s.autocommit(ctx, create)
 	}
 	if err != nil {
 		return err
 	}
-	return s.do(ctx, func(q session) error {
-		if q.foreign != "" {
-			var foreign int
-			if err := q.row(ctx, q.foreign).Scan(&foreign); err != nil {
+	return s.autocommit(ctx, func(q session) error {
+		if q.nonTransactional != "" {
+			var count int
+			if err := q.row(ctx, q.nonTransactional).Scan(&count); err != nil {
 				return err
 			}
-			if foreign > 0 {
-				return fault.New(fault.Unsupported, "the database has not made the secretref_ tables with the engine InnoDB, without which it takes nothing back: is InnoDB switched off, or enforce_storage_engine set?")
+			if count > 0 {
+				return fault.New(fault.Unsupported,
+					"the database did not create the secretref_ tables with the engine InnoDB, without which "+
+						"it has no transactions: "+
+						"is InnoDB disabled, or enforce_storage_engine set?")
 			}
 		}
-		return q.version(ctx)
+		return q.checkVersion(ctx)
 	})
 }

@@ -3,12 +3,17 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"math/rand/v2"
 	"time"
 )
 
-// session is a connection: one for each statement, or that of a transaction.
+const (
+	initialBackoff = 4 * time.Millisecond
+	maxBackoff     = 400 * time.Millisecond
+	maxRetryTime   = 30 * time.Second
+)
+
+// session executes statements of the store, in a transaction or each on its own.
 type session struct {
 	*dialect
 	conn interface {
@@ -18,8 +23,8 @@ type session struct {
 	}
 }
 
-// exec returns how many rows the statement affected. A row that an UPDATE
-// leaves as it was counts with some databases, and not with others.
+// exec returns the number of affected rows. Databases differ in whether they count a row
+// that an UPDATE leaves unchanged.
 func (q session) exec(ctx context.Context, statement string, args ...any) (int64, error) {
 	result, err := q.result(ctx, statement, args...)
 	if err != nil {
@@ -43,43 +48,43 @@ func (q session) row(ctx context.Context, statement string, args ...any) *sql.Ro
 	return q.conn.QueryRowContext(ctx, statement, args...)
 }
 
-// do runs f, each of whose statements is a transaction. It runs again if the
-// database took the last of them back.
-func (s *Store) do(ctx context.Context, f func(q session) error) error {
-	return again(ctx, func() error {
+// autocommit calls f, in which each statement is a transaction. It calls f again if the
+// database rolled the last statement back.
+func (s *Store) autocommit(ctx context.Context, f func(q session) error) error {
+	return retry(ctx, func() error {
 		if s.dialect.settings == "" {
 			return f(session{s.dialect, s.db})
 		}
-		return s.connected(ctx, func(conn *sql.Conn) error { return f(session{s.dialect, conn}) })
+		return s.withConn(ctx, func(conn *sql.Conn) error { return f(session{s.dialect, conn}) })
 	})
 }
 
-// within runs f in a transaction, which ends well if f does. It runs again if
-// the database took all of it back.
-func (s *Store) within(ctx context.Context, f func(q session) error) error {
-	return again(ctx, func() error {
+// inTx calls f in a transaction, which is committed if f succeeds. It calls f again if the
+// database rolled the transaction back.
+func (s *Store) inTx(ctx context.Context, f func(q session) error) error {
+	return retry(ctx, func() error {
 		if s.dialect.settings == "" {
 			return s.transaction(ctx, s.db, f)
 		}
-		return s.connected(ctx, func(conn *sql.Conn) error {
-			if s.dialect.unguard != "" {
-				defer leave(ctx, conn, s.dialect.unguard)
+		return s.withConn(ctx, func(conn *sql.Conn) error {
+			if s.dialect.restoreIdleTimeout != "" {
+				defer restoreSession(ctx, conn, s.dialect.restoreIdleTimeout)
 			}
 			return s.transaction(ctx, conn, f)
 		})
 	})
 }
 
-func (s *Store) transaction(ctx context.Context, on interface {
+func (s *Store) transaction(ctx context.Context, conn interface {
 	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
 }, f func(q session) error) error {
-	tx, err := on.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
 	q := session{s.dialect, tx}
-	if _, err := q.exec(ctx, s.dialect.guard); err != nil {
+	if _, err := q.exec(ctx, s.dialect.setIdleTimeout); err != nil {
 		return err
 	}
 	if err := f(q); err != nil {
@@ -88,25 +93,14 @@ func (s *Store) transaction(ctx context.Context, on interface {
 	return tx.Commit()
 }
 
-// leave gives a connection back to others as it was, or not at all.
-func leave(ctx context.Context, conn *sql.Conn, statement string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	if _, err := conn.ExecContext(ctx, statement); err != nil {
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-	}
-}
-
-// again calls attempt until it succeeds or fails for good, and explains the
-// error. What the database took back in favour of others is tried for half a
-// minute. What was lost with its connection is not tried again: it may have
-// happened.
-func again(ctx context.Context, attempt func() error) error {
-	const longest, patience = 400 * time.Millisecond, 30 * time.Second
+// retry calls attempt until it succeeds or fails permanently, and explains the error. It
+// repeats for up to maxRetryTime what the database rolled back because of a conflict. It
+// does not repeat after a lost connection, since the change may have been committed.
+func retry(ctx context.Context, attempt func() error) error {
 	start := time.Now()
-	for pause := 4 * time.Millisecond; ; pause = min(2*pause, longest) {
+	for pause := initialBackoff; ; pause = min(2*pause, maxBackoff) {
 		err := attempt()
-		if err == nil || !takenBack(err) || ctx.Err() != nil || time.Since(start) > patience {
+		if err == nil || !isRetryable(err) || ctx.Err() != nil || time.Since(start) > maxRetryTime {
 			return explain(ctx, err)
 		}
 		timer := time.NewTimer(pause/2 + rand.N(pause))

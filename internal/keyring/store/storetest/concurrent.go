@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,24 +17,26 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// Concurrency lets writers, readers and rotators, each with a Store of its own,
-// loose on one place for a second, and checks all the while that
+// Concurrency ends after this many rotations and writes.
+const minRotations, minWrites = 5, 60
+
+// Concurrency runs writers, readers and rotators, each with a Store of its own, on one
+// place, and checks that
 //
-//   - once Activate has returned, no Put under an older key succeeds;
-//   - no box is lost, nor goes back to an older text, nor comes back once it was
-//     deleted;
-//   - each box is under the key that it was sealed with, which exists;
-//   - one at a time has the lease.
-func Concurrency(t *testing.T, open Place) {
+//   - after Activate has returned, no Put under an older key succeeds;
+//   - no record is lost, reverts to an older text, or reappears after it was deleted;
+//   - each record is under the key that it was encrypted under, which exists;
+//   - only one caller has the lease.
+func Concurrency(t *testing.T, open Opener) {
 	const writers, readers, rotators = 4, 4, 2
-	f := &fray{t: t, end: time.Now().Add(time.Second), last: time.Now().Add(time.Minute)}
+	f := &concurrency{t: t}
 	s := open(t)
 	made, err := s.Create(t.Context(), root1, newKey(f.key(0)), event("create"))
 	require.NoError(t, err)
 	require.True(t, made)
 	for i := range f.names {
 		f.names[i].name = fmt.Sprintf("name %02d", i)
-		put(t, s, f.key(0), f.names[i].name, f.box(0, 0, f.names[i].name))
+		put(t, s, f.key(0), f.names[i].name, f.record(0, 0, f.names[i].name))
 	}
 
 	var wg sync.WaitGroup
@@ -57,8 +58,9 @@ func Concurrency(t *testing.T, open Place) {
 	}
 
 	known := states(t, s)
-	assert.Equal(t, map[seal.KeyID]store.State{f.key(f.generation.Load()): store.Active}, activeOf(known))
-	f.look(s, known)
+	assert.Equal(t, map[seal.KeyID]store.State{f.key(f.generation.Load()): store.Active},
+		activeOf(known))
+	f.checkRecords(s, known)
 	for i := range f.names {
 		got, err := s.Get(t.Context(), f.names[i].name)
 		require.NoError(t, err)
@@ -76,75 +78,75 @@ func activeOf(states map[seal.KeyID]store.State) map[seal.KeyID]store.State {
 	return active
 }
 
-// fray is what all who take part know.
-type fray struct {
-	t         *testing.T
-	end, last time.Time
+// concurrency is the state that writers, readers and rotators share.
+type concurrency struct {
+	t *testing.T
 
-	generation atomic.Int64 // of the key of which it is known that it is, or was, active
-	held       atomic.Int32 // how many believe that they have the lease
+	generation atomic.Int64 // of the newest key that is known to have been activated
+	held       atomic.Int32 // how many rotators have a lease
 	rotations  atomic.Int32
+	writes     atomic.Int32
 	names      [12]struct {
 		name    string
-		version atomic.Int64 // the last that was stored for certain
+		version atomic.Int64 // the last that was certainly stored
 	}
 }
 
-// over reports whether there was enough to see, or an error.
-func (f *fray) over() bool {
-	now := time.Now()
-	return f.t.Failed() || now.After(f.last) || now.After(f.end) && f.rotations.Load() >= 3
+// done reports whether there were enough rotations and writes, or a failure.
+func (f *concurrency) done() bool {
+	return f.t.Failed() || f.rotations.Load() >= minRotations && f.writes.Load() >= minWrites
 }
 
-// key returns the id of a generation, in no order.
-func (f *fray) key(generation int64) seal.KeyID {
+// key returns the id of the key of a generation. The ids are not ordered.
+func (f *concurrency) key(generation int64) seal.KeyID {
 	return seal.KeyID(uint64(generation+1) * 0x9e37_79b9_7f4a_7c15)
 }
 
-func (f *fray) box(generation, version int64, name string) []byte {
-	return boxUnder(f.key(generation), fmt.Sprintf("%09d %s", version, name))
+func (f *concurrency) record(generation, version int64, name string) []byte {
+	return recordUnder(f.key(generation), fmt.Sprintf("%09d %s", version, name))
 }
 
-func (f *fray) version(box []byte) (version int64) {
-	_, err := fmt.Sscanf(textOf(box), "%d", &version)
+func (f *concurrency) version(record []byte) (version int64) {
+	_, err := fmt.Sscanf(textOf(record), "%d", &version)
 	assert.NoError(f.t, err)
 	return version
 }
 
-// write stores ever newer versions under the names that are its own, and checks
-// that nobody else does.
-func (f *fray) write(s store.Store, first, step int) {
+// write stores ever newer versions under its own names, and checks that they stay.
+func (f *concurrency) write(s store.Store, first, step int) {
 	ctx := f.t.Context()
-	passing := fmt.Sprintf("passing %d", first)
-	for version := int64(1); !f.over(); version++ {
-		for i := first; i < len(f.names) && !f.over(); i += step {
+	temporary := fmt.Sprintf("temporary %d", first)
+	for version := int64(1); !f.done(); version++ {
+		for i := first; i < len(f.names) && !f.done(); i += step {
 			n := &f.names[i]
 			if !f.put(s, version, n.name) {
 				return
 			}
 			n.version.Store(version)
+			f.writes.Add(1)
 			got, err := s.Get(ctx, n.name)
-			if !assert.NoError(f.t, err) || !assert.Equal(f.t, version, f.version(got), "%s is not as it was just stored", n.name) {
+			if !assert.NoError(f.t, err) || !assert.Equal(f.t, version, f.version(got),
+				"%s differs from what was just stored", n.name) {
 				return
 			}
 		}
-		if !f.put(s, version, passing) || !assert.NoError(f.t, s.Delete(ctx, passing)) {
+		if !f.put(s, version, temporary) || !assert.NoError(f.t, s.Delete(ctx, temporary)) {
 			return
 		}
-		_, err := s.Get(ctx, passing)
+		_, err := s.Get(ctx, temporary)
 		if !assert.ErrorIs(f.t, err, fault.NotFound, "it was deleted") {
 			return
 		}
 	}
 }
 
-// put stores a version, under the active key in the end. It tries older ones at
-// times.
-func (f *fray) put(s store.Store, version int64, name string) bool {
+// put stores a version under the active key. It sometimes tries older and newer keys
+// first.
+func (f *concurrency) put(s store.Store, version int64, name string) bool {
 	for {
 		known := f.generation.Load()
-		generation := max(0, known+rand.Int64N(3)-1) // one too old, or one that may not exist yet
-		err := s.Put(f.t.Context(), f.key(generation), name, f.box(generation, version, name))
+		generation := max(0, known+rand.Int64N(3)-1) // too old, or perhaps not activated yet
+		err := s.Put(f.t.Context(), f.key(generation), name, f.record(generation, version, name))
 		switch {
 		case err == nil:
 			return assert.GreaterOrEqual(f.t, generation, known, "a Put under an older key succeeded")
@@ -156,25 +158,26 @@ func (f *fray) put(s store.Store, version int64, name string) bool {
 	}
 }
 
-// read checks that what was there is there, in no older version.
-func (f *fray) read(s store.Store) {
+// read checks that records are there, and in no older version than before.
+func (f *concurrency) read(s store.Store) {
 	ctx := f.t.Context()
-	for !f.over() {
+	for !f.done() {
 		n := &f.names[rand.N(len(f.names))]
 		least := n.version.Load()
 		got, err := s.Get(ctx, n.name)
-		if !assert.NoError(f.t, err) || !assert.GreaterOrEqual(f.t, f.version(got), least, "%s went back", n.name) {
+		if !assert.NoError(f.t, err) || !assert.GreaterOrEqual(f.t, f.version(got), least,
+			"%s reverted to an older version", n.name) {
 			return
 		}
-		if !f.look(s, nil) {
+		if !f.checkRecords(s, nil) {
 			return
 		}
 	}
 }
 
-// look reads all boxes, which are complete, and under keys that are known
-// unless known is nil.
-func (f *fray) look(s store.Store, known map[seal.KeyID]store.State) bool {
+// checkRecords reads all records and checks that none is missing and that each is under its
+// key. If known is not nil, it must contain the keys.
+func (f *concurrency) checkRecords(s store.Store, known map[seal.KeyID]store.State) bool {
 	var least [len(f.names)]int64
 	for i := range f.names {
 		least[i] = f.names[i].version.Load()
@@ -190,9 +193,10 @@ func (f *fray) look(s store.Store, known map[seal.KeyID]store.State) bool {
 		}
 		for _, b := range page {
 			found[b.Name], r.After = f.version(b.Sealed), b.Name
-			whole := boxUnder(b.Key, textOf(b.Sealed))
-			if !assert.Equal(f.t, whole, b.Sealed, "%s is not under its key", b.Name) ||
-				!assert.True(f.t, strings.HasSuffix(textOf(b.Sealed), b.Name), "%s has another's box", b.Name) ||
+			expected := recordUnder(b.Key, textOf(b.Sealed))
+			if !assert.Equal(f.t, expected, b.Sealed, "%s is not under its key", b.Name) ||
+				!assert.True(f.t, strings.HasSuffix(textOf(b.Sealed), b.Name),
+					"%s has the record of another name", b.Name) ||
 				known != nil && !assert.Contains(f.t, known, b.Key) {
 				return false
 			}
@@ -207,10 +211,10 @@ func (f *fray) look(s store.Store, known map[seal.KeyID]store.State) bool {
 	return true
 }
 
-// rotate rotates again and again, whenever it gets the lease.
-func (f *fray) rotate(s store.Store) {
+// rotate rotates again and again when it gets the lease.
+func (f *concurrency) rotate(s store.Store) {
 	ctx := f.t.Context()
-	for !f.over() {
+	for !f.done() {
 		l, err := s.Acquire(ctx)
 		if errors.Is(err, fault.RotationInProgress) {
 			continue
@@ -218,8 +222,8 @@ func (f *fray) rotate(s store.Store) {
 		if !assert.NoError(f.t, err) {
 			return
 		}
-		assert.EqualValues(f.t, 1, f.held.Add(1), "two have the lease")
-		ok := f.once(s, l)
+		assert.EqualValues(f.t, 1, f.held.Add(1), "two rotators have the lease")
+		ok := f.rotateOnce(s, l)
 		f.held.Add(-1)
 		l.Release(ctx)
 		if !ok {
@@ -229,8 +233,7 @@ func (f *fray) rotate(s store.Store) {
 	}
 }
 
-// once rotates once.
-func (f *fray) once(s store.Store, l store.Lease) bool {
+func (f *concurrency) rotateOnce(s store.Store, l store.Lease) bool {
 	ctx := f.t.Context()
 	generation := f.generation.Load()
 	from, to := f.key(generation), f.key(generation+1)
@@ -238,11 +241,12 @@ func (f *fray) once(s store.Store, l store.Lease) bool {
 		return false
 	}
 	f.generation.Store(generation + 1)
-	if !assert.NoError(f.t, moveAll(f.t, s, l, from, to)) || !assert.NoError(f.t, l.Retire(ctx, from, event("retire"))) {
+	if !assert.NoError(f.t, moveAll(f.t, s, l, from, to)) || !assert.NoError(f.t,
+		l.Retire(ctx, from, event("retire"))) {
 		return false
 	}
 	under, err := s.Records(ctx, store.Range{Key: from, Limit: 1, Bytes: 1})
-	if !assert.NoError(f.t, err) || !assert.Empty(f.t, under, "boxes are under an inactive key") {
+	if !assert.NoError(f.t, err) || !assert.Empty(f.t, under, "records are under an inactive key") {
 		return false
 	}
 	if rand.N(2) == 0 {

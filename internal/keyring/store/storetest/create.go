@@ -13,7 +13,7 @@ import (
 )
 
 var createTests = []test{
-	{"a place without a keyring is empty, and stays so when it is looked at", func(t *testing.T, open Place) {
+	{"Load returns ErrEmpty without a keyring", func(t *testing.T, open Opener) {
 		s := open(t)
 		for range 2 {
 			_, err := s.Load(t.Context())
@@ -23,7 +23,7 @@ var createTests = []test{
 		require.ErrorIs(t, err, store.ErrEmpty)
 	}},
 
-	{"the first key is active and seen by every Store on the place", func(t *testing.T, open Place) {
+	{"the first key is active in every Store", func(t *testing.T, open Opener) {
 		early := open(t)
 		_, err := early.Load(t.Context())
 		require.ErrorIs(t, err, store.ErrEmpty)
@@ -43,17 +43,17 @@ var createTests = []test{
 			assert.Equal(t, key1, k.ID)
 			assert.Equal(t, wrapped(key1, root1), k.Wrapped)
 			assert.EqualValues(t, 5, k.Encryptions)
-			recently(t, keys.Now, k.Created)
-			recently(t, keys.Now, k.Activated)
+			checkRecent(t, keys.Now, k.Created)
+			checkRecent(t, keys.Now, k.Activated)
 			assert.True(t, k.Deactivated.IsZero())
 			assert.Nil(t, keys.Retiring())
 			assert.Equal(t, []string{"create"}, actions(t, s))
 		}
 	}},
 
-	{"a keyring that is there already is not replaced", func(t *testing.T, open Place) {
+	{"Create does not replace a keyring", func(t *testing.T, open Opener) {
 		s := created(t, open)
-		put(t, s, key1, "name", []byte("box"))
+		put(t, s, key1, "name", []byte("record"))
 		for _, s := range []store.Store{s, open(t)} {
 			made, err := s.Create(t.Context(), root2, newKey(key2), event("again"))
 			require.NoError(t, err)
@@ -63,10 +63,10 @@ var createTests = []test{
 		assert.Equal(t, root1, keys.Root)
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Active}, states(t, s))
 		assert.Equal(t, []string{"create"}, actions(t, s))
-		stored(t, s, "name", []byte("box"))
+		checkStored(t, s, "name", []byte("record"))
 	}},
 
-	{"of many Creates at the same time one makes the keyring", func(t *testing.T, open Place) {
+	{"one of many concurrent Creates succeeds", func(t *testing.T, open Opener) {
 		const n = 12
 		var wg sync.WaitGroup
 		var made [n]bool
@@ -84,11 +84,11 @@ var createTests = []test{
 		for i := range n {
 			require.NoError(t, errs[i])
 			if made[i] {
-				require.Zero(t, winner, "two made it")
+				require.Zero(t, winner, "two calls created it")
 				winner = i + 1
 			}
 		}
-		require.NotZero(t, winner, "none made it")
+		require.NotZero(t, winner, "no call created it")
 		s := open(t)
 		keys := load(t, s)
 		assert.Equal(t, seal.Fingerprint{byte(winner - 1)}, keys.Root)
@@ -96,7 +96,7 @@ var createTests = []test{
 		assert.Equal(t, []string{"create"}, actions(t, s))
 	}},
 
-	{"the one that holds the lease may create", func(t *testing.T, open Place) {
+	{"Create works under the caller's lease", func(t *testing.T, open Opener) {
 		s := open(t)
 		l := acquire(t, s)
 		made, err := s.Create(t.Context(), root1, newKey(key1), event("create"))
@@ -105,21 +105,21 @@ var createTests = []test{
 		require.NoError(t, l.Renew(t.Context()))
 	}},
 
-	{"a lease does not keep others from creating", func(t *testing.T, open Place) {
+	{"Create works under the lease of another", func(t *testing.T, open Opener) {
 		acquire(t, open(t))
 		made, err := open(t).Create(t.Context(), root1, newKey(key1), event("create"))
 		require.NoError(t, err)
 		assert.True(t, made)
 	}},
 
-	{"a keyring without boxes has none", func(t *testing.T, open Place) {
+	{"a new keyring has no records", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		_, err := s.Get(t.Context(), "name")
 		require.ErrorIs(t, err, fault.NotFound)
 		assert.Empty(t, names(t, s, 10))
-		boxes, err := s.Records(t.Context(), store.Range{Limit: 10, Bytes: 1000})
+		records, err := s.Records(t.Context(), store.Range{Limit: 10, Bytes: 1000})
 		require.NoError(t, err)
-		assert.Empty(t, boxes)
+		assert.Empty(t, records)
 		count, err := s.Count(t.Context())
 		require.NoError(t, err)
 		assert.Empty(t, count)

@@ -16,30 +16,30 @@ import (
 )
 
 var eventTests = []test{
-	{"an event comes back as it was recorded, with its place and time", func(t *testing.T, open Place) {
+	{"an event is returned as recorded, with Seq and Time", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		given := store.Event{
 			Actor: "Zoë O'Hara <z@example.com>", Action: "rotate", Outcome: "failed",
 			Keys: []seal.KeyID{key3, key1, key2}, Detail: strings.Repeat(`日本 "\'%s`+"\n\t", 50),
 		}
-		told, err := s.RecordEvent(t.Context(), given)
+		returned, err := s.RecordEvent(t.Context(), given)
 		require.NoError(t, err)
 		events := log(t, open(t))
 		require.Len(t, events, 2)
 		got := events[1]
-		assert.Equal(t, told.Seq, got.Seq)
-		assert.True(t, told.Time.Equal(got.Time), "%v, %v", told.Time, got.Time)
-		recently(t, load(t, s).Now, got.Time)
+		assert.Equal(t, returned.Seq, got.Seq)
+		assert.True(t, returned.Time.Equal(got.Time), "%v, %v", returned.Time, got.Time)
+		checkRecent(t, load(t, s).Now, got.Time)
 		assert.Greater(t, got.Seq, events[0].Seq)
 		assert.False(t, got.Time.Before(events[0].Time))
 
-		for _, e := range []store.Event{told, got} {
+		for _, e := range []store.Event{returned, got} {
 			given.Seq, given.Time = e.Seq, e.Time
 			assert.Equal(t, given, e)
 		}
 	}},
 
-	{"an event may lack everything", func(t *testing.T, open Place) {
+	{"all fields of an event may be empty", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		_, err := s.RecordEvent(t.Context(), store.Event{})
 		require.NoError(t, err)
@@ -49,7 +49,7 @@ var eventTests = []test{
 		assert.False(t, e.Time.IsZero())
 	}},
 
-	{"the log is read in pages, in the order it was written", func(t *testing.T, open Place) {
+	{"Events returns pages in order", func(t *testing.T, open Opener) {
 		s, other := created(t, open), open(t)
 		want := []string{"create"}
 		for i := range 11 {
@@ -76,7 +76,7 @@ var eventTests = []test{
 		}
 	}},
 
-	{"events that are recorded at the same time are all kept", func(t *testing.T, open Place) {
+	{"concurrent events are all stored", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		var wg sync.WaitGroup
 		for w := range 4 {
@@ -101,7 +101,7 @@ var eventTests = []test{
 }
 
 var contextTests = []test{
-	{"a call whose context has ended does nothing", func(t *testing.T, open Place) {
+	{"calls do nothing after the context has ended", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -114,7 +114,7 @@ var contextTests = []test{
 			"Put":            func() error { return s.Put(ctx, key2, "a", nil) },
 			"Delete":         func() error { return s.Delete(ctx, "a") },
 			"Names":          func() error { _, err := s.Names(ctx, "", 1); return err },
-			"Boxes":          func() error { _, err := s.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err },
+			"Records":        func() error { _, err := s.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err },
 			"Count":          func() error { _, err := s.Count(ctx); return err },
 			"DeleteInactive": func() error { _, err := s.DeleteInactive(ctx, event("x")); return err },
 			"Record":         func() error { _, err := s.RecordEvent(ctx, event("x")); return err },
@@ -122,9 +122,13 @@ var contextTests = []test{
 			"Acquire":        func() error { _, err := open(t).Acquire(ctx); return err },
 			"Renew":          func() error { return l.Renew(ctx) },
 			"Activate":       func() error { return l.Activate(ctx, root1, key2, newKey(key3), event("x")) },
-			"Move":           func() error { _, err := l.Move(ctx, key1, key2, []store.Swap{swap("a")}); return err },
-			"Retire":         func() error { return l.Retire(ctx, key1, event("x")) },
-			"Rewrap":         func() error { return l.Rewrap(ctx, root1, root2, nil, event("x")) },
+			"Move": func() error {
+				_,
+					err := l.Move(ctx, key1, key2, []store.Swap{swap("a")})
+				return err
+			},
+			"Retire": func() error { return l.Retire(ctx, key1, event("x")) },
+			"Rewrap": func() error { return l.Rewrap(ctx, root1, root2, nil, event("x")) },
 		} {
 			err := call()
 			assert.ErrorIs(t, err, context.Canceled, name)
@@ -132,11 +136,11 @@ var contextTests = []test{
 		}
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Retiring, key2: store.Active}, states(t, s))
 		assert.Zero(t, load(t, s).Active().Encryptions)
-		stored(t, s, "a", boxUnder(key1, "a"))
+		checkStored(t, s, "a", recordUnder(key1, "a"))
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))
 	}},
 
-	{"Create and Acquire do nothing when the context has ended", func(t *testing.T, open Place) {
+	{"Create and Acquire do nothing after the context has ended", func(t *testing.T, open Opener) {
 		s := open(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

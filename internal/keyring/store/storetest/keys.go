@@ -12,7 +12,7 @@ import (
 )
 
 var keyTests = []test{
-	{"reserved seals add up", func(t *testing.T, open Place) {
+	{"reserved encryptions add up", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, 1000))
 		require.NoError(t, open(t).ReserveEncryptions(t.Context(), key1, 1))
@@ -20,18 +20,19 @@ var keyTests = []test{
 		assert.EqualValues(t, 1001, load(t, s).Active().Encryptions)
 	}},
 
-	{"a key seals MaxSeals times and not once more", func(t *testing.T, open Place) {
+	{"ReserveEncryptions stops at MaxEncryptions", func(t *testing.T, open Opener) {
 		s := created(t, open)
-		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, seal.MaxSeals-10))
+		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, seal.MaxEncryptions-10))
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 11), store.ErrKeyExhausted)
-		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, math.MaxUint64), store.ErrKeyExhausted, "the sum overflows")
-		assert.Equal(t, uint64(seal.MaxSeals-10), load(t, s).Active().Encryptions)
+		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, math.MaxUint64), store.ErrKeyExhausted,
+			"the sum overflows")
+		assert.Equal(t, uint64(seal.MaxEncryptions-10), load(t, s).Active().Encryptions)
 		require.NoError(t, s.ReserveEncryptions(t.Context(), key1, 10))
-		assert.Equal(t, uint64(seal.MaxSeals), load(t, s).Active().Encryptions)
+		assert.Equal(t, uint64(seal.MaxEncryptions), load(t, s).Active().Encryptions)
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 1), store.ErrKeyExhausted)
 	}},
 
-	{"only the active key reserves", func(t *testing.T, open Place) {
+	{"ReserveEncryptions requires the active key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open)
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key1, 1), store.ErrNotActive, "retiring")
 		require.ErrorIs(t, s.ReserveEncryptions(t.Context(), key3, 1), store.ErrNotActive, "unknown")
@@ -40,7 +41,7 @@ var keyTests = []test{
 		require.NoError(t, s.ReserveEncryptions(t.Context(), key2, 1))
 	}},
 
-	{"Activate makes the next key active and the old one retiring", func(t *testing.T, open Place) {
+	{"Activate makes the next key active and the old one retiring", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		next := newKey(key2)
 		next.Encryptions = 7
@@ -55,36 +56,41 @@ var keyTests = []test{
 		assert.Equal(t, key2, to.ID)
 		assert.Equal(t, wrapped(key2, root1), to.Wrapped)
 		assert.EqualValues(t, 7, to.Encryptions)
-		recently(t, keys.Now, to.Created)
-		recently(t, keys.Now, to.Activated)
-		recently(t, keys.Now, from.Deactivated)
+		checkRecent(t, keys.Now, to.Created)
+		checkRecent(t, keys.Now, to.Activated)
+		checkRecent(t, keys.Now, from.Deactivated)
 		assert.True(t, to.Deactivated.IsZero())
 		assert.False(t, from.Activated.IsZero())
 		assert.False(t, from.Created.After(to.Created))
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))
 	}},
 
-	{"Activate refuses a root, an active key or a rotation it does not expect", func(t *testing.T, open Place) {
+	{"Activate refuses another root key, active key or rotation", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		l := acquire(t, s)
-		require.ErrorIs(t, l.Activate(t.Context(), root2, key1, newKey(key2), event("x")), store.ErrChanged, "another root")
-		require.ErrorIs(t, l.Activate(t.Context(), root1, key3, newKey(key2), event("x")), store.ErrChanged, "unknown")
+		require.ErrorIs(t, l.Activate(t.Context(), root2, key1, newKey(key2), event("x")),
+			store.ErrChanged, "another root")
+		require.ErrorIs(t, l.Activate(t.Context(), root1, key3, newKey(key2), event("x")),
+			store.ErrChanged, "unknown")
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Active}, states(t, s))
 
 		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
-		require.ErrorIs(t, l.Activate(t.Context(), root1, key2, newKey(key3), event("x")), store.ErrChanged, "one is retiring")
+		require.ErrorIs(t, l.Activate(t.Context(), root1, key2, newKey(key3), event("x")),
+			store.ErrChanged, "a key is retiring")
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
-		require.ErrorIs(t, l.Activate(t.Context(), root1, key1, newKey(key3), event("x")), store.ErrChanged, "inactive")
+		require.ErrorIs(t, l.Activate(t.Context(), root1, key1, newKey(key3), event("x")),
+			store.ErrChanged, "inactive")
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Inactive, key2: store.Active}, states(t, s))
-		assert.Equal(t, []string{"create", "activate", "retire"}, actions(t, s), "a refused call leaves no event")
+		assert.Equal(t, []string{"create", "activate", "retire"}, actions(t, s),
+			"a refused call stores no event")
 	}},
 
-	{"Retire ends the rotation once no box is under the key", func(t *testing.T, open Place) {
+	{"Retire ends the rotation when no record is under the key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a")
 		require.ErrorIs(t, l.Retire(t.Context(), key1, event("x")), store.ErrInUse)
 		assert.Equal(t, store.Retiring, states(t, s)[key1])
 
-		swap := store.Swap{Name: "a", Head: head(boxUnder(key1, "a")), Sealed: boxUnder(key2, "a")}
+		swap := store.Swap{Name: "a", Head: head(recordUnder(key1, "a")), Sealed: recordUnder(key2, "a")}
 		moved, err := l.Move(t.Context(), key1, key2, []store.Swap{swap})
 		require.NoError(t, err)
 		require.Equal(t, 1, moved)
@@ -96,13 +102,13 @@ var keyTests = []test{
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Inactive, key2: store.Active}, states(t, s))
 		for _, k := range keys.Keys {
 			if k.ID == key1 {
-				assert.True(t, deactivated.Equal(k.Deactivated), "it ceased to seal when the rotation began")
+				assert.True(t, deactivated.Equal(k.Deactivated), "it was deactivated when the rotation began")
 			}
 		}
 		assert.Equal(t, []string{"create", "activate", "retire"}, actions(t, s))
 	}},
 
-	{"Retire refuses a key that is not retiring", func(t *testing.T, open Place) {
+	{"Retire refuses a key that is not retiring", func(t *testing.T, open Opener) {
 		s, l := retired(t, open)
 		for _, id := range []seal.KeyID{key1, key2, key3} {
 			require.ErrorIs(t, l.Retire(t.Context(), id, event("x")), store.ErrChanged)
@@ -110,7 +116,7 @@ var keyTests = []test{
 		assert.Equal(t, []string{"create", "activate", "retire"}, actions(t, s))
 	}},
 
-	{"keys come in the order of their creation", func(t *testing.T, open Place) {
+	{"Load returns keys in order of creation", func(t *testing.T, open Opener) {
 		s, l := retired(t, open)
 		require.NoError(t, l.Activate(t.Context(), root1, key2, newKey(key3), event("activate")))
 		var ids []seal.KeyID
@@ -120,15 +126,15 @@ var keyTests = []test{
 		assert.Equal(t, []seal.KeyID{key1, key2, key3}, ids)
 	}},
 
-	{"DeleteInactive removes the inactive keys and says which", func(t *testing.T, open Place) {
+	{"DeleteInactive removes and returns the inactive keys", func(t *testing.T, open Opener) {
 		s, l := retired(t, open)
 		require.NoError(t, l.Activate(t.Context(), root1, key2, newKey(key3), event("activate")))
-		gone, err := open(t).DeleteInactive(t.Context(), event("delete"))
+		deleted, err := open(t).DeleteInactive(t.Context(), event("delete"))
 		require.NoError(t, err)
-		require.Len(t, gone, 1)
-		assert.Equal(t, key1, gone[0].ID)
-		assert.Equal(t, store.Inactive, gone[0].State)
-		assert.False(t, gone[0].Deactivated.IsZero())
+		require.Len(t, deleted, 1)
+		assert.Equal(t, key1, deleted[0].ID)
+		assert.Equal(t, store.Inactive, deleted[0].State)
+		assert.False(t, deleted[0].Deactivated.IsZero())
 		assert.Equal(t, map[seal.KeyID]store.State{key2: store.Retiring, key3: store.Active}, states(t, s))
 
 		events := log(t, s)
@@ -137,18 +143,18 @@ var keyTests = []test{
 		assert.Equal(t, []seal.KeyID{key1}, last.Keys)
 	}},
 
-	{"DeleteInactive is recorded also when there is nothing to delete", func(t *testing.T, open Place) {
+	{"DeleteInactive is recorded even if it deletes nothing", func(t *testing.T, open Opener) {
 		s, _ := rotating(t, open, "a")
-		gone, err := s.DeleteInactive(t.Context(), event("delete"))
+		deleted, err := s.DeleteInactive(t.Context(), event("delete"))
 		require.NoError(t, err)
-		assert.Empty(t, gone)
+		assert.Empty(t, deleted)
 		assert.Len(t, states(t, s), 2)
 		events := log(t, s)
 		assert.Equal(t, "delete", events[len(events)-1].Action)
 		assert.Empty(t, events[len(events)-1].Keys)
 	}},
 
-	{"Rewrap replaces the wrapped form of all keys and nothing else", func(t *testing.T, open Place) {
+	{"Rewrap replaces the wrapped form of all keys and nothing else", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a")
 		before := load(t, s)
 		require.NoError(t, l.Rewrap(t.Context(), root1, root2, map[seal.KeyID][]byte{
@@ -159,16 +165,16 @@ var keyTests = []test{
 		require.Len(t, after.Keys, 2)
 		for i, k := range after.Keys {
 			assert.Equal(t, wrapped(k.ID, root2), k.Wrapped)
-			was := before.Keys[i]
-			assert.True(t, was.Created.Equal(k.Created) && was.Activated.Equal(k.Activated) && was.Deactivated.Equal(k.Deactivated))
-			assert.Equal(t, was.State, k.State)
-			assert.Equal(t, was.Encryptions, k.Encryptions)
+			old := before.Keys[i]
+			assert.True(t, old.Created.Equal(k.Created) && old.Activated.Equal(k.Activated) && old.Deactivated.Equal(k.Deactivated))
+			assert.Equal(t, old.State, k.State)
+			assert.Equal(t, old.Encryptions, k.Encryptions)
 		}
-		stored(t, s, "a", boxUnder(key1, "a"))
+		checkStored(t, s, "a", recordUnder(key1, "a"))
 		assert.Equal(t, []string{"create", "activate", "rewrap"}, actions(t, s))
 	}},
 
-	{"Rewrap refuses another root, a missing and an unknown key", func(t *testing.T, open Place) {
+	{"Rewrap refuses another root key, a missing and an unknown key", func(t *testing.T, open Opener) {
 		s, l := retired(t, open)
 		w1, w2, w3 := wrapped(key1, root2), wrapped(key2, root2), wrapped(key3, root2)
 		for name, row := range map[string]struct {
@@ -181,7 +187,8 @@ var keyTests = []test{
 			"unknown":   {root1, map[seal.KeyID][]byte{key1: w1, key2: w2, key3: w3}},
 			"exchanged": {root1, map[seal.KeyID][]byte{key1: w1, key3: w3}},
 		} {
-			require.ErrorIs(t, l.Rewrap(t.Context(), row.from, seal.Fingerprint{9}, row.wrapped, event("x")), store.ErrChanged, name)
+			require.ErrorIs(t, l.Rewrap(t.Context(), row.from, seal.Fingerprint{9}, row.wrapped, event("x")),
+				store.ErrChanged, name)
 		}
 		keys := load(t, s)
 		assert.Equal(t, root1, keys.Root)

@@ -14,7 +14,7 @@ import (
 )
 
 var leaseTests = []test{
-	{"one at a time has the lease", func(t *testing.T, open Place) {
+	{"only one caller has the lease", func(t *testing.T, open Opener) {
 		s, other := created(t, open), open(t)
 		l := acquire(t, s)
 		for _, s := range []store.Store{s, other} {
@@ -29,7 +29,7 @@ var leaseTests = []test{
 		require.NoError(t, l.Renew(t.Context()))
 	}},
 
-	{"of many that ask at the same time one gets the lease", func(t *testing.T, open Place) {
+	{"one of many concurrent Acquires succeeds", func(t *testing.T, open Opener) {
 		created(t, open)
 		const n = 8
 		var wg sync.WaitGroup
@@ -52,7 +52,7 @@ var leaseTests = []test{
 		assert.Equal(t, 1, got)
 	}},
 
-	{"the lease can be had before there is a keyring", func(t *testing.T, open Place) {
+	{"Acquire works before Create", func(t *testing.T, open Opener) {
 		l := acquire(t, open(t))
 		_, err := open(t).Acquire(t.Context())
 		require.ErrorIs(t, err, fault.RotationInProgress)
@@ -60,11 +60,11 @@ var leaseTests = []test{
 		acquire(t, open(t))
 	}},
 
-	{"a lease keeps nobody from reading and writing boxes", func(t *testing.T, open Place) {
+	{"others can read and write under a lease", func(t *testing.T, open Opener) {
 		s, _ := rotating(t, open, "a")
 		other := open(t)
-		stored(t, other, "a", boxUnder(key1, "a"))
-		put(t, other, key2, "b", boxUnder(key2, "b"))
+		checkStored(t, other, "a", recordUnder(key1, "a"))
+		put(t, other, key2, "b", recordUnder(key2, "b"))
 		require.NoError(t, other.ReserveEncryptions(t.Context(), key2, 1))
 		require.NoError(t, other.Delete(t.Context(), "a"))
 		_, err := other.RecordEvent(t.Context(), event("note"))
@@ -73,24 +73,24 @@ var leaseTests = []test{
 		require.NoError(t, err)
 	}},
 
-	{"a lease that was given back changes nothing", func(t *testing.T, open Place) {
+	{"a released lease changes nothing", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a")
 		l.Release(t.Context())
 		l.Release(t.Context())
 		everyCall(t, l, func(err error) { assert.Error(t, err) })
-		again := acquire(t, open(t))
+		other := acquire(t, open(t))
 		everyCall(t, l, func(err error) { assert.ErrorIs(t, err, fault.RotationInProgress) })
-		require.NoError(t, again.Renew(t.Context()), "an old lease does not touch the new one")
+		require.NoError(t, other.Renew(t.Context()), "the released lease does not affect the new one")
 		l.Release(t.Context())
-		require.NoError(t, again.Renew(t.Context()), "nor does releasing it once more")
+		require.NoError(t, other.Renew(t.Context()), "nor does releasing it again")
 
 		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Retiring, key2: store.Active}, states(t, s))
 		assert.Equal(t, root1, load(t, s).Root)
-		stored(t, s, "a", boxUnder(key1, "a"))
+		checkStored(t, s, "a", recordUnder(key1, "a"))
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))
 	}},
 
-	{"a lease is given back also when ctx has ended", func(t *testing.T, open Place) {
+	{"Release works after the context has ended", func(t *testing.T, open Opener) {
 		s := created(t, open)
 		l, err := s.Acquire(t.Context())
 		require.NoError(t, err)
@@ -100,7 +100,7 @@ var leaseTests = []test{
 		acquire(t, open(t))
 	}},
 
-	{"a rotation that was abandoned is finished under another lease", func(t *testing.T, open Place) {
+	{"an abandoned rotation is finished under another lease", func(t *testing.T, open Opener) {
 		_, l := rotating(t, open, "a", "b")
 		_, err := l.Move(t.Context(), key1, key2, []store.Swap{swap("a")})
 		require.NoError(t, err)
@@ -111,13 +111,13 @@ var leaseTests = []test{
 		require.Equal(t, key1, load(t, s).Retiring().ID)
 		require.NoError(t, moveAll(t, s, l, key1, key2))
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
-		stored(t, s, "a", boxUnder(key2, "a"))
-		stored(t, s, "b", boxUnder(key2, "b"))
+		checkStored(t, s, "a", recordUnder(key2, "a"))
+		checkStored(t, s, "b", recordUnder(key2, "b"))
 	}},
 }
 
-// everyCall makes all calls of l, on a store made by rotating with the box a,
-// and shows each error to check.
+// everyCall makes all calls of l, on a store from rotating with a record a, and passes each
+// error to check.
 func everyCall(t *testing.T, l store.Lease, check func(error)) {
 	ctx := t.Context()
 	check(l.Renew(ctx))

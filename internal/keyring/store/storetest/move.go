@@ -15,23 +15,23 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// swap returns the Swap of a box that rotating or put made.
+// swap returns the Swap of a record that rotating has stored.
 func swap(name string) store.Swap {
-	return store.Swap{Name: name, Head: head(boxUnder(key1, name)), Sealed: boxUnder(key2, name)}
+	return store.Swap{Name: name, Head: head(recordUnder(key1, name)), Sealed: recordUnder(key2, name)}
 }
 
 var moveTests = []test{
-	{"Move puts boxes under the other key", func(t *testing.T, open Place) {
+	{"Move puts records under the other key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a", "b", "c")
 		swaps := []store.Swap{swap("c"), swap("a")}
 		given := slices.Clone(swaps)
 		moved, err := l.Move(t.Context(), key1, key2, swaps)
-		assert.Equal(t, given, swaps, "they are the caller's")
+		assert.Equal(t, given, swaps, "the slice belongs to the caller")
 		require.NoError(t, err)
 		assert.Equal(t, 2, moved)
-		stored(t, s, "a", boxUnder(key2, "a"))
-		stored(t, s, "b", boxUnder(key1, "b"))
-		stored(t, s, "c", boxUnder(key2, "c"))
+		checkStored(t, s, "a", recordUnder(key2, "a"))
+		checkStored(t, s, "b", recordUnder(key1, "b"))
+		checkStored(t, s, "c", recordUnder(key2, "c"))
 		count, err := open(t).Count(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, map[seal.KeyID]int{key1: 1, key2: 2}, count)
@@ -41,73 +41,74 @@ var moveTests = []test{
 		assert.Zero(t, moved)
 	}},
 
-	{"Move leaves out what changed, went or is under another key", func(t *testing.T, open Place) {
-		s := created(t, open)
-		for _, name := range []string{"changed", "deleted", "resealed", "same"} {
-			put(t, s, key1, name, boxUnder(key1, name))
-		}
-		put(t, s, key1, "changed", boxUnder(key1, "another text"))
-		require.NoError(t, s.Delete(t.Context(), "deleted"))
-		l := acquire(t, s)
-		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
-		put(t, s, key2, "resealed", boxUnder(key1, "resealed")) // the same bytes, but under key2
+	{"Move skips records that changed, are gone or are under another key",
+		func(t *testing.T, open Opener) {
+			s := created(t, open)
+			for _, name := range []string{"changed", "deleted", "resealed", "same"} {
+				put(t, s, key1, name, recordUnder(key1, name))
+			}
+			put(t, s, key1, "changed", recordUnder(key1, "another text"))
+			require.NoError(t, s.Delete(t.Context(), "deleted"))
+			l := acquire(t, s)
+			require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
+			put(t, s, key2, "resealed", recordUnder(key1, "resealed")) // the same bytes, but under key2
 
-		moved, err := l.Move(t.Context(), key1, key2, []store.Swap{
-			swap("changed"), swap("deleted"), swap("never"), swap("resealed"), swap("same"),
-		})
-		require.NoError(t, err)
-		assert.Equal(t, 1, moved)
-		stored(t, s, "changed", boxUnder(key1, "another text"))
-		stored(t, s, "resealed", boxUnder(key1, "resealed"))
-		stored(t, s, "same", boxUnder(key2, "same"))
-		for _, name := range []string{"deleted", "never"} {
-			_, err := s.Get(t.Context(), name)
-			require.ErrorIs(t, err, fault.NotFound)
-		}
-	}},
+			moved, err := l.Move(t.Context(), key1, key2, []store.Swap{
+				swap("changed"), swap("deleted"), swap("never"), swap("resealed"), swap("same"),
+			})
+			require.NoError(t, err)
+			assert.Equal(t, 1, moved)
+			checkStored(t, s, "changed", recordUnder(key1, "another text"))
+			checkStored(t, s, "resealed", recordUnder(key1, "resealed"))
+			checkStored(t, s, "same", recordUnder(key2, "same"))
+			for _, name := range []string{"deleted", "never"} {
+				_, err := s.Get(t.Context(), name)
+				require.ErrorIs(t, err, fault.NotFound)
+			}
+		}},
 
-	{"Move knows a box shorter than a head by all of it", func(t *testing.T, open Place) {
+	{"Move compares all of a record that is shorter than a head", func(t *testing.T, open Opener) {
 		s := created(t, open)
-		for _, box := range []string{"", "a", "ab", "abc"} {
-			put(t, s, key1, "is "+box, []byte(box))
-			put(t, s, key1, "was "+box, []byte(box+"+"))
+		for _, record := range []string{"", "a", "ab", "abc"} {
+			put(t, s, key1, "is "+record, []byte(record))
+			put(t, s, key1, "was "+record, []byte(record+"+"))
 		}
 		l := acquire(t, s)
 		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
 		var swaps []store.Swap
-		for _, box := range []string{"", "a", "ab", "abc"} {
+		for _, record := range []string{"", "a", "ab", "abc"} {
 			swaps = append(swaps,
-				store.Swap{Name: "is " + box, Head: []byte(box), Sealed: []byte("moved")},
-				store.Swap{Name: "was " + box, Head: []byte(box), Sealed: []byte("moved")})
+				store.Swap{Name: "is " + record, Head: []byte(record), Sealed: []byte("moved")},
+				store.Swap{Name: "was " + record, Head: []byte(record), Sealed: []byte("moved")})
 		}
 		moved, err := l.Move(t.Context(), key1, key2, swaps)
 		require.NoError(t, err)
 		assert.Equal(t, 4, moved)
-		for _, box := range []string{"", "a", "ab", "abc"} {
-			stored(t, s, "is "+box, []byte("moved"))
-			stored(t, s, "was "+box, []byte(box+"+"))
+		for _, record := range []string{"", "a", "ab", "abc"} {
+			checkStored(t, s, "is "+record, []byte("moved"))
+			checkStored(t, s, "was "+record, []byte(record+"+"))
 		}
 	}},
 
-	{"Move moves nothing to a key that is not active", func(t *testing.T, open Place) {
+	{"Move requires an active key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "a")
 		for _, to := range []seal.KeyID{key1, key3} {
 			_, err := l.Move(t.Context(), key1, to, []store.Swap{swap("a")})
 			require.ErrorIs(t, err, store.ErrNotActive)
 		}
-		stored(t, s, "a", boxUnder(key1, "a"))
+		checkStored(t, s, "a", recordUnder(key1, "a"))
 	}},
 
-	{"Move takes thousands of swaps at once", func(t *testing.T, open Place) {
+	{"Move accepts thousands of swaps", func(t *testing.T, open Opener) {
 		const n = 2500
 		s := created(t, open)
 		l := acquire(t, s)
-		var swaps []store.Swap // most of them for boxes that are not there
+		var swaps []store.Swap // most of them for records that do not exist
 		for i := range n {
-			swaps = append(swaps, swap(fmt.Sprintf("box %04d", i)))
+			swaps = append(swaps, swap(fmt.Sprintf("record %04d", i)))
 		}
-		put(t, s, key1, swaps[0].Name, boxUnder(key1, swaps[0].Name))
-		put(t, s, key1, swaps[n-1].Name, boxUnder(key1, swaps[n-1].Name))
+		put(t, s, key1, swaps[0].Name, recordUnder(key1, swaps[0].Name))
+		put(t, s, key1, swaps[n-1].Name, recordUnder(key1, swaps[n-1].Name))
 		require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
 		moved, err := l.Move(t.Context(), key1, key2, swaps)
 		require.NoError(t, err)
@@ -115,18 +116,18 @@ var moveTests = []test{
 		assert.Equal(t, []string{swaps[0].Name, swaps[n-1].Name}, names(t, s, n))
 	}},
 
-	{"while keys rotate, no Put is lost and none goes under an old key", rotationLaw},
+	{"concurrent Puts are neither lost nor under an old key", checkConcurrentPuts},
 }
 
-// rotationLaw: once Activate has returned, no Put under the old key succeeds;
-// each name holds the last box that a successful Put stored, or the box that
-// Move made of it; and the key of each box exists.
-func rotationLaw(t *testing.T, open Place) {
+// checkConcurrentPuts checks that after Activate has returned, no Put under the old key
+// succeeds; that each name holds the last record that a Put has stored, or what Move made
+// of it; and that the key of each record exists.
+func checkConcurrentPuts(t *testing.T, open Opener) {
 	const writers, rounds = 3, 4
 	ids := []seal.KeyID{key1, key2, key3, 4, 5}[:rounds+1]
 	created(t, open)
 
-	var active atomic.Int32 // index into ids: the key that is known to be active
+	var active atomic.Int32 // index into ids of the key that is known to be active
 	var done atomic.Bool
 	var wg sync.WaitGroup
 	texts := make([]string, writers)
@@ -138,7 +139,7 @@ func rotationLaw(t *testing.T, open Place) {
 			for i := 0; !done.Load(); i++ {
 				known := int(active.Load())
 				text := fmt.Sprintf("%06d", i)
-				err := s.Put(t.Context(), ids[at], name, boxUnder(ids[at], text))
+				err := s.Put(t.Context(), ids[at], name, recordUnder(ids[at], text))
 				switch {
 				case err == nil:
 					assert.GreaterOrEqual(t, at, known, "a Put under an old key succeeded")
@@ -186,7 +187,7 @@ func rotationLaw(t *testing.T, open Place) {
 	}
 }
 
-// moveAll does what a rotation does: it moves until no box is under from.
+// moveAll moves records, like a rotation, until none is under from.
 func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) error {
 	for {
 		page, err := s.Records(t.Context(), store.Range{Key: from, Limit: 2, Bytes: 1 << 20})
@@ -195,7 +196,8 @@ func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) er
 		}
 		var swaps []store.Swap
 		for _, b := range page {
-			swaps = append(swaps, store.Swap{Name: b.Name, Head: head(b.Sealed), Sealed: boxUnder(to, textOf(b.Sealed))})
+			swaps = append(swaps, store.Swap{Name: b.Name, Head: head(b.Sealed), Sealed: recordUnder(to,
+				textOf(b.Sealed))})
 		}
 		if _, err := l.Move(t.Context(), from, to, swaps); err != nil {
 			return err
@@ -203,5 +205,5 @@ func moveAll(t *testing.T, s store.Store, l store.Lease, from, to seal.KeyID) er
 	}
 }
 
-// textOf returns the text that boxUnder was called with.
-func textOf(box []byte) string { return string(box[seal.HeadSize : len(box)-16]) }
+// textOf returns the text of a record from recordUnder.
+func textOf(record []byte) string { return string(record[seal.HeadSize : len(record)-16]) }

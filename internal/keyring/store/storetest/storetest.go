@@ -1,5 +1,5 @@
-// Package storetest is the conformance suite of package keystore: a Store that
-// passes Run behaves as the interface says.
+// Package storetest is the conformance suite for implementations of store.Store. The doc
+// comment of package store says how to use it and what it does not cover.
 package storetest
 
 import (
@@ -16,20 +16,19 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-// Place is where one keyring is or will be kept. Each call opens one more Store
-// on it, as another process or node would, and closes it when the test ends.
-type Place func(t testing.TB) store.Store
+// Opener opens a Store on the place of one keyring. Each call opens another one, like another
+// process or node, and closes it when the test ends.
+type Opener func(t testing.TB) store.Store
 
-// Run runs the whole suite. Each of its tests calls fresh once, for a place
-// that holds no keyring yet.
-func Run(t *testing.T, fresh func(t testing.TB) Place) {
+// Run runs the suite. Each test calls fresh once, for a place without a keyring.
+func Run(t *testing.T, fresh func(t testing.TB) Opener) {
 	for _, group := range []struct {
 		name  string
 		tests []test
 	}{
 		{"create", createTests},
 		{"keys", keyTests},
-		{"boxes", boxTests},
+		{"records", recordTests},
 		{"move", moveTests},
 		{"lease", leaseTests},
 		{"events", eventTests},
@@ -45,11 +44,11 @@ func Run(t *testing.T, fresh func(t testing.TB) Place) {
 
 type test struct {
 	name string
-	run  func(t *testing.T, open Place)
+	run  func(t *testing.T, open Opener)
 }
 
-// The ids use all 64 bits: a column of signed integers would mix up their order
-// or refuse them.
+// The ids use all 64 bits, which a column of signed integers could reject or order
+// differently.
 const (
 	key1 seal.KeyID = 0xf000_0000_0000_0001
 	key2 seal.KeyID = 0x0000_0000_0000_0002
@@ -61,7 +60,7 @@ var (
 	root2 = seal.Fingerprint{2}
 )
 
-// newKey returns what a caller of Create or Activate knows about a key.
+// newKey returns a key as a caller passes it to Create or Activate.
 func newKey(id seal.KeyID) store.Key {
 	return store.Key{ID: id, Wrapped: wrapped(id, root1)}
 }
@@ -73,23 +72,23 @@ func wrapped(id seal.KeyID, root seal.Fingerprint) []byte {
 	return append(w, bytes.Repeat([]byte{0x00, 0xff, '\'', '\\'}, 15)...)
 }
 
-// boxUnder returns bytes that look like a box under id.
-func boxUnder(id seal.KeyID, text string) []byte {
+// recordUnder returns bytes that look like a record under id.
+func recordUnder(id seal.KeyID, text string) []byte {
 	b := binary.BigEndian.AppendUint64([]byte{1}, uint64(id))
 	b = append(b, "nonce "...)
 	b = append(b, (text + "............")[:6]...)
 	return append(append(b, text...), "tag tag tag tag "...)
 }
 
-// head returns what a Swap of box needs.
-func head(box []byte) []byte { return box[:min(len(box), seal.HeadSize)] }
+// head returns what a Swap of record needs.
+func head(record []byte) []byte { return record[:min(len(record), seal.HeadSize)] }
 
 func event(action string) store.Event {
 	return store.Event{Actor: "tester", Action: action, Outcome: "ok"}
 }
 
 // created returns a Store with a keyring whose active key is key1.
-func created(t *testing.T, open Place) store.Store {
+func created(t *testing.T, open Opener) store.Store {
 	s := open(t)
 	made, err := s.Create(t.Context(), root1, newKey(key1), event("create"))
 	require.NoError(t, err)
@@ -97,12 +96,12 @@ func created(t *testing.T, open Place) store.Store {
 	return s
 }
 
-// rotating returns a Store in the midst of a rotation from key1 to key2: the
-// boxes named are still under key1.
-func rotating(t *testing.T, open Place, names ...string) (store.Store, store.Lease) {
+// rotating returns a Store during a rotation from key1 to key2. The named records are
+// still under key1.
+func rotating(t *testing.T, open Opener, names ...string) (store.Store, store.Lease) {
 	s := created(t, open)
 	for _, name := range names {
-		put(t, s, key1, name, boxUnder(key1, name))
+		put(t, s, key1, name, recordUnder(key1, name))
 	}
 	l := acquire(t, s)
 	require.NoError(t, l.Activate(t.Context(), root1, key1, newKey(key2), event("activate")))
@@ -110,7 +109,7 @@ func rotating(t *testing.T, open Place, names ...string) (store.Store, store.Lea
 }
 
 // retired returns a Store in which key1 is inactive and key2 active.
-func retired(t *testing.T, open Place) (store.Store, store.Lease) {
+func retired(t *testing.T, open Opener) (store.Store, store.Lease) {
 	s, l := rotating(t, open)
 	require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
 	return s, l
@@ -123,17 +122,17 @@ func acquire(t *testing.T, s store.Store) store.Lease {
 	return l
 }
 
-func put(t *testing.T, s store.Store, id seal.KeyID, name string, box []byte) {
+func put(t *testing.T, s store.Store, id seal.KeyID, name string, record []byte) {
 	t.Helper()
-	require.NoError(t, s.Put(t.Context(), id, name, box))
+	require.NoError(t, s.Put(t.Context(), id, name, record))
 }
 
-// stored asserts that exactly box is stored under name.
-func stored(t *testing.T, s store.Store, name string, box []byte) {
+// checkStored checks that exactly record is stored under name.
+func checkStored(t *testing.T, s store.Store, name string, record []byte) {
 	t.Helper()
 	got, err := s.Get(t.Context(), name)
 	if assert.NoError(t, err) {
-		assert.True(t, bytes.Equal(box, got), "the box of %.40q is not the one that was stored", name)
+		assert.True(t, bytes.Equal(record, got), "the record %.40q differs from the one that was stored", name)
 	}
 }
 
@@ -188,8 +187,8 @@ func names(t *testing.T, s store.Store, limit int) []string {
 	}
 }
 
-// recently asserts that at is between a moment ago and now by the store's clock.
-func recently(t *testing.T, now, at time.Time) {
+// checkRecent checks that at is less than a minute before now.
+func checkRecent(t *testing.T, now, at time.Time) {
 	t.Helper()
 	assert.False(t, at.After(now), "%v is in the future of %v", at, now)
 	assert.Less(t, now.Sub(at), time.Minute)

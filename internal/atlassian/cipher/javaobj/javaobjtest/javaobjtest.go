@@ -1,5 +1,5 @@
-// Package streamtest writes Java serialization streams for tests, byte for byte
-// as a JDK does.
+// Package javaobjtest writes Java serialization streams for tests, byte for byte as a
+// JDK does.
 package javaobjtest
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/seed74218947/secretref/internal/atlassian/cipher/javaobj"
 )
 
-// Header begins every stream.
+// Header is the start of every stream.
 const Header = "\xac\xed\x00\x05"
 
 // Key writes a javax.crypto.spec.SecretKeySpec.
@@ -30,8 +30,8 @@ func Key(k javaobj.Key) []byte {
 	return w.b
 }
 
-// Sealed writes a javax.crypto.SealedObject. An empty algorithm of parameters
-// is null, as nil parameters are.
+// Sealed writes a javax.crypto.SealedObject. Nil parameters and an empty algorithm of
+// parameters are written as null.
 func Sealed(s javaobj.Sealed) []byte {
 	w := writer{b: []byte(Header + "\x73\x72")}
 	w.utf("javax.crypto.SealedObject")
@@ -63,7 +63,7 @@ func Sealed(s javaobj.Sealed) []byte {
 // String writes a java.lang.String.
 func String(s string) []byte { return Units(utf16.Encode([]rune(s))) }
 
-// Units writes a java.lang.String with any units, paired or not.
+// Units writes a java.lang.String with any UTF-16 units, unpaired ones too.
 func Units(units []uint16) []byte {
 	w := writer{b: []byte(Header)}
 	w.units(units)
@@ -74,13 +74,13 @@ type writer struct{ b []byte }
 
 func (w *writer) raw(s string) { w.b = append(w.b, s...) }
 
-// utf writes an ASCII string behind its length.
+// utf writes the length of an ASCII string, then the string.
 func (w *writer) utf(s string) {
 	w.b = binary.BigEndian.AppendUint16(w.b, uint16(len(s)))
 	w.raw(s)
 }
 
-// array writes a byte[]; again says that it is the second one.
+// array writes a byte[]; again is set for the second one.
 func (w *writer) array(b []byte, again bool) {
 	switch {
 	case b == nil:

@@ -1,4 +1,4 @@
-// Package flock locks files, as bbolt does, between processes and within one.
+// Package flock locks files between processes and within one, compatibly with bbolt.
 package flock
 
 import (
@@ -9,29 +9,27 @@ import (
 )
 
 const (
-	minPause = time.Millisecond
-	maxPause = 20 * time.Millisecond
+	minPollInterval = time.Millisecond
+	maxPollInterval = 20 * time.Millisecond
 
-	// patience is how long a reader lets writers go first.
-	patience = 100 * time.Millisecond
+	// maxReaderDeference is how long a reader lets writers go first.
+	maxReaderDeference = 100 * time.Millisecond
 )
 
-// The lock of a file goes to whoever asks at the right moment. As long as
-// readers overlap there is no such moment for a writer, and a writer in a loop
-// leaves the others hardly any. So writers pass two places on their way, where
-// there is room for one at a time: the one that is next waits in the first, and
-// goes on to the second as soon as that is free; there it waits for the lock of
-// the file and holds it. Readers let the one in the second place go first.
+// The lock of a file goes to the process that tries at the right moment. While readers
+// overlap a writer never gets it, and a writer in a loop hardly lets others in. So
+// writers pass through two slots, each of which one writer at a time can take. The next
+// writer waits in slotNext until it can take slotCurrent, where it waits for the lock
+// and holds it. Readers defer to the writer in slotCurrent.
 //
-// The places are a courtesy: where the operating system has no means for them
-// all works without.
+// The slots only improve fairness. Locking also works on operating systems without them.
 const (
-	placeNext = iota
-	placeInside
+	slotNext = iota
+	slotCurrent
 )
 
-// Wait waits for the lock of a file, shared with others that read or
-// exclusively, until ctx ends. It lasts until the file is closed.
+// Wait waits for a shared or exclusive lock of a file until ctx ends. The lock lasts
+// until the file is closed.
 func Wait(ctx context.Context, f *os.File, exclusive bool) error {
 	if exclusive {
 		return waitToWrite(ctx, f)
@@ -40,11 +38,11 @@ func Wait(ctx context.Context, f *os.File, exclusive bool) error {
 }
 
 func waitToWrite(ctx context.Context, f *os.File) error {
-	if err := poll(ctx, func() (bool, error) { return takePlace(f, placeNext), nil }); err != nil {
+	if err := poll(ctx, func() (bool, error) { return takeSlot(f, slotNext), nil }); err != nil {
 		return err
 	}
-	defer leavePlace(f, placeNext)
-	if err := poll(ctx, func() (bool, error) { return takePlace(f, placeInside), nil }); err != nil {
+	defer leaveSlot(f, slotNext)
+	if err := poll(ctx, func() (bool, error) { return takeSlot(f, slotCurrent), nil }); err != nil {
 		return err
 	}
 	return poll(ctx, func() (bool, error) { return Try(f, true) })
@@ -53,16 +51,16 @@ func waitToWrite(ctx context.Context, f *os.File) error {
 func waitToRead(ctx context.Context, f *os.File) error {
 	start := time.Now()
 	return poll(ctx, func() (bool, error) {
-		if placeTaken(f, placeInside) && time.Since(start) < patience {
+		if slotTaken(f, slotCurrent) && time.Since(start) < maxReaderDeference {
 			return false, nil
 		}
 		return Try(f, false)
 	})
 }
 
-// poll tries until it has succeeded or failed, or ctx has ended.
+// poll calls try until it reports true or an error, or until ctx ends.
 func poll(ctx context.Context, try func() (bool, error)) error {
-	for pause := minPause; ; pause = min(2*pause, maxPause) {
+	for pause := minPollInterval; ; pause = min(2*pause, maxPollInterval) {
 		if done, err := try(); done || err != nil {
 			return err
 		}

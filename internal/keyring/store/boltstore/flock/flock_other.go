@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// Try knows no locks on this operating system.
+// Try returns an error: this operating system has no such locks.
 func Try(*os.File, bool) (bool, error) { return false, errors.ErrUnsupported }
 
-// Free has nothing to do.
-func Free(*os.File) {}
+// Unlock does nothing.
+func Unlock(*os.File) {}

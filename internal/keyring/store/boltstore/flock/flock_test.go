@@ -9,13 +9,14 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// opener opens one file, each time as another process would.
+// opener returns a function that opens one file, each time like another process.
 func opener(t *testing.T) func() *os.File {
 	path := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(path, make([]byte, 4096), 0o600))
@@ -34,7 +35,7 @@ func try(t *testing.T, f *os.File, exclusive bool) bool {
 	return got
 }
 
-func TestReadersShareTheLockAndAWriterHasItAlone(t *testing.T) {
+func TestTry(t *testing.T) {
 	open := opener(t)
 	a, b, c := open(), open(), open()
 	assert.True(t, try(t, a, false))
@@ -43,65 +44,72 @@ func TestReadersShareTheLockAndAWriterHasItAlone(t *testing.T) {
 	require.NoError(t, a.Close())
 	require.NoError(t, b.Close())
 	assert.True(t, try(t, c, true))
-	assert.True(t, try(t, c, true), "who has it gets it, as bbolt must")
+	assert.True(t, try(t, c, true), "the holder can take it again, as bbolt does")
 	assert.False(t, try(t, open(), false))
 	assert.False(t, try(t, open(), true))
 }
 
-func TestWaitEndsWithItsContext(t *testing.T) {
-	open := opener(t)
-	require.True(t, try(t, open(), true))
-	for _, exclusive := range []bool{false, true} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		defer cancel()
-		require.ErrorIs(t, Wait(ctx, open(), exclusive), context.DeadlineExceeded)
-	}
+func TestWait_contextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := opener(t)
+		require.True(t, try(t, open(), true))
+		for _, exclusive := range []bool{false, true} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			require.ErrorIs(t, Wait(ctx, open(), exclusive), context.DeadlineExceeded)
+		}
+	})
 }
 
-// A mapping keeps a file open, and so its lock, after the file was closed.
-func TestFreeFreesAFileThatStaysMapped(t *testing.T) {
+// A mapping keeps the lock after the file is closed.
+func TestUnlock_mappedFile(t *testing.T) {
 	open := opener(t)
 	f := open()
 	require.NoError(t, Wait(t.Context(), f, true))
 	mapped, err := syscall.Mmap(int(f.Fd()), 0, 4096, syscall.PROT_READ, syscall.MAP_SHARED)
 	require.NoError(t, err)
 	defer func() { _ = syscall.Munmap(mapped) }()
-	Free(f)
+	Unlock(f)
 	require.NoError(t, f.Close())
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, Wait(ctx, open(), true))
 }
 
-func TestReadersLetAWriterThatWaitsGoFirst(t *testing.T) {
+func TestWait_readersDeferToWriter(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("there are no places on this operating system")
+		t.Skip("there are no slots on this operating system")
 	}
-	open := opener(t)
-	early, writer, late := open(), open(), open()
-	require.NoError(t, Wait(t.Context(), early, false))
-	require.True(t, takePlace(writer, placeInside)) // it waits now
-	ctx, cancel := context.WithTimeout(t.Context(), patience/2)
-	defer cancel()
-	require.ErrorIs(t, Wait(ctx, late, false), context.DeadlineExceeded)
-	require.NoError(t, Wait(t.Context(), late, false), "but not for ever: the writer may have been stopped")
+	synctest.Test(t, func(t *testing.T) {
+		open := opener(t)
+		early, writer, late := open(), open(), open()
+		require.NoError(t, Wait(t.Context(), early, false))
+		require.True(t, takeSlot(writer, slotCurrent)) // the writer is waiting now
+		ctx, cancel := context.WithTimeout(t.Context(), maxReaderDeference/2)
+		defer cancel()
+		require.ErrorIs(t, Wait(ctx, late, false), context.DeadlineExceeded)
+		require.NoError(t, Wait(t.Context(), late, false),
+			"not forever, since the writer may have been stopped")
+	})
 }
 
-func TestOneWriterIsNextAndOneInside(t *testing.T) {
+func TestWait_writersQueue(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("there are no places on this operating system")
+		t.Skip("there are no slots on this operating system")
 	}
-	open := opener(t)
-	inside := open()
-	require.NoError(t, Wait(t.Context(), inside, true))
-	assert.True(t, placeTaken(open(), placeInside))
-	assert.False(t, placeTaken(open(), placeNext), "it has left it")
+	synctest.Test(t, func(t *testing.T) {
+		open := opener(t)
+		inside := open()
+		require.NoError(t, Wait(t.Context(), inside, true))
+		assert.True(t, slotTaken(open(), slotCurrent))
+		assert.False(t, slotTaken(open(), slotNext), "the writer has left it")
 
-	next := open()
-	require.True(t, takePlace(next, placeNext))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	require.NoError(t, inside.Close())
-	require.ErrorIs(t, Wait(ctx, open(), true), context.DeadlineExceeded, "not before the one who is next")
+		next := open()
+		require.True(t, takeSlot(next, slotNext))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		require.NoError(t, inside.Close())
+		require.ErrorIs(t, Wait(ctx, open(), true), context.DeadlineExceeded, "the next writer goes first")
+	})
 }

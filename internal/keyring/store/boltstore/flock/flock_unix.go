@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// Try takes the lock of a file, unless somebody else has it. It lasts until the
-// file is closed. On Unix it is the one that bbolt takes, which therefore gets
-// it, too.
+// Try takes the lock of a file if it is free, and reports whether it did. The lock lasts
+// until the file is closed. On Unix it is the same lock that bbolt takes on the same
+// open file.
 func Try(f *os.File, exclusive bool) (bool, error) {
 	how := syscall.LOCK_SH
 	if exclusive {
@@ -28,10 +28,10 @@ func Try(f *os.File, exclusive bool) (bool, error) {
 	}
 }
 
-// Free frees the lock of a file that is still mapped, which keeps it locked
-// even after it was closed.
-func Free(f *os.File) {
-	leavePlace(f, placeNext)
-	leavePlace(f, placeInside)
+// Unlock releases the lock of a file that is still mapped. The mapping would keep the
+// lock after the file is closed.
+func Unlock(f *os.File) {
+	leaveSlot(f, slotNext)
+	leaveSlot(f, slotCurrent)
 	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
 }

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Try takes the lock of a file, unless somebody else has it. It lasts until the
-// file is closed. Locks are on ranges of bytes, and the same range cannot be locked
-// twice, not even through the same handle. So a writer takes the range beside
-// the one that bbolt then takes itself; a reader takes both, to keep other
-// programs that use bbolt from writing.
+// Try takes the lock of a file if it is free, and reports whether it did. The lock lasts
+// until the file is closed. Locks are on ranges of bytes, and a range cannot be locked
+// twice, even through the same handle. So a writer takes the range beside the one that
+// bbolt then takes. A reader takes both, to keep other programs that use bbolt from
+// writing.
 func Try(f *os.File, exclusive bool) (bool, error) {
 	const high = 1<<32 - 1
 	ours, bbolts := uint32(high-1), uint32(high)
@@ -23,7 +23,8 @@ func Try(f *os.File, exclusive bool) (bool, error) {
 	}
 	got, err := tryRange(f, ours, 0)
 	if !got || err != nil {
-		_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &windows.Overlapped{Offset: bbolts, OffsetHigh: high})
+		_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0,
+			&windows.Overlapped{Offset: bbolts, OffsetHigh: high})
 	}
 	return got, err
 }
@@ -37,5 +38,5 @@ func tryRange(f *os.File, offset, flags uint32) (bool, error) {
 	return err == nil, err
 }
 
-// Free has nothing to do: closing the file is enough.
-func Free(*os.File) {}
+// Unlock does nothing: closing the file releases the lock.
+func Unlock(*os.File) {}

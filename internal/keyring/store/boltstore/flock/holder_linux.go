@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Holder names another process that has the lock of a file, such as "process 17
-// (secretref)", or is empty if the system does not say: processes of other
-// containers are not shown.
+// Holder describes another process that holds the lock of a file, such as "process 17
+// (secretref)". It returns "" if that is not known: processes in other containers are
+// not visible.
 func Holder(f *os.File) string {
 	info, err := f.Stat()
 	if err != nil {
@@ -27,11 +27,11 @@ func Holder(f *os.File) string {
 		return ""
 	}
 	dev := uint64(stat.Dev)
-	place := fmt.Sprintf("%02x:%02x:%d", unix.Major(dev), unix.Minor(dev), stat.Ino)
+	inode := fmt.Sprintf("%02x:%02x:%d", unix.Major(dev), unix.Minor(dev), stat.Ino)
 	for line := range strings.Lines(string(locks)) {
 		// 1: FLOCK  ADVISORY  WRITE 17 fe:00:1234 0 EOF
 		fields := strings.Fields(line)
-		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != place {
+		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != inode {
 			continue
 		}
 		pid, err := strconv.Atoi(fields[4])

@@ -4,5 +4,5 @@ package flock
 
 import "os"
 
-// Holder is empty: this system does not say who has a lock.
+// Holder returns "": this operating system does not tell which process holds a lock.
 func Holder(*os.File) string { return "" }

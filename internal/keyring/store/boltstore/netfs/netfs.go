@@ -1,11 +1,12 @@
-// Package netfs recognises network file systems, where what one machine locks
-// and writes another may not see.
+// Package netfs recognizes network file systems, where a machine may not see the locks
+// and writes of another one.
 package netfs
 
 import "strings"
 
-// byName knows file systems by the names that operating systems give them.
-func byName(name string) bool {
+// isNetworkName reports whether the name that an operating system has for a file system
+// is that of a network file system.
+func isNetworkName(name string) bool {
 	switch strings.ToLower(name) {
 	case "nfs", "nfs4", "smbfs", "cifs", "afpfs", "afs", "webdav", "ftp", "ncpfs", "coda", "lustre", "gpfs", "ceph", "acfs":
 		return true
@@ -13,9 +14,9 @@ func byName(name string) bool {
 	return false
 }
 
-// byVolume reports whether the volume of a Windows path is a share:
+// isNetworkVolume reports whether the volume of a Windows path is a share:
 // \\server\share or \\?\UNC\server\share, but not \\?\C: or \\.\device.
-func byVolume(volume string) bool {
+func isNetworkVolume(volume string) bool {
 	rest, ok := strings.CutPrefix(strings.ReplaceAll(volume, "/", `\`), `\\`)
 	if !ok {
 		return false

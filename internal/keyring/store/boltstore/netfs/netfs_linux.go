@@ -6,19 +6,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// At returns the name of the network file system that path is on, or "" if it
-// is on another kind.
+// At returns the name of the network file system that path is on, or "" if it is on a
+// local one.
 func At(path string) (string, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return "", &os.PathError{Op: "statfs", Path: path, Err: err}
 	}
-	return byMagic(uint32(st.Type)), nil
+	return nameByMagic(uint32(st.Type)), nil
 }
 
-// byMagic knows the file systems by the numbers of statfs(2). File systems
-// that may or may not be local (FUSE, 9P, overlayfs) are not among them.
-func byMagic(magic uint32) string {
+// nameByMagic returns the name of the network file system with a magic number of
+// statfs(2), or "". File systems that may or may not be local (FUSE, 9P, overlayfs) count
+// as local.
+func nameByMagic(magic uint32) string {
 	switch magic {
 	case unix.NFS_SUPER_MAGIC:
 		return "NFS"

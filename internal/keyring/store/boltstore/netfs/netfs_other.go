@@ -2,5 +2,5 @@
 
 package netfs
 
-// At does not know the file systems of this operating system.
+// At returns "": file systems are not recognized on this operating system.
 func At(string) (string, error) { return "", nil }

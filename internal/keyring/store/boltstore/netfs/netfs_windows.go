@@ -6,14 +6,15 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// At returns what path is on if that is another machine, and otherwise "".
+// At describes the network location that path is on, or returns "" if it is on this
+// machine.
 func At(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
 	volume := filepath.VolumeName(abs)
-	if byVolume(volume) {
+	if isNetworkVolume(volume) {
 		return "share", nil
 	}
 	root, err := windows.UTF16PtrFromString(volume + `\`)

@@ -16,47 +16,48 @@ const (
 )
 
 const (
-	elementSize = 16 // of a leaf: flags(4) position(4) key size(4) value size(4); of a branch: position(4) key size(4) page(8)
+	// of a leaf: flags(4) position(4) key size(4) value size(4); of a branch: position(4) key size(4) page(8)
+	elementSize = 16
 	maxKeySize  = 1 << 15
 )
 
-// page is a page of a tree with the pages it overflows into, proved to be in
-// itself as it should be.
+// page is a page of a tree, with the pages that it overflows into.
 type page struct {
-	f      *File // nil: all of it is in buf
+	f      *File // nil if all of the page is in buf
 	id     uint64
 	leaf   bool
 	count  int
 	offset int64 // in the file
 	size   int64 // with the overflow
 	used   int64
-	buf    []byte // its first page, which is the one that has a number
+	buf    []byte // the first page, which has the page number
 }
 
-// page reads the page id into the buffer of depth. Its elements must have
-// exactly the given flags if it is a leaf. If first is not nil it is the key
-// that the page begins with; upper, if not nil, is above all its keys.
+// page reads and verifies a page, using the buffer of depth. The elements of a leaf must
+// have exactly the given flags. If first is not nil, the page must begin with that key.
+// If upper is not nil, all keys must be below it.
 func (f *File) page(id uint64, depth int, flags uint32, first, upper []byte) (*page, error) {
-	p, is, err := f.read(id, depth)
+	p, pageFlags, err := f.read(id, depth)
 	if err != nil {
 		return nil, err
 	}
-	if is == flagFreelist || p.count == 0 { // bbolt keeps no empty pages, and an empty bucket within another's page
-		return nil, corrupt("page %d is not part of a tree", id)
+	// bbolt has no empty pages; an empty bucket is inline
+	if pageFlags == flagFreelist || p.count == 0 {
+		return nil, corrupt("page %d does not belong to a tree", id)
 	}
 	if p.table() > f.pageSize { // only entries overflow
-		return nil, corrupt("page %d holds more than fits", id)
+		return nil, corrupt("page %d is overfull", id)
 	}
-	if err := p.prove(flags); err != nil {
+	if err := p.verifyTable(flags); err != nil {
 		return nil, err
 	}
-	return p, p.ordered(first, upper)
+	return p, p.verifyOrder(first, upper)
 }
 
-// read reads the first of the pages of a tree or freelist, and its flags.
+// read reads the first page of a tree page or freelist, and its flags.
 func (f *File) read(id uint64, depth int) (*page, uint16, error) {
 	if id >= f.high {
-		return nil, 0, corrupt("page %d is used and should not be", id)
+		return nil, 0, corrupt("page %d is in use but is beyond the end", id)
 	}
 	if f.buffers[depth] == nil {
 		f.buffers[depth] = make([]byte, f.pageSize)
@@ -70,36 +71,36 @@ func (f *File) read(id uint64, depth int) (*page, uint16, error) {
 	p.count = int(order.Uint16(b[10:]))
 	p.leaf = flags == flagLeaf
 	if order.Uint64(b) != id || flags != flagLeaf && flags != flagBranch && flags != flagFreelist {
-		return nil, 0, corrupt("page %d is another one", id)
+		return nil, 0, corrupt("page %d has another number or kind", id)
 	}
 	if overflow >= f.high-id {
-		return nil, 0, corrupt("page %d is longer than the file", id)
+		return nil, 0, corrupt("page %d overflows the file", id)
 	}
 	p.size = int64(overflow+1) * f.pageSize
 	return p, flags, nil
 }
 
-// newInline returns the page of a bucket that is kept within its own entry.
+// newInline verifies and returns the page of an inline bucket.
 func newInline(b []byte) (*page, error) {
 	if len(b) < headerSize || order.Uint64(b) != 0 || order.Uint16(b[8:]) != flagLeaf || order.Uint32(b[12:]) != 0 {
-		return nil, corrupt("a bucket within a page is damaged")
+		return nil, corrupt("an inline bucket is damaged")
 	}
 	p := &page{leaf: true, count: int(order.Uint16(b[10:])), size: int64(len(b)), buf: b}
 	if p.table() > p.size {
-		return nil, corrupt("a bucket within a page is cut off")
+		return nil, corrupt("an inline bucket is truncated")
 	}
-	if err := p.prove(0); err != nil {
+	if err := p.verifyTable(0); err != nil {
 		return nil, err
 	}
 	if p.used != p.size {
-		return nil, corrupt("a bucket within a page is longer than what it holds")
+		return nil, corrupt("an inline bucket is longer than its entries")
 	}
-	return p, p.ordered(nil, nil)
+	return p, p.verifyOrder(nil, nil)
 }
 
 type element struct {
 	flags              uint32
-	start, key, length int64 // where the key starts in the page, its size, and that of the value
+	start, key, length int64 // offset of the key in the page, and lengths of key and value
 	child              uint64
 }
 
@@ -107,16 +108,18 @@ func (p *page) element(i int) element {
 	at := headerSize + elementSize*i
 	b := p.buf[at:]
 	if p.leaf {
-		return element{order.Uint32(b), int64(at) + int64(order.Uint32(b[4:])), int64(order.Uint32(b[8:])), int64(order.Uint32(b[12:])), 0}
+		return element{order.Uint32(b), int64(at) + int64(order.Uint32(b[4:])),
+			int64(order.Uint32(b[8:])), int64(order.Uint32(b[12:])), 0}
 	}
-	return element{0, int64(at) + int64(order.Uint32(b)), int64(order.Uint32(b[4:])), 0, order.Uint64(b[8:])}
+	return element{0, int64(at) + int64(order.Uint32(b)), int64(order.Uint32(b[4:])), 0,
+		order.Uint64(b[8:])}
 }
 
-// table returns where the table of elements ends.
+// table returns the offset of the end of the table of elements.
 func (p *page) table() int64 { return headerSize + elementSize*int64(p.count) }
 
-// prove goes through the table: each entry begins where the one before ends.
-func (p *page) prove(flags uint32) error {
+// verifyTable checks that each entry begins where the previous one ends.
+func (p *page) verifyTable(flags uint32) error {
 	p.used = p.table()
 	for i := range p.count {
 		e := p.element(i)
@@ -126,13 +129,13 @@ func (p *page) prove(flags uint32) error {
 		p.used += e.key + e.length
 	}
 	if p.used > p.size {
-		return corrupt("page %d holds more than fits", p.id)
+		return corrupt("page %d is overfull", p.id)
 	}
 	return nil
 }
 
-// ordered goes through the keys.
-func (p *page) ordered(first, upper []byte) error {
+// verifyOrder checks the order of the keys.
+func (p *page) verifyOrder(first, upper []byte) error {
 	var last []byte
 	for i := range p.count {
 		key, err := p.key(i)
@@ -140,12 +143,12 @@ func (p *page) ordered(first, upper []byte) error {
 			return err
 		}
 		if i == 0 && first != nil && !bytes.Equal(first, key) || i > 0 && bytes.Compare(last, key) >= 0 {
-			return corrupt("page %d is out of order", p.id)
+			return corrupt("the keys of page %d are out of order", p.id)
 		}
 		last = key
 	}
 	if upper != nil && p.count > 0 && bytes.Compare(last, upper) >= 0 {
-		return corrupt("page %d reaches into the next one", p.id)
+		return corrupt("page %d has keys of the next page", p.id)
 	}
 	return nil
 }
@@ -169,8 +172,8 @@ func (p *page) key(i int) ([]byte, error) {
 	return p.bytes(e.start, e.key)
 }
 
-// child returns the page that element i of a branch points to, the key that it
-// begins with and the one that is above all of its keys.
+// child returns the id of child i of a branch, its first key, and an upper bound of its
+// keys.
 func (p *page) child(i int, last []byte) (id uint64, first, upper []byte, err error) {
 	if first, err = p.key(i); err != nil {
 		return 0, nil, nil, err
@@ -190,13 +193,13 @@ func (p *page) entry(i int) (Entry, error) {
 	return Entry{Key: key, p: p, start: e.start + e.key, length: e.length}, err
 }
 
-// bytes returns a part of the page, which may not be in buf.
+// bytes returns a part of the page, and reads it if it is not in buf.
 func (p *page) bytes(start, n int64) ([]byte, error) {
 	if start+n <= int64(len(p.buf)) {
 		return p.buf[start : start+n : start+n], nil
 	}
 	if p.f == nil || start+n > p.size {
-		return nil, corrupt("page %d is cut off", p.id)
+		return nil, corrupt("page %d is truncated", p.id)
 	}
 	b := make([]byte, n)
 	return b, readAt(p.f.r, b, p.offset+start)
@@ -207,11 +210,11 @@ type Entry struct {
 	Key           []byte
 	p             *page
 	value         []byte // if p is nil
-	loose         bool   // found through a page without a number
+	loose         bool   // found through a page without a page number
 	start, length int64
 }
 
-// NewEntry returns an entry that is in memory.
+// NewEntry returns an entry in memory.
 func NewEntry(key, value []byte) Entry {
 	return Entry{Key: key, value: value, length: int64(len(value))}
 }
@@ -219,7 +222,7 @@ func NewEntry(key, value []byte) Entry {
 // Len returns the length of the value.
 func (e Entry) Len() int { return int(e.length) }
 
-// Head returns the first n bytes of the value, or all if it has fewer.
+// Head returns the first n bytes of the value, or all of a shorter one.
 func (e Entry) Head(n int) ([]byte, error) {
 	n = int(min(int64(n), e.length))
 	if e.p == nil {
@@ -228,10 +231,10 @@ func (e Entry) Head(n int) ([]byte, error) {
 	return e.p.bytes(e.start, int64(n))
 }
 
-// Anchored reports whether an entry that Get returned, as far as the first n
-// bytes of its value, and all that led to it are on pages that have a number.
-// Pages that others overflow into have none: they may be in order and yet be
-// others, which only Check and what is known of the entries can tell.
+// Anchored reports whether an entry from Get, up to the first n bytes of its value, and
+// the path to it are entirely on pages with a page number. Overflow pages have none: one
+// may be valid and yet be the wrong page, which only Check together with checksums of
+// the entries can find.
 func (e Entry) Anchored(n int) bool {
 	return !e.loose && (e.p == nil || e.start+min(int64(n), e.length) <= int64(len(e.p.buf)))
 }

@@ -1,16 +1,14 @@
-// Package pages reads a bbolt file one page at a time and trusts none of them.
-// bbolt maps the file and follows whatever it finds: on a damaged one it may
-// read from the older of its two states, skip what it cannot see, panic, fault,
-// or recurse until the process dies. This package reads with calls that can
-// fail, proves of each page that it is what it should be before it uses it, and
-// says fault.Corrupt otherwise. Check proves it of the whole file, after which
-// bbolt may have it.
+// Package pages reads a bbolt file page by page and trusts none of them. bbolt maps the
+// file and follows whatever it finds: on a damaged file it may read from the older of
+// its two states, skip entries, panic, fault, or recurse until the process dies. This
+// package reads with system calls, which can fail safely, verifies each page before it
+// uses it, and returns fault.Corrupt for a damaged one. Check verifies the whole file,
+// after which bbolt can use it.
 //
-// The format is bbolt's, version 2, in the byte order of the machine. Beyond
-// what bbolt itself relies on, a page must be laid out the way bbolt writes it:
-// entries follow the table of elements and each other without a gap, so that a
-// damaged count or length shows, and a branch names exactly the first key of
-// each child.
+// The format is bbolt's, version 2, in the byte order of the machine. Pages must be laid
+// out as bbolt writes them, which is stricter than what bbolt relies on: entries follow
+// the table of elements and each other without a gap, so that a damaged count or length
+// shows, and a branch holds exactly the first key of each child.
 package pages
 
 import (
@@ -26,38 +24,38 @@ const (
 	magic      = 0xED0CDAED
 	version    = 2
 	headerSize = 16 // of a page: id(8) flags(2) count(2) overflow(4)
-	metaSize   = 64 // magic(4) version(4) page size(4) flags(4) root(8) sequence(8) freelist(8) high(8) txid(8) checksum(8)
+	// magic(4) version(4) page size(4) flags(4) root(8) sequence(8) freelist(8) high(8) txid(8) checksum(8)
+	metaSize   = 64
 	bucketSize = 16 // root(8) sequence(8)
 	noFreelist = 1<<64 - 1
 
-	minPageSize, maxPageSize = 1 << 10, 1 << 24 // bbolt looks for no others
+	minPageSize, maxPageSize = 1 << 10, 1 << 24 // bbolt supports no others
 
-	// maxDepth is more levels than a tree can have whose branches have two
-	// children each: it bounds the stack, not the file.
+	// maxDepth is more than the depth of any tree whose branches have at least two
+	// children. It bounds the stack, not the file.
 	maxDepth = 64
 )
 
 var order = binary.NativeEndian
 
-// File is one state of a bbolt file, to be read while the file is locked. It is
+// File is one state of a bbolt file. The file must stay locked while it is read. It is
 // not safe for concurrent use.
 type File struct {
 	r        io.ReaderAt
 	size     int64
 	pageSize int64
-	root     uint64 // page of the tree of buckets
-	freelist uint64 // page, or noFreelist
-	high     uint64 // the first page id that is not in use
+	root     uint64 // id of the root page of the tree of buckets
+	freelist uint64 // id of the page, or noFreelist
+	high     uint64 // the first page id beyond the end
 	state    State
-	buffers  [maxDepth][]byte // a page for each level of a descent
+	buffers  [maxDepth][]byte // one page for each level of a descent
 }
 
-// State tells the committed states of one file apart.
+// State identifies a committed state of a file.
 type State struct{ sums [2]uint64 }
 
-// Open reads what the file says of itself. Both of its meta pages must be
-// whole: bbolt would go back to the older one if the newer is damaged, and so
-// undo a change that had been committed.
+// Open reads the meta pages. Both must be intact: if the newer one is damaged, bbolt
+// falls back to the older one and so undoes a committed change.
 func Open(r io.ReaderAt, size int64) (*File, error) {
 	if size == 0 {
 		return nil, corrupt("it is empty")
@@ -74,9 +72,9 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	if newer.txid < older.txid {
 		newer, older = older, newer
 	}
-	// The two take turns, so they are one transaction apart; two apart is the
-	// first commit to a copy that bbolt itself made (Tx.WriteTo).
-	if ahead := newer.txid - older.txid; first.pageSize != second.pageSize || ahead < 1 || ahead > 2 {
+	// bbolt writes them in turn, so they are one transaction apart, or two after the first
+	// commit to a copy made by bbolt (Tx.WriteTo).
+	if distance := newer.txid - older.txid; first.pageSize != second.pageSize || distance < 1 || distance > 2 {
 		return nil, corrupt("its meta pages do not belong together")
 	}
 	f := &File{
@@ -85,14 +83,14 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 		state: State{[2]uint64{first.sum, second.sum}},
 	}
 	if f.high > uint64(size/f.pageSize) {
-		return nil, corrupt("it is cut off: it has %d bytes, and %d pages of %d", size, f.high, f.pageSize)
+		return nil, corrupt("it is truncated: it has %d bytes instead of %d pages of %d", size, f.high, f.pageSize)
 	}
 	return f, nil
 }
 
-// Begins reports whether a file begins as one of bbolt's does. No transaction
-// changes that, so the file need not be locked.
-func Begins(r io.ReaderAt) (bool, error) {
+// HasMagic reports whether a file begins like a bbolt file. No transaction changes its
+// beginning, so the file need not be locked.
+func HasMagic(r io.ReaderAt) (bool, error) {
 	var b [headerSize + 8]byte
 	n, err := r.ReadAt(b[:], 0)
 	if n < len(b) && !errors.Is(err, io.EOF) {
@@ -102,7 +100,7 @@ func Begins(r io.ReaderAt) (bool, error) {
 	return n == len(b) && order.Uint32(m) == magic && order.Uint32(m[4:]) == version, nil
 }
 
-// State returns which state of the file this is.
+// State returns the state of the file.
 func (f *File) State() State { return f.state }
 
 type meta struct {
@@ -117,7 +115,7 @@ func readMeta(r io.ReaderAt, id uint64, offset int64) (meta, error) {
 	}
 	m := b[headerSize:]
 	if id == 0 && (order.Uint32(m) != magic || order.Uint32(m[4:]) != version) {
-		return meta{}, corrupt("it does not begin as a bbolt file")
+		return meta{}, corrupt("it does not begin like a bbolt file")
 	}
 	h := fnv.New64a()
 	_, _ = h.Write(m[:metaSize-8])
@@ -133,12 +131,12 @@ func readMeta(r io.ReaderAt, id uint64, offset int64) (meta, error) {
 	return got, nil
 }
 
-// Bucket is a tree of entries that has a name.
+// Bucket is a named tree of entries.
 type Bucket struct {
 	f      *File
 	root   uint64
-	inline []byte // the only page of a small bucket; it has no root then
-	loose  bool   // found on a page without a number
+	inline []byte // the only page of a small bucket, which has no root page
+	loose  bool   // found on a page without a page number
 }
 
 // Bucket returns the bucket of that name, or nil.
@@ -151,19 +149,19 @@ func (f *File) Bucket(name string) (*Bucket, error) {
 	return f.bucket(*e)
 }
 
-// bucket returns the bucket that an entry of the top tree holds.
+// bucket returns the bucket in an entry of the top tree.
 func (f *File) bucket(e Entry) (*Bucket, error) {
 	head, err := e.Head(bucketSize)
 	if err != nil {
 		return nil, err
 	}
 	if len(head) < bucketSize {
-		return nil, corrupt("a bucket is cut off")
+		return nil, corrupt("a bucket is truncated")
 	}
 	b := &Bucket{f: f, root: order.Uint64(head), loose: !e.Anchored(e.Len())}
 	if b.root != 0 {
 		if e.Len() > bucketSize {
-			return nil, corrupt("a bucket is both within a page and elsewhere")
+			return nil, corrupt("a bucket is both inline and on a page of its own")
 		}
 		return b, nil
 	}
@@ -171,12 +169,12 @@ func (f *File) bucket(e Entry) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.inline = append([]byte{}, value[bucketSize:]...) // the buffer it is in will be used again
+	b.inline = append([]byte{}, value[bucketSize:]...) // the buffer will be reused
 	return b, nil
 }
 
-// Get returns the entry of that key, or nil. It proves the pages that lead to
-// it, and thus an entry it finds; that there is none is proved only by Check.
+// Get returns the entry of that key, or nil. It verifies the pages on the path to it, so
+// that an entry it finds is right. Only Check can verify that there is no such entry.
 // The entry is valid until the next call on the File.
 func (b *Bucket) Get(key []byte) (*Entry, error) { return b.find(key, 0) }
 
@@ -207,12 +205,12 @@ func (b *Bucket) find(key []byte, flags uint32) (*Entry, error) {
 			return nil, err
 		}
 	}
-	return nil, corrupt("a tree has no end")
+	return nil, corrupt("a tree is too deep")
 }
 
-// Ascend shows the entries from key on to visit, in order, until it returns
-// false or an error. An entry is valid until visit returns. Nothing but Check
-// proves that no entry is missing.
+// Ascend calls visit with the entries from the key on, in order, until visit returns
+// false or an error. An entry is valid until visit returns. Only Check can verify that no
+// entry is missing.
 func (b *Bucket) Ascend(from []byte, visit func(Entry) (more bool, err error)) error {
 	w := walk{b: b, visit: visit}
 	_, err := w.tree(b.root, 0, nil, nil, from)
@@ -232,13 +230,13 @@ type walk struct {
 	b     *Bucket
 	base  int // level of the tree's root among the buffers of the file
 	flags uint32
-	claim func(*page) error // sees each page first; may be nil
+	claim func(*page) error // if not nil, is called first with each page
 	visit func(Entry) (more bool, err error)
 }
 
 func (w *walk) tree(id uint64, depth int, first, upper, from []byte) (more bool, err error) {
 	if w.base+depth >= maxDepth {
-		return false, corrupt("a tree has no end")
+		return false, corrupt("a tree is too deep")
 	}
 	p, err := w.b.page(id, w.base+depth, w.flags, first, upper)
 	if err != nil {
@@ -278,15 +276,15 @@ func (w *walk) tree(id uint64, depth int, first, upper, from []byte) (more bool,
 	return more, nil
 }
 
-// readAt fills b. A file that ends too soon is damaged; one that cannot be read
-// is not.
+// readAt fills b. A file that ends too early is damaged; an error from reading it is not
+// damage.
 func readAt(r io.ReaderAt, b []byte, offset int64) error {
 	n, err := r.ReadAt(b, offset)
 	switch {
 	case n == len(b):
 		return nil
 	case errors.Is(err, io.EOF):
-		return corrupt("it is cut off")
+		return corrupt("it is truncated")
 	}
 	return fault.New(fault.Unavailable, "it cannot be read").WithCause(err)
 }
