@@ -40,7 +40,7 @@ func TestKeysPut_refusesReferences(t *testing.T) {
 	keyring(w)
 	got := w.do(wikiSecret, false, on("put", "db")...)
 	assert.Equal(t, ui.StatusFailed, got.status)
-	assert.Contains(t, got.err, "the text is a secret reference and not a secret")
+	assert.Contains(t, got.err, "the text is a secret reference, not a secret")
 	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, on("get", "db")...))
 }
 

@@ -239,7 +239,7 @@ func TestServe_shutdownStopsRotation(t *testing.T) {
 	assert.Equal(t, 500, got.status)
 	assert.Equal(t, "internal error", got.body["message"])
 	assert.Equal(t, ui.StatusOK, r.end())
-	assert.Contains(t, log.String(), "the next rotation goes on from here")
+	assert.Contains(t, log.String(), "the next rotation continues from here")
 
 	assert.Contains(t, w.do("", false, on("list")...).out, "retiring")
 	w.must("", on("verify")...)
