@@ -1,62 +1,58 @@
 package main
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-// program is the command as it is installed, and the world that it runs in.
+// program is the installed command and the fixture that it runs in.
 type program struct {
-	*world
+	*fixture
 	path string
 }
 
-// TestExec runs real processes: the command replaces this one.
+// TestExec runs the built program, since exec replaces the process.
 func TestExec(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secretref")
 	built, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	require.NoError(t, err, "%s", built)
 	for name, test := range map[string]func(p *program){
-		"variables are resolved and the others are the same bytes": variablesAreResolved,
-		"our credentials are removed":                              credentialsAreRemoved,
-		"a look-alike of others is passed on":                      lookAlikeIsPassedOn,
-		"only the chosen variables are looked at":                  onlyTheChosen,
-		"warnings name variables":                                  warningsNameVariables,
-		"warnings of the library name variables":                   warningsOfSecretsNameVariables,
-		"the first of two variables with one name counts":          firstOfTwo,
-		"the status is the command's":                              statusIsTheCommands,
-		"a signal reaches the command":                             signalReaches,
-		"an ignored interrupt stays ignored":                       ignoredStaysIgnored,
-		"input and output are the command's":                       inputAndOutput,
-		"nothing starts when one reference fails":                  nothingStarts,
-		"a signal before the command starts ends the wait":         signalWhileResolving,
-		"the command has no file of ours and the keyring is free":  nothingIsLeftOpen,
-		"a script without an interpreter is not executable":        noInterpreter,
-		"of ignored and blocked signals some stay so":              signalsAtTheStart,
-		"the longest is named where all are too long":              tooLongForACommand,
-		"no special character is verbatim without a warning":       verbatimWarns,
-		"a URL that may have ended is not written into":            endOfURL,
-		"a list of hosts or URLs is no end of a URL":               noEndOfURL,
+		"resolves variables and keeps others unchanged":  resolvesVariables,
+		"removes our credentials":                        removesCredentials,
+		"passes on look-alikes":                          passesOnLookAlikes,
+		"resolves only selected variables":               resolvesOnlySelected,
+		"names variables in its warnings":                namesVariablesInWarnings,
+		"names variables in the warnings of the library": namesVariablesInLibraryWarnings,
+		"keeps the first of duplicate variables":         keepsFirstDuplicate,
+		"returns the status of the command":              returnsStatus,
+		"delivers signals to the command":                deliversSignals,
+		"keeps an interrupt ignored":                     keepsInterruptIgnored,
+		"passes on input and output":                     passesOnInputAndOutput,
+		"starts nothing if a reference fails":            startsNothingAfterFailure,
+		"ends on a signal while resolving":               endsOnSignal,
+		"closes its files and the keyring":               closesFiles,
+		"reports a script without interpreter":           reportsMissingInterpreter,
+		"keeps some ignored signals":                     keepsIgnoredSignals,
+		"names the longest entry if there are too many":  namesLongestEntry,
+		"warns of verbatim special characters":           warnsOfVerbatim,
+		"refuses secrets after a possible end of a URL":  refusesAfterURL,
+		"percent-encodes in lists of hosts and URLs":     encodesInLists,
 	} {
-		t.Run(name, func(t *testing.T) { test(&program{newWorld(t), path}) })
+		t.Run(name, func(t *testing.T) { test(&program{newFixture(t), path}) })
 	}
 }
 
-// environment is what the command is started with, in order.
+// environment returns the environment for the program, in order.
 func (p *program) environment(more ...string) (env []string) {
 	for _, entry := range os.Environ() {
 		for _, prefix := range []string{"AWS_", "SECRET_STORE_", "PATH=", "GODEBUG="} {
@@ -71,7 +67,7 @@ func (p *program) environment(more ...string) (env []string) {
 	return env
 }
 
-// start starts the command with exactly this environment.
+// start starts the program with exactly this environment.
 func (p *program) start(env []string, in, out, errs *os.File, args ...string) *os.Process {
 	p.t.Helper()
 	started, err := os.StartProcess(p.path, append([]string{"secretref", "exec"}, args...),
@@ -80,7 +76,7 @@ func (p *program) start(env []string, in, out, errs *os.File, args ...string) *o
 	return started
 }
 
-// exec runs the command to its end and fails if standard error has a secret.
+// exec runs the program to completion and fails if standard error contains a secret.
 func (p *program) exec(env []string, stdin string, args ...string) outcome {
 	p.t.Helper()
 	var files [3]*os.File
@@ -111,7 +107,7 @@ func (p *program) exec(env []string, stdin string, args ...string) outcome {
 // entries returns the environment that "cat /proc/self/environ" printed.
 func entries(out string) []string { return strings.Split(strings.TrimSuffix(out, "\x00"), "\x00") }
 
-func variablesAreResolved(p *program) {
+func resolvesVariables(p *program) {
 	const plain = "canary:/?#[]@!$&'()*+,;=% é~"
 	p.vault.Put("secret", "url", map[string]any{"password": plain})
 	const inURL = `{ENC}{"mount":"secret","path":"url","key":"password","endpoint":"http://VAULT"}`
@@ -130,13 +126,16 @@ func variablesAreResolved(p *program) {
 		"JDBC=jdbc:postgresql://db/app?user=app&password="+inURL,
 		"QUERY=redis://h/0?password={ENC}"+trackerSecret+"&x={ENC}"+trackerSecret,
 		"SQLSERVER=jdbc:sqlserver://db;user=sa;password={ENC}"+trackerSecret+";encrypt=true",
-		"SQLSERVER_HOST=jdbc:sqlserver://{ENC}"+strings.Replace(trackerSecret, "/password", "/db/host", 1)+";password="+inURL,
+		"SQLSERVER_HOST=jdbc:sqlserver://{ENC}"+strings.Replace(trackerSecret, "/password",
+			"/db/host", 1)+";password="+inURL,
 		"JAVA_OPTS=-Xmx1g -Durl=jdbc:postgresql://db/app?password="+inURL+" -Dother="+inURL,
 		"GO_MYSQL=app:{ENC}"+trackerSecret+"@tcp(db:3306)/app",
-		"DSN=host=db user={ENC}"+strings.Replace(trackerSecret, "/password", "/username", 1)+" password={ENC}"+trackerSecret,
+		"DSN=host=db user={ENC}"+strings.Replace(trackerSecret, "/password", "/username",
+			1)+" password={ENC}"+trackerSecret,
 	)...)
-	got := p.exec(env, "", "-keep", "SECRETREF_STORE_PASSWORD,SECRET_STORE_VAULT_TOKEN", "--", "cat", "/proc/self/environ")
-	require.Equal(p.t, statusOK, got.status, got.err)
+	got := p.exec(env, "", "-keep", "SECRETREF_STORE_PASSWORD,SECRET_STORE_VAULT_TOKEN", "--",
+		"cat", "/proc/self/environ")
+	require.Equal(p.t, ui.StatusOK, got.status, got.err)
 
 	const encoded = "canary%3A%2F%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D%25%20%C3%A9~"
 	assert.Equal(p.t, p.environment(append(same,
@@ -156,15 +155,19 @@ func variablesAreResolved(p *program) {
 	)...), entries(got.out))
 	assert.Equal(p.t, 1, p.aws.Calls(), "one secret is one fetch")
 	assert.Equal(p.t, 2, p.vault.Calls(), "of two secrets")
-	assert.Equal(p.t, "secretref: warning: variable ARN is passed on as it is: unsupported: a bare ARN is not a secret reference; "+
+	assert.Equal(p.t, "secretref: warning: variable ARN is passed on unchanged: unsupported: a "+
+		"bare ARN is not a secret reference; "+
 		"write the coordinates, for example {\"region\":\"eu-west-1\",\"secretId\":\"arn:…\"}\n"+
-		"secretref: warning: variable VALS is passed on as it is: unsupported: this is a reference of vals (helmfile); "+
+		"secretref: warning: variable VALS is passed on unchanged: unsupported: this is a "+
+		"reference of vals (helmfile); "+
 		"write the coordinates, for example {\"region\":\"eu-west-1\",\"secretId\":\"name\"}\n"+
-		"secretref: warning: variable SQLSERVER_HOST: the secret stands in other text as it is, and a character in it may have a meaning there\n"+
-		"secretref: warning: variable JAVA_OPTS: the secret stands in other text as it is, and a character in it may have a meaning there\n", p.withoutPlainHTTP(got.err))
+		"secretref: warning: variable SQLSERVER_HOST: the secret was inserted into other text "+
+		"verbatim, and one of its characters may have a meaning there\n"+
+		"secretref: warning: variable JAVA_OPTS: the secret was inserted into other text "+
+		"verbatim, and one of its characters may have a meaning there\n", p.withoutPlainHTTP(got.err))
 }
 
-// withoutPlainHTTP leaves out what a fake without TLS may make the library say.
+// withoutPlainHTTP removes the warnings that the library logs about fakes without TLS.
 func (p *program) withoutPlainHTTP(errs string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(errs) {
@@ -175,42 +178,52 @@ func (p *program) withoutPlainHTTP(errs string) string {
 	return kept.String()
 }
 
-func credentialsAreRemoved(p *program) {
+func removesCredentials(p *program) {
 	p.must("canary-kept", "keys", "-store", "DIR/k.db", "put", "db")
-	ours := []string{"SECRETREF_STORE_PASSWORD=canary", "SECRETREF_STORE=DIR/k.db", "SECRETREF_ANY={ENC}canary"}
-	others := []string{"SECRETREF=canary", "VAULT_TOKEN=canary", "PGPASSWORD=canary", "AWS_SESSION_TOKEN=", "secret_store_vault_token=canary"}
-	env := p.environment(slices.Concat(ours, others, []string{"WIKI=" + wikiSecret, `KEPT={"keyring":"db"}`, "EMPTY="})...)
-	require.True(p.t, slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "SECRET_STORE_VAULT_TOKEN=") }))
-	for _, args := range [][]string{{}, {"-only", "WIKI,KEPT,SECRET_STORE_VAULT_TOKEN"}, {"-skip", "SECRET_STORE_VAULT_TOKEN"}} {
+	ours := []string{"SECRETREF_STORE_PASSWORD=canary", "SECRETREF_STORE=DIR/k.db",
+		"SECRETREF_ANY={ENC}canary"}
+	others := []string{"SECRETREF=canary", "VAULT_TOKEN=canary", "PGPASSWORD=canary",
+		"AWS_SESSION_TOKEN=", "secret_store_vault_token=canary"}
+	env := p.environment(slices.Concat(ours, others,
+		[]string{"WIKI=" + wikiSecret, `KEPT={"keyring":"db"}`, "EMPTY="})...)
+	require.True(p.t, slices.ContainsFunc(env,
+		func(e string) bool { return strings.HasPrefix(e, "SECRET_STORE_VAULT_TOKEN=") }))
+	for _, args := range [][]string{{}, {"-only", "WIKI,KEPT,SECRET_STORE_VAULT_TOKEN"},
+		{"-skip", "SECRET_STORE_VAULT_TOKEN"}} {
 		got := p.exec(env, "", slices.Concat(args, []string{"--", "cat", "/proc/self/environ"})...)
-		require.Equal(p.t, statusOK, got.status, got.err)
+		require.Equal(p.t, ui.StatusOK, got.status, got.err)
 		left := entries(got.out)
 		for _, e := range left {
-			assert.False(p.t, strings.HasPrefix(e, "SECRETREF_") || strings.HasPrefix(e, "SECRET_STORE_VAULT_TOKEN="), e)
+			assert.False(p.t, strings.HasPrefix(e, "SECRETREF_") ||
+				strings.HasPrefix(e, "SECRET_STORE_VAULT_TOKEN="), e)
 		}
 		for _, e := range append(others, "WIKI=canary-wiki", "KEPT=canary-kept", "EMPTY=") {
 			assert.Contains(p.t, left, e)
 		}
 	}
-	// Nothing has to be resolved.
-	got := p.exec(p.environment(ours...), "", "-skip", "KEPT,WIKI", "-keep", "SECRETREF_ANY", "--", "cat", "/proc/self/environ")
-	require.Equal(p.t, statusOK, got.status, got.err)
+	// There is nothing to resolve.
+	got := p.exec(p.environment(ours...), "", "-skip", "KEPT,WIKI", "-keep", "SECRETREF_ANY", "--",
+		"cat", "/proc/self/environ")
+	require.Equal(p.t, ui.StatusOK, got.status, got.err)
 	assert.Contains(p.t, entries(got.out), "SECRETREF_ANY={ENC}canary")
 	assert.NotContains(p.t, got.out, "SECRETREF_STORE")
 	assert.NotContains(p.t, got.out, "SECRET_STORE_VAULT_TOKEN")
 }
 
-func lookAlikeIsPassedOn(p *program) {
+func passesOnLookAlikes(p *program) {
 	const other = `OTHER={"region":"eu-west-1"}`
 	got := p.exec(p.environment(other, "WIKI="+wikiSecret), "", "--", "cat", "/proc/self/environ")
-	require.Equal(p.t, statusOK, got.status, got.err)
+	require.Equal(p.t, ui.StatusOK, got.status, got.err)
 	assert.Contains(p.t, entries(got.out), other)
 	assert.Contains(p.t, entries(got.out), "WIKI=canary-wiki")
-	assert.Contains(p.t, got.err, "secretref: warning: variable OTHER is passed on as it is, though it looks like a reference with a mistake")
+	assert.Contains(p.t, got.err,
+		"secretref: warning: variable OTHER looks like a malformed reference and is passed on "+
+			"unchanged")
 }
 
-func onlyTheChosen(p *program) {
-	env := p.environment("A="+trackerSecret, "B={ENC}"+trackerSecret, `MISTAKE={"region":"x"}`, "C="+trackerSecret)
+func resolvesOnlySelected(p *program) {
+	env := p.environment("A="+trackerSecret, "B={ENC}"+trackerSecret, `MISTAKE={"region":"x"}`,
+		"C="+trackerSecret)
 	for _, c := range []struct {
 		flags    []string
 		resolved string
@@ -222,7 +235,7 @@ func onlyTheChosen(p *program) {
 		{[]string{"-only", "NOWHERE"}, ""},
 	} {
 		got := p.exec(env, "", append(c.flags, "--", "cat", "/proc/self/environ")...)
-		require.Equal(p.t, statusOK, got.status, got.err)
+		require.Equal(p.t, ui.StatusOK, got.status, got.err)
 		resolved := ""
 		for _, entry := range entries(got.out) {
 			if name, value, _ := strings.Cut(entry, "="); value == "canary-tracker" {
@@ -230,11 +243,12 @@ func onlyTheChosen(p *program) {
 			}
 		}
 		assert.Equal(p.t, c.resolved, resolved, "%v", c.flags)
-		assert.Equal(p.t, c.resolved == "", got.err == "secretref: warning: variable NOWHERE is not set\n", got.err)
+		assert.Equal(p.t, c.resolved == "",
+			got.err == "secretref: warning: variable NOWHERE is not set\n", got.err)
 	}
 }
 
-func warningsNameVariables(p *program) {
+func namesVariablesInWarnings(p *program) {
 	p.aws.PutSecret("ap-southeast-2", "spaced", "canary with spaces")
 	env := p.environment(
 		`FIRST=`+trackerSecret,
@@ -242,14 +256,15 @@ func warningsNameVariables(p *program) {
 		`WHOLE={"region":"ap-southeast-2","secretId":"spaced"}`,
 		`EMPTY={"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"}`,
 	)
-	got := p.exec(env, "", "--", "sh", "-c", `test -z "$EMPTY" && test "$TEXT" = "password=canary with spaces"`, "sh", "x={ENC}"+trackerSecret)
+	got := p.exec(env, "", "--", "sh", "-c",
+		`test -z "$EMPTY" && test "$TEXT" = "password=canary with spaces"`, "sh", "x={ENC}"+trackerSecret)
 	assert.Equal(p.t, outcome{err: `secretref: warning: the secret is empty (source variable EMPTY, reference {ENC}{"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"})
-secretref: warning: variable TEXT: the secret stands in other text as it is, and a character in it may have a meaning there
-secretref: warning: argument 4 of the command holds a reference and is passed on as it is: references are resolved in variables
+secretref: warning: variable TEXT: the secret was inserted into other text verbatim, and one of its characters may have a meaning there
+secretref: warning: argument 4 of the command contains a reference and is passed on unchanged: only variables are resolved
 `}, got)
 }
 
-func warningsOfSecretsNameVariables(p *program) {
+func namesVariablesInLibraryWarnings(p *program) {
 	env := p.environment(
 		`NEWLINE={"region":"ap-southeast-2","secretId":"newline"}`,
 		`AGAIN=a={ENC}{"region":"ap-southeast-2","secretId":"newline"}{ENC}{"region":"ap-southeast-2","secretId":"newline"}`,
@@ -261,17 +276,18 @@ func warningsOfSecretsNameVariables(p *program) {
 	assert.Equal(p.t, `
 secretref: warning: the secret ends in a newline, which is part of the password (source variable NEWLINE and variable AGAIN, reference {ENC}{"region":"ap-southeast-2","secretId":"newline"})
 secretref: warning: the whole secret is a JSON object: is the secretPointer missing? (source variable OBJECT, reference {ENC}{"region":"ap-southeast-2","secretId":"tracker/db"})
-secretref: warning: variable AGAIN: the secret stands in other text as it is, and a character in it may have a meaning there
+secretref: warning: variable AGAIN: the secret was inserted into other text verbatim, and one of its characters may have a meaning there
 `, "\n"+strings.Join(lines, ""))
 }
 
-func firstOfTwo(p *program) {
-	got := p.exec(p.environment("TWICE="+trackerSecret, "TWICE=second"), "", "-keep", "SECRET_STORE_VAULT_TOKEN", "--", "cat", "/proc/self/environ")
-	require.Equal(p.t, statusOK, got.status)
+func keepsFirstDuplicate(p *program) {
+	got := p.exec(p.environment("TWICE="+trackerSecret, "TWICE=second"), "", "-keep",
+		"SECRET_STORE_VAULT_TOKEN", "--", "cat", "/proc/self/environ")
+	require.Equal(p.t, ui.StatusOK, got.status)
 	assert.Equal(p.t, p.environment("TWICE=canary-tracker"), entries(got.out))
 }
 
-func statusIsTheCommands(p *program) {
+func returnsStatus(p *program) {
 	env := p.environment("A=" + trackerSecret)
 	for script, want := range map[string]int{
 		"exit 0":        0,
@@ -285,165 +301,68 @@ func statusIsTheCommands(p *program) {
 	}
 }
 
-func signalReaches(p *program) {
-	read, write, err := os.Pipe()
-	require.NoError(p.t, err)
-	defer read.Close()
-	const script = `trap 'echo "ended with $A"; exit 9' TERM; echo $$; while :; do sleep 0.01; done`
-	process := p.start(p.environment("A="+trackerSecret), nil, write, write, "--", "sh", "-c", script)
-	require.NoError(p.t, write.Close())
-	line := make([]byte, 64)
-	n, err := read.Read(line)
-	require.NoError(p.t, err)
-	assert.Equal(p.t, fmt.Sprintln(process.Pid), string(line[:n]), "the command is this very process")
-
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", process.Pid))
-	require.NoError(p.t, err)
-	assert.Equal(p.t, "sh\x00-c\x00"+script+"\x00", string(cmdline))
-
-	require.NoError(p.t, process.Signal(syscall.SIGTERM))
-	rest, err := io.ReadAll(read)
-	require.NoError(p.t, err)
-	assert.Equal(p.t, "ended with canary-tracker\n", string(rest))
-	state, err := process.Wait()
-	require.NoError(p.t, err)
-	assert.Equal(p.t, 9, state.ExitCode())
-}
-
-func ignoredStaysIgnored(p *program) {
-	var out bytes.Buffer
-	shell := exec.Command("sh", "-c", `trap '' INT; exec "$0" exec -- sh -c 'kill -INT $$; echo "alive with $A"'`, p.path)
-	shell.Env, shell.Stdout = p.environment("A="+trackerSecret), &out
-	require.NoError(p.t, shell.Run())
-	assert.Equal(p.t, "alive with canary-tracker\n", out.String())
-}
-
-func inputAndOutput(p *program) {
+func passesOnInputAndOutput(p *program) {
 	text := strings.Repeat("all of it\x00\n", 100_000)
 	got := p.exec(p.environment("A="+trackerSecret), text, "--", "sh", "-c", "cat; echo said >&2")
-	assert.Equal(p.t, statusOK, got.status)
+	assert.Equal(p.t, ui.StatusOK, got.status)
 	assert.True(p.t, text == got.out)
 	assert.Equal(p.t, "said\n", got.err)
 }
 
-func nothingStarts(p *program) {
+func startsNothingAfterFailure(p *program) {
 	for _, bad := range []string{
 		`BAD={"region":"ap-southeast-2","secretId":"nowhere"}`,
 		`BAD={ENC}{"region":"ap-southeast-2","secretID":"tracker/db"}`,
 		`BAD={ATL_SECURED}`,
 	} {
-		got := p.exec(p.environment("A="+trackerSecret, bad), "", "--", "touch", filepath.Join(p.dir, "started"))
-		assert.Equal(p.t, statusFailed, got.status)
+		got := p.exec(p.environment("A="+trackerSecret, bad), "", "--", "touch",
+			filepath.Join(p.dir, "started"))
+		assert.Equal(p.t, ui.StatusFailed, got.status)
 		assert.Contains(p.t, got.err, "secretref: variable BAD: ")
 		assert.Empty(p.t, got.out)
 		assert.NoFileExists(p.t, filepath.Join(p.dir, "started"))
 	}
-	assert.Equal(p.t, 2, p.aws.Calls(), "a mistake is told before anything is fetched")
+	assert.Equal(p.t, 2, p.aws.Calls(), "mistakes are reported before anything is fetched")
 }
 
-func signalWhileResolving(p *program) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(p.t, err)
-	defer silent.Close()
-	env := append(p.environment("A="+trackerSecret), "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://"+silent.Addr().String())
-	for i, entry := range env { // the first of two counts
-		if strings.HasPrefix(entry, "AWS_ENDPOINT_URL_SECRETS_MANAGER=") {
-			env[i] = env[len(env)-1]
-		}
-	}
-	process := p.start(env, nil, nil, nil, "--", "touch", filepath.Join(p.dir, "started"))
-	asked, err := silent.Accept()
-	require.NoError(p.t, err)
-	defer asked.Close()
-	require.NoError(p.t, process.Signal(syscall.SIGTERM))
-	state, err := process.Wait()
-	require.NoError(p.t, err)
-	assert.Equal(p.t, syscall.SIGTERM, state.Sys().(syscall.WaitStatus).Signal())
-	assert.NoFileExists(p.t, filepath.Join(p.dir, "started"))
-}
-
-func nothingIsLeftOpen(p *program) {
+func closesFiles(p *program) {
 	store := filepath.Join(p.dir, "k.db")
-	require.Equal(p.t, statusOK, p.do("canary-kept", false, "keys", "-store", store, "put", "db").status)
+	require.Equal(p.t, ui.StatusOK,
+		p.do("canary-kept", false, "keys", "-store", store, "put", "db").status)
 	const open = `for f in /proc/$$/fd/*; do echo "${f##*/}"; done`
-	directly, err := exec.Command("sh", "-c", open).Output() // with what this process has inherited
+	// including the files that this process inherited
+	directly, err := exec.Command("sh", "-c", open).Output()
 	require.NoError(p.t, err)
-	got := p.exec(p.environment(`A={"keyring":"db"}`, "B="+wikiSecret, "C="+trackerSecret), "", "-store", store, "--",
+	got := p.exec(p.environment(`A={"keyring":"db"}`, "B="+wikiSecret, "C="+trackerSecret), "",
+		"-store", store, "--",
 		"sh", "-c", open+`; printf %s "$A$B" | timeout 20 "$0" keys -store "$1" put both`, p.path, store)
-	require.Equal(p.t, statusOK, got.status, got.err)
+	require.Equal(p.t, ui.StatusOK, got.status, got.err)
 	assert.Equal(p.t, string(directly), got.out)
-	assert.Equal(p.t, "canary-keptcanary-wiki", p.do("", false, "keys", "-store", store, "get", "both").out)
+	assert.Equal(p.t, "canary-keptcanary-wiki",
+		p.do("", false, "keys", "-store", store, "get", "both").out)
 }
 
-// The help says which: Go's runtime takes the others for itself before any code
-// of this program runs, and tells nobody what they were.
-func signalsAtTheStart(p *program) {
-	var out bytes.Buffer
-	shell := exec.Command("sh", "-c", `trap '' HUP INT QUIT PIPE TERM USR1; exec "$0" exec -- grep SigIgn /proc/self/status`, p.path)
-	shell.Env, shell.Stdout = p.environment(), &out
-	require.NoError(p.t, shell.Run())
-	left := ignored(p.t, out.String())
-	for signal, stays := range map[syscall.Signal]bool{syscall.SIGHUP: true, syscall.SIGINT: true,
-		syscall.SIGQUIT: false, syscall.SIGPIPE: false, syscall.SIGTERM: false, syscall.SIGUSR1: false} {
-		assert.Equal(p.t, stays, left(signal), "%v", signal)
-	}
-
-	out.Reset()
-	shell = exec.Command(p.path, "exec", "--", "sh", "-c", `trap "" PIPE; exec grep SigIgn /proc/self/status`)
-	shell.Env, shell.Stdout = p.environment(), &out
-	require.NoError(p.t, shell.Run())
-	assert.True(p.t, ignored(p.t, out.String())(syscall.SIGPIPE), "what the help proposes")
-}
-
-// ignored reads the line SigIgn of a process' status. Who runs the tests may
-// have more signals ignored than they are about.
-func ignored(t *testing.T, line string) func(syscall.Signal) bool {
-	t.Helper()
-	digits, ok := strings.CutPrefix(strings.TrimSpace(line), "SigIgn:\t")
-	require.True(t, ok, line)
-	mask, err := strconv.ParseUint(digits, 16, 64)
-	require.NoError(t, err)
-	return func(s syscall.Signal) bool { return mask>>(s-1)&1 == 1 }
-}
-
-func tooLongForACommand(p *program) {
+func namesLongestEntry(p *program) {
 	long := strings.Repeat("canary", 12_000)
 	p.aws.PutSecret("ap-southeast-2", "long", long)
 	const ref = `{ENC}{"region":"ap-southeast-2","secretId":"long"}`
-	got := p.exec(p.environment("A="+trackerSecret, "LONG=x"+ref+ref, "B="+trackerSecret), "", "--", "true")
-	assert.Equal(p.t, outcome{status: statusNotExecutable,
-		err: "secretref: true: the command cannot be run: argument list too long; the longest of arguments and variables is variable LONG\n"}, got)
+	got := p.exec(p.environment("A="+trackerSecret, "LONG=x"+ref+ref, "B="+trackerSecret), "", "--",
+		"true")
+	assert.Equal(p.t, outcome{status: 126,
+		err: "secretref: true: cannot run the command: argument list too long; the longest of " +
+			"its arguments and variables is variable LONG\n"}, got)
 }
 
-func noInterpreter(p *program) {
-	for name, text := range map[string]string{"plain": "exit 0\n", "absent": "#!/no/such/interpreter\n"} {
+func reportsMissingInterpreter(p *program) {
+	for name, text := range map[string]string{"plain": "exit 0\n",
+		"absent": "#!/no/such/interpreter\n"} {
 		script := filepath.Join(p.dir, name)
 		require.NoError(p.t, os.WriteFile(script, []byte(text), 0o755))
 		got := p.exec(p.environment(), "", "--", script)
-		assert.Equal(p.t, statusNotExecutable, got.status)
-		assert.Contains(p.t, got.err, "the command cannot be run: ")
+		assert.Equal(p.t, 126, got.status)
+		assert.Contains(p.t, got.err, "cannot run the command: ")
 	}
-	big := p.exec(p.environment("A="+trackerSecret, "BIG="+strings.Repeat("x", 100_000)), "", "--", "true")
-	assert.Equal(p.t, statusOK, big.status)
-}
-
-func TestBecomeSaysWhyItCouldNot(t *testing.T) {
-	exit, ok := errors.AsType[*exitError](become("/no/such/command", []string{"command"}, nil))
-	require.True(t, ok)
-	assert.Equal(t, statusNotExecutable, exit.status)
-	assert.EqualError(t, exit, "command: the command cannot be run: no such file or directory")
-}
-
-func TestACommandIsNotLookedForInTheCurrentDirectory(t *testing.T) {
-	t.Chdir(t.TempDir())
-	require.NoError(t, os.WriteFile("here", []byte("#!/bin/sh\n"), 0o755))
-	t.Setenv("PATH", "."+string(os.PathListSeparator)+os.Getenv("PATH"))
-	_, err := lookUp("here")
-	exit, ok := errors.AsType[*exitError](err)
-	require.True(t, ok)
-	assert.Equal(t, statusNotExecutable, exit.status)
-	assert.EqualError(t, err, "here: the command was found in the current directory only: give it with a path, if it is meant")
-	path, err := lookUp("./here")
-	require.NoError(t, err)
-	assert.Equal(t, "./here", path)
+	big := p.exec(p.environment("A="+trackerSecret, "BIG="+strings.Repeat("x", 100_000)), "", "--",
+		"true")
+	assert.Equal(p.t, ui.StatusOK, big.status)
 }

@@ -11,20 +11,22 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// golden is one run whose output people have read and found good.
+// golden is one run whose reviewed output is in testdata/NAME.golden.
 type golden struct {
 	name  string
-	given func(w *world) // nil: all is well
+	given func(w *fixture) // changes the fixture, if not nil
 	stdin string
 	args  []string
 	want  int
 
 	terminal bool
-	reveals  bool // secrets belong into standard output
+	reveals  bool // standard output may contain secrets
 }
 
 const (
@@ -35,184 +37,93 @@ const (
 	wikiSecret    = `{"mount":"secret","path":"wiki/db","key":"password","endpoint":"http://VAULT"}`
 )
 
-var goldens = slices.Concat(resolveGoldens, configGoldens, pointerGoldens, checkGoldens, checkFormGoldens, usageGoldens,
+var goldens = slices.Concat(resolveGoldens, configGoldens, pointerGoldens, checkGoldens,
+	checkFormGoldens, usageGoldens,
 	secretsGoldens, keysGoldens, rootKeyGoldens, storeGoldens, keyringGoldens, serveGoldens, setGoldens, execGoldens, cipherGoldens)
 
 var resolveGoldens = []golden{
 	{name: "resolve-aws", args: []string{"resolve", "{ENC}" + trackerSecret}, reveals: true},
 	{name: "resolve-vault", args: []string{"resolve", wikiSecret}, reveals: true},
-	{name: "resolve-on-a-terminal", args: []string{"resolve", wikiSecret}, terminal: true, reveals: true},
-	{name: "resolve-standard-input", stdin: trackerSecret + "\n", args: []string{"resolve", "-"}, reveals: true},
+	{name: "resolve-on-a-terminal", args: []string{"resolve", wikiSecret}, terminal: true,
+		reveals: true},
+	{name: "resolve-standard-input", stdin: trackerSecret + "\n", args: []string{"resolve", "-"},
+		reveals: true},
 	{name: "resolve-plaintext", args: []string{"resolve", "canary-plain"}, reveals: true},
-	{name: "resolve-plaintext-strict", args: []string{"resolve", "-strict", "canary-plain"}, want: statusFailed},
-	{name: "resolve-empty-standard-input", stdin: "\n", args: []string{"resolve", "-"}, want: statusFailed},
-	{name: "resolve-mistake", args: []string{"resolve", `{ENC}{"region":"eu-west-1","secretID":"canary` + "\n" + `"}`}, want: statusFailed},
-	{name: "resolve-lost-brace", args: []string{"resolve", `"region":"eu-west-1","secretId":"canary"}`}, want: statusFailed},
-	{name: "resolve-warning", args: []string{"resolve", `{"region":"ap-southeast-2","secretId":"tracker/db"}`}, reveals: true},
-	{name: "resolve-not-found", args: []string{"resolve", `{"region":"ap-southeast-2","secretId":"nowhere"}`}, want: statusFailed},
+	{name: "resolve-plaintext-strict", args: []string{"resolve", "-strict", "canary-plain"},
+		want: ui.StatusFailed},
+	{name: "resolve-empty-standard-input", stdin: "\n", args: []string{"resolve", "-"},
+		want: ui.StatusFailed},
+	{name: "resolve-mistake",
+		args: []string{"resolve", `{ENC}{"region":"eu-west-1","secretID":"canary` + "\n" +
+			`"}`}, want: ui.StatusFailed},
+	{name: "resolve-lost-brace",
+		args: []string{"resolve",
+			`"region":"eu-west-1","secretId":"canary"}`}, want: ui.StatusFailed},
+	{name: "resolve-warning",
+		args: []string{"resolve",
+			`{"region":"ap-southeast-2","secretId":"tracker/db"}`}, reveals: true},
+	{name: "resolve-not-found",
+		args: []string{"resolve",
+			`{"region":"ap-southeast-2","secretId":"nowhere"}`}, want: ui.StatusFailed},
 }
 
 var configGoldens = []golden{
 	{name: "config-jira", args: []string{"config", "DIR/jira"}},
 	{name: "config-confluence-json", args: []string{"config", "-json", "DIR/confluence"}},
 	{name: "config-bitbucket", args: []string{"config", "DIR/bitbucket"}},
-	{name: "config-bitbucket-reveal", args: []string{"config", "-reveal", "DIR/bitbucket"}, reveals: true},
-	{name: "config-bitbucket-json-reveal", args: []string{"config", "-json", "-reveal", "DIR/bitbucket"}, reveals: true},
+	{name: "config-bitbucket-reveal", args: []string{"config", "-reveal", "DIR/bitbucket"},
+		reveals: true},
+	{name: "config-bitbucket-json-reveal",
+		args: []string{"config", "-json", "-reveal", "DIR/bitbucket"}, reveals: true},
 	{name: "config-url-with-password", args: []string{"config", "DIR/jira"}, given: urlPassword},
-	{name: "config-url-with-password-reveal", args: []string{"config", "-reveal", "DIR/jira"}, given: urlPassword, reveals: true},
-	{name: "config-half", args: []string{"config", "DIR/bitbucket"}, want: statusFailed,
-		given: func(w *world) { w.aws.DeleteSecret("ap-southeast-2", "code/search") }},
-	{name: "config-half-json", args: []string{"config", "-json", "DIR/bitbucket"}, want: statusFailed,
-		given: func(w *world) { w.aws.DeleteSecret("ap-southeast-2", "code/db") }},
+	{name: "config-url-with-password-reveal", args: []string{"config", "-reveal", "DIR/jira"},
+		given: urlPassword, reveals: true},
+	{name: "config-half", args: []string{"config", "DIR/bitbucket"}, want: ui.StatusFailed,
+		given: func(w *fixture) { w.aws.DeleteSecret("ap-southeast-2", "code/search") }},
+	{name: "config-half-json", args: []string{"config", "-json", "DIR/bitbucket"},
+		want:  ui.StatusFailed,
+		given: func(w *fixture) { w.aws.DeleteSecret("ap-southeast-2", "code/db") }},
 	{name: "config-plaintext", args: []string{"config", "DIR/jira"}, given: plaintextPassword},
-	{name: "config-missing-file", args: []string{"config", "DIR/nowhere"}, want: statusFailed},
+	{name: "config-missing-file", args: []string{"config", "DIR/nowhere"}, want: ui.StatusFailed},
 }
 
 var pointerGoldens = []golden{
-	{name: "pointer-string", stdin: `{"db": {"password": "caf\u00e9" }}`, args: []string{"pointer", "/db/password"}},
+	{name: "pointer-string", stdin: `{"db": {"password": "caf\u00e9" }}`,
+		args: []string{"pointer", "/db/password"}},
 	{name: "pointer-object", stdin: `{"db": {"password": "x" }}`, args: []string{"pointer", "/db"}},
-	{name: "pointer-missing", stdin: `{"db": {"canary": 1}}`, args: []string{"pointer", "/db/password"}, want: statusFailed},
-	{name: "pointer-not-json", stdin: `{"db": canary}`, args: []string{"pointer", "/db"}, want: statusFailed},
-	{name: "pointer-without-slash", args: []string{"pointer", "password"}, want: statusFailed},
-}
-
-var checkGoldens = []golden{
-	{name: "check-jira", args: []string{"check", "DIR/jira"}},
-	{name: "check-three-products", args: []string{"check", "DIR/jira", "DIR/confluence/confluence.cfg.xml", "DIR/bitbucket"}},
-	{name: "check-values", args: []string{"check", "{ENC}" + trackerSecret, wikiSecret}},
-	{name: "check-aws-denied", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.aws.Deny("secretsmanager:GetSecretValue", "tracker/db") }},
-	{name: "check-key-denied", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.aws.Deny("kms:Decrypt", "tracker/db") }},
-	{name: "check-no-aws-credentials", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) {
-			w.t.Setenv("AWS_ACCESS_KEY_ID", "")
-			w.t.Setenv("AWS_SECRET_ACCESS_KEY", "")
-		}},
-	{name: "check-unknown-aws-key", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.aws.RemoveKey("AKIAEXAMPLE") }},
-	{name: "check-sts-silent", args: []string{"check", "DIR/jira"},
-		given: func(w *world) { w.t.Setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1") }},
-	{name: "check-aws-not-found", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.edit(jiraFile, "tracker/db", "tracker/database") }},
-	{name: "check-pointer-misses", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.edit(jiraFile, `"/password"`, `"/db/password"`) }},
-	{name: "check-pointer-to-object", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.edit(jiraFile, `"/password"`, `"/db"`) }},
-	{name: "check-pointer-into-plaintext", args: []string{"check", `{"region":"ap-southeast-2","secretId":"code/search","secretPointer":"/a"}`}, want: statusFailed},
-	{name: "check-structured-without-pointer", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.edit(jiraFile, `,"secretPointer":"/password"`, "") }},
-	{name: "check-newline", args: []string{"check", `{"region":"ap-southeast-2","secretId":"newline"}`}, want: statusFailed},
-	{name: "check-empty-secret", args: []string{"check", `{"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"}`}, want: statusFailed},
-	{name: "check-token-not-set", args: []string{"check", "DIR/confluence"}, want: statusFailed,
-		given: func(w *world) {
-			w.t.Setenv("SECRET_STORE_VAULT_TOKEN", "")
-			w.t.Setenv("VAULT_TOKEN", "canary-token")
-		}},
-	{name: "check-token-unknown", args: []string{"check", "DIR/confluence"}, want: statusFailed,
-		given: func(w *world) { w.t.Setenv("SECRET_STORE_VAULT_TOKEN", "canary-token") }},
-	{name: "check-token-in-spaces", args: []string{"check", "DIR/confluence"},
-		given: func(w *world) { w.t.Setenv("SECRET_STORE_VAULT_TOKEN", w.vault.RootToken()+"\n") }},
-	{name: "check-vault-denied", args: []string{"check", "DIR/confluence"}, want: statusFailed,
-		given: func(w *world) { w.powerless() }},
-	{name: "check-vault-key-absent", args: []string{"check", "DIR/confluence"}, want: statusFailed,
-		given: func(w *world) { w.edit(wikiFile, `"key": "password"`, `"key": "pasword"`) }},
-	{name: "check-vault-path-absent", args: []string{"check", "DIR/confluence"}, want: statusFailed,
-		given: func(w *world) { w.edit(wikiFile, "wiki/db", "data/wiki/db") }},
-	{name: "check-vault-unreachable", args: []string{"check", "-timeout", "300ms", "DIR/confluence"}, want: statusFailed,
-		given: func(w *world) { w.edit(wikiFile, w.vault.URL(), "http://127.0.0.1:1") }},
-	{name: "check-kubernetes", args: []string{"check", "DIR/confluence"}, want: statusFailed,
-		given: func(w *world) {
-			w.edit(wikiFile, `"key": "password"`, `"key": "password", "authenticationType": "KUBERNETES"`)
-			w.t.Setenv("SECRET_STORE_VAULT_KUBE_AUTH_PATH", "cluster-a")
-			w.t.Setenv("VAULT_NAMESPACE", "team")
-		}},
-	{name: "check-several-wrong", args: []string{"check", "DIR/confluence", "DIR/bitbucket"}, want: statusFailed,
-		given: func(w *world) {
-			w.powerless()
-			w.edit(codeFile, `"secretId":"code/search"`, `"secretid":"canary text"`)
-		}},
-}
-
-// checkFormGoldens are about how references are written.
-var checkFormGoldens = []golden{
-	{name: "check-trailing-slash", args: []string{"check", "DIR/confluence"},
-		given: func(w *world) { w.edit(wikiFile, w.vault.URL(), w.vault.URL()+"/") }},
-	{name: "check-angle-form", args: []string{"check", `<ENC><"region":"ap-southeast-2","secretId":"code/search">`}},
-	{name: "check-prefix-in-xml", args: []string{"check", "DIR/jira"},
-		given: func(w *world) { w.edit(jiraFile, `<password>{`, `<password>{ENC}{`) }},
-	{name: "check-class-missing", args: []string{"check", "DIR/jira"},
-		given: func(w *world) {
-			w.edit(jiraFile, "<atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>", "")
-		}},
-	{name: "check-class-missing-properties", args: []string{"check", "DIR/bitbucket"},
-		given: func(w *world) { w.edit(codeFile, "encrypted-property.cipher", "#encrypted-property.cipher") }},
-	{name: "check-class-in-spaces", args: []string{"check", "DIR/bitbucket"},
-		given: func(w *world) { w.edit(codeFile, "AwsSecretsManagerStore\n", "AwsSecretsManagerStore \n") }},
-	{name: "check-class-of-other-store", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.edit(jiraFile, "aws.AwsSecretsManagerStore", "vault.VaultSecretStore") }},
-	{name: "check-class-unknown", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.edit(jiraFile, "aws.AwsSecretsManagerStore", "aws.AwsSecretManagerStore") }},
-	{name: "check-prefix-with-older-key", args: []string{"check", "DIR/bitbucket"},
-		given: func(w *world) {
-			w.edit(codeFile, "encrypted-property.cipher.classname", "jdbc.password.decrypter.classname")
-			w.edit(codeFile, "plugin.search.config.password={ENC}", "#")
-		}},
-	{name: "check-prefix-missing-properties", args: []string{"check", "DIR/bitbucket"}, want: statusFailed,
-		given: func(w *world) { w.edit(codeFile, "{ENC}", "") }},
-	{name: "check-number", args: []string{"check", "DIR/jira", strings.Replace(wikiSecret, "password", "pin", 1)},
-		given: func(w *world) { w.edit(jiraFile, `"/password"`, `"/port"`) }},
-	{name: "check-keyring", args: []string{"check", `{"keyring":"db"}`}, want: statusFailed},
-	{name: "check-plaintext-in-file", args: []string{"check", "DIR/jira"}, want: statusFailed, given: plaintextPassword},
-	{name: "check-plaintext-under-class", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.edit(jiraFile, trackerSecret, "canary-plain") }},
-	{name: "check-placeholder", args: []string{"check", "DIR/jira"}, want: statusFailed,
-		given: func(w *world) { w.edit(jiraFile, trackerSecret, "{ATL_SECURED}") }},
-	{name: "check-url-with-password", args: []string{"check", "DIR/jira"}, want: statusFailed, given: urlPassword},
-	{name: "check-no-password", args: []string{"check", "DIR/confluence"}, want: statusFailed,
-		given: func(w *world) {
-			w.edit(wikiFile, `"hibernate.connection.password"`, `"hibernate.connection.passwort"`)
-			w.edit(wikiFile, `"jdbc.password.decrypter.classname"`, `"other"`)
-		}},
-	{name: "check-empty-directory", args: []string{"check", "DIR"}, want: statusFailed},
-	{name: "check-not-a-configuration", args: []string{"check", "DIR/jira.golden"}, want: statusFailed,
-		given: func(w *world) {
-			require.NoError(w.t, os.WriteFile(filepath.Join(w.dir, "jira.golden"), []byte("canary"), 0o600))
-		}},
-	{name: "check-neither-path-nor-reference", want: statusFailed,
-		args: []string{"check", "canary-plain", "no/such/canary", "canary.xml", "", "arn:aws:secretsmanager:eu-west-1:1:secret:canary", `{"region":"canary"`}},
+	{name: "pointer-missing", stdin: `{"db": {"canary": 1}}`,
+		args: []string{"pointer", "/db/password"}, want: ui.StatusFailed},
+	{name: "pointer-not-json", stdin: `{"db": canary}`, args: []string{"pointer", "/db"},
+		want: ui.StatusFailed},
+	{name: "pointer-without-slash", args: []string{"pointer", "password"}, want: ui.StatusFailed},
 }
 
 var usageGoldens = []golden{
 	{name: "help", args: []string{"help"}},
 	{name: "help-check", args: []string{"check", "-h"}},
-	{name: "no-command", want: statusUsage},
-	{name: "unknown-command", args: []string{"canary"}, want: statusUsage},
-	{name: "unknown-flag", args: []string{"resolve", "-canary"}, want: statusUsage},
-	{name: "flag-after-path", args: []string{"config", "DIR/jira", "-json"}, want: statusUsage},
-	{name: "timeout-malformed", args: []string{"check", "-timeout", "soon", "DIR/jira"}, want: statusUsage},
-	{name: "timeout-zero", args: []string{"check", "-timeout", "0s", "DIR/jira"}, want: statusUsage},
-	{name: "timeout-without-unit", args: []string{"keys", "-timeout", "3", "-store", "DIR/k.db", "list"}, want: statusUsage},
-	{name: "argument-missing", args: []string{"resolve"}, want: statusUsage},
-	{name: "arguments-unquoted", args: []string{"resolve", `{"region":"canary",`, `"secretId":"b"}`}, want: statusUsage},
+	{name: "no-command", want: ui.StatusUsage},
+	{name: "unknown-command", args: []string{"canary"}, want: ui.StatusUsage},
+	{name: "unknown-flag", args: []string{"resolve", "-canary"}, want: ui.StatusUsage},
+	{name: "flag-after-path", args: []string{"config", "DIR/jira", "-json"}, want: ui.StatusUsage},
+	{name: "timeout-malformed", args: []string{"check", "-timeout", "soon", "DIR/jira"},
+		want: ui.StatusUsage},
+	{name: "timeout-zero", args: []string{"check", "-timeout", "0s", "DIR/jira"},
+		want: ui.StatusUsage},
+	{name: "timeout-without-unit",
+		args: []string{"keys", "-timeout", "3", "-store", "DIR/k.db",
+			"list"}, want: ui.StatusUsage},
+	{name: "argument-missing", args: []string{"resolve"}, want: ui.StatusUsage},
+	{name: "arguments-unquoted",
+		args: []string{"resolve", `{"region":"canary",`, `"secretId":"b"}`}, want: ui.StatusUsage},
 }
 
-func plaintextPassword(w *world) {
-	w.edit(jiraFile, trackerSecret, "canary-plain")
-	w.edit(jiraFile, "<atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>", "")
-}
-
-func urlPassword(w *world) {
-	w.edit(jiraFile, "5432/tracker<", "5432/tracker?user=x&amp;password=canary-url<")
-}
-
-func TestOutputIsAsRead(t *testing.T) {
+func TestGolden(t *testing.T) {
 	seen := map[string]bool{}
 	for _, g := range goldens {
-		require.False(t, seen[g.name], "two cases are called %s", g.name)
+		require.False(t, seen[g.name], "two cases are named %s", g.name)
 		seen[g.name] = true
 		t.Run(g.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			if g.given != nil {
 				g.given(w)
 			}
@@ -221,7 +132,8 @@ func TestOutputIsAsRead(t *testing.T) {
 			assert.Equal(t, g.want, got.status)
 			keepsSecrets(t, w, g, got)
 
-			text := fmt.Sprintf("$ secretref %s\nexit status %d\n--- standard output\n%s--- standard error\n%s",
+			text := fmt.Sprintf("$ secretref %s\nexit status %d\n--- standard output\n%s--- "+
+				"standard error\n%s",
 				typed, got.status, ended(w.normal(got.out)), ended(w.normal(got.err)))
 			path := filepath.Join("testdata", g.name+".golden")
 			if *update {
@@ -238,12 +150,13 @@ func TestOutputIsAsRead(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.golden")
 	require.NoError(t, err)
 	for _, f := range files {
-		assert.True(t, seen[strings.TrimSuffix(filepath.Base(f), ".golden")], "no case writes %s", f)
+		assert.True(t, seen[strings.TrimSuffix(filepath.Base(f), ".golden")],
+			"%s belongs to no case", f)
 	}
 }
 
-// keepsSecrets fails if a secret or a credential stands where none belongs.
-func keepsSecrets(t *testing.T, w *world, g golden, got outcome) {
+// keepsSecrets fails if the output contains a secret or credential that it must not.
+func keepsSecrets(t *testing.T, w *fixture, g golden, got outcome) {
 	t.Helper()
 	assert.NotContains(t, got.err, canary)
 	if !g.reveals {
@@ -256,7 +169,7 @@ func keepsSecrets(t *testing.T, w *world, g golden, got outcome) {
 	}
 }
 
-// ended makes visible that an output has no newline at its end.
+// ended marks an output that does not end in a newline.
 func ended(s string) string {
 	if s == "" || strings.HasSuffix(s, "\n") {
 		return s

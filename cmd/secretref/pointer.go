@@ -4,23 +4,24 @@ import (
 	"context"
 
 	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func pointerCommand() command {
-	return command{
-		name:     "pointer",
-		synopsis: "pointer POINTER < doc.json",
-		help: `
-Prints the JSON text of the value that POINTER (RFC 6901, such as /db/password)
-leads to in the document on standard input, and a newline. The empty POINTER ""
-is the whole document. The text is printed as it is written: a string keeps its
+func pointerCommand() ui.Command {
+	return ui.Command{
+		Name:     "pointer",
+		Synopsis: "pointer POINTER < doc.json",
+		Help: `
+Reads a JSON document from standard input and prints the JSON text of the value at
+POINTER (RFC 6901, such as /db/password), followed by a newline. The empty POINTER
+"" means the whole document. The text is printed unchanged: a string keeps its
 quotes and escapes.`,
-		run: pointer,
+		Run: pointer,
 	}
 }
 
-func pointer(ctx context.Context, args []string, s streams) error {
-	args, err := parse(flags("pointer"), args, 1, 1)
+func pointer(ctx context.Context, args []string, s ui.Streams) error {
+	args, err := ui.ParseFlags(ui.NewFlags("pointer"), args, 1, 1)
 	if err != nil {
 		return err
 	}
@@ -28,10 +29,11 @@ func pointer(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := terminal(s.in); ok {
-		return &usageError{"the document is read from standard input, which is a terminal: add < doc.json"}
+	if _, ok := ui.Terminal(s.In); ok {
+		return ui.NewUsageError("the document is read from standard input, which is a terminal; " +
+			"add < doc.json")
 	}
-	doc, err := readAll(ctx, s.in, maxInput)
+	doc, err := ui.ReadAll(ctx, s.In, ui.MaxInput)
 	if err != nil {
 		return err
 	}
@@ -39,6 +41,6 @@ func pointer(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.exact.Write(append(value[:len(value):len(value)], '\n'))
+	_, err = s.Exact.Write(append(value[:len(value):len(value)], '\n'))
 	return err
 }

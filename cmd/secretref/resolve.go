@@ -4,67 +4,58 @@ import (
 	"context"
 
 	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/cmd/secretref/internal/storeflags"
+	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
-func resolveCommand() command {
-	return command{
-		name:     "resolve",
-		synopsis: "resolve [-strict] [-timeout D] [-store S] VALUE | -",
-		help: `
-Prints the secret that VALUE refers to, or VALUE itself if it is plaintext, and
-nothing else: not even a newline, unless standard output is a terminal. With "-"
-VALUE is read from standard input, without the newline at its end, and at a
-terminal typed unseen; a password on a command line is seen by everyone who lists
-processes.
+func resolveCommand() ui.Command {
+	return ui.Command{
+		Name:     "resolve",
+		Synopsis: "resolve [-strict] [-timeout D] [-store S] VALUE | -",
+		Help: `
+Prints the secret that VALUE refers to, or VALUE itself if it is plaintext. Nothing
+else is printed, not even a newline, unless standard output is a terminal. If VALUE
+is "-", it is read from standard input: one newline at its end is removed, and a
+terminal does not echo it. Any user of the machine can see the arguments of a
+command, so do not write a password there.
 
   -strict                     plaintext and empty values are errors
-  -timeout D                  how long one secret, and opening the keyring, may take
-                              (default 10s)
-` + storeFlagsHelp + `
+` + ui.TimeoutHelp + `
+` + storeflags.Help + `
 
--store opens the keyring that references with "keyring" lead to: see
-"secretref help keys".`,
-		run: resolve,
+-store opens the keyring for references with "keyring"; see "secretref help keys".`,
+		Run: resolve,
 	}
 }
 
-func resolve(ctx context.Context, args []string, s streams) error {
-	f := flags("resolve")
+func resolve(ctx context.Context, args []string, s ui.Streams) error {
+	f := ui.NewFlags("resolve")
 	strict := f.Bool("strict", false, "")
-	var store storeFlags
-	store.register(f)
-	args, err := parse(f, args, 1, 1)
+	var store storeflags.Flags
+	store.Register(f)
+	args, err := ui.ParseFlags(f, args, 1, 1)
 	if err != nil {
 		return err
 	}
 	value := args[0]
 	if value == "-" {
-		if value, err = readValue(ctx, s, "value"); err != nil {
+		if value, err = ui.ReadValue(ctx, s, "value"); err != nil {
 			return err
 		}
 	}
-	log, stop := watchWaits(s.err, warnings(s.err))
+	log, stop := ui.ReportWaits(s.Err, ui.NewWarningLogger(s.Err))
 	defer stop()
-	keyring, err := store.optional(ctx, log)
+	keyring, err := store.OpenIfGiven(ctx, log)
 	if err != nil {
 		return err
 	}
-	defer keyring.close()
-	resolver := secretref.New(&secretref.Options{Strict: *strict, Timeout: store.timeout.value(), Keyring: keyring.keyring(), Logger: log})
+	defer keyring.CloseIfOpen()
+	resolver := secretref.New(&secretref.Options{Strict: *strict, Timeout: store.Timeout.Value(),
+		Keyring: keyring.OrNil(), Logger: log})
 	defer resolver.Close()
 	secret, err := resolver.Resolve(ctx, value)
 	if err != nil {
 		return err
 	}
-	return reveal(s, secret)
-}
-
-// reveal writes a secret and nothing else; a terminal needs a newline.
-func reveal(s streams, secret secretref.Secret) error {
-	text := secret.Reveal()
-	if s.terminal {
-		text += "\n"
-	}
-	_, err := s.exact.WriteString(text)
-	return err
+	return ui.PrintSecret(s, secret)
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +18,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/cmd/secretref/internal/testcert"
+	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 	inactivePath = "/rest/secrets/1.0/keys/inactive"
 )
 
-// serving is a service under way.
+// running is a running service.
 type running struct {
 	t      *testing.T
 	url    string
@@ -37,8 +39,8 @@ type running struct {
 	ended  chan int
 }
 
-// shared is a buffer for several goroutines. Before it is written to, hook is
-// called with what is.
+// shared is a buffer for several goroutines. If hook is not nil, it is called before
+// each write.
 type shared struct {
 	mu   sync.Mutex
 	b    bytes.Buffer
@@ -60,17 +62,18 @@ func (s *shared) String() string {
 	return s.b.String()
 }
 
-// serve starts the service and waits until it has said where.
-func (w *world) serve(log *shared, flags ...string) *running {
+// serve starts the service and waits until it has printed its URL.
+func (w *fixture) serve(log *shared, flags ...string) *running {
 	args := serving(flags...)
 	for i := range args {
 		args[i] = w.fill(args[i])
 	}
 	ctx, stop := context.WithCancel(w.t.Context())
-	r := &running{t: w.t, token: canary + "-token-0123456789", client: &http.Client{Transport: &http.Transport{}}, stop: stop, log: log, ended: make(chan int, 1)}
+	r := &running{t: w.t, token: canary + "-token-0123456789",
+		client: &http.Client{Transport: &http.Transport{}}, stop: stop, log: log, ended: make(chan int, 1)}
 	out, in := io.Pipe()
 	go func() {
-		r.ended <- run(ctx, args, streams{in: strings.NewReader(""), out: in, err: log})
+		r.ended <- run(ctx, args, ui.Streams{In: strings.NewReader(""), Out: in, Err: log})
 		_ = in.Close()
 	}()
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -114,8 +117,8 @@ func (r *running) ask(method, path string) answer {
 	return a
 }
 
-func TestServiceManagesKeys(t *testing.T) {
-	w := newWorld(t)
+func TestServe_managesKeys(t *testing.T) {
+	w := newFixture(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
 	require.Regexp(t, `^http://127\.0\.0\.1:\d+$`, r.url)
@@ -135,16 +138,17 @@ func TestServiceManagesKeys(t *testing.T) {
 
 	assert.Contains(t, w.do("", false, on("audit")...).out, "by token@127.0.0.1")
 	assert.Equal(t, outcome{out: "canary-db"}, w.do("", false, on("get", "db")...))
-	assert.Equal(t, statusOK, r.end())
+	assert.Equal(t, ui.StatusOK, r.end())
 	assert.NotContains(t, r.log.String(), canary)
 }
 
-func TestServiceLetsNobodyInWithoutTheToken(t *testing.T) {
-	w := newWorld(t)
+func TestServe_requiresToken(t *testing.T) {
+	w := newFixture(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "localhost:0")
 	right := r.token
-	for _, token := range []string{"", "canary", right + "x", right[:len(right)-1], strings.ToUpper(right)} {
+	for _, token := range []string{"", "canary", right + "x", right[:len(right)-1],
+		strings.ToUpper(right)} {
 		r.token = token
 		for _, path := range []string{rotatePath, inactivePath, "/"} {
 			refused := r.ask("POST", path)
@@ -152,29 +156,21 @@ func TestServiceLetsNobodyInWithoutTheToken(t *testing.T) {
 			assert.Contains(t, refused.header.Get("WWW-Authenticate"), "Bearer")
 		}
 	}
-	authorize := token{path: w.path("token"), log: slog.New(slog.DiscardHandler)}.authorize
-	for header, in := range map[string]bool{
-		"Bearer " + right: true, "bearer  " + right + " ": true,
-		right: false, "Bearer": false, "Bearer ": false, "Basic " + right: false, "Bearer " + right + " x": false,
-	} {
-		actor, err := authorize(&http.Request{Header: http.Header{"Authorization": {header}}, RemoteAddr: "[::1]:1234"})
-		assert.Equal(t, in, err == nil, header)
-		assert.Equal(t, map[bool]string{true: "token@::1"}[in], actor)
-	}
 	assert.NotContains(t, r.log.String(), canary)
 	assert.NotContains(t, w.do("", false, on("audit")...).out, "rotate")
 }
 
-// Without the token and without the body that they announce.
-func TestRequestsWithoutABodyAreAnsweredAtOnce(t *testing.T) {
-	w := newWorld(t)
+// The requests lack the token and the body that their headers announce.
+func TestServe_respondsWithoutReadingBody(t *testing.T) {
+	w := newFixture(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
-	for range maxConnections + 44 {
+	for range 300 { // more than are served at a time
 		c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 		require.NoError(t, err)
 		defer c.Close()
-		_, err = io.WriteString(c, "POST "+rotatePath+" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+		_, err = io.WriteString(c,
+			"POST "+rotatePath+" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
 		require.NoError(t, err)
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		require.NoError(t, err)
@@ -183,8 +179,8 @@ func TestRequestsWithoutABodyAreAnsweredAtOnce(t *testing.T) {
 	assert.Equal(t, 200, r.ask("POST", rotatePath).status)
 }
 
-func TestTokenIsReadForEachRequest(t *testing.T) {
-	w := newWorld(t)
+func TestServe_rereadsToken(t *testing.T) {
+	w := newFixture(t)
 	keyringAndToken(w)
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
@@ -202,8 +198,8 @@ func TestTokenIsReadForEachRequest(t *testing.T) {
 	assert.NotContains(t, r.log.String(), canary)
 }
 
-func TestServiceSaysThatAnotherRotates(t *testing.T) {
-	w := newWorld(t)
+func TestServe_reportsRotationInProgress(t *testing.T) {
+	w := newFixture(t)
 	busy(w)
 	w.write("token", canary+"-token-0123456789")
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
@@ -212,8 +208,8 @@ func TestServiceSaysThatAnotherRotates(t *testing.T) {
 	assert.Equal(t, "IN_PROGRESS", refused.body["status"])
 }
 
-func TestServiceSaysThatASecretIsDamaged(t *testing.T) {
-	w := newWorld(t)
+func TestServe_reportsDamagedSecret(t *testing.T) {
+	w := newFixture(t)
 	damaged(w)
 	w.write("token", canary+"-token-0123456789")
 	r := w.serve(&shared{}, "-addr", "127.0.0.1:0")
@@ -222,15 +218,15 @@ func TestServiceSaysThatASecretIsDamaged(t *testing.T) {
 	assert.Equal(t, "BLOCKED", refused.body["status"])
 }
 
-func TestShutdownEndsARotationWhichTheNextFinishes(t *testing.T) {
-	w := newWorld(t)
+func TestServe_shutdownStopsRotation(t *testing.T) {
+	w := newFixture(t)
 	keyringAndToken(w)
 	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
-		w.must(strings.Repeat("x", maxSecret), on("put", name)...)
+		w.must(strings.Repeat("x", ui.MaxSecret), on("put", name)...)
 	}
 	var r *running
 	var once sync.Once
-	log := &shared{hook: func(line string) { // called by the rotation
+	log := &shared{hook: func(line string) { // called during the rotation
 		if strings.Contains(line, "outcome=started") {
 			once.Do(func() {
 				r.stop()
@@ -242,7 +238,7 @@ func TestShutdownEndsARotationWhichTheNextFinishes(t *testing.T) {
 	got := r.ask("POST", rotatePath)
 	assert.Equal(t, 500, got.status)
 	assert.Equal(t, "internal error", got.body["message"])
-	assert.Equal(t, statusOK, r.end())
+	assert.Equal(t, ui.StatusOK, r.end())
 	assert.Contains(t, log.String(), "the next rotation continues from here")
 
 	assert.Contains(t, w.do("", false, on("list")...).out, "retiring")
@@ -251,7 +247,7 @@ func TestShutdownEndsARotationWhichTheNextFinishes(t *testing.T) {
 	assert.NotContains(t, w.do("", false, on("list")...).out, "retiring")
 }
 
-// untilRefused waits until a service takes no more connections.
+// untilRefused waits until a service accepts no more connections.
 func untilRefused(t *testing.T, url string) {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -260,14 +256,15 @@ func untilRefused(t *testing.T, url string) {
 		}
 		_ = c.Close()
 	}
-	t.Error("the service still listens")
+	t.Error("the service still accepts connections")
 }
 
-func TestServiceSpeaksTLSAndTakesNewCertificates(t *testing.T) {
-	w := newWorld(t)
+func TestServe_reloadsCertificate(t *testing.T) {
+	w := newFixture(t)
 	keyringAndToken(w)
-	first := w.certificate("cert")
-	r := w.serve(&shared{}, "-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key", "DIR/cert.key")
+	first := testcert.Write(w.t, w.dir, "cert")
+	r := w.serve(&shared{}, "-addr", "127.0.0.1:0", "-tls-cert", "DIR/cert.pem", "-tls-key",
+		"DIR/cert.key")
 	require.Regexp(t, `^https://`, r.url)
 	trust := func(c *x509.Certificate) {
 		r.client.CloseIdleConnections()
@@ -278,28 +275,29 @@ func TestServiceSpeaksTLSAndTakesNewCertificates(t *testing.T) {
 	trust(first)
 	assert.Equal(t, 200, r.ask("POST", rotatePath).status)
 
-	// The certificate is replaced before its key is.
+	// The certificate is replaced before its key.
 	key, err := os.ReadFile(w.path("cert.key"))
 	require.NoError(t, err)
-	second := w.certificate("cert")
+	second := testcert.Write(w.t, w.dir, "cert")
 	next, err := os.ReadFile(w.path("cert.key"))
 	require.NoError(t, err)
 	w.write("cert.key", string(key))
 	trust(first)
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
-	assert.Contains(t, r.log.String(), "the certificate cannot be read anew")
+	assert.Contains(t, r.log.String(), "cannot reload the certificate")
 	w.write("cert.key", string(next))
 	trust(second)
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
 
-	// A key that became readable by everybody is not taken.
-	w.certificate("cert")
+	// A key that others can read is not loaded.
+	testcert.Write(w.t, w.dir, "cert")
 	require.NoError(t, os.Chmod(w.path("cert.key"), 0o644))
 	trust(second)
 	assert.Equal(t, 200, r.ask("GET", inactivePath).status)
 	assert.Contains(t, r.log.String(), "chmod o-rwx")
 
-	old := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
+	old := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11,
+		MinVersion: tls.VersionTLS10}
 	_, err = tls.Dial("tcp", strings.TrimPrefix(r.url, "https://"), old)
 	assert.Error(t, err)
 	resp, err := http.Get(strings.Replace(r.url, "https", "http", 1))
@@ -308,13 +306,13 @@ func TestServiceSpeaksTLSAndTakesNewCertificates(t *testing.T) {
 	assert.Equal(t, 400, resp.StatusCode)
 }
 
-func TestAddressInUseIsSaid(t *testing.T) {
-	w := newWorld(t)
+func TestServe_reportsAddressInUse(t *testing.T) {
+	w := newFixture(t)
 	keyringAndToken(w)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
 	got := w.do("", false, serving("-addr", taken.Addr().String())...)
-	assert.Equal(t, statusFailed, got.status)
+	assert.Equal(t, ui.StatusFailed, got.status)
 	assert.Contains(t, got.err, "cannot listen")
 }

@@ -6,29 +6,32 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/seed74218947/secretref/cmd/secretref/internal/ui"
 )
 
 // version is set by the linker: -ldflags "-X main.version=v1.2.3".
 var version string
 
-func versionCommand() command {
-	return command{
-		name:     "version",
-		synopsis: "version",
-		help:     "Prints the version, the commit it was built from, and the Go release.",
-		run: func(_ context.Context, args []string, s streams) error {
-			if _, err := parse(flags("version"), args, 0, 0); err != nil {
+func versionCommand() ui.Command {
+	return ui.Command{
+		Name:     "version",
+		Synopsis: "version",
+		Help:     "Prints the version, the commit it was built from, and the Go version.",
+		Run: func(_ context.Context, args []string, s ui.Streams) error {
+			if _, err := ui.ParseFlags(ui.NewFlags("version"), args, 0, 0); err != nil {
 				return err
 			}
 			info, _ := debug.ReadBuildInfo()
-			_, err := fmt.Fprintf(s.out, "secretref %s %s %s/%s\n", describe(version, info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(s.Out, "secretref %s %s %s/%s\n", describe(version, info),
+				runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
 }
 
-// describe returns the version that was set, else the module's, and the commit
-// where it is known. info may be nil.
+// describe returns the version that was set, or else that of the module, and the
+// commit if it is known. info may be nil.
 func describe(set string, info *debug.BuildInfo) string {
 	if info == nil {
 		return cmp.Or(set, "(unknown)")

@@ -6,12 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,106 +29,7 @@ const (
 	reference = "{ENC}" + coords
 )
 
-// azure stands in for Microsoft Entra and for the vault corp.
-type azure struct {
-	mu       sync.Mutex
-	form     url.Values        // of the logins that are good
-	secrets  map[string]string // "name/version": the answer's body
-	tokens   []string          // given out; the last one is good
-	life     int               // of tokens, in seconds
-	logins   int
-	requests []string // to the vault, and to nobody that is known
-
-	fail func(w http.ResponseWriter, r *http.Request) bool // answers in azure's place, if it returns true
-}
-
-func newAzure() *azure {
-	return &azure{
-		form: url.Values{"grant_type": {"client_credentials"}, "client_id": {"app"}, "client_secret": {canary + "&secret"}, "scope": {"https://vault.azure.net/.default"}},
-		secrets: map[string]string{
-			"tracker-db/":                       body("canary-latest é\n"),
-			"tracker-db/4387e9f3d6e14c45986767": body("canary-before"),
-			"no-value/":                         `{"id":"https://corp.vault.azure.net/secrets/no-value"}`,
-			"cut-short/":                        `{"value":"canary`,
-			"not-text/":                         "{\"value\":\"canary\xff\"}",
-			"too-long/":                         body(strings.Repeat("canary", 1<<18)),
-			"page/":                             "<html>canary</html>",
-		},
-		life: 3599,
-	}
-}
-
-func body(value string) string {
-	text, _ := json.Marshal(map[string]any{"value": value, "id": "https://corp.vault.azure.net/secrets/x/4387", "attributes": map[string]any{"enabled": true}})
-	return string(text)
-}
-
-func answer(w http.ResponseWriter, status int, body string) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, body)
-}
-
-func (a *azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.fail != nil && a.fail(w, r) {
-		return
-	}
-	name, isSecret := strings.CutPrefix(r.URL.Path, "/secrets/")
-	switch {
-	case r.Host == "login.microsoftonline.com" && r.Method == http.MethodPost && r.URL.Path == "/tenant/oauth2/v2.0/token":
-		a.logins++
-		if err := r.ParseForm(); err != nil || r.PostForm.Encode() != a.form.Encode() {
-			answer(w, 401, `{"error":"invalid_client","error_description":"canary","error_codes":[7000215]}`)
-			return
-		}
-		a.tokens = append(a.tokens, fmt.Sprintf("%s-token-%d", canary, len(a.tokens)+1))
-		answer(w, 200, fmt.Sprintf(`{"token_type":"Bearer","expires_in":%d,"access_token":%q}`, a.life, a.tokens[len(a.tokens)-1]))
-	case r.Host != "corp.vault.azure.net":
-		a.requests = append(a.requests, r.Host)
-		answer(w, 404, `{}`)
-	case len(a.tokens) == 0 || r.Header.Get("Authorization") != "Bearer "+a.tokens[len(a.tokens)-1]:
-		a.requests = append(a.requests, r.URL.Path)
-		w.Header().Set("WWW-Authenticate", `Bearer authorization="https://login.microsoftonline.com/tenant", resource="https://vault.azure.net"`)
-		answer(w, 401, `{"error":{"code":"Unauthorized","message":"AKV10000: Request is missing a Bearer or PoP token."}}`)
-	case r.Method != http.MethodGet || !isSecret || r.URL.RawQuery != "api-version=7.4":
-		answer(w, 400, `{"error":{"code":"BadParameter","message":"canary"}}`)
-	case name == "disabled/":
-		answer(w, 403, `{"error":{"code":"Forbidden","message":"Operation get is not allowed on a disabled secret.","innererror":{"code":"SecretDisabled"}}}`)
-	case name == "denied/":
-		answer(w, 403, `{"error":{"code":"Forbidden","message":"Caller is not authorized to perform action on resource. canary","innererror":{"code":"ForbiddenByRbac"}}}`)
-	case a.secrets[name] == "":
-		a.requests = append(a.requests, r.URL.Path)
-		answer(w, 404, `{"error":{"code":"SecretNotFound","message":"A secret with (name/id) canary was not found in this key vault."}}`)
-	default:
-		a.requests = append(a.requests, r.URL.Path)
-		answer(w, 200, a.secrets[name])
-	}
-}
-
-// options are those of a program that uses azure over TLS.
-func (a *azure) options(t *testing.T) azurekeyvault.Options {
-	server := httptest.NewUnstartedServer(a)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are meant to fail
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	transport := server.Client().Transport.(*http.Transport).Clone()
-	transport.TLSClientConfig.ServerName = "example.com" // as its certificate says
-	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
-	}
-	t.Cleanup(transport.CloseIdleConnections)
-	return azurekeyvault.Options{TenantID: "tenant", ClientID: "app", ClientSecret: secretref.NewSecret(canary + "&secret"), Client: &http.Client{Transport: transport}}
-}
-
-func (a *azure) resolver(t *testing.T, o azurekeyvault.Options) *secretref.Resolver {
-	r := secretref.New(&secretref.Options{Providers: []secretref.Provider{azurekeyvault.Provider(o)}, Timeout: 5 * time.Second})
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
-func TestAPasswordInAProductsFileIsInTheVault(t *testing.T) {
+func TestProvider_resolvesConfig(t *testing.T) {
 	a := newAzure()
 	home := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(home, "dbconfig.xml"), []byte(`<?xml version="1.0" encoding="UTF-8"?>
@@ -153,13 +50,14 @@ func TestAPasswordInAProductsFileIsInTheVault(t *testing.T) {
 	assert.Equal(t, "tracker", settings.Database.Username)
 }
 
-func TestAValueNamesASecretAndPerhapsItsVersion(t *testing.T) {
+func TestProvider_resolvesSecretAndVersion(t *testing.T) {
 	a := newAzure()
 	r := a.resolver(t, a.options(t))
 	for value, want := range map[string]string{
 		reference: "canary-latest é\n",
-		`{"vaultUri":"https://corp.vault.azure.net/","secretName":"tracker-db"}`:     "canary-latest é\n",
-		strings.Replace(reference, "}{", `}{"version":"4387e9f3d6e14c45986767",`, 1): "canary-before",
+		`{"vaultUri":"https://corp.vault.azure.net/","secretName":"tracker-db"}`: "canary-latest é\n",
+		strings.Replace(reference, "}{", `}{"version":"4387e9f3d6e14c45986767",`,
+			1): "canary-before",
 	} {
 		secret, err := r.Resolve(t.Context(), value)
 		require.NoError(t, err)
@@ -168,10 +66,12 @@ func TestAValueNamesASecretAndPerhapsItsVersion(t *testing.T) {
 	assert.Equal(t, 1, a.logins)
 }
 
-func TestALoginIsSharedAndRenewedBeforeItEnds(t *testing.T) {
+func TestLogin_isSharedAndRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAzure()
-		p := azurekeyvault.Provider(azurekeyvault.Options{TenantID: "tenant", ClientID: "app", ClientSecret: secretref.NewSecret(canary + "&secret"), Client: &http.Client{Transport: inProcess{a}}})
+		p := azurekeyvault.Provider(azurekeyvault.Options{TenantID: "tenant", ClientID: "app",
+			ClientSecret: secretref.NewSecret(canary +
+				"&secret"), Client: &http.Client{Transport: inProcess{a}}})
 		var all sync.WaitGroup
 		for range 50 {
 			all.Go(func() {
@@ -192,7 +92,7 @@ func TestALoginIsSharedAndRenewedBeforeItEnds(t *testing.T) {
 	})
 }
 
-// inProcess answers without a network, so that time can be made to pass.
+// inProcess responds without a network, so that synctest controls the time.
 type inProcess struct{ http.Handler }
 
 func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -208,7 +108,7 @@ func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-func TestATokenThatIsWithdrawnIsReplacedOnce(t *testing.T) {
+func TestLogin_replacesRevokedToken(t *testing.T) {
 	a := newAzure()
 	p := azurekeyvault.Provider(a.options(t))
 	_, err := p.Fetch(t.Context(), []byte(coords))
@@ -230,7 +130,7 @@ func TestATokenThatIsWithdrawnIsReplacedOnce(t *testing.T) {
 	assert.Equal(t, 3, a.logins)
 }
 
-func TestFailuresAreOfTheirKindAndQuoteNothing(t *testing.T) {
+func TestFetch_errorKinds(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind error
 		code string
@@ -245,7 +145,8 @@ func TestFailuresAreOfTheirKindAndQuoteNothing(t *testing.T) {
 		"page":      {secretref.ErrUnsupported, ""},
 	} {
 		a := newAzure()
-		_, err := a.resolver(t, a.options(t)).Resolve(t.Context(), strings.Replace(reference, "tracker-db", name, 1))
+		_, err := a.resolver(t, a.options(t)).Resolve(t.Context(),
+			strings.Replace(reference, "tracker-db", name, 1))
 		require.ErrorIs(t, err, c.kind, name)
 		quotesNothing(t, err)
 		if failed, ok := errors.AsType[*azurekeyvault.Error](err); ok {
@@ -257,7 +158,7 @@ func TestFailuresAreOfTheirKindAndQuoteNothing(t *testing.T) {
 	}
 }
 
-// quotesNothing fails if an error or one of its causes holds a canary.
+// quotesNothing fails if an error or one of its causes contains a canary.
 func quotesNothing(t *testing.T, err error) {
 	t.Helper()
 	assert.NotContains(t, fmt.Sprintf("%v %+v", err, err), canary)
@@ -271,7 +172,7 @@ func quotesNothing(t *testing.T, err error) {
 	}
 }
 
-func TestALoginThatIsRefusedIsNotTriedAgain(t *testing.T) {
+func TestLogin_refusedIsNotRetried(t *testing.T) {
 	a := newAzure()
 	o := a.options(t)
 	o.ClientSecret = secretref.NewSecret(canary + "-of-yesterday")
@@ -280,19 +181,25 @@ func TestALoginThatIsRefusedIsNotTriedAgain(t *testing.T) {
 	quotesNothing(t, err)
 	failed, ok := errors.AsType[*azurekeyvault.Error](err)
 	require.True(t, ok)
-	assert.Equal(t, azurekeyvault.Error{Kind: secretref.ErrUnauthenticated, Host: "login.microsoftonline.com", Status: 401, Code: "invalid_client"}, *failed)
+	assert.Equal(t, azurekeyvault.Error{Kind: secretref.ErrUnauthenticated,
+		Host: "login.microsoftonline.com", Status: 401, Code: "invalid_client"}, *failed)
 	assert.Equal(t, 1, a.logins)
 	assert.Empty(t, a.requests)
 
-	for _, nothing := range []string{`{}`, `{"access_token":"","expires_in":3599}`, `{"access_token":"canary","expires_in":"canary"}`, `canary`} {
-		a.fail = func(w http.ResponseWriter, _ *http.Request) bool { answer(w, 200, nothing); return true }
+	for _, nothing := range []string{`{}`, `{"access_token":"","expires_in":3599}`,
+		`{"access_token":"canary","expires_in":"canary"}`, `canary`} {
+		a.fail = func(w http.ResponseWriter,
+			_ *http.Request) bool {
+			answer(w, 200, nothing)
+			return true
+		}
 		_, err = azurekeyvault.Provider(o).Fetch(t.Context(), []byte(coords))
 		require.ErrorIs(t, err, secretref.ErrUnauthenticated, nothing)
 		quotesNothing(t, err)
 	}
 }
 
-func TestWhatPassesIsTriedAgainWhenAzureSaysSo(t *testing.T) {
+func TestFetch_retriesAfterRequestedDelay(t *testing.T) {
 	for _, status := range []int{408, 429, 500, 503} {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAzure()
@@ -307,13 +214,15 @@ func TestWhatPassesIsTriedAgainWhenAzureSaysSo(t *testing.T) {
 				return true
 			}
 			r := secretref.New(&secretref.Options{Providers: []secretref.Provider{azurekeyvault.Provider(azurekeyvault.Options{
-				TenantID: "tenant", ClientID: "app", ClientSecret: secretref.NewSecret(canary + "&secret"), Client: &http.Client{Transport: inProcess{a}}})}})
+				TenantID: "tenant", ClientID: "app", ClientSecret: secretref.NewSecret(canary +
+					"&secret"), Client: &http.Client{Transport: inProcess{a}}})}})
 			defer r.Close()
 			start := time.Now()
 			secret, err := r.Resolve(t.Context(), reference)
 			require.NoError(t, err)
 			assert.Equal(t, "canary-latest é\n", secret.Reveal())
-			assert.Equal(t, 14*time.Second, time.Since(start), "%d: neither earlier nor later", status)
+			assert.Equal(t, 14*time.Second, time.Since(start), "%d: neither earlier nor later",
+				status)
 
 			failures = 1000
 			_, err = r.Resolve(t.Context(), strings.Replace(reference, "tracker-db", "other", 1))
@@ -323,7 +232,7 @@ func TestWhatPassesIsTriedAgainWhenAzureSaysSo(t *testing.T) {
 	}
 }
 
-func TestTheTokenGoesToVaultsOnly(t *testing.T) {
+func TestFetch_sendsTokenToVaultsOnly(t *testing.T) {
 	a := newAzure()
 	r := a.resolver(t, a.options(t))
 	for _, uri := range []string{
@@ -347,14 +256,15 @@ func TestTheTokenGoesToVaultsOnly(t *testing.T) {
 	assert.Equal(t, []string{"corp.vault.azure.cn"}, a.requests)
 }
 
-func TestARedirectIsNotFollowed(t *testing.T) {
+func TestFetch_doesNotFollowRedirects(t *testing.T) {
 	for _, from := range []string{"login.microsoftonline.com", "corp.vault.azure.net"} {
 		a := newAzure()
 		a.fail = func(w http.ResponseWriter, r *http.Request) bool {
 			if r.Host != from {
 				return false
 			}
-			http.Redirect(w, r, "https://evil.vault.azure.net/secrets/x/", http.StatusTemporaryRedirect)
+			http.Redirect(w, r, "https://evil.vault.azure.net/secrets/x/",
+				http.StatusTemporaryRedirect)
 			return true
 		}
 		_, err := a.resolver(t, a.options(t)).Resolve(t.Context(), reference)
@@ -363,11 +273,12 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-func TestCoordinatesAreReadStrictly(t *testing.T) {
+func TestParse_isStrict(t *testing.T) {
 	a := newAzure()
 	p := azurekeyvault.Provider(a.options(t))
 	for _, text := range []string{
-		``, `canary`, `null`, `[]`, `{}`, `{"vaultUri"`, coords + `x`, coords + coords, coords[:len(coords)-1], coords[:len(coords)-1] + ",",
+		``, `canary`, `null`, `[]`, `{}`, `{"vaultUri"`, coords + `x`, coords +
+			coords, coords[:len(coords)-1], coords[:len(coords)-1] + ",",
 		`{"vaultUri":"https://corp.vault.azure.net"}`, `{"secretName":"tracker-db"}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":""}`,
 		`{"vaultUri":"https://corp.vault.azure.net","SecretName":"tracker-db"}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":5}`,
 		`{"vaultUri":"https://corp.vault.azure.net","secretName":{"a":"b"}}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":"a","secretName":"b"}`,
@@ -383,12 +294,13 @@ func TestCoordinatesAreReadStrictly(t *testing.T) {
 	assert.Zero(t, a.logins)
 }
 
-func TestTheEnvironmentSaysWhoAsks(t *testing.T) {
+func TestLogin_usesEnvironment(t *testing.T) {
 	a := newAzure()
 	file := filepath.Join(t.TempDir(), "token")
 	o := a.options(t)
 	o = azurekeyvault.Options{Client: &http.Client{Transport: overTLS{t, o.Client.Transport}}}
-	for _, name := range []string{"TENANT_ID", "CLIENT_ID", "CLIENT_SECRET", "FEDERATED_TOKEN_FILE", "AUTHORITY_HOST"} {
+	for _, name := range []string{"TENANT_ID", "CLIENT_ID", "CLIENT_SECRET", "FEDERATED_TOKEN_FILE",
+		"AUTHORITY_HOST"} {
 		t.Setenv("AZURE_"+name, "")
 	}
 	p := azurekeyvault.Provider(o)
@@ -418,7 +330,7 @@ func TestTheEnvironmentSaysWhoAsks(t *testing.T) {
 	require.NoError(t, fetch(), "the file is read again")
 }
 
-// overTLS fails the test when a request is not.
+// overTLS fails the test if a request does not use TLS.
 type overTLS struct {
 	t *testing.T
 	http.RoundTripper
@@ -429,7 +341,7 @@ func (o overTLS) RoundTrip(r *http.Request) (*http.Response, error) {
 	return o.RoundTripper.RoundTrip(r)
 }
 
-func TestAnEndThatACallerMeetsAloneIsHisOwn(t *testing.T) {
+func TestFetch_callersDeadlineIsNotShared(t *testing.T) {
 	a := newAzure()
 	p := azurekeyvault.Provider(a.options(t))
 	ended, end := context.WithCancel(t.Context())
@@ -440,7 +352,7 @@ func TestAnEndThatACallerMeetsAloneIsHisOwn(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAServerThatIsNotTrustedGetsNothing(t *testing.T) {
+func TestFetch_untrustedServer(t *testing.T) {
 	a := newAzure()
 	o := a.options(t)
 	o.Client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{}

@@ -11,10 +11,11 @@ import (
 	"github.com/seed74218947/secretref/examples/azurekeyvault"
 )
 
-// The example compiles and is not run: it would ask Azure.
+// The example is compiled but not run, since it would call Azure.
 func Example() {
 	resolver := secretref.New(&secretref.Options{
-		Providers: []secretref.Provider{azurekeyvault.Provider(azurekeyvault.Options{})}, // as AZURE_… say
+		// configured by AZURE_… variables
+		Providers: []secretref.Provider{azurekeyvault.Provider(azurekeyvault.Options{})},
 	})
 	defer resolver.Close()
 
@@ -31,6 +32,7 @@ func Example() {
 	}
 	fmt.Println(settings.Database.MaskedURL(), settings.Database.Username)
 
-	token, err := resolver.Resolve(context.Background(), os.Getenv("API_TOKEN")) // {ENC}{"vaultUri":…,"secretName":…}
+	// {ENC}{"vaultUri":…,"secretName":…}
+	token, err := resolver.Resolve(context.Background(), os.Getenv("API_TOKEN"))
 	fmt.Println(token, err)
 }

@@ -23,10 +23,10 @@ type database struct {
 	driver  string
 }
 
-// open opens the database of the product whose configuration file or home
-// directory is at path. Each connection is made with the password of that
-// moment; none is made yet.
-func open(ctx context.Context, resolver *secretref.Resolver, path string, log *slog.Logger) (*database, error) {
+// open returns the database of the product whose configuration file or home directory
+// is path. It does not connect yet; each connection uses the current password.
+func open(ctx context.Context, resolver *secretref.Resolver, path string,
+	log *slog.Logger) (*database, error) {
 	config, err := secretref.ReadConfig(path)
 	if err != nil {
 		return nil, err
@@ -43,9 +43,10 @@ func open(ctx context.Context, resolver *secretref.Resolver, path string, log *s
 		log.WarnContext(ctx, "options of the JDBC URL are ignored", "options", source.Ignored)
 	}
 	name := source.Driver
-	pool, err := sql.Open(name, source.Name.Reveal()) // for its driver only
+	pool, err := sql.Open(name, source.Name.Reveal()) // only to get its driver
 	if err != nil {
-		return nil, fmt.Errorf("no driver %q is linked into this program", name) // err may quote the data source
+		// err may quote the data source
+		return nil, fmt.Errorf("no driver %q is linked into this program", name)
 	}
 	opener, ok := pool.Driver().(driver.DriverContext)
 	if err := pool.Close(); err != nil || !ok {
@@ -58,17 +59,18 @@ func open(ctx context.Context, resolver *secretref.Resolver, path string, log *s
 		}
 		connector, err := opener.OpenConnector(source.Name.Reveal())
 		if err != nil {
-			return nil, fmt.Errorf("the driver %q does not understand the data source", name)
+			return nil, fmt.Errorf("the driver %q cannot parse the data source", name)
 		}
 		return connector.Connect(ctx)
 	}
-	db := &database{sql.OpenDB(secretref.Connector(settings, connect, refused)), config.Product, name}
-	db.SetConnMaxLifetime(30 * time.Minute) // so that an old password is out of use after that
+	db := &database{sql.OpenDB(secretref.Connector(settings, connect, loginRefused)),
+		config.Product, name}
+	db.SetConnMaxLifetime(30 * time.Minute) // so that connections with an old password end
 	return db, nil
 }
 
-// refused reports whether a login was not accepted.
-func refused(err error) bool {
+// loginRefused reports whether the server rejected a login.
+func loginRefused(err error) bool {
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		return e.Number == 1045 || e.Number == 1698
 	}
@@ -79,10 +81,11 @@ func refused(err error) bool {
 	return ok && strings.HasPrefix(e.SQLState(), "28")
 }
 
-// whoAmI is a query that any such database answers.
+// whoAmI returns a query that every supported database answers.
 func (db *database) whoAmI() string {
 	if db.driver == "mysql" {
 		return "SELECT current_user() AS user, database() AS name, version() AS version"
 	}
-	return "SELECT current_user AS user, current_database() AS name, current_schema() AS schema, version() AS version"
+	return "SELECT current_user AS user, current_database() AS name, current_schema() AS schema, " +
+		"version() AS version"
 }

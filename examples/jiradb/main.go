@@ -1,13 +1,13 @@
-// Command jiradb opens the database of Jira as Jira itself would, from what is
-// in its home directory, runs a query and prints the result. It does the same
-// for Confluence, Bitbucket, Bamboo and Crowd.
+// Command jiradb opens the database of Jira with the settings in its home directory,
+// runs a query and prints the result. It also supports Confluence, Bitbucket, Bamboo
+// and Crowd.
 //
 //	jiradb /var/atlassian/application-data/jira "SELECT pkey, pname FROM project"
 //	jiradb -check /var/atlassian/application-data/confluence
 //	jiradb -every 10s /var/atlassian/application-data/jira
 //
-// Run it as the user of the product's service, with its environment. The file
-// is read once; a password that is rotated behind its reference is followed.
+// Run it as the user of the product's service, with its environment. It reads the file
+// once, and follows rotations of the password that the reference names.
 package main
 
 import (
@@ -41,9 +41,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f := flag.NewFlagSet("jiradb", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	check := f.Bool("check", false, "only log in")
-	every := f.Duration("every", 0, "run the query again after each such time, until interrupted")
-	store := f.String("store", "", "the file of the keyring that references name")
-	verbose := f.Bool("v", false, "log what is fetched")
+	every := f.Duration("every", 0, "repeat the query at this interval until interrupted")
+	store := f.String("store", "", "the file of the keyring for references with keyring")
+	verbose := f.Bool("v", false, "log fetches")
 	if err := f.Parse(args); err != nil || f.NArg() < 1 || f.NArg() > 2 || *every < 0 {
 		fmt.Fprint(stderr, usage)
 		return 2
@@ -78,11 +78,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// serve gives the database of a product to use, and closes it.
-func serve(ctx context.Context, path, store string, log *slog.Logger, use func(*database) error) error {
+// serve opens the database of a product, passes it to use and closes it.
+func serve(ctx context.Context, path, store string, log *slog.Logger,
+	use func(*database) error) error {
 	opts := &secretref.Options{Logger: log}
 	if store != "" {
-		keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(store), &secretref.KeyringOptions{Logger: log})
+		keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(store),
+			&secretref.KeyringOptions{Logger: log})
 		if err != nil {
 			return err
 		}
@@ -99,8 +101,8 @@ func serve(ctx context.Context, path, store string, log *slog.Logger, use func(*
 	return use(db)
 }
 
-// repeat calls f again and again until the context ends. What fails is logged,
-// and may go well the next time.
+// repeat calls f at an interval until the context ends. Errors are logged, since the
+// next call may succeed.
 func repeat(ctx context.Context, every time.Duration, log *slog.Logger, f func() error) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -116,7 +118,7 @@ func repeat(ctx context.Context, every time.Duration, log *slog.Logger, f func()
 	}
 }
 
-// show prints what a query brings, as a table.
+// show prints the result of a query as a table.
 func show(ctx context.Context, w io.Writer, db *sql.DB, query string) error {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
@@ -142,7 +144,8 @@ func show(ctx context.Context, w io.Writer, db *sql.DB, query string) error {
 			if !cell.Valid {
 				cell.String = "NULL"
 			}
-			fmt.Fprint(t, map[bool]string{true: "\t"}[i > 0], strings.NewReplacer("\t", " ", "\n", " ").Replace(cell.String))
+			fmt.Fprint(t, map[bool]string{true: "\t"}[i > 0],
+				strings.NewReplacer("\t", " ", "\n", " ").Replace(cell.String))
 		}
 		fmt.Fprintln(t)
 	}

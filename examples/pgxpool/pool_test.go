@@ -21,17 +21,17 @@ import (
 
 const username, password = `{"keyring":"db-username"}`, `{"keyring":"db-password"}`
 
-// A world is a database, and a store with the login that a program has for it.
-type world struct {
+// A fixture is a database, a store with the login for it, and a pool that uses both.
+type fixture struct {
 	*database
 	store *secretref.Fake
 	login *secretref.Live[[]secretref.Secret]
 	pool  *pgxpool.Pool
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	w := &world{database: startDatabase(t), store: secretref.NewFake()}
+	w := &fixture{database: startDatabase(t), store: secretref.NewFake()}
 	w.alter("app", "old")
 	w.write("app", "old")
 	r := secretref.New(&secretref.Options{Fake: w.store})
@@ -39,21 +39,22 @@ func newWorld(t *testing.T) *world {
 	var err error
 	w.login, err = r.WatchAll(t.Context(), username, password)
 	require.NoError(t, err)
-	w.pool, err = pgxpool.Open(t.Context(), "postgres://"+w.addr+"/db?sslmode=disable&pool_max_conns=100", w.login)
+	w.pool, err = pgxpool.Open(t.Context(),
+		"postgres://"+w.addr+"/db?sslmode=disable&pool_max_conns=100", w.login)
 	require.NoError(t, err)
 	t.Cleanup(w.pool.Close)
 	require.NoError(t, w.query(t.Context()))
 	return w
 }
 
-// write puts a login into the store.
-func (w *world) write(user, pass string) {
+// write stores a login.
+func (w *fixture) write(user, pass string) {
 	w.store.Set(username, user)
 	w.store.Set(password, pass)
 }
 
-// query logs in, since it leaves no connection in the pool.
-func (w *world) query(ctx context.Context) error {
+// query always logs in, since it leaves no connection in the pool.
+func (w *fixture) query(ctx context.Context) error {
 	conn, err := w.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -62,19 +63,19 @@ func (w *world) query(ctx context.Context) error {
 	return errors.Join(conn.Ping(ctx), conn.Conn().Close(ctx))
 }
 
-func TestANewPasswordIsFetchedWhenTheOldOneIsRefused(t *testing.T) {
-	w := newWorld(t)
+func TestPool_fetchesAfterRefusedLogin(t *testing.T) {
+	w := newFixture(t)
 	w.write("app", "new")
 	require.NoError(t, w.query(t.Context()))
-	require.Equal(t, 2, w.store.Calls(), "nobody has asked again yet")
+	require.Equal(t, 2, w.store.Calls(), "the accepted login is not fetched again")
 	w.alter("app", "new")
 	require.NoError(t, w.query(t.Context()))
 	require.Equal(t, 4, w.store.Calls())
 	require.Equal(t, []string{"app:old", "app:old", "app:old", "app:new"}, w.tried())
 }
 
-func TestTheOldPasswordIsUsedUntilTheDatabaseKnowsTheNew(t *testing.T) {
-	w := newWorld(t)
+func TestPool_usesOldLoginUntilDatabaseChanges(t *testing.T) {
+	w := newFixture(t)
 	w.write("app", "new")
 	_, err := w.login.Refresh(t.Context())
 	require.NoError(t, err)
@@ -86,8 +87,8 @@ func TestTheOldPasswordIsUsedUntilTheDatabaseKnowsTheNew(t *testing.T) {
 	require.Equal(t, calls, w.store.Calls())
 }
 
-func TestTheDatabaseMayChangeBetweenTwoAttempts(t *testing.T) {
-	w := newWorld(t)
+func TestPool_databaseChangesBetweenAttempts(t *testing.T) {
+	w := newFixture(t)
 	w.write("app", "new")
 	_, err := w.login.Refresh(t.Context())
 	require.NoError(t, err)
@@ -96,9 +97,9 @@ func TestTheDatabaseMayChangeBetweenTwoAttempts(t *testing.T) {
 	require.Equal(t, []string{"app:old", "app:new", "app:old", "app:new"}, w.tried())
 }
 
-// An idle connection says nothing about the password that is current.
-func TestAnIdleConnectionIsNoLogin(t *testing.T) {
-	w := newWorld(t)
+// An idle connection does not prove that the current password is accepted.
+func TestPool_idleConnectionIsNoLogin(t *testing.T) {
+	w := newFixture(t)
 	conn, err := w.pool.Acquire(t.Context())
 	require.NoError(t, err)
 	conn.Release()
@@ -113,8 +114,8 @@ func TestAnIdleConnectionIsNoLogin(t *testing.T) {
 	require.Equal(t, []string{"app:old", "app:old", "app:new", "app:old"}, w.tried())
 }
 
-func TestTheUserNameMayChangeToo(t *testing.T) {
-	w := newWorld(t)
+func TestPool_followsUserName(t *testing.T) {
+	w := newFixture(t)
 	w.alter("app_clone", "other")
 	w.write("app_clone", "other")
 	w.alter("app", "gone")
@@ -122,8 +123,8 @@ func TestTheUserNameMayChangeToo(t *testing.T) {
 	require.Equal(t, []string{"app:old", "app:old", "app_clone:other"}, w.tried())
 }
 
-func TestALoginThatGoesOnBeingRefusedCausesFewFetches(t *testing.T) {
-	w := newWorld(t)
+func TestPool_limitsFetchesForRefusedLogins(t *testing.T) {
+	w := newFixture(t)
 	w.alter("app", "unknown")
 	start, before := time.Now(), w.store.Calls()
 	var wg sync.WaitGroup
@@ -140,8 +141,8 @@ func TestALoginThatGoesOnBeingRefusedCausesFewFetches(t *testing.T) {
 	require.LessOrEqual(t, fetches, 2+int(time.Since(start)/time.Second))
 }
 
-func TestOtherErrorsAreNotTriedAgain(t *testing.T) {
-	w := newWorld(t)
+func TestPool_doesNotRetryOtherErrors(t *testing.T) {
+	w := newFixture(t)
 	before := w.store.Calls()
 	w.fail("53300") // too_many_connections
 	refusal, ok := errors.AsType[*pgconn.PgError](w.query(t.Context()))
@@ -150,8 +151,8 @@ func TestOtherErrorsAreNotTriedAgain(t *testing.T) {
 	require.Len(t, w.tried(), 2)
 }
 
-func TestACancelledContextEndsTheWait(t *testing.T) {
-	w := newWorld(t)
+func TestPool_canceledContext(t *testing.T) {
+	w := newFixture(t)
 	w.alter("app", "unknown")
 	require.Error(t, w.query(t.Context())) // the next refresh may begin in a second
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -161,9 +162,9 @@ func TestACancelledContextEndsTheWait(t *testing.T) {
 	require.Less(t, time.Since(start), 500*time.Millisecond)
 }
 
-// A store that answers more slowly than the program waits for a connection has
-// answered when the next one is made.
-func TestShortTimeoutsGetTheNewPasswordToo(t *testing.T) {
+// If the store responds after the timeout of a connection, the next connection uses
+// the response.
+func TestPool_shortTimeoutsFollowRotation(t *testing.T) {
 	d := startDatabase(t)
 	var current atomic.Pointer[string]
 	store := func(password string) { current.Store(&password) }
@@ -185,7 +186,7 @@ func TestShortTimeoutsGetTheNewPasswordToo(t *testing.T) {
 	pool, err := pgxpool.Open(t.Context(), "postgres://"+d.addr+"/db?sslmode=disable", login)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	w := &world{database: d, login: login, pool: pool}
+	w := &fixture{database: d, login: login, pool: pool}
 
 	store("new")
 	d.alter("app", "new")
@@ -196,7 +197,7 @@ func TestShortTimeoutsGetTheNewPasswordToo(t *testing.T) {
 	}, 5*time.Second, 10*time.Millisecond)
 }
 
-// A database speaks enough of PostgreSQL's protocol for a login and a ping.
+// A database implements enough of PostgreSQL's protocol for a login and a ping.
 type database struct {
 	addr string
 
@@ -262,8 +263,7 @@ func (d *database) serve(b *pgproto3.Backend) {
 	}
 }
 
-// check returns the SQLSTATE that a login is answered with; empty: it is
-// accepted.
+// check returns the SQLSTATE of a refused login, or "" if it is accepted.
 func (d *database) check(user, pass string) string {
 	d.mu.Lock()
 	d.logins = append(d.logins, user+":"+pass)
@@ -279,21 +279,21 @@ func (d *database) check(user, pass string) string {
 	return code
 }
 
-// alter gives a role a password.
+// alter sets the password of a role.
 func (d *database) alter(user, pass string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.roles[user] = pass
 }
 
-// fail has all logins answered with a SQLSTATE.
+// fail makes all logins fail with a SQLSTATE.
 func (d *database) fail(code string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.code = code
 }
 
-// afterRefusal calls f when the next login has been refused.
+// afterRefusal calls f after the next refused login.
 func (d *database) afterRefusal(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

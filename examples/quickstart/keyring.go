@@ -13,10 +13,11 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// keyring stores a secret on this machine, without any cloud, and rotates the
-// key that it is sealed with.
+// keyring stores a secret on this machine, without any cloud, and rotates the key that
+// encrypts it.
 func keyring(ctx context.Context, s *stage, w io.Writer) error {
-	keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(filepath.Join(s.dir, "secrets.db")), nil)
+	keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(filepath.Join(s.dir, "secrets.db")),
+		nil)
 	if err != nil {
 		return err
 	}
@@ -31,7 +32,8 @@ func keyring(ctx context.Context, s *stage, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "Put(ctx, %q, …), then %s resolves to %q.\n\n", "jdbc-password", reference, before.Reveal())
+	fmt.Fprintf(w, "Put(ctx, %q, …), then %s resolves to %q.\n\n", "jdbc-password", reference,
+		before.Reveal())
 
 	rotation, err := keys.Rotate(secretref.WithActor(ctx, "demo"))
 	if err != nil {
@@ -41,11 +43,15 @@ func keyring(ctx context.Context, s *stage, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "Rotate(ctx): %d secret sealed anew with the key %s.\n", rotation.Moved, rotation.To)
+	fmt.Fprintf(w, "Rotate(ctx): %d secret re-encrypted with the key %s.\n", rotation.Moved,
+		rotation.To)
 	fmt.Fprintf(w, "The same reference still resolves to %q.\n\n", after.Reveal())
 
-	// The API of the products, with a demo's idea of who may use it.
-	server := httptest.NewServer(keys.Handler(func(*http.Request) (string, error) { return "demo, over HTTP", nil }))
+	// The products' API. A real program would authorize its callers.
+	server := httptest.NewServer(keys.Handler(func(*http.Request) (string,
+		error) {
+		return "demo, over HTTP", nil
+	}))
 	defer server.Close()
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
 		body, err := call(ctx, method, server.URL+"/rest/secrets/1.0/keys/inactive")
@@ -53,7 +59,7 @@ func keyring(ctx context.Context, s *stage, w io.Writer) error {
 			return err
 		}
 		if !strings.Contains(body, rotation.From) {
-			return fmt.Errorf("%s answers %s, without the key %s", method, body, rotation.From)
+			return fmt.Errorf("%s returned %s, without the key %s", method, body, rotation.From)
 		}
 		fmt.Fprintf(w, "%-6s /rest/secrets/1.0/keys/inactive    %s\n", method, body)
 	}
@@ -63,9 +69,11 @@ func keyring(ctx context.Context, s *stage, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "    %-15s  %-7s  %-15s  %s\n", e.Action, e.Outcome, e.Actor, strings.Join(e.Keys, " "))
+		fmt.Fprintf(w, "    %-15s  %-7s  %-15s  %s\n", e.Action, e.Outcome, e.Actor,
+			strings.Join(e.Keys, " "))
 	}
-	return errors.Join(equal(before, keyringPassword), equal(after, keyringPassword), keys.Verify(ctx))
+	return errors.Join(equal(before, keyringPassword), equal(after, keyringPassword),
+		keys.Verify(ctx))
 }
 
 // call sends a request and returns the body of a 200.

@@ -8,19 +8,20 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// products resolves the files of the three products, as a backup or a migration
-// beside them would, and compares what comes out with what was stored.
+// products resolves the files of the three products, as a backup or migration tool
+// would, and compares the results with the stored secrets.
 func products(ctx context.Context, s *stage, w io.Writer) error {
 	resolver := secretref.New(nil)
 	defer resolver.Close()
 
 	for _, product := range []struct {
 		home   string
-		stored map[string]string // what must come out, by key
+		stored map[string]string // the expected secrets by key
 	}{
 		{"jira", map[string]string{"jdbc-datasource/password": jiraPassword}},
 		{"confluence", map[string]string{"hibernate.connection.password": confluencePassword}},
-		{"bitbucket", map[string]string{"jdbc.password": bitbucketPassword, "plugin.search.config.password": searchPassword}},
+		{"bitbucket", map[string]string{"jdbc.password": bitbucketPassword,
+			"plugin.search.config.password": searchPassword}},
 	} {
 		config, err := secretref.ReadConfig(s.home(product.home))
 		if err != nil {
@@ -32,15 +33,18 @@ func products(ctx context.Context, s *stage, w io.Writer) error {
 		}
 		fmt.Fprintln(w, config.Path)
 		db := settings.Database
-		fmt.Fprintf(w, "    %s as %s, driver %s, password %v\n", db.MaskedURL(), db.Username, db.Driver, db.Password)
+		fmt.Fprintf(w, "    %s as %s, driver %s, password %v\n", db.MaskedURL(), db.Username,
+			db.Driver, db.Password)
 		source, err := db.DataSource()
 		if err != nil {
 			return err
 		}
 		dsn := source.Name
-		fmt.Fprintf(w, "    sql.Open(%q, dsn.Reveal()) opens it; dsn prints as %v\n", source.Driver, dsn)
+		fmt.Fprintf(w, "    sql.Open(%q, dsn.Reveal()) opens the database; dsn prints as %v\n",
+			source.Driver, dsn)
 		if len(settings.Secrets) != len(product.stored) {
-			return fmt.Errorf("%s: %d values were resolved, not %d", config.Path, len(settings.Secrets), len(product.stored))
+			return fmt.Errorf("%s: resolved %d values instead of %d", config.Path,
+				len(settings.Secrets), len(product.stored))
 		}
 		for _, entry := range config.Entries {
 			stored, isSecret := product.stored[entry.Key]
@@ -51,16 +55,17 @@ func products(ctx context.Context, s *stage, w io.Writer) error {
 				return fmt.Errorf("%s: %s: %w", config.Path, entry.Key, err)
 			}
 			fmt.Fprintf(w, "    line %d: %s\n", entry.Line, entry.Key)
-			fmt.Fprintf(w, "        %s\n        is %q\n", entry.Value.Reveal(), settings.Secrets[entry.Key].Reveal())
+			fmt.Fprintf(w, "        %s\n        is %q\n", entry.Value.Reveal(),
+				settings.Secrets[entry.Key].Reveal())
 		}
 	}
 	return nil
 }
 
-// equal compares a resolved secret with what was stored.
+// equal returns an error unless a resolved secret is the stored one.
 func equal(got secretref.Secret, stored string) error {
 	if !got.Equal(secretref.NewSecret(stored)) {
-		return fmt.Errorf("the resolved value is not the stored one")
+		return fmt.Errorf("the resolved value differs from the stored one")
 	}
 	return nil
 }

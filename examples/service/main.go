@@ -1,12 +1,12 @@
-// Command service is a small service as it runs in production: its database
-// password is a reference, which it keeps up to date without a restart, and it
-// tells Prometheus how that goes.
+// Command service is a small production service: its database password is a
+// reference, which it keeps up to date without a restart, and it exports metrics about
+// this to Prometheus.
 //
 //	DATABASE_URL       postgres://app@db/app, without a password
-//	DATABASE_PASSWORD  a reference to it, or to be tried out, the password
-//	VAULT_HOST         the only host that the Vault token may go to; optional
-//	LAST_KNOWN         the file of a keyring for a start during an outage; optional
-//	LISTEN             the address to serve at; :8080
+//	DATABASE_PASSWORD  a reference to the password, or for experiments the password
+//	VAULT_HOST         the only host that may receive the Vault token; optional
+//	LAST_KNOWN         the file of a keyring for starting during an outage; optional
+//	LISTEN             the address to listen on (default :8080)
 //
 // kubernetes.yaml runs it in a cluster, with Vault.
 package main
@@ -52,7 +52,8 @@ func run(ctx context.Context, log *slog.Logger) error {
 		opts.AllowEndpoint = only(host)
 	}
 	if path := os.Getenv("LAST_KNOWN"); path != "" {
-		keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(path), &secretref.KeyringOptions{Logger: log})
+		keys, err := secretref.OpenKeyring(ctx, secretref.FileStore(path),
+			&secretref.KeyringOptions{Logger: log})
 		if err != nil {
 			return err
 		}
@@ -79,44 +80,44 @@ func run(ctx context.Context, log *slog.Logger) error {
 func only(host string) func(*url.URL) error {
 	return func(u *url.URL) error {
 		if u.Scheme != "https" || u.Host != host {
-			return errors.New("not the Vault that VAULT_HOST names")
+			return errors.New("not the host in VAULT_HOST")
 		}
 		return nil
 	}
 }
 
-// open returns the database, each of whose connections is made with the
-// password of that moment.
+// open returns a database that uses the current password for each new connection.
 func open(url string, password *secretref.Live[secretref.Secret]) (*sql.DB, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is not the URL of a PostgreSQL database")
 	}
-	db := sql.OpenDB(secretref.Connector(password, func(ctx context.Context, p secretref.Secret) (driver.Conn, error) {
-		c := config.Copy()
-		c.Password = p.Reveal()
-		return stdlib.GetConnector(*c).Connect(ctx)
-	}, nil))
-	db.SetConnMaxLifetime(30 * time.Minute) // so that an old password is out of use after that
+	db := sql.OpenDB(secretref.Connector(password,
+		func(ctx context.Context, p secretref.Secret) (driver.Conn, error) {
+			c := config.Copy()
+			c.Password = p.Reveal()
+			return stdlib.GetConnector(*c).Connect(ctx)
+		}, nil))
+	db.SetConnMaxLifetime(30 * time.Minute) // so that connections with an old password end
 	return db, nil
 }
 
 func handler(db *sql.DB, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	// Alive without looking at anything else: to be restarted mends no outage.
+	// Liveness ignores dependencies: a restart does not fix an outage.
 	mux.HandleFunc("GET /livez", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
 		if err := db.PingContext(ctx); err != nil {
-			http.Error(w, "the database cannot be reached", http.StatusServiceUnavailable)
+			http.Error(w, "the database is unreachable", http.StatusServiceUnavailable)
 		}
 	})
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		var user string
 		if err := db.QueryRowContext(r.Context(), "SELECT current_user").Scan(&user); err != nil {
-			http.Error(w, "the database does not answer", http.StatusBadGateway)
+			http.Error(w, "the query failed", http.StatusBadGateway)
 			return
 		}
 		fmt.Fprintln(w, user)
@@ -126,14 +127,14 @@ func handler(db *sql.DB, registry *prometheus.Registry) http.Handler {
 
 func serve(ctx context.Context, addr string, h http.Handler) error {
 	s := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 5 * time.Second}
-	ended := make(chan error, 1)
-	go func() { ended <- s.ListenAndServe() }()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.ListenAndServe() }()
 	select {
-	case err := <-ended:
+	case err := <-stopped:
 		return err
 	case <-ctx.Done():
 	}
-	shut, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	return s.Shutdown(shut)
+	return s.Shutdown(shutdown)
 }

@@ -19,7 +19,7 @@ import (
 
 const reference = `{"region":"eu-west-1","secretId":"db"}`
 
-func TestFetchesAreCounted(t *testing.T) {
+func TestCount(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	fake := secretref.NewFake()
 	fake.Set(reference, "canary")
@@ -34,12 +34,12 @@ func TestFetchesAreCounted(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrNotFound)
 
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
-		# HELP secretref_fetches_total Fetches from a backend, by outcome and by what was in memory.
+		# HELP secretref_fetches_total Fetches from a backend by outcome and state of the cache.
 		# TYPE secretref_fetches_total counter
 		secretref_fetches_total{backend="aws",cache="miss",outcome="not_found"} 1
 		secretref_fetches_total{backend="aws",cache="miss",outcome="ok"} 1
 		secretref_fetches_total{backend="aws",cache="refresh",outcome="unavailable"} 1
-		# HELP secretref_stale_total Fetches in whose place the last good secret was used.
+		# HELP secretref_stale_total Failed fetches for which a stale secret was served.
 		# TYPE secretref_stale_total counter
 		secretref_stale_total{backend="aws"} 1
 	`), "secretref_fetches_total", "secretref_stale_total"))
@@ -54,7 +54,7 @@ func TestFetchesAreCounted(t *testing.T) {
 	}
 }
 
-func TestTheServiceIsAliveAndNotReadyWithoutItsDatabase(t *testing.T) {
+func TestHandler_withoutDatabase(t *testing.T) {
 	fake := secretref.NewFake()
 	fake.Set(reference, "canary")
 	resolver := secretref.New(&secretref.Options{Fake: fake})
@@ -66,7 +66,8 @@ func TestTheServiceIsAliveAndNotReadyWithoutItsDatabase(t *testing.T) {
 	defer db.Close()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(age("database", h))
-	for path, status := range map[string]int{"/livez": 200, "/readyz": 503, "/": 502, "/metrics": 200} {
+	for path, status := range map[string]int{"/livez": 200, "/readyz": 503, "/": 502,
+		"/metrics": 200} {
 		w := httptest.NewRecorder()
 		handler(db, registry).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		assert.Equal(t, status, w.Code, path)
@@ -77,7 +78,7 @@ func TestTheServiceIsAliveAndNotReadyWithoutItsDatabase(t *testing.T) {
 	assert.NotContains(t, err.Error(), "canary")
 }
 
-func TestTheManifestsReferenceIsOne(t *testing.T) {
+func TestManifest_referenceIsValid(t *testing.T) {
 	manifest, err := os.ReadFile("kubernetes.yaml")
 	require.NoError(t, err)
 	value := regexp.MustCompile(`value: '(.*)'`).FindSubmatch(manifest)
@@ -87,7 +88,7 @@ func TestTheManifestsReferenceIsOne(t *testing.T) {
 	assert.Equal(t, secretref.VaultKubernetes, ref.(secretref.VaultReference).AuthenticationType)
 }
 
-func TestTheTokenGoesToOneHostOnly(t *testing.T) {
+func TestOnly(t *testing.T) {
 	for endpoint, allowed := range map[string]bool{
 		"https://vault.example.com:8200": true, "http://vault.example.com:8200": false, "https://vault.example.com": false, "https://evil.example:8200": false,
 	} {

@@ -8,17 +8,18 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// count returns what tells a registry about every fetch. References are left
-// out of the labels: there can be many, and the log has them.
+// count returns a function for Options.OnFetch that updates metrics in a registry.
+// References are not labels: there can be many, and the log contains them.
 func count(r prometheus.Registerer) func(secretref.FetchEvent) {
 	fetches := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "secretref_fetches_total", Help: "Fetches from a backend, by outcome and by what was in memory.",
+		Name: "secretref_fetches_total", Help: "Fetches from a backend by outcome and state of " +
+			"the cache.",
 	}, []string{"backend", "outcome", "cache"})
 	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "secretref_attempts_total", Help: "Attempts that these fetches took.",
+		Name: "secretref_attempts_total", Help: "Attempts of these fetches.",
 	}, []string{"backend"})
 	stale := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "secretref_stale_total", Help: "Fetches in whose place the last good secret was used.",
+		Name: "secretref_stale_total", Help: "Failed fetches for which a stale secret was served.",
 	}, []string{"backend"})
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "secretref_fetch_seconds", Help: "Duration of a fetch with all its attempts.",
@@ -35,13 +36,13 @@ func count(r prometheus.Registerer) func(secretref.FetchEvent) {
 	}
 }
 
-// age tells how old a live value is, which is what to be alerted by: it stays
-// below the TTL as long as all is well.
-func age[T any](name string, h *secretref.Live[T]) prometheus.Collector {
+// age exports the age of a live value. Alert on it: while fetches succeed, it stays
+// below the TTL.
+func age[T any](name string, live *secretref.Live[T]) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "secretref_age_seconds", Help: "Time since a live secret was last fetched.", ConstLabels: prometheus.Labels{"secret": name},
 	}, func() float64 {
-		fetched, _ := h.Status()
+		fetched, _ := live.Status()
 		return time.Since(fetched).Seconds()
 	})
 }

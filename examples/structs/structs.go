@@ -1,10 +1,9 @@
-// Package structs shows a program's configuration with secrets in it, from a
-// YAML file and from the environment.
+// Package structs shows a program's configuration with secrets, read from a YAML file
+// and from the environment.
 //
-// A field of type [secretref.Secret] takes a reference or, to try things out, a
-// password. Decoders put the text in, ResolveStruct puts the secret in its
-// place, and until then Reveal panics: a reference never goes to a database as
-// its password.
+// A field of type [secretref.Secret] takes a reference or, for experiments, a password.
+// Decoders store the text, and ResolveStruct replaces it by the secret. Until then
+// Reveal panics, so that a reference is never sent to a database as its password.
 package structs
 
 import (
@@ -17,16 +16,16 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-// A Config is what the program needs to know.
+// A Config is the configuration of the program.
 type Config struct {
 	Listen   string                      `yaml:"listen"`
 	Database Database                    `yaml:"database"`
 	Replicas []Database                  `yaml:"replicas"`
-	Mail     *Mail                       `yaml:"mail"` // nil: no mail is sent
+	Mail     *Mail                       `yaml:"mail"` // if nil, no mail is sent
 	Tokens   map[string]secretref.Secret `yaml:"tokens"`
 
-	// License goes to a library that wants a string, so that its text can be
-	// printed: Secret is the better type wherever it fits.
+	// License is passed to a library as a string, so nothing prevents it from being
+	// printed. Use Secret wherever possible.
 	License string `yaml:"license" secretref:"resolve,optional"`
 }
 
@@ -36,15 +35,15 @@ type Database struct {
 	Password secretref.Secret `yaml:"password" env:"PASSWORD,required"`
 }
 
-// Mail is how to send mail.
+// Mail is the configuration of the mail server.
 type Mail struct {
 	Host     string            `yaml:"host" env:"HOST"`
-	Password *secretref.Secret `yaml:"password" env:"PASSWORD"` // nil: the host wants none
+	Password *secretref.Secret `yaml:"password" env:"PASSWORD"` // nil if the host needs none
 }
 
-// FromYAML reads a file. In YAML a reference stands in single quotes, or as a
-// block behind ">-"; without them it is a mapping, which the decoder refuses.
-// (Version 3 of this decoder leaves an empty Secret instead.)
+// FromYAML reads a file. In YAML, write a reference in single quotes or as a block
+// after ">-"; otherwise it is a mapping, which the decoder refuses. (Version 3 of this
+// decoder silently leaves the Secret empty instead.)
 func FromYAML(ctx context.Context, r *secretref.Resolver, path string) (*Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -60,18 +59,19 @@ func FromYAML(ctx context.Context, r *secretref.Resolver, path string) (*Config,
 	return &c, nil
 }
 
-// Environment is what the variables of a container say.
+// Environment is the configuration in the variables of a container.
 type Environment struct {
-	Listen   string           `env:"LISTEN" envDefault:":8080"`
-	Database Database         `envPrefix:"DATABASE_"`
-	Mail     *Mail            `envPrefix:"MAIL_" env:",init"`
-	Admin    secretref.Secret `env:"ADMIN_PASSWORD,file" secretref:"optional"` // the file that the variable names has it
+	Listen   string   `env:"LISTEN" envDefault:":8080"`
+	Database Database `envPrefix:"DATABASE_"`
+	Mail     *Mail    `envPrefix:"MAIL_" env:",init"`
+	// the variable names a file
+	Admin secretref.Secret `env:"ADMIN_PASSWORD,file" secretref:"optional"`
 
-	// References have commas in them, so that a list needs another separator.
+	// References contain commas, so a list needs another separator.
 	Tokens []secretref.Secret `env:"TOKENS" envSeparator:";"`
 }
 
-// FromEnvironment reads the variables.
+// FromEnvironment reads the environment variables.
 func FromEnvironment(ctx context.Context, r *secretref.Resolver) (*Environment, error) {
 	e, err := env.ParseAs[Environment]()
 	if err != nil {

@@ -16,10 +16,11 @@ import (
 	"github.com/seed74218947/secretref/examples/structs"
 )
 
-// stores are those that config.yaml refers to.
+// stores returns a fake with the secrets of config.yaml.
 func stores() *secretref.Fake {
 	fake := secretref.NewFake()
-	fake.Set(`{"region":"eu-west-1","secretId":"app"}`, `{"db":"invented","tokens":{"search":"made up"}}`)
+	fake.Set(`{"region":"eu-west-1","secretId":"app"}`,
+		`{"db":"invented","tokens":{"search":"made up"}}`)
 	fake.Set(`{"mount":"secret","path":"mail","key":"password","endpoint":"https://vault.example.com"}`, "also invented")
 	fake.Set(`{"keyring":"license"}`, "L-1")
 	return fake
@@ -66,21 +67,21 @@ func ExampleFromEnvironment() {
 	// in plain and made up
 }
 
-func TestOneSecretIsFetchedOnceForAllFields(t *testing.T) {
+func TestFromYAML_fetchesEachSecretOnce(t *testing.T) {
 	fake := stores()
 	r := secretref.New(&secretref.Options{Fake: fake})
 	defer r.Close()
 	c, err := structs.FromYAML(t.Context(), r, "config.yaml")
 	require.NoError(t, err)
-	assert.Equal(t, 3, fake.Calls(), "one of AWS, one of Vault, one of the keyring")
+	assert.Equal(t, 3, fake.Calls(), "one in AWS, one in Vault, one in the keyring")
 
 	require.NoError(t, r.ResolveStruct(t.Context(), c))
-	assert.Equal(t, 3, fake.Calls(), "what is resolved is left as it is")
+	assert.Equal(t, 3, fake.Calls(), "resolved fields are not resolved again")
 	assert.Equal(t, "invented", c.Database.Password.Reveal())
 	assert.Equal(t, "L-1", c.License)
 }
 
-func TestAllFailuresComeTogetherAndThereIsNoConfiguration(t *testing.T) {
+func TestFromYAML_returnsAllFailures(t *testing.T) {
 	fake := stores()
 	fake.Fail(`{"keyring":"license"}`, secretref.ErrDenied)
 	fake.Set(`{"region":"eu-west-1","secretId":"app"}`, `{"db":"canary"}`)
@@ -97,7 +98,7 @@ func TestAllFailuresComeTogetherAndThereIsNoConfiguration(t *testing.T) {
 	assert.NotContains(t, err.Error(), "canary")
 }
 
-func TestAReferenceWithoutQuotesIsAMistakeAndNoEmptyPassword(t *testing.T) {
+func TestFromYAML_refusesMalformedReferences(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: stores()})
 	defer r.Close()
 	for _, text := range []string{
@@ -119,7 +120,7 @@ func TestAReferenceWithoutQuotesIsAMistakeAndNoEmptyPassword(t *testing.T) {
 	}
 }
 
-func TestWhatLooksLikeANumberIsTheTextOfAPassword(t *testing.T) {
+func TestFromYAML_keepsTextThatLooksLikeANumber(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: stores()})
 	defer r.Close()
 	for _, password := range []string{"0123", "1e3", "0x1F", "1_000", "yes", "2026-11-21", ".inf"} {
@@ -131,7 +132,7 @@ func TestWhatLooksLikeANumberIsTheTextOfAPassword(t *testing.T) {
 	}
 }
 
-func TestTheEnvironmentIsAllOrNothingToo(t *testing.T) {
+func TestFromEnvironment_returnsAllFailures(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: stores()})
 	defer r.Close()
 	file := filepath.Join(t.TempDir(), "admin")
@@ -152,12 +153,13 @@ func TestTheEnvironmentIsAllOrNothingToo(t *testing.T) {
 	e, err = structs.FromEnvironment(t.Context(), r)
 	require.NoError(t, err)
 	assert.Equal(t, "L-1", e.Database.Password.Reveal())
-	assert.Equal(t, "L-1", e.Admin.Reveal(), "white space around a reference is no part of it")
+	assert.Equal(t, "L-1", e.Admin.Reveal(), "white space around a reference is ignored")
 	assert.Empty(t, e.Tokens)
 
 	t.Setenv("TOKENS", `{"region":"eu-west-1","secretId":"app"},{"keyring":"license"}`)
 	_, err = structs.FromEnvironment(t.Context(), r)
-	require.ErrorIs(t, err, secretref.ErrSyntax, "a wrong separator makes no passwords of the pieces")
+	require.ErrorIs(t, err, secretref.ErrSyntax,
+		"a wrong separator must not turn the pieces into passwords")
 
 	os.Unsetenv("DATABASE_PASSWORD")
 	_, err = structs.FromEnvironment(t.Context(), r)
