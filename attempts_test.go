@@ -27,7 +27,7 @@ type answerless struct{ err error }
 func (a answerless) RoundTrip(*http.Request) (*http.Response, error) { return nil, a.err }
 
 func TestFailedAttempts(t *testing.T) {
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	unknown := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "vault.example.invalid", IsNotFound: true}}
 	token := func(context.Context) (string, error) { return canary, nil }

@@ -391,7 +391,7 @@ func TestAWSHundredReferencesIntoOneSecretAreOneCall(t *testing.T) {
 	})
 	s.ResetCalls()
 	s.Latency(0)
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		r := secretref.New(&secretref.Options{TTL: -1, AWS: secretref.AWSOptions{Config: given}})
 		defer r.Close()

@@ -47,16 +47,16 @@ func Parse(text string) (*url.URL, error) {
 // Check is Parse for callers that need no URL. The usual spelling allocates
 // nothing.
 func Check(text string) error {
-	if plain(text) {
+	if isPlain(text) {
 		return nil
 	}
 	_, err := Parse(text)
 	return err
 }
 
-// plain reports whether text is an endpoint as most are written: a host name in
+// isPlain reports whether text is an endpoint as most are written: a host name in
 // lower case, a port, and a path without characters that need a closer look.
-func plain(text string) bool {
+func isPlain(text string) bool {
 	rest, ok := strings.CutPrefix(text, "https://")
 	if !ok {
 		rest, ok = strings.CutPrefix(text, "http://")
@@ -125,7 +125,7 @@ func canonical(host string) (string, error) {
 		return canonicalIPv6(strings.TrimSuffix(literal, "]"))
 	}
 	if !isASCII(host) {
-		return "", notASCII(host)
+		return "", notASCIIError(host)
 	}
 	host = strings.ToLower(host)
 	switch {
@@ -150,9 +150,9 @@ func canonicalIPv6(literal string) (string, error) {
 	return "[" + addr.String() + "]", nil
 }
 
-// notASCII suggests the name that net/http would dial, which has the same
+// notASCIIError suggests the name that net/http would dial, which has the same
 // profile.
-func notASCII(host string) error {
+func notASCIIError(host string) error {
 	ascii, err := idna.Lookup.ToASCII(host)
 	if err != nil || !isName(ascii) {
 		return errors.New("has a host that is not ASCII")

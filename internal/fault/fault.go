@@ -47,9 +47,9 @@ type Error struct {
 	// RetryAfter is how long the backend asked to be left alone, or zero.
 	RetryAfter time.Duration
 
-	ours   bool   // see Ours
-	outage bool   // see OrOutage
-	effort string // see GaveUp
+	refusedLocally bool   // see Ours
+	maybeOutage    bool   // see OrOutage
+	effort         string // see GaveUp
 }
 
 // New returns an Error of the given kind. Its text is made [Printable].
@@ -74,7 +74,7 @@ func (e *Error) Unwrap() error { return e.Kind }
 
 // Is reports whether the cause is target, or an outage is.
 func (e *Error) Is(target error) bool {
-	return e.outage && target == Unavailable || e.cause != nil && errors.Is(e.cause(), target)
+	return e.maybeOutage && target == Unavailable || e.cause != nil && errors.Is(e.cause(), target)
 }
 
 // As finds the first error in the cause's chain that matches target.

@@ -21,9 +21,9 @@ func MessageOf(err error) string {
 	return ""
 }
 
-// Shown returns the text of [MessageOf] as the end of a sentence: ": " and the
+// MessageSuffix returns the text of [MessageOf] as the end of a sentence: ": " and the
 // text, or "".
-func Shown(err error) string {
+func MessageSuffix(err error) string {
 	if text := MessageOf(err); text != "" {
 		return ": " + text
 	}

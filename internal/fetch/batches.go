@@ -60,7 +60,7 @@ func (b *batches) get(ctx context.Context, g ref.Target, once bool, failed retry
 	}, func(_ int, err error, pause time.Duration) { failed(max(1, made), err, pause) })
 	got.attempts = made
 	if err != nil && made > 1 && fault.KindIs(err, fault.Unavailable) {
-		err = fault.GaveUp(err, made, time.Since(start))
+		err = fault.WithEffort(err, made, time.Since(start))
 	}
 	return got, err
 }

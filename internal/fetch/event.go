@@ -64,5 +64,5 @@ func (e Event) Cache() string {
 
 // Stale reports whether the last good value is handed out in place of Err.
 func (e Event) Stale() bool {
-	return e.Ask.HasStale && !e.Left && fault.Outage(e.Err)
+	return e.Ask.HasStale && !e.Left && fault.AllowsStale(e.Err)
 }

@@ -30,27 +30,27 @@ import (
 // first fetch, once for all regions, and again when its credentials are refused
 // or do not arrive. It is safe for concurrent use.
 type Backend struct {
-	given  *aws.Config // nil: the default chain
-	policy *httpguard.Policy
-	log    *slog.Logger
-	turns  *semaphore.Weighted // of the calls of FetchBatch
+	callerConfig *aws.Config // nil: the default chain
+	policy       *httpguard.Policy
+	log          *slog.Logger
+	callSlots    *semaphore.Weighted // of the calls of FetchBatch
 
 	metadataAnswered atomic.Bool // the instance metadata service gave credentials out
 
 	mu          sync.Mutex
-	session     *session            // nil: to be loaded
-	pausedUntil map[place]time.Time // credentials are not loaded again before
+	session     *session                // nil: to be loaded
+	pausedUntil map[clientKey]time.Time // credentials are not loaded again before
 }
 
 // session is one load of the configuration, and the clients made from it.
 type session struct {
 	config  aws.Config
 	chain   *chain
-	clients map[place]*client // guarded by Backend.mu
+	clients map[clientKey]*client // guarded by Backend.mu
 }
 
-// place is what a client is bound to.
-type place struct{ region, override string }
+// clientKey is what a client is bound to.
+type clientKey struct{ region, override string }
 
 type client struct {
 	session  *session
@@ -63,7 +63,7 @@ type client struct {
 
 // New returns a Backend that does no I/O yet.
 func New(given *aws.Config, policy *httpguard.Policy, log *slog.Logger) *Backend {
-	return &Backend{given: given, policy: policy, log: log, turns: semaphore.NewWeighted(atATime), pausedUntil: map[place]time.Time{}}
+	return &Backend{callerConfig: given, policy: policy, log: log, callSlots: semaphore.NewWeighted(maxConcurrentCalls), pausedUntil: map[clientKey]time.Time{}}
 }
 
 // Close closes idle connections. The fetches must have ended before.
@@ -89,7 +89,7 @@ func (s *session) closeIdle() {
 // corrected.
 func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	var out *secretsmanager.GetSecretValueOutput
-	c, err := b.attempt(ctx, place{g.Region, g.Endpoint}, func(c *client) (err error) {
+	c, err := b.attempt(ctx, clientKey{g.Region, g.Endpoint}, func(c *client) (err error) {
 		out, err = c.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &g.Secret})
 		return err
 	})
@@ -101,11 +101,11 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, erro
 	case out.SecretString == nil && out.SecretBinary == nil && out.ARN == nil && out.Name == nil:
 		return fetch.Document{}, (&notAWSError{status: http.StatusOK}).explain(c.endpoint.Host)
 	}
-	return payload(out.SecretString, out.SecretBinary, g)
+	return document(out.SecretString, out.SecretBinary, g)
 }
 
-// payload is the value of a secret, which has one of the two at most.
-func payload(text *string, binary []byte, g ref.Target) (fetch.Document, error) {
+// document is the value of a secret, which has one of the two at most.
+func document(text *string, binary []byte, g ref.Target) (fetch.Document, error) {
 	switch {
 	case text != nil:
 		return fetch.Document{Text: *text}, nil
@@ -116,10 +116,10 @@ func payload(text *string, binary []byte, g ref.Target) (fetch.Document, error) 
 }
 
 // client returns the client for a region and an override, made on first use.
-func (b *Backend) client(ctx context.Context, at place) (*client, error) {
+func (b *Backend) client(ctx context.Context, at clientKey) (*client, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.open(ctx, at.region); err != nil {
+	if err := b.ensureSession(ctx, at.region); err != nil {
 		return nil, err
 	}
 	if c := b.session.clients[at]; c != nil {
@@ -133,11 +133,11 @@ func (b *Backend) client(ctx context.Context, at place) (*client, error) {
 		if at.override != "" {
 			o.BaseEndpoint = &at.override
 		}
-		var found settled
-		if found, err = settle(ctx, o); err == nil {
+		var found fixedEndpoint
+		if found, err = resolveEndpoint(ctx, o); err == nil {
 			c.endpoint = &found.URI
 			o.EndpointResolverV2 = found
-			o.HTTPClient = pinned{o.HTTPClient, b.policy, c.endpoint}
+			o.HTTPClient = endpointGuard{o.HTTPClient, b.policy, c.endpoint}
 		}
 	})
 	if err != nil {
@@ -152,20 +152,20 @@ func (b *Backend) client(ctx context.Context, at place) (*client, error) {
 	return c, nil
 }
 
-// open makes sure that there is a session; the caller holds the lock. region is
+// ensureSession makes sure that there is a session; the caller holds the lock. region is
 // for the parts of the credential chain that need one.
-func (b *Backend) open(ctx context.Context, region string) (err error) {
+func (b *Backend) ensureSession(ctx context.Context, region string) (err error) {
 	if b.session == nil {
 		b.session, err = b.load(ctx, region)
 	}
 	return err
 }
 
-// forget drops a session whose credentials failed, so that the next call loads
+// dropSession drops a session whose credentials failed, so that the next call loads
 // the configuration again and does not join a request for credentials that
 // hangs.
-func (b *Backend) forget(refused *session) {
-	if refused.chain.given {
+func (b *Backend) dropSession(refused *session) {
+	if refused.chain.fromCaller {
 		refused.chain.cache.Invalidate() // the next session may have the same
 	}
 	refused.closeIdle()
@@ -176,43 +176,43 @@ func (b *Backend) forget(refused *session) {
 	}
 }
 
-// settled is the endpoint of a client, found once: the one that the policy is
+// fixedEndpoint is the endpoint of a client, found once: the one that the policy is
 // asked about is the one that every call goes to.
-type settled struct{ smithyendpoints.Endpoint }
+type fixedEndpoint struct{ smithyendpoints.Endpoint }
 
-func (s settled) ResolveEndpoint(context.Context, secretsmanager.EndpointParameters) (smithyendpoints.Endpoint, error) {
+func (s fixedEndpoint) ResolveEndpoint(context.Context, secretsmanager.EndpointParameters) (smithyendpoints.Endpoint, error) {
 	return s.Endpoint, nil
 }
 
-// pinned sends the requests of a client. It asks the policy once more when the
+// endpointGuard sends the requests of a client. It asks the policy once more when the
 // SDK turns to another endpoint than it was asked about: what the caller's own
 // aws.Config brings may do that.
-type pinned struct {
+type endpointGuard struct {
 	aws.HTTPClient
 	policy *httpguard.Policy
 	asked  *url.URL
 }
 
-func (p pinned) Do(req *http.Request) (*http.Response, error) {
+func (p endpointGuard) Do(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != p.asked.Scheme || req.URL.Host != p.asked.Host {
 		if err := p.policy.Check(req.URL); err != nil {
 			return nil, err
 		}
 	}
-	if err := own(req); err != nil {
+	if err := bufferBody(req); err != nil {
 		return nil, err
 	}
 	resp, err := p.HTTPClient.Do(req)
 	if err != nil {
 		return nil, err
 	}
-	return onlyAWS(resp, req.URL.Host)
+	return requireAWS(resp, req.URL.Host)
 }
 
-// own gives a request a body that can be sent again, and that is not closed
+// bufferBody gives a request a body that can be sent again, and that is not closed
 // while it is being sent: the SDK closes its own as soon as an answer begins,
 // on which net/http at times ends the connection before the answer is read.
-func own(req *http.Request) error {
+func bufferBody(req *http.Request) error {
 	if req.Body == nil {
 		return nil
 	}
@@ -234,7 +234,7 @@ type Identity struct {
 // Identity says which credentials the chain finds.
 func (b *Backend) Identity(ctx context.Context, region string) (Identity, error) {
 	b.mu.Lock()
-	err := b.open(ctx, region)
+	err := b.ensureSession(ctx, region)
 	s := b.session
 	b.mu.Unlock()
 	if err != nil {

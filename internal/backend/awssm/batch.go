@@ -72,15 +72,15 @@ func (b *Backend) singly(ctx context.Context, groups []ref.Target) []batch.Resul
 		if err := b.turn(ctx); err != nil {
 			return fetch.Document{}, err
 		}
-		defer b.turns.Release(1)
+		defer b.callSlots.Release(1)
 		return b.Fetch(ctx, g)
 	})
 }
 
 // turn waits until another call may run. The caller releases it afterwards.
 func (b *Backend) turn(ctx context.Context) error {
-	if err := b.turns.Acquire(ctx, 1); err != nil {
-		return fault.New(fault.Unavailable, "canceled while waiting for its turn among %d concurrent calls", atATime).WithCause(err)
+	if err := b.callSlots.Acquire(ctx, 1); err != nil {
+		return fault.New(fault.Unavailable, "canceled while waiting for its turn among %d concurrent calls", maxConcurrentCalls).WithCause(err)
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func (b *Backend) settle(ctx context.Context, groups []ref.Target, settled map[r
 			settled[g] = batch.Result[fetch.Document]{Err: err}
 		}
 	}
-	at := place{groups[0].Region, groups[0].Endpoint}
+	at := clientKey{groups[0].Region, groups[0].Endpoint}
 	c, err := b.client(ctx, at)
 	if err != nil {
 		fail(err)
@@ -137,23 +137,23 @@ func (b *Backend) failed(c *client, err error, a answer) bool {
 		return true
 	}
 	why := explain(err, ref.Target{}, c.endpoint.Host)
-	status, _ := httpAnswer(err)
+	status, _ := httpResponse(err)
 	_, stranger := errors.AsType[*notAWSError](err)
 	var code, message string
-	if api, ok := errors.AsType[smithy.APIError](err); ok && documented(api.ErrorCode()) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok && isServiceCode(api.ErrorCode()) {
 		code, message = api.ErrorCode(), api.ErrorMessage()
 	}
 	switch {
-	case throttled(code) && b.throttledAgain(c, a.asked):
+	case isThrottling(code) && b.throttledAgain(c, a.asked):
 		b.log.Debug("AWS throttles batches, so secrets are fetched one by one", "endpoint", c.endpoint.Host)
 		return false
 	case a.pages > 0: // so batches are known and allowed
-	case errors.Is(why, fault.Denied) && !ofKey(code, message), stranger && status == http.StatusForbidden:
-		b.refuse(c, "AWS refuses batches, so secrets are fetched one by one: needs secretsmanager:BatchGetSecretValue", said(code, status))
+	case errors.Is(why, fault.Denied) && !isKMSError(code, message), stranger && status == http.StatusForbidden:
+		b.refuse(c, "AWS refuses batches, so secrets are fetched one by one: needs secretsmanager:BatchGetSecretValue", codeOrStatus(code, status))
 		return false
 	case errors.Is(why, fault.Unsupported) && code != "InvalidRequestException", status == http.StatusNotImplemented,
 		stranger && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed):
-		b.refuse(c, "the endpoint does not know BatchGetSecretValue, so secrets are fetched one by one", said(code, status))
+		b.refuse(c, "the endpoint does not know BatchGetSecretValue, so secrets are fetched one by one", codeOrStatus(code, status))
 		return false
 	}
 	return errors.Is(why, fault.Unavailable) || errors.Is(why, fault.Unauthenticated)
@@ -217,7 +217,7 @@ func (b *Backend) ask(ctx context.Context, c *client, groups []ref.Target) (answ
 	if err := b.turn(ctx); err != nil {
 		return a, err
 	}
-	defer b.turns.Release(1)
+	defer b.callSlots.Release(1)
 	in := &secretsmanager.BatchGetSecretValueInput{}
 	for _, g := range groups {
 		in.SecretIdList = append(in.SecretIdList, g.Secret)
@@ -268,7 +268,7 @@ func (a answer) about(g ref.Target) (r batch.Result[fetch.Document], ok bool) {
 	if !isARN(g.Secret) && len(found) < a.meaning(found[0]) {
 		return r, false // it may be the one of another account, which an ARN asked for
 	}
-	r.Value, r.Err = payload(found[0].SecretString, found[0].SecretBinary, g)
+	r.Value, r.Err = document(found[0].SecretString, found[0].SecretBinary, g)
 	return r, true
 }
 
@@ -297,14 +297,14 @@ func means(id string, v types.SecretValueEntry) bool {
 		return aws.ToString(v.Name) == id
 	}
 	full := aws.ToString(v.ARN)
-	return full == id || !suffixed(id) && suffixed(full) && full[:len(full)-len(anySuffix)] == id
+	return full == id || !hasRandomSuffix(id) && hasRandomSuffix(full) && full[:len(full)-len(suffixPattern)] == id
 }
 
 // coherent reports whether the ARN of v is that of its name. Some emulators
 // append no suffix.
 func coherent(v types.SecretValueEntry) bool {
 	full, end := aws.ToString(v.ARN), ":secret:"+aws.ToString(v.Name)
-	return strings.HasSuffix(full, end) || suffixed(full) && strings.HasSuffix(full[:len(full)-len(anySuffix)], end)
+	return strings.HasSuffix(full, end) || hasRandomSuffix(full) && strings.HasSuffix(full[:len(full)-len(suffixPattern)], end)
 }
 
 func sameValue(v, w types.SecretValueEntry) bool {

@@ -286,7 +286,7 @@ func (o over) Do(req *http.Request) (*http.Response, error) {
 
 func TestARefusalIsRememberedForFiveMinutes(t *testing.T) {
 	bare(t)
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		batches := 0
 		d := openDesk(t, over(func(_ context.Context, action string) (int, string) {
@@ -309,7 +309,7 @@ func TestARefusalIsRememberedForFiveMinutes(t *testing.T) {
 
 func TestFiftyCallsRunAtATime(t *testing.T) {
 	bare(t)
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		known := true // are batches
 		d := openDesk(t, over(func(ctx context.Context, action string) (int, string) {

@@ -19,12 +19,12 @@ const reloadPause = 5 * time.Second
 // that have been replaced since they were loaded, the configuration is loaded
 // again and the call repeated once. The client that made the last call is
 // returned, or nil if there is none.
-func (b *Backend) attempt(ctx context.Context, at place, call func(*client) error) (*client, error) {
+func (b *Backend) attempt(ctx context.Context, at clientKey, call func(*client) error) (*client, error) {
 	c, err := b.allowedClient(ctx, at)
 	if err != nil {
 		return nil, err
 	}
-	before := c.session.chain.issued.Load() // nil: they are fresh
+	before := c.session.chain.lastIssued.Load() // nil: they are fresh
 	err = call(c)
 	if before != nil && credentialsRejected(err, c) {
 		var renewed bool
@@ -32,11 +32,11 @@ func (b *Backend) attempt(ctx context.Context, at place, call func(*client) erro
 			err = call(c)
 		}
 	}
-	b.settleSession(at, c, err)
+	b.recordOutcome(at, c, err)
 	return c, err
 }
 
-func (b *Backend) allowedClient(ctx context.Context, at place) (*client, error) {
+func (b *Backend) allowedClient(ctx context.Context, at clientKey) (*client, error) {
 	c, err := b.client(ctx, at)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func credentialsRejected(err error, c *client) bool {
 		return false
 	}
 	if _, unissued := errors.AsType[*chainError](err); !unissued {
-		if from := answeredBy(err); from != "" && from != c.endpoint.Host {
+		if from := respondingHost(err); from != "" && from != c.endpoint.Host {
 			return false // they were signed for another host
 		}
 	}
@@ -65,16 +65,16 @@ func credentialsRejected(err error, c *client) bool {
 // reauthenticate returns a client with other credentials than those that refused
 // had before its call failed with cause. If there are none, renewed is false
 // and err says why.
-func (b *Backend) reauthenticate(ctx context.Context, at place, refused *client, before aws.Credentials, cause error) (c *client, renewed bool, err error) {
+func (b *Backend) reauthenticate(ctx context.Context, at clientKey, refused *client, before aws.Credentials, cause error) (c *client, renewed bool, err error) {
 	b.mu.Lock()
 	current := b.session == refused.session
-	wait := current && !refused.session.chain.local && time.Now().Before(b.pausedUntil[at])
+	wait := current && !refused.session.chain.reloadIsFree && time.Now().Before(b.pausedUntil[at])
 	b.mu.Unlock()
 	if wait {
 		return refused, false, cause
 	}
 	if current {
-		b.forget(refused.session)
+		b.dropSession(refused.session)
 	}
 	if c, err = b.allowedClient(ctx, at); err != nil {
 		return refused, false, err
@@ -89,16 +89,16 @@ func (b *Backend) reauthenticate(ctx context.Context, at place, refused *client,
 	return c, true, nil
 }
 
-// settleSession draws the conclusions from the outcome of a call.
-func (b *Backend) settleSession(at place, c *client, err error) {
+// recordOutcome draws the conclusions from the outcome of a call.
+func (b *Backend) recordOutcome(at clientKey, c *client, err error) {
 	switch _, unissued := errors.AsType[*chainError](err); {
 	case unissued && !errors.Is(err, context.Canceled):
 		// So that the next call sees what has been repaired meanwhile, and does
 		// not join a request that hangs.
-		b.forget(c.session)
+		b.dropSession(c.session)
 	case credentialsRejected(err, c):
-		if c.session.chain.local {
-			b.forget(c.session) // to read a file again costs nothing
+		if c.session.chain.reloadIsFree {
+			b.dropSession(c.session) // to read a file again costs nothing
 			return
 		}
 		b.mu.Lock()

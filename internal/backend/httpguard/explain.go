@@ -31,7 +31,7 @@ func Explain(err error, host string) *fault.Error {
 	}
 	op, _ := errors.AsType[*net.OpError](err)
 	if op != nil && op.Op == "proxyconnect" { // whatever failed there is about the proxy
-		return unavailable("the proxy to %s cannot be reached: "+checkProxy, host)
+		return unavailable("the proxy to %s cannot be reached: "+proxyHint, host)
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if dns.IsTimeout {
@@ -39,7 +39,7 @@ func Explain(err error, host string) *fault.Error {
 		}
 		return unavailable("the name of %s does not resolve", host)
 	}
-	if untrusted(err) {
+	if isUntrusted(err) {
 		return unavailable("the TLS certificate of %s is not trusted: check its name, its dates, and that its CA is known here "+
 			"(VAULT_CACERT for Vault, AWS_CA_BUNDLE for AWS)", host).Permanently()
 	}
@@ -48,11 +48,11 @@ func Explain(err error, host string) *fault.Error {
 	}
 	if op != nil && (op.Op == "remote error" || op.Op == "local error") { // of crypto/tls, about an alert
 		f := unavailable("the TLS handshake with %s failed (%s)", host, op.Err)
-		f.Permanent = lasting(op.Err.Error())
+		f.Permanent = isPermanentAlert(op.Err.Error())
 		return f
 	}
 	switch said := err.Error(); {
-	case strings.Contains(said, "malformed HTTP") && !cutOff(said):
+	case strings.Contains(said, "malformed HTTP") && !isTruncatedStatus(said):
 		return unavailable("%s does not speak HTTP; if it speaks TLS, the endpoint begins with https://", host).Permanently()
 	case strings.Contains(said, "headers exceeded"), strings.Contains(said, "header list larger"):
 		return unavailable("the headers of the answer of %s are too large", host).Permanently()
@@ -64,7 +64,7 @@ func Explain(err error, host string) *fault.Error {
 		return unavailable("%s refuses connections", host)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return unavailable("%s cannot be reached", host)
-	case strings.Contains(said, "malformed HTTP"), brokenOff(err):
+	case strings.Contains(said, "malformed HTTP"), isConnectionLost(err):
 		return unavailable("%s broke the connection off", host)
 	case strings.Contains(said, "tls: "):
 		return unavailable("the TLS handshake with %s failed", host)
@@ -72,9 +72,9 @@ func Explain(err error, host string) *fault.Error {
 	return unavailable("no answer from %s", host)
 }
 
-// cutOff reports whether what net/http took for a status line is the beginning
+// isTruncatedStatus reports whether what net/http took for a status line is the beginning
 // of one: the connection was broken off in the middle of it.
-func cutOff(said string) bool {
+func isTruncatedStatus(said string) bool {
 	if _, line, ok := strings.Cut(said, `malformed HTTP response "`); ok {
 		line = strings.TrimSuffix(line, `"`)
 		return strings.HasPrefix("HTTP/1.1", line) || strings.HasPrefix("HTTP/1.0", line)
@@ -83,15 +83,15 @@ func cutOff(said string) bool {
 	return ok && len(strings.TrimRight(strings.TrimSuffix(code, `"`), "0123456789")) == 0
 }
 
-// lasting tells the TLS alerts about how the two sides are set up from those
+// isPermanentAlert tells the TLS alerts about how the two sides are set up from those
 // about one connection.
-func lasting(alert string) bool {
+func isPermanentAlert(alert string) bool {
 	return slices.ContainsFunc([]string{"certificate", "handshake failure", "protocol version", "unrecognized name"}, func(s string) bool {
 		return strings.Contains(alert, s)
 	})
 }
 
-func brokenOff(err error) bool {
+func isConnectionLost(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
@@ -100,7 +100,7 @@ func isTimeout(err error) bool {
 	return ok && t.Timeout()
 }
 
-func untrusted(err error) bool {
+func isUntrusted(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return true
 	}

@@ -171,7 +171,7 @@ func TestTheFirstConnectionOverTLSIsMadeAlone(t *testing.T) {
 			defer s.Close()
 			base := s.Client().Transport.(*http.Transport)
 			base.ForceAttemptHTTP2 = http2
-			opening := httpguard.NewOpening(base)
+			opening := httpguard.NewHandshakePool(base)
 			defer opening.CloseIdleConnections()
 			ended := make(chan error)
 			for range 50 {
@@ -200,7 +200,7 @@ func TestTheFirstConnectionOverTLSIsMadeAlone(t *testing.T) {
 
 func TestAFirstConnectionThatFailsHoldsNobodyUp(t *testing.T) {
 	s := tlsServer(t, nil) // nobody trusts it
-	opening := httpguard.NewOpening(&http.Transport{})
+	opening := httpguard.NewHandshakePool(&http.Transport{})
 	silent := raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	ask := func(ctx context.Context, to string) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPut, to, strings.NewReader("x"))

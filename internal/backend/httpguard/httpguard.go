@@ -16,7 +16,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-const maxHops = 3
+const maxRedirects = 3
 
 // Transport is a RoundTripper that follows redirects itself, under its own rules,
 // and bounds the answers. The http.Client around it must not follow any. It
@@ -41,36 +41,36 @@ type Transport struct {
 func (g *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if host, err := endpoint.Host(req.URL); err != nil || host != req.URL.Host {
 		closeBody(req)
-		return nil, fault.New(fault.Denied, "refused a request to a host that is not in the spelling in which hosts are compared").Permanently().Ours()
+		return nil, fault.New(fault.Denied, "refused a request to a host that is not in the spelling in which hosts are compared").Permanently().RefusedLocally()
 	}
 	for hop := 0; ; hop++ {
 		resp, err := g.Base.RoundTrip(req)
 		if err != nil {
 			return nil, err
 		}
-		target, err := redirect(req, resp)
+		target, err := redirectTarget(req, resp)
 		if err != nil || target == nil {
 			if err != nil {
 				resp.Body.Close()
 				return nil, err
 			}
-			return g.bounded(resp)
+			return g.limitBody(resp)
 		}
 		resp.Body.Close()
-		if hop == maxHops {
-			return nil, fault.New(fault.Unavailable, "%s redirects more than %d times", req.URL.Host, maxHops).Permanently()
+		if hop == maxRedirects {
+			return nil, fault.New(fault.Unavailable, "%s redirects more than %d times", req.URL.Host, maxRedirects).Permanently()
 		}
-		if err := g.approve(req.URL, target); err != nil {
+		if err := g.allowRedirect(req.URL, target); err != nil {
 			return nil, err
 		}
-		if req, err = again(req, target); err != nil {
+		if req, err = redirectTo(req, target); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// redirect returns where resp points, or nil if it is an answer.
-func redirect(req *http.Request, resp *http.Response) (*url.URL, error) {
+// redirectTarget returns where resp points, or nil if it is an answer.
+func redirectTarget(req *http.Request, resp *http.Response) (*url.URL, error) {
 	switch resp.StatusCode {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 	default:
@@ -88,10 +88,10 @@ func redirect(req *http.Request, resp *http.Response) (*url.URL, error) {
 	return target, nil
 }
 
-// approve reports whether a request, with the token in it, may go on to target,
+// allowRedirect reports whether a request, with the token in it, may go on to target,
 // and puts target's host into its one spelling. A redirect that is refused is
 // no verdict of the store on the secret: the store is unavailable.
-func (g *Transport) approve(from, target *url.URL) (err error) {
+func (g *Transport) allowRedirect(from, target *url.URL) (err error) {
 	refused := func(format string, args ...any) error {
 		return fault.New(fault.Unavailable, "refused a redirect from "+format, append([]any{from.Host}, args...)...).Permanently()
 	}
@@ -115,11 +115,11 @@ func (g *Transport) approve(from, target *url.URL) (err error) {
 	if g.AllowRedirect == nil {
 		return nil
 	}
-	err = g.AllowRedirect(bare(target))
+	err = g.AllowRedirect(shownURL(target))
 	if err == nil {
 		return nil
 	}
-	refusal := fault.New(fault.Unavailable, "refused a redirect from %s: %s", from.Host, reason(err)).WithCause(err).Permanently()
+	refusal := fault.New(fault.Unavailable, "refused a redirect from %s: %s", from.Host, errorText(err)).WithCause(err).Permanently()
 	if own, ok := errors.AsType[*fault.Error](err); ok { // its cause is kept, its kind is not: no secret was denied
 		same := *own
 		same.Kind, same.Text = refusal.Kind, refusal.Text
@@ -128,21 +128,21 @@ func (g *Transport) approve(from, target *url.URL) (err error) {
 	return refusal
 }
 
-// bare returns what AllowEndpoint is shown of a URL. It may change the copy.
-func bare(u *url.URL) *url.URL {
+// shownURL returns what AllowEndpoint is shown of a URL. It may change the copy.
+func shownURL(u *url.URL) *url.URL {
 	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
 }
 
-// reason is the text of an error without its kind.
-func reason(err error) string {
+// errorText is the text of an error without its kind.
+func errorText(err error) string {
 	if own, ok := errors.AsType[*fault.Error](err); ok && own.Text != "" {
 		return own.Text
 	}
 	return err.Error()
 }
 
-// again returns req for another place.
-func again(req *http.Request, target *url.URL) (*http.Request, error) {
+// redirectTo returns req for another place.
+func redirectTo(req *http.Request, target *url.URL) (*http.Request, error) {
 	next := req.Clone(req.Context())
 	next.URL, next.Host = target, ""
 	if req.Body != nil && req.Body != http.NoBody {
@@ -173,12 +173,12 @@ func closeBody(req *http.Request) {
 	}
 }
 
-func (g *Transport) bounded(resp *http.Response) (*http.Response, error) {
+func (g *Transport) limitBody(resp *http.Response) (*http.Response, error) {
 	if resp.ContentLength > g.MaxBody {
 		resp.Body.Close()
-		return nil, g.tooLarge()
+		return nil, g.tooLargeError()
 	}
-	resp.Body = &boundedBody{ReadCloser: resp.Body, guard: g, left: g.MaxBody}
+	resp.Body = &limitedBody{ReadCloser: resp.Body, transport: g, left: g.MaxBody}
 	if g.Check == nil || resp.StatusCode != http.StatusOK {
 		return resp, nil
 	}
@@ -194,25 +194,25 @@ func (g *Transport) bounded(resp *http.Response) (*http.Response, error) {
 	return resp, nil
 }
 
-func (g *Transport) tooLarge() error {
+func (g *Transport) tooLargeError() error {
 	return fault.New(fault.Unavailable, "the answer is larger than %d MiB", g.MaxBody>>20).Permanently()
 }
 
-// boundedBody fails, instead of ending, where an answer is too long: half a
+// limitedBody fails, instead of ending, where an answer is too long: half a
 // secret must not pass for one.
-type boundedBody struct {
+type limitedBody struct {
 	io.ReadCloser
-	guard *Transport
-	left  int64
+	transport *Transport
+	left      int64
 }
 
-func (b *boundedBody) Read(p []byte) (int, error) {
+func (b *limitedBody) Read(p []byte) (int, error) {
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
 	}
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return n, b.guard.tooLarge()
+		return n, b.transport.tooLargeError()
 	}
 	return n, err
 }

@@ -235,7 +235,7 @@ func TestClearTextOffThisMachineIsWarnedAboutOncePerHost(t *testing.T) {
 }
 
 func TestPolicyAsksForBareEndpointsAndOthersRedirects(t *testing.T) {
-	require.Nil(t, (&httpguard.Policy{}).Redirects(), "nobody approves another host")
+	require.Nil(t, (&httpguard.Policy{}).RedirectCheck(), "nobody approves another host")
 	errNo := errors.New("no")
 	var asked string
 	var log bytes.Buffer
@@ -249,7 +249,7 @@ func TestPolicyAsksForBareEndpointsAndOthersRedirects(t *testing.T) {
 	}}
 	u, err := url.Parse("https://user:pw@vault.example/a%2Fb?q#f")
 	require.NoError(t, err)
-	for _, check := range []func(*url.URL) error{policy.Check, policy.Redirects()} {
+	for _, check := range []func(*url.URL) error{policy.Check, policy.RedirectCheck()} {
 		err = check(u)
 		require.ErrorIs(t, err, fault.Denied)
 		require.ErrorIs(t, err, errNo)
@@ -258,7 +258,7 @@ func TestPolicyAsksForBareEndpointsAndOthersRedirects(t *testing.T) {
 		require.Equal(t, "vault.example", u.Host)
 	}
 	u.Scheme = "http"
-	require.NoError(t, policy.Redirects()(u))
+	require.NoError(t, policy.RedirectCheck()(u))
 	require.Contains(t, log.String(), "clear text", "a redirect in clear text is warned about too")
 }
 

@@ -17,13 +17,13 @@ const (
 	pingInterval = 15 * time.Second
 	pingTimeout  = 5 * time.Second
 
-	// minAttempt is the least time that a request has before it is sent again.
-	minAttempt = time.Second
+	// minAttemptTime is the least time that a request has before it is sent again.
+	minAttemptTime = time.Second
 
-	// maxSilence is how long a connection that has worked before may keep a
+	// maxReusedWait is how long a connection that has worked before may keep a
 	// request waiting whose caller then leaves; a new one has minAttempt. Longer,
 	// and the next request gets another connection.
-	maxSilence = 250 * time.Millisecond
+	maxReusedWait = 250 * time.Millisecond
 )
 
 // Pool is a RoundTripper over connections that are kept. A firewall may forget
@@ -40,7 +40,7 @@ type Pool struct {
 // connections are those of one http.Transport, to all hosts.
 type connections struct {
 	*http.Transport
-	gate
+	handshakeGate
 }
 
 // errNoAnswer ends the first attempt of a request.
@@ -49,7 +49,7 @@ var errNoAnswer = errors.New("no answer yet")
 // NewPool returns a Pool over base, which it changes and owns from now on.
 func NewPool(base *http.Transport) *Pool {
 	if base.OnProxyConnectResponse == nil {
-		base.OnProxyConnectResponse = ProxyAnswer
+		base.OnProxyConnectResponse = CheckProxyAnswer
 	}
 	if base.HTTP2 == nil {
 		base.HTTP2 = &http.HTTP2Config{}
@@ -58,7 +58,7 @@ func NewPool(base *http.Transport) *Pool {
 	return &Pool{current: newConnections(base)}
 }
 
-func newConnections(t *http.Transport) *connections { return &connections{t, newGate()} }
+func newConnections(t *http.Transport) *connections { return &connections{t, newHandshakeGate()} }
 
 // RoundTrip implements http.RoundTripper.
 func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -69,7 +69,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 type sendFunc func(*connections, *http.Request) (*http.Response, error)
 
 func (p *Pool) roundTrip(req *http.Request, send sendFunc) (*http.Response, error) {
-	wait := firstAttempt(req)
+	wait := firstAttemptTimeout(req)
 	resp, err := p.attempt(req, wait, send)
 	if !errors.Is(err, errNoAnswer) {
 		return resp, err
@@ -83,15 +83,15 @@ func (p *Pool) roundTrip(req *http.Request, send sendFunc) (*http.Response, erro
 	return p.attempt(next, 0, send)
 }
 
-// firstAttempt returns how long a request may take before it is sent again;
+// firstAttemptTimeout returns how long a request may take before it is sent again;
 // zero: as long as its context lasts.
-func firstAttempt(req *http.Request) time.Duration {
+func firstAttemptTimeout(req *http.Request) time.Duration {
 	deadline, ok := req.Context().Deadline()
 	if !ok || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return 0
 	}
 	left := time.Until(deadline)
-	wait := max(left/3, minAttempt)
+	wait := max(left/3, minAttemptTime)
 	if wait > left/2 {
 		return 0
 	}
@@ -104,7 +104,7 @@ func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*h
 	c := p.connections()
 	var use usage
 	ctx, cancel := context.WithCancelCause(req.Context())
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: use.begin})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: use.gotConnection})
 	inTime := func() bool { return true }
 	if wait > 0 {
 		inTime = time.AfterFunc(wait, func() { cancel(errNoAnswer) }).Stop
@@ -112,17 +112,17 @@ func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*h
 	resp, err := send(c, req.WithContext(ctx))
 	switch late := !inTime(); {
 	case err == nil && !late:
-		resp.Body = &answerBody{ReadCloser: resp.Body, pool: p, from: c, ctx: ctx, cancel: cancel}
+		resp.Body = &trackedBody{ReadCloser: resp.Body, pool: p, from: c, ctx: ctx, cancel: cancel}
 		return resp, nil
 	case err == nil:
 		_ = resp.Body.Close()
 		err = errNoAnswer
 	case late && req.Context().Err() == nil:
 		err = errNoAnswer
-	case !use.begun():
+	case !use.connected():
 		err = c.explainProxy(req, err)
 	}
-	if ctx.Err() != nil && use.silent() {
+	if ctx.Err() != nil && use.stalled() {
 		p.retire(c)
 	}
 	p.release(c)
@@ -151,25 +151,25 @@ type usage struct {
 	reused bool
 }
 
-func (u *usage) begin(info httptrace.GotConnInfo) {
+func (u *usage) gotConnection(info httptrace.GotConnInfo) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.start, u.reused = time.Now(), info.Reused
 }
 
-func (u *usage) begun() bool {
+func (u *usage) connected() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return !u.start.IsZero()
 }
 
-// silent reports whether the connection has kept the request waiting for long.
-func (u *usage) silent() bool {
+// stalled reports whether the connection has kept the request waiting for long.
+func (u *usage) stalled() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	limit := minAttempt
+	limit := minAttemptTime
 	if u.reused {
-		limit = maxSilence
+		limit = maxReusedWait
 	}
 	return !u.start.IsZero() && time.Since(u.start) >= limit
 }
@@ -200,8 +200,8 @@ func (p *Pool) CloseIdleConnections() {
 	p.current.CloseIdleConnections()
 }
 
-// answerBody is the body of an answer.
-type answerBody struct {
+// trackedBody is the body of an answer.
+type trackedBody struct {
 	io.ReadCloser
 	pool   *Pool
 	from   *connections
@@ -209,7 +209,7 @@ type answerBody struct {
 	cancel context.CancelCauseFunc
 }
 
-func (b *answerBody) Read(p []byte) (int, error) {
+func (b *trackedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF && b.ctx.Err() != nil {
 		b.pool.retire(b.from)
@@ -217,7 +217,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *answerBody) Close() error {
+func (b *trackedBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.cancel(nil)
 	b.pool.release(b.from)

@@ -10,17 +10,17 @@ import (
 
 // reloader reads certificates again when their files change.
 type reloader struct {
-	paths []string
-	load  func(*tls.Config) error
-	seen  []fs.FileInfo // of what was read last; nil before the first time
+	paths    []string
+	load     func(*tls.Config) error
+	lastRead []fs.FileInfo // of what was read last; nil before the first time
 }
 
-// Watch makes the pool read certificates again when one of the files, or a file
+// ReloadCertificates makes the pool read certificates again when one of the files, or a file
 // in one of the directories, has changed: load puts them into a TLS
 // configuration, and the next request goes over a new connection that uses it.
 // If load fails, the certificates in use stay until the files change again. It
 // is called before the first request; empty paths are left out.
-func (p *Pool) Watch(load func(*tls.Config) error, paths ...string) {
+func (p *Pool) ReloadCertificates(load func(*tls.Config) error, paths ...string) {
 	paths = slices.DeleteFunc(paths, func(path string) bool { return path == "" })
 	if len(paths) > 0 {
 		p.files = &reloader{paths: paths, load: load}
@@ -31,10 +31,10 @@ func (p *Pool) Watch(load func(*tls.Config) error, paths ...string) {
 // those of t.
 func (r *reloader) reload(t *connections) *connections {
 	now := statAll(r.paths)
-	if slices.EqualFunc(now, r.seen, sameFile) {
+	if slices.EqualFunc(now, r.lastRead, sameFile) {
 		return nil
 	}
-	r.seen = now
+	r.lastRead = now
 	next := newConnections(t.Clone())
 	if next.TLSClientConfig == nil {
 		next.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}

@@ -8,10 +8,10 @@ import (
 const (
 	// The pause after a path was denied to a new token, too, doubles from the first
 	// to the most.
-	firstDenialPause = time.Minute
-	maxDenialPause   = 15 * time.Minute
-	// maxDenials is how many paths are remembered.
-	maxDenials = 4096
+	initialDenialPause = time.Minute
+	maxDenialPause     = 15 * time.Minute
+	// maxDeniedPaths is how many paths are remembered.
+	maxDeniedPaths = 4096
 )
 
 // denials remembers the paths that a new token does not help with: no login is
@@ -27,22 +27,22 @@ type denial struct {
 	pause time.Duration
 }
 
-// pausing reports whether a new token is not asked for on behalf of path. It
+// skipLogin reports whether a new token is not asked for on behalf of path. It
 // begins a pause otherwise.
-func (d *denials) pausing(path string, fresh bool) bool {
+func (d *denials) skipLogin(path string, fresh bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now, last := time.Now(), d.paths[path]
 	if now.Before(last.until) {
 		return true
 	}
-	if len(d.paths) >= maxDenials {
+	if len(d.paths) >= maxDeniedPaths {
 		clear(d.paths)
 	}
 	if d.paths == nil {
 		d.paths = map[string]denial{}
 	}
-	pause := min(max(2*last.pause, firstDenialPause), maxDenialPause)
+	pause := min(max(2*last.pause, initialDenialPause), maxDenialPause)
 	d.paths[path] = denial{now.Add(pause), pause}
 	return fresh
 }

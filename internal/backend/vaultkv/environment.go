@@ -16,13 +16,13 @@ import (
 )
 
 // setting is an option that a variable stands in for.
-type setting struct{ given, option, variable string }
+type setting struct{ explicit, option, variable string }
 
-func (s setting) value() string { return cmp.Or(s.given, os.Getenv(s.variable)) }
+func (s setting) value() string { return cmp.Or(s.explicit, os.Getenv(s.variable)) }
 
-// name returns where the value is from.
-func (s setting) name() string {
-	if s.given != "" {
+// source returns where the value is from.
+func (s setting) source() string {
+	if s.explicit != "" {
 		return s.option + " in place of " + s.variable
 	}
 	return s.variable
@@ -32,7 +32,7 @@ func (s setting) name() string {
 // above all. Its error never quotes the value.
 func (s setting) check() error {
 	if strings.ContainsFunc(strings.TrimSpace(s.value()), unicode.IsControl) {
-		return fault.New(fault.Unauthenticated, "%s holds a line break or another control character", s.name())
+		return fault.New(fault.Unauthenticated, "%s holds a line break or another control character", s.source())
 	}
 	return nil
 }
@@ -41,10 +41,10 @@ func (s setting) check() error {
 // one: net/http would fail each of them as if there was no answer.
 func checkHeaders(namespace setting) error {
 	if !httpguts.ValidHeaderFieldValue(namespace.value()) {
-		return fault.New(fault.Unauthenticated, "%s holds a line break, or another character that cannot be sent", namespace.name())
+		return fault.New(fault.Unauthenticated, "%s holds a line break, or another character that cannot be sent", namespace.source())
 	}
 	if strings.ContainsFunc(os.Getenv(api.EnvVaultTLSServerName), unicode.IsControl) {
-		return unreadable("%s holds a line break or another control character", api.EnvVaultTLSServerName)
+		return settingError("%s holds a line break or another control character", api.EnvVaultTLSServerName)
 	}
 	var headers map[string]any
 	if json.Unmarshal([]byte(os.Getenv(api.EnvVaultHeaders)), &headers) != nil {
@@ -58,58 +58,58 @@ func checkHeaders(namespace setting) error {
 	return nil
 }
 
-// badEnvironment names the variable that Vault's client stumbled over. The
+// environmentError names the variable that Vault's client stumbled over. The
 // client parses those that are not used, too, and what it says may quote their
 // values.
-func badEnvironment(said error) error {
-	if err := badVariable(); err != nil {
+func environmentError(cause error) error {
+	if err := variableError(); err != nil {
 		return err
 	}
 	// These name themselves, where their value is not one.
 	for _, name := range []string{api.EnvVaultClientTimeout, api.EnvRateLimit, api.EnvVaultHeaders} {
-		if said != nil && os.Getenv(name) != "" && strings.Contains(said.Error(), name) {
-			return unreadable("%s is not what the Vault client reads there", name)
+		if cause != nil && os.Getenv(name) != "" && strings.Contains(cause.Error(), name) {
+			return settingError("%s is not what the Vault client reads there", name)
 		}
 	}
 	if os.Getenv(api.EnvVaultHeaders) != "" {
-		return unreadable("%s is not a JSON object of texts, or names a header that begins with X-Vault-", api.EnvVaultHeaders)
+		return settingError("%s is not a JSON object of texts, or names a header that begins with X-Vault-", api.EnvVaultHeaders)
 	}
-	return unreadable("the Vault client cannot be set up: one of the variables that begin with VAULT_ does not hold what it reads there")
+	return settingError("the Vault client cannot be set up: one of the variables that begin with VAULT_ does not hold what it reads there")
 }
 
-func unreadable(format string, args ...any) error {
+func settingError(format string, args ...any) error {
 	return fault.New(fault.Unavailable, format, args...).Permanently()
 }
 
-// badVariable parses as Vault's client does.
-func badVariable() error {
+// variableError parses as Vault's client does.
+func variableError() error {
 	for _, name := range []string{api.EnvVaultSkipVerify, api.EnvVaultSRVLookup, api.EnvVaultDisableRedirects} {
 		if text := os.Getenv(name); text != "" {
 			if _, err := strconv.ParseBool(text); err != nil {
-				return unreadable("%s is neither \"true\" nor \"false\"", name)
+				return settingError("%s is neither \"true\" nor \"false\"", name)
 			}
 		}
 	}
 	if text := os.Getenv(api.EnvVaultMaxRetries); text != "" {
 		if _, err := strconv.ParseUint(text, 10, 32); err != nil {
-			return unreadable("%s is not a number", api.EnvVaultMaxRetries)
+			return settingError("%s is not a number", api.EnvVaultMaxRetries)
 		}
 	}
 	for _, name := range []string{api.EnvVaultProxyAddr, api.EnvHTTPProxy} {
 		if text := os.Getenv(name); text != "" {
 			if _, err := url.Parse(text); err != nil {
-				return unreadable("%s is not a URL", name)
+				return settingError("%s is not a URL", name)
 			}
 		}
 	}
-	return badCertificates()
+	return certificateError()
 }
 
-// badCertificates tries the files that the variables name one by one.
-func badCertificates() error {
+// certificateError tries the files that the variables name one by one.
+func certificateError() error {
 	cert, key := os.Getenv(api.EnvVaultClientCert), os.Getenv(api.EnvVaultClientKey)
 	if (cert == "") != (key == "") {
-		return unreadable("%s and %s go together: one of them is not set", api.EnvVaultClientCert, api.EnvVaultClientKey)
+		return settingError("%s and %s go together: one of them is not set", api.EnvVaultClientCert, api.EnvVaultClientKey)
 	}
 	for _, c := range []struct {
 		names string
@@ -122,7 +122,7 @@ func badCertificates() error {
 	} {
 		// The configuration has an error, but a client to try them with.
 		if err := api.DefaultConfig().ConfigureTLS(&c.tls); err != nil {
-			return unreadable("%s: it does not lead to a certificate or key that can be read", c.names)
+			return settingError("%s: it does not lead to a certificate or key that can be read", c.names)
 		}
 	}
 	return nil

@@ -25,58 +25,58 @@ const (
 	pathDenied
 )
 
-// refusal tells Vault's own refusals from each other, and from a gateway's.
-func (s *server) refusal(got answer) refusal {
-	if got.status < 400 || passing(got.status) || s.foreign(got) != nil {
+// classifyRefusal tells Vault's own refusals from each other, and from a gateway's.
+func (s *server) classifyRefusal(got answer) refusal {
+	if got.status < 400 || isTransient(got.status) || s.notFromVault(got) != nil {
 		return notRefused
 	}
-	said := spoken(got.body)
+	messages := errorMessages(got.body)
 	switch {
-	case unknownToken(got.status, said):
+	case isUnknownToken(got.status, messages):
 		return tokenRefused
-	case got.status == http.StatusForbidden && strings.Contains(said, "permission denied"):
+	case got.status == http.StatusForbidden && strings.Contains(messages, "permission denied"):
 		return pathDenied
 	}
 	return notRefused
 }
 
-// knew reports whether an answer shows that Vault accepts the token, whether or
+// acceptedToken reports whether an answer shows that Vault accepts the token, whether or
 // not it may read what was asked for.
-func (s *server) knew(got answer) bool {
-	return got.status == http.StatusOK || got.status >= 400 && !passing(got.status) && s.foreign(got) == nil && s.refusal(got) != tokenRefused
+func (s *server) acceptedToken(got answer) bool {
+	return got.status == http.StatusOK || got.status >= 400 && !isTransient(got.status) && s.notFromVault(got) == nil && s.classifyRefusal(got) != tokenRefused
 }
 
-// payload takes the secret out of an answer, or says why there is none.
-func (c *client) payload(ctx context.Context, l *lease, g ref.Target, got answer) (fetch.Document, error) {
+// document takes the secret out of an answer, or says why there is none.
+func (c *client) document(ctx context.Context, l *lease, g ref.Target, got answer) (fetch.Document, error) {
 	if got.status == http.StatusOK {
-		return c.secret(ctx, l, g, got)
+		return c.parseSecret(ctx, l, g, got)
 	}
-	if err := c.foreign(got); err != nil {
+	if err := c.notFromVault(got); err != nil {
 		return fetch.Document{}, err
 	}
-	said := spoken(got.body)
+	messages := errorMessages(got.body)
 	switch {
-	case passing(got.status):
-		return fetch.Document{}, c.unavailable(got)
-	case got.status == http.StatusNotFound && saysNotFound(said):
-		return fetch.Document{}, c.missing(ctx, l, g, got.body)
-	case unknownToken(got.status, said), c.auth == authenticator(noToken{}) && said == "permission denied":
+	case isTransient(got.status):
+		return fetch.Document{}, c.unavailableError(got)
+	case got.status == http.StatusNotFound && isNotFoundMessage(messages):
+		return fetch.Document{}, c.explainNotFound(ctx, l, g, got.body)
+	case isUnknownToken(got.status, messages), c.auth == authenticator(noToken{}) && messages == "permission denied":
 		// Vault has a longer text for a token that it knows.
-		return fetch.Document{}, c.invalidToken()
-	case strings.Contains(said, "locked by an administrator"):
+		return fetch.Document{}, c.invalidTokenError()
+	case strings.Contains(messages, "locked by an administrator"):
 		return fetch.Document{}, fault.New(fault.Unavailable, "an administrator has locked the namespace of mount %q", g.Mount).Permanently()
-	case got.status == http.StatusForbidden && !strings.Contains(said, "permission denied"), got.status == http.StatusNotFound:
+	case got.status == http.StatusForbidden && !strings.Contains(messages, "permission denied"), got.status == http.StatusNotFound:
 		return fetch.Document{}, fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's words: is a proxy or a gateway in between?",
 			c.name(), got.status).Permanently()
 	case got.status == http.StatusForbidden:
-		return fetch.Document{}, c.denied(g)
-	case got.status == http.StatusBadRequest && strings.Contains(said, "Upgrading from non-versioned"):
+		return fetch.Document{}, c.deniedError(g)
+	case got.status == http.StatusBadRequest && strings.Contains(messages, "Upgrading from non-versioned"):
 		return fetch.Document{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
 	}
 	return fetch.Document{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?%s", c.name(), got.status, c.baseHint())
 }
 
-func (c *client) denied(g ref.Target) error {
+func (c *client) deniedError(g ref.Target) error {
 	unwrap := ""
 	if _, ok := c.auth.(*staticToken); ok {
 		unwrap = ", or the token is a response-wrapping token, which has to be unwrapped first"
@@ -93,21 +93,21 @@ func (s *server) baseHint() string {
 	return "; the endpoint ends in /v1, which belongs to Vault's API: leave it out"
 }
 
-// saysNotFound reports whether the errors of a 404 are Vault's: there are none
+// isNotFoundMessage reports whether the errors of a 404 are Vault's: there are none
 // if only the secret is missing.
-func saysNotFound(said string) bool {
-	return said == "" || strings.Contains(said, "no handler for route") || strings.Contains(said, "unsupported path") ||
-		strings.Contains(said, "functionality on this path has been removed")
+func isNotFoundMessage(messages string) bool {
+	return messages == "" || strings.Contains(messages, "no handler for route") || strings.Contains(messages, "unsupported path") ||
+		strings.Contains(messages, "functionality on this path has been removed")
 }
 
-// unknownToken tells a token that Vault does not know from one that may not do
+// isUnknownToken tells a token that Vault does not know from one that may not do
 // what it was shown for.
-func unknownToken(status int, said string) bool {
-	return status == http.StatusForbidden && strings.Contains(said, "invalid token") ||
-		status == http.StatusUnauthorized || strings.Contains(said, "missing client token")
+func isUnknownToken(status int, messages string) bool {
+	return status == http.StatusForbidden && strings.Contains(messages, "invalid token") ||
+		status == http.StatusUnauthorized || strings.Contains(messages, "missing client token")
 }
 
-func (c *client) invalidToken() error {
+func (c *client) invalidTokenError() error {
 	switch c.auth.(type) {
 	case *login:
 		return fault.New(fault.Unauthenticated, "Vault does not accept the token of a new login")
@@ -119,45 +119,45 @@ func (c *client) invalidToken() error {
 		"or is a response-wrapping token; renew %s, or what VaultOptions.Token gives", TokenVariable)
 }
 
-// wrapped is a hint about an answer that came in a token.
-func wrapped(body []byte) string {
+// wrappedHint is a hint about an answer that came in a token.
+func wrappedHint(body []byte) string {
 	if text, err := jsonptr.Lookup(body, "/wrap_info"); err != nil || text[0] != '{' {
 		return ""
 	}
 	return ": the answer is wrapped in another token, which a control group, or who asks for response wrapping, wants"
 }
 
-// secret returns the object of keys. A KV version 1 mount can have a secret at
+// parseSecret returns the object of keys. A KV version 1 mount can have a secret at
 // a path that begins with data/, without the envelope.
-func (c *client) secret(ctx context.Context, l *lease, g ref.Target, got answer) (fetch.Document, error) {
+func (c *client) parseSecret(ctx context.Context, l *lease, g ref.Target, got answer) (fetch.Document, error) {
 	data, err := jsonptr.Lookup(got.body, "/data")
 	switch {
 	case errors.Is(err, fault.Syntax):
-		return fetch.Document{}, c.foreign(got)
+		return fetch.Document{}, c.notFromVault(got)
 	case err != nil || data[0] != '{':
-		return fetch.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret%s", c.name(), wrapped(got.body)).Permanently()
+		return fetch.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret%s", c.name(), wrappedHint(got.body)).Permanently()
 	}
 	object, err := jsonptr.Lookup(data, "/data")
 	if err == nil && string(object) == "null" {
 		if _, err := jsonptr.Lookup(data, "/metadata"); err != nil {
 			return fetch.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret", c.name()).Permanently()
 		}
-		return fetch.Document{}, c.missing(ctx, l, g, got.body)
+		return fetch.Document{}, c.explainNotFound(ctx, l, g, got.body)
 	}
 	_, unversioned := jsonptr.Lookup(data, "/metadata/version")
 	if err != nil || object[0] != '{' || unversioned != nil {
-		return fetch.Document{}, versionOne(g)
+		return fetch.Document{}, kvVersion1Error(g)
 	}
 	return fetch.Document{Text: string(object)}, nil
 }
 
-func versionOne(g ref.Target) error {
+func kvVersion1Error(g ref.Target) error {
 	return fault.New(fault.Unsupported, "mount %q is a KV version 1 engine; references are read from KV version 2 only: "+
 		"upgrade it with \"vault kv enable-versioning %s\"", g.Mount, g.Mount)
 }
 
-// missing says what kind of nothing was found.
-func (c *client) missing(ctx context.Context, l *lease, g ref.Target, body []byte) error {
+// explainNotFound says what kind of nothing was found.
+func (c *client) explainNotFound(ctx context.Context, l *lease, g ref.Target, body []byte) error {
 	if destroyed, err := jsonptr.LookupScalar(body, "/data/metadata/destroyed"); err == nil && destroyed == "true" {
 		return fault.New(fault.NotFound, "the latest version of %q in mount %q was destroyed: write a new one", g.Path, g.Mount)
 	}
@@ -172,13 +172,13 @@ func (c *client) missing(ctx context.Context, l *lease, g ref.Target, body []byt
 	if _, err := jsonptr.Lookup(body, "/data/metadata"); err == nil {
 		return fault.New(fault.NotFound, "the latest version of %q in mount %q holds nothing", g.Path, g.Mount)
 	}
-	m := c.mount(ctx, l, g.Mount)
+	m := c.lookUpMount(ctx, l, g.Mount)
 	switch {
 	case m.version == "" && m.kind != "" && m.kind != "kv" && m.kind != "generic":
 		return fault.New(fault.Unsupported, "mount %q is not a key/value engine", g.Mount)
 	case m.version != "2" && m.kind != "":
-		return versionOne(g)
-	case strings.Contains(spoken(body), "no handler for route"):
+		return kvVersion1Error(g)
+	case strings.Contains(errorMessages(body), "no handler for route"):
 		return fault.New(fault.NotFound, "there is no secrets engine at mount %q%s", g.Mount, c.baseHint())
 	}
 	hint := ""
@@ -190,18 +190,18 @@ func (c *client) missing(ctx context.Context, l *lease, g ref.Target, body []byt
 	return fault.New(fault.NotFound, "no secret at path %q in mount %q%s", g.Path, g.Mount, hint)
 }
 
-// mount is what the server tells about one; zero if it tells nothing.
-type mount struct{ kind, version, path string }
+// mountInfo is what the server tells about one; zero if it tells nothing.
+type mountInfo struct{ kind, version, path string }
 
-// mountWait bounds the look-up of a mount, which only words an error.
-const mountWait = 2 * time.Second
+// mountLookupTimeout bounds the look-up of a mount, which only words an error.
+const mountLookupTimeout = 2 * time.Second
 
-// mount asks about one, only when a read found nothing.
-func (c *client) mount(ctx context.Context, l *lease, at string) mount {
-	if !l.take() {
-		return mount{} // the read was the token's last use
+// lookUpMount asks about one, only when a read found nothing.
+func (c *client) lookUpMount(ctx context.Context, l *lease, at string) mountInfo {
+	if !l.takeUse() {
+		return mountInfo{} // the read was the token's last use
 	}
-	ctx, cancel := context.WithTimeout(ctx, mountWait)
+	ctx, cancel := context.WithTimeout(ctx, mountLookupTimeout)
 	defer cancel()
 	got, err := c.read(ctx, l.token, "sys/internal/ui/mounts/"+at)
 	var reply struct {
@@ -211,24 +211,24 @@ func (c *client) mount(ctx context.Context, l *lease, at string) mount {
 		}
 	}
 	if err != nil || got.status != http.StatusOK || json.Unmarshal(got.body, &reply) != nil {
-		return mount{}
+		return mountInfo{}
 	}
-	return mount{reply.Data.Type, reply.Data.Options.Version, reply.Data.Path}
+	return mountInfo{reply.Data.Type, reply.Data.Options.Version, reply.Data.Path}
 }
 
-// foreign tells an answer that Vault did not give: a proxy's or a firewall's
+// notFromVault tells an answer that Vault did not give: a proxy's or a firewall's
 // page must not pass for Vault's own refusal, or for its secret.
-func (s *server) foreign(got answer) error {
+func (s *server) notFromVault(got answer) error {
 	host := s.name()
 	if got.status >= 300 && got.status < 400 {
 		return fault.New(fault.Unavailable, "%s answered with status %d and nowhere to go: is a login page in between?", host, got.status).Permanently()
 	}
-	if passing(got.status) {
+	if isTransient(got.status) {
 		return nil
 	}
 	why, bad := errors.AsType[*fault.Error](jsonptr.Valid(got.body))
 	switch {
-	case !bad && (got.status == http.StatusOK || isVaultsError(got.status, got.body)):
+	case !bad && (got.status == http.StatusOK || isVaultError(got.status, got.body)):
 		return nil
 	case !bad:
 		return fault.New(fault.Unavailable, "%s answered with status %d in JSON that is not Vault's: is a proxy or a gateway in between?", host, got.status).Permanently()
@@ -239,36 +239,36 @@ func (s *server) foreign(got answer) error {
 		host, got.status, why.Text).Permanently()
 }
 
-// isVaultsError reports whether a body has the shape of Vault's errors: a list of
+// isVaultError reports whether a body has the shape of Vault's errors: a list of
 // texts, or the envelope of every answer, as for a version that was deleted, and
 // no member of another's.
-func isVaultsError(status int, body []byte) bool {
+func isVaultError(status int, body []byte) bool {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(body, &members) != nil {
 		return false
 	}
 	for name := range members {
-		if !slices.Contains(vaultsMembers, name) {
+		if !slices.Contains(vaultMembers, name) {
 			return false
 		}
 	}
 	if text, ok := members["errors"]; ok {
-		var said []string
-		return json.Unmarshal(text, &said) == nil && (len(said) > 0 || said != nil && status == http.StatusNotFound)
+		var messages []string
+		return json.Unmarshal(text, &messages) == nil && (len(messages) > 0 || messages != nil && status == http.StatusNotFound)
 	}
 	return members["request_id"] != nil && members["lease_duration"] != nil && members["data"] != nil
 }
 
-// vaultsMembers are the members of Vault's answers, and of its errors.
-var vaultsMembers = []string{"request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth", "errors", "mount_type"}
+// vaultMembers are the members of Vault's answers, and of its errors.
+var vaultMembers = []string{"request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth", "errors", "mount_type"}
 
-// loginAnswered returns an error for a good answer to a login that is not Vault's:
+// checkLoginAnswer returns an error for a good answer to a login that is not Vault's:
 // one with neither a login in it nor the marks of an answer. Whoever gave it has
 // refused nothing.
-func (s *server) loginAnswered(got answer) error {
+func (s *server) checkLoginAnswer(got answer) error {
 	var members map[string]json.RawMessage
 	if got.status != http.StatusOK || json.Unmarshal(got.body, &members) != nil {
-		return s.foreign(got)
+		return s.notFromVault(got)
 	}
 	for _, name := range []string{"auth", "wrap_info", "request_id"} {
 		if _, ok := members[name]; ok {
@@ -278,9 +278,9 @@ func (s *server) loginAnswered(got answer) error {
 	return fault.New(fault.Unavailable, "%s answered the login with JSON that is not Vault's: is a proxy or a gateway in between?", s.name()).Permanently()
 }
 
-// passing tells the states that pass by themselves. 412 is a node that has not
+// isTransient tells the states that pass by themselves. 412 is a node that has not
 // caught up, 472 and 473 are standbys.
-func passing(status int) bool {
+func isTransient(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusPreconditionFailed, http.StatusTooManyRequests:
 		return true
@@ -288,12 +288,12 @@ func passing(status int) bool {
 	return status >= 472
 }
 
-// unavailable explains an answer that passes by itself.
-func (s *server) unavailable(got answer) *fault.Error {
+// unavailableError explains an answer that passes by itself.
+func (s *server) unavailableError(got answer) *fault.Error {
 	host := s.name()
 	var f *fault.Error
 	switch {
-	case strings.Contains(spoken(got.body), "Vault is sealed"):
+	case strings.Contains(errorMessages(got.body), "Vault is sealed"):
 		f = fault.New(fault.Unavailable, "Vault at %s is sealed: it must be unsealed", host)
 	case got.status == http.StatusTooManyRequests:
 		f = fault.New(fault.Unavailable, "Vault at %s limits the rate of calls", host)
@@ -306,8 +306,8 @@ func (s *server) unavailable(got answer) *fault.Error {
 	return f
 }
 
-// spoken returns the messages in an error's body, to match known ones against.
-func spoken(body []byte) string {
+// errorMessages returns the messages in an error's body, to match known ones against.
+func errorMessages(body []byte) string {
 	var reply struct{ Errors []string }
 	if json.Unmarshal(body, &reply) != nil {
 		return ""

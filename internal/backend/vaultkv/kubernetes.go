@@ -36,7 +36,7 @@ type kubernetesLogin struct {
 	log      *slog.Logger
 }
 
-func newKubernetes(settings Settings, s *server, log *slog.Logger) *login {
+func newKubernetesLogin(settings Settings, s *server, log *slog.Logger) *login {
 	k := &kubernetesLogin{settings: settings, server: s, log: log}
 	return newLogin(k.login, s.name(), settings.Timeout, log)
 }
@@ -44,7 +44,7 @@ func newKubernetes(settings Settings, s *server, log *slog.Logger) *login {
 func (k *kubernetesLogin) login(ctx context.Context) (*lease, error) {
 	role := setting{k.settings.Role, "VaultOptions.Role", RoleVariable}
 	if strings.TrimSpace(role.value()) == "" {
-		return nil, fault.New(fault.Unauthenticated, "no role for the Kubernetes login: set %s (%s)", RoleVariable, dropped)
+		return nil, fault.New(fault.Unauthenticated, "no role for the Kubernetes login: set %s (%s)", RoleVariable, droppedHint)
 	}
 	at := setting{k.settings.AuthPath, "VaultOptions.AuthPath", AuthPathVariable}
 	file := setting{k.settings.JWTPath, "VaultOptions.JWTPath", JWTPathVariable}
@@ -53,9 +53,9 @@ func (k *kubernetesLogin) login(ctx context.Context) (*lease, error) {
 			return nil, err
 		}
 	}
-	path, ok := authPath(cmp.Or(at.value(), defaultAuthPath))
+	path, ok := cleanAuthPath(cmp.Or(at.value(), defaultAuthPath))
 	if !ok {
-		return nil, fault.New(fault.Unauthenticated, "%s is not the path of an auth method", at.name())
+		return nil, fault.New(fault.Unauthenticated, "%s is not the path of an auth method", at.source())
 	}
 	jwt, err := readJWT(cmp.Or(file.value(), defaultJWTPath))
 	if err != nil {
@@ -68,26 +68,26 @@ func (k *kubernetesLogin) login(ctx context.Context) (*lease, error) {
 	}
 	start := time.Now()
 	var got answer
-	secret, err := method.Login(ctx, k.server.with("", &got))
-	if missed := k.server.missed(got, err); missed != nil {
+	secret, err := method.Login(ctx, k.server.clientFor("", &got))
+	if missed := k.server.requestError(got, err); missed != nil {
 		return nil, missed
 	}
 	if got.status != http.StatusOK {
-		return nil, k.refused(got, name, path, jwt)
+		return nil, k.loginError(got, name, path, jwt)
 	}
-	if err := k.server.loginAnswered(got); err != nil {
+	if err := k.server.checkLoginAnswer(got); err != nil {
 		return nil, err
 	}
-	if err != nil || secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" || unprintable(secret.Auth.ClientToken) {
-		return nil, fault.New(fault.Unauthenticated, "the Kubernetes login at auth/%s brought no token%s", path, wrapped(got.body))
+	if err != nil || secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" || hasUnprintable(secret.Auth.ClientToken) {
+		return nil, fault.New(fault.Unauthenticated, "the Kubernetes login at auth/%s brought no token%s", path, wrappedHint(got.body))
 	}
-	k.log.DebugContext(ctx, "vault login", "host", k.server.name(), "auth", path, "role", name, "lease", leaseTime(secret.Auth))
-	return leased(secret.Auth, start, got.uses()), nil
+	k.log.DebugContext(ctx, "vault login", "host", k.server.name(), "auth", path, "role", name, "lease", leaseDuration(secret.Auth))
+	return newLease(secret.Auth, start, got.tokenUses()), nil
 }
 
-// authPath returns the path of an auth method without slashes around it,
+// cleanAuthPath returns the path of an auth method without slashes around it,
 // unless it would lead elsewhere.
-func authPath(path string) (string, bool) {
+func cleanAuthPath(path string) (string, bool) {
 	path = strings.Trim(strings.TrimSpace(path), "/")
 	for segment := range strings.SplitSeq(path, "/") {
 		if segment == "" || segment == "." || segment == ".." {
@@ -137,21 +137,21 @@ func looksLikeJWT(text string) bool {
 	return strings.HasPrefix(text, "eyJ") && strings.Count(text, ".") == 2 && !strings.ContainsAny(text, "/\\ \n")
 }
 
-// refused says why Vault did not accept a login. Vault's own words are
+// loginError says why Vault did not accept a login. Vault's own words are
 // matched, not repeated.
-func (k *kubernetesLogin) refused(got answer, role, path, jwt string) error {
-	if err := k.server.foreign(got); err != nil {
+func (k *kubernetesLogin) loginError(got answer, role, path, jwt string) error {
+	if err := k.server.notFromVault(got); err != nil {
 		return err
 	}
 	no := func(format string, args ...any) error {
 		return fault.New(fault.Unauthenticated, "Vault refuses the Kubernetes login: "+format, args...)
 	}
-	said := spoken(got.body)
+	said := errorMessages(got.body)
 	switch {
 	case strings.Contains(said, "could not load backend configuration"):
 		return no("the auth method at auth/%s has no configuration: write kubernetes_host to auth/%s/config", path, path)
-	case passing(got.status):
-		return k.server.unavailable(got)
+	case isTransient(got.status):
+		return k.server.unavailableError(got)
 	case strings.Contains(said, "namespace not authorized"):
 		return no("role %q is not bound to the pod's namespace (bound_service_account_namespaces)", role)
 	case strings.Contains(said, "service account name not authorized"):

@@ -50,9 +50,9 @@ type simulation struct {
 func simulate(t *testing.T, settings vaultkv.Settings, test func(t *testing.T, s *simulation)) {
 	t.Helper()
 	settings.Timeout = 30 * time.Second
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := &simulation{Server: fakevault.NewUnplugged(), t: t, started: time.Now()}
+		s := &simulation{Server: fakevault.NewInProcess(), t: t, started: time.Now()}
 		settings.Transport = s.Server
 		log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		s.backend = vaultkv.New(settings, &httpguard.Policy{Allow: s.allow, Log: log}, log)

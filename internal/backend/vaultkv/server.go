@@ -20,10 +20,10 @@ import (
 )
 
 const (
-	maxBody     = 8 << 20
-	usualBody   = 64 << 10
-	maxHeaders  = 256 << 10
-	idlePerHost = 50
+	maxBody             = 8 << 20
+	initialBodyCapacity = 64 << 10
+	maxHeaderBytes      = 256 << 10
+	maxIdlePerHost      = 50
 )
 
 // server is the Vault at one endpoint. It knows no token: every request
@@ -45,7 +45,7 @@ func newServer(endpoint *url.URL, settings Settings, policy *httpguard.Policy) (
 	}
 	config := api.DefaultConfig()
 	if config.Error != nil {
-		return nil, badEnvironment(config.Error)
+		return nil, environmentError(config.Error)
 	}
 	configured, ok := config.HttpClient.Transport.(*http.Transport)
 	if !ok {
@@ -55,23 +55,23 @@ func newServer(endpoint *url.URL, settings Settings, policy *httpguard.Policy) (
 	// net/http's own HTTP/2: it closes its idle connections when it is told to.
 	base.TLSNextProto = nil
 	base.Proxy = httpguard.Proxy
-	base.MaxIdleConns, base.MaxIdleConnsPerHost = 0, idlePerHost
-	base.MaxResponseHeaderBytes = maxHeaders
+	base.MaxIdleConns, base.MaxIdleConnsPerHost = 0, maxIdlePerHost
+	base.MaxResponseHeaderBytes = maxHeaderBytes
 
 	s := &server{endpoint: endpoint, address: endpoint.String()}
 	// The guard goes around the transport only now that TLS is configured.
-	pool := httpguard.NewOpening(base)
-	pool.Watch(reloadTLS(policy.Log), os.Getenv(api.EnvVaultCACert), os.Getenv(api.EnvVaultCAPath), os.Getenv(api.EnvVaultClientCert), os.Getenv(api.EnvVaultClientKey))
-	s.guard = &httpguard.Transport{Base: pool, AllowRedirect: policy.Redirects(), MaxBody: maxBody}
+	pool := httpguard.NewHandshakePool(base)
+	pool.ReloadCertificates(reloadTLS(policy.Log), os.Getenv(api.EnvVaultCACert), os.Getenv(api.EnvVaultCAPath), os.Getenv(api.EnvVaultClientCert), os.Getenv(api.EnvVaultClientKey))
+	s.guard = &httpguard.Transport{Base: pool, AllowRedirect: policy.RedirectCheck(), MaxBody: maxBody}
 	if settings.Transport != nil {
 		s.guard.Base = settings.Transport
 	}
 	if s.isSocket() {
-		s.address, s.guard.Base = socketAddress, newSocket(base, endpoint)
+		s.address, s.guard.Base = socketAddress, newSocketTransport(base, endpoint)
 	}
 	var err error
 	if s.api, err = s.newClient(s.guard); err != nil {
-		return nil, badEnvironment(err)
+		return nil, environmentError(err)
 	}
 	if value := namespace.value(); value != "" {
 		s.api.SetNamespace(value)
@@ -86,7 +86,7 @@ func reloadTLS(log *slog.Logger) func(*tls.Config) error {
 		fresh := api.DefaultConfig()
 		configured, ok := fresh.HttpClient.Transport.(*http.Transport)
 		if fresh.Error != nil || !ok {
-			err := badEnvironment(fresh.Error)
+			err := environmentError(fresh.Error)
 			log.Warn("certificates for Vault have changed and cannot be read: the old ones stay in use", "error", err.Error())
 			return err
 		}
@@ -126,19 +126,19 @@ func (s *server) name() string {
 
 // answer is what came back, whatever its status.
 type answer struct {
-	status int
-	header http.Header
-	body   []byte
-	err    error // the body is not complete
-	asked  bool  // there was a request, of an auth method
+	status    int
+	header    http.Header
+	body      []byte
+	err       error // the body is not complete
+	requested bool  // there was a request, of an auth method
 }
 
-// take reads a response and leaves its body, if it is complete, to be read by
+// readFrom reads a response and leaves its body, if it is complete, to be read by
 // others.
-func (a *answer) take(r *http.Response) {
+func (a *answer) readFrom(r *http.Response) {
 	a.status, a.header = r.StatusCode, r.Header
 	var body bytes.Buffer
-	body.Grow(int(max(0, min(r.ContentLength, usualBody))) + bytes.MinRead)
+	body.Grow(int(max(0, min(r.ContentLength, initialBodyCapacity))) + bytes.MinRead)
 	_, a.err = body.ReadFrom(r.Body)
 	_ = r.Body.Close()
 	if a.err == nil {
@@ -147,29 +147,29 @@ func (a *answer) take(r *http.Response) {
 	r.Body = io.NopCloser(bytes.NewReader(a.body))
 }
 
-// with returns the API as one request sees it that carries the token and
+// clientFor returns the API as one request sees it that carries the token and
 // leaves its answer in got.
-func (s *server) with(token string, got *answer) *api.Client {
+func (s *server) clientFor(token string, got *answer) *api.Client {
 	return s.api.WithRequestCallbacks(func(r *api.Request) {
 		r.ClientToken = token
 		// VAULT_HEADERS could bring another.
 		r.Headers.Del(api.AuthHeaderName)
 		// VAULT_WRAP_TTL would bring a wrapping token instead of the answer.
 		r.WrapTTL = ""
-		s.escape(r.URL)
-	}).WithResponseCallbacks(func(r *api.Response) { got.take(r.Response) })
+		s.escapePath(r.URL)
+	}).WithResponseCallbacks(func(r *api.Response) { got.readFrom(r.Response) })
 }
 
-// escape spells the base path of a request as the endpoint does.
-func (s *server) escape(request *url.URL) {
+// escapePath spells the base path of a request as the endpoint does.
+func (s *server) escapePath(request *url.URL) {
 	if s.endpoint.RawPath != "" && s.endpoint.Scheme != endpoint.SocketScheme {
 		below := &url.URL{Path: strings.TrimPrefix(request.Path, s.endpoint.Path)}
 		request.RawPath = s.endpoint.RawPath + below.EscapedPath()
 	}
 }
 
-// uses returns how often the token of a login can be used; zero: without end.
-func (a *answer) uses() int {
+// tokenUses returns how often the token of a login can be used; zero: without end.
+func (a *answer) tokenUses() int {
 	var reply struct {
 		Auth struct {
 			Uses int `json:"num_uses"`
@@ -184,16 +184,16 @@ func (a *answer) uses() int {
 // read gets one path. Its error means that there is no answer.
 func (s *server) read(ctx context.Context, token, path string) (answer, error) {
 	var got answer
-	resp, err := s.with(token, &got).Logical().ReadRawWithContext(ctx, path)
+	resp, err := s.clientFor(token, &got).Logical().ReadRawWithContext(ctx, path)
 	if resp != nil && resp.Response != nil {
 		_ = resp.Body.Close()
 	}
-	return got, s.missed(got, err)
+	return got, s.requestError(got, err)
 }
 
-// missed says why there is no answer, or not all of it, after a request that
+// requestError says why there is no answer, or not all of it, after a request that
 // ended with err.
-func (s *server) missed(got answer, err error) error {
+func (s *server) requestError(got answer, err error) error {
 	switch {
 	case got.err != nil:
 		return s.explain(got.err)

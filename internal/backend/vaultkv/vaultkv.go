@@ -40,14 +40,14 @@ type Backend struct {
 	policy   *httpguard.Policy
 	log      *slog.Logger
 
-	turn chan struct{} // of the logins of Settings.Auth
+	loginSlot chan struct{} // of the logins of Settings.Auth
 
 	mu      sync.Mutex
-	clients map[place]*client
+	clients map[clientKey]*client
 }
 
-// place is what a client is bound to.
-type place struct{ endpoint, auth string }
+// clientKey is what a client is bound to.
+type clientKey struct{ endpoint, auth string }
 
 // client reads from one server as one who asks.
 type client struct {
@@ -70,7 +70,7 @@ type authenticator interface {
 
 // New returns a Backend that does no I/O yet.
 func New(settings Settings, policy *httpguard.Policy, log *slog.Logger) *Backend {
-	return &Backend{settings: settings, policy: policy, log: log, turn: make(chan struct{}, 1), clients: map[place]*client{}}
+	return &Backend{settings: settings, policy: policy, log: log, loginSlot: make(chan struct{}, 1), clients: map[clientKey]*client{}}
 }
 
 // Close ends the logins that are under way and the watch over tokens, and closes
@@ -91,10 +91,10 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, erro
 	if err != nil {
 		return fetch.Document{}, fault.New(fault.Syntax, "the endpoint %s", err)
 	}
-	if err := b.check(base, g.Auth); err != nil {
+	if err := b.checkEndpoint(base, g.Auth); err != nil {
 		return fetch.Document{}, err
 	}
-	c, err := b.client(place{g.Endpoint, g.Auth}, base)
+	c, err := b.client(clientKey{g.Endpoint, g.Auth}, base)
 	if err != nil {
 		return fetch.Document{}, err
 	}
@@ -112,12 +112,12 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, erro
 		if err != nil {
 			return fetch.Document{}, err
 		}
-		next, err := c.another(ctx, l, got, path, first)
+		next, err := c.nextToken(ctx, l, got, path, first)
 		if err != nil {
 			return fetch.Document{}, err
 		}
 		if next == nil {
-			return c.payload(ctx, l, g, got)
+			return c.document(ctx, l, g, got)
 		}
 		l = next
 	}
@@ -125,24 +125,24 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, erro
 
 // readWith is read with a token that others may use at the same time.
 func (c *client) readWith(ctx context.Context, l *lease, path string) (got answer, err error) {
-	l.begin()
-	defer func() { l.end(err == nil && c.knew(got)) }()
+	l.beginRequest()
+	defer func() { l.endRequest(err == nil && c.acceptedToken(got)) }()
 	return c.read(ctx, l.token, path)
 }
 
-// another returns a token to try after what came back for l, or nil.
-func (c *client) another(ctx context.Context, l *lease, got answer, path string, first bool) (*lease, error) {
-	switch c.refusal(got) {
+// nextToken returns a token to try after what came back for l, or nil.
+func (c *client) nextToken(ctx context.Context, l *lease, got answer, path string, first bool) (*lease, error) {
+	switch c.classifyRefusal(got) {
 	case tokenRefused:
 		// It has run out, was revoked, or others have used it up. One that nobody had
 		// success with is replaced once.
-		if !first && !l.wasKnown(ctx) {
+		if !first && !l.wasAccepted(ctx) {
 			return nil, nil
 		}
 	case pathDenied:
 		// The token may lack what a newer one has; an old Vault says the same of one
 		// that it does not know.
-		if c.denials.pausing(path, l.fresh()) {
+		if c.denials.skipLogin(path, l.isFresh()) {
 			return nil, nil
 		}
 	default:
@@ -156,7 +156,7 @@ func (c *client) another(ctx context.Context, l *lease, got answer, path string,
 }
 
 // client returns the client for an endpoint, made on first use.
-func (b *Backend) client(at place, base *url.URL) (*client, error) {
+func (b *Backend) client(at clientKey, base *url.URL) (*client, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c := b.clients[at]; c != nil {
@@ -169,20 +169,20 @@ func (b *Backend) client(at place, base *url.URL) (*client, error) {
 	c := &client{server: s}
 	switch {
 	case at.auth == ref.KubernetesAuth:
-		c.auth = newKubernetes(b.settings, s, b.log)
+		c.auth = newKubernetesLogin(b.settings, s, b.log)
 	case b.settings.Auth != nil:
-		c.auth = newMethod(b.settings, b.turn, s, b.log)
+		c.auth = newMethodLogin(b.settings, b.loginSlot, s, b.log)
 	case b.settings.NoToken:
 		c.auth = noToken{}
 	default:
-		c.auth = newStatic(b.settings, s, b.policy, b.log)
+		c.auth = newStaticToken(b.settings, s, b.policy, b.log)
 	}
 	b.clients[at] = c
 	return c, nil
 }
 
-// check refuses an endpoint that needs AllowEndpoint, or that it does not allow.
-func (b *Backend) check(base *url.URL, auth string) error {
+// checkEndpoint refuses an endpoint that needs AllowEndpoint, or that it does not allow.
+func (b *Backend) checkEndpoint(base *url.URL, auth string) error {
 	if b.policy.Allow == nil {
 		switch {
 		case base.Scheme == endpoint.SocketScheme:

@@ -311,13 +311,13 @@ func (c *Cache[K, V]) fly(ctx context.Context, key K, mode Mode, failed func(err
 		return Got[V]{Version: c.put(ctx, key, value, start)}
 	case ctx.Err() != nil: // nobody waits for it any more
 		return Got[V]{Err: c.abandoned(err)}
-	case fault.Outage(err):
+	case fault.AllowsStale(err):
 		if tooOld > 0 {
 			c.Log.WarnContext(ctx, "the last known secret is too old to be used, by this machine's clock", "reference", c.Name(key),
 				"age", tooOld.Round(time.Second), "max_stale", c.MaxStale)
 		}
 		return c.cover(ctx, key, good, err, mode == RefreshIfDue)
-	case fault.Verdict(err):
+	case fault.ForbidsStale(err):
 		c.drop(key)
 	default:
 		c.fail(key, err)

@@ -41,7 +41,7 @@ func Observe(ctx context.Context, attempt func(context.Context) error, failed Fa
 	start := time.Now()
 	attempts, err = loop(ctx, attempt, failed)
 	if attempts > 1 && err != nil && fault.KindIs(err, fault.Unavailable) {
-		err = fault.GaveUp(err, attempts, time.Since(start))
+		err = fault.WithEffort(err, attempts, time.Since(start))
 	}
 	return attempts, err
 }

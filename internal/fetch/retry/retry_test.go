@@ -153,7 +153,7 @@ func TestObserve(t *testing.T) {
 		require.Len(t, failed, 3)
 	})
 	t.Run("an inner loop's count is replaced", func(t *testing.T) {
-		_, _, err := observe(t, 2*time.Second, func(int) error { return fault.GaveUp(unavailable(), 90, time.Second) })
+		_, _, err := observe(t, 2*time.Second, func(int) error { return fault.WithEffort(unavailable(), 90, time.Second) })
 		require.NotContains(t, err.Error(), "90")
 		require.Equal(t, 1, strings.Count(err.Error(), "gave up"))
 	})

@@ -44,9 +44,9 @@ func (t Transport) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	return resp, nil
 }
 
-// NeedsRandom skips a test in a bubble that needs random numbers, where there
+// SkipWithoutRandom skips a test in a bubble that needs random numbers, where there
 // are none: in FIPS 140-3 mode Go makes them with a clock that runs.
-func NeedsRandom(t interface {
+func SkipWithoutRandom(t interface {
 	Helper()
 	Skip(args ...any)
 }) {

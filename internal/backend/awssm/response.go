@@ -29,7 +29,7 @@ func (e *notAWSError) explain(host string) *fault.Error {
 	switch {
 	case e.status < 300:
 		return fault.New(fault.Unavailable, "the answer of %s is not that of AWS Secrets Manager", host).Permanently()
-	case passes(e.status), e.status == http.StatusRequestTimeout, e.status == http.StatusTooEarly:
+	case isTransient(e.status), e.status == http.StatusRequestTimeout, e.status == http.StatusTooEarly:
 		return fault.New(fault.Unavailable, "%s answered with status %d", host, e.status)
 	case e.status == http.StatusProxyAuthRequired:
 		return says(" A proxy on the way requires credentials: check HTTPS_PROXY and NO_PROXY")
@@ -39,9 +39,9 @@ func (e *notAWSError) explain(host string) *fault.Error {
 	return says("")
 }
 
-// onlyAWS returns an answer that may be decoded, or a *notAWSError. host is where
+// requireAWS returns an answer that may be decoded, or a *notAWSError. host is where
 // the request was sent, before redirects.
-func onlyAWS(resp *http.Response, host string) (*http.Response, error) {
+func requireAWS(resp *http.Response, host string) (*http.Response, error) {
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil // its body has been checked already
 	}
@@ -50,8 +50,8 @@ func onlyAWS(resp *http.Response, host string) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	code := awsCode(resp.Header, body)
-	foreign := resp.Request != nil && resp.Request.URL.Host != host && !refusesSignature(code)
+	code := errorCode(resp.Header, body)
+	foreign := resp.Request != nil && resp.Request.URL.Host != host && !isSignatureError(code)
 	if code == "" || foreign || resp.StatusCode < 400 {
 		return nil, &notAWSError{resp.StatusCode, resp.Header}
 	}
@@ -59,22 +59,22 @@ func onlyAWS(resp *http.Response, host string) (*http.Response, error) {
 	return resp, nil
 }
 
-// awsCode returns the error code of an answer in the JSON 1.1 protocol, or ""
+// errorCode returns the error code of an answer in the JSON 1.1 protocol, or ""
 // if the answer does not look like one of Secrets Manager. Amazon API Gateway
 // answers with the header and with request numbers, too, but never with a type
 // in the body or in the content type of the protocol.
-func awsCode(header http.Header, body []byte) string {
+func errorCode(header http.Header, body []byte) string {
 	numbered := header.Get("X-Amzn-Requestid") != ""
 	var members map[string]json.RawMessage // exact names: encoding/json folds those of a struct
 	object := json.Unmarshal(body, &members) == nil && members != nil
 	var written string
 	if object && json.Unmarshal(members["__type"], &written) == nil {
-		if code := bareCode(written); code != "" && (numbered || knownCode(code)) {
+		if code := bareCode(written); code != "" && (numbered || isKnownCode(code)) {
 			return code
 		}
 	}
 	media, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
-	if code := bareCode(header.Get("X-Amzn-Errortype")); numbered && knownCode(code) && (object || len(body) == 0) &&
+	if code := bareCode(header.Get("X-Amzn-Errortype")); numbered && isKnownCode(code) && (object || len(body) == 0) &&
 		media != "application/json" && media != "text/html" {
 		return code
 	}

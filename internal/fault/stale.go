@@ -2,10 +2,10 @@ package fault
 
 import "errors"
 
-// Ours marks e as a refusal of this library, such as one of AllowEndpoint, and
+// RefusedLocally marks e as a refusal of this library, such as one of AllowEndpoint, and
 // returns it: the backend has not said anything about the secret.
-func (e *Error) Ours() *Error {
-	e.ours = true
+func (e *Error) RefusedLocally() *Error {
+	e.refusedLocally = true
 	return e
 }
 
@@ -19,28 +19,28 @@ func KindIs(err, kind error) bool {
 	return errors.Is(err, kind)
 }
 
-// Verdict reports whether err is the backend's own verdict that there is no
+// ForbidsStale reports whether err is the backend's own verdict that there is no
 // secret or that the caller may not have it. After it a value that was fetched
 // before must not be used any more; every other failure leaves that value alone.
-func Verdict(err error) bool {
-	if e, ok := errors.AsType[*Error](err); ok && e.ours {
+func ForbidsStale(err error) bool {
+	if e, ok := errors.AsType[*Error](err); ok && e.refusedLocally {
 		return false
 	}
 	return KindIs(err, NotFound) || KindIs(err, Denied)
 }
 
-// OrOutage marks e, whose kind is another, as one that an outage may have caused,
+// MaybeOutage marks e, whose kind is another, as one that an outage may have caused,
 // and returns it: a service that is down looks like one that was never there. e
 // matches [Unavailable], too.
-func (e *Error) OrOutage() *Error {
-	e.outage = true
+func (e *Error) MaybeOutage() *Error {
+	e.maybeOutage = true
 	return e
 }
 
-// Outage reports whether a value that was fetched before may be used in spite of
+// AllowsStale reports whether a value that was fetched before may be used in spite of
 // err: the backend, or what it takes to ask it, is unavailable, or may be.
-func Outage(err error) bool {
-	if e, ok := errors.AsType[*Error](err); ok && e.outage {
+func AllowsStale(err error) bool {
+	if e, ok := errors.AsType[*Error](err); ok && e.maybeOutage {
 		return true
 	}
 	return KindIs(err, Unavailable)

@@ -17,20 +17,20 @@ import (
 // Vault's own client does.
 const socketAddress = "http://localhost"
 
-// socket takes all requests to a Unix domain socket, and follows no redirect: it
+// socketTransport takes all requests to a Unix domain socket, and follows no redirect: it
 // would lead away from the socket, or to a host that the socket stands for.
-type socket struct{ *http.Transport }
+type socketTransport struct{ *http.Transport }
 
-func newSocket(base *http.Transport, endpoint *url.URL) socket {
+func newSocketTransport(base *http.Transport, endpoint *url.URL) socketTransport {
 	base.Proxy = nil
 	base.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", endpoint.Path)
 	}
-	return socket{base}
+	return socketTransport{base}
 }
 
 // RoundTrip implements http.RoundTripper.
-func (s socket) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s socketTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := s.Transport.RoundTrip(r)
 	if err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		_ = resp.Body.Close()

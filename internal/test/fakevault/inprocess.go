@@ -6,10 +6,10 @@ import (
 	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
-// NewUnplugged returns a server that listens nowhere and is asked with
+// NewInProcess returns a server that listens nowhere and is asked with
 // [Server.RoundTrip]. Made in a bubble of testing/synctest, it lives by the
 // bubble's clock, which sockets would keep from running.
-func NewUnplugged() *Server { return newServer() }
+func NewInProcess() *Server { return newServer() }
 
 // RoundTrip implements http.RoundTripper: it answers without a connection, for
 // whatever host. A call for which [Server.Intercept] panics with
