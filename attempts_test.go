@@ -92,7 +92,7 @@ func TestFailedAttempts(t *testing.T) {
 				start := time.Now()
 				_, err := r.ResolveAll(t.Context(), `{"region":"eu-wset-1","secretId":"a"}`, `{"region":"eu-wset-1","secretId":"b"}`)
 				require.ErrorIs(t, err, secretref.ErrUnavailable)
-				require.ErrorContains(t, err, `is the region "eu-wset-1" right?; gave up after`)
+				require.ErrorContains(t, err, `is the region "eu-wset-1" correct?; gave up after`)
 				require.LessOrEqual(t, time.Since(start), 5*time.Second)
 			})
 		}

@@ -184,7 +184,7 @@ func TestVaultAnswersAreReadStrictly(t *testing.T) {
 		{401, html, secretref.ErrUnavailable, "a login page"},
 		{204, "", secretref.ErrUnavailable, "status 204"},
 		{303, html, secretref.ErrUnavailable, "status 303"},
-		{307, "", secretref.ErrUnavailable, "nowhere to go"},
+		{307, "", secretref.ErrUnavailable, "without a usable redirect"},
 		{200, `{"k":"` + canary + `"}`, secretref.ErrUnavailable, "not Vault's"},
 		{200, `["` + canary + `"]`, secretref.ErrUnavailable, "not Vault's"},
 		{200, `null`, secretref.ErrUnavailable, "not Vault's"},
@@ -265,10 +265,10 @@ func TestVaultTokenIsReadFromTheEnvironmentWhenItIsNeeded(t *testing.T) {
 	for value, words := range map[string][]string{
 		"":                  {vaultTokenVariable + " is not set", "container entrypoints often drop variables", "VAULT_TOKEN is set, but neither"},
 		" \n":               {vaultTokenVariable + " is not set"},
-		canary + "\nX: y":   {"characters that cannot be in one: check " + vaultTokenVariable},
-		canary + "\x7f":     {"characters that cannot be in one"},
-		canary + "\xff":     {"characters that cannot be in one"},
-		canary + "\u200bzw": {"characters that cannot be in one"},
+		canary + "\nX: y":   {"characters that no token has: check " + vaultTokenVariable},
+		canary + "\x7f":     {"characters that no token has"},
+		canary + "\xff":     {"characters that no token has"},
+		canary + "\u200bzw": {"characters that no token has"},
 	} {
 		t.Setenv(vaultTokenVariable, value)
 		t.Setenv("VAULT_TOKEN", s.RootToken())
@@ -1103,7 +1103,7 @@ func TestVaultTokenErrors(t *testing.T) {
 		"without a message": {errors.New(canary), secretref.ErrUnauthenticated, "VaultOptions.Token failed"},
 		"with a message":    {secretref.WithMessage(errors.New(canary), "the token file is empty"), secretref.ErrUnauthenticated, "VaultOptions.Token failed: the token file is empty"},
 		"for now": {secretref.WithMessage(fmt.Errorf("%w: "+canary, secretref.ErrUnavailable), "the agent starts"), secretref.ErrUnavailable,
-			"no token at the moment: the agent starts"},
+			"temporarily has no token: the agent starts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := vaultResolver(t, &secretref.Options{Timeout: 50 * time.Millisecond, Vault: secretref.VaultOptions{

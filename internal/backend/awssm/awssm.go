@@ -26,30 +26,30 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// Backend fetches from AWS Secrets Manager. It loads the configuration with the
-// first fetch, once for all regions, and again when its credentials are refused
-// or do not arrive. It is safe for concurrent use.
+// Backend fetches secrets from AWS Secrets Manager. It loads the configuration
+// once for all regions, at the first fetch, and again when its credentials are
+// refused or unavailable. It is safe for concurrent use.
 type Backend struct {
-	callerConfig *aws.Config // nil: the default chain
+	callerConfig *aws.Config // if nil, the default chain is used
 	policy       *httpguard.Policy
 	log          *slog.Logger
 	callSlots    *semaphore.Weighted // of the calls of FetchBatch
 
-	metadataAnswered atomic.Bool // the instance metadata service gave credentials out
+	metadataAnswered atomic.Bool // the instance metadata service has returned credentials
 
 	mu          sync.Mutex
 	session     *session                // nil: to be loaded
 	pausedUntil map[clientKey]time.Time // credentials are not loaded again before
 }
 
-// session is one load of the configuration, and the clients made from it.
+// session is one load of the configuration with the clients made from it.
 type session struct {
 	config  aws.Config
 	chain   *chain
 	clients map[clientKey]*client // guarded by Backend.mu
 }
 
-// clientKey is what a client is bound to.
+// clientKey identifies a client.
 type clientKey struct{ region, override string }
 
 type client struct {
@@ -63,10 +63,12 @@ type client struct {
 
 // New returns a Backend that does no I/O yet.
 func New(given *aws.Config, policy *httpguard.Policy, log *slog.Logger) *Backend {
-	return &Backend{callerConfig: given, policy: policy, log: log, callSlots: semaphore.NewWeighted(maxConcurrentCalls), pausedUntil: map[clientKey]time.Time{}}
+	return &Backend{callerConfig: given, policy: policy, log: log,
+		callSlots:   semaphore.NewWeighted(maxConcurrentCalls),
+		pausedUntil: map[clientKey]time.Time{}}
 }
 
-// Close closes idle connections. The fetches must have ended before.
+// Close closes idle connections. All fetches must have ended.
 func (b *Backend) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -75,7 +77,7 @@ func (b *Backend) Close() {
 	}
 }
 
-// closeIdle leaves an HTTP client of the caller's own alone.
+// closeIdle closes idle connections, except those of the caller's HTTP client.
 func (s *session) closeIdle() {
 	if sender, ok := s.config.HTTPClient.(*http.Client); ok {
 		if guard, ok := sender.Transport.(*httpguard.Transport); ok {
@@ -84,9 +86,8 @@ func (s *session) closeIdle() {
 	}
 }
 
-// Fetch implements fetch.Backend: one GetSecretValue call for the version
-// AWSCURRENT, and another one where the clock or the credentials had to be
-// corrected.
+// Fetch makes one GetSecretValue call for the version AWSCURRENT, and a second one
+// if the clock or the credentials had to be corrected.
 func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	var out *secretsmanager.GetSecretValueOutput
 	c, err := b.attempt(ctx, clientKey{g.Region, g.Endpoint}, func(c *client) (err error) {
@@ -104,7 +105,7 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, erro
 	return document(out.SecretString, out.SecretBinary, g)
 }
 
-// document is the value of a secret, which has one of the two at most.
+// document returns the value of a secret, which is either text or binary.
 func document(text *string, binary []byte, g ref.Target) (fetch.Document, error) {
 	switch {
 	case text != nil:
@@ -129,7 +130,7 @@ func (b *Backend) client(ctx context.Context, at clientKey) (*client, error) {
 	var err error
 	c.api = secretsmanager.NewFromConfig(b.session.config, func(o *secretsmanager.Options) {
 		o.Region = at.region
-		o.Retryer, o.RetryMaxAttempts = clockRetryer{}, 0 // the pipeline retries everything else
+		o.Retryer, o.RetryMaxAttempts = clockRetryer{}, 0 // the caller retries everything else
 		if at.override != "" {
 			o.BaseEndpoint = &at.override
 		}
@@ -143,7 +144,8 @@ func (b *Backend) client(ctx context.Context, at clientKey) (*client, error) {
 	if err != nil {
 		for _, name := range []string{"AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"} {
 			if at.override == "" && strings.ContainsFunc(os.Getenv(name), unicode.IsControl) {
-				return nil, fault.New(fault.Syntax, "%s is not a URL: it holds a newline or another control character", name)
+				return nil, fault.New(fault.Syntax,
+					"%s is not a URL: it contains a newline or another control character", name)
 			}
 		}
 		return nil, err
@@ -152,8 +154,8 @@ func (b *Backend) client(ctx context.Context, at clientKey) (*client, error) {
 	return c, nil
 }
 
-// ensureSession makes sure that there is a session; the caller holds the lock. region is
-// for the parts of the credential chain that need one.
+// ensureSession loads a session if there is none. The caller holds the lock.
+// region is for the parts of the credential chain that need one.
 func (b *Backend) ensureSession(ctx context.Context, region string) (err error) {
 	if b.session == nil {
 		b.session, err = b.load(ctx, region)
@@ -161,12 +163,12 @@ func (b *Backend) ensureSession(ctx context.Context, region string) (err error) 
 	return err
 }
 
-// dropSession drops a session whose credentials failed, so that the next call loads
-// the configuration again and does not join a request for credentials that
-// hangs.
+// dropSession drops a session whose credentials failed, so that the next call
+// loads the configuration again and does not wait for a hung request for
+// credentials.
 func (b *Backend) dropSession(refused *session) {
 	if refused.chain.fromCaller {
-		refused.chain.cache.Invalidate() // the next session may have the same
+		refused.chain.cache.Invalidate() // the next session may use the same cache
 	}
 	refused.closeIdle()
 	b.mu.Lock()
@@ -176,25 +178,25 @@ func (b *Backend) dropSession(refused *session) {
 	}
 }
 
-// fixedEndpoint is the endpoint of a client, found once: the one that the policy is
-// asked about is the one that every call goes to.
+// fixedEndpoint is an endpoint resolver that returns the endpoint which the policy
+// has checked, so that every call uses exactly that one.
 type fixedEndpoint struct{ smithyendpoints.Endpoint }
 
 func (s fixedEndpoint) ResolveEndpoint(context.Context, secretsmanager.EndpointParameters) (smithyendpoints.Endpoint, error) {
 	return s.Endpoint, nil
 }
 
-// endpointGuard sends the requests of a client. It asks the policy once more when the
-// SDK turns to another endpoint than it was asked about: what the caller's own
-// aws.Config brings may do that.
+// endpointGuard sends the requests of a client. It checks the policy again if the
+// SDK uses another endpoint than the checked one, which middleware in the caller's
+// aws.Config can cause.
 type endpointGuard struct {
 	aws.HTTPClient
-	policy *httpguard.Policy
-	asked  *url.URL
+	policy  *httpguard.Policy
+	checked *url.URL
 }
 
 func (p endpointGuard) Do(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != p.asked.Scheme || req.URL.Host != p.asked.Host {
+	if req.URL.Scheme != p.checked.Scheme || req.URL.Host != p.checked.Host {
 		if err := p.policy.Check(req.URL); err != nil {
 			return nil, err
 		}
@@ -209,9 +211,10 @@ func (p endpointGuard) Do(req *http.Request) (*http.Response, error) {
 	return requireAWS(resp, req.URL.Host)
 }
 
-// bufferBody gives a request a body that can be sent again, and that is not closed
-// while it is being sent: the SDK closes its own as soon as an answer begins,
-// on which net/http at times ends the connection before the answer is read.
+// bufferBody replaces the body of a request with one that can be sent again and
+// is not closed while it is being sent. The SDK closes its own body as soon as an
+// answer begins, which sometimes makes net/http close the connection before the
+// answer has been read.
 func bufferBody(req *http.Request) error {
 	if req.Body == nil {
 		return nil
@@ -228,10 +231,10 @@ func bufferBody(req *http.Request) error {
 // Identity describes the credentials in use, for diagnostics.
 type Identity struct {
 	AccessKeyID string
-	Source      string // where the credentials came from, in the SDK's words
+	Source      string // the SDK's name for the source of the credentials
 }
 
-// Identity says which credentials the chain finds.
+// Identity returns the identity of the credentials that the chain finds.
 func (b *Backend) Identity(ctx context.Context, region string) (Identity, error) {
 	b.mu.Lock()
 	err := b.ensureSession(ctx, region)

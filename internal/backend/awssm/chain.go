@@ -29,7 +29,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// The sources of credentials, as messages call them.
+// The sources of credentials, as named in messages.
 const (
 	metadataSource  = "the EC2 instance metadata service"
 	containerSource = "the container's credentials endpoint"
@@ -39,19 +39,19 @@ const (
 	processSource   = "the credential_process of the AWS profile"
 )
 
-// chain is the credential chain: its credentials are fetched once for all
-// callers, and its errors are marked as such.
+// chain is the credential chain. It retrieves credentials once for all callers
+// and returns its errors as *chainError.
 type chain struct {
 	cache            *aws.CredentialsCache
-	credentialSource string // the source that is asked for them; empty: none is
-	tokenFile        string // of the web identity, if that is how
-	roleARN          string // that is assumed, if one is
-	region           string // where STS is called
-	fromCaller       bool   // by the caller, so that environment and files do not matter
-	reloadIsFree     bool   // keys of the environment or a file: to load them costs nothing
+	credentialSource string // the remote source; empty for local ones
+	tokenFile        string // of the web identity, if one is used
+	roleARN          string // of the assumed role, if any
+	region           string // in which STS is called
+	fromCaller       bool   // environment and files are not used
+	reloadIsFree     bool   // keys come from the environment or a file
 
-	lastIssued       atomic.Pointer[aws.Credentials] // the last credentials; nil: none yet
-	metadataAnswered *atomic.Bool                    // the metadata service did so once
+	lastIssued       atomic.Pointer[aws.Credentials] // nil if there were none yet
+	metadataAnswered *atomic.Bool                    // shared by all chains of a Backend
 }
 
 func newChain(loaded aws.Config, given bool, metadataAnswered *atomic.Bool) *chain {
@@ -67,7 +67,7 @@ func newChain(loaded aws.Config, given bool, metadataAnswered *atomic.Bool) *cha
 	}
 	for _, known := range []struct {
 		provider aws.CredentialsProvider
-		giver    string
+		source   string
 	}{
 		{(*ec2rolecreds.Provider)(nil), metadataSource},
 		{(*endpointcreds.Provider)(nil), containerSource},
@@ -78,7 +78,7 @@ func newChain(loaded aws.Config, given bool, metadataAnswered *atomic.Bool) *cha
 		{(*processcreds.Provider)(nil), processSource},
 	} {
 		if aws.IsCredentialsProvider(p, known.provider) {
-			c.credentialSource = known.giver
+			c.credentialSource = known.source
 		}
 	}
 	var cached bool
@@ -88,8 +88,8 @@ func newChain(loaded aws.Config, given bool, metadataAnswered *atomic.Bool) *cha
 	return c
 }
 
-// roleSettings returns the path of the web identity token and the role, if the
-// environment or the profile names them.
+// roleSettings returns the path of the web identity token and the role that the
+// environment or the profile sets.
 func roleSettings(sources []any) (tokenFile, role string) {
 	for _, source := range sources {
 		switch source := source.(type) {
@@ -98,7 +98,8 @@ func roleSettings(sources []any) (tokenFile, role string) {
 				return source.WebIdentityTokenFilePath, source.RoleARN
 			}
 		case config.SharedConfig:
-			tokenFile, role = cmp.Or(tokenFile, source.WebIdentityTokenFile), cmp.Or(role, source.RoleARN)
+			tokenFile = cmp.Or(tokenFile, source.WebIdentityTokenFile)
+			role = cmp.Or(role, source.RoleARN)
 		}
 	}
 	return tokenFile, role
@@ -132,118 +133,132 @@ type chainError struct {
 func (e *chainError) Error() string { return "no AWS credentials" }
 func (e *chainError) Unwrap() error { return e.err }
 
-// explain distinguishes a chain that found nothing from one that was refused and
-// from one whose source does not answer.
+// explain distinguishes a chain that found no credentials from one that was
+// refused and from one whose source does not answer.
 func (e *chainError) explain() *fault.Error {
-	failed := failedSource(e.err) // "": not a request
+	failed := failedSource(e.err) // "" if the failure was not a request
 	source := cmp.Or(failed, e.chain.credentialSource)
 	status, header := httpResponse(e.err)
 	code := ""
 	if api, ok := errors.AsType[smithy.APIError](e.err); ok && isServiceCode(api.ErrorCode()) {
 		code = api.ErrorCode()
 	}
-	because := func(kind error, format string, args ...any) *fault.Error {
+	failure := func(kind error, format string, args ...any) *fault.Error {
 		f := fault.New(kind, format, args...).WithCause(sanitizedCause(e.err))
 		f.RetryAfter = httpguard.RetryAfter(header)
 		return f
 	}
 	timedOut := errors.Is(e.err, context.DeadlineExceeded)
 	if errors.Is(e.err, context.Canceled) && !timedOut {
-		return because(fault.Unavailable, "the request for AWS credentials was canceled")
+		return failure(fault.Unavailable, "the request for AWS credentials was canceled")
 	}
 	if text := e.settingMistake(source); text != "" {
-		return because(fault.Unauthenticated, "%s", text)
+		return failure(fault.Unauthenticated, "%s", text)
 	}
-	if _, invalid := errors.AsType[*ssocreds.InvalidTokenError](e.err); invalid || failed == "" && !timedOut && (source == ssoSource || source == signInSource) {
-		return because(fault.Unauthenticated, "there is no session of %s, or it has ended: %s", source, hint(source))
+	noSession := failed == "" && !timedOut && (source == ssoSource || source == signInSource)
+	if _, invalid := errors.AsType[*ssocreds.InvalidTokenError](e.err); invalid || noSession {
+		return failure(fault.Unauthenticated, "%s has no session, or it has expired: %s",
+			source, hint(source))
 	}
 	if process, ok := errors.AsType[*processcreds.ProviderError](e.err); ok {
-		if process.Err != nil && strings.HasPrefix(process.Err.Error(), "credential process timed out") {
-			return because(fault.Unavailable, "%s did not end within %v", processSource, credentialsTimeout)
+		const timeoutText = "credential process timed out"
+		if process.Err != nil && strings.HasPrefix(process.Err.Error(), timeoutText) {
+			return failure(fault.Unavailable, "%s did not end within %v",
+				processSource, credentialsTimeout)
 		}
-		return because(fault.Unauthenticated, "%s failed: run it by hand as the user of this process", processSource)
+		return failure(fault.Unauthenticated, "%s failed: run it by hand as the user of this process",
+			processSource)
 	}
 	if path, ok := errors.AsType[*fs.PathError](e.err); ok {
-		return because(fault.Unauthenticated, "cannot read %s, where the AWS credentials should come from", fault.SafePath(path.Path))
+		return failure(fault.Unauthenticated, "cannot read %s, the source of the AWS credentials",
+			fault.SafePath(path.Path))
 	}
 	switch {
 	case isTransient(status) || isThrottling(code) || code == "IDPCommunicationError":
-		return because(fault.Unavailable, "%s is temporarily unavailable (%s)", cmp.Or(source, "the source of the AWS credentials"), codeOrStatus(code, status))
+		return failure(fault.Unavailable, "%s is temporarily unavailable (%s)",
+			cmp.Or(source, "the source of the AWS credentials"), codeOrStatus(code, status))
 	case source == metadataSource && status == http.StatusNotFound:
-		return because(fault.Unauthenticated, "no role is attached to the EC2 instance, and %s", e.noCredentials())
+		return failure(fault.Unauthenticated, "no role is attached to the EC2 instance, and %s",
+			e.noCredentials())
 	case source == "" && e.chain.fromCaller && timedOut:
-		return because(fault.Unavailable, "the credentials of the given aws.Config were not retrieved in time")
+		return failure(fault.Unavailable,
+			"the credentials of the given aws.Config were not retrieved in time")
 	case source == metadataSource || source == "":
-		return e.explainMetadata(because)
+		return e.explainMetadata(failure)
 	case code == "" && status >= 400 && isAWSService(source):
-		// AWS names a code where it refuses. Others are proxies, gateways and pages.
-		return because(fault.Unavailable, "%s answered with status %d, but not as AWS does: is a proxy or a gateway in between?", source, status).Permanently()
+		// A refusal by AWS has a code. Without one it comes from a proxy or gateway.
+		return failure(fault.Unavailable, "%s answered with status %d, but not as AWS does: "+
+			"is a proxy or a gateway in between?", source, status).Permanently()
 	case code != "" || status >= 400:
-		return because(fault.Unauthenticated, "%s refuses to give out credentials (%s): %s", source, codeOrStatus(code, status), hint(source))
+		return failure(fault.Unauthenticated, "%s refuses to issue credentials (%s): %s",
+			source, codeOrStatus(code, status), hint(source))
 	}
 	if f := httpguard.Explain(e.err, source); f.Permanent {
 		return f.WithCause(sanitizedCause(e.err))
 	}
 	if dns, ok := errors.AsType[*net.DNSError](e.err); ok && dns.IsNotFound && source == stsSource {
-		return because(fault.Unavailable, "%s does not answer: its name does not resolve; is the region %q right, which %s names?",
+		return failure(fault.Unavailable,
+			"%s does not answer: its name does not resolve; is the region %q, set by %s, correct?",
 			source, e.chain.region, e.chain.regionSettingName())
 	}
-	return because(fault.Unavailable, "%s does not answer", source)
+	return failure(fault.Unavailable, "%s does not answer", source)
 }
 
-// explainMetadata explains that the metadata service, the last in the chain, gave no
-// credentials out. One that cannot be reached may be one that is down, or may
-// not exist since this is no EC2 instance: the error is of both kinds, so that
-// a last known secret is used, and is not worth another attempt. One that once
-// answered, or broke a connection off, exists.
-func (e *chainError) explainMetadata(because func(error, string, ...any) *fault.Error) *fault.Error {
+// explainMetadata explains that the metadata service, the last in the chain,
+// returned no credentials. If it cannot be reached it may be down, or it may not
+// exist because this is not an EC2 instance: the error is of both kinds, so that a
+// last known secret is used, and permanent. A service that has answered before, or
+// that closed a connection, exists.
+func (e *chainError) explainMetadata(failure func(error, string, ...any) *fault.Error) *fault.Error {
 	_, network := errors.AsType[net.Error](e.err)
 	timedOut := errors.Is(e.err, context.DeadlineExceeded)
-	interrupted := slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE}, func(target error) bool {
-		return errors.Is(e.err, target)
-	})
+	interrupted := slices.ContainsFunc(
+		[]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE},
+		func(target error) bool { return errors.Is(e.err, target) })
 	switch {
 	case !network && !timedOut && !interrupted:
-		return because(fault.Unauthenticated, "%s", e.noCredentials())
+		return failure(fault.Unauthenticated, "%s", e.noCredentials())
 	case interrupted || e.chain.fromCaller || e.chain.metadataAnswered.Load():
-		return because(fault.Unavailable, "%s does not answer", metadataSource)
+		return failure(fault.Unavailable, "%s does not answer", metadataSource)
 	}
-	return because(fault.Unauthenticated, "%s", e.noCredentials()).MaybeOutage().Permanently()
+	return failure(fault.Unauthenticated, "%s", e.noCredentials()).MaybeOutage().Permanently()
 }
 
-// failedSource returns the source whose request failed, where a chain goes through
-// several, as a role assumed with an instance's credentials does.
-func failedSource(err error) (giver string) {
+// failedSource returns the source whose request failed. A chain can use several,
+// for example for a role that is assumed with the credentials of an instance.
+func failedSource(err error) (source string) {
 	for {
 		op, ok := errors.AsType[*smithy.OperationError](err)
 		if !ok {
-			return giver
+			return source
 		}
 		switch service := op.Service(); service {
 		case "ec2imds":
-			giver = metadataSource
+			source = metadataSource
 		case "STS":
-			giver = stsSource
+			source = stsSource
 		case "SSO", "SSO OIDC":
-			giver = ssoSource
+			source = ssoSource
 		case "Signin":
-			giver = signInSource
+			source = signInSource
 		default:
-			giver = "AWS " + service
+			source = "AWS " + service
 		}
 		err = op.Err
 	}
 }
 
-// isAWSService reports whether a giver is a service of AWS, and no agent of a machine.
-func isAWSService(giver string) bool {
-	return giver == stsSource || giver == ssoSource || giver == signInSource
+// isAWSService reports whether a source is a service of AWS and not a local agent.
+func isAWSService(source string) bool {
+	return source == stsSource || source == ssoSource || source == signInSource
 }
 
-func hint(giver string) string {
-	switch giver {
+// hint returns how to fix a refusal by a source.
+func hint(source string) string {
+	switch source {
 	case containerSource:
-		return "check AWS_CONTAINER_AUTHORIZATION_TOKEN, or the file that AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names"
+		return "check AWS_CONTAINER_AUTHORIZATION_TOKEN, " +
+			"or the file that AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names"
 	case ssoSource:
 		return "run \"aws sso login\" as the user of this process"
 	case signInSource:
@@ -252,17 +267,18 @@ func hint(giver string) string {
 	return "check the role, its trust policy and the token or key that requests it"
 }
 
-// noCredentials says that there are no credentials, and where they could have been.
+// noCredentials is the text for a chain that found no credentials. It lists the
+// places that were searched.
 func (e *chainError) noCredentials() string {
 	if e.chain.fromCaller {
 		return "the credentials of the given aws.Config cannot be retrieved"
 	}
 	return "no AWS credentials found; looked at " + searchedPlaces() +
-		"; Java system properties (-Daws.accessKeyId) are not seen by Go programs"
+		"; Go programs do not see Java system properties (-Daws.accessKeyId)"
 }
 
-// searchedPlaces lists the places of the default credential chain and what stands
-// there, without any value.
+// searchedPlaces lists the places of the default credential chain and their state,
+// without any value.
 func searchedPlaces() string {
 	var b strings.Builder
 	set := func(names ...string) {
@@ -274,7 +290,8 @@ func searchedPlaces() string {
 			b.WriteString(name + " (" + state + "), ")
 		}
 	}
-	set("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_PROFILE")
+	set("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN",
+		"AWS_PROFILE")
 	for _, f := range []struct{ variable, path string }{
 		{"AWS_SHARED_CREDENTIALS_FILE", config.DefaultSharedCredentialsFilename()},
 		{"AWS_CONFIG_FILE", config.DefaultSharedConfigFilename()},
@@ -295,7 +312,7 @@ func searchedPlaces() string {
 }
 
 func canRead(path string) bool {
-	// To open a named pipe would wait for its writer.
+	// Opening a named pipe would block until it has a writer.
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return false
 	}

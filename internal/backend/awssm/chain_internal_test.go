@@ -61,5 +61,5 @@ func TestTheRegionOfSTSThatDoesNotResolveIsNamed(t *testing.T) {
 	c.credentialSource = stsSource
 	why := explain(&chainError{c, &net.OpError{Op: "dial", Err: &net.DNSError{Name: "sts.eu-wset-1.amazonaws.com", IsNotFound: true}}}, ref.Target{}, "host")
 	require.ErrorIs(t, why, fault.Unavailable)
-	require.ErrorContains(t, why, `is the region "eu-wset-1" right, which AWS_REGION names?`)
+	require.ErrorContains(t, why, `is the region "eu-wset-1", set by AWS_REGION, correct?`)
 }

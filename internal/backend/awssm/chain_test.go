@@ -131,7 +131,7 @@ func TestRefusedCredentialsAreLookedForAgain(t *testing.T) {
 	s := fake(t)
 	path := file(t, "AWS_SHARED_CREDENTIALS_FILE", "[default]\naws_access_key_id = AKIDOLD\naws_secret_access_key = the key of last year\n")
 	w := open(t, nil, nil, time.Minute)
-	w.fails(fault.Unauthenticated, "does not know these credentials")
+	w.fails(fault.Unauthenticated, "does not recognize these credentials")
 	require.NoError(t, os.WriteFile(path, []byte("[default]\naws_access_key_id = "+keyID+"\naws_secret_access_key = "+key+"\n"), 0o600))
 	w.good()
 
@@ -323,7 +323,7 @@ func TestAConfigurationThatDoesNotLoadSaysWhy(t *testing.T) {
 		"half a role": {func(t *testing.T) {
 			file(t, "AWS_CONFIG_FILE", "[default]\nrole_arn = "+roleARN+"\nsource_profile = "+"none\n")
 		}, `the AWS profile "none" does not exist`},
-		"a bad number":    {func(t *testing.T) { t.Setenv("AWS_MAX_ATTEMPTS", canary) }, "does not load"},
+		"a bad number":    {func(t *testing.T) { t.Setenv("AWS_MAX_ATTEMPTS", canary) }, "cannot be loaded"},
 		"a key in a mess": {func(t *testing.T) { file(t, "AWS_SHARED_CREDENTIALS_FILE", "[default\n"+canary) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// resolveEndpoint finds the endpoint; the environment and the profile may have moved it.
-// It is held to what the endpoint of a reference is held to.
+// resolveEndpoint returns the endpoint of a client. It may be set by the
+// environment or the profile, so it is checked like the endpoint of a reference.
 func resolveEndpoint(ctx context.Context, o *secretsmanager.Options) (fixedEndpoint, error) {
 	found, err := o.EndpointResolverV2.ResolveEndpoint(ctx, secretsmanager.EndpointParameters{
 		Region:       &o.Region,
@@ -34,14 +34,15 @@ func resolveEndpoint(ctx context.Context, o *secretsmanager.Options) (fixedEndpo
 	return fixedEndpoint{found}, nil
 }
 
-// endpointSettingError is the error about an endpoint that no reference names: those are
-// checked when they are parsed.
+// endpointSettingError is the error about an endpoint that does not come from a
+// reference: the endpoints of references are checked when they are parsed.
 func endpointSettingError(problem string) error {
-	return fault.New(fault.Syntax, "the endpoint that AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL, the AWS profile or AWSOptions.Config sets %s", problem)
+	return fault.New(fault.Syntax, "the endpoint that AWS_ENDPOINT_URL_SECRETS_MANAGER, "+
+		"AWS_ENDPOINT_URL, the AWS profile or AWSOptions.Config sets %s", problem)
 }
 
-// Endpoint returns the endpoint that a reference leads to unless environment or
-// profile move it. It does no I/O.
+// Endpoint returns the endpoint of a reference, ignoring endpoints set by the
+// environment or the profile. It does no I/O.
 func Endpoint(region, override string) (*url.URL, error) {
 	o := &secretsmanager.Options{Region: region, EndpointResolverV2: secretsmanager.NewDefaultEndpointResolverV2()}
 	if override != "" {

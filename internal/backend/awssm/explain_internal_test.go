@@ -23,7 +23,7 @@ func TestANameThatDoesNotResolveAsksForTheRegion(t *testing.T) {
 	const host = "secretsmanager.eu-wset-1.amazonaws.com"
 	err := explain(unknown, ref.Target{Region: "eu-wset-1"}, host)
 	require.ErrorIs(t, err, fault.Unavailable)
-	require.Contains(t, err.Error(), host+` does not resolve: is the region "eu-wset-1" right?`)
+	require.Contains(t, err.Error(), host+` does not resolve: is the region "eu-wset-1" correct?`)
 	require.NotContains(t, explain(unknown, ref.Target{Region: "eu-wset-1", Endpoint: "https://x"}, "x").Error(), "region")
 }
 

@@ -11,36 +11,40 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// notAWSError is the error of an answer without the marks of AWS Secrets
-// Manager: the page of a proxy, of a login, of a gateway. Such an answer says
-// nothing about the secret, so it is never denied or not found.
+// notAWSError is the error for an answer that does not have the form of AWS
+// Secrets Manager: the page of a proxy, a login or a gateway. Such an answer says
+// nothing about the secret, so its kind is never Denied or NotFound.
 type notAWSError struct {
 	status int
 	header http.Header
 }
 
-func (e *notAWSError) Error() string { return "the answer is not that of AWS Secrets Manager" }
+func (e *notAWSError) Error() string { return "the answer is not from AWS Secrets Manager" }
 
-// explain says what an answer of something else than AWS means.
+// explain returns the error for the user. It is permanent unless the status is
+// transient.
 func (e *notAWSError) explain(host string) *fault.Error {
-	says := func(hint string) *fault.Error {
-		return fault.New(fault.Unavailable, "%s answered with status %d, but not as AWS does: is it AWS Secrets Manager?%s", host, e.status, hint).Permanently()
+	unexpected := func(hint string) *fault.Error {
+		return fault.New(fault.Unavailable, "%s answered with status %d, but not as AWS does: "+
+			"is it AWS Secrets Manager?%s", host, e.status, hint).Permanently()
 	}
 	switch {
 	case e.status < 300:
-		return fault.New(fault.Unavailable, "the answer of %s is not that of AWS Secrets Manager", host).Permanently()
-	case isTransient(e.status), e.status == http.StatusRequestTimeout, e.status == http.StatusTooEarly:
+		return fault.New(fault.Unavailable, "the answer of %s is not that of AWS Secrets Manager",
+			host).Permanently()
+	case isTransient(e.status), e.status == http.StatusRequestTimeout,
+		e.status == http.StatusTooEarly:
 		return fault.New(fault.Unavailable, "%s answered with status %d", host, e.status)
 	case e.status == http.StatusProxyAuthRequired:
-		return says(" A proxy on the way requires credentials: check HTTPS_PROXY and NO_PROXY")
+		return unexpected(" A proxy requires credentials: check HTTPS_PROXY and NO_PROXY")
 	case e.status == http.StatusUnauthorized, e.status == http.StatusForbidden:
-		return says(" Or does a proxy, a gateway or a firewall on the way refuse the call?")
+		return unexpected(" Or does a proxy, a gateway or a firewall refuse the call?")
 	}
-	return says("")
+	return unexpected("")
 }
 
-// requireAWS returns an answer that may be decoded, or a *notAWSError. host is where
-// the request was sent, before redirects.
+// requireAWS returns resp if it may be decoded, and a *notAWSError otherwise. host
+// is the host of the request before redirects.
 func requireAWS(resp *http.Response, host string) (*http.Response, error) {
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil // its body has been checked already
@@ -59,10 +63,9 @@ func requireAWS(resp *http.Response, host string) (*http.Response, error) {
 	return resp, nil
 }
 
-// errorCode returns the error code of an answer in the JSON 1.1 protocol, or ""
-// if the answer does not look like one of Secrets Manager. Amazon API Gateway
-// answers with the header and with request numbers, too, but never with a type
-// in the body or in the content type of the protocol.
+// errorCode returns the error code of an answer in the JSON 1.1 protocol, or "" if
+// the answer is not from Secrets Manager. Amazon API Gateway also sends the header
+// and request IDs, but never a type in the body or the protocol's content type.
 func errorCode(header http.Header, body []byte) string {
 	numbered := header.Get("X-Amzn-Requestid") != ""
 	var members map[string]json.RawMessage // exact names: encoding/json folds those of a struct
@@ -74,14 +77,15 @@ func errorCode(header http.Header, body []byte) string {
 		}
 	}
 	media, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
-	if code := bareCode(header.Get("X-Amzn-Errortype")); numbered && isKnownCode(code) && (object || len(body) == 0) &&
+	code := bareCode(header.Get("X-Amzn-Errortype"))
+	if numbered && isKnownCode(code) && (object || len(body) == 0) &&
 		media != "application/json" && media != "text/html" {
 		return code
 	}
 	return ""
 }
 
-// bareCode strips an error code of its name space and of the address behind it.
+// bareCode strips the namespace and the URL from an error code.
 func bareCode(code string) string {
 	code, _, _ = strings.Cut(code, ":")
 	if _, bare, spaced := strings.Cut(code, "#"); spaced {

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// maxHandshakeWait is how long requests wait for the first connection. A handshake
-// takes three round trips; one that hangs must not hold up the others.
+// maxHandshakeWait limits how long a request waits for the handshake of another.
+// A handshake takes three round trips; one that hangs must not delay the others.
 const maxHandshakeWait = time.Second
 
-// HandshakePool is a [Pool] that makes the first connection over TLS alone: if it
-// turns out to speak HTTP/2, the requests that come meanwhile share it. All of
-// them would otherwise shake hands, and all but one throw the result away. After
-// a connection that died the next one is the first again.
+// HandshakePool is a [Pool] that makes a single TLS handshake at first: if the
+// server speaks HTTP/2, all waiting requests share that connection. Otherwise
+// each of them would make its own handshake and all but one would discard it. The
+// same applies after a connection has died.
 type HandshakePool struct{ *Pool }
 
-// NewHandshakePool returns an Opening over base, which it changes and owns from now
-// on.
+// NewHandshakePool returns a HandshakePool over base. It modifies base and takes
+// ownership of it.
 func NewHandshakePool(base *http.Transport) *HandshakePool { return &HandshakePool{NewPool(base)} }
 
 // RoundTrip implements http.RoundTripper.
@@ -26,7 +26,7 @@ func (o *HandshakePool) RoundTrip(req *http.Request) (*http.Response, error) {
 	return o.roundTrip(req, (*connections).sendAfterHandshake)
 }
 
-// handshakeGate lets one request at a time pass until there is a connection.
+// handshakeGate admits one request at a time until there is a connection.
 type handshakeGate struct {
 	slot      chan struct{} // has room for the request that makes the first connection
 	connected chan struct{} // closed when there is one
@@ -46,12 +46,12 @@ func (c *connections) sendAfterHandshake(req *http.Request) (*http.Response, err
 		return c.RoundTrip(req)
 	default:
 	}
-	patience := time.NewTimer(maxHandshakeWait)
-	defer patience.Stop()
+	timer := time.NewTimer(maxHandshakeWait)
+	defer timer.Stop()
 	select {
 	case <-c.connected:
 		return c.RoundTrip(req)
-	case <-patience.C:
+	case <-timer.C:
 		return c.RoundTrip(req)
 	case c.slot <- struct{}{}:
 		defer func() { <-c.slot }()

@@ -302,7 +302,7 @@ func TestALoginThatCannotBeReplacedIsUsedUntilItEnds(t *testing.T) {
 				require.Greater(t, tried, 10)
 				require.Less(t, tried, 30, "there are pauses")
 				require.Len(t, s.said(slog.LevelWarn), tried)
-				require.Contains(t, s.log.String(), "ends=2000-01-01T00:59:50Z")
+				require.Contains(t, s.log.String(), "expires=2000-01-01T00:59:50Z")
 
 				time.Sleep(10 * time.Second)
 				require.ErrorIs(t, s.fetch(ref.KubernetesAuth), c.kind)

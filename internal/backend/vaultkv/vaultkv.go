@@ -18,22 +18,22 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// Settings say who asks. An empty field is read from the environment when it
-// is needed.
+// Settings describe how to authenticate. An empty field is read from the
+// environment when it is needed.
 type Settings struct {
 	Token      func(context.Context) (string, error)
-	Auth       api.AuthMethod // in place of a token
-	NoToken    bool           // send none
-	RenewToken bool           // keep alive what Token, or the variable, gives
+	Auth       api.AuthMethod // used instead of a token
+	NoToken    bool           // send no token
+	RenewToken bool           // renew the token of Token or of the variable
 	Role       string
 	AuthPath   string
 	JWTPath    string
 	Namespace  string
-	Timeout    time.Duration     // of one login, with all its attempts
-	Transport  http.RoundTripper // nil: the one that the environment configures
+	Timeout    time.Duration     // of one login with all its attempts
+	Transport  http.RoundTripper // if nil, the environment configures it
 }
 
-// Backend asks Vault servers, with one client per endpoint and way of
+// Backend reads from Vault servers, with one client per endpoint and kind of
 // authentication. It is safe for concurrent use.
 type Backend struct {
 	settings Settings
@@ -46,25 +46,25 @@ type Backend struct {
 	clients map[clientKey]*client
 }
 
-// clientKey is what a client is bound to.
+// clientKey identifies a client.
 type clientKey struct{ endpoint, auth string }
 
-// client reads from one server as one who asks.
+// client reads from one server with one identity.
 type client struct {
 	*server
 	auth    authenticator
 	denials denials
 }
 
-// authenticator gives out tokens.
+// authenticator supplies tokens.
 type authenticator interface {
 	token(ctx context.Context) (*lease, error)
-	// reauthenticate is asked for another token after one was refused; nil if
-	// there is no other.
+	// reauthenticate returns another token after one was refused; nil if there is
+	// no other.
 	reauthenticate(ctx context.Context, refused *lease) (*lease, error)
-	// accepted is told of a token that has read a secret.
+	// accepted is called with a token that has read a secret.
 	accepted(l *lease)
-	// close ends what goes on in the background, and waits for it.
+	// close stops all background work and waits for its end.
 	close()
 }
 
@@ -73,8 +73,8 @@ func New(settings Settings, policy *httpguard.Policy, log *slog.Logger) *Backend
 	return &Backend{settings: settings, policy: policy, log: log, loginSlot: make(chan struct{}, 1), clients: map[clientKey]*client{}}
 }
 
-// Close ends the logins that are under way and the watch over tokens, and closes
-// idle connections. The fetches must have ended before.
+// Close cancels logins, stops the renewal of tokens and closes idle connections.
+// All fetches must have ended.
 func (b *Backend) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -84,8 +84,7 @@ func (b *Backend) Close() {
 	}
 }
 
-// Fetch implements fetch.Backend: one read of the latest version, which
-// brings all keys of the path.
+// Fetch reads the latest version of a path, with all its keys.
 func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, error) {
 	base, err := endpoint.ParseOrSocket(g.Endpoint)
 	if err != nil {
@@ -98,8 +97,8 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, erro
 	if err != nil {
 		return fetch.Document{}, err
 	}
-	// Each attempt has a context of its own, by which a Token function tells the
-	// second call of one, after a refusal, from the first of another.
+	// Each attempt has its own context, so that a Token function can distinguish the
+	// second call of an attempt, after a refusal, from the first call of another.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l, err := c.auth.token(ctx)
@@ -123,25 +122,25 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (fetch.Document, erro
 	}
 }
 
-// readWith is read with a token that others may use at the same time.
+// readWith reads a path with a token that may be used concurrently.
 func (c *client) readWith(ctx context.Context, l *lease, path string) (got answer, err error) {
 	l.beginRequest()
 	defer func() { l.endRequest(err == nil && c.acceptedToken(got)) }()
 	return c.read(ctx, l.token, path)
 }
 
-// nextToken returns a token to try after what came back for l, or nil.
+// nextToken returns another token to try after the answer for l, or nil.
 func (c *client) nextToken(ctx context.Context, l *lease, got answer, path string, first bool) (*lease, error) {
 	switch c.classifyRefusal(got) {
 	case tokenRefused:
-		// It has run out, was revoked, or others have used it up. One that nobody had
-		// success with is replaced once.
+		// The token has expired, was revoked, or was used up by others. A token that
+		// was never accepted is replaced only once.
 		if !first && !l.wasAccepted(ctx) {
 			return nil, nil
 		}
 	case pathDenied:
-		// The token may lack what a newer one has; an old Vault says the same of one
-		// that it does not know.
+		// A newer token may have the permission. Old versions of Vault also use this
+		// answer for a token that they do not recognize.
 		if c.denials.skipLogin(path, l.isFresh()) {
 			return nil, nil
 		}
@@ -181,14 +180,16 @@ func (b *Backend) client(at clientKey, base *url.URL) (*client, error) {
 	return c, nil
 }
 
-// checkEndpoint refuses an endpoint that needs AllowEndpoint, or that it does not allow.
+// checkEndpoint refuses an endpoint that AllowEndpoint must allow and does not.
 func (b *Backend) checkEndpoint(base *url.URL, auth string) error {
 	if b.policy.Allow == nil {
 		switch {
 		case base.Scheme == endpoint.SocketScheme:
-			return fault.New(fault.Denied, "an endpoint that is a Unix socket has to be allowed with AllowEndpoint, which is not set")
+			return fault.New(fault.Denied,
+				"a Unix socket as endpoint must be allowed by AllowEndpoint, which is not set")
 		case b.settings.Auth != nil && auth != ref.KubernetesAuth:
-			return fault.New(fault.Denied, "VaultOptions.Auth would send its credentials to whatever endpoint a reference names: say with AllowEndpoint which are allowed")
+			return fault.New(fault.Denied, "VaultOptions.Auth would send its credentials to any endpoint "+
+				"that a reference names: set AllowEndpoint to restrict them")
 		}
 	}
 	return b.policy.Check(base)

@@ -15,20 +15,20 @@ import (
 )
 
 const (
-	// selfCallTimeout is for one call.
+	// selfCallTimeout limits one call.
 	selfCallTimeout = 30 * time.Second
-	// The pauses after failures double from first to most.
+	// The pause after a failure doubles from initialBackoff to maxBackoff.
 	initialBackoff = 10 * time.Second
 	maxBackoff     = 10 * time.Minute
-	// failuresBeforeWarning is how many renewals fail in a row before it is told that the
-	// token ends, although the next one may still come.
+	// failuresBeforeWarning is the number of consecutive failed renewals after which
+	// the expiry is announced, although a later renewal may still succeed.
 	failuresBeforeWarning = 3
 
 	maxReached = "its max TTL is reached"
 )
 
-// watcher keeps a token from ending, and tells the log in good time where it
-// cannot. It is used by one goroutine.
+// watcher renews a token before it expires, and logs warnings if it cannot. It is
+// used by one goroutine.
 type watcher struct {
 	server *server
 	policy *httpguard.Policy
@@ -37,14 +37,14 @@ type watcher struct {
 
 	expires     time.Time
 	announced   remaining
-	nextRenewal time.Time // the next one; zero: none, or none any more
-	capReached  bool      // the last renewal could not give what it usually does
-	failures    int       // renewals in a row
+	nextRenewal time.Time // zero if the token is not renewed
+	capReached  bool      // the last renewal was shortened by the max TTL
+	failures    int       // consecutive failed renewals
 	backoff     time.Duration
-	reason      string // why the end moves no further
+	reason      string // why the token is not renewed
 }
 
-// remaining is how near the end is.
+// remaining classifies the time until the token expires.
 type remaining int
 
 const (
@@ -54,8 +54,8 @@ const (
 	expired
 )
 
-// run returns when the token has ended, when it turns out that it never does,
-// or that nothing can be found out about it, or with ctx.
+// run returns when the token has expired, when it never expires, when Vault refuses
+// to look it up, or when ctx ends.
 func (w *watcher) run(ctx context.Context) {
 	found, err := w.lookUp(ctx)
 	if err != nil || found.expires.IsZero() {
@@ -83,14 +83,15 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// lookUp asks about the token until there is an answer.
+// lookUp looks the token up, and retries until there is an answer.
 func (w *watcher) lookUp(ctx context.Context) (tokenLife, error) {
 	for pause := time.Second; ; pause = min(2*pause, maxBackoff) {
 		found, err := w.callSelf(ctx, lookupSelf)
 		if err == nil || ctx.Err() != nil {
 			return found, err
 		}
-		w.log.DebugContext(ctx, "nothing is known about the end of the vault token", "host", w.server.name(), "error", err.Error())
+		w.log.DebugContext(ctx, "vault token lookup failed",
+			"host", w.server.name(), "error", err.Error())
 		asked, again := fault.Transient(err)
 		if !again || !sleep(ctx, max(pause, asked)) {
 			return tokenLife{}, err
@@ -98,15 +99,15 @@ func (w *watcher) lookUp(ctx context.Context) (tokenLife, error) {
 	}
 }
 
-// checkExpiry asks again before it is told that the token ends: somebody else may have
-// renewed it. Then it is not told once more of the day or the hour that may be
-// left anew.
+// checkExpiry looks the token up again before its expiry is announced, since it may
+// have been renewed elsewhere. A day or an hour that remains again after that is
+// not announced a second time.
 func (w *watcher) checkExpiry(ctx context.Context) {
 	found, err := w.callSelf(ctx, lookupSelf)
 	switch {
 	case errors.Is(err, fault.Unauthenticated):
 		w.expires = time.Now()
-	case err == nil && found.expires.Sub(w.expires) > 2*time.Second: // what Vault tells is rounded
+	case err == nil && found.expires.Sub(w.expires) > 2*time.Second: // Vault rounds the TTL
 		w.expires = found.expires
 		w.announced = w.remaining()
 	}
@@ -129,11 +130,13 @@ func (w *watcher) renew(ctx context.Context) {
 		}
 		w.announced = moreThanDay
 		w.scheduleRenewal()
-		w.log.DebugContext(ctx, "vault token renewed", "host", w.server.name(), "ends", formatTime(w.expires))
+		w.log.DebugContext(ctx, "vault token renewed", "host", w.server.name(),
+			"expires", formatTime(w.expires))
 	case errors.Is(err, fault.Unauthenticated):
 		w.expires = time.Now()
 	case again:
-		w.log.DebugContext(ctx, "vault token not renewed", "host", w.server.name(), "ends", formatTime(w.expires), "error", err.Error())
+		w.log.DebugContext(ctx, "vault token renewal failed", "host", w.server.name(),
+			"expires", formatTime(w.expires), "error", err.Error())
 		w.postponeRenewal(err)
 	default:
 		w.stopRenewing(ctx, err.Error())
@@ -146,13 +149,14 @@ func (w *watcher) scheduleRenewal() {
 	w.nextRenewal = time.Now().Add(left*2/3 - rand.N(left/10+1))
 }
 
-// stopRenewing leaves it at telling that the token ends.
+// stopRenewing ends the renewals; the expiry is still announced.
 func (w *watcher) stopRenewing(ctx context.Context, reason string) {
 	w.nextRenewal, w.reason = time.Time{}, reason
-	w.log.InfoContext(ctx, "the vault token is not renewed any more", "host", w.server.name(), "ends", formatTime(w.expires), "reason", reason)
+	w.log.InfoContext(ctx, "the vault token is no longer renewed", "host", w.server.name(),
+		"expires", formatTime(w.expires), "reason", reason)
 }
 
-// postponeRenewal puts the next renewal off after one that failed.
+// postponeRenewal schedules the next renewal after one that failed.
 func (w *watcher) postponeRenewal(err error) {
 	left := time.Until(w.expires)
 	if w.failures++; w.failures == 1 {
@@ -166,7 +170,7 @@ func (w *watcher) postponeRenewal(err error) {
 	w.nextRenewal = time.Now().Add(max(w.backoff-rand.N(w.backoff/4), asked))
 }
 
-// expiryIsFinal reports whether the token ends as things are.
+// expiryIsFinal reports whether the token is expected to expire at w.expires.
 func (w *watcher) expiryIsFinal() bool {
 	return w.nextRenewal.IsZero() || w.capReached || w.failures >= failuresBeforeWarning
 }
@@ -183,7 +187,7 @@ func (w *watcher) remaining() remaining {
 	return moreThanDay
 }
 
-// nextWake returns when there is something to do again.
+// nextWake returns the time of the next renewal or announcement.
 func (w *watcher) nextWake() time.Time {
 	at := w.expires
 	if w.expiryIsFinal() {
@@ -203,31 +207,31 @@ func (w *watcher) nextWake() time.Time {
 func (w *watcher) announce(ctx context.Context, at remaining) {
 	w.announced = at
 	text := map[remaining]string{
-		withinDay:  "the vault token ends within a day",
-		withinHour: "the vault token ends within an hour",
-		expired:    "the vault token has ended",
+		withinDay:  "the vault token expires within a day",
+		withinHour: "the vault token expires within an hour",
+		expired:    "the vault token has expired",
 	}[at]
-	attrs := []any{"host", w.server.name(), "ends", formatTime(w.expires)}
+	attrs := []any{"host", w.server.name(), "expires", formatTime(w.expires)}
 	if w.reason != "" {
 		attrs = append(attrs, "reason", w.reason)
 	}
 	w.log.WarnContext(ctx, text, attrs...)
 }
 
-// tokenLife is what Vault says about a token; a zero end is none.
+// tokenLife is Vault's description of a token. Expires is zero if it never does.
 type tokenLife struct {
 	expires    time.Time
 	renewable  bool
 	capReached bool // by the max TTL
 }
 
-// The calls that a token makes about itself.
+// The calls that a token makes on itself.
 const (
 	lookupSelf = "lookup-self"
 	renewSelf  = "renew-self"
 )
 
-// callSelf makes one of those calls.
+// callSelf makes one of these calls.
 func (w *watcher) callSelf(ctx context.Context, call string) (tokenLife, error) {
 	if err := w.policy.Check(w.server.endpoint); err != nil {
 		return tokenLife{}, err
@@ -263,40 +267,49 @@ func (w *watcher) callSelf(ctx context.Context, call string) (tokenLife, error) 
 	bad := json.Unmarshal(got.body, &reply) != nil
 	switch {
 	case bad || call == renewSelf && reply.Auth == nil:
-		return tokenLife{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's", w.server.name()).Permanently()
+		return tokenLife{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's",
+			w.server.name()).Permanently()
 	case call == renewSelf:
-		return tokenLife{start.Add(time.Duration(reply.Auth.LeaseDuration) * time.Second), reply.Auth.Renewable,
-			strings.Contains(strings.Join(reply.Warnings, " "), "max_ttl")}, nil
+		return tokenLife{
+			expires:    start.Add(time.Duration(reply.Auth.LeaseDuration) * time.Second),
+			renewable:  reply.Auth.Renewable,
+			capReached: strings.Contains(strings.Join(reply.Warnings, " "), "max_ttl"),
+		}, nil
 	case reply.Data.ExpireTime == nil:
 		return tokenLife{}, nil
 	}
-	// The time that is left does not depend on the clocks, as the end does.
-	return tokenLife{expires: start.Add(time.Duration(reply.Data.TTL) * time.Second), renewable: reply.Data.Renewable}, nil
+	// Unlike expire_time, the TTL does not depend on the clocks.
+	return tokenLife{
+		expires:   start.Add(time.Duration(reply.Data.TTL) * time.Second),
+		renewable: reply.Data.Renewable,
+	}, nil
 }
 
-// selfCallError says why a token learns nothing about itself.
+// selfCallError explains why one of these calls was refused.
 func (s *server) selfCallError(call string, got answer) error {
 	if err := s.notFromVault(got); err != nil {
 		return err
 	}
-	said := errorMessages(got.body)
+	messages := errorMessages(got.body)
 	switch {
 	case got.status == http.StatusOK:
 		return nil
 	case isTransient(got.status):
 		return s.unavailableError(got)
-	case isUnknownToken(got.status, said):
-		return fault.New(fault.Unauthenticated, "Vault does not know the token any more")
+	case isUnknownToken(got.status, messages):
+		return fault.New(fault.Unauthenticated, "Vault no longer recognizes the token")
 	case got.status == http.StatusForbidden:
 		capability := map[string]string{lookupSelf: "read", renewSelf: "update"}[call]
-		return fault.New(fault.Denied, "the token's policies lack: path \"auth/token/%s\" { capabilities = [%q] }", call, capability)
-	case strings.Contains(said, "not renewable"):
+		return fault.New(fault.Denied,
+			"the token's policies lack: path \"auth/token/%s\" { capabilities = [%q] }",
+			call, capability)
+	case strings.Contains(messages, "not renewable"):
 		return fault.New(fault.Unsupported, "it is not renewable")
 	}
 	return fault.New(fault.Unsupported, "%s answered with status %d", s.name(), got.status)
 }
 
-// sleep reports false if ctx ends before.
+// sleep waits for d. It reports false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -308,5 +321,5 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// formatTime is a time for the log.
+// formatTime formats a time for the log.
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
