@@ -35,7 +35,8 @@ type Backend struct {
 	log          *slog.Logger
 	callSlots    *semaphore.Weighted // of the calls of FetchBatch
 
-	metadataAnswered atomic.Bool // the instance metadata service has returned credentials
+	metadataTimeout  time.Duration // of one request to the instance metadata service
+	metadataAnswered atomic.Bool   // the instance metadata service has returned credentials
 
 	mu          sync.Mutex
 	session     *session                // nil: to be loaded
@@ -64,8 +65,9 @@ type client struct {
 // New returns a Backend that does no I/O yet.
 func New(given *aws.Config, policy *httpguard.Policy, log *slog.Logger) *Backend {
 	return &Backend{callerConfig: given, policy: policy, log: log,
-		callSlots:   semaphore.NewWeighted(maxConcurrentCalls),
-		pausedUntil: map[clientKey]time.Time{}}
+		metadataTimeout: metadataRequestTimeout,
+		callSlots:       semaphore.NewWeighted(maxConcurrentCalls),
+		pausedUntil:     map[clientKey]time.Time{}}
 }
 
 // Close closes idle connections. All fetches must have ended.

@@ -104,7 +104,7 @@ func (b *Backend) loadConfig(ctx context.Context, region string) (aws.Config, er
 	bundleClient.HTTPClient = loaded.HTTPClient
 	metadata.client = imds.NewFromConfig(loaded, func(o *imds.Options) {
 		o.EnableFallback = aws.FalseTernary
-		o.HTTPClient = statusRecorder{sourceClient.WithTimeout(metadataRequestTimeout)}
+		o.HTTPClient = statusRecorder{sourceClient.WithTimeout(b.metadataTimeout)}
 	})
 	return loaded, nil
 }

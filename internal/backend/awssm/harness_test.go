@@ -79,15 +79,18 @@ func file(t *testing.T, variable, text string) string {
 
 // world is a pipeline over the backend and nothing else.
 type world struct {
-	t    *testing.T
-	line *fetch.Fetcher
-	log  *bytes.Buffer
+	t       *testing.T
+	backend *awssm.Backend
+	line    *fetch.Fetcher
+	log     *bytes.Buffer
 }
 
 func open(t *testing.T, given *aws.Config, allow func(*url.URL) error, timeout time.Duration) *world {
 	w := &world{t: t, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	backend := awssm.New(given, &httpguard.Policy{Allow: allow, Log: log}, log)
+	backend.SetMetadataTimeout(100 * time.Millisecond)
+	w.backend = backend
 	w.line = fetch.New(map[ref.Kind]fetch.Backend{ref.AWS: backend}, fetch.Settings{Timeout: timeout, Log: log})
 	t.Cleanup(w.line.Close)
 	return w
@@ -119,6 +122,18 @@ func (w *world) good() {
 func (w *world) fails(kind error, text ...string) {
 	w.t.Helper()
 	_, err := w.one()
+	w.requireError(err, kind, text...)
+}
+
+// attemptFails is fails for one attempt, without the retries.
+func (w *world) attemptFails(kind error, text ...string) {
+	w.t.Helper()
+	_, err := w.backend.Fetch(w.t.Context(), ref.Target{Kind: ref.AWS, Region: "eu-west-1", Secret: "db"})
+	w.requireError(err, kind, text...)
+}
+
+func (w *world) requireError(err, kind error, text ...string) {
+	w.t.Helper()
 	require.ErrorIs(w.t, err, kind)
 	for _, part := range text {
 		require.Contains(w.t, err.Error(), part)

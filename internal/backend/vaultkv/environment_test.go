@@ -24,12 +24,12 @@ func TestEnvironment_cannotBeSent(t *testing.T) {
 		words    string
 	}{
 		"VAULT_NAMESPACE":           {"VAULT_NAMESPACE", vaultkv.Settings{}, ref.TokenAuth, "VAULT_NAMESPACE contains a line break"},
-		"Namespace":                 {"", vaultkv.Settings{Namespace: bad}, ref.TokenAuth, "VaultOptions.Namespace (which overrides VAULT_NAMESPACE) holds"},
+		"Namespace":                 {"", vaultkv.Settings{Namespace: bad}, ref.TokenAuth, "VaultOptions.Namespace (which overrides VAULT_NAMESPACE) contains"},
 		"SECRET_STORE_VAULT_TOKEN":  {vaultkv.TokenVariable, vaultkv.Settings{}, ref.TokenAuth, "check " + vaultkv.TokenVariable},
 		"role variable":             {vaultkv.RoleVariable, vaultkv.Settings{}, ref.KubernetesAuth, vaultkv.RoleVariable + " contains a line break"},
-		"Role":                      {"", vaultkv.Settings{Role: bad}, ref.KubernetesAuth, "VaultOptions.Role in place of " + vaultkv.RoleVariable},
+		"Role":                      {"", vaultkv.Settings{Role: bad}, ref.KubernetesAuth, "VaultOptions.Role (which overrides " + vaultkv.RoleVariable},
 		"auth path variable":        {vaultkv.AuthPathVariable, vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, vaultkv.AuthPathVariable + " contains a line break"},
-		"AuthPath":                  {"", vaultkv.Settings{Role: "app", AuthPath: bad}, ref.KubernetesAuth, "VaultOptions.AuthPath in place of " + vaultkv.AuthPathVariable},
+		"AuthPath":                  {"", vaultkv.Settings{Role: "app", AuthPath: bad}, ref.KubernetesAuth, "VaultOptions.AuthPath (which overrides " + vaultkv.AuthPathVariable},
 		"JWT path variable":         {vaultkv.JWTPathVariable, vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, vaultkv.JWTPathVariable + " contains a line break"},
 		"namespace of a pod":        {"VAULT_NAMESPACE", vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, "VAULT_NAMESPACE contains a line break"},
 		"VAULT_HEADERS, with value": {"VAULT_HEADERS", vaultkv.Settings{}, ref.TokenAuth, "a header in VAULT_HEADERS contains a line break"},
