@@ -2,16 +2,16 @@ package fault
 
 import "errors"
 
-// RefusedLocally marks e as a refusal of this library, such as one of AllowEndpoint, and
-// returns it: the backend has not said anything about the secret.
+// RefusedLocally marks e as a refusal by this library, for example because of
+// AllowEndpoint, and returns it: such an error is not the backend's answer.
 func (e *Error) RefusedLocally() *Error {
 	e.refusedLocally = true
 	return e
 }
 
 // KindIs reports whether the kind of err is kind. Unlike [errors.Is] it ignores
-// causes: a login that failed because a file was not found is not a secret that
-// was not found.
+// causes: a login that failed because a file was not found does not mean that a
+// secret was not found.
 func KindIs(err, kind error) bool {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return errors.Is(e.Kind, kind)
@@ -19,9 +19,9 @@ func KindIs(err, kind error) bool {
 	return errors.Is(err, kind)
 }
 
-// ForbidsStale reports whether err is the backend's own verdict that there is no
-// secret or that the caller may not have it. After it a value that was fetched
-// before must not be used any more; every other failure leaves that value alone.
+// ForbidsStale reports whether err is the backend's answer that there is no secret or
+// that the caller may not read it. After such an answer a value that was fetched
+// before must be dropped; after any other failure it is kept.
 func ForbidsStale(err error) bool {
 	if e, ok := errors.AsType[*Error](err); ok && e.refusedLocally {
 		return false
@@ -29,16 +29,16 @@ func ForbidsStale(err error) bool {
 	return KindIs(err, NotFound) || KindIs(err, Denied)
 }
 
-// MaybeOutage marks e, whose kind is another, as one that an outage may have caused,
-// and returns it: a service that is down looks like one that was never there. e
-// matches [Unavailable], too.
+// MaybeOutage marks e as possibly caused by an outage and returns it, although its
+// kind is another one: a service that is down looks like one that does not exist. e
+// then also matches [Unavailable].
 func (e *Error) MaybeOutage() *Error {
 	e.maybeOutage = true
 	return e
 }
 
 // AllowsStale reports whether a value that was fetched before may be used in spite of
-// err: the backend, or what it takes to ask it, is unavailable, or may be.
+// err, because the backend, or a service that it depends on, is or may be unavailable.
 func AllowsStale(err error) bool {
 	if e, ok := errors.AsType[*Error](err); ok && e.maybeOutage {
 		return true
