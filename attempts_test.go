@@ -27,7 +27,7 @@ type answerless struct{ err error }
 func (a answerless) RoundTrip(*http.Request) (*http.Response, error) { return nil, a.err }
 
 func TestFailedAttempts(t *testing.T) {
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	refused := &net.OpError{Op: "dial", Net: "tcp",
 		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	unknown := &net.OpError{Op: "dial", Net: "tcp",
@@ -98,7 +98,7 @@ func TestFailedAttempts(t *testing.T) {
 				_, err := r.ResolveAll(t.Context(), `{"region":"eu-wset-1","secretId":"a"}`,
 					`{"region":"eu-wset-1","secretId":"b"}`)
 				require.ErrorIs(t, err, secretref.ErrUnavailable)
-				require.ErrorContains(t, err, `is the region "eu-wset-1" right?; gave up after`)
+				require.ErrorContains(t, err, `is the region "eu-wset-1" correct?; gave up after`)
 				require.LessOrEqual(t, time.Since(start), 5*time.Second)
 			})
 		}

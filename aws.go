@@ -8,9 +8,9 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// An AWSReference names a secret in AWS Secrets Manager. Its version AWSCURRENT
-// is read; the credentials need secretsmanager:GetSecretValue on the secret,
-// and kms:Decrypt on its key if that is a customer's own.
+// An AWSReference names a secret in AWS Secrets Manager. The version AWSCURRENT is
+// read. The credentials need secretsmanager:GetSecretValue on the secret, and
+// kms:Decrypt on its key if that is a customer managed key.
 type AWSReference struct {
 	// Region is the region of the secret, for example "eu-west-1". Required; the
 	// region of the environment or profile is not used.
@@ -19,17 +19,17 @@ type AWSReference struct {
 	// SecretID is the secret's name or ARN. Required.
 	SecretID string
 
-	// SecretPointer leads to the value inside a secret that is a JSON document.
-	// Empty: the whole secret is the value, byte for byte.
+	// SecretPointer is the location of the value inside a secret that is a JSON
+	// document. If empty, the whole secret is the value, byte for byte.
 	SecretPointer Pointer
 
-	// EndpointOverride is the URL to ask instead of the region's own endpoint.
-	// Empty: the region's, unless environment or profile move it as the AWS SDK
-	// documents (AWS_ENDPOINT_URL_SECRETS_MANAGER).
+	// EndpointOverride is the URL to use instead of the region's own endpoint. If
+	// empty, the region's endpoint is used, unless the environment or the profile set
+	// another as documented by the AWS SDK (AWS_ENDPOINT_URL_SECRETS_MANAGER).
 	EndpointOverride string
 }
 
-// String returns the canonical form, which [Parse] takes back.
+// String returns the canonical form, which [Parse] accepts.
 func (r AWSReference) String() string { return r.toRef().String() }
 
 func (AWSReference) reference() {}
@@ -39,25 +39,26 @@ func (r AWSReference) toRef() ref.Reference {
 		Pointer: string(r.SecretPointer), EndpointOverride: r.EndpointOverride}
 }
 
-// AWSOptions say how AWS Secrets Manager is reached. The zero value is the
-// SDK's default chain: environment, web identity, shared files, container,
-// EC2 instance metadata (version 2 only).
+// AWSOptions configure access to AWS Secrets Manager. The zero value uses the SDK's
+// default credential chain: environment, web identity, shared files, container, EC2
+// instance metadata (version 2 only).
 type AWSOptions struct {
-	// Config is used instead of loading one. Its Region is ignored, since every
-	// reference names its own, and so is its Retryer: the Resolver retries. An
-	// HTTPClient of your own sends the requests, with its own proxy and
-	// redirects; the Resolver bounds the answers. Nil: loaded when the first AWS
-	// reference is resolved, and again when its credentials are refused: if others
-	// are found then (a rotated key in a file, a renewed role), the call is
-	// repeated with them once, and no caller gets an error. If the new credentials
-	// are refused as well, the next attempt to replace them is made 5 seconds
-	// later.
+	// Config is the AWS configuration. Its Region is ignored, since every reference
+	// has its own, and so is its Retryer, since the Resolver retries. Its HTTPClient,
+	// if any, sends the requests with its own proxy and redirects; the Resolver limits
+	// the size of answers.
 	//
-	// A source of credentials that does not answer (credential_process, the
-	// container's endpoint, STS, IAM Identity Center) is ErrUnavailable. Where only
-	// the instance metadata service is left and cannot be reached, this may be
-	// no EC2 instance: the error is ErrUnauthenticated and ErrUnavailable. A
-	// credential_process may run for 20 seconds.
+	// If nil, the configuration is loaded when the first AWS reference is resolved,
+	// and again when AWS refuses the credentials. If there are others then (a rotated
+	// key in a file, a renewed role), the call is repeated once with them, and no
+	// caller gets an error. If the new credentials are refused as well, the next
+	// attempt to replace them is made 5 seconds later.
+	//
+	// If a source of credentials does not answer (credential_process, the container's
+	// endpoint, STS, IAM Identity Center), the error is ErrUnavailable. If the only
+	// possible source is the instance metadata service and it cannot be reached, the
+	// machine may not be an EC2 instance: the error is both ErrUnauthenticated and
+	// ErrUnavailable. A credential_process may run for 20 seconds.
 	Config *aws.Config
 
 	// Batch fetches up to 20 secrets of a region with one BatchGetSecretValue
@@ -71,16 +72,16 @@ type AWSOptions struct {
 	Batch bool
 }
 
-// String says what is set, without credentials.
+// String lists the options that are set, without credentials.
 func (o AWSOptions) String() string {
 	return fmt.Sprintf("{Config:%s Batch:%t}", presence(o.Config != nil), o.Batch)
 }
 
-// Format writes String for every verb: fmt follows a pointer, to the credentials
-// in Config, for those that make no sense for one.
+// Format writes String for every verb. For unsuitable verbs fmt would otherwise
+// follow the pointer to Config and print its credentials.
 func (o AWSOptions) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, o.String()) }
 
-// presence is what is printed of an option that may hold credentials.
+// presence is printed instead of an option that may hold credentials.
 func presence(set bool) string {
 	if set {
 		return "(set)"

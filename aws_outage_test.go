@@ -5,10 +5,10 @@ import (
 	"crypto/fips140"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
+	"github.com/seed74218947/secretref/internal/backend/backendtest"
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
@@ -53,131 +54,6 @@ func (a awsAnswer) write(w http.ResponseWriter) {
 	}
 	w.WriteHeader(a.status)
 	_, _ = io.WriteString(w, a.body)
-}
-
-// awsStrangers are answers of everything that may stand in front of AWS.
-func awsStrangers() map[string]awsAnswer {
-	const html, js = "text/html", "application/json"
-	gateway := func(code string) map[string]string {
-		return map[string]string{"X-Amzn-Requestid": "5b2a", "X-Amzn-Errortype": code}
-	}
-	to := func(location string) map[string]string { return map[string]string{"Location": location} }
-	return map[string]awsAnswer{
-		"403 page of a proxy":                  {403, html, nil, "<html>blocked</html>"},
-		"401 page":                             {401, html, map[string]string{"Www-Authenticate": "Basic"}, "<html>log in</html>"},
-		"404 page":                             {404, html, nil, "<html>not found</html>"},
-		"407 of a proxy":                       {407, html, map[string]string{"Proxy-Authenticate": "Basic"}, ""},
-		"405":                                  {405, html, nil, ""},
-		"400 page":                             {400, html, nil, "<html>bad request</html>"},
-		"410":                                  {410, html, nil, ""},
-		"403 without a body":                   {403, "", nil, ""},
-		"404 without a body":                   {404, "", nil, ""},
-		"403 of a gateway":                     {403, js, nil, `{"message":"Forbidden"}`},
-		"404 of a gateway":                     {404, js, nil, `{"message":"no Route matched with those values"}`},
-		"403 of Amazon API Gateway":            {403, js, gateway("ForbiddenException"), `{"message":"Forbidden"}`},
-		"no such path of Amazon API Gateway":   {403, js, gateway("MissingAuthenticationTokenException"), `{"message":"Missing Authentication Token"}`},
-		"a policy of Amazon API Gateway":       {403, js, gateway("AccessDeniedException"), `{"Message":"User: anonymous is not authorized to perform: execute-api:Invoke"}`},
-		"a gateway with AWS' word":             {403, js, nil, `{"code":"AccessDeniedException","message":"no"}`},
-		"a gateway with AWS' other word":       {404, js, nil, `{"Code":"ResourceNotFoundException","message":"no"}`},
-		"a header alone":                       {404, "", map[string]string{"X-Amzn-Errortype": "ResourceNotFoundException"}, ""},
-		"an unknown type":                      {403, js, nil, `{"__type":"https://example.com/problems/forbidden"}`},
-		"a list":                               {403, js, nil, `[{"__type":"AccessDeniedException"}]`},
-		"half an answer":                       {403, js, nil, `{"__type":"AccessDeniedException"`},
-		"XML of another service":               {403, "text/xml", nil, `<Error><Code>AccessDenied</Code></Error>`},
-		"302 to a login page":                  {302, html, to("https://login.example.com/"), ""},
-		"301 to clear text":                    {301, html, to("http://sorry.example.com/"), ""},
-		"307 to another host":                  {307, "", to("http://10.255.255.1:8200/"), ""},
-		"308 to a mail address":                {308, "", to("mailto:admin@example.com"), ""},
-		"303 to a page":                        {303, html, to("https://sorry.example.com/"), ""},
-		"302 to nowhere":                       {302, html, nil, ""},
-		"300":                                  {300, html, nil, ""},
-		"200 page":                             {200, html, nil, "<html>welcome</html>"},
-		"200 of a gateway":                     {200, js, nil, `{"status":"ok"}`},
-		"200 with AWS' error":                  {200, js, nil, `{"__type":"ResourceNotFoundException"}`},
-		"200 with an empty object":             {200, js, nil, `{}`},
-		"201 with a secret that is not stored": {201, js, nil, `{"SecretString":"wrong"}`},
-		"203 from a cache":                     {203, js, nil, `{"SecretString":"wrong"}`},
-		"204":                                  {204, "", nil, ""},
-		"206 with half of it":                  {206, js, nil, `{"SecretString":"wro`},
-	}
-}
-
-// awsLastGood resolves db once, with each odd answer once more, and then while
-// AWS is down, also after a restart: the last good value must come.
-func awsLastGood(t *testing.T, s *fakeaws.Server, odd func(w http.ResponseWriter), opts secretref.Options) {
-	s.PutSecret("eu-west-1", "db", "hunter2")
-	s.PutSecret("eu-west-1", "other", "value")
-	keys, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(), "s.db")), nil)
-	require.NoError(t, err)
-	defer keys.Close()
-	opts.LastKnown, opts.TTL = keys, time.Nanosecond
-	opts.Logger = slog.New(slog.DiscardHandler)
-	refs := []string{awsDB(""), secretref.AWSReference{Region: "eu-west-1", SecretID: "other"}.String()}
-	good := func(r *secretref.Resolver) {
-		t.Helper()
-		got, err := r.ResolveAll(t.Context(), refs...)
-		require.NoError(t, err)
-		require.Equal(t, "hunter2", got[0].Reveal())
-		require.Equal(t, "value", got[1].Reveal())
-	}
-	r := secretref.New(&opts)
-	good(r)
-	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool { odd(w); return true })
-	good(r)
-	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(503); return true })
-	good(r)
-	require.NoError(t, r.Close())
-	opts.Timeout = 20 * time.Millisecond // the last good value comes after it
-	r = secretref.New(&opts)
-	defer r.Close()
-	good(r)
-}
-
-func TestAWSLastGoodValueSurvivesAnswersOfStrangers(t *testing.T) {
-	for name, odd := range awsStrangers() {
-		t.Run(name, func(t *testing.T) {
-			awsLastGood(t, awsFake(t), odd.write, secretref.Options{})
-		})
-	}
-	for _, name := range []string{"403 page of a proxy", "403 of a gateway", "no such path of Amazon API Gateway", "302 to a login page", "404 page", "200 of a gateway", "201 with a secret that is not stored"} {
-		t.Run("in batches/"+name, func(t *testing.T) {
-			awsLastGood(t, awsFake(t), awsStrangers()[name].write, secretref.Options{AWS: secretref.AWSOptions{Batch: true}})
-		})
-	}
-	t.Run("a redirect that AllowEndpoint refuses", func(t *testing.T) {
-		s := awsFake(t)
-		awsLastGood(t, s, awsStrangers()["307 to another host"].write, secretref.Options{AllowEndpoint: func(u *url.URL) error {
-			if strings.HasPrefix(s.URL(), u.Scheme+"://"+u.Host) {
-				return nil
-			}
-			return errors.New("not ours")
-		}})
-	})
-	t.Run("the verdict of another host", func(t *testing.T) {
-		s := awsFake(t)
-		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			awsAnswer{403, "application/x-amz-json-1.1", map[string]string{"X-Amzn-Requestid": "5b2a"}, `{"__type":"AccessDeniedException"}`}.write(w)
-		}))
-		t.Cleanup(other.Close)
-		awsLastGood(t, s, awsAnswer{307, "", map[string]string{"Location": other.URL}, ""}.write,
-			secretref.Options{AllowEndpoint: func(*url.URL) error { return nil }})
-	})
-}
-
-func TestAWSAnswersOfStrangersAreUnavailable(t *testing.T) {
-	for name, odd := range awsStrangers() {
-		t.Run(name, func(t *testing.T) {
-			s := awsFake(t)
-			s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool { odd.write(w); return true })
-			r, _ := awsResolver(t, secretref.Options{Timeout: 5 * time.Second})
-			_, err := r.Resolve(t.Context(), awsDB(""))
-			require.ErrorIs(t, err, secretref.ErrUnavailable)
-			for _, kind := range []error{secretref.ErrDenied, secretref.ErrNotFound, secretref.ErrUnauthenticated, secretref.ErrUnsupported} {
-				require.NotErrorIs(t, err, kind)
-			}
-			require.Equal(t, 1, s.Calls(), "told at once")
-		})
-	}
 }
 
 // The marks of AWS are enough: some emulators and VPC endpoints leave the others out.
@@ -286,6 +162,36 @@ func awsWithoutKeys(t *testing.T) (dir string) {
 	}
 	t.Setenv("HOME", filepath.Dir(os.Getenv("AWS_CONFIG_FILE")))
 	return filepath.Dir(os.Getenv("AWS_CONFIG_FILE"))
+}
+
+func (a awsAnswer) answer() backendtest.Answer {
+	header := maps.Clone(a.header)
+	if header == nil {
+		header = map[string]string{}
+	}
+	if a.contentType != "" {
+		header["Content-Type"] = a.contentType
+	}
+	return backendtest.Answer{Status: a.status, Header: header, Body: a.body}
+}
+
+func TestAWSLastGoodValue(t *testing.T) {
+	for _, name := range []string{
+		"403 page of a proxy", "403 of a gateway", "no such path of Amazon API Gateway", "302 to a login page",
+		"404 page", "200 of a gateway", "201 with a secret that is not stored",
+	} {
+		t.Run("in batches/"+name, func(t *testing.T) {
+			backendtest.RequireLastGood(t, awsBackend().Start(t), awsStrangers()[name], backendtest.Options{Batch: true})
+		})
+	}
+	t.Run("the verdict of another host", func(t *testing.T) {
+		other := httptest.NewServer(backendtest.Answer{Status: 403, Body: `{"__type":"AccessDeniedException"}`,
+			Header: map[string]string{"X-Amzn-Requestid": "5b2a", "Content-Type": "application/x-amz-json-1.1"}})
+		t.Cleanup(other.Close)
+		backendtest.RequireLastGood(t, awsBackend().Start(t),
+			backendtest.Answer{Status: 307, Header: map[string]string{"Location": other.URL}},
+			backendtest.Options{AllowEndpoint: func(*url.URL) error { return nil }})
+	})
 }
 
 // awsHangs accepts connections and never answers.

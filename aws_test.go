@@ -16,24 +16,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/smithy-go"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref"
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
-	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
 const (
@@ -160,80 +156,6 @@ func TestAWSSecretsAreNamedByNameOrARN(t *testing.T) {
 	}
 }
 
-func TestAWSErrorsSayWhatMendsThem(t *testing.T) {
-	said := func(status int, code, message string) func(*fakeaws.Server) {
-		return func(s *fakeaws.Server) {
-			s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
-				w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-				w.WriteHeader(status)
-				fmt.Fprintf(w, `{"__type":%q,"message":%q}`, code, message+" "+canary)
-				return true
-			})
-		}
-	}
-	code := func(code string) func(*fakeaws.Server) { return said(400, code, "") }
-	const home, abroad = "arn:aws:secretsmanager:eu-west-1:" + fakeaws.Account + ":secret:db", "arn:aws:secretsmanager:us-east-1:" + fakeaws.Account + ":secret:db-AbCdEf"
-	for name, c := range map[string]struct {
-		prepare func(*fakeaws.Server)
-		secret  string
-		want    error
-		text    []string
-	}{
-		"missing":                    {nil, "none", secretref.ErrNotFound, []string{`no secret "none" in region "eu-west-1"`}},
-		"ARN of elsewhere":           {nil, abroad, secretref.ErrNotFound, []string{`"us-east-1"`, `the reference says "eu-west-1"`}},
-		"deleted":                    {func(s *fakeaws.Server) { s.DeleteSecret("eu-west-1", "db") }, "db", secretref.ErrNotFound, []string{"marked for deletion", "restore-secret"}},
-		"other state":                {code("InvalidRequestException"), "db", secretref.ErrUnsupported, []string{"present state"}},
-		"without a value":            {nil, "empty", secretref.ErrNotFound, []string{"has no value", "AWSCURRENT"}},
-		"not a name":                 {nil, "a b", secretref.ErrSyntax, []string{`"a b"`, "secretId"}},
-		"denied":                     {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "db") }, "db", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue", `"db"`, `-??????`, "arn:aws:secretsmanager:eu-west-1:*:secret:db-??????"}},
-		"denied by ARN":              {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "*") }, home, secretref.ErrDenied, []string{home + "-??????"}},
-		"denied whole ARN":           {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "*") }, home + "-AbCdEf", secretref.ErrDenied, []string{home + `-AbCdEf"`}},
-		"denied abroad":              {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "*") }, abroad, secretref.ErrDenied, []string{`of region "us-east-1"`}},
-		"denied, kms named":          {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "kms") }, "kms", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue"}},
-		"denied explicitly":          {said(400, "AccessDeniedException", "is not authorized with an explicit deny in a resource-based policy"), "db", secretref.ErrDenied, []string{"explicitly"}},
-		"key denied":                 {func(s *fakeaws.Server) { s.Deny("kms:Decrypt", "db") }, "db", secretref.ErrDenied, []string{"kms:Decrypt", `"db"`}},
-		"key denied, said otherwise": {said(400, "AccessDeniedException", "User: x is not authorized to perform: kms:Decrypt on resource"), "db", secretref.ErrDenied, []string{"kms:Decrypt"}},
-		"key broken":                 {code("DecryptionFailure"), "db", secretref.ErrDenied, []string{"kms:Decrypt", "enabled"}},
-		"key wrong":                  {func(s *fakeaws.Server) { s.AddKey(awsKeyID, "another secret access key", awsToken) }, "db", secretref.ErrUnauthenticated, []string{"secret access key", "clock"}},
-		"clock wrong":                {code("RequestInTheFuture"), "db", secretref.ErrUnauthenticated, []string{"clock"}},
-		"token expired":              {(*fakeaws.Server).ExpireCredentials, "db", secretref.ErrUnauthenticated, []string{"expired", "renew"}},
-		"key unknown":                {func(s *fakeaws.Server) { s.RemoveKey(awsKeyID) }, "db", secretref.ErrUnauthenticated, []string{"AWS_ACCESS_KEY_ID", `"eu-west-1" is enabled`}},
-		"undocumented code":          {said(400, "SomethingException", ""), "db", secretref.ErrUnsupported, []string{"SomethingException"}},
-		"undocumented text":          {said(400, "is it "+canary+"?", ""), "db", secretref.ErrUnsupported, []string{"400"}},
-		"403 with a code":            {said(403, "SomethingException", ""), "db", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue"}},
-		"401 without":                {said(401, "", ""), "db", secretref.ErrUnavailable, []string{"401", "proxy"}},
-		"403 without":                {said(403, "", ""), "db", secretref.ErrUnavailable, []string{"403", "proxy"}},
-		"404 without":                {func(s *fakeaws.Server) { s.Fail(1, 404, "", nil) }, "db", secretref.ErrUnavailable, []string{"is it AWS Secrets Manager?"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := awsFake(t)
-			for _, name := range []string{"db", "kms"} {
-				s.PutSecret("eu-west-1", name, canary)
-			}
-			s.CreateEmpty("eu-west-1", "empty")
-			if c.prepare != nil {
-				c.prepare(s)
-			}
-			var log bytes.Buffer
-			r, events := awsResolver(t, secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
-			_, err := r.ResolveReference(t.Context(), secretref.AWSReference{Region: "eu-west-1", SecretID: c.secret})
-			require.ErrorIs(t, err, c.want)
-			for _, text := range c.text {
-				require.Contains(t, err.Error(), text)
-			}
-			requireSilent(t, err)
-			require.NotContains(t, log.String(), canary)
-			if name == "clock wrong" {
-				require.Equal(t, 2, s.Calls(), "once more, with the time of the answer")
-			} else {
-				require.Equal(t, 1, s.Calls(), "what is permanent fails at once")
-			}
-			require.Equal(t, 1, events()[0].Attempts)
-			requireSilent(t, events()[0])
-		})
-	}
-}
-
 func TestAWSErrorsKeepTheCodeForErrorsAs(t *testing.T) {
 	s := awsFake(t)
 	s.Fail(1, 400, "DecryptionFailure", nil)
@@ -245,68 +167,8 @@ func TestAWSErrorsKeepTheCodeForErrorsAs(t *testing.T) {
 	require.Empty(t, api.ErrorMessage())
 }
 
-func TestAWSIsAskedAgainWhenTheFailurePasses(t *testing.T) {
-	for name, fail := range map[string]func(*fakeaws.Server){
-		"throttled":          func(s *fakeaws.Server) { s.Fail(1, 400, "ThrottlingException", nil) },
-		"429":                func(s *fakeaws.Server) { s.Fail(1, 429, "", nil) },
-		"internal error":     func(s *fakeaws.Server) { s.Fail(1, 500, "InternalServiceError", nil) },
-		"503 without a word": func(s *fakeaws.Server) { s.Fail(1, 503, "", nil) },
-		"undocumented 502":   func(s *fakeaws.Server) { s.Fail(1, 502, "Strange", nil) },
-		"connection broken": func(s *fakeaws.Server) {
-			s.Intercept(func(http.ResponseWriter, *http.Request) bool { s.Intercept(nil); panic(http.ErrAbortHandler) })
-		},
-		"answer cut off": func(s *fakeaws.Server) {
-			s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
-				s.Intercept(nil)
-				w.Header().Set("Content-Length", "1000")
-				_, _ = io.WriteString(w, `{"SecretString":"half`)
-				return true
-			})
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := awsFake(t)
-			t.Setenv("AWS_MAX_ATTEMPTS", "7")
-			t.Setenv("AWS_RETRY_MODE", "adaptive")
-			s.PutSecret("eu-west-1", "db", "hunter2")
-			fail(s)
-			r, events := awsResolver(t, secretref.Options{})
-			got, err := r.Resolve(t.Context(), awsDB(""))
-			require.NoError(t, err)
-			require.Equal(t, "hunter2", got.Reveal())
-			require.Equal(t, 2, s.Calls(), "there is one retry loop")
-			require.Equal(t, 2, events()[0].Attempts)
-		})
-	}
-}
-
-func TestAWSIsNotAskedBeforeItsRetryAfter(t *testing.T) {
-	for _, code := range []string{"", "ThrottlingException"} {
-		s := awsFake(t)
-		s.Fail(9, 503, code, http.Header{"Retry-After": {"60"}})
-		r, _ := awsResolver(t, secretref.Options{Timeout: 5 * time.Second})
-		start := time.Now()
-		_, err := r.Resolve(t.Context(), awsDB(""))
-		require.ErrorIs(t, err, secretref.ErrUnavailable)
-		require.Equal(t, 1, s.Calls())
-		require.Less(t, time.Since(start), 2*time.Second, "waiting longer than Timeout would teach nothing")
-	}
-}
-
 // The answers of servers that are not AWS, or mean harm.
-func TestAWSAnswersAreReadStrictlyAndBounded(t *testing.T) {
-	flood := func(w http.ResponseWriter, r *http.Request, mib int, sent *atomic.Int64) {
-		chunk := bytes.Repeat([]byte("x"), 1<<20)
-		_, _ = io.WriteString(w, `{"SecretString":"`)
-		for i := 0; i != mib && r.Context().Err() == nil; i++ {
-			n, err := w.Write(chunk)
-			sent.Add(int64(n))
-			if err != nil {
-				return
-			}
-		}
-	}
-	var sent atomic.Int64
+func TestAWSAnswersAreReadStrictly(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(w http.ResponseWriter, r *http.Request)
 		want   error
@@ -323,18 +185,10 @@ func TestAWSAnswersAreReadStrictlyAndBounded(t *testing.T) {
 		"no value":         {awsWrites(`{"Name":"` + canary + `"}`), secretref.ErrNotFound, "no value"},
 		"a number":         {awsWrites(`{"SecretString":1234}`), secretref.ErrUnavailable, "not that of AWS"},
 		"broken base64":    {awsWrites(`{"SecretBinary":"` + canary + `"}`), secretref.ErrUnavailable, "not that of AWS"},
-		"100 MB":           {func(w http.ResponseWriter, r *http.Request) { flood(w, r, 100, &sent) }, secretref.ErrUnavailable, "8 MiB"},
-		"100 MB, announced": {func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Length", "104857617")
-			flood(w, r, 100, &sent)
-		}, secretref.ErrUnavailable, "8 MiB"},
-		"without end":       {func(w http.ResponseWriter, r *http.Request) { flood(w, r, -1, &sent) }, secretref.ErrUnavailable, "8 MiB"},
-		"error without end": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); flood(w, r, -1, &sent) }, secretref.ErrUnavailable, "8 MiB"},
-		"HTML as an error":  {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); awsWrites("<html>"+canary)(w, r) }, secretref.ErrUnavailable, "is it AWS Secrets Manager?"},
+		"HTML as an error": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); awsWrites("<html>"+canary)(w, r) }, secretref.ErrUnavailable, "is it AWS Secrets Manager?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := awsFake(t)
-			sent.Store(0)
 			s.Intercept(func(w http.ResponseWriter, r *http.Request) bool { c.answer(w, r); return true })
 			r, _ := awsResolver(t, secretref.Options{})
 			_, err := r.Resolve(t.Context(), awsDB(""))
@@ -342,69 +196,12 @@ func TestAWSAnswersAreReadStrictlyAndBounded(t *testing.T) {
 			require.Contains(t, err.Error(), c.text)
 			requireSilent(t, err)
 			require.Equal(t, 1, s.Calls(), "an answer that makes no sense does not begin to")
-			s.Close() // waits for the flood
-			require.Less(t, sent.Load(), int64(32<<20), "8 MiB, and what the sockets hold")
 		})
 	}
 }
 
 func awsWrites(body string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
-}
-
-func TestAWSThatDoesNotAnswerEndsAtTheTimeout(t *testing.T) {
-	s := awsFake(t)
-	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true })
-	r, _ := awsResolver(t, secretref.Options{Timeout: 100 * time.Millisecond})
-	start := time.Now()
-	_, err := r.Resolve(t.Context(), awsDB(""))
-	require.ErrorIs(t, err, secretref.ErrUnavailable)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Contains(t, err.Error(), strings.TrimPrefix(s.URL(), "http://")+" did not answer in time")
-	require.Less(t, time.Since(start), 5*time.Second)
-
-	s.Close()
-	_, err = r.Resolve(t.Context(), awsDB(""))
-	require.ErrorIs(t, err, secretref.ErrUnavailable)
-	require.Contains(t, err.Error(), "refuses connections")
-}
-
-func TestAWSHundredReferencesIntoOneSecretAreOneCall(t *testing.T) {
-	s := awsFake(t)
-	s.PutSecret("eu-west-1", "db", `{"a":"x"}`)
-	s.Latency(5 * time.Millisecond)
-	refs := make([]string, 100)
-	for i := range refs {
-		refs[i] = awsDB("/a")
-	}
-	r, _ := awsResolver(t, secretref.Options{})
-	got, err := r.ResolveAll(t.Context(), refs...)
-	require.NoError(t, err)
-	require.Equal(t, "x", got[99].Reveal())
-	require.Equal(t, 1, s.Calls())
-
-	given := awsGiven(s)
-	given.HTTPClient = sender(func(r *http.Request) (*http.Response, error) {
-		time.Sleep(time.Second) // which passes when all have come
-		return s.RoundTrip(r)
-	})
-	s.ResetCalls()
-	s.Latency(0)
-	inproc.NeedsRandom(t)
-	synctest.Test(t, func(t *testing.T) {
-		r := secretref.New(&secretref.Options{TTL: -1, AWS: secretref.AWSOptions{Config: given}})
-		defer r.Close()
-		var callers sync.WaitGroup
-		for range 100 {
-			callers.Go(func() {
-				got, err := r.Resolve(t.Context(), awsDB("/a"))
-				assert.NoError(t, err)
-				assert.Equal(t, "x", got.Reveal())
-			})
-		}
-		callers.Wait()
-	})
-	require.Equal(t, 1, s.Calls(), "also from 100 goroutines")
 }
 
 // awsHundred puts 100 secrets and returns references to them.
@@ -416,92 +213,6 @@ func awsHundred(s *fakeaws.Server) []string {
 		refs[i] = secretref.AWSReference{Region: "eu-west-1", SecretID: name}.String()
 	}
 	return refs
-}
-
-func TestAWSHundredSecretsAreHundredCallsFiftyAtATime(t *testing.T) {
-	s := awsFake(t)
-	refs := awsHundred(s)
-	var now, most atomic.Int32
-	var once sync.Once
-	full := make(chan struct{})
-	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
-		n := now.Add(1)
-		defer now.Add(-1)
-		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-		}
-		if n == 50 {
-			once.Do(func() { close(full) })
-			s.Intercept(nil)
-		}
-		select { // the first fifty wait for each other
-		case <-full:
-		case <-r.Context().Done():
-		}
-		time.Sleep(5 * time.Millisecond) // for a fifty-first, if it comes
-		return false
-	})
-	r, _ := awsResolver(t, secretref.Options{})
-	got, err := r.ResolveAll(t.Context(), refs...)
-	require.NoError(t, err)
-	require.Equal(t, "value of secret-42", got[42].Reveal())
-	require.EqualValues(t, 50, most.Load())
-	require.Equal(t, 100, s.Calls(), "and not one more")
-	for _, call := range s.Requests() {
-		require.Equal(t, "GetSecretValue", call.Action)
-	}
-}
-
-func TestAWSConnectionsAreKeptForFifty(t *testing.T) {
-	s := awsFake(t)
-	refs := awsHundred(s)
-	s.Latency(5 * time.Millisecond)
-	var connections sync.Map
-	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool { connections.Store(r.RemoteAddr, true); return false })
-	r, _ := awsResolver(t, secretref.Options{})
-	for range 8 {
-		_, err := r.ResolveAll(t.Context(), refs...)
-		require.NoError(t, err)
-	}
-	made := 0
-	connections.Range(func(any, any) bool { made++; return true })
-	require.LessOrEqual(t, made, 150, "800 calls over 50 connections, and those made in a race for a free one")
-}
-
-func TestAWSCallerWhoLeavesDoesNotFailTheOthers(t *testing.T) {
-	s := awsFake(t)
-	s.PutSecret("eu-west-1", "db", "hunter2")
-	arrived, proceed := make(chan struct{}), make(chan struct{})
-	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
-		close(arrived)
-		select {
-		case <-proceed:
-		case <-r.Context().Done():
-		}
-		return false
-	})
-	r, _ := awsResolver(t, secretref.Options{})
-	ctx, leave := context.WithCancel(t.Context())
-	var first, second sync.WaitGroup
-	first.Go(func() {
-		_, err := r.Resolve(ctx, awsDB(""))
-		require.ErrorIs(t, err, context.Canceled)
-		require.ErrorIs(t, err, secretref.ErrUnavailable)
-	})
-	<-arrived
-	for range 10 {
-		second.Go(func() {
-			got, err := r.Resolve(t.Context(), awsDB(""))
-			require.NoError(t, err)
-			require.Equal(t, "hunter2", got.Reveal())
-		})
-	}
-	time.Sleep(20 * time.Millisecond) // for the ten to get on; if one is late it makes a call of its own
-	leave()
-	first.Wait()
-	s.Intercept(nil)
-	close(proceed)
-	second.Wait()
-	require.Equal(t, 1, s.Calls())
 }
 
 // awsGiven is an aws.Config of the caller's own for s.
@@ -815,22 +526,4 @@ func TestAWSHundredSecretsInBatchesAreFiveCalls(t *testing.T) {
 		right(got)
 		require.LessOrEqual(t, s.Calls(), 110)
 	})
-}
-
-func TestAWSLeavesNothingRunningAfterClose(t *testing.T) {
-	s := awsFake(t)
-	values := make([]string, 30)
-	for i := range values {
-		name := fmt.Sprint("db", i)
-		s.PutSecret("eu-west-1", name, "x")
-		values[i] = fmt.Sprintf(`{"region":"eu-west-1","secretId":%q}`, name)
-	}
-	before := runtime.NumGoroutine()
-	r := secretref.New(nil)
-	_, err := r.ResolveAll(t.Context(), values...)
-	require.NoError(t, err)
-	require.NoError(t, r.Close())
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
-		require.True(t, time.Now().Before(end), "%d goroutines are left", runtime.NumGoroutine()-before)
-	}
 }

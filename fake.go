@@ -121,5 +121,5 @@ func (f fakeBackend) checkEndpoint(g ref.Target) error {
 	if err != nil {
 		return err
 	}
-	return f.policy.Ask(at)
+	return f.policy.CheckAllowed(at)
 }

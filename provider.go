@@ -103,8 +103,8 @@ func (c providerBackend) Fetch(ctx context.Context, g ref.Target) (backend.Docum
 		}
 	}
 	failed := fault.New(kind, "%s", providerText(err, kind, g.Class)).WithCause(err)
-	if !fault.Verdict(err) { // it may be the error of another Resolver
-		failed.Ours()
+	if !fault.ForbidsStale(err) { // it may be the error of another Resolver
+		failed.RefusedLocally()
 	}
 	if asked, ok := errors.AsType[retryAfter](err); ok {
 		failed.RetryAfter = asked.RetryAfter()

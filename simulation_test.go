@@ -153,7 +153,7 @@ func (d *days) revoke() {
 }
 
 func simulate(t *testing.T, aws *fakeaws.Server) *days {
-	d := &days{t: t, vault: fakevault.NewUnplugged(), aws: aws, start: time.Now(),
+	d := &days{t: t, vault: fakevault.NewInProcess(), aws: aws, start: time.Now(),
 		replaced: map[string][]time.Time{},
 		store:    &remote{texts: map[string]string{}, takes: 10 * time.Millisecond}}
 	d.vault.SetCluster(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -184,7 +184,7 @@ func TestSimulation(t *testing.T) {
 	amazon := awsFake(t)
 	given := awsGiven(amazon)
 	given.HTTPClient = sender(amazon.RoundTrip)
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := simulate(t, amazon)
 		d.vault.Latency(5 * time.Millisecond)
@@ -328,7 +328,7 @@ func TestResolveCost(t *testing.T) {
 		}
 		return refs
 	}
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	for _, c := range []struct {
 		name                   string
 		vault                  bool

@@ -64,7 +64,7 @@ func passed(t *testing.T, stacks string) (packages []string, switches int) {
 
 // The call stack of a Vault read goes down only: root, fetch, backend.
 func TestVaultReadStack(t *testing.T) {
-	vault := fakevault.NewUnplugged()
+	vault := fakevault.NewInProcess()
 	vault.Put("secret", "db", map[string]any{"password": "hunter2"})
 	recorder := &stackRecorder{RoundTripper: vault}
 	r := secretref.NewOver(recorder, &secretref.Options{TTL: -1, Vault: secretref.VaultOptions{

@@ -25,16 +25,16 @@ type VaultReference struct {
 	// Key is the key inside the secret. Required.
 	Key string
 
-	// Endpoint is the base URL of the server, https unless it is on this
-	// machine, or the Unix socket of a Vault Agent or Proxy (unix:///run/vault.sock).
-	// Required: VAULT_ADDR is not used.
+	// Endpoint is the base URL of the server, with https unless it is on this machine,
+	// or the Unix socket of a Vault Agent or Proxy (unix:///run/vault.sock). Required;
+	// VAULT_ADDR is not used.
 	Endpoint string
 
-	// AuthenticationType is how to log in. The zero value is VaultToken.
+	// AuthenticationType is the kind of authentication. The zero value is VaultToken.
 	AuthenticationType VaultAuth
 }
 
-// String returns the canonical form, which [Parse] takes back.
+// String returns the canonical form, which [Parse] accepts.
 func (r VaultReference) String() string { return r.toRef().String() }
 
 func (VaultReference) reference() {}
@@ -48,8 +48,8 @@ func (r VaultReference) toRef() ref.Reference {
 type VaultAuth uint8
 
 const (
-	// VaultToken uses a token: that of [VaultOptions].Token, of a login by
-	// [VaultOptions].Auth, or of the environment variable SECRET_STORE_VAULT_TOKEN.
+	// VaultToken uses the token from [VaultOptions].Token, from a login by
+	// [VaultOptions].Auth, or from the environment variable SECRET_STORE_VAULT_TOKEN.
 	// VAULT_TOKEN is not used.
 	VaultToken VaultAuth = iota
 
@@ -68,89 +68,87 @@ func (a VaultAuth) String() string {
 	return fmt.Sprintf("VaultAuth(%d)", uint8(a))
 }
 
-// VaultOptions say who asks Vault. The zero value reads what the products read
-// from the environment, when it is needed.
+// VaultOptions configure authentication to Vault. The zero value uses the same
+// environment variables as the products, and reads them when they are needed.
 //
-// Of Vault's own variables those about TLS (VAULT_CACERT, VAULT_CACERT_BYTES,
+// Of Vault's own variables those for TLS (VAULT_CACERT, VAULT_CACERT_BYTES,
 // VAULT_CAPATH, VAULT_CLIENT_CERT, VAULT_CLIENT_KEY, VAULT_TLS_SERVER_NAME,
-// VAULT_SKIP_VERIFY), VAULT_NAMESPACE and VAULT_HEADERS are honoured. They are
-// read once, when an endpoint is first asked; the files that they name are read
-// again when they change, and new connections use them. VAULT_ADDR, VAULT_AGENT_ADDR,
-// VAULT_PROXY_ADDR, VAULT_TOKEN and the rest have no effect. HTTPS_PROXY and
-// NO_PROXY count for https; plain http never goes through a proxy.
+// VAULT_SKIP_VERIFY), VAULT_NAMESPACE and VAULT_HEADERS are honoured. They are read
+// once, when an endpoint is first used. The files that they name are reloaded when
+// they change, and new connections use them. VAULT_ADDR, VAULT_AGENT_ADDR,
+// VAULT_PROXY_ADDR, VAULT_TOKEN and all others have no effect. HTTPS_PROXY and
+// NO_PROXY apply to https; plain http is never sent through a proxy.
 //
-// A token that Vault refuses is followed by one new login, or one more call of
-// Token. A path that is denied to a token which is only seconds old makes neither,
-// and neither is made again for the path during a pause of one minute, which
-// doubles up to 15 minutes.
+// If Vault refuses a token, there is one new login, or one more call of Token. If a
+// path is denied to a token that is only seconds old, there is neither, and the path
+// causes neither during a pause of one minute, which doubles up to 15 minutes.
 //
-// Vault answers a Kubernetes login with the same 403, "permission denied",
-// whether the cluster does not know the pod's token or the Kubernetes API server
-// cannot be reached. Both are therefore ErrUnauthenticated, which MaxStale does
-// not cover. A token that was given out before is used until it ends: a role's
-// token_ttl that is longer than the outages of the cluster bridges them.
+// Vault answers a Kubernetes login with the same 403, "permission denied", if the
+// cluster does not recognize the pod's token and if the Kubernetes API server cannot
+// be reached. The error is ErrUnauthenticated in both cases, so MaxStale does not
+// apply. An earlier token is used until it expires: a token_ttl of the role that is
+// longer than outages of the cluster bridges them.
 type VaultOptions struct {
-	// Token returns the token for TOKEN authentication. It is called for every
-	// fetch, and once more with the same context when its token was refused, so
-	// that it can hand out a newer one; again if others have used that one up. All
-	// tokens must be of one identity: secrets are kept by reference, so a token for
-	// each tenant would give one tenant the secrets of another, see [Options]. An
-	// error that wraps ErrUnavailable, or comes from the network, is tried again. If
-	// nil, SECRET_STORE_VAULT_TOKEN is used.
+	// Token returns the token for TOKEN authentication. It is called for every fetch,
+	// and once more with the same context if its token was refused, so that it can
+	// return a newer one; again if others have used that one up. All tokens must
+	// belong to one identity: secrets are cached by reference, so with a token for
+	// each tenant one tenant would get the secrets of another, see [Options]. An error
+	// that wraps ErrUnavailable or comes from the network is retried. If nil,
+	// SECRET_STORE_VAULT_TOKEN is used.
 	Token func(ctx context.Context) (string, error)
 
-	// Auth logs in for references with TOKEN authentication, in place of a token.
+	// Auth logs in for references with TOKEN authentication, instead of a token.
 	// HashiCorp publishes methods for AppRole, AWS, Azure, GCP, LDAP, user names and
-	// others below github.com/hashicorp/vault/api/auth. KUBERNETES references do
-	// not use it. One login serves all references to an endpoint; it is replaced
-	// before its lease ends, and when Vault refuses its token.
+	// others below github.com/hashicorp/vault/api/auth. KUBERNETES references do not
+	// use it. One login serves all references to an endpoint. It is replaced before
+	// its lease expires, and when Vault refuses its token.
 	//
-	// A method posts its credentials to the endpoint that a reference names, so it
-	// needs [Options].AllowEndpoint: without one, references are ErrDenied. Login is
-	// called with a client of its own, which it may change: without a token, with
-	// the namespace, without retries, and redirected only where AllowEndpoint
-	// accepts it. Only one Login runs at a time. It must return when its context
-	// ends. What its errors say is kept out of messages; one that wraps
-	// ErrUnavailable, or comes from the network, is tried again. A login without a
-	// token is ErrUnauthenticated.
+	// A method posts its credentials to the endpoint of a reference, so it requires
+	// [Options].AllowEndpoint: without that, the error is ErrDenied. Login is called
+	// with its own client, which it may modify: without a token, with the namespace,
+	// without retries, and redirected only to endpoints that AllowEndpoint accepts.
+	// Only one Login runs at a time. It must return when its context ends. The text of
+	// its errors is kept out of messages; an error that wraps ErrUnavailable or comes
+	// from the network is retried. A login that returns no token is
+	// ErrUnauthenticated.
 	//
 	// New panics if both Auth and Token are set.
 	Auth api.AuthMethod
 
-	// NoToken sends no token for TOKEN authentication: the endpoint is a Vault Agent
-	// or Proxy whose auto-auth adds its own. New panics if Token or Auth is set, too.
+	// NoToken sends no token for TOKEN authentication: the endpoint is a Vault Agent or
+	// Proxy whose auto-auth adds its own. New panics if Token or Auth is also set.
 	//
-	// An endpoint may be a Unix socket (unix:///run/vault.sock), whatever the
-	// authentication, if [Options].AllowEndpoint is set and accepts it; without one
-	// it is ErrDenied. No redirect is followed from there.
+	// With any kind of authentication, an endpoint may be a Unix socket
+	// (unix:///run/vault.sock) if [Options].AllowEndpoint is set and accepts it;
+	// otherwise the error is ErrDenied. Redirects from a socket are not followed.
 	NoToken bool
 
-	// RenewToken keeps the token that is in use alive, whether from Token or the
-	// environment: from its first use on, a background task asks Vault when it
-	// ends (auth/token/lookup-self) and renews it (auth/token/renew-self) when
-	// two thirds of what is left have passed, up to its max TTL. A token that can be
-	// used only a number of times loses one with each of these calls. The log is
-	// told when a token that cannot be renewed any more has a day left, an hour, and
-	// when it has ended. If false, somebody else renews it, or nobody, and nothing
-	// is asked about it. Logins of VaultKubernetes and of Auth are replaced before
-	// they end and need no such care.
+	// RenewToken renews the token in use, whether from Token or from the environment.
+	// After its first use, a background task looks up its TTL (auth/token/lookup-self)
+	// and renews it (auth/token/renew-self) after two thirds of the remaining time, up
+	// to its max TTL. If the number of uses of a token is limited, each of these calls
+	// costs one. If a token can no longer be renewed, the log gets a warning a day and
+	// an hour before it expires, and when it has expired. If false, the token is
+	// neither renewed nor looked up. The logins of VaultKubernetes and Auth are
+	// replaced before they expire and do not need RenewToken.
 	RenewToken bool
 
-	// Role is the role of the Kubernetes login. Empty:
-	// SECRET_STORE_VAULT_KUBE_AUTH_ROLE.
+	// Role is the role of the Kubernetes login. If empty,
+	// SECRET_STORE_VAULT_KUBE_AUTH_ROLE is used.
 	Role string
 
-	// AuthPath is the mount path of the Kubernetes auth method. Empty:
-	// SECRET_STORE_VAULT_KUBE_AUTH_PATH, else "kubernetes".
+	// AuthPath is the mount path of the Kubernetes auth method. If empty,
+	// SECRET_STORE_VAULT_KUBE_AUTH_PATH is used, or "kubernetes" if that is not set.
 	AuthPath string
 
-	// JWTPath is the file with the pod's service account token, read again at
-	// every login. Empty: SECRET_STORE_VAULT_KUBE_AUTH_JWT_PATH, else
-	// /var/run/secrets/kubernetes.io/serviceaccount/token.
+	// JWTPath is the file with the pod's service account token, which is read at every
+	// login. If empty, SECRET_STORE_VAULT_KUBE_AUTH_JWT_PATH is used, or
+	// /var/run/secrets/kubernetes.io/serviceaccount/token if that is not set.
 	JWTPath string
 
-	// Namespace is the namespace of Vault Enterprise; other editions ignore it
-	// without a word. Empty: VAULT_NAMESPACE.
+	// Namespace is the namespace of Vault Enterprise; other editions silently ignore
+	// it. If empty, VAULT_NAMESPACE is used.
 	Namespace string
 }
 
@@ -164,7 +162,7 @@ func (o *VaultOptions) check() {
 	}
 }
 
-// String says what is set, without credentials.
+// String lists the options that are set, without credentials.
 func (o VaultOptions) String() string {
 	shown := o.JWTPath
 	if shown != "" {
@@ -174,5 +172,5 @@ func (o VaultOptions) String() string {
 		presence(o.Token != nil), presence(o.Auth != nil), o.NoToken, o.RenewToken, o.Role, o.AuthPath, shown, o.Namespace)
 }
 
-// Format writes String for every verb: an Auth may hold credentials.
+// Format writes String for every verb, since Auth may hold credentials.
 func (o VaultOptions) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, o.String()) }

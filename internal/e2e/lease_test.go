@@ -185,9 +185,9 @@ func TestLease_endOfTokenIsAnnounced(t *testing.T) {
 		capped := s.use(t, `"ttl":"9s","explicit_max_ttl":"15s"`, true)
 		fixed := s.use(t, `"ttl":"9s","renewable":false`, true)
 		for _, u := range []*usage{capped, fixed} {
-			const ended = "the vault token has ended"
+			const ended = "the vault token has expired"
 			eventually(t, func() bool { return strings.Contains(u.log.String(), ended) }, ended)
-			for _, line := range []string{"the vault token ends within an hour", ended} {
+			for _, line := range []string{"the vault token expires within an hour", ended} {
 				require.Equal(t, 1, strings.Count(u.log.String(), line), u.log.String())
 			}
 			require.NotContains(t, u.log.String(), "within a day")

@@ -148,7 +148,7 @@ func TestResolve_notFound(t *testing.T) {
 			"missing":   `no secret at path "missing"`,
 			"deleted":   "was deleted (20",
 			"destroyed": "was destroyed",
-			"nothing":   "holds nothing",
+			"nothing":   "is empty",
 		} {
 			_, err := r.Resolve(t.Context(), s.ref(t, path, "password"))
 			s.refused(t, err, secretref.ErrNotFound, words, token)

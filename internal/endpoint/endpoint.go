@@ -1,7 +1,7 @@
-// Package endpoint knows how the base URLs of secret stores are spelled. A host
-// has many spellings that lead to one machine (letter case, Unicode, octal and
-// short IPv4 addresses). Here it has one, and that one is compared, passed to
-// AllowEndpoint and dialled.
+// Package endpoint parses the base URLs of secret stores. A host has many spellings
+// that lead to the same machine (letter case, Unicode, octal and short IPv4
+// addresses). This package accepts or derives a single one, which is compared, passed
+// to AllowEndpoint and dialled.
 package endpoint
 
 import (
@@ -16,9 +16,9 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Parse returns the URL of an endpoint, with its host in the spelling of
-// [Host]. The text of its error continues a sentence that begins with the name
-// of the endpoint ("holds a space"). It never quotes user info.
+// Parse returns the URL of an endpoint, with its host in the spelling of [Host]. The
+// text of its error continues a sentence that begins with the name of the endpoint
+// ("contains a space"). It never quotes user info.
 func Parse(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -29,11 +29,11 @@ func Parse(text string) (*url.URL, error) {
 	}
 	switch {
 	case strings.Contains(text, "@"): // in the path, too: a password may hold a slash
-		return nil, errors.New("carries user info: credentials do not belong there")
+		return nil, errors.New("contains user info: credentials do not belong there")
 	case strings.ContainsAny(text, "?#"):
-		return nil, errors.New("carries a query or a fragment")
+		return nil, errors.New("contains a query or a fragment")
 	case strings.ContainsAny(text, " \\"):
-		return nil, errors.New("holds a space or a backslash")
+		return nil, errors.New("contains a space or a backslash")
 	}
 	if u.Host, err = Host(u); err != nil {
 		return nil, err
@@ -44,19 +44,19 @@ func Parse(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// Check is Parse for callers that need no URL. The usual spelling allocates
-// nothing.
+// Check is Parse for callers that need no URL. It does not allocate for the usual
+// spelling.
 func Check(text string) error {
-	if plain(text) {
+	if isPlain(text) {
 		return nil
 	}
 	_, err := Parse(text)
 	return err
 }
 
-// plain reports whether text is an endpoint as most are written: a host name in
-// lower case, a port, and a path without characters that need a closer look.
-func plain(text string) bool {
+// isPlain reports whether text is an endpoint in the usual spelling: a host name in
+// lower case, an optional port, and a path without unusual characters.
+func isPlain(text string) bool {
 	rest, ok := strings.CutPrefix(text, "https://")
 	if !ok {
 		rest, ok = strings.CutPrefix(text, "http://")
@@ -75,7 +75,8 @@ func plain(text string) bool {
 func isPlainPath(path string) bool {
 	for i := range len(path) {
 		switch c := path[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '/', c == '-', c == '.', c == '_', c == '~':
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			c == '/', c == '-', c == '.', c == '_', c == '~':
 		default:
 			return false
 		}
@@ -83,13 +84,13 @@ func isPlainPath(path string) bool {
 	return true
 }
 
-// Host returns the host and the port of u in the one spelling in which hosts
-// are compared and dialled: ASCII in lower case, IP addresses in their usual
-// form. A host that systems read in different ways is an error: an address
-// with a zone, an IPv4 address that is not four decimal numbers, a character
-// that names do not have. A host that is not ASCII is an error as well, since
-// two texts that look alike may lead to two machines; where net/http would
-// dial an ASCII name for it, the error suggests that one.
+// Host returns the host and the port of u in the only spelling in which hosts are
+// compared and dialled: ASCII in lower case, IP addresses in their usual form. A host
+// that systems interpret in different ways is an error: an address with a zone, an
+// IPv4 address that is not four decimal numbers, a character that names do not have. A
+// host that is not ASCII is an error as well, since two texts that look alike may lead
+// to different machines; if net/http would dial an ASCII name for it, the error
+// suggests that name.
 func Host(u *url.URL) (string, error) {
 	host, port, hasPort := u.Host, "", false
 	if strings.HasPrefix(host, "[") {
@@ -125,14 +126,15 @@ func canonical(host string) (string, error) {
 		return canonicalIPv6(strings.TrimSuffix(literal, "]"))
 	}
 	if !isASCII(host) {
-		return "", notASCII(host)
+		return "", notASCIIError(host)
 	}
 	host = strings.ToLower(host)
 	switch {
 	case isName(host):
 		return host, nil
 	case endsInNumber(host):
-		return "", errors.New("has an IP address as its host that is not four decimal numbers without leading zeros: systems read it in different ways")
+		return "", errors.New("has an IP address as its host that is not four decimal numbers " +
+			"without leading zeros: systems interpret it in different ways")
 	}
 	return "", errors.New("has a host that is neither a name nor an IP address")
 }
@@ -141,18 +143,18 @@ func canonicalIPv6(literal string) (string, error) {
 	addr, err := netip.ParseAddr(literal)
 	switch {
 	case err != nil || !addr.Is6():
-		return "", errors.New("has something else than an IPv6 address in brackets")
+		return "", errors.New("has brackets around text that is not an IPv6 address")
 	case addr.Zone() != "":
-		return "", errors.New("has an IPv6 address with a zone: write an address that needs none")
+		return "", errors.New("has an IPv6 address with a zone: use an address without one")
 	case addr.Is4In6():
-		return addr.Unmap().String(), nil // is dialled over IPv4
+		return addr.Unmap().String(), nil // dialled over IPv4
 	}
 	return "[" + addr.String() + "]", nil
 }
 
-// notASCII suggests the name that net/http would dial, which has the same
+// notASCIIError suggests the name that net/http would dial, which uses the same IDNA
 // profile.
-func notASCII(host string) error {
+func notASCIIError(host string) error {
 	ascii, err := idna.Lookup.ToASCII(host)
 	if err != nil || !isName(ascii) {
 		return errors.New("has a host that is not ASCII")
@@ -160,10 +162,10 @@ func notASCII(host string) error {
 	return fmt.Errorf("has a host that is not ASCII (did you mean %q?)", ascii)
 }
 
-// isName reports whether host is a name of the domain name system in lower case
-// or an IPv4 address. Underscores occur in the names of containers. A last
-// label that is a number makes an address of it, which some resolvers
-// understand in octal, in hexadecimal and with fewer than four parts.
+// isName reports whether host is a DNS name in lower case or an IPv4 address.
+// Underscores occur in the names of containers. If the last label is a number, the
+// host is an address, which some resolvers accept in octal, in hexadecimal and with
+// fewer than four parts.
 func isName(host string) bool {
 	label := 0
 	for i := range len(host) {
@@ -187,7 +189,7 @@ func isName(host string) bool {
 }
 
 // endsInNumber reports whether the last label of a host is a number, decimal or
-// hexadecimal, as the URL standard of the browsers has it.
+// hexadecimal, as defined by the WHATWG URL standard.
 func endsInNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	last := host[strings.LastIndexByte(host, '.')+1:]
@@ -211,21 +213,21 @@ func isASCII(s string) bool {
 	return true
 }
 
-// CheckPath refuses a path that a client or a server may rewrite into another
-// one: with a segment that is empty, "." or "..", or with a backslash. One
-// slash at its end is allowed. Its error is like that of [Parse].
+// CheckPath refuses a path that a client or a server may rewrite: one with a
+// backslash, or with an empty, "." or ".." segment. One trailing slash is allowed. The
+// form of its error is that of [Parse].
 func CheckPath(u *url.URL) error { return checkPath(u.Path) }
 
 func checkPath(path string) error {
 	path = strings.TrimSuffix(path, "/")
 	if strings.Contains(path, `\`) {
-		return errors.New("holds a space or a backslash")
+		return errors.New("contains a space or a backslash")
 	}
 	if path == "" {
 		return nil
 	}
 	for segment := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
-		name, _, _ := strings.Cut(segment, ";") // some servers leave parameters out
+		name, _, _ := strings.Cut(segment, ";") // some servers strip parameters
 		if name == "" || name == "." || name == ".." {
 			return errors.New(`has an empty, "." or ".." segment in its path`)
 		}
@@ -233,8 +235,8 @@ func checkPath(path string) error {
 	return nil
 }
 
-// Same reports whether two URLs, whose hosts are spelled as [Host] spells
-// them, lead to the same host and port.
+// Same reports whether two URLs have the same host and port. Their hosts must be in
+// the spelling of [Host].
 func Same(a, b *url.URL) bool { return a.Host == b.Host || address(a) == address(b) }
 
 func address(u *url.URL) string {

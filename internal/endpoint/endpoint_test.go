@@ -146,7 +146,7 @@ func FuzzCheck(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		u, err := Parse(text)
-		if plain(text) {
+		if isPlain(text) {
 			require.NoError(t, err)
 			require.Equal(t, text, u.String())
 		}

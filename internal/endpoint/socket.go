@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// SocketScheme is the scheme of an endpoint that is a Unix domain socket, where
-// a Vault Agent or Proxy on this machine listens.
+// SocketScheme is the scheme of an endpoint that is the Unix domain socket of a Vault
+// Agent or Proxy on this machine.
 const SocketScheme = "unix"
 
 const socketPrefix = SocketScheme + "://"
@@ -20,8 +20,10 @@ func ParseOrSocket(text string) (*url.URL, error) {
 		return Parse(text)
 	}
 	u, err := url.Parse(text)
-	if err != nil || !strings.HasPrefix(path, "/") || path == "/" || u.Path != path || strings.ContainsAny(path, " \\@") || strings.HasSuffix(path, "/") {
-		return nil, errors.New("is not the absolute path of a socket after unix:// (unix:///run/vault.sock), in characters that need no escaping")
+	if err != nil || !strings.HasPrefix(path, "/") || path == "/" || u.Path != path ||
+		strings.ContainsAny(path, " \\@") || strings.HasSuffix(path, "/") {
+		return nil, errors.New("does not have the absolute path of a socket after unix:// " +
+			"(unix:///run/vault.sock), in characters that need no escaping")
 	}
 	if err := CheckPath(u); err != nil {
 		return nil, err

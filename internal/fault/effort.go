@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// GaveUp returns err with a text that also says how often and for how long
-// something was tried, in the place of what an inner loop said of it.
-func GaveUp(err error, attempts int, took time.Duration) error {
+// WithEffort returns a copy of err whose text ends with the number of attempts and
+// their duration. It replaces such an ending of an inner retry loop.
+func WithEffort(err error, attempts int, took time.Duration) error {
 	told := Error{Kind: err}
 	if e, ok := err.(*Error); ok {
 		told = *e

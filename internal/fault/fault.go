@@ -1,6 +1,6 @@
-// Package fault holds the kinds of failure that callers branch on, and the
-// error type that carries one of them together with what a person needs to
-// read. No text that is put into an error here may come from a secret.
+// Package fault defines the kinds of failure that callers branch on, and an error
+// type with one of these kinds and a text for people. No text in such an error may
+// come from a secret.
 package fault
 
 import (
@@ -29,27 +29,27 @@ var (
 	Closed             = errors.New("closed")
 )
 
-// Error is one failure: its kind, what happened and how to mend it.
+// Error is one failure: its kind, what happened and how to fix it.
 type Error struct {
 	Kind error
 	Text string
 
 	// cause is reachable with errors.Is and errors.As, but is never printed or
-	// encoded and is not part of the chain that Unwrap returns: the texts of
-	// other packages' errors may quote a secret, and an SDK's errors hold whole
-	// requests. A closure keeps it from printers that follow pointers, too.
+	// encoded and not returned by Unwrap: the texts of other packages' errors may
+	// quote a secret, and an SDK's errors hold whole requests. It is a closure, which
+	// also hides it from printers that follow pointers.
 	cause func() error
 
-	// Permanent marks a failure that trying again cannot change although its
-	// kind usually passes by itself (an untrusted certificate, say).
+	// Permanent marks a failure that another attempt cannot change although its kind
+	// is usually temporary, for example an untrusted certificate.
 	Permanent bool
 
 	// RetryAfter is how long the backend asked to be left alone, or zero.
 	RetryAfter time.Duration
 
-	ours   bool   // see Ours
-	outage bool   // see OrOutage
-	effort string // see GaveUp
+	refusedLocally bool   // see Ours
+	maybeOutage    bool   // see OrOutage
+	effort         string // see GaveUp
 }
 
 // New returns an Error of the given kind. Its text is made [Printable].
@@ -74,7 +74,7 @@ func (e *Error) Unwrap() error { return e.Kind }
 
 // Is reports whether the cause is target, or an outage is.
 func (e *Error) Is(target error) bool {
-	return e.outage && target == Unavailable || e.cause != nil && errors.Is(e.cause(), target)
+	return e.maybeOutage && target == Unavailable || e.cause != nil && errors.Is(e.cause(), target)
 }
 
 // As finds the first error in the cause's chain that matches target.
@@ -101,15 +101,15 @@ func (e *Error) Permanently() *Error {
 	return e
 }
 
-// FromPanic is the error of a fetch that panicked with p, which the log is told
-// of. The value of a panic may quote a secret; its type and the place do not.
+// FromPanic logs that a fetch panicked with p and returns the error of that fetch.
+// Both contain the type of p but not its value, which may quote a secret.
 func FromPanic(log *slog.Logger, p any) *Error {
 	log.Error("a fetch panicked", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 	return New(Unavailable, "the fetch panicked (%T); the log has the place", p).Permanently()
 }
 
-// Transient reports whether another attempt may succeed, and how long the
-// backend asked to wait before it.
+// Transient reports whether another attempt may succeed, and the time that the
+// backend requires to pass before it.
 func Transient(err error) (wait time.Duration, ok bool) {
 	if e, found := errors.AsType[*Error](err); found && e.Permanent {
 		return 0, false

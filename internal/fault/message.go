@@ -2,9 +2,9 @@ package fault
 
 import "errors"
 
-// WithMessage returns an error that prints as text and matches what err matches.
-// Unwrapping leads no further, so that the text of err stays unseen. It is nil
-// if err is nil.
+// WithMessage returns an error with the given text that matches everything that
+// err matches. It does not unwrap to err, so that the text of err stays hidden. It
+// returns nil if err is nil.
 func WithMessage(err error, text string) error {
 	if err == nil {
 		return nil
@@ -12,8 +12,8 @@ func WithMessage(err error, text string) error {
 	return &messageError{text: Printable(text), cause: func() error { return err }}
 }
 
-// MessageOf returns the text that WithMessage gave to err or to an error that it
-// wraps; "" if there is none.
+// MessageOf returns the text of the first error in err's chain that WithMessage
+// returned, or "" if there is none.
 func MessageOf(err error) string {
 	if m, ok := errors.AsType[*messageError](err); ok {
 		return m.text
@@ -21,9 +21,8 @@ func MessageOf(err error) string {
 	return ""
 }
 
-// Shown returns the text of [MessageOf] as the end of a sentence: ": " and the
-// text, or "".
-func Shown(err error) string {
+// MessageSuffix returns ": " and the text of [MessageOf], or "" if that is empty.
+func MessageSuffix(err error) string {
 	if text := MessageOf(err); text != "" {
 		return ": " + text
 	}

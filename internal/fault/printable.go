@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// Printable returns text as a terminal or a log may show it: every character
-// that moves the cursor, hides text or reverses its direction (control and
-// format characters, line separators, bytes that are not UTF-8) is escaped as
-// in a Go string. Printable(Printable(s)) == Printable(s).
+// Printable makes text safe for a terminal or a log: it escapes, as in a Go string,
+// every character that moves the cursor, hides text or reverses its direction, that
+// is control and format characters, line separators and bytes that are not UTF-8.
+// Printable(Printable(s)) == Printable(s).
 func Printable(text string) string {
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, notPrintable) {
 		return text

@@ -64,5 +64,5 @@ func (e Event) Cache() string {
 
 // Stale reports whether callers get the last good value instead of Err.
 func (e Event) Stale() bool {
-	return e.Hint.HasStale && !e.Canceled && fault.Outage(e.Err)
+	return e.Hint.HasStale && !e.Canceled && fault.AllowsStale(e.Err)
 }

@@ -1,12 +1,12 @@
-// Package sqlstate knows what PostgreSQL, and what stands in front of it, means
-// with an SQLSTATE.
+// Package sqlstate interprets the SQLSTATE codes of PostgreSQL and of its connection
+// poolers.
 package sqlstate
 
 import "strings"
 
-// LoginRefused reports whether a login was not accepted: class 28 of
-// PostgreSQL. PgBouncer says 08P01, a protocol violation, for everything, so
-// that only its text tells, whose own it is ("SASL authentication failed") or
+// LoginRefused reports whether a login was refused. PostgreSQL uses class 28 for
+// that. PgBouncer uses 08P01, a protocol violation, for all errors; they can only be
+// distinguished by the message, which is its own ("SASL authentication failed") or
 // the server's ("password authentication failed for user …").
 func LoginRefused(state, message string) bool {
 	if strings.HasPrefix(state, "28") {

@@ -25,31 +25,32 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// Backend fetches from AWS Secrets Manager. It loads the configuration with the
-// first fetch, once for all regions, and again when its credentials are refused
-// or do not arrive. It is safe for concurrent use.
+// Backend fetches secrets from AWS Secrets Manager. It loads the configuration
+// once for all regions, at the first fetch, and again when its credentials are
+// refused or unavailable. It is safe for concurrent use.
 type Backend struct {
-	given  *aws.Config // nil: the default chain
-	policy *httpguard.Policy
-	log    *slog.Logger
+	callerConfig *aws.Config // if nil, the default chain is used
+	policy       *httpguard.Policy
+	log          *slog.Logger
 
-	metadataAnswered atomic.Bool // the instance metadata service gave credentials out
+	metadataTimeout  time.Duration // of one request to the instance metadata service
+	metadataAnswered atomic.Bool   // the instance metadata service has returned credentials
 
 	mu          sync.Mutex
-	session     *session            // nil: to be loaded
-	pausedUntil map[place]time.Time // credentials are not loaded again before
+	session     *session                // nil: to be loaded
+	pausedUntil map[clientKey]time.Time // credentials are not loaded again before
 }
 
-// session is one load of the configuration, and the clients made from it.
+// session is one load of the configuration with the clients made from it.
 type session struct {
 	config  aws.Config
 	chain   *chain
-	clients map[place]*client // guarded by Backend.mu
-	ended   atomic.Bool       // forget dropped it
+	clients map[clientKey]*client // guarded by Backend.mu
+	ended   atomic.Bool           // dropSession ended it
 }
 
-// place is what a client is bound to.
-type place struct{ region, override string }
+// clientKey identifies a client.
+type clientKey struct{ region, override string }
 
 type client struct {
 	session  *session
@@ -59,10 +60,12 @@ type client struct {
 
 // New returns a Backend that does no I/O yet.
 func New(given *aws.Config, policy *httpguard.Policy, log *slog.Logger) *Backend {
-	return &Backend{given: given, policy: policy, log: log, pausedUntil: map[place]time.Time{}}
+	return &Backend{callerConfig: given, policy: policy, log: log,
+		metadataTimeout: metadataRequestTimeout,
+		pausedUntil:     map[clientKey]time.Time{}}
 }
 
-// Close closes idle connections. The fetches must have ended before.
+// Close closes idle connections. All fetches must have ended.
 func (b *Backend) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -71,7 +74,7 @@ func (b *Backend) Close() {
 	}
 }
 
-// closeIdle leaves an HTTP client of the caller's own alone.
+// closeIdle closes idle connections, except those of the caller's HTTP client.
 func (s *session) closeIdle() {
 	if sender, ok := s.config.HTTPClient.(*http.Client); ok {
 		if guard, ok := sender.Transport.(*httpguard.Transport); ok {
@@ -80,12 +83,11 @@ func (s *session) closeIdle() {
 	}
 }
 
-// Fetch implements backend.Backend: one GetSecretValue call for the version
-// AWSCURRENT, and another one where the clock or the credentials had to be
-// corrected.
+// Fetch makes one GetSecretValue call for the version AWSCURRENT, and a second one
+// if the clock or the credentials had to be corrected.
 func (b *Backend) Fetch(ctx context.Context, g ref.Target) (backend.Document, error) {
 	var out *secretsmanager.GetSecretValueOutput
-	c, err := b.attempt(ctx, place{g.Region, g.Endpoint}, func(c *client) (err error) {
+	c, err := b.attempt(ctx, clientKey{g.Region, g.Endpoint}, func(c *client) (err error) {
 		out, err = c.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &g.Secret})
 		return err
 	})
@@ -97,11 +99,11 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (backend.Document, er
 	case out.SecretString == nil && out.SecretBinary == nil && out.ARN == nil && out.Name == nil:
 		return backend.Document{}, (&notAWSError{status: http.StatusOK}).explain(c.endpoint.Host)
 	}
-	return payload(out.SecretString, out.SecretBinary, g)
+	return document(out.SecretString, out.SecretBinary, g)
 }
 
-// payload is the value of a secret, which has one of the two at most.
-func payload(text *string, binary []byte, g ref.Target) (backend.Document, error) {
+// document returns the value of a secret, which is either text or binary.
+func document(text *string, binary []byte, g ref.Target) (backend.Document, error) {
 	switch {
 	case text != nil:
 		return backend.Document{Text: *text}, nil
@@ -112,10 +114,10 @@ func payload(text *string, binary []byte, g ref.Target) (backend.Document, error
 }
 
 // client returns the client for a region and an override, made on first use.
-func (b *Backend) client(ctx context.Context, at place) (*client, error) {
+func (b *Backend) client(ctx context.Context, at clientKey) (*client, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.open(ctx, at.region); err != nil {
+	if err := b.ensureSession(ctx, at.region); err != nil {
 		return nil, err
 	}
 	if c := b.session.clients[at]; c != nil {
@@ -125,21 +127,22 @@ func (b *Backend) client(ctx context.Context, at place) (*client, error) {
 	var err error
 	c.api = secretsmanager.NewFromConfig(b.session.config, func(o *secretsmanager.Options) {
 		o.Region = at.region
-		o.Retryer, o.RetryMaxAttempts = clockRetryer{}, 0 // the pipeline retries everything else
+		o.Retryer, o.RetryMaxAttempts = clockRetryer{}, 0 // the caller retries everything else
 		if at.override != "" {
 			o.BaseEndpoint = &at.override
 		}
-		var found settled
-		if found, err = settle(ctx, o); err == nil {
+		var found fixedEndpoint
+		if found, err = resolveEndpoint(ctx, o); err == nil {
 			c.endpoint = &found.URI
 			o.EndpointResolverV2 = found
-			o.HTTPClient = pinned{o.HTTPClient, b.policy, c.endpoint}
+			o.HTTPClient = endpointGuard{o.HTTPClient, b.policy, c.endpoint}
 		}
 	})
 	if err != nil {
 		for _, name := range []string{"AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"} {
 			if at.override == "" && strings.ContainsFunc(os.Getenv(name), unicode.IsControl) {
-				return nil, fault.New(fault.Syntax, "%s is not a URL: it holds a newline or another control character", name)
+				return nil, fault.New(fault.Syntax,
+					"%s is not a URL: it contains a newline or another control character", name)
 			}
 		}
 		return nil, err
@@ -148,21 +151,21 @@ func (b *Backend) client(ctx context.Context, at place) (*client, error) {
 	return c, nil
 }
 
-// open makes sure that there is a session; the caller holds the lock. region is
-// for the parts of the credential chain that need one.
-func (b *Backend) open(ctx context.Context, region string) (err error) {
+// ensureSession loads a session if there is none. The caller holds the lock.
+// region is for the parts of the credential chain that need one.
+func (b *Backend) ensureSession(ctx context.Context, region string) (err error) {
 	if b.session == nil {
 		b.session, err = b.load(ctx, region)
 	}
 	return err
 }
 
-// forget drops a session whose credentials failed, so that the next call loads
-// the configuration again and does not join a request for credentials that
-// hangs.
-func (b *Backend) forget(refused *session) {
-	if refused.chain.given {
-		refused.chain.cache.Invalidate() // the next session may have the same
+// dropSession drops a session whose credentials failed, so that the next call
+// loads the configuration again and does not wait for a hung request for
+// credentials.
+func (b *Backend) dropSession(refused *session) {
+	if refused.chain.fromCaller {
+		refused.chain.cache.Invalidate() // the next session may use the same cache
 	}
 	refused.closeIdle()
 	refused.ended.Store(true)
@@ -173,43 +176,44 @@ func (b *Backend) forget(refused *session) {
 	}
 }
 
-// settled is the endpoint of a client, found once: the one that the policy is
-// asked about is the one that every call goes to.
-type settled struct{ smithyendpoints.Endpoint }
+// fixedEndpoint is an endpoint resolver that returns the endpoint which the policy
+// has checked, so that every call uses exactly that one.
+type fixedEndpoint struct{ smithyendpoints.Endpoint }
 
-func (s settled) ResolveEndpoint(context.Context, secretsmanager.EndpointParameters) (smithyendpoints.Endpoint, error) {
+func (s fixedEndpoint) ResolveEndpoint(context.Context, secretsmanager.EndpointParameters) (smithyendpoints.Endpoint, error) {
 	return s.Endpoint, nil
 }
 
-// pinned sends the requests of a client. It asks the policy once more when the
-// SDK turns to another endpoint than it was asked about: what the caller's own
-// aws.Config brings may do that.
-type pinned struct {
+// endpointGuard sends the requests of a client. It checks the policy again if the
+// SDK uses another endpoint than the checked one, which middleware in the caller's
+// aws.Config can cause.
+type endpointGuard struct {
 	aws.HTTPClient
-	policy *httpguard.Policy
-	asked  *url.URL
+	policy  *httpguard.Policy
+	checked *url.URL
 }
 
-func (p pinned) Do(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != p.asked.Scheme || req.URL.Host != p.asked.Host {
+func (p endpointGuard) Do(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme != p.checked.Scheme || req.URL.Host != p.checked.Host {
 		if err := p.policy.Check(req.URL); err != nil {
 			return nil, err
 		}
 	}
-	if err := own(req); err != nil {
+	if err := bufferBody(req); err != nil {
 		return nil, err
 	}
 	resp, err := p.HTTPClient.Do(req)
 	if err != nil {
 		return nil, err
 	}
-	return onlyAWS(resp, req.URL.Host)
+	return requireAWS(resp, req.URL.Host)
 }
 
-// own gives a request a body that can be sent again, and that is not closed
-// while it is being sent: the SDK closes its own as soon as an answer begins,
-// on which net/http at times ends the connection before the answer is read.
-func own(req *http.Request) error {
+// bufferBody replaces the body of a request with one that can be sent again and
+// is not closed while it is being sent. The SDK closes its own body as soon as an
+// answer begins, which sometimes makes net/http close the connection before the
+// answer has been read.
+func bufferBody(req *http.Request) error {
 	if req.Body == nil {
 		return nil
 	}
@@ -225,13 +229,13 @@ func own(req *http.Request) error {
 // Identity describes the credentials in use, for diagnostics.
 type Identity struct {
 	AccessKeyID string
-	Source      string // where the credentials came from, in the SDK's words
+	Source      string // the SDK's name for the source of the credentials
 }
 
-// Identity says which credentials the chain finds.
+// Identity returns the identity of the credentials that the chain finds.
 func (b *Backend) Identity(ctx context.Context, region string) (Identity, error) {
 	b.mu.Lock()
-	err := b.open(ctx, region)
+	err := b.ensureSession(ctx, region)
 	s := b.session
 	b.mu.Unlock()
 	if err != nil {

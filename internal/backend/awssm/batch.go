@@ -75,26 +75,26 @@ func (b *Batcher) failsAll(q *queue, c *client, err error, a answer) bool {
 		return true
 	}
 	why := explain(err, ref.Target{}, c.endpoint.Host)
-	status, _ := httpAnswer(err)
+	status, _ := httpResponse(err)
 	_, notAWS := errors.AsType[*notAWSError](err)
 	var code, message string
-	if api, ok := errors.AsType[smithy.APIError](err); ok && documented(api.ErrorCode()) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok && isServiceCode(api.ErrorCode()) {
 		code, message = api.ErrorCode(), api.ErrorMessage()
 	}
 	switch {
-	case throttled(code):
+	case isThrottling(code):
 		if q.pause(c.session, throttlePause) {
 			b.log.Debug("AWS throttles batches, so secrets are fetched one by one",
 				"endpoint", c.endpoint.Host)
 		}
 		return false
 	case a.pages > 0: // the endpoint knows batches, and they are allowed
-	case errors.Is(why, fault.Denied) && !ofKey(code, message),
+	case errors.Is(why, fault.Denied) && !isKMSError(code, message),
 		notAWS && status == http.StatusForbidden:
 		if q.pause(c.session, refusalPause) {
 			b.log.Warn("AWS refuses batches, so secrets are fetched one by one: "+
 				"needs secretsmanager:BatchGetSecretValue",
-				"endpoint", c.endpoint.Host, "answer", said(code, status))
+				"endpoint", c.endpoint.Host, "answer", codeOrStatus(code, status))
 		}
 		return false
 	case errors.Is(why, fault.Unsupported) && code != "InvalidRequestException",
@@ -102,7 +102,7 @@ func (b *Batcher) failsAll(q *queue, c *client, err error, a answer) bool {
 		notAWS && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed):
 		if q.pause(c.session, refusalPause) {
 			b.log.Warn("the endpoint does not know BatchGetSecretValue, so secrets are fetched one by one",
-				"endpoint", c.endpoint.Host, "answer", said(code, status))
+				"endpoint", c.endpoint.Host, "answer", codeOrStatus(code, status))
 		}
 		return false
 	}
@@ -172,7 +172,7 @@ func (a answer) about(g ref.Target) (r batchResult, ok bool) {
 	if !isARN(g.Secret) && len(found) < a.countMatches(found[0]) {
 		return r, false // it may belong to another account, if an ARN of that one is in the batch
 	}
-	r.document, r.err = payload(found[0].SecretString, found[0].SecretBinary, g)
+	r.document, r.err = document(found[0].SecretString, found[0].SecretBinary, g)
 	return r, true
 }
 
@@ -203,7 +203,7 @@ func matches(id string, v types.SecretValueEntry) bool {
 		return aws.ToString(v.Name) == id
 	}
 	full := aws.ToString(v.ARN)
-	return full == id || !suffixed(id) && suffixed(full) && full[:len(full)-len(anySuffix)] == id
+	return full == id || !hasRandomSuffix(id) && hasRandomSuffix(full) && full[:len(full)-len(suffixPattern)] == id
 }
 
 // coherent reports whether the ARN of v contains its name. Some emulators append no
@@ -211,7 +211,7 @@ func matches(id string, v types.SecretValueEntry) bool {
 func coherent(v types.SecretValueEntry) bool {
 	full, end := aws.ToString(v.ARN), ":secret:"+aws.ToString(v.Name)
 	return strings.HasSuffix(full, end) ||
-		suffixed(full) && strings.HasSuffix(full[:len(full)-len(anySuffix)], end)
+		hasRandomSuffix(full) && strings.HasSuffix(full[:len(full)-len(suffixPattern)], end)
 }
 
 func sameValue(v, w types.SecretValueEntry) bool {

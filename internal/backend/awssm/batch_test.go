@@ -321,7 +321,7 @@ func (o over) Do(req *http.Request) (*http.Response, error) {
 
 func TestBatchDeniedPause(t *testing.T) {
 	bare(t)
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		batches := 0
 		d := openDesk(t, over(func(_ *http.Request, _ []string, batch bool) (int, string) {

@@ -45,11 +45,11 @@ type Batcher struct {
 	calls sync.WaitGroup
 
 	mu     sync.Mutex
-	queues map[place]*queue
+	queues map[clientKey]*queue
 }
 
 // NewBatcher returns a Batcher over b.
-func NewBatcher(b *Backend) *Batcher { return &Batcher{Backend: b, queues: map[place]*queue{}} }
+func NewBatcher(b *Backend) *Batcher { return &Batcher{Backend: b, queues: map[clientKey]*queue{}} }
 
 // Close waits for the calls and closes idle connections. The fetches must have
 // ended before.
@@ -68,7 +68,7 @@ func (b *Batcher) Queue(ctx context.Context, targets []ref.Target) []backend.Pen
 	pending := make([]backend.Pending, len(targets))
 	added := map[*queue][]*queued{}
 	for i, target := range targets {
-		q := b.queue(place{target.Region, target.Endpoint})
+		q := b.queue(clientKey{target.Region, target.Endpoint})
 		item := &queued{queue: q, target: target, values: context.WithoutCancel(ctx),
 			outcome: make(chan outcome, 1)}
 		pending[i] = item
@@ -80,7 +80,7 @@ func (b *Batcher) Queue(ctx context.Context, targets []ref.Target) []backend.Pen
 	return pending
 }
 
-func (b *Batcher) queue(at place) *queue {
+func (b *Batcher) queue(at clientKey) *queue {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := b.queues[at]
@@ -94,7 +94,7 @@ func (b *Batcher) queue(at place) *queue {
 // queue has the targets of one region and endpoint that wait for a call.
 type queue struct {
 	batcher *Batcher
-	at      place
+	at      clientKey
 
 	mu          sync.Mutex
 	waiting     []*queued

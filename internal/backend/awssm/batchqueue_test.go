@@ -72,7 +72,7 @@ func (s *slow) calls() (batches, singles, most int) {
 
 func queueing(t *testing.T, test func(t *testing.T, s *slow, d *desk)) {
 	bare(t)
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := &slow{}
 		d := openDesk(t, over(s.answer).config(), nil)
@@ -247,7 +247,7 @@ func TestQueueLeave(t *testing.T) {
 	t.Run("a call has the values of its first caller, not its end", func(t *testing.T) {
 		type key struct{}
 		bare(t)
-		inproc.NeedsRandom(t)
+		inproc.SkipWithoutRandom(t)
 		synctest.Test(t, func(t *testing.T) {
 			var seen []any
 			s := &slow{}

@@ -24,13 +24,13 @@ func TestASourceThatHangsIsGivenUp(t *testing.T) {
 			<-hangs
 			return aws.Credentials{}, context.Canceled
 		})}, false, new(atomic.Bool))
-		c.giver = processGiver
+		c.credentialSource = processSource
 		start := time.Now()
 		_, err := c.Retrieve(t.Context())
-		require.Equal(t, sourceWait, time.Since(start))
+		require.Equal(t, credentialsTimeout, time.Since(start))
 		why := explain(err, ref.Target{}, "host")
 		require.ErrorIs(t, why, fault.Unavailable)
-		require.ErrorContains(t, why, processGiver+" does not answer")
+		require.ErrorContains(t, why, processSource+" does not answer")
 		_, again := fault.Transient(why)
 		require.True(t, again)
 	})
@@ -40,7 +40,7 @@ func TestASourceThatHangsIsGivenUp(t *testing.T) {
 func TestTheMetadataServiceIsKnownToExist(t *testing.T) {
 	var answered atomic.Bool
 	c := newChain(aws.Config{Credentials: aws.AnonymousCredentials{}}, false, &answered)
-	c.giver = metadataGiver
+	c.credentialSource = metadataSource
 	down := &chainError{c, &net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded}}
 	why := explain(down, ref.Target{}, "host")
 	require.ErrorIs(t, why, fault.Unauthenticated)
@@ -58,8 +58,8 @@ func TestTheMetadataServiceIsKnownToExist(t *testing.T) {
 func TestTheRegionOfSTSThatDoesNotResolveIsNamed(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-wset-1")
 	c := newChain(aws.Config{Region: "eu-wset-1", Credentials: aws.AnonymousCredentials{}}, false, new(atomic.Bool))
-	c.giver = stsGiver
+	c.credentialSource = stsSource
 	why := explain(&chainError{c, &net.OpError{Op: "dial", Err: &net.DNSError{Name: "sts.eu-wset-1.amazonaws.com", IsNotFound: true}}}, ref.Target{}, "host")
 	require.ErrorIs(t, why, fault.Unavailable)
-	require.ErrorContains(t, why, `is the region "eu-wset-1" right, which AWS_REGION names?`)
+	require.ErrorContains(t, why, `is the region "eu-wset-1", set by AWS_REGION, correct?`)
 }

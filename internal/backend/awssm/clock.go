@@ -8,10 +8,10 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// clockRetryer lets the SDK repeat a call once, at once, after AWS refused its
-// time: the SDK measures by the answer how far this machine's clock is off, and
-// signs the second attempt, and all later calls of the client, with that
-// offset. Everything else is retried by the caller.
+// clockRetryer makes the SDK repeat a call once, immediately, after AWS refused
+// its time: the SDK derives the offset of this machine's clock from the answer,
+// and signs the second attempt and all later calls of the client with that offset.
+// Everything else is retried by the caller.
 type clockRetryer struct{ aws.NopRetryer }
 
 func (clockRetryer) MaxAttempts() int { return 2 }
@@ -27,7 +27,7 @@ func (clockRetryer) IsErrorRetryable(err error) bool {
 	case "RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture":
 		return true
 	}
-	// The SDK marks what its measurement explains, in the outermost error.
+	// The SDK marks errors that the clock offset explains, in the outermost error.
 	skewed, ok := err.(interface{ RetryableError() bool })
 	return ok && skewed.RetryableError()
 }

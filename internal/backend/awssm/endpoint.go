@@ -11,9 +11,9 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// settle finds the endpoint; the environment and the profile may have moved it.
-// It is held to what the endpoint of a reference is held to.
-func settle(ctx context.Context, o *secretsmanager.Options) (settled, error) {
+// resolveEndpoint returns the endpoint of a client. It may be set by the
+// environment or the profile, so it is checked like the endpoint of a reference.
+func resolveEndpoint(ctx context.Context, o *secretsmanager.Options) (fixedEndpoint, error) {
 	found, err := o.EndpointResolverV2.ResolveEndpoint(ctx, secretsmanager.EndpointParameters{
 		Region:       &o.Region,
 		UseDualStack: aws.Bool(o.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),
@@ -22,32 +22,33 @@ func settle(ctx context.Context, o *secretsmanager.Options) (settled, error) {
 	})
 	switch {
 	case err != nil && o.BaseEndpoint == nil:
-		return settled{}, fault.New(fault.Syntax, "region %q has no Secrets Manager endpoint", o.Region)
+		return fixedEndpoint{}, fault.New(fault.Syntax, "region %q has no Secrets Manager endpoint", o.Region)
 	case err != nil:
-		return settled{}, moved("is not a URL")
+		return fixedEndpoint{}, endpointSettingError("is not a URL")
 	}
 	uri, err := endpoint.Parse(found.URI.String())
 	if err != nil {
-		return settled{}, moved(err.Error())
+		return fixedEndpoint{}, endpointSettingError(err.Error())
 	}
 	found.URI = *uri
-	return settled{found}, nil
+	return fixedEndpoint{found}, nil
 }
 
-// moved is the error about an endpoint that no reference names: those are
-// checked when they are parsed.
-func moved(problem string) error {
-	return fault.New(fault.Syntax, "the endpoint that AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL, the AWS profile or AWSOptions.Config sets %s", problem)
+// endpointSettingError is the error about an endpoint that does not come from a
+// reference: the endpoints of references are checked when they are parsed.
+func endpointSettingError(problem string) error {
+	return fault.New(fault.Syntax, "the endpoint that AWS_ENDPOINT_URL_SECRETS_MANAGER, "+
+		"AWS_ENDPOINT_URL, the AWS profile or AWSOptions.Config sets %s", problem)
 }
 
-// Endpoint returns the endpoint that a reference leads to unless environment or
-// profile move it. It does no I/O.
+// Endpoint returns the endpoint of a reference, ignoring endpoints set by the
+// environment or the profile. It does no I/O.
 func Endpoint(region, override string) (*url.URL, error) {
 	o := &secretsmanager.Options{Region: region, EndpointResolverV2: secretsmanager.NewDefaultEndpointResolverV2()}
 	if override != "" {
 		o.BaseEndpoint = &override
 	}
-	found, err := settle(context.Background(), o)
+	found, err := resolveEndpoint(context.Background(), o)
 	if err != nil {
 		return nil, err
 	}

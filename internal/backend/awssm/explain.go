@@ -17,8 +17,8 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// explain turns an SDK error into one that says what is wrong and how to fix
-// it. Messages of the service are matched, never repeated nor kept.
+// explain turns an SDK error into one that says what is wrong and how to fix it.
+// Messages of the service are matched, but neither repeated nor kept.
 func explain(err error, g ref.Target, host string) error {
 	if own, ok := errors.AsType[*fault.Error](err); ok {
 		return own
@@ -27,8 +27,8 @@ func explain(err error, g ref.Target, host string) error {
 		return chain.explain()
 	}
 	f := explainAnswer(err, g, host)
-	f.WithCause(kept(err))
-	_, header := httpAnswer(err)
+	f.WithCause(sanitizedCause(err))
+	_, header := httpResponse(err)
 	f.RetryAfter = httpguard.RetryAfter(header)
 	return f
 }
@@ -37,44 +37,49 @@ func explainAnswer(err error, g ref.Target, host string) *fault.Error {
 	if odd, ok := errors.AsType[*notAWSError](err); ok {
 		return odd.explain(host)
 	}
-	status, _ := httpAnswer(err)
-	if api, ok := errors.AsType[smithy.APIError](err); ok && documented(api.ErrorCode()) {
-		if from := answeredBy(err); from != "" && from != host && refusesSignature(api.ErrorCode()) {
-			return fault.New(fault.Unauthenticated, "%s redirects to %s, which refuses what is signed for another host: "+
-				"name %s as endpointOverride", host, from, from)
+	status, _ := httpResponse(err)
+	if api, ok := errors.AsType[smithy.APIError](err); ok && isServiceCode(api.ErrorCode()) {
+		if from := respondingHost(err); from != "" && from != host && isSignatureError(api.ErrorCode()) {
+			return fault.New(fault.Unauthenticated, "%s redirects to %s, which refuses requests that are "+
+				"signed for another host: use %s as endpointOverride", host, from, from)
 		}
 		return explainCode(api, g, status)
 	}
 	switch {
-	case passes(status):
+	case isTransient(status):
 		return fault.New(fault.Unavailable, "%s answered with status %d", host, status)
-	case status == http.StatusOK && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
+	case status == http.StatusOK && !errors.Is(err, context.DeadlineExceeded) &&
+		!errors.Is(err, context.Canceled):
 		return (&notAWSError{status: status}).explain(host)
-	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound:
+	case status == http.StatusUnauthorized, status == http.StatusForbidden,
+		status == http.StatusNotFound:
 		return (&notAWSError{status: status}).explain(host)
 	case status >= 300:
-		return fault.New(fault.Unsupported, "%s answered with status %d: is it AWS Secrets Manager?", host, status)
+		return fault.New(fault.Unsupported, "%s answered with status %d: is it AWS Secrets Manager?",
+			host, status)
 	}
 	f := httpguard.Explain(err, host)
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound && g.Endpoint == "" {
-		f.Text += fmt.Sprintf(": is the region %q right?", g.Region)
+		f.Text += fmt.Sprintf(": is the region %q correct?", g.Region)
 	}
 	return f
 }
 
-// passes reports whether a status is of what passes by itself.
-func passes(status int) bool { return status == http.StatusTooManyRequests || status >= 500 }
+// isTransient reports whether a status is that of a temporary failure.
+func isTransient(status int) bool { return status == http.StatusTooManyRequests || status >= 500 }
 
-// documented reports whether a code came from an AWS service: without one the
-// SDK says "UnknownError", or repeats a piece of the answer.
-func documented(code string) bool { return printable(code) == code && code != "UnknownError" }
+// isServiceCode reports whether a code comes from an AWS service. If the service
+// sent none, the SDK uses "UnknownError" or a piece of the answer.
+func isServiceCode(code string) bool { return safeCode(code) == code && code != "UnknownError" }
 
-// httpAnswer returns the zero values if there was none.
-func httpAnswer(err error) (status int, header http.Header) {
+// httpResponse returns the status and the header of the answer, or zero values if
+// there was none.
+func httpResponse(err error) (status int, header http.Header) {
 	if odd, ok := errors.AsType[*notAWSError](err); ok {
 		return odd.status, odd.header
 	}
-	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.Response != nil && resp.Response.Response != nil {
+	resp, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if ok && resp.Response != nil && resp.Response.Response != nil {
 		return resp.HTTPStatusCode(), resp.Response.Header
 	}
 	if other, ok := errors.AsType[interface {
@@ -86,85 +91,101 @@ func httpAnswer(err error) (status int, header http.Header) {
 	return 0, nil
 }
 
-// answeredBy returns the host that an answer came from, after redirects.
-func answeredBy(err error) string {
+// respondingHost returns the host that an answer came from, after redirects.
+func respondingHost(err error) string {
 	resp, ok := errors.AsType[*smithyhttp.ResponseError](err)
-	if !ok || resp.Response == nil || resp.Response.Response == nil || resp.Response.Request == nil {
+	if !ok || resp.Response == nil || resp.Response.Response == nil ||
+		resp.Response.Request == nil {
 		return ""
 	}
 	return resp.Response.Request.URL.Host
 }
 
-// kept is what an error may hold of the SDK's, for errors.Is and errors.As:
-// the code, or what [httpguard.SanitizedCause] keeps.
-func kept(err error) error {
+// sanitizedCause returns the part of an SDK error that an error may keep for
+// errors.Is and errors.As: the code, or the [httpguard.SanitizedCause].
+func sanitizedCause(err error) error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		return &smithy.GenericAPIError{Code: printable(api.ErrorCode()), Fault: api.ErrorFault()}
+		return &smithy.GenericAPIError{Code: safeCode(api.ErrorCode()), Fault: api.ErrorFault()}
 	}
 	return httpguard.SanitizedCause(err)
 }
 
-// explainCode goes by the error code of the service.
+// explainCode explains an answer with an error code of the service.
 func explainCode(api smithy.APIError, g ref.Target, status int) *fault.Error {
 	code := api.ErrorCode()
-	if f := explainKnown(code, api.ErrorMessage(), g); f != nil {
+	if f := explainKnownCode(code, api.ErrorMessage(), g); f != nil {
 		return f
 	}
 	switch {
-	case passes(status):
-		return fault.New(fault.Unavailable, "AWS Secrets Manager answered with status %d (%s)", status, code)
+	case isTransient(status):
+		return fault.New(fault.Unavailable, "AWS Secrets Manager answered with status %d (%s)",
+			status, code)
 	case status == http.StatusUnauthorized:
-		return fault.New(fault.Unauthenticated, "AWS Secrets Manager answered with status 401 (%s)", code)
+		return fault.New(fault.Unauthenticated, "AWS Secrets Manager answered with status 401 (%s)",
+			code)
 	case status == http.StatusForbidden:
-		return fault.New(fault.Denied, "AWS Secrets Manager answered with status 403 (%s): needs secretsmanager:GetSecretValue on secret %q", code, g.Secret)
+		return fault.New(fault.Denied, "AWS Secrets Manager answered with status 403 (%s): "+
+			"needs secretsmanager:GetSecretValue on secret %q", code, g.Secret)
 	}
-	return fault.New(fault.Unsupported, "AWS Secrets Manager answered with status %d (%s), which is not documented for GetSecretValue", status, code)
+	return fault.New(fault.Unsupported, "AWS Secrets Manager answered with status %d (%s), "+
+		"which is not documented for GetSecretValue", status, code)
 }
 
-// knownCode reports whether AWS documents a code for Secrets Manager or for all
+// isKnownCode reports whether AWS documents a code for Secrets Manager or for all
 // services.
-func knownCode(code string) bool {
+func isKnownCode(code string) bool {
 	switch code {
-	case "UnknownOperationException", "InvalidAction", "InvalidNextTokenException", "MalformedHttpRequestException":
+	case "UnknownOperationException", "InvalidAction", "InvalidNextTokenException",
+		"MalformedHttpRequestException":
 		return true
 	}
-	return explainKnown(code, "", ref.Target{}) != nil
+	return explainKnownCode(code, "", ref.Target{}) != nil
 }
 
-// explainKnown returns nil for a code that AWS does not document.
-func explainKnown(code, message string, g ref.Target) *fault.Error {
+// explainKnownCode returns nil for a code that AWS does not document.
+func explainKnownCode(code, message string, g ref.Target) *fault.Error {
 	switch {
-	case throttled(code):
+	case isThrottling(code):
 		return fault.New(fault.Unavailable, "AWS throttles the calls")
-	case refusesSignature(code):
-		return fault.New(fault.Unauthenticated, "AWS refuses the signature: the secret access key is wrong, or this machine's clock is off by more than 5 minutes")
-	case ofKey(code, message):
-		return keyDenied(g)
+	case isSignatureError(code):
+		return fault.New(fault.Unauthenticated, "AWS refuses the signature: the secret access key is "+
+			"wrong, or this machine's clock is off by more than 5 minutes")
+	case isKMSError(code, message):
+		return kmsDeniedError(g)
 	}
 	switch code {
 	case "ResourceNotFoundException":
 		if strings.Contains(message, "AWSCURRENT") {
-			return fault.New(fault.NotFound, "secret %q in region %q has no value: no version of it is AWSCURRENT", g.Secret, g.Region)
-		}
-		return fault.New(fault.NotFound, "no secret %q in region %q of this account%s", g.Secret, g.Region, otherRegion(g))
-	case "InvalidRequestException":
-		if strings.Contains(message, "deletion") || strings.Contains(message, "deleted") {
-			return fault.New(fault.NotFound, "secret %q in region %q is marked for deletion: restore it with \"aws secretsmanager restore-secret\", or name another",
+			return fault.New(fault.NotFound,
+				"secret %q in region %q has no value: no version of it is AWSCURRENT",
 				g.Secret, g.Region)
 		}
-		return fault.New(fault.Unsupported, "AWS refuses to read secret %q in its present state", g.Secret)
-	case "InvalidParameterException", "ValidationException", "ValidationError", "InvalidParameterValue", "InvalidParameterCombination",
-		"MissingParameter", "SerializationException", "RequestEntityTooLargeException":
-		return fault.New(fault.Syntax, "AWS does not accept %q as secretId%s", g.Secret, otherRegion(g))
+		return fault.New(fault.NotFound, "no secret %q in region %q of this account%s",
+			g.Secret, g.Region, otherRegionHint(g))
+	case "InvalidRequestException":
+		if strings.Contains(message, "deletion") || strings.Contains(message, "deleted") {
+			return fault.New(fault.NotFound, "secret %q in region %q is marked for deletion: restore it "+
+				"with \"aws secretsmanager restore-secret\", or use another secret", g.Secret, g.Region)
+		}
+		return fault.New(fault.Unsupported, "AWS refuses to read secret %q in its present state",
+			g.Secret)
+	case "InvalidParameterException", "ValidationException", "ValidationError",
+		"InvalidParameterValue", "InvalidParameterCombination", "MissingParameter",
+		"SerializationException", "RequestEntityTooLargeException":
+		return fault.New(fault.Syntax, "AWS does not accept %q as secretId%s",
+			g.Secret, otherRegionHint(g))
 	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "NotAuthorized":
-		return denied(g, message)
+		return deniedError(g, message)
 	case "ExpiredTokenException", "ExpiredToken":
-		return fault.New(fault.Unauthenticated, "the AWS session token has expired: renew the credentials")
-	case "UnrecognizedClientException", "InvalidClientTokenId", "MissingAuthenticationTokenException", "MissingAuthenticationToken",
-		"AuthFailure", "OptInRequired":
-		return fault.New(fault.Unauthenticated, "AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN or where else they come from, "+
+		return fault.New(fault.Unauthenticated,
+			"the AWS session token has expired: renew the credentials")
+	case "UnrecognizedClientException", "InvalidClientTokenId", "MissingAuthenticationTokenException",
+		"MissingAuthenticationToken", "AuthFailure", "OptInRequired":
+		return fault.New(fault.Unauthenticated, "AWS does not recognize these credentials: check "+
+			"AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN, or the credentials' other source, "+
 			"and that the region %q is enabled for the account", g.Region)
-	case "InternalServiceError", "InternalServiceErrorException", "InternalServiceFailure", "InternalFailure", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException":
+	case "InternalServiceError", "InternalServiceErrorException", "InternalServiceFailure",
+		"InternalFailure", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException":
 		return fault.New(fault.Unavailable, "AWS Secrets Manager reports an internal error")
 	case "RequestAbortedException":
 		return fault.New(fault.Unavailable, "AWS Secrets Manager reports that the request was cut off")
@@ -172,31 +193,34 @@ func explainKnown(code, message string, g ref.Target) *fault.Error {
 	return nil
 }
 
-func throttled(code string) bool {
+func isThrottling(code string) bool {
 	switch code {
-	case "ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown",
-		"RequestThrottled", "RequestThrottledException", "LimitExceededException", "EC2ThrottledException", "BandwidthLimitExceeded",
-		"ProvisionedThroughputExceededException", "PriorRequestNotComplete", "RequestTimeout", "RequestTimeoutException":
+	case "ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException",
+		"RequestLimitExceeded", "SlowDown", "RequestThrottled", "RequestThrottledException",
+		"LimitExceededException", "EC2ThrottledException", "BandwidthLimitExceeded",
+		"ProvisionedThroughputExceededException", "PriorRequestNotComplete", "RequestTimeout",
+		"RequestTimeoutException":
 		return true
 	}
 	return false
 }
 
-func refusesSignature(code string) bool {
+func isSignatureError(code string) bool {
 	switch code {
-	case "InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture",
-		"IncompleteSignature", "IncompleteSignatureException":
+	case "InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed",
+		"RequestExpired", "RequestInTheFuture", "IncompleteSignature", "IncompleteSignatureException":
 		return true
 	}
 	return false
 }
 
-// ofKey distinguishes a missing permission on a secret's key from one on the
+// isKMSError distinguishes a missing permission on a secret's key from one on the
 // secret.
 // The message also names the secret, which may itself be called after a key.
-func ofKey(code, message string) bool {
+func isKMSError(code, message string) bool {
 	switch code {
-	case "DecryptionFailure", "EncryptionFailure", "KMSAccessDeniedException", "KMSInvalidStateException", "KMSNotFoundException", "KMSDisabledException":
+	case "DecryptionFailure", "EncryptionFailure", "KMSAccessDeniedException",
+		"KMSInvalidStateException", "KMSNotFoundException", "KMSDisabledException":
 		return true
 	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation":
 		return strings.Contains(message, "Access to KMS") || strings.Contains(message, "perform: kms:")
@@ -204,21 +228,22 @@ func ofKey(code, message string) bool {
 	return false
 }
 
-func denied(g ref.Target, message string) *fault.Error {
+func deniedError(g ref.Target, message string) *fault.Error {
 	explicit := ""
 	if strings.Contains(message, "explicit deny") {
-		explicit = "; a policy denies it explicitly, which no permission outweighs"
+		explicit = "; a policy denies it explicitly, which overrides any permission"
 	}
 	return fault.New(fault.Denied, "needs secretsmanager:GetSecretValue on secret %q in region %q; "+
-		"the resource of an IAM policy ends in %q, for example %q%s%s", g.Secret, g.Region, anySuffix, resource(g), explicit, otherRegion(g))
+		"the resource of an IAM policy ends in %q, for example %q%s%s", g.Secret, g.Region, suffixPattern, policyResource(g), explicit, otherRegionHint(g))
 }
 
-func keyDenied(g ref.Target) *fault.Error {
-	return fault.New(fault.Denied, "needs kms:Decrypt on the KMS key of secret %q in region %q, and the key must be enabled", g.Secret, g.Region)
+func kmsDeniedError(g ref.Target) *fault.Error {
+	return fault.New(fault.Denied, "needs kms:Decrypt on the KMS key of secret %q in region %q, "+
+		"and the key must be enabled", g.Secret, g.Region)
 }
 
-// otherRegion points out an ARN that lives elsewhere than the reference says.
-func otherRegion(g ref.Target) string {
+// otherRegionHint points out an ARN whose region differs from the reference's.
+func otherRegionHint(g ref.Target) string {
 	a, err := arn.Parse(g.Secret)
 	if err != nil || a.Region == g.Region {
 		return ""
@@ -226,13 +251,14 @@ func otherRegion(g ref.Target) string {
 	return fmt.Sprintf("; the ARN is of region %q, the reference says %q", a.Region, g.Region)
 }
 
-// resource is the least that an IAM policy must name for the secret.
-func resource(g ref.Target) string {
+// policyResource returns the narrowest resource that an IAM policy can name for
+// the secret.
+func policyResource(g ref.Target) string {
 	if _, err := arn.Parse(g.Secret); err == nil {
-		if suffixed(g.Secret) {
+		if hasRandomSuffix(g.Secret) {
 			return g.Secret
 		}
-		return g.Secret + anySuffix
+		return g.Secret + suffixPattern
 	}
 	partition := "aws"
 	switch {
@@ -241,31 +267,34 @@ func resource(g ref.Target) string {
 	case strings.HasPrefix(g.Region, "us-gov-"):
 		partition = "aws-us-gov"
 	}
-	return "arn:" + partition + ":secretsmanager:" + g.Region + ":*:secret:" + g.Secret + anySuffix
+	return "arn:" + partition + ":secretsmanager:" + g.Region + ":*:secret:" + g.Secret + suffixPattern
 }
 
-// anySuffix stands in a policy for the hyphen and the six random characters
+// suffixPattern matches, in a policy, the hyphen and the six random characters
 // that AWS appends to a secret's name in its ARN.
-const anySuffix = "-??????"
+const suffixPattern = "-??????"
 
-func suffixed(arn string) bool {
-	at := len(arn) - len(anySuffix)
+func hasRandomSuffix(arn string) bool {
+	at := len(arn) - len(suffixPattern)
 	return at >= 0 && arn[at] == '-' && !strings.ContainsAny(arn[at+1:], "-/_+=.@!:*?")
 }
 
-// said is an error code, or the status where there is none.
-func said(code string, status int) string {
+// codeOrStatus returns an error code, or the status if there is none.
+func codeOrStatus(code string, status int) string {
 	if code == "" {
 		return fmt.Sprintf("status %d", status)
 	}
-	return printable(code)
+	return safeCode(code)
 }
 
-// printable keeps an error code out of a message unless it looks like one.
-func printable(code string) string {
-	if code == "" || len(code) > 64 || code[0] < 'A' || code[0] > 'Z' || strings.ContainsFunc(code, func(c rune) bool {
+// safeCode returns code if it looks like an error code, so that it is safe to
+// print.
+func safeCode(code string) string {
+	unusual := func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.'
-	}) {
+	}
+	if code == "" || len(code) > 64 || code[0] < 'A' || code[0] > 'Z' ||
+		strings.ContainsFunc(code, unusual) {
 		return "unknown code"
 	}
 	return code

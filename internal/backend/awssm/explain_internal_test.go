@@ -23,7 +23,7 @@ func TestANameThatDoesNotResolveAsksForTheRegion(t *testing.T) {
 	const host = "secretsmanager.eu-wset-1.amazonaws.com"
 	err := explain(unknown, ref.Target{Region: "eu-wset-1"}, host)
 	require.ErrorIs(t, err, fault.Unavailable)
-	require.Contains(t, err.Error(), host+` does not resolve: is the region "eu-wset-1" right?`)
+	require.Contains(t, err.Error(), host+` does not resolve: is the region "eu-wset-1" correct?`)
 	require.NotContains(t, explain(unknown, ref.Target{Region: "eu-wset-1", Endpoint: "https://x"}, "x").Error(), "region")
 }
 
@@ -33,15 +33,15 @@ func TestAPolicyNamesItsResourceInThePartitionOfTheRegion(t *testing.T) {
 		"cn-north-1":    "arn:aws-cn:secretsmanager:cn-north-1:*:secret:db-??????",
 		"us-gov-west-1": "arn:aws-us-gov:secretsmanager:us-gov-west-1:*:secret:db-??????",
 	} {
-		require.Equal(t, want, resource(ref.Target{Region: region, Secret: "db"}))
+		require.Equal(t, want, policyResource(ref.Target{Region: region, Secret: "db"}))
 	}
 }
 
 func TestACodeIsPrintedOnlyIfItLooksLikeOne(t *testing.T) {
-	require.Equal(t, "ThrottlingException", printable("ThrottlingException"))
-	require.Equal(t, "Client.Something2", printable("Client.Something2"))
+	require.Equal(t, "ThrottlingException", safeCode("ThrottlingException"))
+	require.Equal(t, "Client.Something2", safeCode("Client.Something2"))
 	for _, code := range []string{"", "hunter2", "A b", "Ä", "A-b", "A\nb", "A" + string(make([]byte, 64))} {
-		require.Equal(t, "unknown code", printable(code))
+		require.Equal(t, "unknown code", safeCode(code))
 	}
 }
 
@@ -58,17 +58,17 @@ func TestKeptQuotesNothing(t *testing.T) {
 		"anything else":      errors.New(canary),
 		"a process":          &processcreds.ProviderError{Err: errors.New("parse failed of process output: " + canary)},
 	} {
-		got := kept(fmt.Errorf("%s: %w", canary, err))
+		got := sanitizedCause(fmt.Errorf("%s: %w", canary, err))
 		for ; got != nil; got = errors.Unwrap(got) {
 			require.NotContains(t, fmt.Sprintf("%v %+v %#v", got, got, got), canary, name)
 		}
 	}
-	lookup := kept(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "host", IsNotFound: true}})
+	lookup := sanitizedCause(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "host", IsNotFound: true}})
 	dns, ok := errors.AsType[*net.DNSError](lookup)
 	require.True(t, ok)
 	require.True(t, dns.IsNotFound)
-	require.ErrorIs(t, kept(&fs.PathError{Op: "open", Path: "/run/token", Err: syscall.ENOENT}), fs.ErrNotExist)
-	require.ErrorIs(t, kept(&net.OpError{Op: "read", Err: &os.SyscallError{Syscall: "read", Err: syscall.ECONNRESET}}), syscall.ECONNRESET)
+	require.ErrorIs(t, sanitizedCause(&fs.PathError{Op: "open", Path: "/run/token", Err: syscall.ENOENT}), fs.ErrNotExist)
+	require.ErrorIs(t, sanitizedCause(&net.OpError{Op: "read", Err: &os.SyscallError{Syscall: "read", Err: syscall.ECONNRESET}}), syscall.ECONNRESET)
 }
 
 func TestErrorCodesOfAWSAreRecognised(t *testing.T) {
@@ -101,6 +101,6 @@ func TestErrorCodesOfAWSAreRecognised(t *testing.T) {
 		{numbered("X-Amzn-Errortype", "AccessDeniedException", "Content-Type", "application/x-amz-json-1.1; charset=utf-8"), `{}`, "AccessDeniedException"},
 		{http.Header{"X-Amzn-Errortype": {"AccessDeniedException"}}, `{}`, ""},
 	} {
-		require.Equal(t, c.want, awsCode(c.header, []byte(c.body)), "%v %s", c.header, c.body)
+		require.Equal(t, c.want, errorCode(c.header, []byte(c.body)), "%v %s", c.header, c.body)
 	}
 }

@@ -144,6 +144,18 @@ func (w *world) good() {
 func (w *world) fails(kind error, text ...string) {
 	w.t.Helper()
 	_, err := w.one()
+	w.requireError(err, kind, text...)
+}
+
+// attemptFails is fails for one attempt, without the retries.
+func (w *world) attemptFails(kind error, text ...string) {
+	w.t.Helper()
+	_, err := w.backend.Fetch(w.t.Context(), ref.Target{Kind: ref.AWS, Region: "eu-west-1", Secret: "db"})
+	w.requireError(err, kind, text...)
+}
+
+func (w *world) requireError(err, kind error, text ...string) {
+	w.t.Helper()
 	require.ErrorIs(w.t, err, kind)
 	for _, part := range text {
 		require.Contains(w.t, err.Error(), part)

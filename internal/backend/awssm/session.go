@@ -11,20 +11,20 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// reloadPause is how long credentials are not asked for again after AWS
-// refused those that had just been given out.
+// reloadPause is the time for which credentials are not retrieved again after AWS
+// refused new ones.
 const reloadPause = 5 * time.Second
 
-// attempt makes one call with the client for at. Where AWS refuses credentials
-// that have been replaced since they were loaded, the configuration is loaded
-// again and the call repeated once. The client that made the last call is
-// returned, or nil if there is none.
-func (b *Backend) attempt(ctx context.Context, at place, call func(*client) error) (*client, error) {
+// attempt makes one call with the client for at. If AWS refuses credentials that
+// have been replaced since they were loaded, it loads the configuration again and
+// repeats the call once. It returns the client that made the last call, or nil if
+// there was no call.
+func (b *Backend) attempt(ctx context.Context, at clientKey, call func(*client) error) (*client, error) {
 	c, err := b.allowedClient(ctx, at)
 	if err != nil {
 		return nil, err
 	}
-	before := c.session.chain.issued.Load() // nil: they are fresh
+	before := c.session.chain.lastIssued.Load() // nil if this call retrieves the first ones
 	err = call(c)
 	if before != nil && credentialsRejected(err, c) {
 		var renewed bool
@@ -32,11 +32,11 @@ func (b *Backend) attempt(ctx context.Context, at place, call func(*client) erro
 			err = call(c)
 		}
 	}
-	b.settleSession(at, c, err)
+	b.recordOutcome(at, c, err)
 	return c, err
 }
 
-func (b *Backend) allowedClient(ctx context.Context, at place) (*client, error) {
+func (b *Backend) allowedClient(ctx context.Context, at clientKey) (*client, error) {
 	c, err := b.client(ctx, at)
 	if err != nil {
 		return nil, err
@@ -47,14 +47,14 @@ func (b *Backend) allowedClient(ctx context.Context, at place) (*client, error) 
 	return c, nil
 }
 
-// credentialsRejected reports whether the credentials of c's session failed for
-// good: AWS refused them, or what gives them out refused to.
+// credentialsRejected reports whether the credentials of c's session are useless:
+// AWS refused them, or their source refused to issue any.
 func credentialsRejected(err error, c *client) bool {
 	if err == nil {
 		return false
 	}
 	if _, unissued := errors.AsType[*chainError](err); !unissued {
-		if from := answeredBy(err); from != "" && from != c.endpoint.Host {
+		if from := respondingHost(err); from != "" && from != c.endpoint.Host {
 			return false // they were signed for another host
 		}
 	}
@@ -62,19 +62,21 @@ func credentialsRejected(err error, c *client) bool {
 	return errors.Is(why, fault.Unauthenticated) && !errors.Is(why, fault.Unavailable)
 }
 
-// reauthenticate returns a client with other credentials than those that refused
-// had before its call failed with cause. If there are none, renewed is false
-// and err says why.
-func (b *Backend) reauthenticate(ctx context.Context, at place, refused *client, before aws.Credentials, cause error) (c *client, renewed bool, err error) {
+// reauthenticate returns a client with other credentials than before, those with
+// which a call of the refused client failed with cause. If there are none, renewed
+// is false and err is the reason.
+func (b *Backend) reauthenticate(
+	ctx context.Context, at clientKey, refused *client, before aws.Credentials, cause error,
+) (c *client, renewed bool, err error) {
 	b.mu.Lock()
 	current := b.session == refused.session
-	wait := current && !refused.session.chain.local && time.Now().Before(b.pausedUntil[at])
+	wait := current && !refused.session.chain.reloadIsFree && time.Now().Before(b.pausedUntil[at])
 	b.mu.Unlock()
 	if wait {
 		return refused, false, cause
 	}
 	if current {
-		b.forget(refused.session)
+		b.dropSession(refused.session)
 	}
 	if c, err = b.allowedClient(ctx, at); err != nil {
 		return refused, false, err
@@ -89,16 +91,17 @@ func (b *Backend) reauthenticate(ctx context.Context, at place, refused *client,
 	return c, true, nil
 }
 
-// settleSession draws the conclusions from the outcome of a call.
-func (b *Backend) settleSession(at place, c *client, err error) {
+// recordOutcome drops the session, or begins or ends a pause, depending on the
+// outcome of a call.
+func (b *Backend) recordOutcome(at clientKey, c *client, err error) {
 	switch _, unissued := errors.AsType[*chainError](err); {
 	case unissued && !errors.Is(err, context.Canceled):
-		// So that the next call sees what has been repaired meanwhile, and does
-		// not join a request that hangs.
-		b.forget(c.session)
+		// The next call must see a repaired configuration, and must not wait for a
+		// hung request.
+		b.dropSession(c.session)
 	case credentialsRejected(err, c):
-		if c.session.chain.local {
-			b.forget(c.session) // to read a file again costs nothing
+		if c.session.chain.reloadIsFree {
+			b.dropSession(c.session) // reading a file again is cheap
 			return
 		}
 		b.mu.Lock()
@@ -114,5 +117,6 @@ func (b *Backend) settleSession(at place, c *client, err error) {
 }
 
 func sameKeys(a, b aws.Credentials) bool {
-	return a.AccessKeyID == b.AccessKeyID && a.SecretAccessKey == b.SecretAccessKey && a.SessionToken == b.SessionToken
+	return a.AccessKeyID == b.AccessKeyID && a.SecretAccessKey == b.SecretAccessKey &&
+		a.SessionToken == b.SessionToken
 }

@@ -15,16 +15,16 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// SanitizedCause returns what an error may keep of err for errors.Is and
-// errors.As: what the operating system, a context or the TLS handshake said; nil
-// if it is something else. The errors of HTTP clients and SDKs hold whole
-// requests, with their tokens, and pieces of answers; that of a file may hold a
-// token in place of its path.
+// SanitizedCause returns the part of err that an error may keep for errors.Is
+// and errors.As: an error of the operating system, of a context or of the TLS
+// handshake. It returns nil for any other error. The errors of HTTP clients and
+// SDKs hold whole requests, with their tokens, and pieces of answers; the error
+// of a file may hold a token that was given instead of a path.
 func SanitizedCause(err error) error {
 	for _, plain := range []error{
 		context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, http.ErrSchemeMismatch,
 	} {
-		if err == plain { //nolint:errorlint // nothing is around it
+		if err == plain { //nolint:errorlint // only the error itself, unwrapped
 			return plain
 		}
 	}
@@ -32,7 +32,7 @@ func SanitizedCause(err error) error {
 		return sanitizedOp(op)
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		text := "lookup failed" // not what a resolver or proxy wrote
+		text := "lookup failed" // the text of a resolver or proxy is not safe
 		if dns.IsNotFound {
 			text = "no such host"
 		}
@@ -67,8 +67,8 @@ func SanitizedCause(err error) error {
 	return nil
 }
 
-// sanitizedOp keeps the operation and its addresses. A TLS alert is text of
-// crypto/tls; that of a proxy's refusal is the proxy's.
+// sanitizedOp keeps the operation and its addresses. The text of a TLS alert is
+// crypto/tls's own; the text of a proxy's refusal comes from the proxy.
 func sanitizedOp(op *net.OpError) error {
 	cause := SanitizedCause(op.Err)
 	switch {

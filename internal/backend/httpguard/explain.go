@@ -19,8 +19,8 @@ import (
 )
 
 // Explain turns the error of a request that got no usable answer from host into
-// one that says why. Its text is free of what the error says, which may hold a
-// proxy's password or a piece of the answer.
+// one that says why. It does not repeat the text of err, which may hold a proxy's
+// password or a piece of the answer.
 func Explain(err error, host string) *fault.Error {
 	if own, ok := errors.AsType[*fault.Error](err); ok {
 		return own
@@ -30,8 +30,8 @@ func Explain(err error, host string) *fault.Error {
 		return fault.New(fault.Unavailable, format, args...).WithCause(cause)
 	}
 	op, _ := errors.AsType[*net.OpError](err)
-	if op != nil && op.Op == "proxyconnect" { // whatever failed there is about the proxy
-		return unavailable("the proxy to %s cannot be reached: "+checkProxy, host)
+	if op != nil && op.Op == "proxyconnect" { // an error of the proxy, never of the host
+		return unavailable("the proxy to %s cannot be reached: "+proxyHint, host)
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if dns.IsTimeout {
@@ -39,24 +39,28 @@ func Explain(err error, host string) *fault.Error {
 		}
 		return unavailable("the name of %s does not resolve", host)
 	}
-	if untrusted(err) {
-		return unavailable("the TLS certificate of %s is not trusted: check its name, its dates, and that its CA is known here "+
-			"(VAULT_CACERT for Vault, AWS_CA_BUNDLE for AWS)", host).Permanently()
+	if isUntrusted(err) {
+		return unavailable("the TLS certificate of %s is not trusted: check its name and its dates, "+
+			"and that its CA is known here (VAULT_CACERT for Vault, AWS_CA_BUNDLE for AWS)",
+			host).Permanently()
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return unavailable("%s does not speak TLS; if it speaks plain HTTP, the endpoint begins with http://", host).Permanently()
+		return unavailable("%s does not speak TLS; if it speaks plain HTTP, the endpoint begins with http://",
+			host).Permanently()
 	}
-	if op != nil && (op.Op == "remote error" || op.Op == "local error") { // of crypto/tls, about an alert
+	if op != nil && (op.Op == "remote error" || op.Op == "local error") { // a TLS alert
 		f := unavailable("the TLS handshake with %s failed (%s)", host, op.Err)
-		f.Permanent = lasting(op.Err.Error())
+		f.Permanent = isPermanentAlert(op.Err.Error())
 		return f
 	}
-	switch said := err.Error(); {
-	case strings.Contains(said, "malformed HTTP") && !cutOff(said):
-		return unavailable("%s does not speak HTTP; if it speaks TLS, the endpoint begins with https://", host).Permanently()
-	case strings.Contains(said, "headers exceeded"), strings.Contains(said, "header list larger"):
+	switch text := err.Error(); {
+	case strings.Contains(text, "malformed HTTP") && !isTruncatedStatus(text):
+		return unavailable("%s does not speak HTTP; if it speaks TLS, the endpoint begins with https://",
+			host).Permanently()
+	case strings.Contains(text, "headers exceeded"), strings.Contains(text, "header list larger"):
 		return unavailable("the headers of the answer of %s are too large", host).Permanently()
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
+		isTimeout(err):
 		return unavailable("%s did not answer in time", host)
 	case errors.Is(err, context.Canceled):
 		return unavailable("the request to %s was canceled", host)
@@ -64,35 +68,37 @@ func Explain(err error, host string) *fault.Error {
 		return unavailable("%s refuses connections", host)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return unavailable("%s cannot be reached", host)
-	case strings.Contains(said, "malformed HTTP"), brokenOff(err):
-		return unavailable("%s broke the connection off", host)
-	case strings.Contains(said, "tls: "):
+	case strings.Contains(text, "malformed HTTP"), isConnectionLost(err):
+		return unavailable("%s closed the connection before its answer was complete", host)
+	case strings.Contains(text, "tls: "):
 		return unavailable("the TLS handshake with %s failed", host)
 	}
 	return unavailable("no answer from %s", host)
 }
 
-// cutOff reports whether what net/http took for a status line is the beginning
-// of one: the connection was broken off in the middle of it.
-func cutOff(said string) bool {
-	if _, line, ok := strings.Cut(said, `malformed HTTP response "`); ok {
+// isTruncatedStatus reports whether text, an error of net/http about a malformed
+// status line, quotes the beginning of a valid one: the connection was lost in
+// the middle of it.
+func isTruncatedStatus(text string) bool {
+	if _, line, ok := strings.Cut(text, `malformed HTTP response "`); ok {
 		line = strings.TrimSuffix(line, `"`)
 		return strings.HasPrefix("HTTP/1.1", line) || strings.HasPrefix("HTTP/1.0", line)
 	}
-	_, code, ok := strings.Cut(said, `malformed HTTP status code "`)
+	_, code, ok := strings.Cut(text, `malformed HTTP status code "`)
 	return ok && len(strings.TrimRight(strings.TrimSuffix(code, `"`), "0123456789")) == 0
 }
 
-// lasting tells the TLS alerts about how the two sides are set up from those
-// about one connection.
-func lasting(alert string) bool {
-	return slices.ContainsFunc([]string{"certificate", "handshake failure", "protocol version", "unrecognized name"}, func(s string) bool {
-		return strings.Contains(alert, s)
-	})
+// isPermanentAlert reports whether a TLS alert is about the configuration of the
+// two sides, which another attempt does not change, and not about one connection.
+func isPermanentAlert(alert string) bool {
+	return slices.ContainsFunc([]string{
+		"certificate", "handshake failure", "protocol version", "unrecognized name",
+	}, func(s string) bool { return strings.Contains(alert, s) })
 }
 
-func brokenOff(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+func isConnectionLost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func isTimeout(err error) bool {
@@ -100,7 +106,7 @@ func isTimeout(err error) bool {
 	return ok && t.Timeout()
 }
 
-func untrusted(err error) bool {
+func isUntrusted(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return true
 	}
@@ -111,15 +117,17 @@ func untrusted(err error) bool {
 	return ok
 }
 
-// RetryAfter reads the header of that name, in seconds or as a date; zero if
-// it is absent, malformed or past.
+// RetryAfter returns the value of the Retry-After header, which is a number of
+// seconds or a date. It is zero if the header is absent, malformed or in the
+// past.
 func RetryAfter(h http.Header) time.Duration {
 	value := h.Get("Retry-After")
 	if value == "" {
 		return 0
 	}
-	// Out of range it returns the largest number.
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
+	// If value is out of range, ParseUint returns the largest number.
+	seconds, err := strconv.ParseUint(value, 10, 31)
+	if err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {

@@ -81,10 +81,10 @@ func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
 	}{
 		"closed port":           {"http", closed.Addr().String(), false, "refuses connections", false},
 		"no such name":          {"http", "nonexistent.invalid", false, "the name of nonexistent.invalid", false},
-		"hangs up":              {"http", raw(t, says("")), false, "broke the connection off", false},
-		"hangs up half-way":     {"http", raw(t, says("HTTP/1.1 200 OK\r\nX: "+canary)), false, "broke the connection off", false},
-		"hangs up in HTTP":      {"http", raw(t, says("HTT")), false, "broke the connection off", false},
-		"hangs up in status":    {"http", raw(t, says("HTTP/1.1 2")), false, "broke the connection off", false},
+		"hangs up":              {"http", raw(t, says("")), false, "closed the connection", false},
+		"hangs up half-way":     {"http", raw(t, says("HTTP/1.1 200 OK\r\nX: "+canary)), false, "closed the connection", false},
+		"hangs up in HTTP":      {"http", raw(t, says("HTT")), false, "closed the connection", false},
+		"hangs up in status":    {"http", raw(t, says("HTTP/1.1 2")), false, "closed the connection", false},
 		"a status that is none": {"http", raw(t, says("HTTP/1.1 ok\r\n\r\n")), false, "does not speak HTTP", true},
 		"no HTTP":               {"http", raw(t, says("\x15\x03\x01\x00\x02\x02"+canary+"\n")), false, "does not speak HTTP", true},
 		"huge headers":          {"http", raw(t, says("HTTP/1.1 200 OK\r\nX: "+strings.Repeat(canary, 1<<20)+"\r\n\r\n")), false, "headers of the answer", true},
@@ -96,7 +96,7 @@ func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
 		"wrong name":            {"https", "localhost:" + portOf(host(tlsServer(t, nil))), true, "is not trusted", true},
 		"wants a certificate":   {"https", host(wantsCertificate), true, "certificate required", true},
 		"speaks an old TLS":     {"https", host(oldTLS), true, "protocol version", true},
-		"hangs up in handshake": {"https", raw(t, func(net.Conn) {}), false, "broke the connection off", false},
+		"hangs up in handshake": {"https", raw(t, func(net.Conn) {}), false, "closed the connection", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			most := 10 * time.Second
@@ -171,7 +171,7 @@ func TestTheFirstConnectionOverTLSIsMadeAlone(t *testing.T) {
 			defer s.Close()
 			base := s.Client().Transport.(*http.Transport)
 			base.ForceAttemptHTTP2 = http2
-			opening := httpguard.NewOpening(base)
+			opening := httpguard.NewHandshakePool(base)
 			defer opening.CloseIdleConnections()
 			ended := make(chan error)
 			for range 50 {
@@ -200,7 +200,7 @@ func TestTheFirstConnectionOverTLSIsMadeAlone(t *testing.T) {
 
 func TestAFirstConnectionThatFailsHoldsNobodyUp(t *testing.T) {
 	s := tlsServer(t, nil) // nobody trusts it
-	opening := httpguard.NewOpening(&http.Transport{})
+	opening := httpguard.NewHandshakePool(&http.Transport{})
 	silent := raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	ask := func(ctx context.Context, to string) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPut, to, strings.NewReader("x"))

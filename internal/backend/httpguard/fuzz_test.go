@@ -77,7 +77,7 @@ func FuzzEndpoint(f *testing.F) {
 			if err != nil {
 				return
 			}
-			resp, err := (&httpguard.Transport{Base: base, AllowRedirect: policy.Redirects(), MaxBody: 100}).RoundTrip(req)
+			resp, err := (&httpguard.Transport{Base: base, AllowRedirect: policy.RedirectCheck(), MaxBody: 100}).RoundTrip(req)
 			if err == nil {
 				_ = resp.Body.Close() // a redirect to nowhere is an answer
 				continue

@@ -1,6 +1,6 @@
-// Package transport keeps an HTTP client to what a secret may be exposed to:
-// answers of bounded size, no redirect to a host that nobody approved, no
-// clear text through a proxy.
+// Package httpguard makes an HTTP client safe for secrets: it bounds the size of
+// answers, refuses redirects to hosts that are not approved, and keeps plain HTTP
+// away from proxies.
 package httpguard
 
 import (
@@ -16,11 +16,11 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-const maxHops = 3
+const maxRedirects = 3
 
-// Transport is a RoundTripper that follows redirects itself, under its own rules,
-// and bounds the answers. The http.Client around it must not follow any. It
-// sends requests only to hosts in the spelling of [endpoint.Host].
+// Transport is a RoundTripper that follows redirects under its own rules and
+// bounds the size of answers. The http.Client around it must not follow
+// redirects. It sends requests only to hosts in the spelling of [endpoint.Host].
 type Transport struct {
 	Base http.RoundTripper
 
@@ -29,50 +29,55 @@ type Transport struct {
 	// are followed, and those to other hosts are refused.
 	AllowRedirect func(*url.URL) error
 
-	// MaxBody is the size of the largest answer, in bytes.
+	// MaxBody limits the size of an answer, in bytes.
 	MaxBody int64
 
-	// Check, unless nil, sees the body of every good answer before anyone
-	// decodes it.
+	// Check, if not nil, is called with the body of every answer with status 200
+	// before it is decoded. Its error replaces the answer.
 	Check func(body []byte) error
 }
 
 // RoundTrip implements http.RoundTripper. Its own errors are *fault.Error.
-func (g *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if host, err := endpoint.Host(req.URL); err != nil || host != req.URL.Host {
 		closeBody(req)
-		return nil, fault.New(fault.Denied, "refused a request to a host that is not in the spelling in which hosts are compared").Permanently().Ours()
+		return nil, fault.New(fault.Denied,
+			"refused a request to a host that is not in the spelling in which hosts are compared",
+		).Permanently().RefusedLocally()
 	}
 	for hop := 0; ; hop++ {
-		resp, err := g.Base.RoundTrip(req)
+		resp, err := t.Base.RoundTrip(req)
 		if err != nil {
 			return nil, err
 		}
-		target, err := redirect(req, resp)
+		target, err := redirectTarget(req, resp)
 		if err != nil || target == nil {
 			if err != nil {
 				resp.Body.Close()
 				return nil, err
 			}
-			return g.bounded(resp)
+			return t.limitBody(resp)
 		}
 		resp.Body.Close()
-		if hop == maxHops {
-			return nil, fault.New(fault.Unavailable, "%s redirects more than %d times", req.URL.Host, maxHops).Permanently()
+		if hop == maxRedirects {
+			return nil, fault.New(fault.Unavailable, "%s redirects more than %d times",
+				req.URL.Host, maxRedirects).Permanently()
 		}
-		if err := g.approve(req.URL, target); err != nil {
+		if err := t.allowRedirect(req.URL, target); err != nil {
 			return nil, err
 		}
-		if req, err = again(req, target); err != nil {
+		if req, err = redirectTo(req, target); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// redirect returns where resp points, or nil if it is an answer.
-func redirect(req *http.Request, resp *http.Response) (*url.URL, error) {
+// redirectTarget returns the URL that resp redirects to, or nil if resp is not a
+// redirect.
+func redirectTarget(req *http.Request, resp *http.Response) (*url.URL, error) {
 	switch resp.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect,
+		http.StatusPermanentRedirect:
 	default:
 		return nil, nil
 	}
@@ -82,21 +87,23 @@ func redirect(req *http.Request, resp *http.Response) (*url.URL, error) {
 	}
 	target, err := req.URL.Parse(location)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "%s redirects to what is not a URL", req.URL.Host).Permanently()
+		return nil, fault.New(fault.Unavailable, "%s redirects to an invalid URL",
+			req.URL.Host).Permanently()
 	}
 	target.User, target.Fragment, target.RawFragment = nil, "", ""
 	return target, nil
 }
 
-// approve reports whether a request, with the token in it, may go on to target,
-// and puts target's host into its one spelling. A redirect that is refused is
-// no verdict of the store on the secret: the store is unavailable.
-func (g *Transport) approve(from, target *url.URL) (err error) {
+// allowRedirect returns an error unless a request, which carries a token, may be
+// sent to target. It rewrites target's host to the canonical spelling. A refused
+// redirect says nothing about the secret, so its kind is Unavailable.
+func (t *Transport) allowRedirect(from, target *url.URL) (err error) {
 	refused := func(format string, args ...any) error {
-		return fault.New(fault.Unavailable, "refused a redirect from "+format, append([]any{from.Host}, args...)...).Permanently()
+		return fault.New(fault.Unavailable, "refused a redirect from "+format,
+			append([]any{from.Host}, args...)...).Permanently()
 	}
 	if target.Scheme != "http" && target.Scheme != "https" || target.Host == "" {
-		return refused("%s: it leads to something else than http or https")
+		return refused("%s: its target is not an http or https URL")
 	}
 	if target.Host, err = endpoint.Host(target); err != nil {
 		return refused("%s to a URL that %s", err)
@@ -104,23 +111,27 @@ func (g *Transport) approve(from, target *url.URL) (err error) {
 	there := target.Scheme + "://" + target.Host
 	switch {
 	case from.Scheme == "https" && target.Scheme != "https":
-		return refused("%s, which speaks https, to %s: the token would travel in clear text", there)
-	case g.AllowRedirect == nil && !endpoint.Same(from, target):
-		return refused("%s to another host, %s: the token must not follow; name that host as endpoint, or approve it with AllowEndpoint", there)
+		return refused("%s, which speaks https, to %s: the token would be sent in clear text", there)
+	case t.AllowRedirect == nil && !endpoint.Same(from, target):
+		return refused("%s to another host, %s: the token must not be sent there; "+
+			"use that host as the endpoint, or approve it with AllowEndpoint", there)
 	case target.EscapedPath() == from.EscapedPath():
-		// It was asked for, however it is spelled.
-	case endpoint.CheckPath(target) != nil || strings.Contains(strings.ToLower(target.EscapedPath()), "%2f"):
-		return refused("%s to a path at %s that servers read in different ways", there)
+		// The path is the requested one, so its spelling does not matter.
+	case endpoint.CheckPath(target) != nil,
+		strings.Contains(strings.ToLower(target.EscapedPath()), "%2f"):
+		return refused("%s to a path at %s that servers interpret in different ways", there)
 	}
-	if g.AllowRedirect == nil {
+	if t.AllowRedirect == nil {
 		return nil
 	}
-	err = g.AllowRedirect(bare(target))
+	err = t.AllowRedirect(shownURL(target))
 	if err == nil {
 		return nil
 	}
-	refusal := fault.New(fault.Unavailable, "refused a redirect from %s: %s", from.Host, reason(err)).WithCause(err).Permanently()
-	if own, ok := errors.AsType[*fault.Error](err); ok { // its cause is kept, its kind is not: no secret was denied
+	refusal := fault.New(fault.Unavailable, "refused a redirect from %s: %s", from.Host,
+		errorText(err)).WithCause(err).Permanently()
+	if own, ok := errors.AsType[*fault.Error](err); ok {
+		// The cause is kept, the kind is not: no secret was denied.
 		same := *own
 		same.Kind, same.Text = refusal.Kind, refusal.Text
 		refusal = same.Permanently()
@@ -128,41 +139,44 @@ func (g *Transport) approve(from, target *url.URL) (err error) {
 	return refusal
 }
 
-// bare returns what AllowEndpoint is shown of a URL. It may change the copy.
-func bare(u *url.URL) *url.URL {
+// shownURL returns the part of u that AllowEndpoint receives, as a copy that it
+// may change.
+func shownURL(u *url.URL) *url.URL {
 	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
 }
 
-// reason is the text of an error without its kind.
-func reason(err error) string {
+// errorText is the text of an error without its kind.
+func errorText(err error) string {
 	if own, ok := errors.AsType[*fault.Error](err); ok && own.Text != "" {
 		return own.Text
 	}
 	return err.Error()
 }
 
-// again returns req for another place.
-func again(req *http.Request, target *url.URL) (*http.Request, error) {
+// redirectTo returns a copy of req that is sent to target.
+func redirectTo(req *http.Request, target *url.URL) (*http.Request, error) {
 	next := req.Clone(req.Context())
 	next.URL, next.Host = target, ""
 	if req.Body != nil && req.Body != http.NoBody {
 		if req.GetBody == nil {
-			return nil, fault.New(fault.Unavailable, "%s redirects a request that cannot be sent twice", req.URL.Host).Permanently()
+			return nil, fault.New(fault.Unavailable, "%s redirects a request that cannot be sent twice",
+				req.URL.Host).Permanently()
 		}
 		body, err := req.GetBody()
 		if err != nil {
-			return nil, fault.New(fault.Unavailable, "a redirected request cannot be sent again").WithCause(err).Permanently()
+			return nil, fault.New(fault.Unavailable, "a redirected request cannot be sent again").
+				WithCause(err).Permanently()
 		}
 		next.Body = body
 	}
 	return next, nil
 }
 
-// CloseIdle closes the connections that no request uses, and those in use when
-// they no longer are. It is not named CloseIdleConnections, which clients call
-// by themselves after a failed request.
-func (g *Transport) CloseIdle() {
-	if base, ok := g.Base.(interface{ CloseIdleConnections() }); ok {
+// CloseIdle closes idle connections, and those in use once they become idle. It
+// is not named CloseIdleConnections because SDKs call a method of that name after
+// a failed request.
+func (t *Transport) CloseIdle() {
+	if base, ok := t.Base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()
 	}
 }
@@ -173,13 +187,13 @@ func closeBody(req *http.Request) {
 	}
 }
 
-func (g *Transport) bounded(resp *http.Response) (*http.Response, error) {
-	if resp.ContentLength > g.MaxBody {
+func (t *Transport) limitBody(resp *http.Response) (*http.Response, error) {
+	if resp.ContentLength > t.MaxBody {
 		resp.Body.Close()
-		return nil, g.tooLarge()
+		return nil, t.tooLargeError()
 	}
-	resp.Body = &boundedBody{ReadCloser: resp.Body, guard: g, left: g.MaxBody}
-	if g.Check == nil || resp.StatusCode != http.StatusOK {
+	resp.Body = &limitedBody{ReadCloser: resp.Body, transport: t, left: t.MaxBody}
+	if t.Check == nil || resp.StatusCode != http.StatusOK {
 		return resp, nil
 	}
 	body, err := io.ReadAll(resp.Body)
@@ -187,39 +201,39 @@ func (g *Transport) bounded(resp *http.Response) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.Check(body); err != nil {
+	if err := t.Check(body); err != nil {
 		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
 
-func (g *Transport) tooLarge() error {
-	return fault.New(fault.Unavailable, "the answer is larger than %d MiB", g.MaxBody>>20).Permanently()
+func (t *Transport) tooLargeError() error {
+	return fault.New(fault.Unavailable, "the answer is larger than %d MiB", t.MaxBody>>20).Permanently()
 }
 
-// boundedBody fails, instead of ending, where an answer is too long: half a
-// secret must not pass for one.
-type boundedBody struct {
+// limitedBody fails if an answer is too long. It does not end early: half a
+// secret must not be taken for a whole one.
+type limitedBody struct {
 	io.ReadCloser
-	guard *Transport
-	left  int64
+	transport *Transport
+	left      int64
 }
 
-func (b *boundedBody) Read(p []byte) (int, error) {
+func (b *limitedBody) Read(p []byte) (int, error) {
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
 	}
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return n, b.guard.tooLarge()
+		return n, b.transport.tooLargeError()
 	}
 	return n, err
 }
 
-// Proxy sends https through the proxy that the environment names, where the
-// tunnel is opaque to it, and never plain http: the proxy would read the token
-// and the secret.
+// Proxy returns the proxy that the environment sets for https, which passes it
+// through an encrypted tunnel. It returns none for plain http: the proxy could
+// read the token and the secret.
 func Proxy(req *http.Request) (*url.URL, error) {
 	if req.URL.Scheme != "https" {
 		return nil, nil
@@ -227,9 +241,9 @@ func Proxy(req *http.Request) (*url.URL, error) {
 	return http.ProxyFromEnvironment(req)
 }
 
-// Loopback reports whether a host certainly stays on this machine: localhost, or
-// a loopback address. A name below localhost is looked up by some systems as any
-// other name is.
+// Loopback reports whether a host is certainly this machine: localhost, or a
+// loopback address. A subdomain of localhost does not count, since some systems
+// look it up like any other name.
 func Loopback(host string) bool {
 	if strings.TrimSuffix(strings.ToLower(host), ".") == "localhost" {
 		return true

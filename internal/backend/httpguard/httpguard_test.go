@@ -88,10 +88,10 @@ func TestRedirectsAreFollowedToTheSameHostOnly(t *testing.T) {
 		{"https://v.example/a", "https://w.example/b", approve, "", "refused a redirect from v.example: no"},
 		{"https://v.example/a", "http://v.example/b", approve, "", "in clear text"},
 		{"https://v.example/a", "http://ok.example/b", func(*url.URL) error { return nil }, "", "in clear text"},
-		{"https://v.example/a", "ftp://v.example/b", nil, "", "something else than http or https"},
-		{"https://v.example/a", "file:///etc/passwd", approve, "", "something else than http or https"},
-		{"https://v.example/a", "https:///b", approve, "", "something else than http or https"},
-		{"https://v.example/a", "mailto:x", approve, "", "something else than http or https"},
+		{"https://v.example/a", "ftp://v.example/b", nil, "", "not an http or https URL"},
+		{"https://v.example/a", "file:///etc/passwd", approve, "", "not an http or https URL"},
+		{"https://v.example/a", "https:///b", approve, "", "not an http or https URL"},
+		{"https://v.example/a", "mailto:x", approve, "", "not an http or https URL"},
 	} {
 		for _, status := range []int{301, 302, 307, 308} {
 			base := &script{answers: map[string]*http.Response{c.from: answer(status, c.to, "")}}
@@ -121,7 +121,7 @@ func TestRedirectsThatLeadNowhereEnd(t *testing.T) {
 		calls int
 	}{
 		"a loop":    {answer(307, "/a", ""), "redirects more than 3 times", 4},
-		"a control": {answer(307, "/\x7f", ""), "not a URL", 1},
+		"a control": {answer(307, "/\x7f", ""), "invalid URL", 1},
 	} {
 		base := &script{answers: map[string]*http.Response{"https://v.example/a": c.resp}}
 		_, err := (&httpguard.Transport{Base: base, MaxBody: 100}).RoundTrip(request(t, "https://v.example/a"))
@@ -235,7 +235,7 @@ func TestClearTextOffThisMachineIsWarnedAboutOncePerHost(t *testing.T) {
 }
 
 func TestPolicyAsksForBareEndpointsAndOthersRedirects(t *testing.T) {
-	require.Nil(t, (&httpguard.Policy{}).Redirects(), "nobody approves another host")
+	require.Nil(t, (&httpguard.Policy{}).RedirectCheck(), "nobody approves another host")
 	errNo := errors.New("no")
 	var asked string
 	var log bytes.Buffer
@@ -249,7 +249,7 @@ func TestPolicyAsksForBareEndpointsAndOthersRedirects(t *testing.T) {
 	}}
 	u, err := url.Parse("https://user:pw@vault.example/a%2Fb?q#f")
 	require.NoError(t, err)
-	for _, check := range []func(*url.URL) error{policy.Check, policy.Redirects()} {
+	for _, check := range []func(*url.URL) error{policy.Check, policy.RedirectCheck()} {
 		err = check(u)
 		require.ErrorIs(t, err, fault.Denied)
 		require.ErrorIs(t, err, errNo)
@@ -258,7 +258,7 @@ func TestPolicyAsksForBareEndpointsAndOthersRedirects(t *testing.T) {
 		require.Equal(t, "vault.example", u.Host)
 	}
 	u.Scheme = "http"
-	require.NoError(t, policy.Redirects()(u))
+	require.NoError(t, policy.RedirectCheck()(u))
 	require.Contains(t, log.String(), "clear text", "a redirect in clear text is warned about too")
 }
 

@@ -11,45 +11,45 @@ import (
 )
 
 const (
-	// pingInterval is how long an HTTP/2 connection may be silent before it is
-	// tested with a ping, and pingTimeout how long the answer may take. Idle
-	// connections are closed after 90 seconds, and pings end with them.
+	// An HTTP/2 connection that was silent for pingInterval is tested with a ping,
+	// whose answer may take pingTimeout. Idle connections are closed after 90
+	// seconds, which also ends the pings.
 	pingInterval = 15 * time.Second
 	pingTimeout  = 5 * time.Second
 
-	// minAttempt is the least time that a request has before it is sent again.
-	minAttempt = time.Second
+	// minAttemptTime is the shortest time after which a request is sent again.
+	minAttemptTime = time.Second
 
-	// maxSilence is how long a connection that has worked before may keep a
-	// request waiting whose caller then leaves; a new one has minAttempt. Longer,
-	// and the next request gets another connection.
-	maxSilence = 250 * time.Millisecond
+	// maxReusedWait limits how long a reused connection may keep a canceled request
+	// waiting before it is considered dead and replaced. For a new connection the
+	// limit is minAttemptTime.
+	maxReusedWait = 250 * time.Millisecond
 )
 
-// Pool is a RoundTripper over connections that are kept. A firewall may forget
-// a connection without a word to either side, and what is sent on it is lost.
-// So a request without an answer after a third of its time (at least a second)
-// is sent again, once, over a new connection, and no later request uses the old
-// ones. Idle HTTP/2 connections are tested with pings.
+// Pool is a RoundTripper that replaces dead connections. A firewall may drop a
+// connection without notifying either side, so that everything sent on it is
+// lost. Therefore a request without an answer after a third of its time (at least
+// a second) is sent once more over a new connection, and later requests do not
+// use the old ones. Idle HTTP/2 connections are tested with pings.
 type Pool struct {
 	mu      sync.Mutex
 	current *connections
-	files   *reloader // of the certificates; nil: they do not change
+	files   *reloader // of the certificates; nil if they do not change
 }
 
-// connections are those of one http.Transport, to all hosts.
+// connections are the connections of one http.Transport, to all hosts.
 type connections struct {
 	*http.Transport
-	gate
+	handshakeGate
 }
 
-// errNoAnswer ends the first attempt of a request.
+// errNoAnswer cancels the first attempt of a request.
 var errNoAnswer = errors.New("no answer yet")
 
-// NewPool returns a Pool over base, which it changes and owns from now on.
+// NewPool returns a Pool over base. It modifies base and takes ownership of it.
 func NewPool(base *http.Transport) *Pool {
 	if base.OnProxyConnectResponse == nil {
-		base.OnProxyConnectResponse = ProxyAnswer
+		base.OnProxyConnectResponse = CheckProxyAnswer
 	}
 	if base.HTTP2 == nil {
 		base.HTTP2 = &http.HTTP2Config{}
@@ -58,7 +58,7 @@ func NewPool(base *http.Transport) *Pool {
 	return &Pool{current: newConnections(base)}
 }
 
-func newConnections(t *http.Transport) *connections { return &connections{t, newGate()} }
+func newConnections(t *http.Transport) *connections { return &connections{t, newHandshakeGate()} }
 
 // RoundTrip implements http.RoundTripper.
 func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -69,7 +69,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 type sendFunc func(*connections, *http.Request) (*http.Response, error)
 
 func (p *Pool) roundTrip(req *http.Request, send sendFunc) (*http.Response, error) {
-	wait := firstAttempt(req)
+	wait := firstAttemptTimeout(req)
 	resp, err := p.attempt(req, wait, send)
 	if !errors.Is(err, errNoAnswer) {
 		return resp, err
@@ -83,28 +83,28 @@ func (p *Pool) roundTrip(req *http.Request, send sendFunc) (*http.Response, erro
 	return p.attempt(next, 0, send)
 }
 
-// firstAttempt returns how long a request may take before it is sent again;
-// zero: as long as its context lasts.
-func firstAttempt(req *http.Request) time.Duration {
+// firstAttemptTimeout returns the time after which a request is sent again; zero
+// if it is sent only once.
+func firstAttemptTimeout(req *http.Request) time.Duration {
 	deadline, ok := req.Context().Deadline()
 	if !ok || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return 0
 	}
 	left := time.Until(deadline)
-	wait := max(left/3, minAttempt)
+	wait := max(left/3, minAttemptTime)
 	if wait > left/2 {
 		return 0
 	}
 	return wait
 }
 
-// attempt sends a request once. Its error is errNoAnswer if the time to wait
-// ended before an answer began.
+// attempt sends a request once. If wait is not zero and no answer has begun by
+// then, its error is errNoAnswer.
 func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*http.Response, error) {
 	c := p.connections()
 	var use usage
 	ctx, cancel := context.WithCancelCause(req.Context())
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: use.begin})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: use.gotConnection})
 	inTime := func() bool { return true }
 	if wait > 0 {
 		inTime = time.AfterFunc(wait, func() { cancel(errNoAnswer) }).Stop
@@ -112,17 +112,17 @@ func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*h
 	resp, err := send(c, req.WithContext(ctx))
 	switch late := !inTime(); {
 	case err == nil && !late:
-		resp.Body = &answerBody{ReadCloser: resp.Body, pool: p, from: c, ctx: ctx, cancel: cancel}
+		resp.Body = &trackedBody{ReadCloser: resp.Body, pool: p, from: c, ctx: ctx, cancel: cancel}
 		return resp, nil
 	case err == nil:
 		_ = resp.Body.Close()
 		err = errNoAnswer
 	case late && req.Context().Err() == nil:
 		err = errNoAnswer
-	case !use.begun():
+	case !use.connected():
 		err = c.explainProxy(req, err)
 	}
-	if ctx.Err() != nil && use.silent() {
+	if ctx.Err() != nil && use.stalled() {
 		p.retire(c)
 	}
 	p.release(c)
@@ -130,7 +130,7 @@ func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*h
 	return nil, err
 }
 
-// connections returns those that a new request uses.
+// connections returns the connections for a new request.
 func (p *Pool) connections() *connections {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,33 +143,34 @@ func (p *Pool) connections() *connections {
 	return p.current
 }
 
-// usage is the use of a connection by one request. Without one the request waited
-// for a handshake, which goes on and is good for a later request.
+// usage records how one request uses a connection. A request that got none has
+// waited for a handshake, which continues and serves a later request.
 type usage struct {
 	mu     sync.Mutex
-	start  time.Time // zero: no connection
+	start  time.Time // zero if there was no connection
 	reused bool
 }
 
-func (u *usage) begin(info httptrace.GotConnInfo) {
+func (u *usage) gotConnection(info httptrace.GotConnInfo) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.start, u.reused = time.Now(), info.Reused
 }
 
-func (u *usage) begun() bool {
+func (u *usage) connected() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return !u.start.IsZero()
 }
 
-// silent reports whether the connection has kept the request waiting for long.
-func (u *usage) silent() bool {
+// stalled reports whether the connection has kept the request waiting so long
+// that it may be dead.
+func (u *usage) stalled() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	limit := minAttempt
+	limit := minAttemptTime
 	if u.reused {
-		limit = maxSilence
+		limit = maxReusedWait
 	}
 	return !u.start.IsZero() && time.Since(u.start) >= limit
 }
@@ -193,23 +194,24 @@ func (p *Pool) release(c *connections) {
 	}
 }
 
-// CloseIdleConnections closes the connections that no request uses.
+// CloseIdleConnections closes idle connections.
 func (p *Pool) CloseIdleConnections() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.current.CloseIdleConnections()
 }
 
-// answerBody is the body of an answer.
-type answerBody struct {
+// trackedBody is the body of an answer. It retires the connections if reading
+// fails because time is up.
+type trackedBody struct {
 	io.ReadCloser
 	pool   *Pool
 	from   *connections
-	ctx    context.Context // of the request, for as long as its answer is read
+	ctx    context.Context // of the request, valid while its answer is read
 	cancel context.CancelCauseFunc
 }
 
-func (b *answerBody) Read(p []byte) (int, error) {
+func (b *trackedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF && b.ctx.Err() != nil {
 		b.pool.retire(b.from)
@@ -217,7 +219,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *answerBody) Close() error {
+func (b *trackedBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.cancel(nil)
 	b.pool.release(b.from)

@@ -269,7 +269,7 @@ func TestOpeningDoesNotWaitForAHandshakeThatHangs(t *testing.T) {
 		served := make(chan error)
 		go func() { served <- server.Serve(n) }()
 		var dials atomic.Int32
-		opening := httpguard.NewOpening(&http.Transport{DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		opening := httpguard.NewHandshakePool(&http.Transport{DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if dials.Add(1) == 1 {
 				time.Sleep(time.Minute)
 				return nil, io.ErrUnexpectedEOF

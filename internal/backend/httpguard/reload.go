@@ -8,33 +8,34 @@ import (
 	"slices"
 )
 
-// reloader reads certificates again when their files change.
+// reloader reloads certificates when their files change.
 type reloader struct {
-	paths []string
-	load  func(*tls.Config) error
-	seen  []fs.FileInfo // of what was read last; nil before the first time
+	paths    []string
+	load     func(*tls.Config) error
+	lastRead []fs.FileInfo // of what was read last; nil before the first time
 }
 
-// Watch makes the pool read certificates again when one of the files, or a file
-// in one of the directories, has changed: load puts them into a TLS
-// configuration, and the next request goes over a new connection that uses it.
-// If load fails, the certificates in use stay until the files change again. It
-// is called before the first request; empty paths are left out.
-func (p *Pool) Watch(load func(*tls.Config) error, paths ...string) {
+// ReloadCertificates makes the pool reload certificates when one of the files, or
+// a file in one of the directories, has changed: load puts them into a TLS
+// configuration, and the next request uses a new connection with it. If load
+// fails, the current certificates stay in use until the files change again.
+// ReloadCertificates must be called before the first request. It ignores empty
+// paths.
+func (p *Pool) ReloadCertificates(load func(*tls.Config) error, paths ...string) {
 	paths = slices.DeleteFunc(paths, func(path string) bool { return path == "" })
 	if len(paths) > 0 {
 		p.files = &reloader{paths: paths, load: load}
 	}
 }
 
-// reload returns a transport with the certificates of today, or nil if they are
-// those of t.
+// reload returns connections with the current certificates, or nil if those of t
+// are current.
 func (r *reloader) reload(t *connections) *connections {
 	now := statAll(r.paths)
-	if slices.EqualFunc(now, r.seen, sameFile) {
+	if slices.EqualFunc(now, r.lastRead, sameFile) {
 		return nil
 	}
-	r.seen = now
+	r.lastRead = now
 	next := newConnections(t.Clone())
 	if next.TLSClientConfig == nil {
 		next.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -45,11 +46,11 @@ func (r *reloader) reload(t *connections) *connections {
 	return next
 }
 
-// statAll returns what there is at the paths; nil for a file that is not there.
+// statAll describes the files at and below the paths; a missing file is nil.
 func statAll(paths []string) (infos []fs.FileInfo) {
 	for _, path := range paths {
 		_ = filepath.WalkDir(path, func(path string, _ fs.DirEntry, _ error) error {
-			info, err := os.Stat(path) // of the target of a link
+			info, err := os.Stat(path) // follows symbolic links
 			if err != nil {
 				info = nil
 			}

@@ -16,25 +16,26 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// methodLogin logs in with an auth method of the caller's.
+// methodLogin logs in with the caller's auth method.
 type methodLogin struct {
-	method api.AuthMethod
-	turn   chan struct{} // has room for one login, at whatever server
-	server *server
-	log    *slog.Logger
+	method    api.AuthMethod
+	loginSlot chan struct{} // admits one login at a time, to any server
+	server    *server
+	log       *slog.Logger
 }
 
-func newMethod(settings Settings, turn chan struct{}, s *server, log *slog.Logger) *login {
-	m := &methodLogin{method: settings.Auth, turn: turn, server: s, log: log}
+func newMethodLogin(settings Settings, turn chan struct{}, s *server, log *slog.Logger) *login {
+	m := &methodLogin{method: settings.Auth, loginSlot: turn, server: s, log: log}
 	return newLogin(m.login, s.name(), settings.Timeout, log)
 }
 
 func (m *methodLogin) login(ctx context.Context) (*lease, error) {
 	select {
-	case m.turn <- struct{}{}:
-		defer func() { <-m.turn }()
+	case m.loginSlot <- struct{}{}:
+		defer func() { <-m.loginSlot }()
 	case <-ctx.Done():
-		return nil, fault.New(fault.Unavailable, "another login of VaultOptions.Auth did not end in time").WithCause(ctx.Err())
+		return nil, fault.New(fault.Unavailable,
+			"another login of VaultOptions.Auth did not end in time").WithCause(ctx.Err())
 	}
 	var got answer
 	client, err := m.client(&got)
@@ -44,35 +45,44 @@ func (m *methodLogin) login(ctx context.Context) (*lease, error) {
 	start := time.Now()
 	secret, err := m.method.Login(ctx, client)
 	if err != nil {
-		return nil, m.failed(ctx, got, err)
+		return nil, m.loginError(ctx, got, err)
 	}
-	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" || unprintable(secret.Auth.ClientToken) {
-		if got.asked {
-			if err := m.server.loginAnswered(got); err != nil {
+	if !hasToken(secret) {
+		if got.requested {
+			if err := m.server.checkLoginAnswer(got); err != nil {
 				return nil, err
 			}
 		}
-		why := wrapped(got.body)
+		why := wrappedHint(got.body)
 		if secret != nil && secret.Auth != nil && secret.Auth.MFARequirement != nil {
-			why = ": Vault wants a second factor"
+			why = ": Vault requires a second factor"
 		}
-		return nil, fault.New(fault.Unauthenticated, "the login of VaultOptions.Auth brought no token%s", why)
+		return nil, fault.New(fault.Unauthenticated,
+			"the login of VaultOptions.Auth returned no token%s", why)
 	}
-	m.log.DebugContext(ctx, "vault login", "host", m.server.name(), "auth", "VaultOptions.Auth", "lease", leaseTime(secret.Auth))
-	return leased(secret.Auth, start, got.uses()), nil
+	m.log.DebugContext(ctx, "vault login", "host", m.server.name(), "auth", "VaultOptions.Auth",
+		"lease", leaseDuration(secret.Auth))
+	return newLease(secret.Auth, start, got.tokenUses()), nil
 }
 
-// client returns a client of the method's own, which leaves the latest answer in
-// got. A method may change it as it likes.
+// hasToken reports whether the answer to a login contains a token that can be
+// sent.
+func hasToken(secret *api.Secret) bool {
+	return secret != nil && secret.Auth != nil && secret.Auth.ClientToken != "" &&
+		!hasUnprintable(secret.Auth.ClientToken)
+}
+
+// client returns a client for one login, which stores the latest answer in got.
+// The method may modify it.
 func (m *methodLogin) client(got *answer) (*api.Client, error) {
-	client, err := m.server.newClient(&recorder{m.server, got})
+	client, err := m.server.newClient(&answerRecorder{m.server, got})
 	if err != nil {
-		return nil, badEnvironment(err)
+		return nil, environmentError(err)
 	}
 	headers := m.server.api.Headers() // with the namespace
 	headers.Del(api.AuthHeaderName)
 	client.SetHeaders(headers)
-	// Not VAULT_WRAP_TTL: it would bring a wrapping token instead of the answer.
+	// VAULT_WRAP_TTL must not apply: the answer would be a wrapping token.
 	client.SetWrappingLookupFunc(func(_, path string) string {
 		if path == "sys/wrapping/wrap" {
 			return api.DefaultWrappingTTL
@@ -82,60 +92,63 @@ func (m *methodLogin) client(got *answer) (*api.Client, error) {
 	return client, nil
 }
 
-// recorder sends the requests of one login, one after the other, and notes the
-// latest answer.
-type recorder struct {
+// answerRecorder sends the requests of one login, which are sequential, and stores
+// the latest answer in got.
+type answerRecorder struct {
 	server *server
 	got    *answer
 }
 
 // RoundTrip implements http.RoundTripper.
-func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
-	*r.got = answer{asked: true}
+func (r *answerRecorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	*r.got = answer{requested: true}
 	req = req.Clone(req.Context())
-	r.server.escape(req.URL)
+	r.server.escapePath(req.URL)
 	resp, err := r.server.guard.RoundTrip(req)
 	if err == nil {
-		r.got.take(resp)
+		r.got.readFrom(resp)
 	}
 	return resp, err
 }
 
-// failed says why there was no login. What the method says is kept out of the
-// message, as it may quote credentials or an answer.
-func (m *methodLogin) failed(ctx context.Context, got answer, err error) error {
-	if got.asked {
-		if missed := m.server.missed(got, err); missed != nil {
+// loginError explains why a login failed. It does not repeat the text of the
+// method's error, which may quote credentials or an answer.
+func (m *methodLogin) loginError(ctx context.Context, got answer, err error) error {
+	if got.requested {
+		if missed := m.server.requestError(got, err); missed != nil {
 			return missed
 		}
-		if err := m.answered(got); err != nil {
+		if err := m.checkVerdict(got); err != nil {
 			return err
 		}
-		return fault.New(fault.Unauthenticated, "Vault refuses the login of VaultOptions.Auth (status %d): check its role, its credentials and its mount path",
-			got.status).WithCause(loginCause(err))
+		return fault.New(fault.Unauthenticated, "Vault refuses the login of VaultOptions.Auth "+
+			"(status %d): check its role, its credentials and its mount path",
+			got.status).WithCause(safeCause(err))
 	}
-	if errors.Is(err, fault.Unavailable) || ctx.Err() != nil || network(err) {
-		return fault.New(fault.Unavailable, "VaultOptions.Auth cannot log in at the moment%s", fault.Shown(err)).WithCause(loginCause(err))
+	if errors.Is(err, fault.Unavailable) || ctx.Err() != nil || isNetworkError(err) {
+		return fault.New(fault.Unavailable, "VaultOptions.Auth temporarily cannot log in%s",
+			fault.MessageSuffix(err)).WithCause(safeCause(err))
 	}
-	return fault.New(fault.Unauthenticated, "VaultOptions.Auth failed before it asked Vault%s", fault.Shown(err)).WithCause(loginCause(err))
+	return fault.New(fault.Unauthenticated, "VaultOptions.Auth failed before it called Vault%s",
+		fault.MessageSuffix(err)).WithCause(safeCause(err))
 }
 
-// answered returns an error unless the last answer, if there was one, is Vault's
-// own verdict.
-func (m *methodLogin) answered(got answer) error {
+// checkVerdict returns an error if the last answer is transient or not from Vault,
+// and nil if it is Vault's refusal or if there was none.
+func (m *methodLogin) checkVerdict(got answer) error {
 	switch {
 	case got.status == 0:
 		return nil
-	case passing(got.status):
-		return m.server.unavailable(got)
+	case isTransient(got.status):
+		return m.server.unavailableError(got)
 	}
-	return m.server.foreign(got)
+	return m.server.notFromVault(got)
 }
 
-// network reports whether err is about a connection, to a metadata service, say,
-// or about a wait that was given up. The errors of files look like a net.Error,
-// too.
-func network(err error) bool {
+// isNetworkError reports whether err is about a connection, for example to a
+// metadata service, or a timeout. It does not use net.Error, which the errors of
+// files implement too.
+func isNetworkError(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return true
 	}
@@ -149,9 +162,9 @@ func network(err error) bool {
 	return ok
 }
 
-// loginCause is what an error may keep of a method's: its own errors, but none
-// that holds an answer or a request, or a path, which may be a token.
-func loginCause(err error) error {
+// safeCause returns the part of a method's error that an error may keep: err
+// itself, unless it holds an answer, a request or a path, which may be a token.
+func safeCause(err error) error {
 	var (
 		answered *api.ResponseError
 		asked    *url.Error

@@ -158,17 +158,17 @@ func TestAuthMethod_failures(t *testing.T) {
 		is     error
 		words  string
 	}{
-		"nothing":              {gives(nil, nil), nil, fault.Unauthenticated, nil, "brought no token"},
-		"no auth":              {gives(&api.Secret{}, nil), nil, fault.Unauthenticated, nil, "brought no token"},
-		"an empty token":       {gives(&api.Secret{Auth: &api.SecretAuth{}}, nil), nil, fault.Unauthenticated, nil, "brought no token"},
-		"a token in two lines": {gives(&api.Secret{Auth: &api.SecretAuth{ClientToken: canary + "\r\nX: y"}}, nil), nil, fault.Unauthenticated, nil, "brought no token"},
+		"nothing":              {gives(nil, nil), nil, fault.Unauthenticated, nil, "returned no token"},
+		"no auth":              {gives(&api.Secret{}, nil), nil, fault.Unauthenticated, nil, "returned no token"},
+		"an empty token":       {gives(&api.Secret{Auth: &api.SecretAuth{}}, nil), nil, fault.Unauthenticated, nil, "returned no token"},
+		"a token in two lines": {gives(&api.Secret{Auth: &api.SecretAuth{ClientToken: canary + "\r\nX: y"}}, nil), nil, fault.Unauthenticated, nil, "returned no token"},
 		"a second factor":      {gives(&api.Secret{Auth: &api.SecretAuth{MFARequirement: &api.MFARequirement{}}}, nil), nil, fault.Unauthenticated, nil, "second factor"},
-		"its own error":        {gives(nil, errOwn), nil, fault.Unauthenticated, errOwn, "before it asked Vault"},
-		"its own outage":       {gives(nil, fmt.Errorf("%w: %w", errOwn, fault.Unavailable)), nil, fault.Unavailable, nil, "at the moment"},
-		"the network":          {gives(nil, &net.DNSError{Err: canary, Name: "metadata.example", IsTimeout: true}), nil, fault.Unavailable, nil, "at the moment"},
-		"its own time is up":   {gives(nil, fmt.Errorf("%s: %w", canary, context.DeadlineExceeded)), nil, fault.Unavailable, nil, "at the moment"},
+		"its own error":        {gives(nil, errOwn), nil, fault.Unauthenticated, errOwn, "before it called Vault"},
+		"its own outage":       {gives(nil, fmt.Errorf("%w: %w", errOwn, fault.Unavailable)), nil, fault.Unavailable, nil, "temporarily cannot log in"},
+		"the network":          {gives(nil, &net.DNSError{Err: canary, Name: "metadata.example", IsTimeout: true}), nil, fault.Unavailable, nil, "temporarily cannot log in"},
+		"its own time is up":   {gives(nil, fmt.Errorf("%s: %w", canary, context.DeadlineExceeded)), nil, fault.Unavailable, nil, "temporarily cannot log in"},
 		"a file": {gives(nil, &fs.PathError{Op: "open", Path: canary, Err: syscall.ENOENT}), nil,
-			fault.Unauthenticated, fs.ErrNotExist, "before it asked Vault"},
+			fault.Unauthenticated, fs.ErrNotExist, "before it called Vault"},
 		"refused":          {posts, answers(400, `{"errors":["invalid role or secret ID `+canary+`"]}`), fault.Unauthenticated, nil, "Vault refuses the login of VaultOptions.Auth (status 400)"},
 		"forbidden":        {posts, answers(403, `{"errors":["permission denied"]}`), fault.Unauthenticated, nil, "status 403"},
 		"down":             {posts, answers(503, `{"errors":["Vault is sealed"]}`), fault.Unavailable, nil, "is sealed"},
@@ -176,7 +176,7 @@ func TestAuthMethod_failures(t *testing.T) {
 		"a page":           {posts, answers(200, `<html>`+canary), fault.Unavailable, nil, "not in Vault's JSON"},
 		"a gateway's 200":  {posts, answers(200, `{"status":"ok"}`), fault.Unavailable, nil, "not Vault's"},
 		"no content":       {posts, answers(204, ``), fault.Unavailable, nil, "not in Vault's JSON"},
-		"no connection":    {posts, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable, nil, "broke the connection off"},
+		"no connection":    {posts, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable, nil, "closed the connection"},
 		"a wrapped answer": {posts, answers(200, `{"auth":null,"wrap_info":{"token":"`+canary+`"}}`), fault.Unauthenticated, nil, "wrapped in another token"},
 		"fails after it asks": {func(ctx context.Context, c *api.Client) (*api.Secret, error) {
 			_, _ = posts(ctx, c)
@@ -184,6 +184,7 @@ func TestAuthMethod_failures(t *testing.T) {
 		}, answers(200, `{"data":{}}`), fault.Unauthenticated, errOwn, "refuses"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			answer := c.answer
 			if answer == nil {
 				answer = func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") }

@@ -6,17 +6,17 @@ import (
 )
 
 const (
-	// The pause after a path was denied to a new token, too, doubles from the first
-	// to the most.
-	firstDenialPause = time.Minute
-	maxDenialPause   = 15 * time.Minute
-	// maxDenials is how many paths are remembered.
-	maxDenials = 4096
+	// The pause after a path was denied to a new token doubles from
+	// initialDenialPause to maxDenialPause.
+	initialDenialPause = time.Minute
+	maxDenialPause     = 15 * time.Minute
+	// maxDeniedPaths limits the paths that are remembered.
+	maxDeniedPaths = 4096
 )
 
-// denials remembers the paths that a new token does not help with: no login is
-// made for them for a while. A token's policies are those of its login, so a
-// later one may help.
+// denials remembers the paths that were denied to a new token, too. During a pause
+// no login is made for them. A token gets its policies at the login, so a later
+// login may help.
 type denials struct {
 	mu    sync.Mutex
 	paths map[string]denial
@@ -27,27 +27,27 @@ type denial struct {
 	pause time.Duration
 }
 
-// pausing reports whether a new token is not asked for on behalf of path. It
-// begins a pause otherwise.
-func (d *denials) pausing(path string, fresh bool) bool {
+// skipLogin reports whether no new login is made because path was denied. If there
+// is no pause for path, it begins one.
+func (d *denials) skipLogin(path string, fresh bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now, last := time.Now(), d.paths[path]
 	if now.Before(last.until) {
 		return true
 	}
-	if len(d.paths) >= maxDenials {
+	if len(d.paths) >= maxDeniedPaths {
 		clear(d.paths)
 	}
 	if d.paths == nil {
 		d.paths = map[string]denial{}
 	}
-	pause := min(max(2*last.pause, firstDenialPause), maxDenialPause)
+	pause := min(max(2*last.pause, initialDenialPause), maxDenialPause)
 	d.paths[path] = denial{now.Add(pause), pause}
 	return fresh
 }
 
-// forget ends the pause of a path that was read.
+// forget ends the pause for a path that was read.
 func (d *denials) forget(path string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -259,6 +259,7 @@ func TestTokenFunction_outage(t *testing.T) {
 		"anything else":      {errors.New(canary), fault.Unauthenticated},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") })
 			r := newResolver(t, vaultkv.Settings{Token: func(context.Context) (string, error) {
 				return "", fmt.Errorf("%s: %w", canary, c.cause)

@@ -15,114 +15,129 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// setting is an option that a variable stands in for.
-type setting struct{ given, option, variable string }
+// setting is the value of an option, or of a variable if the option is empty.
+type setting struct{ explicit, option, variable string }
 
-func (s setting) value() string { return cmp.Or(s.given, os.Getenv(s.variable)) }
+func (s setting) value() string { return cmp.Or(s.explicit, os.Getenv(s.variable)) }
 
-// name returns where the value is from.
-func (s setting) name() string {
-	if s.given != "" {
-		return s.option + " in place of " + s.variable
+// source names where the value comes from.
+func (s setting) source() string {
+	if s.explicit != "" {
+		return s.option + " (which overrides " + s.variable + ")"
 	}
 	return s.variable
 }
 
-// check refuses what can be in no name or path of Vault's: a line break within,
-// above all. Its error never quotes the value.
+// check refuses values that no name or path in Vault can have, above all those
+// with a line break. Its error does not quote the value.
 func (s setting) check() error {
 	if strings.ContainsFunc(strings.TrimSpace(s.value()), unicode.IsControl) {
-		return fault.New(fault.Unauthenticated, "%s holds a line break or another control character", s.name())
+		return fault.New(fault.Unauthenticated,
+			"%s contains a line break or another control character", s.source())
 	}
 	return nil
 }
 
-// checkHeaders refuses what would go into every request and cannot be sent in
-// one: net/http would fail each of them as if there was no answer.
+// checkHeaders refuses settings that are part of every request and cannot be sent:
+// net/http would fail each request as if there were no answer.
 func checkHeaders(namespace setting) error {
 	if !httpguts.ValidHeaderFieldValue(namespace.value()) {
-		return fault.New(fault.Unauthenticated, "%s holds a line break, or another character that cannot be sent", namespace.name())
+		return fault.New(fault.Unauthenticated,
+			"%s contains a line break or another character that cannot be sent", namespace.source())
 	}
 	if strings.ContainsFunc(os.Getenv(api.EnvVaultTLSServerName), unicode.IsControl) {
-		return unreadable("%s holds a line break or another control character", api.EnvVaultTLSServerName)
+		return settingError("%s contains a line break or another control character",
+			api.EnvVaultTLSServerName)
 	}
 	var headers map[string]any
 	if json.Unmarshal([]byte(os.Getenv(api.EnvVaultHeaders)), &headers) != nil {
-		return nil // there are none, or badEnvironment says why not
+		return nil // there are none, or environmentError reports the mistake
 	}
 	for name, value := range headers {
-		if text, ok := value.(string); ok && (!httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(text)) {
-			return fault.New(fault.Unauthenticated, "a header in %s holds a line break, or another character that cannot be sent", api.EnvVaultHeaders)
+		text, ok := value.(string)
+		if !ok || httpguts.ValidHeaderFieldName(name) && httpguts.ValidHeaderFieldValue(text) {
+			continue
 		}
+		return fault.New(fault.Unauthenticated,
+			"a header in %s contains a line break or another character that cannot be sent",
+			api.EnvVaultHeaders)
 	}
 	return nil
 }
 
-// badEnvironment names the variable that Vault's client stumbled over. The
-// client parses those that are not used, too, and what it says may quote their
-// values.
-func badEnvironment(said error) error {
-	if err := badVariable(); err != nil {
+// environmentError names the variable because of which Vault's client failed. The
+// client also parses variables that are not used here, and the text of its error
+// may quote their values.
+func environmentError(cause error) error {
+	if err := variableError(); err != nil {
 		return err
 	}
-	// These name themselves, where their value is not one.
+	// The client's errors about these variables contain their names.
 	for _, name := range []string{api.EnvVaultClientTimeout, api.EnvRateLimit, api.EnvVaultHeaders} {
-		if said != nil && os.Getenv(name) != "" && strings.Contains(said.Error(), name) {
-			return unreadable("%s is not what the Vault client reads there", name)
+		if cause != nil && os.Getenv(name) != "" && strings.Contains(cause.Error(), name) {
+			return settingError("the Vault client does not accept the value of %s", name)
 		}
 	}
 	if os.Getenv(api.EnvVaultHeaders) != "" {
-		return unreadable("%s is not a JSON object of texts, or names a header that begins with X-Vault-", api.EnvVaultHeaders)
+		return settingError("%s is not a JSON object of strings, or has a header that begins with "+
+			"X-Vault-", api.EnvVaultHeaders)
 	}
-	return unreadable("the Vault client cannot be set up: one of the variables that begin with VAULT_ does not hold what it reads there")
+	return settingError("the Vault client cannot be set up: it does not accept the value of a " +
+		"variable that begins with VAULT_")
 }
 
-func unreadable(format string, args ...any) error {
+func settingError(format string, args ...any) error {
 	return fault.New(fault.Unavailable, format, args...).Permanently()
 }
 
-// badVariable parses as Vault's client does.
-func badVariable() error {
-	for _, name := range []string{api.EnvVaultSkipVerify, api.EnvVaultSRVLookup, api.EnvVaultDisableRedirects} {
+// variableError parses variables as Vault's client does and returns an error for
+// the first that is malformed.
+func variableError() error {
+	for _, name := range []string{
+		api.EnvVaultSkipVerify, api.EnvVaultSRVLookup, api.EnvVaultDisableRedirects,
+	} {
 		if text := os.Getenv(name); text != "" {
 			if _, err := strconv.ParseBool(text); err != nil {
-				return unreadable("%s is neither \"true\" nor \"false\"", name)
+				return settingError("%s is neither \"true\" nor \"false\"", name)
 			}
 		}
 	}
 	if text := os.Getenv(api.EnvVaultMaxRetries); text != "" {
 		if _, err := strconv.ParseUint(text, 10, 32); err != nil {
-			return unreadable("%s is not a number", api.EnvVaultMaxRetries)
+			return settingError("%s is not a number", api.EnvVaultMaxRetries)
 		}
 	}
 	for _, name := range []string{api.EnvVaultProxyAddr, api.EnvHTTPProxy} {
 		if text := os.Getenv(name); text != "" {
 			if _, err := url.Parse(text); err != nil {
-				return unreadable("%s is not a URL", name)
+				return settingError("%s is not a URL", name)
 			}
 		}
 	}
-	return badCertificates()
+	return certificateError()
 }
 
-// badCertificates tries the files that the variables name one by one.
-func badCertificates() error {
+// certificateError loads the certificates and keys of the variables one by one and
+// returns an error for the first that cannot be read.
+func certificateError() error {
 	cert, key := os.Getenv(api.EnvVaultClientCert), os.Getenv(api.EnvVaultClientKey)
 	if (cert == "") != (key == "") {
-		return unreadable("%s and %s go together: one of them is not set", api.EnvVaultClientCert, api.EnvVaultClientKey)
+		return settingError("%s and %s must be set together: one of them is missing",
+			api.EnvVaultClientCert, api.EnvVaultClientKey)
 	}
 	for _, c := range []struct {
 		names string
 		tls   api.TLSConfig
 	}{
-		{api.EnvVaultClientCert + " or " + api.EnvVaultClientKey, api.TLSConfig{ClientCert: cert, ClientKey: key}},
+		{api.EnvVaultClientCert + " or " + api.EnvVaultClientKey,
+			api.TLSConfig{ClientCert: cert, ClientKey: key}},
 		{api.EnvVaultCACert, api.TLSConfig{CACert: os.Getenv(api.EnvVaultCACert)}},
 		{api.EnvVaultCACertBytes, api.TLSConfig{CACertBytes: []byte(os.Getenv(api.EnvVaultCACertBytes))}},
 		{api.EnvVaultCAPath, api.TLSConfig{CAPath: os.Getenv(api.EnvVaultCAPath)}},
 	} {
-		// The configuration has an error, but a client to try them with.
+		// DefaultConfig has an error here, but its client is usable.
 		if err := api.DefaultConfig().ConfigureTLS(&c.tls); err != nil {
-			return unreadable("%s: it does not lead to a certificate or key that can be read", c.names)
+			return settingError("%s: no certificate or key can be read from there", c.names)
 		}
 	}
 	return nil

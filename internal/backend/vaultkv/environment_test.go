@@ -23,16 +23,16 @@ func TestEnvironment_cannotBeSent(t *testing.T) {
 		auth     string
 		words    string
 	}{
-		"VAULT_NAMESPACE":           {"VAULT_NAMESPACE", vaultkv.Settings{}, ref.TokenAuth, "VAULT_NAMESPACE holds a line break"},
-		"Namespace":                 {"", vaultkv.Settings{Namespace: bad}, ref.TokenAuth, "VaultOptions.Namespace in place of VAULT_NAMESPACE holds"},
+		"VAULT_NAMESPACE":           {"VAULT_NAMESPACE", vaultkv.Settings{}, ref.TokenAuth, "VAULT_NAMESPACE contains a line break"},
+		"Namespace":                 {"", vaultkv.Settings{Namespace: bad}, ref.TokenAuth, "VaultOptions.Namespace (which overrides VAULT_NAMESPACE) contains"},
 		"SECRET_STORE_VAULT_TOKEN":  {vaultkv.TokenVariable, vaultkv.Settings{}, ref.TokenAuth, "check " + vaultkv.TokenVariable},
-		"role variable":             {vaultkv.RoleVariable, vaultkv.Settings{}, ref.KubernetesAuth, vaultkv.RoleVariable + " holds a line break"},
-		"Role":                      {"", vaultkv.Settings{Role: bad}, ref.KubernetesAuth, "VaultOptions.Role in place of " + vaultkv.RoleVariable},
-		"auth path variable":        {vaultkv.AuthPathVariable, vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, vaultkv.AuthPathVariable + " holds a line break"},
-		"AuthPath":                  {"", vaultkv.Settings{Role: "app", AuthPath: bad}, ref.KubernetesAuth, "VaultOptions.AuthPath in place of " + vaultkv.AuthPathVariable},
-		"JWT path variable":         {vaultkv.JWTPathVariable, vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, vaultkv.JWTPathVariable + " holds a line break"},
-		"namespace of a pod":        {"VAULT_NAMESPACE", vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, "VAULT_NAMESPACE holds a line break"},
-		"VAULT_HEADERS, with value": {"VAULT_HEADERS", vaultkv.Settings{}, ref.TokenAuth, "a header in VAULT_HEADERS holds a line break"},
+		"role variable":             {vaultkv.RoleVariable, vaultkv.Settings{}, ref.KubernetesAuth, vaultkv.RoleVariable + " contains a line break"},
+		"Role":                      {"", vaultkv.Settings{Role: bad}, ref.KubernetesAuth, "VaultOptions.Role (which overrides " + vaultkv.RoleVariable},
+		"auth path variable":        {vaultkv.AuthPathVariable, vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, vaultkv.AuthPathVariable + " contains a line break"},
+		"AuthPath":                  {"", vaultkv.Settings{Role: "app", AuthPath: bad}, ref.KubernetesAuth, "VaultOptions.AuthPath (which overrides " + vaultkv.AuthPathVariable},
+		"JWT path variable":         {vaultkv.JWTPathVariable, vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, vaultkv.JWTPathVariable + " contains a line break"},
+		"namespace of a pod":        {"VAULT_NAMESPACE", vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, "VAULT_NAMESPACE contains a line break"},
+		"VAULT_HEADERS, with value": {"VAULT_HEADERS", vaultkv.Settings{}, ref.TokenAuth, "a header in VAULT_HEADERS contains a line break"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, v := range []string{vaultkv.RoleVariable, vaultkv.AuthPathVariable, vaultkv.JWTPathVariable, "VAULT_NAMESPACE", "VAULT_HEADERS"} {
@@ -66,16 +66,16 @@ func TestEnvironment_isNamed(t *testing.T) {
 		"VAULT_SRV_LOOKUP":        {"yes", `VAULT_SRV_LOOKUP is neither`},
 		"VAULT_DISABLE_REDIRECTS": {canary, `VAULT_DISABLE_REDIRECTS is neither`},
 		"VAULT_MAX_RETRIES":       {"-1", "VAULT_MAX_RETRIES is not a number"},
-		"VAULT_CLIENT_TIMEOUT":    {canary, "VAULT_CLIENT_TIMEOUT is not what the Vault client reads"},
-		"VAULT_RATE_LIMIT":        {canary, "VAULT_RATE_LIMIT is not what the Vault client reads"},
+		"VAULT_CLIENT_TIMEOUT":    {canary, "does not accept the value of VAULT_CLIENT_TIMEOUT"},
+		"VAULT_RATE_LIMIT":        {canary, "does not accept the value of VAULT_RATE_LIMIT"},
 		"VAULT_PROXY_ADDR":        {"http://" + canary + "\x7f", "VAULT_PROXY_ADDR is not a URL"},
 		"VAULT_HTTP_PROXY":        {"http://" + canary + "\x7f", "VAULT_HTTP_PROXY is not a URL"},
-		"VAULT_CACERT":            {file, "VAULT_CACERT: it does not lead to a certificate"},
-		"VAULT_CACERT_BYTES":      {canary, "VAULT_CACERT_BYTES: it does not lead to a certificate"},
-		"VAULT_CAPATH":            {file + "/none", "VAULT_CAPATH: it does not lead to a certificate"},
-		"VAULT_CLIENT_KEY":        {file, "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY go together"},
+		"VAULT_CACERT":            {file, "VAULT_CACERT: no certificate or key can be read"},
+		"VAULT_CACERT_BYTES":      {canary, "VAULT_CACERT_BYTES: no certificate or key can be read"},
+		"VAULT_CAPATH":            {file + "/none", "VAULT_CAPATH: no certificate or key can be read"},
+		"VAULT_CLIENT_KEY":        {file, "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY must be set together"},
 		"VAULT_HEADERS":           {canary, "VAULT_HEADERS is not a JSON object"},
-		"VAULT_TLS_SERVER_NAME":   {canary + "\n", "VAULT_TLS_SERVER_NAME holds a line break"},
+		"VAULT_TLS_SERVER_NAME":   {canary + "\n", "VAULT_TLS_SERVER_NAME contains a line break"},
 	} {
 		t.Run(variable, func(t *testing.T) {
 			// The others are set, and good.

@@ -1,6 +1,7 @@
 package vaultkv_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -97,6 +99,15 @@ func pour(w http.ResponseWriter, most int, poured *atomic.Int64) {
 
 func TestHugeAnswersAreNotRead(t *testing.T) {
 	const endless = 1 << 30
+	bomb := sync.OnceValue(func() []byte {
+		var b bytes.Buffer
+		z, zeros := gzip.NewWriter(&b), make([]byte, 1<<20)
+		for range 64 {
+			_, _ = z.Write(zeros)
+		}
+		_ = z.Close()
+		return b.Bytes()
+	})
 	var poured atomic.Int64
 	for name, h := range map[string]http.HandlerFunc{
 		"100 MB, told": func(w http.ResponseWriter, _ *http.Request) {
@@ -116,17 +127,13 @@ func TestHugeAnswersAreNotRead(t *testing.T) {
 		},
 		"a gzip bomb": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			z := gzip.NewWriter(w)
-			zeros := make([]byte, 1<<20)
-			for range 500 {
-				if _, err := z.Write(zeros); err != nil {
-					return
-				}
-			}
-			_ = z.Close()
+			_, _ = w.Write(bomb())
 		},
 	} {
 		for _, auth := range []string{ref.TokenAuth, ref.KubernetesAuth} {
+			if testing.Short() && auth == ref.KubernetesAuth && name != "endless" {
+				continue // a login reads its answer with the same code
+			}
 			t.Run(name+" for "+auth, func(t *testing.T) {
 				poured.Store(0)
 				s := serve(t, h)
@@ -159,7 +166,7 @@ func TestHugeHeadersAreNotRead(t *testing.T) {
 
 func TestServersThatDoNotAnswerEndAtTheTimeout(t *testing.T) {
 	release := make(chan struct{})
-	defer close(release)
+	t.Cleanup(func() { close(release) })
 	silent := func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		select {
@@ -188,13 +195,12 @@ func TestServersThatDoNotAnswerEndAtTheTimeout(t *testing.T) {
 	} {
 		for _, auth := range []string{ref.TokenAuth, ref.KubernetesAuth} {
 			t.Run(name+" for "+auth, func(t *testing.T) {
+				t.Parallel()
 				s := serve(t, h)
 				r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "x")}, 200*time.Millisecond, nil)
-				start := time.Now()
 				_, err := r.get(t, s.URL, auth)
 				require.ErrorIs(t, err, fault.Unavailable)
 				require.ErrorIs(t, err, context.DeadlineExceeded)
-				require.Less(t, time.Since(start), 5*time.Second)
 			})
 		}
 	}
@@ -218,6 +224,7 @@ func TestBrokenConnectionsAreTriedAgain(t *testing.T) {
 		"reset in a 403's body": "HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\n{\"errors\":[\"inv",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var calls atomic.Int32
 			s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 				if calls.Add(1) < 3 {

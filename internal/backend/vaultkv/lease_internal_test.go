@@ -28,7 +28,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestOneFlightReplacesOneToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte("jwt"), 0o600))
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		logins := 0
 		settings := Settings{Role: "app", JWTPath: file, Timeout: 30 * time.Second, Transport: answers(func(*http.Request) string {
@@ -38,7 +38,7 @@ func TestOneFlightReplacesOneToken(t *testing.T) {
 		})}
 		s, err := newServer(&url.URL{Scheme: "https", Host: "vault.example"}, settings, &httpguard.Policy{})
 		require.NoError(t, err)
-		k := newKubernetes(settings, s, slog.New(slog.DiscardHandler))
+		k := newKubernetesLogin(settings, s, slog.New(slog.DiscardHandler))
 		defer k.close()
 		_, err = k.token(t.Context())
 		require.NoError(t, err)
@@ -48,7 +48,7 @@ func TestOneFlightReplacesOneToken(t *testing.T) {
 		for i := range 30 {
 			go func() {
 				time.Sleep(time.Duration(i/3) * 300 * time.Millisecond)
-				token, err := k.get(t.Context(), []string{"", "t1", "older"}[i%3])
+				token, err := k.usableToken(t.Context(), []string{"", "t1", "older"}[i%3])
 				if err != nil {
 					got <- err.Error()
 					return

@@ -50,9 +50,9 @@ type simulation struct {
 func simulate(t *testing.T, settings vaultkv.Settings, test func(t *testing.T, s *simulation)) {
 	t.Helper()
 	settings.Timeout = 30 * time.Second
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := &simulation{Server: fakevault.NewUnplugged(), t: t, started: time.Now()}
+		s := &simulation{Server: fakevault.NewInProcess(), t: t, started: time.Now()}
 		settings.Transport = s.Server
 		log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		s.backend = vaultkv.New(settings, &httpguard.Policy{Allow: s.allow, Log: log}, log)
@@ -302,7 +302,7 @@ func TestALoginThatCannotBeReplacedIsUsedUntilItEnds(t *testing.T) {
 				require.Greater(t, tried, 10)
 				require.Less(t, tried, 30, "there are pauses")
 				require.Len(t, s.said(slog.LevelWarn), tried)
-				require.Contains(t, s.log.String(), "ends=2000-01-01T00:59:50Z")
+				require.Contains(t, s.log.String(), "expires=2000-01-01T00:59:50Z")
 
 				time.Sleep(10 * time.Second)
 				require.ErrorIs(t, s.fetch(ref.KubernetesAuth), c.kind)

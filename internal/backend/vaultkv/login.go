@@ -15,32 +15,32 @@ import (
 )
 
 const (
-	// earlyWait is how long one caller waits for a new token while the old one is
-	// still good. It leaves time for the read where a caller has 3 s for both.
-	earlyWait = 2 * time.Second
-	// margin is how long before its end a token is not used any more, so that a
-	// request arrives with it; for short ones it is a tenth.
-	margin = 10 * time.Second
+	// earlyLoginTimeout limits a login while the old token is still valid. It leaves
+	// time for the read if a caller has 3 s for both.
+	earlyLoginTimeout = 2 * time.Second
+	// maxExpiryMargin limits the time before its expiry at which a token is no longer
+	// used, so that requests arrive before the token expires. For short leases the
+	// margin is a tenth of the lease.
+	maxExpiryMargin = 10 * time.Second
 )
 
-// loginMethod exchanges something for a token. It is called by one flight at a
-// time, and makes one attempt.
+// loginMethod makes one attempt to log in. It is never called concurrently.
 type loginMethod func(ctx context.Context) (*lease, error)
 
-// login gives out the token of a loginMethod, once for all who ask. A token is
-// replaced, not renewed: a login costs one call as well, shows Vault the present
-// credentials, and knows no max TTL. Nothing runs in the background: from two
-// thirds of a token's life on, one of those who ask for it makes the login, and
-// the others go on with the old one.
+// login is an authenticator that shares the token of one login among all callers.
+// A token is replaced, not renewed: a login also costs one call, uses the current
+// credentials, and is not limited by a max TTL. Nothing runs in the background:
+// after two thirds of a token's lease, one of the callers makes the login while
+// the others continue to use the old token.
 type login struct {
 	method loginMethod
 	host   string
 	log    *slog.Logger
 	logins *singleflight.Group[string, *lease]
 
-	mu      sync.Mutex
-	current *lease
-	next    time.Time // when to try to replace current early; zero: never
+	mu        sync.Mutex
+	current   *lease
+	nextEarly time.Time // when to replace current before it expires; zero: never
 }
 
 func newLogin(method loginMethod, host string, timeout time.Duration, log *slog.Logger) *login {
@@ -52,78 +52,81 @@ func (k *login) close() { k.logins.Close() }
 func (k *login) accepted(*lease) {}
 
 func (k *login) token(ctx context.Context) (*lease, error) {
-	if old, due := k.claim(); due {
-		if _, err := k.replace(ctx, old.token, once); err != nil && ctx.Err() == nil {
-			k.postpone(ctx, old, err)
+	if old, due := k.claimEarlyLogin(); due {
+		if _, err := k.replaceToken(ctx, old.token, attemptOnce); err != nil && ctx.Err() == nil {
+			k.postponeEarlyLogin(ctx, old, err)
 		}
 	}
-	return k.get(ctx, "")
+	return k.usableToken(ctx, "")
 }
 
-// reauthenticate implements authenticator. A token that is seconds old and was
-// never accepted is not replaced: the next one would be no better.
+// reauthenticate implements authenticator. A token that is only seconds old and was
+// never accepted is not replaced: another one would be refused too.
 func (k *login) reauthenticate(ctx context.Context, refused *lease) (*lease, error) {
-	if k.present() == refused && refused.fresh() && !refused.wasKnown(ctx) {
+	if k.currentLease() == refused && refused.isFresh() && !refused.wasAccepted(ctx) {
 		return nil, nil
 	}
-	return k.get(ctx, refused.token)
+	return k.usableToken(ctx, refused.token)
 }
 
-// get returns the present token unless it is the refused one, has ended, or has
-// no use left.
-func (k *login) get(ctx context.Context, refused string) (*lease, error) {
+// usableToken returns the current token, or logs in if that is the refused one, has
+// expired, or has no use left.
+func (k *login) usableToken(ctx context.Context, refused string) (*lease, error) {
 	for {
-		present := k.present()
-		if present.good(refused) && present.take() {
+		present := k.currentLease()
+		if present.usable(refused) && present.takeUse() {
 			return present, nil
 		}
-		// The retries are in the flight: those of all who wait would be as many
-		// logins.
-		made, err := k.replace(ctx, present.token, retry.Do)
+		// The retries are part of the shared call: retries of each caller would cause
+		// as many logins.
+		made, err := k.replaceToken(ctx, present.token, retry.Do)
 		if err != nil {
 			return nil, err
 		}
-		if made.take() {
+		if made.takeUse() {
 			return made, nil
-		} // else the others on the flight have used it up
+		} // otherwise the other callers have used it up
 	}
 }
 
-// claim reports whether it is for the caller to replace the present token
-// before it ends. While one does, the others have no reason to wait.
-func (k *login) claim() (*lease, bool) {
+// claimEarlyLogin reports whether the caller has to replace the current token
+// before it expires. Other callers do not wait for that.
+func (k *login) claimEarlyLogin() (*lease, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
-	if !k.current.good("") || k.next.IsZero() || now.Before(k.next) {
+	if !k.current.usable("") || k.nextEarly.IsZero() || now.Before(k.nextEarly) {
 		return nil, false
 	}
-	k.next = now.Add(earlyWait)
+	k.nextEarly = now.Add(earlyLoginTimeout)
 	return k.current, true
 }
 
-// postpone puts the next early login off after one that failed. The pauses
-// shorten with what is left, so that there are not many of them, nor none in
-// time.
-func (k *login) postpone(ctx context.Context, old *lease, err error) {
-	pause := max(time.Until(old.ends)/3, time.Second)
-	pause -= rand.N(pause / 4) // the pods of a cluster fail at one time
+// postponeEarlyLogin schedules the next early login after one that failed. The
+// pause is a third of the remaining time, so that there are few attempts, but some
+// shortly before the expiry.
+func (k *login) postponeEarlyLogin(ctx context.Context, old *lease, err error) {
+	pause := max(time.Until(old.expires)/3, time.Second)
+	pause -= rand.N(pause / 4) // the pods of a cluster fail at the same time
 	asked, _ := fault.Transient(err)
 	k.mu.Lock()
 	if k.current.token == old.token {
-		k.next = time.Now().Add(max(pause, asked))
+		k.nextEarly = time.Now().Add(max(pause, asked))
 	}
 	k.mu.Unlock()
-	k.log.WarnContext(ctx, "no new vault login; the old one is used on until it ends", "host", k.host,
-		"ends", stamp(old.ends), "error", err.Error())
+	k.log.WarnContext(ctx, "vault login failed; the old token is used until it expires",
+		"host", k.host, "expires", formatTime(old.expires), "error", err.Error())
 }
 
-// replace makes a login in place of the old token. One flight replaces one
-// token, for all who were refused with it.
-func (k *login) replace(ctx context.Context, old string, try func(context.Context, func(context.Context) error) (int, error)) (*lease, error) {
+// retryFunc calls an attempt once or, if it fails, several times.
+type retryFunc func(ctx context.Context, attempt func(context.Context) error) (int, error)
+
+// replaceToken logs in to replace the old token, once for all callers whose token
+// that is.
+func (k *login) replaceToken(ctx context.Context, old string, try retryFunc) (*lease, error) {
 	return k.logins.Call(ctx, old, func(ctx context.Context, failed func(error)) (*lease, error) {
-		if l := k.present(); l.good(old) {
-			return l, nil // another flight ended just before this one began
+		if l := k.currentLease(); l.usable(old) {
+			return l, nil // another login ended just before this one began
 		}
 		var made *lease
 		_, err := try(ctx, func(ctx context.Context) (err error) {
@@ -134,67 +137,68 @@ func (k *login) replace(ctx context.Context, old string, try func(context.Contex
 		})
 		if err == nil {
 			k.mu.Lock()
-			k.current, k.next = made, made.stale
+			k.current, k.nextEarly = made, made.replaceAt
 			k.mu.Unlock()
 		}
 		return made, err
 	})
 }
 
-// once is retry.Do for a login that can wait.
-func once(ctx context.Context, attempt func(context.Context) error) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, earlyWait)
+// attemptOnce is the retryFunc of an early login, which may fail.
+func attemptOnce(ctx context.Context, attempt func(context.Context) error) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, earlyLoginTimeout)
 	defer cancel()
 	return 1, attempt(ctx)
 }
 
-func (k *login) present() *lease {
+func (k *login) currentLease() *lease {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.current
 }
 
-// lease is a token with its times; zero times never come.
+// lease is a token with its times. A zero time means never.
 type lease struct {
-	token string
-	given time.Time // by a login, or first by a caller's function
-	stale time.Time // it is better replaced from then on
-	ends  time.Time
+	token     string
+	issuedAt  time.Time // or first returned by the caller's function
+	replaceAt time.Time // when to replace it early
+	expires   time.Time
 
 	mu       sync.Mutex
-	limited  bool // to uses
+	limited  bool // the number of uses is limited
 	uses     int
 	inFlight int           // requests that carry the token
-	known    bool          // Vault has accepted the token
-	changed  chan struct{} // closed when inFlight or known changes; nil: nobody waits
+	accepted bool          // Vault has accepted the token
+	changed  chan struct{} // closed when inFlight or accepted changes; nil if there is no waiter
 }
 
-// leased returns the token of a login that began at start. Vault forgets it
-// after so many uses; zero: never.
-func leased(auth *api.SecretAuth, start time.Time, uses int) *lease {
-	made := &lease{token: auth.ClientToken, given: time.Now(), limited: uses > 0, uses: uses}
-	if d := leaseTime(auth); d > 0 {
-		// Pods that start together do not all log in again together.
-		made.stale = start.Add(d*2/3 - rand.N(d/20))
-		made.ends = start.Add(d - min(d/10, margin))
+// newLease returns the token of a login that began at start. It is valid for a
+// number of uses; zero means unlimited.
+func newLease(auth *api.SecretAuth, start time.Time, uses int) *lease {
+	made := &lease{token: auth.ClientToken, issuedAt: time.Now(), limited: uses > 0, uses: uses}
+	if d := leaseDuration(auth); d > 0 {
+		// The jitter keeps pods that start together from logging in together again.
+		made.replaceAt = start.Add(d*2/3 - rand.N(d/20))
+		made.expires = start.Add(d - min(d/10, maxExpiryMargin))
 	}
 	return made
 }
 
-func leaseTime(auth *api.SecretAuth) time.Duration {
+func leaseDuration(auth *api.SecretAuth) time.Duration {
 	return time.Duration(auth.LeaseDuration) * time.Second
 }
 
-// good reports whether there is a token that is not the refused one, that has
-// not ended and has a use left.
-func (l *lease) good(refused string) bool {
+// usable reports whether there is a token that is not the refused one, has not
+// expired and has a use left.
+func (l *lease) usable(refused string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.token != "" && l.token != refused && (l.ends.IsZero() || time.Now().Before(l.ends)) && (!l.limited || l.uses > 0)
+	expired := !l.expires.IsZero() && !time.Now().Before(l.expires)
+	return l.token != "" && l.token != refused && !expired && (!l.limited || l.uses > 0)
 }
 
-// take takes one of the token's uses, and reports whether there was one.
-func (l *lease) take() bool {
+// takeUse consumes one of the token's uses and reports whether there was one.
+func (l *lease) takeUse() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.limited {
@@ -203,47 +207,47 @@ func (l *lease) take() bool {
 	return l.uses >= 0
 }
 
-// settled is how old a token is that may be replaced because a path is denied
-// to it.
-const settled = 10 * time.Second
+// freshTokenAge is the age up to which a token is not replaced because a path is
+// denied to it: a new token would have the same policies.
+const freshTokenAge = 10 * time.Second
 
-// fresh reports whether the token is only seconds old, so that another would be
-// denied what this one is.
-func (l *lease) fresh() bool { return time.Since(l.given) < settled }
+func (l *lease) isFresh() bool { return time.Since(l.issuedAt) < freshTokenAge }
 
-// begin and end stand around a request with the token; end is told whether
-// Vault knew the token.
-func (l *lease) begin() {
+// beginRequest must be called before a request with the token, and endRequest after
+// it.
+func (l *lease) beginRequest() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inFlight++
 }
 
-func (l *lease) end(known bool) {
+// endRequest records the end of a request, and whether Vault accepted the token.
+func (l *lease) endRequest(accepted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inFlight--
-	l.known = l.known || known
+	l.accepted = l.accepted || accepted
 	if l.changed != nil {
 		close(l.changed)
 		l.changed = nil
 	}
 }
 
-// wasKnown reports whether Vault has accepted the token for some request. If it
-// refuses it for another one, the token has been used up, or revoked, since; one
-// that was never accepted is no good. It waits for those under way to tell.
-func (l *lease) wasKnown(ctx context.Context) bool {
+// wasAccepted reports whether Vault has accepted the token for any request. If Vault
+// refuses an accepted token later, it has been used up or revoked; a token that was
+// never accepted is invalid. If none was accepted yet, wasAccepted waits for the
+// requests in flight.
+func (l *lease) wasAccepted(ctx context.Context) bool {
 	for {
 		l.mu.Lock()
-		known, under := l.known, l.inFlight > 0
-		if !known && under && l.changed == nil {
+		accepted, pending := l.accepted, l.inFlight > 0
+		if !accepted && pending && l.changed == nil {
 			l.changed = make(chan struct{})
 		}
 		changed := l.changed
 		l.mu.Unlock()
-		if known || !under {
-			return known
+		if accepted || !pending {
+			return accepted
 		}
 		select {
 		case <-changed:

@@ -20,24 +20,24 @@ import (
 )
 
 const (
-	maxBody     = 8 << 20
-	usualBody   = 64 << 10
-	maxHeaders  = 256 << 10
-	idlePerHost = 50
+	maxBody             = 8 << 20
+	initialBodyCapacity = 64 << 10
+	maxHeaderBytes      = 256 << 10
+	maxIdlePerHost      = 50
 )
 
-// server is the Vault at one endpoint. It knows no token: every request
-// carries its own.
+// server is the Vault server at one endpoint. It has no token of its own: each
+// request carries one.
 type server struct {
 	endpoint *url.URL
-	address  string // that the client asks: the endpoint, unless it is a socket
+	address  string // for the client: the endpoint, unless that is a socket
 	api      *api.Client
 	guard    *httpguard.Transport
 }
 
-// newServer takes of the environment what concerns TLS, the namespace and
-// additional headers; not an address, a proxy or a token, which would send the
-// request elsewhere than the reference says.
+// newServer reads the variables for TLS, the namespace and additional headers from
+// the environment. It ignores those for an address, a proxy or a token, with which
+// the request would not go to the endpoint of the reference.
 func newServer(endpoint *url.URL, settings Settings, policy *httpguard.Policy) (*server, error) {
 	namespace := setting{settings.Namespace, "VaultOptions.Namespace", api.EnvVaultNamespace}
 	if err := checkHeaders(namespace); err != nil {
@@ -45,33 +45,36 @@ func newServer(endpoint *url.URL, settings Settings, policy *httpguard.Policy) (
 	}
 	config := api.DefaultConfig()
 	if config.Error != nil {
-		return nil, badEnvironment(config.Error)
+		return nil, environmentError(config.Error)
 	}
 	configured, ok := config.HttpClient.Transport.(*http.Transport)
 	if !ok {
-		return nil, fault.New(fault.Unsupported, "the Vault client has a transport of another kind")
+		return nil, fault.New(fault.Unsupported, "the Vault client has an unexpected transport")
 	}
 	base := configured.Clone()
-	// net/http's own HTTP/2: it closes its idle connections when it is told to.
+	// Use net/http's own HTTP/2, which closes idle connections on request.
 	base.TLSNextProto = nil
 	base.Proxy = httpguard.Proxy
-	base.MaxIdleConns, base.MaxIdleConnsPerHost = 0, idlePerHost
-	base.MaxResponseHeaderBytes = maxHeaders
+	base.MaxIdleConns, base.MaxIdleConnsPerHost = 0, maxIdlePerHost
+	base.MaxResponseHeaderBytes = maxHeaderBytes
 
 	s := &server{endpoint: endpoint, address: endpoint.String()}
-	// The guard goes around the transport only now that TLS is configured.
-	pool := httpguard.NewOpening(base)
-	pool.Watch(reloadTLS(policy.Log), os.Getenv(api.EnvVaultCACert), os.Getenv(api.EnvVaultCAPath), os.Getenv(api.EnvVaultClientCert), os.Getenv(api.EnvVaultClientKey))
-	s.guard = &httpguard.Transport{Base: pool, AllowRedirect: policy.Redirects(), MaxBody: maxBody}
+	// The guard wraps the transport after TLS has been configured.
+	pool := httpguard.NewHandshakePool(base)
+	pool.ReloadCertificates(reloadTLS(policy.Log),
+		os.Getenv(api.EnvVaultCACert), os.Getenv(api.EnvVaultCAPath),
+		os.Getenv(api.EnvVaultClientCert), os.Getenv(api.EnvVaultClientKey))
+	s.guard = &httpguard.Transport{Base: pool, AllowRedirect: policy.RedirectCheck(),
+		MaxBody: maxBody}
 	if settings.Transport != nil {
 		s.guard.Base = settings.Transport
 	}
 	if s.isSocket() {
-		s.address, s.guard.Base = socketAddress, newSocket(base, endpoint)
+		s.address, s.guard.Base = socketAddress, newSocketTransport(base, endpoint)
 	}
 	var err error
 	if s.api, err = s.newClient(s.guard); err != nil {
-		return nil, badEnvironment(err)
+		return nil, environmentError(err)
 	}
 	if value := namespace.value(); value != "" {
 		s.api.SetNamespace(value)
@@ -79,24 +82,26 @@ func newServer(endpoint *url.URL, settings Settings, policy *httpguard.Policy) (
 	return s, nil
 }
 
-// reloadTLS returns a function that puts the certificates that the environment
-// names into a TLS configuration.
+// reloadTLS returns a function that loads the certificates set by the environment
+// into a TLS configuration.
 func reloadTLS(log *slog.Logger) func(*tls.Config) error {
 	return func(c *tls.Config) error {
 		fresh := api.DefaultConfig()
 		configured, ok := fresh.HttpClient.Transport.(*http.Transport)
 		if fresh.Error != nil || !ok {
-			err := badEnvironment(fresh.Error)
-			log.Warn("certificates for Vault have changed and cannot be read: the old ones stay in use", "error", err.Error())
+			err := environmentError(fresh.Error)
+			log.Warn("certificates for Vault have changed and cannot be read: the old ones stay in use",
+				"error", err.Error())
 			return err
 		}
-		c.RootCAs, c.GetClientCertificate = configured.TLSClientConfig.RootCAs, configured.TLSClientConfig.GetClientCertificate
+		c.RootCAs = configured.TLSClientConfig.RootCAs
+		c.GetClientCertificate = configured.TLSClientConfig.GetClientCertificate
 		return nil
 	}
 }
 
-// newClient returns a client for the server, without a token, that neither
-// retries nor follows redirects by itself: the pipeline and the guard do.
+// newClient returns a client for the server, without a token. It neither retries
+// nor follows redirects; that is left to the caller and the guard.
 func (s *server) newClient(t http.RoundTripper) (*api.Client, error) {
 	config := &api.Config{
 		Address: s.address,
@@ -116,7 +121,7 @@ func (s *server) newClient(t http.RoundTripper) (*api.Client, error) {
 	return client, nil
 }
 
-// name returns what messages call the server: its host, or its socket.
+// name returns the server's name for messages: its host, or its socket.
 func (s *server) name() string {
 	if s.isSocket() {
 		return s.endpoint.Path
@@ -124,21 +129,21 @@ func (s *server) name() string {
 	return s.endpoint.Host
 }
 
-// answer is what came back, whatever its status.
+// answer is the response to a request, with any status.
 type answer struct {
-	status int
-	header http.Header
-	body   []byte
-	err    error // the body is not complete
-	asked  bool  // there was a request, of an auth method
+	status    int
+	header    http.Header
+	body      []byte
+	err       error // the body is not complete
+	requested bool  // an auth method has made a request
 }
 
-// take reads a response and leaves its body, if it is complete, to be read by
-// others.
-func (a *answer) take(r *http.Response) {
+// readFrom reads a response, and replaces its body so that others can read it
+// again if it is complete.
+func (a *answer) readFrom(r *http.Response) {
 	a.status, a.header = r.StatusCode, r.Header
 	var body bytes.Buffer
-	body.Grow(int(max(0, min(r.ContentLength, usualBody))) + bytes.MinRead)
+	body.Grow(int(max(0, min(r.ContentLength, initialBodyCapacity))) + bytes.MinRead)
 	_, a.err = body.ReadFrom(r.Body)
 	_ = r.Body.Close()
 	if a.err == nil {
@@ -147,29 +152,30 @@ func (a *answer) take(r *http.Response) {
 	r.Body = io.NopCloser(bytes.NewReader(a.body))
 }
 
-// with returns the API as one request sees it that carries the token and
-// leaves its answer in got.
-func (s *server) with(token string, got *answer) *api.Client {
+// clientFor returns a client for one request, which carries the token and stores
+// its answer in got.
+func (s *server) clientFor(token string, got *answer) *api.Client {
 	return s.api.WithRequestCallbacks(func(r *api.Request) {
 		r.ClientToken = token
-		// VAULT_HEADERS could bring another.
+		// VAULT_HEADERS could add another token.
 		r.Headers.Del(api.AuthHeaderName)
-		// VAULT_WRAP_TTL would bring a wrapping token instead of the answer.
+		// With VAULT_WRAP_TTL the answer would be a wrapping token.
 		r.WrapTTL = ""
-		s.escape(r.URL)
-	}).WithResponseCallbacks(func(r *api.Response) { got.take(r.Response) })
+		s.escapePath(r.URL)
+	}).WithResponseCallbacks(func(r *api.Response) { got.readFrom(r.Response) })
 }
 
-// escape spells the base path of a request as the endpoint does.
-func (s *server) escape(request *url.URL) {
+// escapePath escapes the base path of a request in the same way as the endpoint.
+func (s *server) escapePath(request *url.URL) {
 	if s.endpoint.RawPath != "" && s.endpoint.Scheme != endpoint.SocketScheme {
 		below := &url.URL{Path: strings.TrimPrefix(request.Path, s.endpoint.Path)}
 		request.RawPath = s.endpoint.RawPath + below.EscapedPath()
 	}
 }
 
-// uses returns how often the token of a login can be used; zero: without end.
-func (a *answer) uses() int {
+// tokenUses returns how often the token of a login can be used; zero means
+// unlimited.
+func (a *answer) tokenUses() int {
 	var reply struct {
 		Auth struct {
 			Uses int `json:"num_uses"`
@@ -181,19 +187,19 @@ func (a *answer) uses() int {
 	return max(reply.Auth.Uses, 0)
 }
 
-// read gets one path. Its error means that there is no answer.
+// read reads one path. It returns an error only if there is no answer.
 func (s *server) read(ctx context.Context, token, path string) (answer, error) {
 	var got answer
-	resp, err := s.with(token, &got).Logical().ReadRawWithContext(ctx, path)
+	resp, err := s.clientFor(token, &got).Logical().ReadRawWithContext(ctx, path)
 	if resp != nil && resp.Response != nil {
 		_ = resp.Body.Close()
 	}
-	return got, s.missed(got, err)
+	return got, s.requestError(got, err)
 }
 
-// missed says why there is no answer, or not all of it, after a request that
-// ended with err.
-func (s *server) missed(got answer, err error) error {
+// requestError explains why there is no complete answer to a request that ended
+// with err. It returns nil if there is one.
+func (s *server) requestError(got answer, err error) error {
 	switch {
 	case got.err != nil:
 		return s.explain(got.err)

@@ -16,28 +16,28 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// TokenVariable is where the products look for a token.
+// TokenVariable is the variable from which the products read a token.
 const TokenVariable = "SECRET_STORE_VAULT_TOKEN"
 
-const dropped = "container entrypoints often drop variables whose name contains SECRET or TOKEN"
+const droppedHint = "container entrypoints often drop variables whose name contains SECRET or TOKEN"
 
-// staticToken is a token that somebody else gives out. With RenewToken what is
-// in use is watched, in the background.
+// staticToken is an authenticator with a token from the environment or from the
+// caller's function. With RenewToken the token in use is renewed in the background.
 type staticToken struct {
-	source func(context.Context) (string, error) // nil: the variable
+	source func(context.Context) (string, error) // if nil, TokenVariable is used
 	watch  func(ctx context.Context, token string)
 
 	mu       sync.Mutex
-	given    *lease             // the last one
-	watched  string             // equal to that of given, or empty
+	current  *lease             // the latest token
+	watched  string             // the token of current, or empty
 	stop     context.CancelFunc // of the watch
 	watching sync.WaitGroup
 }
 
-// newStatic does not look a token up that is not to be renewed: that would cost
-// a use of a token that has only some.
-func newStatic(settings Settings, s *server, policy *httpguard.Policy, log *slog.Logger) *staticToken {
-	made := &staticToken{source: settings.Token, stop: func() {}, given: &lease{}}
+// newStaticToken does not watch the token without RenewToken: looking a token up
+// costs a use if its uses are limited.
+func newStaticToken(settings Settings, s *server, policy *httpguard.Policy, log *slog.Logger) *staticToken {
+	made := &staticToken{source: settings.Token, stop: func() {}, current: &lease{}}
 	if settings.RenewToken {
 		made.watch = func(ctx context.Context, token string) {
 			w := &watcher{server: s, policy: policy, log: log, token: token}
@@ -54,25 +54,25 @@ func (s *staticToken) token(ctx context.Context) (*lease, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.given.token != token {
-		s.given = &lease{token: token, given: time.Now()}
+	if s.current.token != token {
+		s.current = &lease{token: token, issuedAt: time.Now()}
 	}
 	if s.watched != token {
-		s.stop() // it has been replaced
+		s.stop() // the watched token has been replaced
 		s.watched = ""
 	}
-	return s.given, nil
+	return s.current, nil
 }
 
-// accepted begins the watch over a token, unless there is one, or the token has
-// been replaced while it was used.
+// accepted starts watching a token, unless it is already watched or has been
+// replaced while it was used.
 func (s *staticToken) accepted(l *lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.watch == nil || l.token != s.given.token || l.token == s.watched {
+	if s.watch == nil || l.token != s.current.token || l.token == s.watched {
 		return
 	}
-	// It goes on when the fetch, and whatever that belongs to, has ended.
+	// The watch continues after the fetch.
 	ctx, cancel := context.WithCancel(context.Background())
 	s.watched, s.stop = l.token, cancel
 	s.watching.Go(func() {
@@ -90,48 +90,53 @@ func (s *staticToken) close() {
 
 func (s *staticToken) read(ctx context.Context) (string, error) {
 	if s.source == nil {
-		return fromEnvironment()
+		return tokenFromEnvironment()
 	}
 	token, err := s.source(ctx)
 	switch {
-	case err != nil && (errors.Is(err, fault.Unavailable) || ctx.Err() != nil || network(err)):
-		return "", fault.New(fault.Unavailable, "VaultOptions.Token has no token at the moment%s", fault.Shown(err)).WithCause(err)
+	case err != nil && (errors.Is(err, fault.Unavailable) || ctx.Err() != nil || isNetworkError(err)):
+		return "", fault.New(fault.Unavailable, "VaultOptions.Token temporarily has no token%s",
+			fault.MessageSuffix(err)).WithCause(err)
 	case err != nil:
-		return "", fault.New(fault.Unauthenticated, "VaultOptions.Token failed%s", fault.Shown(err)).WithCause(err)
+		return "", fault.New(fault.Unauthenticated, "VaultOptions.Token failed%s",
+			fault.MessageSuffix(err)).WithCause(err)
 	case strings.TrimSpace(token) == "":
-		return "", fault.New(fault.Unauthenticated, "the token that VaultOptions.Token gave is empty")
+		return "", fault.New(fault.Unauthenticated, "VaultOptions.Token returned an empty token")
 	}
-	return clean(token, "check what VaultOptions.Token gives")
+	return cleanToken(token, "check the token that VaultOptions.Token returns")
 }
 
-func fromEnvironment() (string, error) {
+func tokenFromEnvironment() (string, error) {
 	token := os.Getenv(TokenVariable)
 	if strings.TrimSpace(token) != "" {
-		return clean(token, "check "+TokenVariable)
+		return cleanToken(token, "check "+TokenVariable)
 	}
 	hint := ""
 	if os.Getenv(api.EnvVaultToken) != "" {
 		hint = "; VAULT_TOKEN is set, but neither the products nor this library read it"
 	}
-	return "", fault.New(fault.Unauthenticated, "the environment variable %s is not set%s (%s)", TokenVariable, hint, dropped)
+	return "", fault.New(fault.Unauthenticated, "the environment variable %s is not set%s (%s)",
+		TokenVariable, hint, droppedHint)
 }
 
-// clean takes away the newline that a file ends with. What else cannot be
-// printed cannot be sent.
-func clean(token, mend string) (string, error) {
+// cleanToken trims a token, which often ends in the newline of a file. It refuses
+// characters that cannot be sent.
+func cleanToken(token, hint string) (string, error) {
 	token = strings.TrimSpace(token)
-	if unprintable(token) {
-		return "", fault.New(fault.Unauthenticated, "the Vault token holds characters that cannot be in one: %s", mend)
+	if hasUnprintable(token) {
+		return "", fault.New(fault.Unauthenticated,
+			"the Vault token contains characters that no token has: %s", hint)
 	}
 	return token, nil
 }
 
-func unprintable(token string) bool {
-	return strings.ContainsFunc(token, func(c rune) bool { return c == unicode.ReplacementChar || !unicode.IsPrint(c) })
+func hasUnprintable(token string) bool {
+	return strings.ContainsFunc(token, func(c rune) bool {
+		return c == unicode.ReplacementChar || !unicode.IsPrint(c)
+	})
 }
 
-// reauthenticate asks the source once more: a caller's function may know a newer
-// one.
+// reauthenticate calls the caller's function again, which may return a newer token.
 func (s *staticToken) reauthenticate(ctx context.Context, refused *lease) (*lease, error) {
 	if s.source == nil {
 		return nil, nil
@@ -143,7 +148,7 @@ func (s *staticToken) reauthenticate(ctx context.Context, refused *lease) (*leas
 	return next, nil
 }
 
-// noToken leaves it to the Vault Agent or Proxy at the endpoint to add one.
+// noToken sends no token: the Vault Agent or Proxy at the endpoint adds one.
 type noToken struct{}
 
 func (noToken) token(context.Context) (*lease, error) { return &lease{}, nil }

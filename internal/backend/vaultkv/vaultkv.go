@@ -18,63 +18,63 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// Settings say who asks. An empty field is read from the environment when it
-// is needed.
+// Settings describe how to authenticate. An empty field is read from the
+// environment when it is needed.
 type Settings struct {
 	Token      func(context.Context) (string, error)
-	Auth       api.AuthMethod // in place of a token
-	NoToken    bool           // send none
-	RenewToken bool           // keep alive what Token, or the variable, gives
+	Auth       api.AuthMethod // used instead of a token
+	NoToken    bool           // send no token
+	RenewToken bool           // renew the token of Token or of the variable
 	Role       string
 	AuthPath   string
 	JWTPath    string
 	Namespace  string
-	Timeout    time.Duration     // of one login, with all its attempts
-	Transport  http.RoundTripper // nil: the one that the environment configures
+	Timeout    time.Duration     // of one login with all its attempts
+	Transport  http.RoundTripper // if nil, the environment configures it
 }
 
-// Backend asks Vault servers, with one client per endpoint and way of
+// Backend reads from Vault servers, with one client per endpoint and kind of
 // authentication. It is safe for concurrent use.
 type Backend struct {
 	settings Settings
 	policy   *httpguard.Policy
 	log      *slog.Logger
 
-	turn chan struct{} // of the logins of Settings.Auth
+	loginSlot chan struct{} // of the logins of Settings.Auth
 
 	mu      sync.Mutex
-	clients map[place]*client
+	clients map[clientKey]*client
 }
 
-// place is what a client is bound to.
-type place struct{ endpoint, auth string }
+// clientKey identifies a client.
+type clientKey struct{ endpoint, auth string }
 
-// client reads from one server as one who asks.
+// client reads from one server with one identity.
 type client struct {
 	*server
 	auth    authenticator
 	denials denials
 }
 
-// authenticator gives out tokens.
+// authenticator supplies tokens.
 type authenticator interface {
 	token(ctx context.Context) (*lease, error)
-	// reauthenticate is asked for another token after one was refused; nil if
-	// there is no other.
+	// reauthenticate returns another token after one was refused; nil if there is
+	// no other.
 	reauthenticate(ctx context.Context, refused *lease) (*lease, error)
-	// accepted is told of a token that has read a secret.
+	// accepted is called with a token that has read a secret.
 	accepted(l *lease)
-	// close ends what goes on in the background, and waits for it.
+	// close stops all background work and waits for its end.
 	close()
 }
 
 // New returns a Backend that does no I/O yet.
 func New(settings Settings, policy *httpguard.Policy, log *slog.Logger) *Backend {
-	return &Backend{settings: settings, policy: policy, log: log, turn: make(chan struct{}, 1), clients: map[place]*client{}}
+	return &Backend{settings: settings, policy: policy, log: log, loginSlot: make(chan struct{}, 1), clients: map[clientKey]*client{}}
 }
 
-// Close ends the logins that are under way and the watch over tokens, and closes
-// idle connections. The fetches must have ended before.
+// Close cancels logins, stops the renewal of tokens and closes idle connections.
+// All fetches must have ended.
 func (b *Backend) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -84,22 +84,21 @@ func (b *Backend) Close() {
 	}
 }
 
-// Fetch implements backend.Backend: one read of the latest version, which
-// brings all keys of the path.
+// Fetch reads the latest version of a path, with all its keys.
 func (b *Backend) Fetch(ctx context.Context, g ref.Target) (backend.Document, error) {
 	base, err := endpoint.ParseOrSocket(g.Endpoint)
 	if err != nil {
 		return backend.Document{}, fault.New(fault.Syntax, "the endpoint %s", err)
 	}
-	if err := b.check(base, g.Auth); err != nil {
+	if err := b.checkEndpoint(base, g.Auth); err != nil {
 		return backend.Document{}, err
 	}
-	c, err := b.client(place{g.Endpoint, g.Auth}, base)
+	c, err := b.client(clientKey{g.Endpoint, g.Auth}, base)
 	if err != nil {
 		return backend.Document{}, err
 	}
-	// Each attempt has a context of its own, by which a Token function tells the
-	// second call of one, after a refusal, from the first of another.
+	// Each attempt has its own context, so that a Token function can distinguish the
+	// second call of an attempt, after a refusal, from the first call of another.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l, err := c.auth.token(ctx)
@@ -112,37 +111,37 @@ func (b *Backend) Fetch(ctx context.Context, g ref.Target) (backend.Document, er
 		if err != nil {
 			return backend.Document{}, err
 		}
-		next, err := c.another(ctx, l, got, path, first)
+		next, err := c.nextToken(ctx, l, got, path, first)
 		if err != nil {
 			return backend.Document{}, err
 		}
 		if next == nil {
-			return c.payload(ctx, l, g, got)
+			return c.document(ctx, l, g, got)
 		}
 		l = next
 	}
 }
 
-// readWith is read with a token that others may use at the same time.
+// readWith reads a path with a token that may be used concurrently.
 func (c *client) readWith(ctx context.Context, l *lease, path string) (got answer, err error) {
-	l.begin()
-	defer func() { l.end(err == nil && c.knew(got)) }()
+	l.beginRequest()
+	defer func() { l.endRequest(err == nil && c.acceptedToken(got)) }()
 	return c.read(ctx, l.token, path)
 }
 
-// another returns a token to try after what came back for l, or nil.
-func (c *client) another(ctx context.Context, l *lease, got answer, path string, first bool) (*lease, error) {
-	switch c.refusal(got) {
+// nextToken returns another token to try after the answer for l, or nil.
+func (c *client) nextToken(ctx context.Context, l *lease, got answer, path string, first bool) (*lease, error) {
+	switch c.classifyRefusal(got) {
 	case tokenRefused:
-		// It has run out, was revoked, or others have used it up. One that nobody had
-		// success with is replaced once.
-		if !first && !l.wasKnown(ctx) {
+		// The token has expired, was revoked, or was used up by others. A token that
+		// was never accepted is replaced only once.
+		if !first && !l.wasAccepted(ctx) {
 			return nil, nil
 		}
 	case pathDenied:
-		// The token may lack what a newer one has; an old Vault says the same of one
-		// that it does not know.
-		if c.denials.pausing(path, l.fresh()) {
+		// A newer token may have the permission. Old versions of Vault also use this
+		// answer for a token that they do not recognize.
+		if c.denials.skipLogin(path, l.isFresh()) {
 			return nil, nil
 		}
 	default:
@@ -156,7 +155,7 @@ func (c *client) another(ctx context.Context, l *lease, got answer, path string,
 }
 
 // client returns the client for an endpoint, made on first use.
-func (b *Backend) client(at place, base *url.URL) (*client, error) {
+func (b *Backend) client(at clientKey, base *url.URL) (*client, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c := b.clients[at]; c != nil {
@@ -169,26 +168,28 @@ func (b *Backend) client(at place, base *url.URL) (*client, error) {
 	c := &client{server: s}
 	switch {
 	case at.auth == ref.KubernetesAuth:
-		c.auth = newKubernetes(b.settings, s, b.log)
+		c.auth = newKubernetesLogin(b.settings, s, b.log)
 	case b.settings.Auth != nil:
-		c.auth = newMethod(b.settings, b.turn, s, b.log)
+		c.auth = newMethodLogin(b.settings, b.loginSlot, s, b.log)
 	case b.settings.NoToken:
 		c.auth = noToken{}
 	default:
-		c.auth = newStatic(b.settings, s, b.policy, b.log)
+		c.auth = newStaticToken(b.settings, s, b.policy, b.log)
 	}
 	b.clients[at] = c
 	return c, nil
 }
 
-// check refuses an endpoint that needs AllowEndpoint, or that it does not allow.
-func (b *Backend) check(base *url.URL, auth string) error {
+// checkEndpoint refuses an endpoint that AllowEndpoint must allow and does not.
+func (b *Backend) checkEndpoint(base *url.URL, auth string) error {
 	if b.policy.Allow == nil {
 		switch {
 		case base.Scheme == endpoint.SocketScheme:
-			return fault.New(fault.Denied, "an endpoint that is a Unix socket has to be allowed with AllowEndpoint, which is not set")
+			return fault.New(fault.Denied,
+				"a Unix socket as endpoint must be allowed by AllowEndpoint, which is not set")
 		case b.settings.Auth != nil && auth != ref.KubernetesAuth:
-			return fault.New(fault.Denied, "VaultOptions.Auth would send its credentials to whatever endpoint a reference names: say with AllowEndpoint which are allowed")
+			return fault.New(fault.Denied, "VaultOptions.Auth would send its credentials to any endpoint "+
+				"that a reference names: set AllowEndpoint to restrict them")
 		}
 	}
 	return b.policy.Check(base)

@@ -15,236 +15,242 @@ import (
 )
 
 const (
-	// askTime is for one call.
-	askTime = 30 * time.Second
-	// The pauses after failures double from first to most.
-	firstPause = 10 * time.Second
-	mostPause  = 10 * time.Minute
-	// stubborn is how many renewals fail in a row before it is told that the
-	// token ends, although the next one may still come.
-	stubborn = 3
+	// selfCallTimeout limits one call.
+	selfCallTimeout = 30 * time.Second
+	// The pause after a failure doubles from initialBackoff to maxBackoff.
+	initialBackoff = 10 * time.Second
+	maxBackoff     = 10 * time.Minute
+	// failuresBeforeWarning is the number of consecutive failed renewals after which
+	// the expiry is announced, although a later renewal may still succeed.
+	failuresBeforeWarning = 3
 
 	maxReached = "its max TTL is reached"
 )
 
-// watcher keeps a token from ending, and tells the log in good time where it
-// cannot. It is used by one goroutine.
+// watcher renews a token before it expires, and logs warnings if it cannot. It is
+// used by one goroutine.
 type watcher struct {
 	server *server
 	policy *httpguard.Policy
 	log    *slog.Logger
 	token  string
 
-	ends    time.Time
-	told    stage
-	renewal time.Time // the next one; zero: none, or none any more
-	capped  bool      // the last renewal could not give what it usually does
-	failed  int       // renewals in a row
-	pause   time.Duration
-	reason  string // why the end moves no further
+	expires     time.Time
+	announced   remaining
+	nextRenewal time.Time // zero if the token is not renewed
+	capReached  bool      // the last renewal was shortened by the max TTL
+	failures    int       // consecutive failed renewals
+	backoff     time.Duration
+	reason      string // why the token is not renewed
 }
 
-// stage is how near the end is.
-type stage int
+// remaining classifies the time until the token expires.
+type remaining int
 
 const (
-	far stage = iota
-	day
-	hour
-	over
+	moreThanDay remaining = iota
+	withinDay
+	withinHour
+	expired
 )
 
-// run returns when the token has ended, when it turns out that it never does,
-// or that nothing can be found out about it, or with ctx.
+// run returns when the token has expired, when it never expires, when Vault refuses
+// to look it up, or when ctx ends.
 func (w *watcher) run(ctx context.Context) {
-	found, err := w.find(ctx)
-	if err != nil || found.ends.IsZero() {
+	found, err := w.lookUp(ctx)
+	if err != nil || found.expires.IsZero() {
 		return
 	}
-	w.ends = found.ends
+	w.expires = found.expires
 	if found.renewable {
-		w.plan()
+		w.scheduleRenewal()
 	} else {
-		w.giveUp(ctx, "it is not renewable")
+		w.stopRenewing(ctx, "it is not renewable")
 	}
 	for ctx.Err() == nil {
-		at := w.stage()
-		if at == over || at > w.told && w.final() {
-			w.tell(ctx, at)
+		at := w.remaining()
+		if at == expired || at > w.announced && w.expiryIsFinal() {
+			w.announce(ctx, at)
 		}
 		switch {
-		case at == over, !sleep(ctx, time.Until(w.wake())):
+		case at == expired, !sleep(ctx, time.Until(w.nextWake())):
 			return
-		case !w.renewal.IsZero() && !time.Now().Before(w.renewal):
+		case !w.nextRenewal.IsZero() && !time.Now().Before(w.nextRenewal):
 			w.renew(ctx)
 		default:
-			w.check(ctx)
+			w.checkExpiry(ctx)
 		}
 	}
 }
 
-// find asks about the token until there is an answer.
-func (w *watcher) find(ctx context.Context) (life, error) {
-	for pause := time.Second; ; pause = min(2*pause, mostPause) {
-		found, err := w.ask(ctx, lookupSelf)
+// lookUp looks the token up, and retries until there is an answer.
+func (w *watcher) lookUp(ctx context.Context) (tokenLife, error) {
+	for pause := time.Second; ; pause = min(2*pause, maxBackoff) {
+		found, err := w.callSelf(ctx, lookupSelf)
 		if err == nil || ctx.Err() != nil {
 			return found, err
 		}
-		w.log.DebugContext(ctx, "nothing is known about the end of the vault token", "host", w.server.name(), "error", err.Error())
+		w.log.DebugContext(ctx, "vault token lookup failed",
+			"host", w.server.name(), "error", err.Error())
 		asked, again := fault.Transient(err)
 		if !again || !sleep(ctx, max(pause, asked)) {
-			return life{}, err
+			return tokenLife{}, err
 		}
 	}
 }
 
-// check asks again before it is told that the token ends: somebody else may have
-// renewed it. Then it is not told once more of the day or the hour that may be
-// left anew.
-func (w *watcher) check(ctx context.Context) {
-	found, err := w.ask(ctx, lookupSelf)
+// checkExpiry looks the token up again before its expiry is announced, since it may
+// have been renewed elsewhere. A day or an hour that remains again after that is
+// not announced a second time.
+func (w *watcher) checkExpiry(ctx context.Context) {
+	found, err := w.callSelf(ctx, lookupSelf)
 	switch {
 	case errors.Is(err, fault.Unauthenticated):
-		w.ends = time.Now()
-	case err == nil && found.ends.Sub(w.ends) > 2*time.Second: // what Vault tells is rounded
-		w.ends = found.ends
-		w.told = w.stage()
+		w.expires = time.Now()
+	case err == nil && found.expires.Sub(w.expires) > 2*time.Second: // Vault rounds the TTL
+		w.expires = found.expires
+		w.announced = w.remaining()
 	}
 }
 
 func (w *watcher) renew(ctx context.Context) {
-	got, err := w.ask(ctx, renewSelf)
+	got, err := w.callSelf(ctx, renewSelf)
 	_, again := fault.Transient(err)
 	switch {
 	case ctx.Err() != nil:
 	case err == nil:
-		moved := got.ends.Sub(w.ends) >= time.Second
-		w.ends, w.capped, w.failed, w.reason = got.ends, got.capped, 0, ""
-		if got.capped {
+		moved := got.expires.Sub(w.expires) >= time.Second
+		w.expires, w.capReached, w.failures, w.reason = got.expires, got.capReached, 0, ""
+		if got.capReached {
 			w.reason = maxReached
 		}
 		if !moved || !got.renewable {
-			w.giveUp(ctx, maxReached)
+			w.stopRenewing(ctx, maxReached)
 			return
 		}
-		w.told = far
-		w.plan()
-		w.log.DebugContext(ctx, "vault token renewed", "host", w.server.name(), "ends", stamp(w.ends))
+		w.announced = moreThanDay
+		w.scheduleRenewal()
+		w.log.DebugContext(ctx, "vault token renewed", "host", w.server.name(),
+			"expires", formatTime(w.expires))
 	case errors.Is(err, fault.Unauthenticated):
-		w.ends = time.Now()
+		w.expires = time.Now()
 	case again:
-		w.log.DebugContext(ctx, "vault token not renewed", "host", w.server.name(), "ends", stamp(w.ends), "error", err.Error())
-		w.postpone(err)
+		w.log.DebugContext(ctx, "vault token renewal failed", "host", w.server.name(),
+			"expires", formatTime(w.expires), "error", err.Error())
+		w.postponeRenewal(err)
 	default:
-		w.giveUp(ctx, err.Error())
+		w.stopRenewing(ctx, err.Error())
 	}
 }
 
-// plan sets the time of the next renewal.
-func (w *watcher) plan() {
-	left := max(time.Until(w.ends), 0)
-	w.renewal = time.Now().Add(left*2/3 - rand.N(left/10+1))
+// scheduleRenewal sets the time of the next renewal.
+func (w *watcher) scheduleRenewal() {
+	left := max(time.Until(w.expires), 0)
+	w.nextRenewal = time.Now().Add(left*2/3 - rand.N(left/10+1))
 }
 
-// giveUp leaves it at telling that the token ends.
-func (w *watcher) giveUp(ctx context.Context, reason string) {
-	w.renewal, w.reason = time.Time{}, reason
-	w.log.InfoContext(ctx, "the vault token is not renewed any more", "host", w.server.name(), "ends", stamp(w.ends), "reason", reason)
+// stopRenewing ends the renewals; the expiry is still announced.
+func (w *watcher) stopRenewing(ctx context.Context, reason string) {
+	w.nextRenewal, w.reason = time.Time{}, reason
+	w.log.InfoContext(ctx, "the vault token is no longer renewed", "host", w.server.name(),
+		"expires", formatTime(w.expires), "reason", reason)
 }
 
-// postpone puts the next renewal off after one that failed.
-func (w *watcher) postpone(err error) {
-	left := time.Until(w.ends)
-	if w.failed++; w.failed == 1 {
-		w.pause = min(firstPause, left/10)
+// postponeRenewal schedules the next renewal after one that failed.
+func (w *watcher) postponeRenewal(err error) {
+	left := time.Until(w.expires)
+	if w.failures++; w.failures == 1 {
+		w.backoff = min(initialBackoff, left/10)
 	} else {
-		w.pause = min(2*w.pause, mostPause, left/2)
+		w.backoff = min(2*w.backoff, maxBackoff, left/2)
 	}
-	w.pause = max(w.pause, 100*time.Millisecond)
+	w.backoff = max(w.backoff, 100*time.Millisecond)
 	asked, _ := fault.Transient(err)
 	w.reason = err.Error()
-	w.renewal = time.Now().Add(max(w.pause-rand.N(w.pause/4), asked))
+	w.nextRenewal = time.Now().Add(max(w.backoff-rand.N(w.backoff/4), asked))
 }
 
-// final reports whether the token ends as things are.
-func (w *watcher) final() bool { return w.renewal.IsZero() || w.capped || w.failed >= stubborn }
+// expiryIsFinal reports whether the token is expected to expire at w.expires.
+func (w *watcher) expiryIsFinal() bool {
+	return w.nextRenewal.IsZero() || w.capReached || w.failures >= failuresBeforeWarning
+}
 
-func (w *watcher) stage() stage {
-	switch left := time.Until(w.ends); {
+func (w *watcher) remaining() remaining {
+	switch left := time.Until(w.expires); {
 	case left <= 0:
-		return over
+		return expired
 	case left <= time.Hour:
-		return hour
+		return withinHour
 	case left <= 24*time.Hour:
-		return day
+		return withinDay
 	}
-	return far
+	return moreThanDay
 }
 
-// wake returns when there is something to do again.
-func (w *watcher) wake() time.Time {
-	at := w.ends
-	if w.final() {
-		switch w.stage() {
-		case far:
-			at = w.ends.Add(-24 * time.Hour)
-		case day:
-			at = w.ends.Add(-time.Hour)
+// nextWake returns the time of the next renewal or announcement.
+func (w *watcher) nextWake() time.Time {
+	at := w.expires
+	if w.expiryIsFinal() {
+		switch w.remaining() {
+		case moreThanDay:
+			at = w.expires.Add(-24 * time.Hour)
+		case withinDay:
+			at = w.expires.Add(-time.Hour)
 		}
 	}
-	if !w.renewal.IsZero() && w.renewal.Before(at) {
-		return w.renewal
+	if !w.nextRenewal.IsZero() && w.nextRenewal.Before(at) {
+		return w.nextRenewal
 	}
 	return at
 }
 
-func (w *watcher) tell(ctx context.Context, at stage) {
-	w.told = at
-	text := map[stage]string{
-		day:  "the vault token ends within a day",
-		hour: "the vault token ends within an hour",
-		over: "the vault token has ended",
+func (w *watcher) announce(ctx context.Context, at remaining) {
+	w.announced = at
+	text := map[remaining]string{
+		withinDay:  "the vault token expires within a day",
+		withinHour: "the vault token expires within an hour",
+		expired:    "the vault token has expired",
 	}[at]
-	attrs := []any{"host", w.server.name(), "ends", stamp(w.ends)}
+	attrs := []any{"host", w.server.name(), "expires", formatTime(w.expires)}
 	if w.reason != "" {
 		attrs = append(attrs, "reason", w.reason)
 	}
 	w.log.WarnContext(ctx, text, attrs...)
 }
 
-// life is what Vault says about a token; a zero end is none.
-type life struct {
-	ends      time.Time
-	renewable bool
-	capped    bool // by the max TTL
+// tokenLife is Vault's description of a token. Expires is zero if it never does.
+type tokenLife struct {
+	expires    time.Time
+	renewable  bool
+	capReached bool // by the max TTL
 }
 
-// The calls that a token makes about itself.
+// The calls that a token makes on itself.
 const (
 	lookupSelf = "lookup-self"
 	renewSelf  = "renew-self"
 )
 
-// ask makes one of those calls.
-func (w *watcher) ask(ctx context.Context, call string) (life, error) {
+// callSelf makes one of these calls.
+func (w *watcher) callSelf(ctx context.Context, call string) (tokenLife, error) {
 	if err := w.policy.Check(w.server.endpoint); err != nil {
-		return life{}, err
+		return tokenLife{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, selfCallTimeout)
 	defer cancel()
 	start := time.Now()
 	var got answer
 	var err error
-	if self := w.server.with(w.token, &got).Auth().Token(); call == renewSelf {
+	if self := w.server.clientFor(w.token, &got).Auth().Token(); call == renewSelf {
 		_, err = self.RenewSelfWithContext(ctx, 0)
 	} else {
 		_, err = self.LookupSelfWithContext(ctx)
 	}
-	if err = w.server.missed(got, err); err == nil {
-		err = w.server.refusedSelf(call, got)
+	if err = w.server.requestError(got, err); err == nil {
+		err = w.server.selfCallError(call, got)
 	}
 	if err != nil {
-		return life{}, err
+		return tokenLife{}, err
 	}
 	var reply struct {
 		Data struct {
@@ -261,40 +267,49 @@ func (w *watcher) ask(ctx context.Context, call string) (life, error) {
 	bad := json.Unmarshal(got.body, &reply) != nil
 	switch {
 	case bad || call == renewSelf && reply.Auth == nil:
-		return life{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's", w.server.name()).Permanently()
+		return tokenLife{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's",
+			w.server.name()).Permanently()
 	case call == renewSelf:
-		return life{start.Add(time.Duration(reply.Auth.LeaseDuration) * time.Second), reply.Auth.Renewable,
-			strings.Contains(strings.Join(reply.Warnings, " "), "max_ttl")}, nil
+		return tokenLife{
+			expires:    start.Add(time.Duration(reply.Auth.LeaseDuration) * time.Second),
+			renewable:  reply.Auth.Renewable,
+			capReached: strings.Contains(strings.Join(reply.Warnings, " "), "max_ttl"),
+		}, nil
 	case reply.Data.ExpireTime == nil:
-		return life{}, nil
+		return tokenLife{}, nil
 	}
-	// The time that is left does not depend on the clocks, as the end does.
-	return life{ends: start.Add(time.Duration(reply.Data.TTL) * time.Second), renewable: reply.Data.Renewable}, nil
+	// Unlike expire_time, the TTL does not depend on the clocks.
+	return tokenLife{
+		expires:   start.Add(time.Duration(reply.Data.TTL) * time.Second),
+		renewable: reply.Data.Renewable,
+	}, nil
 }
 
-// refusedSelf says why a token learns nothing about itself.
-func (s *server) refusedSelf(call string, got answer) error {
-	if err := s.foreign(got); err != nil {
+// selfCallError explains why one of these calls was refused.
+func (s *server) selfCallError(call string, got answer) error {
+	if err := s.notFromVault(got); err != nil {
 		return err
 	}
-	said := spoken(got.body)
+	messages := errorMessages(got.body)
 	switch {
 	case got.status == http.StatusOK:
 		return nil
-	case passing(got.status):
-		return s.unavailable(got)
-	case unknownToken(got.status, said):
-		return fault.New(fault.Unauthenticated, "Vault does not know the token any more")
+	case isTransient(got.status):
+		return s.unavailableError(got)
+	case isUnknownToken(got.status, messages):
+		return fault.New(fault.Unauthenticated, "Vault no longer recognizes the token")
 	case got.status == http.StatusForbidden:
 		capability := map[string]string{lookupSelf: "read", renewSelf: "update"}[call]
-		return fault.New(fault.Denied, "the token's policies lack: path \"auth/token/%s\" { capabilities = [%q] }", call, capability)
-	case strings.Contains(said, "not renewable"):
+		return fault.New(fault.Denied,
+			"the token's policies lack: path \"auth/token/%s\" { capabilities = [%q] }",
+			call, capability)
+	case strings.Contains(messages, "not renewable"):
 		return fault.New(fault.Unsupported, "it is not renewable")
 	}
 	return fault.New(fault.Unsupported, "%s answered with status %d", s.name(), got.status)
 }
 
-// sleep reports false if ctx ends before.
+// sleep waits for d. It reports false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -306,5 +321,5 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// stamp is a time for the log.
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// formatTime formats a time for the log.
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

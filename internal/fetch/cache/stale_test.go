@@ -141,13 +141,13 @@ func TestVerdict(t *testing.T) {
 		"not found":                     {fault.New(fault.NotFound, "no"), true},
 		"denied, after an outage":       {fault.New(fault.Denied, "no").WithCause(errDown), true},
 		"a sentinel":                    {fmt.Errorf("store: %w", fault.NotFound), true},
-		"denied by the caller's policy": {fault.New(fault.Denied, "refused").Ours(), false},
+		"denied by the caller's policy": {fault.New(fault.Denied, "refused").RefusedLocally(), false},
 		"the same, which a store hands on": {fmt.Errorf("store: %w",
-			fault.New(fault.Denied, "refused").Ours()), false},
+			fault.New(fault.Denied, "refused").RefusedLocally()), false},
 		"the policy is down": {fault.New(fault.Denied,
-			"refused").WithCause(errDown).Ours(), false},
+			"refused").WithCause(errDown).RefusedLocally(), false},
 		"not authenticated": {fault.New(fault.Unauthenticated, "who?"), false},
-		"it may be an outage": {fault.New(fault.Unauthenticated, "who?").OrOutage(),
+		"it may be an outage": {fault.New(fault.Unauthenticated, "who?").MaybeOutage(),
 			false},
 		"a file of credentials is not found": {fault.New(fault.Unauthenticated,
 			"no token").WithCause(fault.New(fault.NotFound, "no file")), false},
@@ -169,7 +169,7 @@ func TestVerdict(t *testing.T) {
 				w.fails(c.err)
 				got := w.ask("k", cache.ForceFetch)
 				synctest.Wait()
-				if fault.Outage(c.err) {
+				if fault.AllowsStale(c.err) {
 					require.Equal(w.t, 1, got.Version.Value())
 				} else {
 					require.Nil(w.t, got.Version, "the value is not served instead of the error")

@@ -71,13 +71,13 @@ func (f *Fetch[K, V]) outcome(ctx context.Context, value V, err error) Got[V] {
 	case ctx.Err() != nil: // all callers have left
 		return Got[V]{Err: c.canceled(err)}
 	case !f.keep:
-	case fault.Outage(err):
+	case fault.AllowsStale(err):
 		if f.age > 0 {
 			c.Log.WarnContext(ctx, "the last known secret is too old to be used, by this machine's clock",
 				"reference", c.Name(f.Key), "age", f.age.Round(time.Second), "max_stale", c.MaxStale)
 		}
 		failed.Version = c.serveStale(ctx, f.Key, f.stale, err)
-	case fault.Verdict(err):
+	case fault.ForbidsStale(err):
 		c.drop(f.Key)
 	default:
 		c.fail(f.Key, err)

@@ -100,7 +100,7 @@ func (l *Loop) Done(ctx context.Context, err error) {
 // and for how long it was tried.
 func (l *Loop) Err() error {
 	if l.Attempts > 1 && l.err != nil && fault.KindIs(l.err, fault.Unavailable) {
-		return fault.GaveUp(l.err, l.Attempts, time.Since(l.start))
+		return fault.WithEffort(l.err, l.Attempts, time.Since(l.start))
 	}
 	return l.err
 }

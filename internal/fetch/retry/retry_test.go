@@ -161,7 +161,7 @@ func TestLoop(t *testing.T) {
 	})
 	t.Run("an inner loop's count is replaced", func(t *testing.T) {
 		_, _, err := loop(t, 2*time.Second,
-			func(int) error { return fault.GaveUp(unavailable(), 90, time.Second) })
+			func(int) error { return fault.WithEffort(unavailable(), 90, time.Second) })
 		require.NotContains(t, err.Error(), "90")
 		require.Equal(t, 1, strings.Count(err.Error(), "gave up"))
 	})

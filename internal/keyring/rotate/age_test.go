@@ -18,7 +18,7 @@ const day = 24 * time.Hour
 // much later than the year 2000.
 func newKeyringFileAt(t *testing.T, later time.Duration) keyringFile {
 	p := newKeyringFile(t)
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) { // begins in the year 2000
 		time.Sleep(later)
 		keyringFile{t, p.path}.keyring(nil)

@@ -19,7 +19,7 @@ import (
 func TestRotate_renewsLeaseWhileReading(t *testing.T) {
 	p := newKeyringFile(t)
 	s := p.fill(p.keyring(nil), 7)
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		f := newFaulty()
 		r := p.keyring(f)

@@ -301,9 +301,9 @@ func TestTLSServerShowsItsCertificate(t *testing.T) {
 }
 
 func TestUnpluggedServerLivesByTheBubblesClock(t *testing.T) {
-	inproc.NeedsRandom(t)
+	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := fakevault.NewUnplugged()
+		s := fakevault.NewInProcess()
 		defer s.Close()
 		get := func(ctx context.Context) (*http.Response, error) {
 			r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/v1/auth/token/lookup-self", nil)

@@ -1,6 +1,6 @@
-// Package unplugged takes requests to a handler without a connection, so that
-// a client and a fake server can be in one bubble of testing/synctest, whose
-// clock sockets would keep from running.
+// Package inproc passes requests to a handler without a connection, so that a client
+// and a fake server can share a bubble of testing/synctest, whose clock does not
+// advance while a goroutine waits for a socket.
 package inproc
 
 import (
@@ -12,8 +12,8 @@ import (
 	"strconv"
 )
 
-// Transport implements http.RoundTripper: Handler answers, whatever the host.
-// Where it panics with http.ErrAbortHandler there is no answer.
+// Transport is an http.RoundTripper that passes requests for any host to Handler. If
+// Handler panics with http.ErrAbortHandler, there is no answer.
 type Transport struct{ Handler http.Handler }
 
 // RoundTrip implements http.RoundTripper.
@@ -44,9 +44,10 @@ func (t Transport) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	return resp, nil
 }
 
-// NeedsRandom skips a test in a bubble that needs random numbers, where there
-// are none: in FIPS 140-3 mode Go makes them with a clock that runs.
-func NeedsRandom(t interface {
+// SkipWithoutRandom skips a test that needs random numbers in a bubble of
+// testing/synctest if there are none: in FIPS 140-3 mode their generation depends on
+// a running clock.
+func SkipWithoutRandom(t interface {
 	Helper()
 	Skip(args ...any)
 }) {

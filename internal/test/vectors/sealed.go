@@ -11,9 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Sealed is a pair of files that a JDK wrote, and what is sealed in it. Where
-// the text is long there is just its digest. The files are those of
-// [SealedPaths].
+// Sealed describes a sealed object and its key, which a JDK wrote to the files of
+// [SealedPaths], and the plaintext. For a long plaintext there is only a digest.
 type Sealed struct {
 	ID           string  `json:"id"`
 	Algorithm    string  `json:"algorithm"`
@@ -47,8 +46,8 @@ func LoadSealed(tb testing.TB) []Sealed {
 	return vectors
 }
 
-// SealedDir returns the folder of the sealed vectors. Beside those of the index
-// it has files whose names begin with "neg-", which nobody must open.
+// SealedDir returns the directory of the sealed vectors. In addition to those of the
+// index it contains files whose names begin with "neg-", which must fail to open.
 func SealedDir(tb testing.TB) string { return filepath.Join(root(tb), "testdata", "vectors", "sealed") }
 
 // SealedPaths returns the files of a vector.

@@ -1,6 +1,6 @@
-// Package vectors loads the conformance vectors of testdata/vectors for tests.
-// A field that is missing or unknown fails the test: vectors that are not
-// understood prove nothing.
+// Package vectors loads the conformance vectors of testdata/vectors for tests. A
+// missing or unknown field fails the test, since vectors that are not understood
+// prove nothing.
 package vectors
 
 import (
@@ -15,8 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Pointer is a document, a JSON pointer, and the JSON texts of which one is
-// right; "ERROR" stands for a refusal. More than one only where Info is set.
+// Pointer is a document, a JSON pointer, and the JSON texts that are acceptable
+// results; "ERROR" means that the lookup fails. There is more than one result only
+// if Info is set.
 type Pointer struct {
 	Group   string   `json:"group"`
 	Name    string   `json:"name"`
@@ -26,7 +27,7 @@ type Pointer struct {
 	Info    bool     `json:"info"`
 }
 
-// Properties is a .properties file and what a JDK makes of it in either
+// Properties is a .properties file and the result of reading it with a JDK in either
 // encoding: a map, or the text of an exception.
 type Properties struct {
 	Name        string             `json:"name"`
@@ -37,10 +38,10 @@ type Properties struct {
 	UTF8Error   string             `json:"java_utf8_error,omitempty"`
 }
 
-// XML is an XML file and what five Java readers list from it, or the text of
-// their exception. Kind "dbconfig" lists "jdbc-datasource/<text>" for every
-// password element, kind "confluence" "<name>=<text>" for every property of the
-// password's name.
+// XML is an XML file and the list that each of five Java readers produces, or the
+// text of its exception. For kind "dbconfig" the list has "jdbc-datasource/<text>" for
+// every password element, for kind "confluence" it has "<name>=<text>" for every
+// property with the name of the password.
 type XML struct {
 	Name  string `json:"name"`
 	Kind  string `json:"kind"`
@@ -84,8 +85,8 @@ func load[T any](tb testing.TB, file string) []T {
 	return vectors
 }
 
-// requireFields wants every field, and of an optional pair, "x" and "x_error",
-// exactly one.
+// requireFields requires every field, and exactly one of each optional pair "x" and
+// "x_error".
 func requireFields(tb testing.TB, t reflect.Type, row map[string]json.RawMessage, i int) {
 	tb.Helper()
 	for f := range t.NumField() {
@@ -100,7 +101,7 @@ func requireFields(tb testing.TB, t reflect.Type, row map[string]json.RawMessage
 	}
 }
 
-// root returns the folder of the module's go.mod.
+// root returns the directory of the module's go.mod.
 func root(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.Getwd()

@@ -13,28 +13,30 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// socketAddress is what a client of a server at a Unix domain socket asks, as
-// Vault's own client does.
+// socketAddress is the address in requests to a Unix domain socket, the same as in
+// Vault's own client.
 const socketAddress = "http://localhost"
 
-// socket takes all requests to a Unix domain socket, and follows no redirect: it
-// would lead away from the socket, or to a host that the socket stands for.
-type socket struct{ *http.Transport }
+// socketTransport sends all requests to a Unix domain socket. It follows no
+// redirect, which would lead away from the socket.
+type socketTransport struct{ *http.Transport }
 
-func newSocket(base *http.Transport, endpoint *url.URL) socket {
+func newSocketTransport(base *http.Transport, endpoint *url.URL) socketTransport {
 	base.Proxy = nil
 	base.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", endpoint.Path)
 	}
-	return socket{base}
+	return socketTransport{base}
 }
 
 // RoundTrip implements http.RoundTripper.
-func (s socket) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s socketTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := s.Transport.RoundTrip(r)
 	if err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		_ = resp.Body.Close()
-		return nil, fault.New(fault.Unavailable, "a redirect (status %d) from a Unix socket is not followed", resp.StatusCode).Permanently()
+		return nil, fault.New(fault.Unavailable,
+			"a redirect (status %d) from a Unix socket is not followed",
+			resp.StatusCode).Permanently()
 	}
 	return resp, err
 }
@@ -42,7 +44,7 @@ func (s socket) RoundTrip(r *http.Request) (*http.Response, error) {
 // isSocket reports whether the endpoint is a Unix domain socket.
 func (s *server) isSocket() bool { return s.endpoint.Scheme == endpoint.SocketScheme }
 
-// explain says why there is no answer.
+// explain explains why there is no answer.
 func (s *server) explain(err error) *fault.Error {
 	f := httpguard.Explain(err, s.name())
 	if !s.isSocket() {
@@ -50,9 +52,11 @@ func (s *server) explain(err error) *fault.Error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		f.Text = fault.Printable("there is no socket " + s.name() + ": does the Vault Agent or Proxy run?")
+		f.Text = fault.Printable("there is no socket " + s.name() +
+			": is the Vault Agent or Proxy running?")
 	case errors.Is(err, fs.ErrPermission):
-		f.Text = fault.Printable("the socket " + s.name() + " may not be opened: check its owner and mode")
+		f.Text = fault.Printable("no permission to open the socket " + s.name() +
+			": check its owner and mode")
 	}
 	return f
 }
