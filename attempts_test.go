@@ -68,7 +68,8 @@ func TestFailedAttempts(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			_, err = r.Resolve(ctx, value)
-			require.Regexp(t, `gave up after \d+ attempts in 5s; the last attempt said: .*refuses connections$`, err.Error())
+			require.Regexp(t,
+				`gave up after \d+ attempts in 5s; the last attempt said: .*refuses connections$`, err.Error())
 		})
 	})
 	t.Run("a host that does not exist", func(t *testing.T) {

@@ -60,7 +60,8 @@ func awsBackend() backendtest.Backend {
 
 func awsServer(s *fakeaws.Server, change func(*secretref.Options)) *backendtest.Server {
 	at := func(endpoint, name string) string {
-		return secretref.AWSReference{Region: "eu-west-1", SecretID: name, EndpointOverride: endpoint}.String()
+		return secretref.AWSReference{Region: "eu-west-1", SecretID: name,
+			EndpointOverride: endpoint}.String()
 	}
 	return &backendtest.Server{
 		URL:       s.URL(),
@@ -88,7 +89,8 @@ func awsRefusals() map[string]backendtest.Refusal {
 		}
 	}
 	code := func(code string) func(*fakeaws.Server) { return said(400, code, "") }
-	const home, abroad = "arn:aws:secretsmanager:eu-west-1:" + fakeaws.Account + ":secret:db", "arn:aws:secretsmanager:us-east-1:" + fakeaws.Account + ":secret:db-AbCdEf"
+	const home, abroad = "arn:aws:secretsmanager:eu-west-1:" + fakeaws.Account + ":secret:db",
+		"arn:aws:secretsmanager:us-east-1:" + fakeaws.Account + ":secret:db-AbCdEf"
 	refusals := map[string]backendtest.Refusal{}
 	for name, c := range map[string]struct {
 		prepare func(*fakeaws.Server)
@@ -96,31 +98,71 @@ func awsRefusals() map[string]backendtest.Refusal {
 		want    error
 		text    []string
 	}{
-		"missing":                    {nil, "none", secretref.ErrNotFound, []string{`no secret "none" in region "eu-west-1"`}},
-		"ARN of elsewhere":           {nil, abroad, secretref.ErrNotFound, []string{`"us-east-1"`, `the reference says "eu-west-1"`}},
-		"deleted":                    {func(s *fakeaws.Server) { s.DeleteSecret("eu-west-1", "db") }, "db", secretref.ErrNotFound, []string{"marked for deletion", "restore-secret"}},
-		"other state":                {code("InvalidRequestException"), "db", secretref.ErrUnsupported, []string{"present state"}},
-		"without a value":            {nil, "empty", secretref.ErrNotFound, []string{"has no value", "AWSCURRENT"}},
-		"not a name":                 {nil, "a b", secretref.ErrSyntax, []string{`"a b"`, "secretId"}},
-		"denied":                     {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "db") }, "db", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue", `"db"`, `-??????`, "arn:aws:secretsmanager:eu-west-1:*:secret:db-??????"}},
-		"denied by ARN":              {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "*") }, home, secretref.ErrDenied, []string{home + "-??????"}},
-		"denied whole ARN":           {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "*") }, home + "-AbCdEf", secretref.ErrDenied, []string{home + `-AbCdEf"`}},
-		"denied abroad":              {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "*") }, abroad, secretref.ErrDenied, []string{`of region "us-east-1"`}},
-		"denied, kms named":          {func(s *fakeaws.Server) { s.Deny("secretsmanager:GetSecretValue", "kms") }, "kms", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue"}},
-		"denied explicitly":          {said(400, "AccessDeniedException", "is not authorized with an explicit deny in a resource-based policy"), "db", secretref.ErrDenied, []string{"explicitly"}},
-		"key denied":                 {func(s *fakeaws.Server) { s.Deny("kms:Decrypt", "db") }, "db", secretref.ErrDenied, []string{"kms:Decrypt", `"db"`}},
-		"key denied, said otherwise": {said(400, "AccessDeniedException", "User: x is not authorized to perform: kms:Decrypt on resource"), "db", secretref.ErrDenied, []string{"kms:Decrypt"}},
-		"key broken":                 {code("DecryptionFailure"), "db", secretref.ErrDenied, []string{"kms:Decrypt", "enabled"}},
-		"key wrong":                  {func(s *fakeaws.Server) { s.AddKey(awsKeyID, "another secret access key", awsToken) }, "db", secretref.ErrUnauthenticated, []string{"secret access key", "clock"}},
-		"clock wrong":                {code("RequestInTheFuture"), "db", secretref.ErrUnauthenticated, []string{"clock"}},
-		"token expired":              {(*fakeaws.Server).ExpireCredentials, "db", secretref.ErrUnauthenticated, []string{"expired", "renew"}},
-		"key unknown":                {func(s *fakeaws.Server) { s.RemoveKey(awsKeyID) }, "db", secretref.ErrUnauthenticated, []string{"AWS_ACCESS_KEY_ID", `"eu-west-1" is enabled`}},
-		"undocumented code":          {said(400, "SomethingException", ""), "db", secretref.ErrUnsupported, []string{"SomethingException"}},
-		"undocumented text":          {said(400, "is it "+canary+"?", ""), "db", secretref.ErrUnsupported, []string{"400"}},
-		"403 with a code":            {said(403, "SomethingException", ""), "db", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue"}},
-		"401 without":                {said(401, "", ""), "db", secretref.ErrUnavailable, []string{"401", "proxy"}},
-		"403 without":                {said(403, "", ""), "db", secretref.ErrUnavailable, []string{"403", "proxy"}},
-		"404 without":                {func(s *fakeaws.Server) { s.Fail(1, 404, "", nil) }, "db", secretref.ErrUnavailable, []string{"is it AWS Secrets Manager?"}},
+		"missing": {nil, "none", secretref.ErrNotFound,
+			[]string{`no secret "none" in region "eu-west-1"`}},
+		"ARN of elsewhere": {nil, abroad, secretref.ErrNotFound,
+			[]string{`"us-east-1"`, `the reference says "eu-west-1"`}},
+		"deleted": {func(s *fakeaws.Server) { s.DeleteSecret("eu-west-1", "db") },
+			"db", secretref.ErrNotFound, []string{"marked for deletion", "restore-secret"}},
+		"other state": {code("InvalidRequestException"), "db", secretref.ErrUnsupported,
+			[]string{"present state"}},
+		"without a value": {nil, "empty", secretref.ErrNotFound,
+			[]string{"has no value", "AWSCURRENT"}},
+		"not a name": {nil, "a b", secretref.ErrSyntax, []string{`"a b"`, "secretId"}},
+		"denied": {func(s *fakeaws.Server) {
+			s.Deny("secretsmanager:GetSecretValue",
+				"db")
+		}, "db", secretref.ErrDenied,
+			[]string{"secretsmanager:GetSecretValue", `"db"`, `-??????`,
+				"arn:aws:secretsmanager:eu-west-1:*:secret:db-??????"}},
+		"denied by ARN": {func(s *fakeaws.Server) {
+			s.Deny("secretsmanager:GetSecretValue",
+				"*")
+		}, home, secretref.ErrDenied, []string{home + "-??????"}},
+		"denied whole ARN": {func(s *fakeaws.Server) {
+			s.Deny("secretsmanager:GetSecretValue",
+				"*")
+		}, home + "-AbCdEf", secretref.ErrDenied, []string{home + `-AbCdEf"`}},
+		"denied abroad": {func(s *fakeaws.Server) {
+			s.Deny("secretsmanager:GetSecretValue",
+				"*")
+		}, abroad, secretref.ErrDenied, []string{`of region "us-east-1"`}},
+		"denied, kms named": {func(s *fakeaws.Server) {
+			s.Deny("secretsmanager:GetSecretValue",
+				"kms")
+		}, "kms", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue"}},
+		"denied explicitly": {said(400, "AccessDeniedException",
+			"is not authorized with an explicit deny in a resource-based policy"), "db", secretref.ErrDenied,
+			[]string{"explicitly"}},
+		"key denied": {func(s *fakeaws.Server) { s.Deny("kms:Decrypt", "db") }, "db",
+			secretref.ErrDenied, []string{"kms:Decrypt", `"db"`}},
+		"key denied, said otherwise": {said(400, "AccessDeniedException",
+			"User: x is not authorized to perform: kms:Decrypt on resource"), "db", secretref.ErrDenied,
+			[]string{"kms:Decrypt"}},
+		"key broken": {code("DecryptionFailure"), "db", secretref.ErrDenied,
+			[]string{"kms:Decrypt", "enabled"}},
+		"key wrong": {func(s *fakeaws.Server) {
+			s.AddKey(awsKeyID,
+				"another secret access key", awsToken)
+		}, "db", secretref.ErrUnauthenticated, []string{"secret access key", "clock"}},
+		"clock wrong": {code("RequestInTheFuture"), "db", secretref.ErrUnauthenticated,
+			[]string{"clock"}},
+		"token expired": {(*fakeaws.Server).ExpireCredentials, "db",
+			secretref.ErrUnauthenticated, []string{"expired", "renew"}},
+		"key unknown": {func(s *fakeaws.Server) { s.RemoveKey(awsKeyID) }, "db",
+			secretref.ErrUnauthenticated, []string{"AWS_ACCESS_KEY_ID", `"eu-west-1" is enabled`}},
+		"undocumented code": {said(400, "SomethingException", ""), "db",
+			secretref.ErrUnsupported, []string{"SomethingException"}},
+		"undocumented text": {said(400, "is it "+canary+"?", ""), "db", secretref.ErrUnsupported,
+			[]string{"400"}},
+		"403 with a code": {said(403, "SomethingException", ""), "db", secretref.ErrDenied,
+			[]string{"secretsmanager:GetSecretValue"}},
+		"401 without": {said(401, "", ""), "db", secretref.ErrUnavailable,
+			[]string{"401", "proxy"}},
+		"403 without": {said(403, "", ""), "db", secretref.ErrUnavailable,
+			[]string{"403", "proxy"}},
+		"404 without": {func(s *fakeaws.Server) { s.Fail(1, 404, "", nil) }, "db",
+			secretref.ErrUnavailable, []string{"is it AWS Secrets Manager?"}},
 	} {
 		calls := 1
 		if name == "clock wrong" {
@@ -151,27 +193,38 @@ func awsStrangers() map[string]backendtest.Answer {
 	to := func(location string) map[string]string { return map[string]string{"Location": location} }
 	answers := map[string]backendtest.Answer{}
 	for name, a := range map[string]awsAnswer{
-		"403 page of a proxy":                  {403, html, nil, "<html>blocked</html>"},
-		"401 page":                             {401, html, map[string]string{"Www-Authenticate": "Basic"}, "<html>log in</html>"},
-		"404 page":                             {404, html, nil, "<html>not found</html>"},
-		"407 of a proxy":                       {407, html, map[string]string{"Proxy-Authenticate": "Basic"}, ""},
-		"405":                                  {405, html, nil, ""},
-		"400 page":                             {400, html, nil, "<html>bad request</html>"},
-		"410":                                  {410, html, nil, ""},
-		"403 without a body":                   {403, "", nil, ""},
-		"404 without a body":                   {404, "", nil, ""},
-		"403 of a gateway":                     {403, js, nil, `{"message":"Forbidden"}`},
-		"404 of a gateway":                     {404, js, nil, `{"message":"no Route matched with those values"}`},
-		"403 of Amazon API Gateway":            {403, js, gateway("ForbiddenException"), `{"message":"Forbidden"}`},
-		"no such path of Amazon API Gateway":   {403, js, gateway("MissingAuthenticationTokenException"), `{"message":"Missing Authentication Token"}`},
-		"a policy of Amazon API Gateway":       {403, js, gateway("AccessDeniedException"), `{"Message":"User: anonymous is not authorized to perform: execute-api:Invoke"}`},
-		"a gateway with AWS' word":             {403, js, nil, `{"code":"AccessDeniedException","message":"no"}`},
-		"a gateway with AWS' other word":       {404, js, nil, `{"Code":"ResourceNotFoundException","message":"no"}`},
-		"a header alone":                       {404, "", map[string]string{"X-Amzn-Errortype": "ResourceNotFoundException"}, ""},
-		"an unknown type":                      {403, js, nil, `{"__type":"https://example.com/problems/forbidden"}`},
-		"a list":                               {403, js, nil, `[{"__type":"AccessDeniedException"}]`},
-		"half an answer":                       {403, js, nil, `{"__type":"AccessDeniedException"`},
-		"XML of another service":               {403, "text/xml", nil, `<Error><Code>AccessDenied</Code></Error>`},
+		"403 page of a proxy": {403, html, nil, "<html>blocked</html>"},
+		"401 page": {401, html,
+			map[string]string{"Www-Authenticate": "Basic"}, "<html>log in</html>"},
+		"404 page": {404, html, nil, "<html>not found</html>"},
+		"407 of a proxy": {407, html,
+			map[string]string{"Proxy-Authenticate": "Basic"}, ""},
+		"405":                {405, html, nil, ""},
+		"400 page":           {400, html, nil, "<html>bad request</html>"},
+		"410":                {410, html, nil, ""},
+		"403 without a body": {403, "", nil, ""},
+		"404 without a body": {404, "", nil, ""},
+		"403 of a gateway":   {403, js, nil, `{"message":"Forbidden"}`},
+		"404 of a gateway": {404, js, nil,
+			`{"message":"no Route matched with those values"}`},
+		"403 of Amazon API Gateway": {403, js, gateway("ForbiddenException"),
+			`{"message":"Forbidden"}`},
+		"no such path of Amazon API Gateway": {403, js, gateway("MissingAuthenticationTokenException"),
+			`{"message":"Missing Authentication Token"}`},
+		"a policy of Amazon API Gateway": {403, js, gateway("AccessDeniedException"),
+			`{"Message":"User: anonymous is not authorized to perform: execute-api:Invoke"}`},
+		"a gateway with AWS' word": {403, js, nil,
+			`{"code":"AccessDeniedException","message":"no"}`},
+		"a gateway with AWS' other word": {404, js, nil,
+			`{"Code":"ResourceNotFoundException","message":"no"}`},
+		"a header alone": {404, "",
+			map[string]string{"X-Amzn-Errortype": "ResourceNotFoundException"}, ""},
+		"an unknown type": {403, js, nil,
+			`{"__type":"https://example.com/problems/forbidden"}`},
+		"a list":         {403, js, nil, `[{"__type":"AccessDeniedException"}]`},
+		"half an answer": {403, js, nil, `{"__type":"AccessDeniedException"`},
+		"XML of another service": {403, "text/xml", nil,
+			`<Error><Code>AccessDenied</Code></Error>`},
 		"302 to a login page":                  {302, html, to("https://login.example.com/"), ""},
 		"301 to clear text":                    {301, html, to("http://sorry.example.com/"), ""},
 		"307 to another host":                  {307, "", to("http://10.255.255.1:8200/"), ""},

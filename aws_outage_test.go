@@ -67,13 +67,20 @@ func TestAWSOwnVerdictsAreTold(t *testing.T) {
 		answer awsAnswer
 		want   error
 	}{
-		"type":                   {awsAnswer{400, js, id, `{"__type":"ResourceNotFoundException"}`}, secretref.ErrNotFound},
-		"without a number":       {awsAnswer{400, js, nil, `{"__type":"AccessDeniedException"}`}, secretref.ErrDenied},
-		"with a name space":      {awsAnswer{400, js, nil, `{"__type":"com.amazonaws.secretsmanager#ResourceNotFoundException"}`}, secretref.ErrNotFound},
-		"404, as an emulator":    {awsAnswer{404, "text/html", nil, `{"__type":"ResourceNotFoundException"}`}, secretref.ErrNotFound},
-		"header":                 {awsAnswer{400, js, header("AccessDeniedException"), `{"Message":"no"}`}, secretref.ErrDenied},
-		"header with an address": {awsAnswer{400, js, header("ResourceNotFoundException:http://internal.amazon.com/"), `{}`}, secretref.ErrNotFound},
-		"a VPC endpoint's policy": {awsAnswer{400, js, id, `{"__type":"AccessDeniedException","Message":"User: arn:aws:iam::123456789012:user/u is not authorized to perform: secretsmanager:GetSecretValue because no VPC endpoint policy allows the action"}`},
+		"type": {awsAnswer{400, js, id, `{"__type":"ResourceNotFoundException"}`},
+			secretref.ErrNotFound},
+		"without a number": {awsAnswer{400, js, nil, `{"__type":"AccessDeniedException"}`},
+			secretref.ErrDenied},
+		"with a name space": {awsAnswer{400, js, nil,
+			`{"__type":"com.amazonaws.secretsmanager#ResourceNotFoundException"}`}, secretref.ErrNotFound},
+		"404, as an emulator": {awsAnswer{404, "text/html", nil,
+			`{"__type":"ResourceNotFoundException"}`}, secretref.ErrNotFound},
+		"header": {awsAnswer{400, js, header("AccessDeniedException"),
+			`{"Message":"no"}`}, secretref.ErrDenied},
+		"header with an address": {awsAnswer{400, js,
+			header("ResourceNotFoundException:http://internal.amazon.com/"), `{}`}, secretref.ErrNotFound},
+		"a VPC endpoint's policy": {awsAnswer{400, js, id,
+			`{"__type":"AccessDeniedException","Message":"User: arn:aws:iam::123456789012:user/u is not authorized to perform: secretsmanager:GetSecretValue because no VPC endpoint policy allows the action"}`},
 			secretref.ErrDenied},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +94,8 @@ func TestAWSOwnVerdictsAreTold(t *testing.T) {
 }
 
 func TestAWSClockThatIsOffIsCorrected(t *testing.T) {
-	for _, off := range []time.Duration{10 * time.Minute, -10 * time.Minute, time.Hour, -time.Hour, 26 * time.Hour} {
+	for _, off := range []time.Duration{10 * time.Minute, -10 * time.Minute, time.Hour, -time.Hour,
+		26 * time.Hour} {
 		for _, batch := range []bool{false, true} {
 			t.Run(fmt.Sprint(off, " in batches ", batch), func(t *testing.T) {
 				s := awsFake(t)
@@ -129,7 +137,8 @@ func TestAWSClockThatIsOffIsCorrected(t *testing.T) {
 		require.Equal(t, "hunter2", got.Reveal())
 		require.Len(t, s.STSRequests(), 2)
 	})
-	for _, code := range []string{"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture", "SignatureDoesNotMatch"} {
+	for _, code := range []string{"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture",
+		"SignatureDoesNotMatch"} {
 		t.Run(code, func(t *testing.T) {
 			s := awsFake(t)
 			s.PutSecret("eu-west-1", "db", "hunter2")
@@ -177,16 +186,20 @@ func (a awsAnswer) answer() backendtest.Answer {
 
 func TestAWSLastGoodValue(t *testing.T) {
 	for _, name := range []string{
-		"403 page of a proxy", "403 of a gateway", "no such path of Amazon API Gateway", "302 to a login page",
+		"403 page of a proxy", "403 of a gateway", "no such path of Amazon API Gateway",
+		"302 to a login page",
 		"404 page", "200 of a gateway", "201 with a secret that is not stored",
 	} {
 		t.Run("in batches/"+name, func(t *testing.T) {
-			backendtest.RequireLastGood(t, awsBackend().Start(t), awsStrangers()[name], backendtest.Options{Batch: true})
+			backendtest.RequireLastGood(t, awsBackend().Start(t), awsStrangers()[name],
+				backendtest.Options{Batch: true})
 		})
 	}
 	t.Run("the verdict of another host", func(t *testing.T) {
-		other := httptest.NewServer(backendtest.Answer{Status: 403, Body: `{"__type":"AccessDeniedException"}`,
-			Header: map[string]string{"X-Amzn-Requestid": "5b2a", "Content-Type": "application/x-amz-json-1.1"}})
+		other := httptest.NewServer(backendtest.Answer{Status: 403,
+			Body: `{"__type":"AccessDeniedException"}`,
+			Header: map[string]string{"X-Amzn-Requestid": "5b2a",
+				"Content-Type": "application/x-amz-json-1.1"}})
 		t.Cleanup(other.Close)
 		backendtest.RequireLastGood(t, awsBackend().Start(t),
 			backendtest.Answer{Status: 307, Header: map[string]string{"Location": other.URL}},
@@ -236,7 +249,10 @@ func awsResets(t *testing.T) string {
 }
 
 func awsAlways(t *testing.T, status int) string {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
+		_ *http.Request) {
+		w.WriteHeader(status)
+	}))
 	t.Cleanup(s.Close)
 	return s.URL
 }
@@ -266,7 +282,8 @@ var awsSources = map[string]struct {
 		t.Setenv("AWS_ENDPOINT_URL_STS", s.STSURL())
 	}, awsEndpointFails("AWS_ENDPOINT_URL_STS", 0)},
 	"process": {func(t *testing.T, _ *fakeaws.Server) {
-		awsProcess(t, fmt.Sprintf(`echo '{"Version":1,"AccessKeyId":"%s","SecretAccessKey":"%s","SessionToken":"%s","Expiration":"2001-01-01T00:00:00Z"}'`, awsKeyID, awsSecret, awsToken))
+		awsProcess(t,
+			fmt.Sprintf(`echo '{"Version":1,"AccessKeyId":"%s","SecretAccessKey":"%s","SessionToken":"%s","Expiration":"2001-01-01T00:00:00Z"}'`, awsKeyID, awsSecret, awsToken))
 	}, map[string]func(t *testing.T){"hangs": func(t *testing.T) { awsProcess(t, "exec sleep 20") }}},
 }
 
@@ -291,7 +308,9 @@ func awsProcess(t *testing.T, line string) {
 	dir := filepath.Dir(os.Getenv("AWS_CONFIG_FILE"))
 	script := filepath.Join(dir, "give.sh")
 	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\n"+line+"\n"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "config"), []byte("[default]\ncredential_process = "+script+"\n"), 0o600))
+	require.NoError(t,
+		os.WriteFile(filepath.Join(dir, "config"),
+			[]byte("[default]\ncredential_process = "+script+"\n"), 0o600))
 }
 
 // awsSkipSimilar skips, in short mode, the failures that resemble a 503 or a hang. Each
@@ -312,10 +331,12 @@ func TestAWSLastKnownCoversTheSourcesOfCredentials(t *testing.T) {
 				s.PutSecret("eu-west-1", "db", "hunter2")
 				awsWithoutKeys(t)
 				source.use(t, s)
-				keys, err := secretref.OpenKeyring(t.Context(), secretref.FileStore(filepath.Join(t.TempDir(), "s.db")), nil)
+				keys, err := secretref.OpenKeyring(t.Context(),
+					secretref.FileStore(filepath.Join(t.TempDir(), "s.db")), nil)
 				require.NoError(t, err)
 				defer keys.Close()
-				opts := &secretref.Options{LastKnown: keys, TTL: time.Nanosecond, Logger: slog.New(slog.DiscardHandler)}
+				opts := &secretref.Options{LastKnown: keys, TTL: time.Nanosecond,
+					Logger: slog.New(slog.DiscardHandler)}
 				good := func(r *secretref.Resolver) {
 					t.Helper()
 					got, err := r.Resolve(t.Context(), awsDB(""))
@@ -356,7 +377,8 @@ func TestAWSSourceOfCredentialsThatDoesNotAnswerIsUnavailable(t *testing.T) {
 				r, _ := awsResolver(t, secretref.Options{Timeout: timeout})
 				_, err := r.Resolve(t.Context(), awsDB(""))
 				require.ErrorIs(t, err, secretref.ErrUnavailable)
-				if ambiguous := name == "metadata" && (how == "hangs" || how == "refuses connections"); ambiguous {
+				if ambiguous := name == "metadata" &&
+					(how == "hangs" || how == "refuses connections"); ambiguous {
 					require.ErrorIs(t, err, secretref.ErrUnauthenticated, "this may be no instance at all")
 				} else {
 					require.NotErrorIs(t, err, secretref.ErrUnauthenticated)
@@ -381,7 +403,8 @@ func TestAWSSourceOfCredentialsThatDoesNotAnswerIsUnavailable(t *testing.T) {
 			<-t.Context().Done()
 			return aws.Credentials{}, ctx.Err()
 		})
-		r, _ := awsResolver(t, secretref.Options{Timeout: 200 * time.Millisecond, AWS: secretref.AWSOptions{Config: own}})
+		r, _ := awsResolver(t,
+			secretref.Options{Timeout: 200 * time.Millisecond, AWS: secretref.AWSOptions{Config: own}})
 		_, err := r.Resolve(t.Context(), awsDB(""))
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
 		require.NotErrorIs(t, err, secretref.ErrUnauthenticated)
@@ -400,23 +423,28 @@ func TestAWSCredentialsThatWereReplacedFailNobody(t *testing.T) {
 	}{
 		"shared file": {func(t *testing.T, s *fakeaws.Server) {
 			require.NoError(t, os.WriteFile(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"),
-				fmt.Appendf(nil, "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n", awsKeyID, awsSecret, awsToken), 0o600))
+				fmt.Appendf(nil,
+					"[default]\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n",
+					awsKeyID, awsSecret, awsToken), 0o600))
 		}, func(t *testing.T, s *fakeaws.Server) {
 			id, secret := rotate(s)
 			require.NoError(t, os.WriteFile(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"),
-				fmt.Appendf(nil, "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", id, secret), 0o600))
+				fmt.Appendf(nil, "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", id,
+					secret), 0o600))
 		}},
 		"shared file of a role": {func(t *testing.T, s *fakeaws.Server) {
 			const role = "arn:aws:iam::" + fakeaws.Account + ":role/app"
 			s.AddRole(role, "")
 			t.Setenv("AWS_ENDPOINT_URL_STS", s.STSURL())
 			require.NoError(t, os.WriteFile(os.Getenv("AWS_CONFIG_FILE"),
-				fmt.Appendf(nil, "[default]\nrole_arn = %s\nsource_profile = default\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n", role, awsKeyID, awsSecret, awsToken), 0o600))
+				fmt.Appendf(nil,
+					"[default]\nrole_arn = %s\nsource_profile = default\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n", role, awsKeyID, awsSecret, awsToken), 0o600))
 		}, func(t *testing.T, s *fakeaws.Server) {
 			id, secret := rotate(s)
 			s.ExpireCredentials()
 			require.NoError(t, os.WriteFile(os.Getenv("AWS_CONFIG_FILE"),
-				fmt.Appendf(nil, "[default]\nrole_arn = arn:aws:iam::%s:role/app\nsource_profile = default\naws_access_key_id = %s\naws_secret_access_key = %s\n", fakeaws.Account, id, secret), 0o600))
+				fmt.Appendf(nil,
+					"[default]\nrole_arn = arn:aws:iam::%s:role/app\nsource_profile = default\naws_access_key_id = %s\naws_secret_access_key = %s\n", fakeaws.Account, id, secret), 0o600))
 		}},
 		"environment": {func(t *testing.T, s *fakeaws.Server) {
 			t.Setenv("AWS_ACCESS_KEY_ID", awsKeyID)
@@ -428,9 +456,12 @@ func TestAWSCredentialsThatWereReplacedFailNobody(t *testing.T) {
 			t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
 			t.Setenv("AWS_SESSION_TOKEN", "")
 		}},
-		"web identity": {awsSources["web identity"].use, func(_ *testing.T, s *fakeaws.Server) { s.ExpireCredentials() }},
-		"container":    {awsSources["container"].use, func(_ *testing.T, s *fakeaws.Server) { s.ExpireCredentials() }},
-		"instance":     {awsSources["metadata"].use, func(_ *testing.T, s *fakeaws.Server) { s.ExpireCredentials() }},
+		"web identity": {awsSources["web identity"].use,
+			func(_ *testing.T, s *fakeaws.Server) { s.ExpireCredentials() }},
+		"container": {awsSources["container"].use,
+			func(_ *testing.T, s *fakeaws.Server) { s.ExpireCredentials() }},
+		"instance": {awsSources["metadata"].use,
+			func(_ *testing.T, s *fakeaws.Server) { s.ExpireCredentials() }},
 	} {
 		for _, batch := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, " in batches ", batch), func(t *testing.T) {
@@ -468,7 +499,8 @@ func TestAWSRefusedCredentialsMakeNoStorm(t *testing.T) {
 		_, err := r.ResolveAll(t.Context(), refs...)
 		require.NoError(t, err)
 		s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
-			awsAnswer{400, "application/x-amz-json-1.1", nil, `{"__type":"UnrecognizedClientException"}`}.write(w)
+			awsAnswer{400, "application/x-amz-json-1.1", nil,
+				`{"__type":"UnrecognizedClientException"}`}.write(w)
 			return true
 		})
 		for range 20 {
@@ -500,7 +532,8 @@ func awsToldAtOnce(t *testing.T, kind error, text ...string) {
 func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 	unauthenticated := secretref.ErrUnauthenticated
 	for _, name := range []string{"AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
-		for what, end := range map[string]string{"newline": "\n", "carriage return": "\r", "tab": "\t", "space": " ", "control": "\x01", "no-break space": "\u00a0", "DEL": "\x7f"} {
+		for what, end := range map[string]string{"newline": "\n", "carriage return": "\r", "tab": "\t",
+			"space": " ", "control": "\x01", "no-break space": "\u00a0", "DEL": "\x7f"} {
 			t.Run(name+" "+what, func(t *testing.T) {
 				s := awsFake(t)
 				t.Setenv(name, os.Getenv(name)+end)
@@ -513,13 +546,17 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 		awsFake(t)
 		awsWithoutKeys(t)
 		path := os.Getenv("AWS_SHARED_CREDENTIALS_FILE")
-		require.NoError(t, os.WriteFile(path, []byte("[default]\naws_access_key_id = "+awsKeyID+"\naws_secret_access_key = k\naws_session_token = a\x01b\n"), 0o600))
+		require.NoError(t,
+			os.WriteFile(path,
+				[]byte("[default]\naws_access_key_id = "+awsKeyID+
+					"\naws_secret_access_key = k\naws_session_token = a\x01b\n"), 0o600))
 		awsToldAtOnce(t, unauthenticated, path, "aws_session_token")
 	})
 	t.Run("from a process", func(t *testing.T) {
 		awsFake(t)
 		awsWithoutKeys(t)
-		awsProcess(t, `printf '{"Version":1,"AccessKeyId":"a","SecretAccessKey":"b","SessionToken":"c\\n"}'`)
+		awsProcess(t,
+			`printf '{"Version":1,"AccessKeyId":"a","SecretAccessKey":"b","SessionToken":"c\\n"}'`)
 		awsToldAtOnce(t, unauthenticated, "credential_process")
 	})
 	pod := func(t *testing.T) (s *fakeaws.Server, token string) {
@@ -578,7 +615,9 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 		awsToldAtOnce(t, secretref.ErrUnavailable, "certificate", "AWS_CA_BUNDLE", "container")
 
 		bundle := filepath.Join(t.TempDir(), "ca.pem")
-		require.NoError(t, os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o600))
+		require.NoError(t,
+			os.WriteFile(bundle,
+				pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o600))
 		t.Setenv("AWS_CA_BUNDLE", bundle)
 		s.PutSecret("eu-west-1", "db", "hunter2")
 		r, _ := awsResolver(t, secretref.Options{})
@@ -605,7 +644,10 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 		s := awsFake(t)
 		awsWithoutKeys(t)
 		t.Setenv("AWS_ENDPOINT_URL_STS", s.STSURL())
-		require.NoError(t, os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), fmt.Appendf(nil, "[default]\nrole_arn = app-role-of-production\nsource_profile = base\n[profile base]\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n", awsKeyID, awsSecret, awsToken), 0o600))
+		require.NoError(t,
+			os.WriteFile(os.Getenv("AWS_CONFIG_FILE"),
+				fmt.Appendf(nil,
+					"[default]\nrole_arn = app-role-of-production\nsource_profile = base\n[profile base]\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n", awsKeyID, awsSecret, awsToken), 0o600))
 		awsToldAtOnce(t, unauthenticated, "role_arn")
 	})
 	t.Run("region of STS with a newline", func(t *testing.T) {
@@ -625,8 +667,10 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 		}
 		awsFake(t)
 		dir := awsWithoutKeys(t)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "config"), []byte("[default]\nsso_session = s\nsso_account_id = "+fakeaws.Account+
-			"\nsso_role_name = r\n[sso-session s]\nsso_start_url = https://x.awsapps.com/start\nsso_region = eu-west-1\n"), 0o600))
+		require.NoError(t,
+			os.WriteFile(filepath.Join(dir, "config"),
+				[]byte("[default]\nsso_session = s\nsso_account_id = "+fakeaws.Account+
+					"\nsso_role_name = r\n[sso-session s]\nsso_start_url = https://x.awsapps.com/start\nsso_region = eu-west-1\n"), 0o600))
 		cache := filepath.Join(dir, ".aws", "sso", "cache")
 		require.NoError(t, os.MkdirAll(cache, 0o700))
 		const sha1OfS = "a0f1490a20d0211c997b44bc357e1972deab8ae3"
@@ -666,7 +710,9 @@ func TestAWSBatchesThatAreThrottledAreFetchedSingly(t *testing.T) {
 				_ = json.NewEncoder(w).Encode(map[string]string{"__type": code})
 				return true
 			})
-			r, _ := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Batch: true}, Logger: slog.New(slog.DiscardHandler)})
+			r, _ := awsResolver(t,
+				secretref.Options{AWS: secretref.AWSOptions{Batch: true},
+					Logger: slog.New(slog.DiscardHandler)})
 			got, err := r.ResolveAll(t.Context(), refs...)
 			require.NoError(t, err)
 			require.Equal(t, "value of secret-39", got[39].Reveal())
@@ -682,16 +728,29 @@ func TestAWSBatchesThatAreThrottledAreFetchedSingly(t *testing.T) {
 
 func TestAWSCommonErrors(t *testing.T) {
 	for code, want := range map[string]error{
-		"NotAuthorized": secretref.ErrDenied, "ValidationError": secretref.ErrSyntax, "RequestAbortedException": secretref.ErrUnavailable,
-		"AccessDeniedException": secretref.ErrDenied, "EncryptionFailure": secretref.ErrDenied, "DecryptionFailure": secretref.ErrDenied,
-		"ExpiredTokenException": secretref.ErrUnauthenticated, "IncompleteSignature": secretref.ErrUnauthenticated,
-		"InvalidClientTokenId": secretref.ErrUnauthenticated, "UnrecognizedClientException": secretref.ErrUnauthenticated,
-		"MissingAuthenticationToken": secretref.ErrUnauthenticated, "RequestExpired": secretref.ErrUnauthenticated,
-		"InternalFailure": secretref.ErrUnavailable, "InternalServiceFailure": secretref.ErrUnavailable, "InternalServiceError": secretref.ErrUnavailable,
-		"ServiceUnavailable": secretref.ErrUnavailable, "RequestTimeoutException": secretref.ErrUnavailable, "ThrottlingException": secretref.ErrUnavailable,
-		"LimitExceededException": secretref.ErrUnavailable, "UnknownOperationException": secretref.ErrUnsupported, "InvalidAction": secretref.ErrUnsupported,
-		"RequestEntityTooLargeException": secretref.ErrSyntax, "InvalidParameterException": secretref.ErrSyntax, "MissingParameter": secretref.ErrSyntax,
-		"InvalidParameterCombination": secretref.ErrSyntax, "ResourceNotFoundException": secretref.ErrNotFound,
+		"NotAuthorized": secretref.ErrDenied, "ValidationError": secretref.ErrSyntax,
+		"RequestAbortedException": secretref.ErrUnavailable,
+		"AccessDeniedException":   secretref.ErrDenied, "EncryptionFailure": secretref.ErrDenied,
+		"DecryptionFailure":              secretref.ErrDenied,
+		"ExpiredTokenException":          secretref.ErrUnauthenticated,
+		"IncompleteSignature":            secretref.ErrUnauthenticated,
+		"InvalidClientTokenId":           secretref.ErrUnauthenticated,
+		"UnrecognizedClientException":    secretref.ErrUnauthenticated,
+		"MissingAuthenticationToken":     secretref.ErrUnauthenticated,
+		"RequestExpired":                 secretref.ErrUnauthenticated,
+		"InternalFailure":                secretref.ErrUnavailable,
+		"InternalServiceFailure":         secretref.ErrUnavailable,
+		"InternalServiceError":           secretref.ErrUnavailable,
+		"ServiceUnavailable":             secretref.ErrUnavailable,
+		"RequestTimeoutException":        secretref.ErrUnavailable,
+		"ThrottlingException":            secretref.ErrUnavailable,
+		"LimitExceededException":         secretref.ErrUnavailable,
+		"UnknownOperationException":      secretref.ErrUnsupported,
+		"InvalidAction":                  secretref.ErrUnsupported,
+		"RequestEntityTooLargeException": secretref.ErrSyntax,
+		"InvalidParameterException":      secretref.ErrSyntax, "MissingParameter": secretref.ErrSyntax,
+		"InvalidParameterCombination": secretref.ErrSyntax,
+		"ResourceNotFoundException":   secretref.ErrNotFound,
 	} {
 		t.Run(code, func(t *testing.T) {
 			s := awsFake(t)

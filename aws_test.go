@@ -69,7 +69,8 @@ func awsFake(t testing.TB) *fakeaws.Server {
 // awsResolver is a Resolver that ends with the test. events has what OnFetch
 // was told, once all fetches have ended. Unless opts say otherwise it keeps
 // nothing in memory.
-func awsResolver(t testing.TB, opts secretref.Options) (r *secretref.Resolver, events func() []secretref.FetchEvent) {
+func awsResolver(t testing.TB, opts secretref.Options) (r *secretref.Resolver,
+	events func() []secretref.FetchEvent) {
 	var mu sync.Mutex
 	var seen []secretref.FetchEvent
 	opts.OnFetch = func(e secretref.FetchEvent) {
@@ -88,27 +89,31 @@ func awsResolver(t testing.TB, opts secretref.Options) (r *secretref.Resolver, e
 }
 
 func awsDB(pointer string) string {
-	return secretref.AWSReference{Region: "eu-west-1", SecretID: "db", SecretPointer: secretref.Pointer(pointer)}.String()
+	return secretref.AWSReference{Region: "eu-west-1", SecretID: "db",
+		SecretPointer: secretref.Pointer(pointer)}.String()
 }
 
 func TestAWSSecretsComeBackExactly(t *testing.T) {
 	s := awsFake(t)
 	const jsonWarning, newlineWarning = "is the secretPointer missing?", "ends in a newline"
 	for name, c := range map[string]struct{ text, pointer, want, warning string }{
-		"a password":               {"hunter2", "", "hunter2", ""},
-		"text that is not JSON":    {`{"a":`, "", `{"a":`, ""},
-		"white space is kept":      {" hunter2\t", "", " hunter2\t", ""},
-		"a trailing newline":       {"hunter2\n", "", "hunter2\n", newlineWarning},
-		"a whole JSON object":      {"{\"password\": \"p\" }", "", "{\"password\": \"p\" }", jsonWarning},
-		"UTF-8":                    {"pä\u2028ß\U0001f511\x00", "", "pä\u2028ß\U0001f511\x00", ""},
-		"UTF-8 behind a pointer":   {`{"pä":"ß\ud83d\udd11"}`, "/pä", "ß\U0001f511", ""},
-		"escapes":                  {`"\"`, "", `"\"`, ""},
-		"a number, digit by digit": {`{"port":1.50e+09000000000000000001}`, "/port", "1.50e+09000000000000000001", ""},
-		"a boolean":                {`{"tls":true}`, "/tls", "true", ""},
-		"the last duplicate":       {`{"a":{"b":1},"a":{"b":"2"}}`, "/a/b", "2", ""},
-		"an escaped pointer":       {`{"a/b":{"c~d":["x"]}}`, "/a~1b/c~0d/0", "x", ""},
-		"64 KiB":                   {strings.Repeat("\x01", 64<<10), "", strings.Repeat("\x01", 64<<10), ""},
-		"65 KiB":                   {strings.Repeat("\u20ac", 65<<10/3), "", strings.Repeat("\u20ac", 65<<10/3), ""},
+		"a password":             {"hunter2", "", "hunter2", ""},
+		"text that is not JSON":  {`{"a":`, "", `{"a":`, ""},
+		"white space is kept":    {" hunter2\t", "", " hunter2\t", ""},
+		"a trailing newline":     {"hunter2\n", "", "hunter2\n", newlineWarning},
+		"a whole JSON object":    {"{\"password\": \"p\" }", "", "{\"password\": \"p\" }", jsonWarning},
+		"UTF-8":                  {"pä\u2028ß\U0001f511\x00", "", "pä\u2028ß\U0001f511\x00", ""},
+		"UTF-8 behind a pointer": {`{"pä":"ß\ud83d\udd11"}`, "/pä", "ß\U0001f511", ""},
+		"escapes":                {`"\"`, "", `"\"`, ""},
+		"a number, digit by digit": {`{"port":1.50e+09000000000000000001}`, "/port",
+			"1.50e+09000000000000000001", ""},
+		"a boolean":          {`{"tls":true}`, "/tls", "true", ""},
+		"the last duplicate": {`{"a":{"b":1},"a":{"b":"2"}}`, "/a/b", "2", ""},
+		"an escaped pointer": {`{"a/b":{"c~d":["x"]}}`, "/a~1b/c~0d/0", "x", ""},
+		"64 KiB": {strings.Repeat("\x01", 64<<10), "",
+			strings.Repeat("\x01", 64<<10), ""},
+		"65 KiB": {strings.Repeat("\u20ac", 65<<10/3), "",
+			strings.Repeat("\u20ac", 65<<10/3), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for kind, put := range map[string]func(){
@@ -134,8 +139,11 @@ func TestAWSSecretsComeBackExactly(t *testing.T) {
 func TestAWSPointersThatMissAreErrors(t *testing.T) {
 	s := awsFake(t)
 	for text, pointer := range map[string]string{
-		`{"a":"` + canary + `"}`: "/b", `{"a":{"b":"` + canary + `"}}`: "/a", `{"a":null}`: "/a", `{"a":["` + canary + `"]}`: "/a/1",
-		canary: "/a", `{"a":"` + canary + `"} x`: "/a", "{\"a\":\"\xff" + canary + "\"}": "/a", `{"a":"` + canary: "/a",
+		`{"a":"` + canary + `"}`: "/b", `{"a":{"b":"` + canary + `"}}`: "/a", `{"a":null}`: "/a",
+		`{"a":["` + canary + `"]}`: "/a/1",
+		canary:                     "/a", `{"a":"` + canary + `"} x`: "/a",
+		"{\"a\":\"\xff" + canary + "\"}": "/a",
+		`{"a":"` + canary:                "/a",
 	} {
 		s.PutBinary("eu-west-1", "db", []byte(text))
 		r, _ := awsResolver(t, secretref.Options{})
@@ -150,7 +158,8 @@ func TestAWSSecretsAreNamedByNameOrARN(t *testing.T) {
 	arn := s.PutSecret("eu-west-1", "prod/db", "hunter2")
 	r, _ := awsResolver(t, secretref.Options{})
 	for _, id := range []string{"prod/db", arn, arn[:len(arn)-len("-abcdef")]} {
-		got, err := r.ResolveReference(t.Context(), secretref.AWSReference{Region: "eu-west-1", SecretID: id})
+		got, err := r.ResolveReference(t.Context(),
+			secretref.AWSReference{Region: "eu-west-1", SecretID: id})
 		require.NoError(t, err)
 		require.Equal(t, "hunter2", got.Reveal())
 	}
@@ -174,18 +183,29 @@ func TestAWSAnswersAreReadStrictly(t *testing.T) {
 		want   error
 		text   string
 	}{
-		"not JSON":         {awsWrites(`{"SecretString":"` + canary), secretref.ErrUnavailable, "JSON"},
-		"HTML":             {awsWrites("<html><body>" + canary + "</body></html>"), secretref.ErrUnavailable, "JSON"},
-		"nothing":          {awsWrites(""), secretref.ErrUnavailable, "JSON"},
-		"two documents":    {awsWrites(`{"SecretString":"` + canary + `"}{}`), secretref.ErrUnavailable, "JSON"},
-		"invalid UTF-8":    {awsWrites("{\"SecretString\":\"\xff" + canary + "\"}"), secretref.ErrUnavailable, "UTF-8"},
-		"half a surrogate": {awsWrites(`{"SecretString":"\ud83d` + canary + `"}`), secretref.ErrUnavailable, "surrogate"},
-		"null":             {awsWrites(`null`), secretref.ErrUnavailable, "not that of AWS"},
-		"an array":         {awsWrites(`["` + canary + `"]`), secretref.ErrUnavailable, "not that of AWS"},
-		"no value":         {awsWrites(`{"Name":"` + canary + `"}`), secretref.ErrNotFound, "no value"},
-		"a number":         {awsWrites(`{"SecretString":1234}`), secretref.ErrUnavailable, "not that of AWS"},
-		"broken base64":    {awsWrites(`{"SecretBinary":"` + canary + `"}`), secretref.ErrUnavailable, "not that of AWS"},
-		"HTML as an error": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); awsWrites("<html>"+canary)(w, r) }, secretref.ErrUnavailable, "is it AWS Secrets Manager?"},
+		"not JSON": {awsWrites(`{"SecretString":"` + canary), secretref.ErrUnavailable, "JSON"},
+		"HTML": {awsWrites("<html><body>" + canary + "</body></html>"),
+			secretref.ErrUnavailable, "JSON"},
+		"nothing": {awsWrites(""), secretref.ErrUnavailable, "JSON"},
+		"two documents": {awsWrites(`{"SecretString":"` + canary + `"}{}`), secretref.ErrUnavailable,
+			"JSON"},
+		"invalid UTF-8": {awsWrites("{\"SecretString\":\"\xff" + canary + "\"}"),
+			secretref.ErrUnavailable, "UTF-8"},
+		"half a surrogate": {awsWrites(`{"SecretString":"\ud83d` + canary + `"}`),
+			secretref.ErrUnavailable, "surrogate"},
+		"null": {awsWrites(`null`), secretref.ErrUnavailable, "not that of AWS"},
+		"an array": {awsWrites(`["` + canary + `"]`), secretref.ErrUnavailable,
+			"not that of AWS"},
+		"no value": {awsWrites(`{"Name":"` + canary + `"}`), secretref.ErrNotFound, "no value"},
+		"a number": {awsWrites(`{"SecretString":1234}`), secretref.ErrUnavailable,
+			"not that of AWS"},
+		"broken base64": {awsWrites(`{"SecretBinary":"` + canary + `"}`), secretref.ErrUnavailable,
+			"not that of AWS"},
+		"HTML as an error": {func(w http.ResponseWriter,
+			r *http.Request) {
+			w.WriteHeader(400)
+			awsWrites("<html>"+canary)(w, r)
+		}, secretref.ErrUnavailable, "is it AWS Secrets Manager?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := awsFake(t)
@@ -243,7 +263,8 @@ func TestAWSConfigOfTheCallersIsUsed(t *testing.T) {
 		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = 9; o.MaxBackoff = time.Millisecond })
 	}
 	own.RetryMaxAttempts = 9
-	r, events := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Config: own}, Timeout: 2 * time.Second})
+	r, events := awsResolver(t,
+		secretref.Options{AWS: secretref.AWSOptions{Config: own}, Timeout: 2 * time.Second})
 	got, err := r.Resolve(t.Context(), awsDB(""))
 	require.NoError(t, err)
 	require.Equal(t, "hunter2", got.Reveal())
@@ -256,14 +277,18 @@ func TestAWSConfigOfTheCallersIsUsed(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
 	require.Greater(t, s.Calls(), 1)
 	// The last attempt may be cut off before it is sent.
-	require.InDelta(t, s.Calls(), events()[1].Attempts, 1, "there is one retry loop, whatever Retryer the caller brings")
+	require.InDelta(t, s.Calls(), events()[1].Attempts, 1,
+		"there is one retry loop, whatever Retryer the caller brings")
 }
 
 func TestAWSConfigOfTheCallersWithoutCredentials(t *testing.T) {
 	s := awsFake(t)
 	for name, given := range map[string]aws.CredentialsProvider{
 		"none": nil, "anonymous": aws.AnonymousCredentials{},
-		"failing": aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, errors.New(canary) }),
+		"failing": aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials,
+			error) {
+			return aws.Credentials{}, errors.New(canary)
+		}),
 	} {
 		own := awsGiven(s)
 		own.Credentials = given
@@ -299,8 +324,13 @@ func TestAWSConfigurationIsLoadedOnlyForAWSReferences(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", "/does/not/exist")
 	vault := httptest.NewServer(http.HandlerFunc(awsWrites(`{"data":{"data":{"password":"hunter2"},"metadata":{"version":1}}}`)))
 	defer vault.Close()
-	r, _ := awsResolver(t, secretref.Options{Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) { return "t", nil }}})
-	got, err := r.Resolve(t.Context(), `{"mount":"secret","path":"db","key":"password","endpoint":"`+vault.URL+`"}`)
+	r, _ := awsResolver(t,
+		secretref.Options{Vault: secretref.VaultOptions{Token: func(context.Context) (string,
+			error) {
+			return "t", nil
+		}}})
+	got, err := r.Resolve(t.Context(),
+		`{"mount":"secret","path":"db","key":"password","endpoint":"`+vault.URL+`"}`)
 	require.NoError(t, err)
 	require.Equal(t, "hunter2", got.Reveal())
 	_, err = r.Resolve(t.Context(), awsDB(""))
@@ -327,7 +357,9 @@ func TestAWSOverTLSWithTheBundleThatTheEnvironmentNames(t *testing.T) {
 	require.Zero(t, s.Calls())
 
 	bundle := filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t, os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o600))
+	require.NoError(t,
+		os.WriteFile(bundle,
+			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o600))
 	t.Setenv("AWS_CA_BUNDLE", bundle)
 	r, _ = awsResolver(t, secretref.Options{})
 	got, err := r.Resolve(t.Context(), awsDB(""))
@@ -360,12 +392,14 @@ func TestAWSInClearTextIsNeverProxied(t *testing.T) {
 		s := awsFake(t)
 		s.PutSecret("eu-west-1", "db", "hunter2")
 		s.AddInstanceRole("app")
-		for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_EC2_METADATA_DISABLED"} {
+		for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+			"AWS_EC2_METADATA_DISABLED"} {
 			require.NoError(t, os.Unsetenv(name))
 		}
 		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", awsElsewhere(s.IMDSURL()))
 		t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", awsElsewhere(s.URL()))
-		proxy, err := http.ProxyFromEnvironment(httptest.NewRequest(http.MethodGet, awsElsewhere(s.URL()), nil))
+		proxy, err := http.ProxyFromEnvironment(httptest.NewRequest(http.MethodGet,
+			awsElsewhere(s.URL()), nil))
 		require.NoError(t, err)
 		require.NotNil(t, proxy, "net/http itself would go through the proxy")
 		r, _ := awsResolver(t, secretref.Options{Timeout: 3 * time.Second})
@@ -373,7 +407,8 @@ func TestAWSInClearTextIsNeverProxied(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "hunter2", got.Reveal())
 		r, _ = awsResolver(t, secretref.Options{Timeout: 500 * time.Millisecond})
-		_, err = r.Resolve(t.Context(), `{"region":"eu-west-1","secretId":"db","endpointOverride":"https://0.0.0.0:1"}`)
+		_, err = r.Resolve(t.Context(),
+			`{"region":"eu-west-1","secretId":"db","endpointOverride":"https://0.0.0.0:1"}`)
 		require.ErrorIs(t, err, secretref.ErrUnavailable)
 		return
 	}
@@ -385,11 +420,13 @@ func TestAWSInClearTextIsNeverProxied(t *testing.T) {
 	defer proxy.Close()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 	child.Env = append(os.Environ(), "SECRETREF_BEHIND_PROXY=1", "NO_PROXY=", "no_proxy=",
-		"HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "https_proxy="+proxy.URL)
+		"HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "http_proxy="+proxy.URL,
+		"https_proxy="+proxy.URL)
 	out, err := child.CombinedOutput()
 	require.NoError(t, err, string(out))
 	seen.Range(func(request, _ any) bool {
-		require.Equal(t, "CONNECT 0.0.0.0:1", request, "https goes through a tunnel that the proxy cannot look into")
+		require.Equal(t, "CONNECT 0.0.0.0:1", request,
+			"https goes through a tunnel that the proxy cannot look into")
 		return true
 	})
 	_, tunnelled := seen.Load("CONNECT 0.0.0.0:1")
@@ -429,7 +466,8 @@ func BenchmarkAWSHundredSecrets(b *testing.B) {
 	for _, c := range []struct {
 		name        string
 		batch, cold bool
-	}{{"open", false, false}, {"cold", false, true}, {"batch open", true, false}, {"batch cold", true, true}} {
+	}{{"open", false, false}, {"cold", false, true}, {"batch open", true, false},
+		{"batch cold", true, true}} {
 		b.Run(c.name, func(b *testing.B) {
 			s := awsFake(b)
 			refs := awsHundred(s)

@@ -23,7 +23,8 @@ type suiteResolver struct {
 	lastKnown *secretref.Keyring // may be nil
 }
 
-func (r *suiteResolver) ResolveAll(ctx context.Context, references ...string) (values []string, err error) {
+func (r *suiteResolver) ResolveAll(ctx context.Context, references ...string) (values []string,
+	err error) {
 	secrets, err := r.resolver.ResolveAll(ctx, references...)
 	for _, s := range secrets {
 		values = append(values, s.Reveal())

@@ -62,7 +62,8 @@ type Entry struct {
 //     internal subset or an external id, or a JNDI data source.
 func ReadConfig(path string) (*ConfigFile, error) {
 	if strings.TrimSpace(path) == "" {
-		err := fault.New(fault.NotFound, "the path of the configuration file is empty: is a variable not set?")
+		err := fault.New(fault.NotFound,
+			"the path of the configuration file is empty: is a variable not set?")
 		return nil, &Error{Err: err.WithCause(fs.ErrNotExist)}
 	}
 	f, err := atlassian.Read(path)

@@ -35,7 +35,9 @@ const kvBody = `{"data":{"data":{"k":"good"},"metadata":{"deletion_time":"","des
 // pemFile is the certificate of s in a file.
 func pemFile(t testing.TB, s *httptest.Server) string {
 	path := filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600))
+	require.NoError(t,
+		os.WriteFile(path,
+			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600))
 	return path
 }
 
@@ -43,13 +45,15 @@ func pemFile(t testing.TB, s *httptest.Server) string {
 func newCertificate(t *testing.T, name string) (certificate, key []byte) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	require.NoError(t, err)
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
 	require.NoError(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
 // rotatingServer speaks TLS with the certificate that it was given last.
@@ -60,7 +64,10 @@ type rotatingServer struct {
 
 func newRotatingServer(t *testing.T, h http.Handler) *rotatingServer {
 	s := &rotatingServer{Server: httptest.NewUnstartedServer(h)}
-	s.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.config.Load(), nil }}
+	s.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config,
+		error) {
+		return s.config.Load(), nil
+	}}
 	s.EnableHTTP2 = true
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
@@ -73,7 +80,8 @@ func (s *rotatingServer) rotate(t *testing.T, clients tls.ClientAuthType) []byte
 	certificate, key := newCertificate(t, "server")
 	pair, err := tls.X509KeyPair(certificate, key)
 	require.NoError(t, err)
-	s.config.Store(&tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: clients, NextProtos: []string{"h2", "http/1.1"}})
+	s.config.Store(&tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: clients,
+		NextProtos: []string{"h2", "http/1.1"}})
 	s.CloseClientConnections()
 	return certificate
 }
@@ -86,15 +94,18 @@ func replace(t *testing.T, path string, content []byte) {
 
 func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 	dir := t.TempDir()
-	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"),
+		filepath.Join(dir, "key.pem")
 
 	t.Run("Vault", func(t *testing.T) {
 		vaultEnv(t)
 		s := newRotatingServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.WriteString(w, strings.Replace(kvBody, "good", r.TLS.PeerCertificates[0].Subject.CommonName+" "+r.Proto, 1))
+			_, _ = io.WriteString(w,
+				strings.Replace(kvBody, "good", r.TLS.PeerCertificates[0].Subject.CommonName+" "+r.Proto, 1))
 		}))
 		t.Setenv(vaultTokenVariable, "tok")
-		for name, path := range map[string]string{"VAULT_CACERT": ca, "VAULT_CLIENT_CERT": cert, "VAULT_CLIENT_KEY": key} {
+		for name, path := range map[string]string{"VAULT_CACERT": ca, "VAULT_CLIENT_CERT": cert,
+			"VAULT_CLIENT_KEY": key} {
 			t.Setenv(name, path)
 		}
 		client := func(name string) {
@@ -105,7 +116,8 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 		replace(t, ca, s.rotate(t, tls.RequireAnyClientCert))
 		client("one")
 		var log bytes.Buffer
-		r := vaultResolver(t, &secretref.Options{Timeout: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		r := vaultResolver(t,
+			&secretref.Options{Timeout: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		want := func(text string) {
 			t.Helper()
 			got, err := r.Resolve(t.Context(), vaultValue(s.URL, "a", "k"))
@@ -130,7 +142,11 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 	})
 	t.Run("Vault, a directory", func(t *testing.T) {
 		vaultEnv(t)
-		s := newRotatingServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, kvBody) }))
+		s := newRotatingServer(t,
+			http.HandlerFunc(func(w http.ResponseWriter,
+				_ *http.Request) {
+				_, _ = io.WriteString(w, kvBody)
+			}))
 		t.Setenv(vaultTokenVariable, "tok")
 		cas := t.TempDir()
 		t.Setenv("VAULT_CAPATH", cas)
@@ -146,7 +162,8 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 		fake.PutSecret("eu-west-1", "db", "good")
 		to, err := url.Parse(fake.URL())
 		require.NoError(t, err)
-		s := newRotatingServer(t, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host }})
+		s := newRotatingServer(t,
+			&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host }})
 		t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", s.URL)
 		t.Setenv("AWS_CA_BUNDLE", ca)
 		replace(t, ca, s.rotate(t, tls.NoClientCert))

@@ -207,12 +207,13 @@ func TestTry(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "a1", got.password)
 			require.Equal(t, []string{"a2", "a1"}, s.tried)
-			c := secretref.Connector(live, func(ctx context.Context, p secretref.Secret) (driver.Conn, error) {
-				if _, err := login(s)(ctx, p); err != nil {
-					return nil, err
-				}
-				return conn{}, nil
-			}, refused)
+			c := secretref.Connector(live,
+				func(ctx context.Context, p secretref.Secret) (driver.Conn, error) {
+					if _, err := login(s)(ctx, p); err != nil {
+						return nil, err
+					}
+					return conn{}, nil
+				}, refused)
 			s.tried = nil
 			_, err = c.Connect(t.Context())
 			require.NoError(t, err)

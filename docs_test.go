@@ -41,12 +41,13 @@ func TestDocs(t *testing.T) {
 // result from before one of them changed.
 func dependOn(t *testing.T, dir string) {
 	t.Helper()
-	err := filepath.WalkDir(filepath.FromSlash(dir), func(path string, _ fs.DirEntry, err error) error {
-		if err == nil {
-			_, err = os.Stat(path)
-		}
-		return err
-	})
+	err := filepath.WalkDir(filepath.FromSlash(dir),
+		func(path string, _ fs.DirEntry, err error) error {
+			if err == nil {
+				_, err = os.Stat(path)
+			}
+			return err
+		})
 	require.NoError(t, err)
 }
 

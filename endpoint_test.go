@@ -56,10 +56,11 @@ func TestAllowEndpointUnderAFake(t *testing.T) {
 }
 
 func TestEndpointSpelling(t *testing.T) {
-	r := secretref.New(&secretref.Options{Fake: secretref.NewFake(), AllowEndpoint: func(*url.URL) error {
-		t.Error("it was asked about")
-		return nil
-	}})
+	r := secretref.New(&secretref.Options{Fake: secretref.NewFake(),
+		AllowEndpoint: func(*url.URL) error {
+			t.Error("it was asked about")
+			return nil
+		}})
 	defer r.Close()
 	for endpoint, words := range map[string]string{
 		"http://\u2460\u2461\u2466.0.0.1": `field "endpoint" has a host that is not ASCII (did you mean "127.0.0.1"?)`,
@@ -70,12 +71,15 @@ func TestEndpointSpelling(t *testing.T) {
 		"https://v.example:99999":         "port",
 		"https://v.example/a/..;/b":       "segment",
 	} {
-		_, err := r.Resolve(t.Context(), secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: endpoint}.String())
+		_, err := r.Resolve(t.Context(),
+			secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: endpoint}.String())
 		require.ErrorIs(t, err, secretref.ErrSyntax, endpoint)
 		require.ErrorContains(t, err, words)
-		_, err = r.ResolveReference(t.Context(), secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: endpoint})
+		_, err = r.ResolveReference(t.Context(),
+			secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: endpoint})
 		require.ErrorIs(t, err, secretref.ErrSyntax, endpoint)
-		_, err = r.Resolve(t.Context(), secretref.AWSReference{Region: "eu-west-1", SecretID: "db", EndpointOverride: endpoint}.String())
+		_, err = r.Resolve(t.Context(),
+			secretref.AWSReference{Region: "eu-west-1", SecretID: "db", EndpointOverride: endpoint}.String())
 		require.ErrorIs(t, err, secretref.ErrSyntax, endpoint)
 	}
 }

@@ -46,7 +46,8 @@ func ExampleResolver_Resolve() {
 	if err != nil {
 		log.Fatal(err) // says where, why and how to fix it; never the secret
 	}
-	dsn := url.URL{Scheme: "postgres", User: url.UserPassword("app", password.Reveal()), Host: "db:5432", Path: "/app"}
+	dsn := url.URL{Scheme: "postgres", User: url.UserPassword("app", password.Reveal()),
+		Host: "db:5432", Path: "/app"}
 	db, err := sql.Open("pgx", dsn.String())
 
 	fmt.Println(db.Stats().MaxOpenConnections, err)
@@ -191,9 +192,9 @@ func ExampleResolver_ResolveAll() {
 	fmt.Println(secrets[0].Reveal(), secrets[1].IsZero(), secrets[2].Reveal())
 	fmt.Println("fetches:", fake.Calls())
 	// Output:
-	// secretref: value 2: {ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}: pointer does not lead to a value: secretPointer: no member "passwort" in the object at the top level
-	// app true plaintext stays as it is
-	// fetches: 1
+	// secretref: value 2: {ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}:
+	// pointer does not lead to a value: secretPointer: no member "passwort" in the object at the top
+	// level app true plaintext stays as it is fetches: 1
 }
 
 func ExampleResolver_Expand() {

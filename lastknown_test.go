@@ -84,7 +84,8 @@ func TestLastKnown_reservedNames(t *testing.T) {
 	_, err := k.Get(t.Context(), name)
 	require.ErrorIs(t, err, secretref.ErrNotFound)
 	require.ErrorIs(t, k.Delete(t.Context(), name), secretref.ErrNotFound)
-	require.NoError(t, k.Put(t.Context(), ".secretref", secretref.NewSecret("x")), "other names are not reserved")
+	require.NoError(t, k.Put(t.Context(), ".secretref", secretref.NewSecret("x")),
+		"other names are not reserved")
 }
 
 func TestLastKnown_closedKeyring(t *testing.T) {

@@ -53,7 +53,8 @@ func TestWatchAll_oneVersion(t *testing.T) {
 		put(0)
 		r := secretref.New(&secretref.Options{Fake: fake, TTL: time.Minute})
 		defer r.Close()
-		live, err := r.WatchAll(t.Context(), "plain", strings.Replace(awsRef, "/password", "/username", 1),
+		live, err := r.WatchAll(t.Context(), "plain",
+			strings.Replace(awsRef, "/password", "/username", 1),
 			awsRef)
 		require.NoError(t, err)
 		var callers sync.WaitGroup

@@ -54,14 +54,16 @@ func (r *resolverState) addProvider(p Provider) {
 		panic("secretref: two Providers for " + class)
 	case atlassian.CipherClassOf(class) != atlassian.CustomClass:
 		panic("secretref: the class " + class + " belongs to a product")
-	case slices.Contains(p.Fields, ""), len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, ref.IsCustomField):
+	case slices.Contains(p.Fields, ""),
+		len(p.Fields) > 0 && !slices.ContainsFunc(p.Fields, ref.IsCustomField):
 		panic("secretref: the Fields of a Provider must include a name that no built-in backend uses")
 	}
 	if r.providers == nil {
 		r.providers = map[string]Provider{}
 	}
 	r.providers[class] = p
-	r.grammar.Customs = append(r.grammar.Customs, ref.CustomBackend{Class: class, Fields: slices.Clone(p.Fields)})
+	r.grammar.Customs = append(r.grammar.Customs,
+		ref.CustomBackend{Class: class, Fields: slices.Clone(p.Fields)})
 }
 
 // fieldsClass returns a class name for a Provider that has only Fields. Different Fields
@@ -86,17 +88,21 @@ var errProvider = errors.New("the store failed")
 func (c providerBackend) Fetch(ctx context.Context, g ref.Target) (backend.Document, error) {
 	p, ok := c[g.Class]
 	if !ok {
-		return backend.Document{}, fault.New(fault.Unsupported, "there is no Provider for the class %q", g.Class)
+		return backend.Document{},
+			fault.New(fault.Unsupported, "there is no Provider for the class %q", g.Class)
 	}
 	text, err := p.Fetch(ctx, []byte(g.Text))
 	if err == nil {
 		return backend.Document{Text: string(text)}, nil
 	}
 	if ctx.Err() != nil {
-		return backend.Document{}, fault.New(fault.Unavailable, "the Provider for %q did not answer in time", g.Class).WithCause(err)
+		return backend.Document{},
+			fault.New(fault.Unavailable, "the Provider for %q did not answer in time",
+				g.Class).WithCause(err)
 	}
 	kind := errProvider
-	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated, ErrPointer, ErrUnsupported, ErrSyntax} {
+	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated,
+		ErrPointer, ErrUnsupported, ErrSyntax} {
 		if fault.KindIs(err, known) {
 			kind = known
 			break

@@ -165,7 +165,8 @@ func simulate(t *testing.T, aws *fakeaws.Server) *days {
 		`{"policy":"path \"secret/data/*\" { capabilities = [\"read\"] }"}`)
 	d.root("POST", "sys/auth/kubernetes", `{"type":"kubernetes"}`)
 	d.root("POST", "auth/kubernetes/config", `{"kubernetes_host":"https://cluster.example"}`)
-	d.root("POST", "auth/kubernetes/role/app", `{"bound_service_account_names":["app"],"bound_service_account_namespaces":["prod"],
+	d.root("POST", "auth/kubernetes/role/app",
+		`{"bound_service_account_names":["app"],"bound_service_account_namespaces":["prod"],
 		"token_policies":["app"],"token_ttl":"1h"}`)
 	return d
 }
@@ -296,7 +297,8 @@ func TestSimulation(t *testing.T) {
 		require.Less(t, d.aws.Calls(), awsSecrets*(periods+tries))
 		require.Less(t, d.store.called(), remoteSecrets*(periods+tries))
 		require.Less(t, logins,
-			int(simulated()/(30*time.Minute))+20+vaultSecrets*tries) // in an outage logins fail instead of reads
+			// in an outage logins fail instead of reads
+			int(simulated()/(30*time.Minute))+20+vaultSecrets*tries)
 	})
 }
 

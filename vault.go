@@ -169,7 +169,8 @@ func (o VaultOptions) String() string {
 		shown = fault.SafePath(shown)
 	}
 	return fmt.Sprintf("{Token:%s Auth:%s NoToken:%t RenewToken:%t Role:%q AuthPath:%q JWTPath:%q Namespace:%q}",
-		presence(o.Token != nil), presence(o.Auth != nil), o.NoToken, o.RenewToken, o.Role, o.AuthPath, shown, o.Namespace)
+		presence(o.Token != nil), presence(o.Auth != nil), o.NoToken, o.RenewToken, o.Role, o.AuthPath,
+		shown, o.Namespace)
 }
 
 // Format writes String for every verb, since Auth may hold credentials.

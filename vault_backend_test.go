@@ -38,13 +38,15 @@ func vaultBackend() backendtest.Backend {
 		Transient: vaultTransient(),
 		Refusals:  vaultRefusals(),
 		Odd: map[string]backendtest.Answer{
-			"307 of a standby to another host": {Status: 307, Header: map[string]string{"Location": "http://10.255.255.1:8200/v1/x"}},
-			"302 to a maintenance page":        {Status: 302, Header: map[string]string{"Location": "https://sorry.example.com/"}},
-			"404 of a gateway":                 {Status: 404, Body: `{"message":"no route"}`},
-			"403 of a gateway":                 {Status: 403, Body: `{"message":"Forbidden"}`},
-			"401 of a gateway":                 {Status: 401, Body: `{"message":"Unauthorized"}`},
-			"404 without a body":               {Status: 404},
-			"403 page":                         {Status: 403, Body: "<html>blocked"},
+			"307 of a standby to another host": {Status: 307,
+				Header: map[string]string{"Location": "http://10.255.255.1:8200/v1/x"}},
+			"302 to a maintenance page": {Status: 302,
+				Header: map[string]string{"Location": "https://sorry.example.com/"}},
+			"404 of a gateway":   {Status: 404, Body: `{"message":"no route"}`},
+			"403 of a gateway":   {Status: 403, Body: `{"message":"Forbidden"}`},
+			"401 of a gateway":   {Status: 401, Body: `{"message":"Unauthorized"}`},
+			"404 without a body": {Status: 404},
+			"403 page":           {Status: 403, Body: "<html>blocked"},
 		},
 		DeadConnections: map[string]func(testing.TB) backendtest.Listener{
 			"HTTP/2": vaultListener(true), "HTTP/1.1": vaultListener(false),
@@ -65,8 +67,9 @@ func vaultServer(s *fakevault.Server, open openFunc) *backendtest.Server {
 		Put:       func(name, value string) { s.Put("secret", name, map[string]any{"k": value}) },
 		Reference: func(name string) string { return at(s.URL(), name) },
 		At:        at,
-		Intercept: s.Intercept, Latency: s.Latency, Calls: s.Calls, ResetCalls: s.ResetCalls, Close: s.Close,
-		Open: open, Fake: s,
+		Intercept: s.Intercept, Latency: s.Latency, Calls: s.Calls, ResetCalls: s.ResetCalls,
+		Close: s.Close,
+		Open:  open, Fake: s,
 	}
 }
 
@@ -125,11 +128,13 @@ func vaultRefusals() map[string]backendtest.Refusal {
 		kind               error
 		words              string
 	}{
-		{"all", "secret", "missing", secretref.ErrNotFound, `no secret at path "missing" in mount "secret"`},
+		{"all", "secret", "missing", secretref.ErrNotFound,
+			`no secret at path "missing" in mount "secret"`},
 		{"all", "secret", "data/db", secretref.ErrNotFound, `without the mount and without "data/"`},
 		{"all", "secret", "secret/db", secretref.ErrNotFound, `without the mount and without "data/"`},
 		{"all", "secret/data", "db", secretref.ErrNotFound, `the mount's path is only "secret"`},
-		{"all", "secret", "deleted", secretref.ErrNotFound, "was deleted (" + time.Now().UTC().Format("2006-01-02")},
+		{"all", "secret", "deleted", secretref.ErrNotFound,
+			"was deleted (" + time.Now().UTC().Format("2006-01-02")},
 		{"all", "secret", "destroyed", secretref.ErrNotFound, "was destroyed"},
 		{"all", "nosuch", "db", secretref.ErrNotFound, `no secrets engine at mount "nosuch"`},
 		{"all", "kv1", "db", secretref.ErrUnsupported, `mount "kv1" is a KV version 1 engine`},
@@ -137,17 +142,20 @@ func vaultRefusals() map[string]backendtest.Refusal {
 		{"all", "kv1", "flat", secretref.ErrUnsupported, "KV version 1"},
 		{"all", "kv1", "deep", secretref.ErrUnsupported, "KV version 1"},
 		{"all", "sys", "db", secretref.ErrUnsupported, `mount "sys" is not a key/value engine`},
-		{"some", "secret", "closed", secretref.ErrDenied, `path "secret/data/closed" { capabilities = ["read"] }`},
+		{"some", "secret", "closed", secretref.ErrDenied,
+			`path "secret/data/closed" { capabilities = ["read"] }`},
 		{"some", "nosuch", "db", secretref.ErrDenied, "or the mount does not exist"},
 		{"revoked", "secret", "closed", secretref.ErrUnauthenticated, "was revoked"},
 		{"unknown", "secret", "closed", secretref.ErrUnauthenticated, "renew " + vaultTokenVariable},
 	} {
-		refusals[c.token+" "+c.mount+" "+c.path] = backendtest.Refusal{Kind: c.kind, Text: []string{c.words},
+		refusals[c.token+" "+c.mount+" "+c.path] = backendtest.Refusal{Kind: c.kind,
+			Text: []string{c.words},
 			Prepare: func(t *testing.T, made *backendtest.Server) string {
 				token := prepare(t, made.Fake.(*fakevault.Server))[c.token]
 				t.Setenv(vaultTokenVariable, token)
 				made.Token = token
-				return secretref.VaultReference{Mount: c.mount, Path: c.path, Key: "k", Endpoint: made.URL}.String()
+				return secretref.VaultReference{Mount: c.mount, Path: c.path, Key: "k",
+					Endpoint: made.URL}.String()
 			}}
 	}
 	return refusals

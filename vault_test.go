@@ -36,7 +36,8 @@ const vaultTokenVariable = "SECRET_STORE_VAULT_TOKEN"
 // vaultEnv takes the machine's own Vault settings away.
 func vaultEnv(t testing.TB) {
 	for _, pair := range os.Environ() {
-		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "VAULT_") || strings.HasPrefix(name, "SECRET_STORE_VAULT_") {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "VAULT_") ||
+			strings.HasPrefix(name, "SECRET_STORE_VAULT_") {
 			t.Setenv(name, "")
 		}
 	}
@@ -54,7 +55,8 @@ func vaultFake(t testing.TB) *fakevault.Server {
 // vaultAsk sends a request with the root token and returns the answer.
 func vaultAsk(t testing.TB, s *fakevault.Server, method, path, body string) []byte {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, s.URL()+"/v1/"+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), method, s.URL()+"/v1/"+path,
+		strings.NewReader(body))
 	require.NoError(t, err)
 	req.Header.Set("X-Vault-Token", s.RootToken())
 	resp, err := http.DefaultTransport.RoundTrip(req)
@@ -80,7 +82,8 @@ func vaultMint(t testing.TB, s *fakevault.Server, name, policy string) string {
 			Token string `json:"client_token"`
 		}
 	}
-	require.NoError(t, json.Unmarshal(vaultAsk(t, s, "POST", "auth/token/create", `{"policies":["`+name+`"]}`), &made))
+	require.NoError(t,
+		json.Unmarshal(vaultAsk(t, s, "POST", "auth/token/create", `{"policies":["`+name+`"]}`), &made))
 	return made.Auth.Token
 }
 
@@ -114,20 +117,25 @@ func vaultAnswers(s *fakevault.Server, status int, body string) {
 
 // vaultSecret is the answer for a secret with this data.
 func vaultSecret(data string) string {
-	return `{"data":{"data":` + data + `,"metadata":{"version":1,"destroyed":false,"deletion_time":""}}}`
+	return `{"data":{"data":` + data +
+		`,"metadata":{"version":1,"destroyed":false,"deletion_time":""}}}`
 }
 
 func TestVaultSecretsComeBackExactly(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{
-		"password": "pä\u2028\"\\ \x00ss", "port": json.RawMessage("12345678901234567890.50"), "e": json.RawMessage("1E+3"),
-		"yes": true, "no": false, "empty": "", "a/b": "slash", "~x": "tilde", "~1": "escape", "two words": "space", "schlüssel": "unicode", "": "nameless",
-		"null": nil, "object": map[string]any{"password": canary}, "array": []string{canary}, "sibling": canary,
+		"password": "pä\u2028\"\\ \x00ss", "port": json.RawMessage("12345678901234567890.50"),
+		"e":   json.RawMessage("1E+3"),
+		"yes": true, "no": false, "empty": "", "a/b": "slash", "~x": "tilde", "~1": "escape",
+		"two words": "space", "schlüssel": "unicode", "": "nameless",
+		"null": nil, "object": map[string]any{"password": canary}, "array": []string{canary},
+		"sibling": canary,
 	})
 	var log bytes.Buffer
 	r := vaultResolver(t, &secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for key, want := range map[string]string{
-		"password": "pä\u2028\"\\ \x00ss", "port": "12345678901234567890.50", "e": "1E+3", "yes": "true", "no": "false",
+		"password": "pä\u2028\"\\ \x00ss", "port": "12345678901234567890.50", "e": "1E+3", "yes": "true",
+		"no":  "false",
 		"a/b": "slash", "~x": "tilde", "~1": "escape", "two words": "space", "schlüssel": "unicode",
 	} {
 		got, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", key))
@@ -141,7 +149,8 @@ func TestVaultSecretsComeBackExactly(t *testing.T) {
 	require.Empty(t, got.Reveal())
 	require.Contains(t, log.String(), "the secret is empty")
 
-	for _, key := range []string{"null", "object", "array", "missing", "Password", "object/password", "array/0"} {
+	for _, key := range []string{"null", "object", "array", "missing", "Password", "object/password",
+		"array/0"} {
 		_, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", key))
 		require.ErrorIs(t, err, secretref.ErrPointer, key)
 		require.Contains(t, err.Error(), fmt.Sprintf("key %q", key))
@@ -155,7 +164,8 @@ func TestVaultAnswersAreReadStrictly(t *testing.T) {
 	for body, want := range map[string]string{
 		vaultSecret(`{"k":"first","k":"last"}`): "last",
 		`{"data":{"data":{"k":"first"}},"data":{"data":{"k":"x"},"data":{"k":"last"},"metadata":{"version":1}}}`: "last",
-		" \n" + vaultSecret(`{"k":"\ud83d\ude00"}`) + "\n":                                                       "\U0001f600",
+		" \n" + vaultSecret(`{"k":"\ud83d\ude00"}`) +
+			"\n": "\U0001f600",
 	} {
 		vaultAnswers(s, http.StatusOK, body)
 		got, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
@@ -171,7 +181,8 @@ func TestVaultAnswersAreReadStrictly(t *testing.T) {
 		words  string
 	}{
 		{200, vaultSecret("{\"k\":\"" + canary + "\xff\"}"), secretref.ErrUnavailable, "invalid UTF-8"},
-		{200, vaultSecret(`{"k":"x","other":"\ud800` + canary + `"}`), secretref.ErrUnavailable, "surrogate"},
+		{200, vaultSecret(`{"k":"x","other":"\ud800` + canary + `"}`), secretref.ErrUnavailable,
+			"surrogate"},
 		{200, whole + whole, secretref.ErrUnavailable, "more text after"},
 		{200, whole[:len(whole)-1], secretref.ErrUnavailable, "unexpected end"},
 		{200, "", secretref.ErrUnavailable, "not in Vault's JSON"},
@@ -185,14 +196,16 @@ func TestVaultAnswersAreReadStrictly(t *testing.T) {
 		{200, `{"k":"` + canary + `"}`, secretref.ErrUnavailable, "not Vault's"},
 		{200, `["` + canary + `"]`, secretref.ErrUnavailable, "not Vault's"},
 		{200, `null`, secretref.ErrUnavailable, "not Vault's"},
-		{200, `{"data":null,"wrap_info":{"token":"` + canary + `"}}`, secretref.ErrUnavailable, "not Vault's"},
+		{200, `{"data":null,"wrap_info":{"token":"` + canary + `"}}`, secretref.ErrUnavailable,
+			"not Vault's"},
 		{200, `{"data":"` + canary + `"}`, secretref.ErrUnavailable, "not Vault's"},
 		{200, `{"data":{"k":"` + canary + `"}}`, secretref.ErrUnsupported, "KV version 1"},
 		{200, `{"data":{"data":{"k":"` + canary + `"}}}`, secretref.ErrUnsupported, "KV version 1"},
 		{200, vaultSecret(`"` + canary + `"`), secretref.ErrUnsupported, "KV version 1"},
 		{418, `{"errors":["` + canary + `"]}`, secretref.ErrUnsupported, "status 418"},
 		{400, `{"errors":["` + canary + `"]}`, secretref.ErrUnsupported, "status 400"},
-		{401, `{"errors":["` + canary + `"]}`, secretref.ErrUnauthenticated, "renew " + vaultTokenVariable},
+		{401, `{"errors":["` + canary + `"]}`, secretref.ErrUnauthenticated,
+			"renew " + vaultTokenVariable},
 	} {
 		vaultAnswers(s, c.status, c.body)
 		s.ResetCalls()
@@ -233,7 +246,8 @@ func TestVaultPathsArriveSegmentBySegment(t *testing.T) {
 		{"/..", "secret", "b", ""},
 	} {
 		uri = ""
-		ref := secretref.VaultReference{Mount: c.mount, Path: c.path, Key: "k", Endpoint: web.URL + c.base}
+		ref := secretref.VaultReference{Mount: c.mount, Path: c.path, Key: "k",
+			Endpoint: web.URL + c.base}
 		_, err := r.ResolveReference(t.Context(), ref)
 		require.Equal(t, c.want, uri, "%v: %v", ref, err)
 		if c.want == "" {
@@ -242,7 +256,9 @@ func TestVaultPathsArriveSegmentBySegment(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
-	_, err := r.ResolveReference(t.Context(), secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: web.URL, AuthenticationType: 7})
+	_, err := r.ResolveReference(t.Context(),
+		secretref.VaultReference{Mount: "m", Path: "p", Key: "k", Endpoint: web.URL,
+			AuthenticationType: 7})
 	require.ErrorIs(t, err, secretref.ErrSyntax)
 }
 
@@ -250,7 +266,8 @@ func TestVaultTokenIsReadFromTheEnvironmentWhenItIsNeeded(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
 	r := vaultResolver(t, nil)
-	for _, token := range []string{vaultMint(t, s, "reader", vaultReadAll), vaultMint(t, s, "reader", vaultReadAll)} {
+	for _, token := range []string{vaultMint(t, s, "reader", vaultReadAll),
+		vaultMint(t, s, "reader", vaultReadAll)} {
 		t.Setenv(vaultTokenVariable, " "+token+"\r\n")
 		s.ResetCalls()
 		got, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
@@ -260,7 +277,8 @@ func TestVaultTokenIsReadFromTheEnvironmentWhenItIsNeeded(t *testing.T) {
 	}
 	s.ResetCalls()
 	for value, words := range map[string][]string{
-		"":                  {vaultTokenVariable + " is not set", "container entrypoints often drop variables", "VAULT_TOKEN is set, but neither"},
+		"": {vaultTokenVariable + " is not set",
+			"container entrypoints often drop variables", "VAULT_TOKEN is set, but neither"},
 		" \n":               {vaultTokenVariable + " is not set"},
 		canary + "\nX: y":   {"characters that no token has: check " + vaultTokenVariable},
 		canary + "\x7f":     {"characters that no token has"},
@@ -287,12 +305,18 @@ func TestVaultsOwnVariablesDoNotLeadElsewhere(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
 	var trapped atomic.Int32
-	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { trapped.Add(1) }))
+	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter,
+		*http.Request) {
+		trapped.Add(1)
+	}))
 	defer trap.Close()
 	for name, value := range map[string]string{
-		"VAULT_ADDR": trap.URL, "VAULT_AGENT_ADDR": trap.URL, "VAULT_PROXY_ADDR": trap.URL, "VAULT_HTTP_PROXY": trap.URL,
-		"VAULT_TOKEN": "trap\x01", "VAULT_MAX_RETRIES": "9", "VAULT_SRV_LOOKUP": "true", "VAULT_RATE_LIMIT": "0.1:1",
-		"VAULT_CLIENT_TIMEOUT": "1ns", "VAULT_DISABLE_REDIRECTS": "false", "VAULT_WRAP_TTL": "5m", "VAULT_MFA": "trap",
+		"VAULT_ADDR": trap.URL, "VAULT_AGENT_ADDR": trap.URL, "VAULT_PROXY_ADDR": trap.URL,
+		"VAULT_HTTP_PROXY": trap.URL,
+		"VAULT_TOKEN":      "trap\x01", "VAULT_MAX_RETRIES": "9", "VAULT_SRV_LOOKUP": "true",
+		"VAULT_RATE_LIMIT":     "0.1:1",
+		"VAULT_CLIENT_TIMEOUT": "1ns", "VAULT_DISABLE_REDIRECTS": "false", "VAULT_WRAP_TTL": "5m",
+		"VAULT_MFA": "trap",
 	} {
 		t.Setenv(name, value)
 	}
@@ -319,10 +343,13 @@ func TestVaultsOwnVariablesDoNotLeadElsewhere(t *testing.T) {
 func TestVaultNamespaceIsSent(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
-	for _, c := range []struct{ variable, option, want string }{{"", "", ""}, {"env", "", "env"}, {"env", "option", "option"}} {
+	for _, c := range []struct{ variable, option, want string }{{"", "", ""}, {"env", "", "env"},
+		{"env", "option", "option"}} {
 		t.Setenv("VAULT_NAMESPACE", c.variable)
 		s.ResetCalls()
-		_, err := vaultResolver(t, &secretref.Options{Vault: secretref.VaultOptions{Namespace: c.option}}).Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
+		_, err := vaultResolver(t,
+			&secretref.Options{Vault: secretref.VaultOptions{Namespace: c.option}}).Resolve(t.Context(),
+			vaultValue(s.URL(), "db", "k"))
 		require.NoError(t, err)
 		require.Equal(t, c.want, s.Requests()[0].Namespace)
 	}
@@ -338,13 +365,15 @@ func TestVaultOverTLS(t *testing.T) {
 	require.NoError(t, os.WriteFile(ca, s.CertPEM(), 0o600))
 	resolve := func(endpoint string) (string, int, error) {
 		attempts := 0
-		r := vaultResolver(t, &secretref.Options{OnFetch: func(e secretref.FetchEvent) { attempts = e.Attempts }})
+		r := vaultResolver(t,
+			&secretref.Options{OnFetch: func(e secretref.FetchEvent) { attempts = e.Attempts }})
 		got, err := r.Resolve(t.Context(), vaultValue(endpoint, "db", "k"))
 		return got.Reveal(), attempts, err
 	}
 	_, attempts, err := resolve(s.URL())
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
-	require.Contains(t, err.Error(), "certificate of "+strings.TrimPrefix(s.URL(), "https://")+" is not trusted")
+	require.Contains(t, err.Error(),
+		"certificate of "+strings.TrimPrefix(s.URL(), "https://")+" is not trusted")
 	require.Contains(t, err.Error(), "VAULT_CACERT")
 	require.Equal(t, 1, attempts)
 	require.Zero(t, s.Calls())
@@ -354,7 +383,9 @@ func TestVaultOverTLS(t *testing.T) {
 	require.Contains(t, err.Error(), "write https://")
 	require.Equal(t, 1, attempts)
 
-	for name, value := range map[string]string{"VAULT_CACERT": ca, "VAULT_CACERT_BYTES": string(s.CertPEM()), "VAULT_CAPATH": filepath.Dir(ca), "VAULT_SKIP_VERIFY": "true"} {
+	for name, value := range map[string]string{"VAULT_CACERT": ca,
+		"VAULT_CACERT_BYTES": string(s.CertPEM()), "VAULT_CAPATH": filepath.Dir(ca),
+		"VAULT_SKIP_VERIFY": "true"} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, value)
 			got, _, err := resolve(s.URL())
@@ -372,9 +403,12 @@ func TestVaultOverTLS(t *testing.T) {
 		})
 	}
 	for name, value := range map[string]string{
-		"VAULT_CACERT": "/nonexistent", "VAULT_CACERT_BYTES": canary, "VAULT_CAPATH": "/nonexistent", "VAULT_CLIENT_CERT": ca,
-		"VAULT_SKIP_VERIFY": canary, "VAULT_HEADERS": canary, "VAULT_MAX_RETRIES": canary, "VAULT_RATE_LIMIT": canary,
-		"VAULT_CLIENT_TIMEOUT": canary, "VAULT_SRV_LOOKUP": canary, "VAULT_PROXY_ADDR": "http://user:" + canary + "@\x7f",
+		"VAULT_CACERT": "/nonexistent", "VAULT_CACERT_BYTES": canary, "VAULT_CAPATH": "/nonexistent",
+		"VAULT_CLIENT_CERT": ca,
+		"VAULT_SKIP_VERIFY": canary, "VAULT_HEADERS": canary, "VAULT_MAX_RETRIES": canary,
+		"VAULT_RATE_LIMIT":     canary,
+		"VAULT_CLIENT_TIMEOUT": canary, "VAULT_SRV_LOOKUP": canary,
+		"VAULT_PROXY_ADDR": "http://user:" + canary + "@\x7f",
 	} {
 		t.Run("garbage in "+name, func(t *testing.T) {
 			t.Setenv(name, value)
@@ -402,25 +436,33 @@ func TestVaultTokenFunctionIsAskedForEveryFetch(t *testing.T) {
 		asked int
 		calls int
 	}{
-		"a good one":                 {[]hand{{good + "\n", nil}}, nil, 1, 1},
-		"a newer one after a 403":    {[]hand{{"old-" + canary, nil}, {good, nil}}, nil, 2, 2},
-		"the same after a 403":       {[]hand{{"old-" + canary, nil}}, secretref.ErrUnauthenticated, 2, 1},
-		"another bad one":            {[]hand{{"old-" + canary, nil}, {"older-" + canary, nil}}, secretref.ErrUnauthenticated, 2, 2},
-		"an error":                   {[]hand{{"", errOwn}}, secretref.ErrUnauthenticated, 1, 0},
-		"an error after a 403":       {[]hand{{"old-" + canary, nil}, {"", errOwn}}, secretref.ErrUnauthenticated, 2, 1},
-		"an error that passes":       {[]hand{{"", fmt.Errorf("%w: %w", errOwn, secretref.ErrUnavailable)}, {good, nil}}, nil, 2, 1},
-		"an error that does not end": {[]hand{{"", fmt.Errorf("%w: %w", errOwn, secretref.ErrUnavailable)}}, secretref.ErrUnavailable, 2, 0},
-		"an empty one":               {[]hand{{" \n", nil}}, secretref.ErrUnauthenticated, 1, 0},
-		"one that cannot be":         {[]hand{{canary + "\r\nX: y", nil}}, secretref.ErrUnauthenticated, 1, 0},
+		"a good one":              {[]hand{{good + "\n", nil}}, nil, 1, 1},
+		"a newer one after a 403": {[]hand{{"old-" + canary, nil}, {good, nil}}, nil, 2, 2},
+		"the same after a 403": {[]hand{{"old-" + canary, nil}},
+			secretref.ErrUnauthenticated, 2, 1},
+		"another bad one": {[]hand{{"old-" + canary, nil}, {"older-" + canary, nil}},
+			secretref.ErrUnauthenticated, 2, 2},
+		"an error": {[]hand{{"", errOwn}}, secretref.ErrUnauthenticated, 1, 0},
+		"an error after a 403": {[]hand{{"old-" + canary, nil}, {"", errOwn}},
+			secretref.ErrUnauthenticated, 2, 1},
+		"an error that passes": {[]hand{{"",
+			fmt.Errorf("%w: %w", errOwn, secretref.ErrUnavailable)}, {good, nil}}, nil, 2, 1},
+		"an error that does not end": {[]hand{{"",
+			fmt.Errorf("%w: %w", errOwn, secretref.ErrUnavailable)}}, secretref.ErrUnavailable, 2, 0},
+		"an empty one": {[]hand{{" \n", nil}}, secretref.ErrUnauthenticated, 1, 0},
+		"one that cannot be": {[]hand{{canary + "\r\nX: y", nil}},
+			secretref.ErrUnauthenticated, 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.ResetCalls()
 			asked := 0
-			r := vaultResolver(t, &secretref.Options{Timeout: 220 * time.Millisecond, Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) {
-				asked++
-				h := c.hands[min(asked, len(c.hands))-1]
-				return h.token, h.err
-			}}})
+			r := vaultResolver(t,
+				&secretref.Options{Timeout: 220 * time.Millisecond,
+					Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) {
+						asked++
+						h := c.hands[min(asked, len(c.hands))-1]
+						return h.token, h.err
+					}}})
 			got, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
 			if c.kind == nil {
 				require.NoError(t, err)
@@ -447,20 +489,23 @@ func TestVaultSealed(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
 	vaultAsk(t, s, "PUT", "sys/seal", "")
-	_, err := vaultResolver(t, &secretref.Options{Timeout: 50 * time.Millisecond}).Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
+	_, err := vaultResolver(t, &secretref.Options{Timeout: 50 * time.Millisecond}).Resolve(t.Context(),
+		vaultValue(s.URL(), "db", "k"))
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
 	require.Contains(t, err.Error(), "is sealed")
 	// The first refusal has somebody unseal it.
 	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		s.Intercept(nil)
-		unseal, err := http.NewRequestWithContext(r.Context(), "PUT", s.URL()+"/v1/sys/unseal", strings.NewReader(`{"key":"`+s.UnsealKey()+`"}`))
+		unseal, err := http.NewRequestWithContext(r.Context(), "PUT", s.URL()+"/v1/sys/unseal",
+			strings.NewReader(`{"key":"`+s.UnsealKey()+`"}`))
 		if err == nil {
 			var resp *http.Response
 			if resp, err = http.DefaultTransport.RoundTrip(unseal); err == nil {
 				_ = resp.Body.Close()
 			}
 		}
-		http.Error(w, fmt.Sprintf(`{"errors":["Vault is sealed"]} %v`, err), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf(`{"errors":["Vault is sealed"]} %v`, err),
+			http.StatusServiceUnavailable)
 		return true
 	})
 	got, err := vaultResolver(t, nil).Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
@@ -477,8 +522,10 @@ func vaultPod(t testing.TB, s *fakevault.Server, policy string) (jwtFile string)
 		_, _ = w.Write([]byte(`{"status":{"authenticated":true,"user":{"username":"system:serviceaccount:prod:app-sa","uid":"u1"}}}`))
 	}))
 	t.Cleanup(cluster.Close)
-	config, err := json.Marshal(map[string]any{"kubernetes_host": cluster.URL, "token_reviewer_jwt": "reviewer",
-		"kubernetes_ca_cert": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cluster.Certificate().Raw}))})
+	config, err := json.Marshal(map[string]any{"kubernetes_host": cluster.URL,
+		"token_reviewer_jwt": "reviewer",
+		"kubernetes_ca_cert": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+			Bytes: cluster.Certificate().Raw}))})
 	require.NoError(t, err)
 	vaultMint(t, s, "pod", policy)
 	vaultAsk(t, s, "POST", "sys/auth/kubernetes", `{"type":"kubernetes"}`)
@@ -494,12 +541,14 @@ func vaultPod(t testing.TB, s *fakevault.Server, policy string) (jwtFile string)
 
 func vaultJWT() string {
 	part := base64.RawURLEncoding.EncodeToString
-	return part([]byte(`{"alg":"RS256"}`)) + "." + part([]byte(`{"kubernetes.io":{"namespace":"prod","serviceaccount":{"name":"app-sa","uid":"u1"}}}`)) + "." + part([]byte(canary))
+	return part([]byte(`{"alg":"RS256"}`)) + "." +
+		part([]byte(`{"kubernetes.io":{"namespace":"prod","serviceaccount":{"name":"app-sa","uid":"u1"}}}`)) + "." + part([]byte(canary))
 }
 
 // vaultPodValue is a reference for a pod.
 func vaultPodValue(endpoint, path, key string) string {
-	return secretref.VaultReference{Mount: "secret", Path: path, Key: key, Endpoint: endpoint, AuthenticationType: secretref.VaultKubernetes}.String()
+	return secretref.VaultReference{Mount: "secret", Path: path, Key: key, Endpoint: endpoint,
+		AuthenticationType: secretref.VaultKubernetes}.String()
 }
 
 // vaultCalls counts the logins and the reads among the calls.
@@ -537,12 +586,14 @@ func TestVaultPodsLogInOnceForAllTheyRead(t *testing.T) {
 	require.Equal(t, 1, logins)
 	for _, call := range s.Requests() {
 		if strings.HasSuffix(call.Path, "/login") {
-			require.Equal(t, []string{"PUT", "/v1/auth/kubernetes/login", ""}, []string{call.Method, call.Path, call.Token})
+			require.Equal(t, []string{"PUT", "/v1/auth/kubernetes/login", ""},
+				[]string{call.Method, call.Path, call.Token})
 		}
 	}
 
 	// When Vault forgets the token, all together log in once more.
-	vaultAsk(t, s, "PUT", "auth/token/revoke", `{"token":"`+s.Requests()[len(s.Requests())-1].Token+`"}`)
+	vaultAsk(t, s, "PUT", "auth/token/revoke",
+		`{"token":"`+s.Requests()[len(s.Requests())-1].Token+`"}`)
 	_, err := r.ResolveAll(t.Context(), values...)
 	require.NoError(t, err)
 	logins, reads := vaultCalls(s)
@@ -554,11 +605,14 @@ func TestVaultLoginTakesOptionsBeforeTheEnvironment(t *testing.T) {
 	s := vaultFake(t)
 	file := vaultPod(t, s, vaultReadAll)
 	s.Put("secret", "db", map[string]any{"k": "v"})
-	options := secretref.VaultOptions{Role: "app", AuthPath: "/kubernetes/", JWTPath: file, Namespace: "team"}
-	for name, value := range map[string]string{"ROLE": "other", "PATH": "elsewhere", "JWT_PATH": "/nonexistent"} {
+	options := secretref.VaultOptions{Role: "app", AuthPath: "/kubernetes/", JWTPath: file,
+		Namespace: "team"}
+	for name, value := range map[string]string{"ROLE": "other", "PATH": "elsewhere",
+		"JWT_PATH": "/nonexistent"} {
 		t.Setenv("SECRET_STORE_VAULT_KUBE_AUTH_"+name, value)
 	}
-	got, err := vaultResolver(t, &secretref.Options{Vault: options}).Resolve(t.Context(), vaultPodValue(s.URL(), "db", "k"))
+	got, err := vaultResolver(t, &secretref.Options{Vault: options}).Resolve(t.Context(),
+		vaultPodValue(s.URL(), "db", "k"))
 	require.NoError(t, err)
 	require.Equal(t, "v", got.Reveal())
 	require.Equal(t, "team", s.Requests()[0].Namespace, "the login is sent to the namespace too")
@@ -601,24 +655,32 @@ func TestVaultDeniedPathMakesNoLoginPerRead(t *testing.T) {
 // loginMethod is an api.AuthMethod made of a function.
 type loginMethod func(context.Context, *api.Client) (*api.Secret, error)
 
-func (m loginMethod) Login(ctx context.Context, c *api.Client) (*api.Secret, error) { return m(ctx, c) }
+func (m loginMethod) Login(ctx context.Context, c *api.Client) (*api.Secret,
+	error) {
+	return m(ctx, c)
+}
 
 func TestVaultAuthLogsInForTokenReferences(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
 	vaultPod(t, s, vaultReadAll)
 	logins := 0
-	options := secretref.VaultOptions{Auth: loginMethod(func(ctx context.Context, c *api.Client) (*api.Secret, error) {
+	options := secretref.VaultOptions{Auth: loginMethod(func(ctx context.Context,
+		c *api.Client) (*api.Secret, error) {
 		logins++
-		return c.Logical().WriteWithContext(ctx, "auth/kubernetes/login", map[string]any{"role": "app", "jwt": vaultJWT()})
+		return c.Logical().WriteWithContext(ctx, "auth/kubernetes/login",
+			map[string]any{"role": "app", "jwt": vaultJWT()})
 	})}
-	_, err := vaultResolver(t, &secretref.Options{Vault: options}).Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
+	_, err := vaultResolver(t, &secretref.Options{Vault: options}).Resolve(t.Context(),
+		vaultValue(s.URL(), "db", "k"))
 	require.ErrorIs(t, err, secretref.ErrDenied)
 	require.ErrorContains(t, err, "AllowEndpoint")
 	require.Zero(t, s.Calls())
 
-	r := vaultResolver(t, &secretref.Options{Vault: options, AllowEndpoint: func(*url.URL) error { return nil }})
-	for _, value := range []string{vaultValue(s.URL(), "db", "k"), vaultValue(s.URL(), "db", "k"), vaultPodValue(s.URL(), "db", "k")} {
+	r := vaultResolver(t,
+		&secretref.Options{Vault: options, AllowEndpoint: func(*url.URL) error { return nil }})
+	for _, value := range []string{vaultValue(s.URL(), "db", "k"), vaultValue(s.URL(), "db", "k"),
+		vaultPodValue(s.URL(), "db", "k")} {
 		got, err := r.Resolve(t.Context(), value)
 		require.NoError(t, err)
 		require.Equal(t, "v", got.Reveal())
@@ -631,7 +693,9 @@ func TestVaultAuthLogsInForTokenReferences(t *testing.T) {
 func TestVaultNoTokenSendsNone(t *testing.T) {
 	s := vaultFake(t)
 	t.Setenv("VAULT_TOKEN", s.RootToken())
-	_, err := vaultResolver(t, &secretref.Options{Vault: secretref.VaultOptions{NoToken: true}}).Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
+	_, err := vaultResolver(t,
+		&secretref.Options{Vault: secretref.VaultOptions{NoToken: true}}).Resolve(t.Context(),
+		vaultValue(s.URL(), "db", "k"))
 	require.Error(t, err)
 	require.Empty(t, s.Requests()[0].Token)
 }
@@ -670,16 +734,21 @@ func TestVaultTellsNobodyWhatItKnows(t *testing.T) {
 	told := []string{canary, strings.TrimSpace(string(jwt))}
 	var mu sync.Mutex
 	var log bytes.Buffer
-	logger := slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}))
-	r := vaultResolver(t, &secretref.Options{Timeout: 150 * time.Millisecond, Logger: logger, OnFetch: func(e secretref.FetchEvent) {
-		mu.Lock()
-		defer mu.Unlock()
-		logger.Info("event", "event", e)
-		fmt.Fprintf(&log, "%+v %#v %v", e, e, e.Err)
-	}})
+	logger := slog.New(slog.NewJSONHandler(&log,
+		&slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}))
+	r := vaultResolver(t,
+		&secretref.Options{Timeout: 150 * time.Millisecond, Logger: logger,
+			OnFetch: func(e secretref.FetchEvent) {
+				mu.Lock()
+				defer mu.Unlock()
+				logger.Info("event", "event", e)
+				fmt.Fprintf(&log, "%+v %#v %v", e, e, e.Err)
+			}})
 	ask := func() {
-		for _, value := range []string{vaultValue(s.URL(), "db", "k"), vaultValue(s.URL(), "db", "null"), vaultValue(s.URL(), "db", "missing"),
-			vaultValue(s.URL(), "missing", "k"), vaultPodValue(s.URL(), "db", "k"), vaultPodValue(s.URL(), "db", "missing")} {
+		for _, value := range []string{vaultValue(s.URL(), "db", "k"), vaultValue(s.URL(), "db", "null"),
+			vaultValue(s.URL(), "db", "missing"),
+			vaultValue(s.URL(), "missing", "k"), vaultPodValue(s.URL(), "db", "k"),
+			vaultPodValue(s.URL(), "db", "missing")} {
 			_, err := r.Resolve(t.Context(), value)
 			if err != nil {
 				requireSilent(t, err)
@@ -697,7 +766,8 @@ func TestVaultTellsNobodyWhatItKnows(t *testing.T) {
 			_, _ = body.ReadFrom(r.Body)
 			echo := r.Header.Get("X-Vault-Token") + body.String() + canary
 			text, _ := json.Marshal(echo)
-			w.Header().Set("Location", "https://"+canary+":"+canary+"@elsewhere.example/"+url.PathEscape(echo))
+			w.Header().Set("Location",
+				"https://"+canary+":"+canary+"@elsewhere.example/"+url.PathEscape(echo))
 			w.Header().Set("X-Echo", url.PathEscape(echo))
 			w.WriteHeader(status)
 			fmt.Fprintf(w, `{"errors":[%s],"data":{%s:%s},"warnings":[%s]}`, text, text, text, text)
@@ -731,7 +801,8 @@ func TestVaultHundredKeysOfOnePathAreOneCall(t *testing.T) {
 	got, err := vaultResolver(t, nil).ResolveAll(t.Context(), values...)
 	require.NoError(t, err)
 	require.Equal(t, "v7", got[7].Reveal())
-	require.Equal(t, []string{"GET /v1/secret/data/db"}, []string{s.Requests()[0].Method + " " + s.Requests()[0].Path})
+	require.Equal(t, []string{"GET /v1/secret/data/db"},
+		[]string{s.Requests()[0].Method + " " + s.Requests()[0].Path})
 	require.Equal(t, 1, s.Calls(), "no call before it either")
 }
 
@@ -764,11 +835,12 @@ func TestVaultEndpointsAreAllowedBeforeAnyConnection(t *testing.T) {
 	}()
 	errOwn := errors.New("own reason")
 	var asked []string
-	r := vaultResolver(t, &secretref.Options{Timeout: 100 * time.Millisecond, AllowEndpoint: func(u *url.URL) error {
-		asked = append(asked, u.String())
-		u.Host = "mutated.example"
-		return errOwn
-	}})
+	r := vaultResolver(t,
+		&secretref.Options{Timeout: 100 * time.Millisecond, AllowEndpoint: func(u *url.URL) error {
+			asked = append(asked, u.String())
+			u.Host = "mutated.example"
+			return errOwn
+		}})
 	base := "http://" + listener.Addr().String() + "/base%2Fpath"
 	for _, value := range []string{vaultValue(base+"/", "db", "k"), vaultPodValue(base, "db", "k")} {
 		_, err = r.Resolve(t.Context(), value)
@@ -791,13 +863,15 @@ func TestVaultInClearTextIsNeverProxied(t *testing.T) {
 		defer proxy.Close()
 		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 		child.Env = append(os.Environ(), "SECRETREF_VAULT_BEHIND_PROXY=1", "NO_PROXY=", "no_proxy=")
-		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "VAULT_HTTP_PROXY", "VAULT_PROXY_ADDR"} {
+		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy",
+			"https_proxy", "all_proxy", "VAULT_HTTP_PROXY", "VAULT_PROXY_ADDR"} {
 			child.Env = append(child.Env, name+"="+proxy.URL)
 		}
 		out, err := child.CombinedOutput()
 		require.NoError(t, err, string(out))
 		seen.Range(func(request, token any) bool {
-			require.Equal(t, "CONNECT 0.0.0.0:1", request, "https goes through a tunnel that the proxy cannot look into")
+			require.Equal(t, "CONNECT 0.0.0.0:1", request,
+				"https goes through a tunnel that the proxy cannot look into")
 			require.Empty(t, token)
 			return true
 		})
@@ -828,7 +902,8 @@ func TestVaultConnectionsAreKeptUntilClose(t *testing.T) {
 			t.Setenv(vaultTokenVariable, "t")
 			var protocol atomic.Value
 			var connections atomic.Int32
-			web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter,
+				r *http.Request) {
 				protocol.Store(r.Proto)
 				_, _ = w.Write([]byte(vaultSecret(`{"k":"v"}`)))
 			}))
@@ -853,7 +928,8 @@ func TestVaultConnectionsAreKeptUntilClose(t *testing.T) {
 			require.Equal(t, strings.ToUpper(name), strings.TrimSuffix(protocol.Load().(string), ".0"))
 			require.LessOrEqual(t, connections.Load(), most)
 			require.NoError(t, r.Close())
-			for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() >
+				before; time.Sleep(time.Millisecond) {
 				require.True(t, time.Now().Before(end), "%d goroutines are left", runtime.NumGoroutine()-before)
 			}
 			_, err := r.Resolve(t.Context(), values[0])
@@ -913,14 +989,18 @@ func TestVaultTokenErrors(t *testing.T) {
 		kind  error
 		words string
 	}{
-		"without a message": {errors.New(canary), secretref.ErrUnauthenticated, "VaultOptions.Token failed"},
-		"with a message":    {secretref.WithMessage(errors.New(canary), "the token file is empty"), secretref.ErrUnauthenticated, "VaultOptions.Token failed: the token file is empty"},
-		"for now": {secretref.WithMessage(fmt.Errorf("%w: "+canary, secretref.ErrUnavailable), "the agent starts"), secretref.ErrUnavailable,
+		"without a message": {errors.New(canary), secretref.ErrUnauthenticated,
+			"VaultOptions.Token failed"},
+		"with a message": {secretref.WithMessage(errors.New(canary), "the token file is empty"),
+			secretref.ErrUnauthenticated, "VaultOptions.Token failed: the token file is empty"},
+		"for now": {secretref.WithMessage(fmt.Errorf("%w: "+canary, secretref.ErrUnavailable),
+			"the agent starts"), secretref.ErrUnavailable,
 			"temporarily has no token: the agent starts"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := vaultResolver(t, &secretref.Options{Timeout: 50 * time.Millisecond, Vault: secretref.VaultOptions{
-				Token: func(context.Context) (string, error) { return "", c.err }}})
+			r := vaultResolver(t,
+				&secretref.Options{Timeout: 50 * time.Millisecond, Vault: secretref.VaultOptions{
+					Token: func(context.Context) (string, error) { return "", c.err }}})
 			_, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
 			require.ErrorIs(t, err, c.kind)
 			require.ErrorContains(t, err, c.words)

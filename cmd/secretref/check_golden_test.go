@@ -35,14 +35,18 @@ var checkGoldens = []golden{
 	{name: "check-pointer-to-object", args: []string{"check", "DIR/jira"}, want: ui.StatusFailed,
 		given: func(w *fixture) { w.edit(jiraFile, `"/password"`, `"/db"`) }},
 	{name: "check-pointer-into-plaintext",
-		args: []string{"check", `{"region":"ap-southeast-2","secretId":"code/search","secretPointer":"/a"}`}, want: ui.StatusFailed},
+		args: []string{"check",
+			`{"region":"ap-southeast-2","secretId":"code/search","secretPointer":"/a"}`},
+		want: ui.StatusFailed},
 	{name: "check-structured-without-pointer", args: []string{"check", "DIR/jira"},
 		want:  ui.StatusFailed,
 		given: func(w *fixture) { w.edit(jiraFile, `,"secretPointer":"/password"`, "") }},
 	{name: "check-newline", args: []string{"check",
 		`{"region":"ap-southeast-2","secretId":"newline"}`}, want: ui.StatusFailed},
 	{name: "check-empty-secret",
-		args: []string{"check", `{"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"}`}, want: ui.StatusFailed},
+		args: []string{"check",
+			`{"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"}`},
+		want: ui.StatusFailed},
 	{name: "check-token-not-set", args: []string{"check", "DIR/confluence"}, want: ui.StatusFailed,
 		given: func(w *fixture) {
 			w.t.Setenv("SECRET_STORE_VAULT_TOKEN", "")
@@ -91,7 +95,8 @@ var checkFormGoldens = []golden{
 		given: func(w *fixture) { w.edit(jiraFile, `<password>{`, `<password>{ENC}{`) }},
 	{name: "check-class-missing", args: []string{"check", "DIR/jira"},
 		given: func(w *fixture) {
-			w.edit(jiraFile, "<atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>", "")
+			w.edit(jiraFile,
+				"<atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>", "")
 		}},
 	{name: "check-class-missing-properties", args: []string{"check", "DIR/bitbucket"},
 		given: func(w *fixture) {
@@ -154,7 +159,8 @@ var checkFormGoldens = []golden{
 
 func plaintextPassword(w *fixture) {
 	w.edit(jiraFile, trackerSecret, "canary-plain")
-	w.edit(jiraFile, "<atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>", "")
+	w.edit(jiraFile,
+		"<atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>", "")
 }
 
 func urlPassword(w *fixture) {

@@ -112,8 +112,10 @@ func resolvesVariables(p *program) {
 	p.vault.Put("secret", "url", map[string]any{"password": plain})
 	const inURL = `{ENC}{"mount":"secret","path":"url","key":"password","endpoint":"http://VAULT"}`
 	same := []string{
-		"PLAIN=canary plain ", "EMPTY=", "BLANK= \t", "BYTES=\xff\xfe{", "JSON={\"a\":1}", "BRACES=${x}{", "HTTP=http://a/{b}?c=%7B;",
-		"BASH_FUNC_f%%=() {  echo \"$1\";\n}", "LINES=a\nb=c\n", "1.odd-näme=x", "=odd", "no equals sign", "SECRETREF_STORE_PASSWORD={ENC}" + trackerSecret,
+		"PLAIN=canary plain ", "EMPTY=", "BLANK= \t", "BYTES=\xff\xfe{", "JSON={\"a\":1}", "BRACES=${x}{",
+		"HTTP=http://a/{b}?c=%7B;",
+		"BASH_FUNC_f%%=() {  echo \"$1\";\n}", "LINES=a\nb=c\n", "1.odd-näme=x", "=odd", "no equals sign",
+		"SECRETREF_STORE_PASSWORD={ENC}" + trackerSecret,
 		"ARN=arn:aws:secretsmanager:eu-west-1:1:secret:x", "VALS=ref+awsssm://x",
 	}
 	env := p.environment(append(same,
@@ -258,7 +260,8 @@ func namesVariablesInWarnings(p *program) {
 	)
 	got := p.exec(env, "", "--", "sh", "-c",
 		`test -z "$EMPTY" && test "$TEXT" = "password=canary with spaces"`, "sh", "x={ENC}"+trackerSecret)
-	assert.Equal(p.t, outcome{err: `secretref: warning: the secret is empty (source variable EMPTY, reference {ENC}{"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"})
+	assert.Equal(p.t,
+		outcome{err: `secretref: warning: the secret is empty (source variable EMPTY, reference {ENC}{"region":"ap-southeast-2","secretId":"empty","secretPointer":"/password"})
 secretref: warning: variable TEXT: the secret was inserted into other text verbatim, and one of its characters may have a meaning there
 secretref: warning: argument 4 of the command contains a reference and is passed on unchanged: only variables are resolved
 `}, got)

@@ -42,8 +42,10 @@ const specialSecret = `{ENC}{"region":"ap-southeast-2","secretId":"special"}`
 func refusesAfterURL(p *program) {
 	p.special()
 	for _, before := range []string{
-		"endpoint=https://h,password=", "jdbc:db2://h:50000/db:password=", "https://h|", "url=http://h:80/,user:a,pw:", "https://a/x,plain=",
-		"https://h?x=1,password=", "https://h/a?b=c&x=1|", "postgres://h1,h2/db,password=", "https://h/x=://y,z=",
+		"endpoint=https://h,password=", "jdbc:db2://h:50000/db:password=", "https://h|",
+		"url=http://h:80/,user:a,pw:", "https://a/x,plain=",
+		"https://h?x=1,password=", "https://h/a?b=c&x=1|", "postgres://h1,h2/db,password=",
+		"https://h/x=://y,z=",
 	} {
 		got := p.exec(p.environment("A="+before+specialSecret+";"), "", "--", "touch",
 			filepath.Join(p.dir, "started"))
@@ -51,7 +53,8 @@ func refusesAfterURL(p *program) {
 			err: `secretref: variable A: {ENC}{"region":"ap-southeast-2","secretId":"special"}: unsupported: ` +
 				"the URL before the secret may have ended, so it is unclear whether to " +
 				"percent-encode the secret: " +
-				"put the password into a variable of its own; use -skip A to pass it on unchanged\n"}, got, before)
+				"put the password into a variable of its own; use -skip A to pass it on unchanged\n"},
+			got, before)
 		assert.NoFileExists(p.t, filepath.Join(p.dir, "started"))
 
 		got = p.exec(p.environment("A="+before+"{ENC}"+trackerSecret), "", "--", "sh", "-c",
@@ -64,8 +67,10 @@ func refusesAfterURL(p *program) {
 func encodesInLists(p *program) {
 	p.special()
 	for _, before := range []string{
-		"jdbc:postgresql://h1:5432,h2:5432/db?password=", "jdbc:postgresql://h/db?options=a,b|c&password=", "amqp://app:a@h1,amqp://app:",
-		"endpoint=h|https://app:", "x:y=https://app:", "jdbc:mysql://h/db?a:b=", "https://h:80/db=", "one\nhttps://app:",
+		"jdbc:postgresql://h1:5432,h2:5432/db?password=",
+		"jdbc:postgresql://h/db?options=a,b|c&password=", "amqp://app:a@h1,amqp://app:",
+		"endpoint=h|https://app:", "x:y=https://app:", "jdbc:mysql://h/db?a:b=", "https://h:80/db=",
+		"one\nhttps://app:",
 	} {
 		got := p.exec(p.environment("A="+before+specialSecret+",x"), "", "--", "sh", "-c",
 			`printf %s "$A"`)

@@ -39,7 +39,8 @@ const (
 
 var goldens = slices.Concat(resolveGoldens, configGoldens, pointerGoldens, checkGoldens,
 	checkFormGoldens, usageGoldens,
-	secretsGoldens, keysGoldens, rootKeyGoldens, storeGoldens, keyringGoldens, serveGoldens, setGoldens, execGoldens, cipherGoldens)
+	secretsGoldens, keysGoldens, rootKeyGoldens, storeGoldens, keyringGoldens, serveGoldens,
+	setGoldens, execGoldens, cipherGoldens)
 
 var resolveGoldens = []golden{
 	{name: "resolve-aws", args: []string{"resolve", "{ENC}" + trackerSecret}, reveals: true},

@@ -198,7 +198,8 @@ func (w *fixture) toVault(name string) {
 	text, err := os.ReadFile(w.path(name))
 	require.NoError(w.t, err)
 	w.vault.Put("secret", "keyring", map[string]any{"root": strings.TrimSpace(string(text))})
-	w.write(name, `{"mount":"secret","path":"keyring","key":"root","endpoint":"`+w.vault.URL()+`"}`+"\n")
+	w.write(name,
+		`{"mount":"secret","path":"keyring","key":"root","endpoint":"`+w.vault.URL()+`"}`+"\n")
 }
 
 func in(store string) []string {
@@ -234,7 +235,8 @@ var storeGoldens = []golden{
 	{name: "store-unknown-sslmode", args: in("postgres://app@127.0.0.1/app?sslmode=yes"),
 		given: withRootKey, want: ui.StatusUsage},
 	{name: "store-unreachable-postgres",
-		args: in("postgresql://app@127.0.0.1:1/app?sslmode=disable"), given: withRootKey, want: ui.StatusFailed},
+		args: in("postgresql://app@127.0.0.1:1/app?sslmode=disable"), given: withRootKey,
+		want: ui.StatusFailed},
 	{name: "store-unreachable-mysql", args: in("mariadb://app@127.0.0.1:1/app"), given: withRootKey,
 		want: ui.StatusFailed},
 	{name: "store-password-not-found", args: in("postgres://app@127.0.0.1:1/app"),
@@ -280,7 +282,8 @@ var keyringGoldens = []golden{
 func jiraWithKeyring(w *fixture) {
 	keyring(w)
 	w.edit(jiraFile, trackerSecret, `{"keyring":"db"}`)
-	w.edit(jiraFile, "<atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>", "")
+	w.edit(jiraFile,
+		"<atlassian-password-cipher-provider>com.atlassian.secrets.store.aws.AwsSecretsManagerStore</atlassian-password-cipher-provider>", "")
 }
 
 func serving(flags ...string) []string {

@@ -25,7 +25,8 @@ func TestKeysPut_keepsEveryByte(t *testing.T) {
 		every[i] = byte(i)
 	}
 	for name, secret := range map[string]string{
-		"empty": "", "newline": "\n", "lines": "canary\r\ntwo\n\n", "spaces": "  canary\t", "binary": string(every),
+		"empty": "", "newline": "\n", "lines": "canary\r\ntwo\n\n", "spaces": "  canary\t",
+		"binary": string(every),
 		"longest": strings.Repeat("\x00",
 			ui.MaxSecret), "-dash": "canary", "--": "canary", "é\n": "canary",
 	} {
@@ -130,8 +131,9 @@ func TestKeysRotate_completesInterruptedRotation(t *testing.T) {
 	require.Equal(t, ui.StatusInterrupted,
 		run(ctx, args, ui.Streams{Out: &out, Err: errs, ErrIsTerminal: true}))
 	assert.Empty(t, out.String())
-	assert.Regexp(t, `^\rre-encrypted: (\d) of 9\nsecretref: interrupted: \d secrets re-encrypted with key [0-9a-f]{16} so far; `+
-		`nothing is lost, and the next "secretref keys rotate" completes the rotation\n$`, errs.String())
+	assert.Regexp(t,
+		`^\rre-encrypted: (\d) of 9\nsecretref: interrupted: \d secrets re-encrypted with key [0-9a-f]{16} so far; `+
+			`nothing is lost, and the next "secretref keys rotate" completes the rotation\n$`, errs.String())
 
 	assert.Contains(t, w.do("", false, on("list")...).out, "retiring")
 	assert.Equal(t, ui.StatusOK, w.do("", false, on("verify")...).status)

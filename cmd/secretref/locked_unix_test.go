@@ -48,7 +48,9 @@ func TestTimeout_defaultLimitsWaitForLock(t *testing.T) {
 				status := run(t.Context(), args, ui.Streams{Out: &out, Err: &errs})
 				assert.Equal(t, ui.StatusFailed, status)
 				assert.Equal(t, ui.DefaultTimeout, time.Since(start).Round(time.Second))
-				assert.Equal(t, `secretref: warning: keyring: waiting for a lock that another process holds (lock DIR/k.db)`+"\n"+`secretref: keyring: unavailable: waited for the lock of "DIR/k.db", which another process holds; try again when it has finished`+"\n",
+				assert.Equal(t,
+					`secretref: warning: keyring: waiting for a lock that another process holds (lock DIR/k.db)`+
+						"\n"+`secretref: keyring: unavailable: waited for the lock of "DIR/k.db", which another process holds; try again when it has finished`+"\n",
 					w.normal(errs.String()))
 			})
 		})

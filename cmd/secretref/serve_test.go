@@ -70,7 +70,8 @@ func (w *fixture) serve(log *shared, flags ...string) *running {
 	}
 	ctx, stop := context.WithCancel(w.t.Context())
 	r := &running{t: w.t, token: canary + "-token-0123456789",
-		client: &http.Client{Transport: &http.Transport{}}, stop: stop, log: log, ended: make(chan int, 1)}
+		client: &http.Client{Transport: &http.Transport{}}, stop: stop, log: log,
+		ended: make(chan int, 1)}
 	out, in := io.Pipe()
 	go func() {
 		r.ended <- run(ctx, args, ui.Streams{In: strings.NewReader(""), Out: in, Err: log})
@@ -270,7 +271,8 @@ func TestServe_reloadsCertificate(t *testing.T) {
 		r.client.CloseIdleConnections()
 		pool := x509.NewCertPool()
 		pool.AddCert(c)
-		r.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+		r.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool},
+			ForceAttemptHTTP2: true}}
 	}
 	trust(first)
 	assert.Equal(t, 200, r.ask("POST", rotatePath).status)

@@ -35,7 +35,9 @@ func plaintextFiles(w *fixture) {
 	_, after, _ = strings.Cut(after, "<")
 	w.write(wikiFile, before+`"hibernate.connection.password">canary-wiki<`+after)
 	w.edit(codeFile, codeClassLine, "")
-	w.edit(codeFile, `{ENC}{"region":"ap-southeast-2","secretId":"code/db", "secretPointer": "/password"}`, "canary-code")
+	w.edit(codeFile,
+		`{ENC}{"region":"ap-southeast-2","secretId":"code/db", "secretPointer": "/password"}`,
+		"canary-code")
 	w.edit(codeFile, `{ENC}{"region":"ap-southeast-2","secretId":"code/search"}`, "canary-search")
 }
 

@@ -24,7 +24,8 @@ func TestSet_cleansTempFilesOfKilledRuns(t *testing.T) {
 			given(w)
 			require.NoError(t, os.MkdirAll(w.path("backup"), 0o700))
 			for _, dir := range []string{"jira", "backup"} {
-				for name, age := range map[string]time.Duration{".dbconfig.xml.secretref-1": 2 * time.Hour, ".dbconfig.xml.secretref-2": time.Minute, ".other.secretref-3": 2 * time.Hour} {
+				for name, age := range map[string]time.Duration{".dbconfig.xml.secretref-1": 2 * time.Hour,
+					".dbconfig.xml.secretref-2": time.Minute, ".other.secretref-3": 2 * time.Hour} {
 					w.write(dir+"/"+name, "canary")
 					require.NoError(t, os.Chtimes(w.path(dir+"/"+name), time.Now().Add(-age),
 						time.Now().Add(-age)))

@@ -32,7 +32,8 @@ const (
 func TestProvider_resolvesConfig(t *testing.T) {
 	a := newAzure()
 	home := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(home, "dbconfig.xml"), []byte(`<?xml version="1.0" encoding="UTF-8"?>
+	require.NoError(t,
+		os.WriteFile(filepath.Join(home, "dbconfig.xml"), []byte(`<?xml version="1.0" encoding="UTF-8"?>
 <jira-database-config>
   <jdbc-datasource>
     <url>jdbc:postgresql://dbserver:5432/tracker</url>
@@ -236,9 +237,12 @@ func TestFetch_sendsTokenToVaultsOnly(t *testing.T) {
 	a := newAzure()
 	r := a.resolver(t, a.options(t))
 	for _, uri := range []string{
-		"http://corp.vault.azure.net", "https://corp.vault.azure.net.evil.example", "https://evil.example/corp.vault.azure.net", "https://corp@evil.example",
-		"https://vault.azure.net", "https://a.b.vault.azure.net", "https://corp.vault.azure.net:8443", "https://corp.vault.azure.net/x", "https://corp.vault.azure.cn",
-		"https://corp.vaultXazure.net", "https://evil.example#.vault.azure.net", "https://evil.example?.vault.azure.net", "//corp.vault.azure.net", "corp",
+		"http://corp.vault.azure.net", "https://corp.vault.azure.net.evil.example",
+		"https://evil.example/corp.vault.azure.net", "https://corp@evil.example",
+		"https://vault.azure.net", "https://a.b.vault.azure.net", "https://corp.vault.azure.net:8443",
+		"https://corp.vault.azure.net/x", "https://corp.vault.azure.cn",
+		"https://corp.vaultXazure.net", "https://evil.example#.vault.azure.net",
+		"https://evil.example?.vault.azure.net", "//corp.vault.azure.net", "corp",
 	} {
 		value, err := json.Marshal(map[string]string{"vaultUri": uri, "secretName": "tracker-db"})
 		require.NoError(t, err)
@@ -279,12 +283,18 @@ func TestParse_isStrict(t *testing.T) {
 	for _, text := range []string{
 		``, `canary`, `null`, `[]`, `{}`, `{"vaultUri"`, coords + `x`, coords +
 			coords, coords[:len(coords)-1], coords[:len(coords)-1] + ",",
-		`{"vaultUri":"https://corp.vault.azure.net"}`, `{"secretName":"tracker-db"}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":""}`,
-		`{"vaultUri":"https://corp.vault.azure.net","SecretName":"tracker-db"}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":5}`,
-		`{"vaultUri":"https://corp.vault.azure.net","secretName":{"a":"b"}}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":"a","secretName":"b"}`,
-		`{"vaultUri":"https://corp.vault.azure.net","secretName":"a","canary":"b"}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":"a/b"}`,
-		`{"vaultUri":"https://corp.vault.azure.net","secretName":".."}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":"a?b"}`,
-		`{"vaultUri":"https://corp.vault.azure.net","secretName":"a","version":"../b"}`, `{"vaultUri":"https://corp.vault.azure.net","secretName":"a\nb"}`,
+		`{"vaultUri":"https://corp.vault.azure.net"}`, `{"secretName":"tracker-db"}`,
+		`{"vaultUri":"https://corp.vault.azure.net","secretName":""}`,
+		`{"vaultUri":"https://corp.vault.azure.net","SecretName":"tracker-db"}`,
+		`{"vaultUri":"https://corp.vault.azure.net","secretName":5}`,
+		`{"vaultUri":"https://corp.vault.azure.net","secretName":{"a":"b"}}`,
+		`{"vaultUri":"https://corp.vault.azure.net","secretName":"a","secretName":"b"}`,
+		`{"vaultUri":"https://corp.vault.azure.net","secretName":"a","canary":"b"}`,
+		`{"vaultUri":"https://corp.vault.azure.net","secretName":"a/b"}`,
+		`{"vaultUri":"https://corp.vault.azure.net","secretName":".."}`,
+		`{"vaultUri":"https://corp.vault.azure.net","secretName":"a?b"}`,
+		`{"vaultUri":"https://corp.vault.azure.net","secretName":"a","version":"../b"}`,
+		`{"vaultUri":"https://corp.vault.azure.net","secretName":"a\nb"}`,
 		`{"vaultUri":"https://corp.vault.azure.net\n","secretName":"a"}`,
 	} {
 		_, err := p.Fetch(t.Context(), []byte(text))

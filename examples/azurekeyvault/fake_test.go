@@ -52,7 +52,8 @@ func newAzure() *azure {
 
 func body(value string) string {
 	text, _ := json.Marshal(map[string]any{"value": value,
-		"id": "https://corp.vault.azure.net/secrets/x/4387", "attributes": map[string]any{"enabled": true}})
+		"id":         "https://corp.vault.azure.net/secrets/x/4387",
+		"attributes": map[string]any{"enabled": true}})
 	return string(text)
 }
 
@@ -87,16 +88,20 @@ func (a *azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.requests = append(a.requests, r.URL.Path)
 		w.Header().Set("WWW-Authenticate",
 			`Bearer authorization="https://login.microsoftonline.com/tenant", resource="https://vault.azure.net"`)
-		answer(w, 401, `{"error":{"code":"Unauthorized","message":"AKV10000: Request is missing a Bearer or PoP token."}}`)
+		answer(w, 401,
+			`{"error":{"code":"Unauthorized","message":"AKV10000: Request is missing a Bearer or PoP token."}}`)
 	case r.Method != http.MethodGet || !isSecret || r.URL.RawQuery != "api-version=7.4":
 		answer(w, 400, `{"error":{"code":"BadParameter","message":"canary"}}`)
 	case name == "disabled/":
-		answer(w, 403, `{"error":{"code":"Forbidden","message":"Operation get is not allowed on a disabled secret.","innererror":{"code":"SecretDisabled"}}}`)
+		answer(w, 403,
+			`{"error":{"code":"Forbidden","message":"Operation get is not allowed on a disabled secret.","innererror":{"code":"SecretDisabled"}}}`)
 	case name == "denied/":
-		answer(w, 403, `{"error":{"code":"Forbidden","message":"Caller is not authorized to perform action on resource. canary","innererror":{"code":"ForbiddenByRbac"}}}`)
+		answer(w, 403,
+			`{"error":{"code":"Forbidden","message":"Caller is not authorized to perform action on resource. canary","innererror":{"code":"ForbiddenByRbac"}}}`)
 	case a.secrets[name] == "":
 		a.requests = append(a.requests, r.URL.Path)
-		answer(w, 404, `{"error":{"code":"SecretNotFound","message":"A secret with (name/id) canary was not found in this key vault."}}`)
+		answer(w, 404,
+			`{"error":{"code":"SecretNotFound","message":"A secret with (name/id) canary was not found in this key vault."}}`)
 	default:
 		a.requests = append(a.requests, r.URL.Path)
 		answer(w, 200, a.secrets[name])
@@ -121,7 +126,8 @@ func (a *azure) options(t *testing.T) azurekeyvault.Options {
 }
 
 func (a *azure) resolver(t *testing.T, o azurekeyvault.Options) *secretref.Resolver {
-	r := secretref.New(&secretref.Options{Providers: []secretref.Provider{azurekeyvault.Provider(o)}, Timeout: 5 * time.Second})
+	r := secretref.New(&secretref.Options{Providers: []secretref.Provider{azurekeyvault.Provider(o)},
+		Timeout: 5 * time.Second})
 	t.Cleanup(func() { _ = r.Close() })
 	return r
 }

@@ -21,7 +21,9 @@ func TestRun_showsSecretsAndCleansUp(t *testing.T) {
 	require.NoError(t, run(t.Context(), &output))
 	for _, expected := range []string{jiraPassword, confluencePassword, "ninety=nine: pears",
 		`maple_syrup\\42`, `copper \"kettle\"`,
-		"[redacted]", livePassword, rotatedPassword, "Vault is sealed", keyringPassword, `{"inactiveKeys":["`, `{"deletedKeys":["`, "delete-inactive", `did you mean "secretId"?`, "dbconfig.xml", "confluence.cfg.xml", "bitbucket.properties",
+		"[redacted]", livePassword, rotatedPassword, "Vault is sealed", keyringPassword,
+		`{"inactiveKeys":["`, `{"deletedKeys":["`, "delete-inactive", `did you mean "secretId"?`,
+		"dbconfig.xml", "confluence.cfg.xml", "bitbucket.properties",
 		`sql.Open("pgx", dsn.Reveal())`} {
 		assert.Contains(t, output.String(), expected)
 	}

@@ -90,7 +90,8 @@ func TestManifest_referenceIsValid(t *testing.T) {
 
 func TestOnly(t *testing.T) {
 	for endpoint, allowed := range map[string]bool{
-		"https://vault.example.com:8200": true, "http://vault.example.com:8200": false, "https://vault.example.com": false, "https://evil.example:8200": false,
+		"https://vault.example.com:8200": true, "http://vault.example.com:8200": false,
+		"https://vault.example.com": false, "https://evil.example:8200": false,
 	} {
 		u, err := url.Parse(endpoint)
 		require.NoError(t, err)

@@ -40,7 +40,8 @@ func count(r prometheus.Registerer) func(secretref.FetchEvent) {
 // below the TTL.
 func age[T any](name string, live *secretref.Live[T]) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "secretref_age_seconds", Help: "Time since a live secret was last fetched.", ConstLabels: prometheus.Labels{"secret": name},
+		Name: "secretref_age_seconds", Help: "Time since a live secret was last fetched.",
+		ConstLabels: prometheus.Labels{"secret": name},
 	}, func() float64 {
 		fetched, _ := live.Status()
 		return time.Since(fetched).Seconds()

@@ -23,14 +23,16 @@ func TestReadBelowFile(t *testing.T) {
 	require.ErrorIs(t, err, fault.NotFound)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 
-	require.NoError(t, os.WriteFile(filepath.Join(home, "dbconfig.xml"), []byte("<jira-database-config/>"), 0o600))
+	require.NoError(t,
+		os.WriteFile(filepath.Join(home, "dbconfig.xml"), []byte("<jira-database-config/>"), 0o600))
 	f, err := Read(home)
 	require.NoError(t, err, "the file is not searched below a file named shared")
 	require.Equal(t, Jira, f.Product)
 }
 
 func TestLooksLikeXML(t *testing.T) {
-	for _, text := range []string{"<a/>", " \n<a/>", "\ufeff<a/>", "\xff\xfe<\x00a\x00", "\xfe\xff\x00<\x00a", "<\x00a\x00", "\x00<\x00a"} {
+	for _, text := range []string{"<a/>", " \n<a/>", "\ufeff<a/>", "\xff\xfe<\x00a\x00",
+		"\xfe\xff\x00<\x00a", "<\x00a\x00", "\x00<\x00a"} {
 		require.True(t, looksLikeXML([]byte(text)), "%q", text)
 	}
 	for _, text := range []string{"", "a=<b>", "\xff<a/>", "é<a/>", "#<a/>"} {
@@ -41,7 +43,8 @@ func TestLooksLikeXML(t *testing.T) {
 func TestDecodeLimitsPaths(t *testing.T) {
 	deep := strings.Repeat("<a>", 900) + strings.Repeat("<b/>", 10_000) + strings.Repeat("</a>", 900)
 	name := strings.Repeat("n", 1<<20)
-	for _, body := range []string{deep, "<" + name + ">" + strings.Repeat("<b/>", 500_000) + "</" + name + ">"} {
+	for _, body := range []string{deep,
+		"<" + name + ">" + strings.Repeat("<b/>", 500_000) + "</" + name + ">"} {
 		_, err := Decode("dbconfig.xml", []byte("<jira-database-config>"+body+"</jira-database-config>"))
 		require.ErrorIs(t, err, fault.Unsupported)
 	}
@@ -58,27 +61,41 @@ func TestItemsLargeFile(t *testing.T) {
 }
 
 func TestItemText(t *testing.T) {
-	const anyClass, passwordClass = "encrypted-property.cipher.classname", "jdbc.password.decrypter.classname"
+	const anyClass, passwordClass = "encrypted-property.cipher.classname",
+		"jdbc.password.decrypter.classname"
 	for name, row := range map[string]struct {
 		key, value   string
 		any, old     string // classes
 		class, given string
 		plaintext    bool
 	}{
-		"the prefix is removed, and nothing else":      {key: "x", value: "{ENC} a b ", any: "com.A", class: "com.A", given: " a b "},
-		"white space before the prefix":                {key: "x", value: "\t <ENC>a", any: "com.A", class: "com.A", given: "a"},
-		"only one prefix is removed":                   {key: "x", value: "{ENC}{ENC}a", any: "com.A", class: "com.A", given: "{ENC}a"},
-		"no class: a reference":                        {key: "x", value: "{ENC}a", given: "{ENC}a"},
-		"a misspelt prefix is not removed":             {key: "x", value: "{enc}a", any: "com.A", given: "{enc}a"},
-		"a misspelt prefix of the password":            {key: "jdbc.password", value: "{Enc}a", any: "com.A", given: "{Enc}a"},
-		"the older class receives the value unchanged": {key: "jdbc.password", value: " {enc}a ", old: "com.B", class: "com.B", given: " {enc}a "},
-		"two classes, a prefix":                        {key: "jdbc.password", value: "{ENC}a", any: "com.A", old: "com.B", class: "com.A", given: "a"},
-		"two classes, no prefix":                       {key: "jdbc.password", value: "a", any: "com.A", old: "com.B", class: "com.B", given: "a"},
-		"the older class with the newer form":          {key: "jdbc.password", value: "{ENC}a", old: "com.B", class: "com.B", given: "{ENC}a"},
-		"white space around a class":                   {key: "x", value: "{ENC}a", any: " com.A\t", class: "com.A", given: "a"},
-		"a plaintext password":                         {key: "jdbc.password", value: "a", any: "com.A", given: "a"},
-		"other plaintext":                              {key: "x", value: "a{ENC}", any: "com.A", plaintext: true},
-		"a part of a prefix":                           {key: "x", value: "{ENC", any: "com.A", plaintext: true},
+		"the prefix is removed, and nothing else": {key: "x", value: "{ENC} a b ", any: "com.A",
+			class: "com.A", given: " a b "},
+		"white space before the prefix": {key: "x", value: "\t <ENC>a", any: "com.A",
+			class: "com.A", given: "a"},
+		"only one prefix is removed": {key: "x", value: "{ENC}{ENC}a", any: "com.A",
+			class: "com.A", given: "{ENC}a"},
+		"no class: a reference": {key: "x", value: "{ENC}a", given: "{ENC}a"},
+		"a misspelt prefix is not removed": {key: "x", value: "{enc}a", any: "com.A",
+			given: "{enc}a"},
+		"a misspelt prefix of the password": {key: "jdbc.password", value: "{Enc}a",
+			any: "com.A", given: "{Enc}a"},
+		"the older class receives the value unchanged": {key: "jdbc.password", value: " {enc}a ",
+			old: "com.B", class: "com.B", given: " {enc}a "},
+		"two classes, a prefix": {key: "jdbc.password", value: "{ENC}a",
+			any: "com.A", old: "com.B", class: "com.A", given: "a"},
+		"two classes, no prefix": {key: "jdbc.password", value: "a", any: "com.A",
+			old: "com.B", class: "com.B", given: "a"},
+		"the older class with the newer form": {key: "jdbc.password", value: "{ENC}a",
+			old: "com.B", class: "com.B", given: "{ENC}a"},
+		"white space around a class": {key: "x", value: "{ENC}a", any: " com.A\t",
+			class: "com.A", given: "a"},
+		"a plaintext password": {key: "jdbc.password", value: "a", any: "com.A",
+			given: "a"},
+		"other plaintext": {key: "x", value: "a{ENC}", any: "com.A",
+			plaintext: true},
+		"a part of a prefix": {key: "x", value: "{ENC", any: "com.A",
+			plaintext: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			entries := []Entry{{row.key, "{ENC}an earlier value", 1}, {row.key, row.value, 2}}
@@ -94,14 +111,17 @@ func TestItemText(t *testing.T) {
 				require.Empty(t, items)
 				return
 			}
-			require.Equal(t, []Item{{Entry: Entry{row.key, row.value, 2}, Index: 1, Class: row.class, Text: row.given}}, items)
+			require.Equal(t,
+				[]Item{{Entry: Entry{row.key, row.value, 2}, Index: 1, Class: row.class,
+					Text: row.given}}, items)
 		})
 	}
 }
 
 func TestTextEmptyKey(t *testing.T) {
 	entries := []Entry{{"", "x", 1}}
-	require.Empty(t, Text(Bitbucket, slices.All(entries), LayoutOf(Bitbucket).Schema), "Bitbucket has no schema")
+	require.Empty(t, Text(Bitbucket, slices.All(entries), LayoutOf(Bitbucket).Schema),
+		"Bitbucket has no schema")
 	i, e := Find(Bitbucket, slices.All(entries), "")
 	require.Zero(t, i, "but a file can have such a key")
 	require.Equal(t, "x", e.Value)
@@ -115,7 +135,8 @@ func TestItemsUnknownProduct(t *testing.T) {
 // FuzzDecode checks that entries are in file order with lines of the file, and that
 // errors are of a known kind.
 func FuzzDecode(f *testing.F) {
-	for _, path := range []string{"jira/dbconfig.xml", "confluence/confluence.cfg.xml", "bitbucket/shared/bitbucket.properties"} {
+	for _, path := range []string{"jira/dbconfig.xml", "confluence/confluence.cfg.xml",
+		"bitbucket/shared/bitbucket.properties"} {
 		text, err := os.ReadFile(filepath.Join("../../testdata", filepath.FromSlash(path)))
 		require.NoError(f, err)
 		f.Add(text)
@@ -160,7 +181,8 @@ func FuzzDecode(f *testing.F) {
 
 // TestElements checks that an entry of a sample file is that of its element.
 func TestElements(t *testing.T) {
-	for _, path := range []string{"jira/dbconfig.xml", "confluence/confluence.cfg.xml", "bamboo/bamboo.cfg.xml", "crowd/shared/crowd.cfg.xml"} {
+	for _, path := range []string{"jira/dbconfig.xml", "confluence/confluence.cfg.xml",
+		"bamboo/bamboo.cfg.xml", "crowd/shared/crowd.cfg.xml"} {
 		text, err := os.ReadFile(filepath.Join("../../testdata", filepath.FromSlash(path)))
 		require.NoError(t, err)
 		file, err := Decode(filepath.Base(path), text)

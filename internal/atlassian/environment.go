@@ -74,7 +74,8 @@ func SubstitutionError() error {
 func MissingURLError() error {
 	return fault.New(fault.NotFound,
 		"the file has no %s: official charts keep Bitbucket's database settings in the environment (JDBC_URL, JDBC_USER, "+
-			"JDBC_PASSWORD, …); pass the product's environment to WithEnvironment", formats[DotProperties].layout.URL)
+			"JDBC_PASSWORD, …); pass the product's environment to WithEnvironment",
+		formats[DotProperties].layout.URL)
 }
 
 // maxExpanded limits the text that replaces substitutions, in bytes.

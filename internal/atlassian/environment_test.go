@@ -33,7 +33,9 @@ func FuzzOverlay(f *testing.F) {
 		}
 		for _, o := range overrides {
 			require.Zero(t, o.Line)
-			require.True(t, slices.ContainsFunc(variables, func(v string) bool { return strings.HasPrefix(v, o.Variable+"=") }))
+			require.True(t,
+				slices.ContainsFunc(variables,
+					func(v string) bool { return strings.HasPrefix(v, o.Variable+"=") }))
 		}
 		require.True(t, with || overrides == nil)
 	})

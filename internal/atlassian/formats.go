@@ -141,7 +141,8 @@ func (l *elementLister) list(path string, parent *xmltext.Element) {
 
 // listProperties lists the properties of a *.cfg.xml by their names and the other
 // elements below the root by theirs.
-func listProperties(root *xmltext.Element) (entries []Entry, elements []*xmltext.Element, err error) {
+func listProperties(root *xmltext.Element) (entries []Entry, elements []*xmltext.Element,
+	err error) {
 	add := func(key string, e *xmltext.Element) {
 		entries = append(entries, Entry{Key: key, Value: e.Text, Line: e.Line})
 		elements = append(elements, e)
@@ -164,7 +165,8 @@ func listProperties(root *xmltext.Element) (entries []Entry, elements []*xmltext
 // hibernateOnly are properties of a connection that Hibernate keeps from the
 // driver, besides those of the layout.
 var hibernateOnly = []string{
-	"isolation", "autocommit", "pool_size", "provider_class", "release_mode", "handling_mode", "provider_disables_autocommit",
+	"isolation", "autocommit", "pool_size", "provider_class", "release_mode", "handling_mode",
+	"provider_disables_autocommit",
 }
 
 // DriverProperties returns the properties that the file has for the JDBC driver

@@ -60,7 +60,8 @@ func TestRead_homes(t *testing.T) {
 			if row.want == "" {
 				require.ErrorIs(t, err, fault.Unsupported)
 				for _, file := range row.files {
-					require.ErrorContains(t, err, filepath.Join(home, filepath.FromSlash(file)), "the error names both")
+					require.ErrorContains(t, err, filepath.Join(home, filepath.FromSlash(file)),
+						"the error names both")
 				}
 				return
 			}

@@ -72,7 +72,8 @@ func prefixedItems(l Layout, entries Entries, passwordClass string) []Item {
 			item.Class, item.Text = anyClass, body
 		case e.Key == l.Password:
 			item.Class = passwordClass
-		case prefix == noPrefix && !(HasSubstitution(e.Value) && slices.Contains([]string{l.URL, l.Username, l.Driver}, e.Key)):
+		case prefix == noPrefix &&
+			!(HasSubstitution(e.Value) && slices.Contains([]string{l.URL, l.Username, l.Driver}, e.Key)):
 			continue
 		}
 		items = append(items, item) // one with a misspelt prefix and no class is refused later
@@ -96,7 +97,8 @@ func cutPrefix(value string) (body string, kind prefixKind) {
 		return body, exactPrefix
 	}
 	const n = len("{ENC}")
-	if len(text) >= n && (strings.EqualFold(text[:n], "{ENC}") || strings.EqualFold(text[:n], "<ENC>")) {
+	if len(text) >= n &&
+		(strings.EqualFold(text[:n], "{ENC}") || strings.EqualFold(text[:n], "<ENC>")) {
 		return "", misspeltPrefix
 	}
 	return "", noPrefix

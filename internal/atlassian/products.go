@@ -95,19 +95,22 @@ func (f productFile) fileName() string { return path.Base(f.paths[0]) }
 // matchesKeys reports whether an entry has a key that identifies the product.
 func (f productFile) matchesKeys(entries []Entry) bool {
 	return slices.ContainsFunc(entries, func(e Entry) bool {
-		return slices.ContainsFunc(f.keyPrefixes, func(p string) bool { return strings.HasPrefix(e.Key, p) })
+		return slices.ContainsFunc(f.keyPrefixes,
+			func(p string) bool { return strings.HasPrefix(e.Key, p) })
 	})
 }
 
 // chooseProduct returns which of the candidates a file belongs to: by its name,
 // else by the keys of its entries.
-func chooseProduct(candidates []productFile, name string, entries []Entry) (found productFile, ok bool) {
+func chooseProduct(candidates []productFile, name string, entries []Entry) (found productFile,
+	ok bool) {
 	for _, f := range candidates {
 		if f.fileName() == name {
 			return f, true
 		}
 	}
-	matches := slices.DeleteFunc(slices.Clone(candidates), func(f productFile) bool { return !f.matchesKeys(entries) })
+	matches := slices.DeleteFunc(slices.Clone(candidates),
+		func(f productFile) bool { return !f.matchesKeys(entries) })
 	if len(matches) != 1 {
 		return productFile{}, false
 	}

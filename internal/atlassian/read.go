@@ -72,7 +72,8 @@ func findFile(home string) (string, error) {
 			strings.Join(expected, ", ")).WithCause(fs.ErrNotExist)
 	}
 	return "", fault.New(fault.Unsupported,
-		"the directory holds the files of more than one product: name one of %s", strings.Join(found, " and "))
+		"the directory holds the files of more than one product: name one of %s",
+		strings.Join(found, " and "))
 }
 
 // Decode recognises a file by its content or, if that is ambiguous, by its base
@@ -101,7 +102,8 @@ func decodeProperties(name string, text []byte) (*File, error) {
 	for i, p := range pairs {
 		entries[i] = Entry(p)
 	}
-	candidates := slices.DeleteFunc(slices.Clone(products), func(f productFile) bool { return f.format != DotProperties })
+	candidates := slices.DeleteFunc(slices.Clone(products),
+		func(f productFile) bool { return f.format != DotProperties })
 	f, ok := chooseProduct(candidates, name, entries)
 	if !ok {
 		return nil, fault.New(fault.Unsupported,

@@ -28,10 +28,12 @@ type byHand struct {
 	token    string // of the Vaults
 }
 
-var byHandClient = contender{"byhand-dedup", func(w *world) (client, error) { return newByHand(w), nil }}
+var byHandClient = contender{"byhand-dedup",
+	func(w *world) (client, error) { return newByHand(w), nil }}
 
 func newByHand(w *world) byHand {
-	return byHand{newBare(), &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 50}}, w.aws.URL(), w.vault[0].RootToken()}
+	return byHand{newBare(), &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 50}},
+		w.aws.URL(), w.vault[0].RootToken()}
 }
 
 func (c byHand) close() { c.plain.CloseIdleConnections() }
@@ -126,7 +128,8 @@ func (c byHand) get(ctx context.Context, r reference) (string, error) {
 
 // read sends a bare request to a Vault.
 func (c byHand) read(ctx context.Context, r reference, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/v1/"+mount+"/data/"+r.secret, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		r.url+"/v1/"+mount+"/data/"+r.secret, nil)
 	if err != nil {
 		return err
 	}
@@ -154,7 +157,8 @@ func (c byHand) do(req *http.Request, answer any) error {
 // connection.
 type roundTrip struct{ byHand }
 
-var roundTripLimit = contender{"limit-round-trip", func(w *world) (client, error) { return roundTrip{newByHand(w)}, nil }}
+var roundTripLimit = contender{"limit-round-trip",
+	func(w *world) (client, error) { return roundTrip{newByHand(w)}, nil }}
 
 // all resolves the first reference and returns the expected values of the others.
 func (c roundTrip) all(ctx context.Context, refs []reference) ([]string, error) {
@@ -201,7 +205,8 @@ func (c roundTrip) call(ctx context.Context, r reference, answer any) error {
 	req.Header.Set("X-Amz-Target", "secretsmanager.GetSecretValue")
 	sum := sha256.Sum256(body)
 	credentials := aws.Credentials{AccessKeyID: accessKeyID, SecretAccessKey: secretAccessKey}
-	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), "secretsmanager", r.region, time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]),
+		"secretsmanager", r.region, time.Now()); err != nil {
 		return err
 	}
 	return c.do(req, answer)

@@ -31,40 +31,42 @@ type mode struct {
 }
 
 var (
-	sequential = mode{"sequential", func(ctx context.Context, c client, refs []reference) ([]string, error) {
-		got := make([]string, len(refs))
-		for i, r := range refs {
-			var err error
-			if got[i], err = c.get(ctx, r); err != nil {
-				return nil, fmt.Errorf("%s: %w", r.name(), err)
-			}
-		}
-		return got, nil
-	}}
-
-	goroutines = mode{"goroutines", func(ctx context.Context, c client, refs []reference) ([]string, error) {
-		if c, ok := c.(batchClient); ok {
-			return c.all(ctx, refs)
-		}
-		const workers = 100
-		got := make([]string, len(refs))
-		errs := make([]error, workers)
-		var group sync.WaitGroup
-		for worker := range min(workers, len(refs)) {
-			group.Go(func() {
-				for i := worker; i < len(refs) && errs[worker] == nil; i += workers {
-					got[i], errs[worker] = c.get(ctx, refs[i])
+	sequential = mode{"sequential",
+		func(ctx context.Context, c client, refs []reference) ([]string, error) {
+			got := make([]string, len(refs))
+			for i, r := range refs {
+				var err error
+				if got[i], err = c.get(ctx, r); err != nil {
+					return nil, fmt.Errorf("%s: %w", r.name(), err)
 				}
-			})
-		}
-		group.Wait()
-		for _, err := range errs {
-			if err != nil {
-				return nil, err
 			}
-		}
-		return got, nil
-	}}
+			return got, nil
+		}}
+
+	goroutines = mode{"goroutines",
+		func(ctx context.Context, c client, refs []reference) ([]string, error) {
+			if c, ok := c.(batchClient); ok {
+				return c.all(ctx, refs)
+			}
+			const workers = 100
+			got := make([]string, len(refs))
+			errs := make([]error, workers)
+			var group sync.WaitGroup
+			for worker := range min(workers, len(refs)) {
+				group.Go(func() {
+					for i := worker; i < len(refs) && errs[worker] == nil; i += workers {
+						got[i], errs[worker] = c.get(ctx, refs[i])
+					}
+				})
+			}
+			group.Wait()
+			for _, err := range errs {
+				if err != nil {
+					return nil, err
+				}
+			}
+			return got, nil
+		}}
 )
 
 // cold measures a contender with a new client in each iteration and reports the calls that the

@@ -17,7 +17,8 @@ type gocloud struct {
 	variables []*runtimevar.Variable
 }
 
-var gocloudPeer = contender{"gocloud", func(*world) (client, error) { return &gocloud{bare: newBare()}, nil }}
+var gocloudPeer = contender{"gocloud",
+	func(*world) (client, error) { return &gocloud{bare: newBare()}, nil }}
 
 func (g *gocloud) get(ctx context.Context, r reference) (string, error) {
 	v, err := g.open(ctx, r)
@@ -32,7 +33,8 @@ func (g *gocloud) open(ctx context.Context, r reference) (*runtimevar.Variable, 
 	if err != nil {
 		return nil, err
 	}
-	v, err := awssecretsmanager.OpenVariable(a, r.secret, runtimevar.NewDecoder(map[string]any{}, runtimevar.JSONDecode), nil)
+	v, err := awssecretsmanager.OpenVariable(a, r.secret,
+		runtimevar.NewDecoder(map[string]any{}, runtimevar.JSONDecode), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,8 @@ func structured(size int) []byte {
 	var b strings.Builder
 	b.WriteString("{")
 	for n := 0; b.Len() < size-80; n++ {
-		fmt.Fprintf(&b, `"service-%02d":{"url":"https://service-%02d.example.com/api","user":"svc%02d","token":"tok-%032x","port":%d},`, n, n, n, n*7919, 8000+n)
+		fmt.Fprintf(&b,
+			`"service-%02d":{"url":"https://service-%02d.example.com/api","user":"svc%02d","token":"tok-%032x","port":%d},`, n, n, n, n*7919, 8000+n)
 	}
 	b.WriteString(`"db":{"user":"db","password":"` + target + `"}}`)
 	return []byte(b.String())
@@ -56,7 +57,9 @@ func dense(size int) []byte {
 	var b strings.Builder
 	b.WriteString("{")
 	for n := 0; b.Len() < size-120; n++ {
-		fmt.Fprintf(&b, `"k%d":{"id":%d,"ratio":%d.%d,"on":%t,"tags":["a%d","b",null],"at":[%d,%d,{"x":-1}]},`, n, n, n, n%100, n%2 == 0, n, n%7, n%11)
+		fmt.Fprintf(&b,
+			`"k%d":{"id":%d,"ratio":%d.%d,"on":%t,"tags":["a%d","b",null],"at":[%d,%d,{"x":-1}]},`, n, n, n,
+			n%100, n%2 == 0, n, n%7, n%11)
 	}
 	b.WriteString(`"password":"` + target + `"}`)
 	return []byte(b.String())
@@ -64,7 +67,8 @@ func dense(size int) []byte {
 
 // blob returns a long string, such as a certificate store, before the target.
 func blob(size int) []byte {
-	return []byte(`{"keystore":"` + strings.Repeat("MIIKDAIBAzCCCcYGCSqGSIb3DQEHAaCC", size/32) + `","password":"` + target + `"}`)
+	return []byte(`{"keystore":"` + strings.Repeat("MIIKDAIBAzCCCcYGCSqGSIb3DQEHAaCC", size/32) +
+		`","password":"` + target + `"}`)
 }
 
 // BenchmarkPointer reads one string of an unparsed document.
@@ -146,7 +150,8 @@ func (d document) finders(b *testing.B) []finder {
 			return found.String()
 		}},
 		{"other-gjson-Valid", valid(gjson.ValidBytes)},
-		{"other-jsontext-IsValid", valid(func(doc []byte) bool { return jsontext.Value(doc).IsValid(duplicateNames) })},
+		{"other-jsontext-IsValid",
+			valid(func(doc []byte) bool { return jsontext.Value(doc).IsValid(duplicateNames) })},
 		{"limit-memory-scan", valid(func(doc []byte) bool { return bytes.IndexByte(doc, 0) < 0 })},
 	}
 }

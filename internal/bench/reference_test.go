@@ -48,9 +48,11 @@ func parseName(name string) (r reference) {
 // secretref returns the reference in the syntax of this library.
 func (r reference) secretref() string {
 	if r.region != "" {
-		return fmt.Sprintf(`{ENC}{"region":%q,"secretId":%q,"secretPointer":%q}`, r.region, r.secret, "/"+r.key)
+		return fmt.Sprintf(`{ENC}{"region":%q,"secretId":%q,"secretPointer":%q}`, r.region, r.secret,
+			"/"+r.key)
 	}
-	return fmt.Sprintf(`{ENC}{"mount":%q,"path":%q,"key":%q,"endpoint":%q}`, mount, r.secret, r.key, r.url)
+	return fmt.Sprintf(`{ENC}{"mount":%q,"path":%q,"key":%q,"endpoint":%q}`, mount, r.secret,
+		r.key, r.url)
 }
 
 // vals returns the reference in the syntax of helmfile/vals.

@@ -80,7 +80,8 @@ func BenchmarkMixed(b *testing.B) {
 				w.cold(b, roundTripLimit, goroutines, refs)
 			})
 			b.Run(goroutines.name, func(b *testing.B) {
-				for _, tool := range append([]contender{secretrefResolve, secretrefResolveAll, secretrefResolveAllBatch, byHandClient, roundTripLimit}, peers...) {
+				for _, tool := range append([]contender{secretrefResolve, secretrefResolveAll,
+					secretrefResolveAllBatch, byHandClient, roundTripLimit}, peers...) {
 					w.cold(b, tool, goroutines, refs)
 				}
 			})

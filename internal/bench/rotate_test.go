@@ -159,7 +159,8 @@ func (p *fileStore) grow(b *testing.B, n int) {
 	}
 	k := open(b, secretref.FileStore(path), nil)
 	for ; p.secrets < n; p.secrets++ {
-		if err := k.Put(b.Context(), secretName(p.secrets), secretref.NewSecret(secretText(p.secrets))); err != nil {
+		if err := k.Put(b.Context(), secretName(p.secrets),
+			secretref.NewSecret(secretText(p.secrets))); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -183,7 +184,8 @@ func copyKeyring(b *testing.B, to, from string) {
 	}
 }
 
-func open(b *testing.B, store secretref.KeyStore, opts *secretref.KeyringOptions) *secretref.Keyring {
+func open(b *testing.B, store secretref.KeyStore,
+	opts *secretref.KeyringOptions) *secretref.Keyring {
 	k, err := secretref.OpenKeyring(context.Background(), store, opts)
 	if err != nil {
 		b.Fatal(err)

@@ -28,7 +28,8 @@ type sqlServer struct {
 }
 
 var postgresql = sqlServer{
-	name: "postgresql", start: databases.PostgreSQL, dialect: secretref.PostgreSQL, inner: sqlstore.PostgreSQL,
+	name: "postgresql", start: databases.PostgreSQL, dialect: secretref.PostgreSQL,
+	inner:   sqlstore.PostgreSQL,
 	version: "SHOW server_version",
 	vacuum:  "VACUUM ANALYZE secretref_records",
 	columns: "name, key_id, record",
@@ -103,7 +104,8 @@ func (p *sqlStore) grow(b *testing.B, n int) {
 		var rows []store.Record
 		for range min(pageSize, n-p.secrets) {
 			name := secretName(p.secrets)
-			rows = append(rows, store.Record{Name: name, Key: key.ID(), Sealed: key.Seal(name, []byte(secretText(p.secrets)))})
+			rows = append(rows,
+				store.Record{Name: name, Key: key.ID(), Sealed: key.Seal(name, []byte(secretText(p.secrets)))})
 			p.secrets++
 		}
 		statement, args := p.server.insert(rows)
@@ -138,14 +140,16 @@ func (s sqlServer) insert(rows []store.Record) (statement string, args []any) {
 		}
 		tuples = append(tuples, "("+strings.Join(marks, ", ")+")")
 	}
-	return "INSERT INTO secretref_records (" + s.columns + ") VALUES " + strings.Join(tuples, ", "), args
+	return "INSERT INTO secretref_records (" + s.columns + ") VALUES " +
+		strings.Join(tuples, ", "), args
 }
 
 // update returns the fastest statement of each database to change many rows.
 func (s sqlServer) update(rows []store.Record) (statement string, args []any) {
 	if s.dialect == secretref.MySQL {
 		statement, args = s.insert(rows)
-		return statement + " ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), record = VALUES(record)", args
+		return statement +
+			" ON DUPLICATE KEY UPDATE key_id = VALUES(key_id), record = VALUES(record)", args
 	}
 	var names, texts [][]byte
 	for _, row := range rows {
@@ -157,10 +161,11 @@ func (s sqlServer) update(rows []store.Record) (statement string, args []any) {
 
 func (p *sqlStore) rewrite(b *testing.B) (write, restore func()) {
 	var records, noise []store.Record
-	err := store.Pages(b.Context(), p.store, store.Range{Limit: pageSize, Bytes: 1 << 20}, func(rows []store.Record) error {
-		records = append(records, rows...)
-		return nil
-	})
+	err := store.Pages(b.Context(), p.store, store.Range{Limit: pageSize, Bytes: 1 << 20},
+		func(rows []store.Record) error {
+			records = append(records, rows...)
+			return nil
+		})
 	if err != nil || len(records) != p.secrets {
 		b.Fatalf("%d records: %v", len(records), err)
 	}

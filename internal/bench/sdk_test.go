@@ -81,7 +81,8 @@ func (c *bare) awsClient(ctx context.Context, region string) (*secretsmanager.Cl
 		c.config = &cfg
 	}
 	if c.aws[region] == nil {
-		c.aws[region] = secretsmanager.NewFromConfig(*c.config, func(o *secretsmanager.Options) { o.Region = region })
+		c.aws[region] = secretsmanager.NewFromConfig(*c.config,
+			func(o *secretsmanager.Options) { o.Region = region })
 	}
 	return c.aws[region], nil
 }

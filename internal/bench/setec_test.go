@@ -60,6 +60,7 @@ func (a setecAdapter) document(ctx context.Context, r reference) ([]byte, error)
 	return json.Marshal(members)
 }
 
-func (a setecAdapter) GetIfChanged(ctx context.Context, name string, _ api.SecretVersion) (*api.SecretValue, error) {
+func (a setecAdapter) GetIfChanged(ctx context.Context, name string,
+	_ api.SecretVersion) (*api.SecretValue, error) {
 	return a.Get(ctx, name)
 }

@@ -15,7 +15,8 @@ import (
 	"testing"
 )
 
-var programsDir = flag.String("programs", "", "directory for the programs, which are kept; default: a temporary directory")
+var programsDir = flag.String("programs", "",
+	"directory for the programs, which are kept; default: a temporary directory")
 
 // program imports a library and does nothing else.
 type program struct{ name, source, tags string }
@@ -113,7 +114,8 @@ func eachProgram(b *testing.B, programs []program, run func(b *testing.B, file s
 		}
 		b.Run(p.name, func(b *testing.B) {
 			file := filepath.Join(dir, p.name)
-			build := exec.Command("go", "build", "-ldflags", "-s -w", "-tags", p.tags, "-o", file, "./programs/"+p.source)
+			build := exec.Command("go", "build", "-ldflags", "-s -w", "-tags", p.tags, "-o", file,
+				"./programs/"+p.source)
 			if out, err := build.CombinedOutput(); err != nil {
 				b.Fatalf("%v: %s", err, out)
 			}
@@ -130,7 +132,8 @@ type cost struct {
 }
 
 func (c cost) plus(d cost) cost {
-	return cost{c.packages + d.packages, c.milliseconds + d.milliseconds, c.bytes + d.bytes, c.allocated + d.allocated}
+	return cost{c.packages + d.packages, c.milliseconds + d.milliseconds, c.bytes + d.bytes,
+		c.allocated + d.allocated}
 }
 
 // initCosts runs a program and returns the cost of each package.
@@ -146,7 +149,8 @@ func initCosts(b *testing.B, file string) map[string]cost {
 		var name string
 		var at float64
 		c := cost{packages: 1}
-		if _, err := fmt.Sscanf(string(line), "init %s @%f ms, %f ms clock, %d bytes, %d allocs", &name, &at, &c.milliseconds, &c.bytes, &c.allocated); err != nil {
+		if _, err := fmt.Sscanf(string(line), "init %s @%f ms, %f ms clock, %d bytes, %d allocs", &name,
+			&at, &c.milliseconds, &c.bytes, &c.allocated); err != nil {
 			b.Fatalf("%v: %s", err, line)
 		}
 		costs[name] = costs[name].plus(c)
@@ -159,7 +163,8 @@ func reportMedian(b *testing.B, runs []cost) {
 	slices.SortFunc(runs, func(c, d cost) int { return cmp.Compare(c.milliseconds, d.milliseconds) })
 	median := runs[len(runs)/2]
 	b.ReportAllocs()
-	const minTime = 500 // ns; the trace rounds less than a microsecond to 0, which would not be printed
+	// ns; the trace rounds less than a microsecond to 0, which would not be printed
+	const minTime = 500
 	b.ReportMetric(max(median.milliseconds*1e6, minTime), "ns/op")
 	b.ReportMetric(float64(median.bytes), "B/op")
 	b.ReportMetric(float64(median.allocated), "allocs/op")

@@ -14,7 +14,8 @@ import (
 	"github.com/seed74218947/secretref/internal/test/fakevault"
 )
 
-var latency = flag.Duration("latency", 5*time.Millisecond, "time the fake servers wait before each answer")
+var latency = flag.Duration("latency", 5*time.Millisecond,
+	"time the fake servers wait before each answer")
 
 const (
 	accessKeyID     = "AKIDBENCHMARK"
@@ -48,7 +49,8 @@ func newWorld(b *testing.B) *world {
 	})
 
 	for _, variable := range os.Environ() {
-		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "VAULT_") || strings.HasPrefix(name, "SECRET_STORE_") {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "AWS_") ||
+			strings.HasPrefix(name, "VAULT_") || strings.HasPrefix(name, "SECRET_STORE_") {
 			unset(b, name)
 		}
 	}

@@ -31,7 +31,8 @@ func startCluster(t *testing.T) cluster {
 			} `json:"spec"`
 		}
 		switch err := json.NewDecoder(r.Body).Decode(&review); {
-		case err != nil || r.Method != http.MethodPost || r.URL.Path != "/apis/authentication.k8s.io/v1/tokenreviews":
+		case err != nil || r.Method != http.MethodPost ||
+			r.URL.Path != "/apis/authentication.k8s.io/v1/tokenreviews":
 			http.Error(w, "not a TokenReview", http.StatusNotFound)
 			return
 		case r.Header.Get("Authorization") != "Bearer "+reviewerJWT:
@@ -47,8 +48,9 @@ func startCluster(t *testing.T) cluster {
 				"authenticated": true,
 				"audiences":     review.Spec.Audiences,
 				"user": map[string]any{
-					"username": "system:serviceaccount:" + c.Kubernetes.Namespace + ":" + c.Kubernetes.Account.Name,
-					"uid":      c.Kubernetes.Account.UID,
+					"username": "system:serviceaccount:" + c.Kubernetes.Namespace + ":" +
+						c.Kubernetes.Account.Name,
+					"uid": c.Kubernetes.Account.UID,
 				},
 			}
 		}

@@ -104,7 +104,8 @@ func TestResolveConfig_products(t *testing.T) {
 			{
 				secretref.Jira, "dbconfig.xml", jiraFile,
 				secretref.Database{
-					Driver: "org.postgresql.Driver", URL: secretref.NewSecret("jdbc:postgresql://dbserver:5432/jiradb"),
+					Driver:   "org.postgresql.Driver",
+					URL:      secretref.NewSecret("jdbc:postgresql://dbserver:5432/jiradb"),
 					Username: "jiradbuser", Schema: "public",
 				},
 				map[string]string{"jdbc-datasource/password": "jira's"},
@@ -112,7 +113,8 @@ func TestResolveConfig_products(t *testing.T) {
 			{
 				secretref.Confluence, "confluence.cfg.xml", confluenceFile,
 				secretref.Database{
-					Driver: "org.postgresql.Driver", URL: secretref.NewSecret("jdbc:postgresql://dbserver:5432/confluence?ssl=true&sslmode=require"),
+					Driver:   "org.postgresql.Driver",
+					URL:      secretref.NewSecret("jdbc:postgresql://dbserver:5432/confluence?ssl=true&sslmode=require"),
 					Username: "confluenceuser",
 				},
 				map[string]string{"hibernate.connection.password": "confluence's"},
@@ -120,16 +122,19 @@ func TestResolveConfig_products(t *testing.T) {
 			{
 				secretref.Bitbucket, "shared/bitbucket.properties", bitbucketFile,
 				secretref.Database{
-					Driver: "org.postgresql.Driver", URL: secretref.NewSecret("jdbc:postgresql://primary:5432/bitbucket?ssl=require&targetServerType=master"),
+					Driver:   "org.postgresql.Driver",
+					URL:      secretref.NewSecret("jdbc:postgresql://primary:5432/bitbucket?ssl=require&targetServerType=master"),
 					Username: "bitbucket",
 				},
-				map[string]string{"jdbc.password": "bitbucket's", "plugin.search.config.password": "of the search"},
+				map[string]string{"jdbc.password": "bitbucket's",
+					"plugin.search.config.password": "of the search"},
 			},
 		} {
 			home := t.TempDir()
 			file := filepath.Join(home, c.file)
 			require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
-			require.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(c.text, "$vault", s.URL)), 0o600))
+			require.NoError(t,
+				os.WriteFile(file, []byte(strings.ReplaceAll(c.text, "$vault", s.URL)), 0o600))
 
 			config, err := secretref.ReadConfig(home)
 			require.NoError(t, err)
@@ -163,13 +168,16 @@ func TestResolveConfig_errors(t *testing.T) {
 		token := s.mint(t, "products", `path "secret/data/products" { capabilities = ["read"] }`)
 
 		file := filepath.Join(t.TempDir(), "bitbucket.properties")
-		require.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(bitbucketFile, "$vault", s.URL)), 0o600))
+		require.NoError(t,
+			os.WriteFile(file, []byte(strings.ReplaceAll(bitbucketFile, "$vault", s.URL)), 0o600))
 		config, err := secretref.ReadConfig(file)
 		require.NoError(t, err)
 		_, err = withToken(t, token).ResolveConfig(t.Context(), config)
 		s.refused(t, err, secretref.ErrDenied, `bitbucket.properties:6: jdbc.password`, token)
-		s.refused(t, err, secretref.ErrDenied, `path "secret/data/products/bitbucket" { capabilities = ["read"] }`, token)
-		s.refused(t, err, secretref.ErrNotFound, `bitbucket.properties:9: plugin.search.config.password`, token)
+		s.refused(t, err, secretref.ErrDenied,
+			`path "secret/data/products/bitbucket" { capabilities = ["read"] }`, token)
+		s.refused(t, err, secretref.ErrNotFound,
+			`bitbucket.properties:9: plugin.search.config.password`, token)
 		s.refused(t, err, secretref.ErrNotFound, `search`, awsKey)
 	})
 }

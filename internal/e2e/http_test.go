@@ -25,7 +25,8 @@ func (s *server) ask(t *testing.T, method, path, body, token string) answer {
 }
 
 // askWith is ask with further header fields.
-func (s *server) askWith(t *testing.T, header http.Header, method, path, body, token string) answer {
+func (s *server) askWith(t *testing.T, header http.Header,
+	method, path, body, token string) answer {
 	t.Helper()
 	var content io.Reader
 	if body != "" {
@@ -68,7 +69,8 @@ func (s *server) mint(t *testing.T, name, policy string) string {
 	text, err := json.Marshal(map[string]string{"policy": policy})
 	require.NoError(t, err)
 	s.must(t, "PUT", "sys/policies/acl/"+name, string(text))
-	return textAt(t, s.must(t, "POST", "auth/token/create", `{"policies":["`+name+`"],"ttl":"1h"}`), "auth.client_token")
+	return textAt(t, s.must(t, "POST", "auth/token/create", `{"policies":["`+name+`"],"ttl":"1h"}`),
+		"auth.client_token")
 }
 
 // textAt returns the string at a path of member names with dots between them.

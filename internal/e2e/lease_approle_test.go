@@ -22,7 +22,8 @@ import (
 
 // appRole creates a role with these fields of auth/approle/role. It returns options that log in
 // with the role and the path of the file that contains its secret ID.
-func (s *server) appRole(t *testing.T, policy, fields string) (opts *secretref.Options, file string) {
+func (s *server) appRole(t *testing.T, policy, fields string) (opts *secretref.Options,
+	file string) {
 	t.Helper()
 	s.mint(t, "reader", policy)
 	s.must(t, "POST", "sys/auth/approle", `{"type":"approle"}`)
@@ -87,12 +88,14 @@ func TestAppRole_refusedLoginIsNotRepeated(t *testing.T) {
 		opts, file := s.appRole(t, readAll, `"token_ttl":"1h"`)
 		require.NoError(t, os.WriteFile(file, []byte(canary), 0o600))
 		front := countCalls(t, s)
-		_, err := newResolver(t, opts).Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
+		_, err := newResolver(t, opts).Resolve(t.Context(),
+			reference(t, front.url, "secret", "app/db", "password", ""))
 		s.refused(t, err, secretref.ErrUnauthenticated, "Vault refuses the login of VaultOptions.Auth")
 		require.Equal(t, 1, front.takeCount(""))
 
 		require.NoError(t, os.Remove(file))
-		_, err = newResolver(t, opts).Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
+		_, err = newResolver(t, opts).Resolve(t.Context(),
+			reference(t, front.url, "secret", "app/db", "password", ""))
 		s.refused(t, err, secretref.ErrUnauthenticated, "VaultOptions.Auth failed before it asked Vault")
 		require.ErrorIs(t, err, os.ErrNotExist)
 		require.Zero(t, front.takeCount(""))
@@ -192,9 +195,10 @@ func TestTokenUses_tokenFunction(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"x"}`)
 		s.mint(t, "reader", readAll)
-		r := newResolver(t, &secretref.Options{Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) {
-			return s.leased(t, `"num_uses":1`), nil
-		}}})
+		r := newResolver(t,
+			&secretref.Options{Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) {
+				return s.leased(t, `"num_uses":1`), nil
+			}}})
 		for range 3 {
 			_, err := r.Resolve(t.Context(), s.ref(t, "app/db", "password"))
 			require.NoError(t, err)

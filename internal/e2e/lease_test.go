@@ -30,7 +30,8 @@ func eventually(t *testing.T, condition func() bool, message string) {
 func (s *server) leased(t *testing.T, fields string) string {
 	t.Helper()
 	s.mint(t, "reader", readAll)
-	return textAt(t, s.must(t, "POST", "auth/token/create", `{"policies":["reader"],`+fields+`}`), "auth.client_token")
+	return textAt(t, s.must(t, "POST", "auth/token/create", `{"policies":["reader"],`+fields+`}`),
+		"auth.client_token")
 }
 
 // journal is a log that can be read while it is written.
@@ -90,14 +91,16 @@ func TestLease_podLoginIsReplacedBeforeItEnds(t *testing.T) {
 		} {
 			opts := pod
 			opts.Role = fmt.Sprint("app", i)
-			s.must(t, "POST", "auth/clusters/one/role/"+opts.Role, `{"bound_service_account_names":["app-sa"],
+			s.must(t, "POST", "auth/clusters/one/role/"+opts.Role,
+				`{"bound_service_account_names":["app-sa"],
 				"bound_service_account_namespaces":["prod"],"audience":"vault","token_policies":["reader"],`+fields+`}`)
 			t.Run(fields, func(t *testing.T) {
 				t.Parallel()
 				r := newResolver(t, &secretref.Options{Vault: opts})
 				front := countCalls(t, s)
 				readUntilLogins(t, front, 3, ttl, func() error {
-					_, err := r.Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", "KUBERNETES"))
+					_, err := r.Resolve(t.Context(),
+						reference(t, front.url, "secret", "app/db", "password", "KUBERNETES"))
 					return err
 				})
 			})
@@ -210,9 +213,10 @@ func (s *server) use(t *testing.T, fields string, renew bool) *usage {
 	t.Helper()
 	token := s.leased(t, fields)
 	u := &usage{front: countCalls(t, s)}
-	u.Resolver = newResolver(t, &secretref.Options{Logger: u.log.logger(), Vault: secretref.VaultOptions{
-		Token: func(context.Context) (string, error) { return token, nil }, RenewToken: renew,
-	}})
+	u.Resolver = newResolver(t,
+		&secretref.Options{Logger: u.log.logger(), Vault: secretref.VaultOptions{
+			Token: func(context.Context) (string, error) { return token, nil }, RenewToken: renew,
+		}})
 	require.NoError(t, u.read(t))
 	t.Cleanup(func() { assert.NotContains(t, u.log.String(), token) })
 	return u
@@ -234,7 +238,8 @@ func TestLease_tokenThatMayNotLookItselfUp(t *testing.T) {
 			time.Sleep(300 * time.Millisecond) // time for a second lookup, if there is one
 		}
 		const read = "GET /v1/secret/data/app/db"
-		require.ElementsMatch(t, []string{read, "GET /v1/auth/token/lookup-self", read, read}, u.front.take())
+		require.ElementsMatch(t, []string{read, "GET /v1/auth/token/lookup-self", read, read},
+			u.front.take())
 		eventually(t, func() bool {
 			return strings.Contains(u.log.String(), `path \"auth/token/lookup-self\" { capabilities`)
 		}, "the missing policy is not logged")
@@ -256,7 +261,8 @@ func TestLease_closeEndsWatches(t *testing.T) {
 			_, err := r.Resolve(t.Context(), reference(t, s.URL, "secret", "app/db", "password", auth))
 			require.NoError(t, err)
 		}
-		eventually(t, func() bool { return strings.Contains(goroutines(t), "/vaultkv.(*watcher).run") }, "no watch")
+		eventually(t, func() bool { return strings.Contains(goroutines(t), "/vaultkv.(*watcher).run") },
+			"no watch")
 		require.NoError(t, r.Close())
 		require.NotContains(t, goroutines(t), "/vaultkv.")
 	})
@@ -273,8 +279,11 @@ func goroutines(t *testing.T) string {
 // TestFakeVault_leases renews tokens of all kinds and compares the answers.
 func TestFakeVault_leases(t *testing.T) {
 	script := []exchange{
-		{method: "PUT", path: "sys/policies/acl/reader", body: `{"policy":"path \"secret/data/app\" { capabilities = [\"read\"] }"}`, token: "$root", status: 204},
-		{method: "POST", path: "sys/auth/clusters/one", body: `{"type":"kubernetes"}`, token: "$root", status: 204},
+		{method: "PUT", path: "sys/policies/acl/reader",
+			body: `{"policy":"path \"secret/data/app\" { capabilities = [\"read\"] }"}`, token: "$root",
+			status: 204},
+		{method: "POST", path: "sys/auth/clusters/one", body: `{"type":"kubernetes"}`, token: "$root",
+			status: 204},
 		{method: "POST", path: "auth/clusters/one/config", body: "$cluster", token: "$root", status: 204},
 	}
 	for i, fields := range []string{
@@ -301,10 +310,14 @@ func TestFakeVault_leases(t *testing.T) {
 			lookup = 403
 		}
 		script = append(script,
-			exchange{method: "POST", path: "auth/token/create", body: `{"policies":["reader"],` + fields + `}`, token: "$root", status: 200, save: name + "=auth.client_token"},
+			exchange{method: "POST", path: "auth/token/create",
+				body: `{"policies":["reader"],` + fields + `}`, token: "$root", status: 200,
+				save: name + "=auth.client_token"},
 			exchange{method: "GET", path: "auth/token/lookup-self", token: "$" + name, status: lookup},
-			exchange{method: "PUT", path: "auth/token/renew-self", body: `{"increment":0}`, token: "$" + name, status: status},
-			exchange{method: "PUT", path: "auth/token/renew-self", body: `{"increment":0}`, token: "$" + name, status: status},
+			exchange{method: "PUT", path: "auth/token/renew-self", body: `{"increment":0}`,
+				token: "$" + name, status: status},
+			exchange{method: "PUT", path: "auth/token/renew-self", body: `{"increment":0}`,
+				token: "$" + name, status: status},
 			exchange{method: "GET", path: "auth/token/lookup-self", token: "$" + name, status: lookup},
 		)
 	}
@@ -319,13 +332,17 @@ func TestFakeVault_leases(t *testing.T) {
 	} {
 		name, role := fmt.Sprint("pod", i), fmt.Sprint("role", i)
 		script = append(script,
-			exchange{method: "POST", path: "auth/clusters/one/role/" + role, body: `{"bound_service_account_names":["app-sa"],
+			exchange{method: "POST", path: "auth/clusters/one/role/" + role,
+				body: `{"bound_service_account_names":["app-sa"],
 				"bound_service_account_namespaces":["prod"],"audience":"vault","token_policies":["reader"],` + fields + `}`, token: "$root", status: 204},
-			exchange{method: "PUT", path: "auth/clusters/one/login", body: `{"role":"` + role + `","jwt":"$jwt"}`, status: 200, save: name + "=auth.client_token"},
+			exchange{method: "PUT", path: "auth/clusters/one/login",
+				body: `{"role":"` + role + `","jwt":"$jwt"}`, status: 200, save: name + "=auth.client_token"},
 			exchange{method: "GET", path: "auth/token/lookup-self", token: "$" + name, status: 200},
-			exchange{method: "PUT", path: "auth/token/renew-self", body: `{"increment":0}`, token: "$" + name, status: 200},
+			exchange{method: "PUT", path: "auth/token/renew-self", body: `{"increment":0}`,
+				token: "$" + name, status: 200},
 			exchange{method: "GET", path: "auth/token/lookup-self", token: "$" + name, status: 200},
 		)
 	}
-	play(t, startVault(t), startFake(t), map[string]string{"cluster": startCluster(t).config(t), "jwt": jwt(t, nil)}, script)
+	play(t, startVault(t), startFake(t),
+		map[string]string{"cluster": startCluster(t).config(t), "jwt": jwt(t, nil)}, script)
 }

@@ -25,7 +25,8 @@ const canary = "canary-1f7c"
 func reference(t *testing.T, endpoint, mount, path, key, auth string) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]string{
-		"mount": mount, "path": path, "key": key, "endpoint": endpoint, "authenticationType": cmp.Or(auth, "TOKEN"),
+		"mount": mount, "path": path, "key": key, "endpoint": endpoint,
+		"authenticationType": cmp.Or(auth, "TOKEN"),
 	})
 	require.NoError(t, err)
 	return "{ENC}" + string(text)
@@ -73,12 +74,14 @@ const readAll = `path "secret/data/*" { capabilities = ["read"] }`
 
 func TestResolve_kindsOfValues(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
-		s.put(t, "app/db", `{"text":"pa\"ss wörd\u2028<&>","empty":"","port":5432,"minus":-1.5e-7,"yes":true,"no":false,
+		s.put(t, "app/db",
+			`{"text":"pa\"ss wörd\u2028<&>","empty":"","port":5432,"minus":-1.5e-7,"yes":true,"no":false,
 			"a/b~c":"slash","":"nameless","null":null,"list":["`+canary+`"],"object":{"password":"`+canary+`"}}`)
 		token := s.mint(t, "reader", readAll)
 		r := withToken(t, token)
 		for key, want := range map[string]string{
-			"text": "pa\"ss wörd\u2028<&>", "empty": "", "port": "5432", "minus": "-1.5e-7", "yes": "true", "no": "false",
+			"text": "pa\"ss wörd\u2028<&>", "empty": "", "port": "5432", "minus": "-1.5e-7", "yes": "true",
+			"no":    "false",
 			"a/b~c": "slash",
 		} {
 			got, err := r.Resolve(t.Context(), s.ref(t, "app/db", key))
@@ -120,7 +123,8 @@ func TestResolve_newestVersion(t *testing.T) {
 func TestResolve_charactersInPaths(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		r := withToken(t, s.RootToken)
-		for _, path := range []string{"a b", "a?b=c", "a#b", "100%", "%2e%2e", "a+b", "é/ü", "a;b@c:d,e'f(g)*", "..a", "a&b=c"} {
+		for _, path := range []string{"a b", "a?b=c", "a#b", "100%", "%2e%2e", "a+b", "é/ü",
+			"a;b@c:d,e'f(g)*", "..a", "a&b=c"} {
 			segments := strings.Split(path, "/")
 			for i := range segments {
 				segments[i] = url.PathEscape(segments[i])
@@ -169,7 +173,8 @@ func TestResolve_denied(t *testing.T) {
 		} {
 			token := s.mint(t, name, policy)
 			_, err := withToken(t, token).Resolve(t.Context(), s.ref(t, "app/db", "password"))
-			s.refused(t, err, secretref.ErrDenied, `path "secret/data/app/db" { capabilities = ["read"] }`, token)
+			s.refused(t, err, secretref.ErrDenied,
+				`path "secret/data/app/db" { capabilities = ["read"] }`, token)
 			require.NotErrorIs(t, err, secretref.ErrUnauthenticated)
 		}
 	})
@@ -222,7 +227,8 @@ func TestResolve_sealed(t *testing.T) {
 			resp.Header.Set("Retry-After", "3600")
 			return nil
 		}
-		_, err = withToken(t, token).Resolve(t.Context(), reference(t, front.url, "secret", "app/db", "password", ""))
+		_, err = withToken(t, token).Resolve(t.Context(),
+			reference(t, front.url, "secret", "app/db", "password", ""))
 		s.refused(t, err, secretref.ErrUnavailable, "is sealed", token)
 		require.Len(t, front.take(), 1)
 
@@ -237,7 +243,8 @@ func TestResolve_kvVersion1(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.must(t, "POST", "sys/mounts/team/kv", `{"type":"kv"}`)
 		s.must(t, "POST", "sys/mounts/explicit", `{"type":"kv","options":{"version":"1"}}`)
-		token := s.mint(t, "reader", `path "+/data/*" { capabilities = ["read"] } path "team/*" { capabilities = ["read"] }`)
+		token := s.mint(t, "reader",
+			`path "+/data/*" { capabilities = ["read"] } path "team/*" { capabilities = ["read"] }`)
 		r := withToken(t, token)
 		for _, mount := range []string{"team/kv", "explicit"} {
 			s.must(t, "POST", mount+"/app/db", `{"password":"`+canary+`"}`)
@@ -263,7 +270,8 @@ func (s *server) kubernetes(t *testing.T, policy, jwt string) *secretref.Options
 		"bound_service_account_namespaces":["prod"],"audience":"vault","token_policies":["reader"],"token_ttl":"1h"}`)
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte(jwt+"\n"), 0o600))
-	return &secretref.Options{Vault: secretref.VaultOptions{Role: "app", AuthPath: "clusters/one", JWTPath: file}}
+	return &secretref.Options{Vault: secretref.VaultOptions{Role: "app", AuthPath: "clusters/one",
+		JWTPath: file}}
 }
 
 func TestKubernetes_oneLoginForAllReads(t *testing.T) {
@@ -285,7 +293,8 @@ func TestKubernetes_oneLoginForAllReads(t *testing.T) {
 
 		// A token that is revoked is replaced.
 		s.must(t, "POST", "auth/token/revoke", `{"token":"`+front.lastToken()+`"}`)
-		again, err := r.Resolve(t.Context(), reference(t, front.url, "secret", "app/new", "password", "KUBERNETES"))
+		again, err := r.Resolve(t.Context(),
+			reference(t, front.url, "secret", "app/new", "password", "KUBERNETES"))
 		s.refused(t, err, secretref.ErrNotFound, "app/new", jwt(t, nil))
 		require.True(t, again.IsZero())
 		calls := front.take()
@@ -310,9 +319,12 @@ func TestKubernetes_refusedLogin(t *testing.T) {
 		"wrong audience": {func(t *testing.T) string {
 			return jwt(t, func(c *claims) { c.Audience = []string{"elsewhere"} })
 		}, "app", "audience"},
-		"refused by the cluster": {func(t *testing.T) string { return forged(jwt(t, nil)) }, "app", "auth/clusters/one"},
-		"not a JWT":              {func(*testing.T) string { return "not-a-jwt-at-all" }, "app", "auth/clusters/one"},
-		"no such role":           {func(t *testing.T) string { return jwt(t, nil) }, "nosuch", `no role "nosuch"`},
+		"refused by the cluster": {func(t *testing.T) string { return forged(jwt(t, nil)) }, "app",
+			"auth/clusters/one"},
+		"not a JWT": {func(*testing.T) string { return "not-a-jwt-at-all" }, "app",
+			"auth/clusters/one"},
+		"no such role": {func(t *testing.T) string { return jwt(t, nil) }, "nosuch",
+			`no role "nosuch"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothServers(t, func(t *testing.T, s *server) {
@@ -320,7 +332,8 @@ func TestKubernetes_refusedLogin(t *testing.T) {
 				token := c.jwt(t)
 				opts := s.kubernetes(t, readAll, token)
 				opts.Vault.Role = c.role
-				_, err := newResolver(t, opts).Resolve(t.Context(), reference(t, s.URL, "secret", "app/db", "password", "KUBERNETES"))
+				_, err := newResolver(t, opts).Resolve(t.Context(),
+					reference(t, s.URL, "secret", "app/db", "password", "KUBERNETES"))
 				s.refused(t, err, secretref.ErrUnauthenticated, c.words, token)
 			})
 		})
@@ -331,8 +344,10 @@ func TestKubernetes_denied(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *server) {
 		s.put(t, "app/db", `{"password":"`+canary+`"}`)
 		opts := s.kubernetes(t, `path "secret/data/other" { capabilities = ["read"] }`, jwt(t, nil))
-		_, err := newResolver(t, opts).Resolve(t.Context(), reference(t, s.URL, "secret", "app/db", "password", "KUBERNETES"))
-		s.refused(t, err, secretref.ErrDenied, `path "secret/data/app/db" { capabilities = ["read"] }`, jwt(t, nil))
+		_, err := newResolver(t, opts).Resolve(t.Context(),
+			reference(t, s.URL, "secret", "app/db", "password", "KUBERNETES"))
+		s.refused(t, err, secretref.ErrDenied, `path "secret/data/app/db" { capabilities = ["read"] }`,
+			jwt(t, nil))
 	})
 }
 

@@ -34,7 +34,9 @@ func TestRotation_manyReaders(t *testing.T) {
 		put := func(i int) {
 			newest[i]++
 			v := newest[i]
-			s.put(t, fmt.Sprint("load/", i), fmt.Sprintf(`{"user":"%d user %d","password":"%d password %d","more":"x","and":"y"}`, i, v, i, v))
+			s.put(t, fmt.Sprint("load/", i),
+				fmt.Sprintf(`{"user":"%d user %d","password":"%d password %d","more":"x","and":"y"}`, i,
+					v, i, v))
 		}
 		for i := range secrets {
 			put(i)
@@ -54,8 +56,10 @@ func TestRotation_manyReaders(t *testing.T) {
 		values := func(i int) []string {
 			path := fmt.Sprint("load/", i)
 			return []string{
-				reference(t, calls.url, "secret", path, "user", ""), reference(t, calls.url, "secret", path, "password", ""),
-				reference(t, calls.url, "secret", path, "more", ""), reference(t, calls.url, "secret", path, "and", ""),
+				reference(t, calls.url, "secret", path, "user", ""),
+				reference(t, calls.url, "secret", path, "password", ""),
+				reference(t, calls.url, "secret", path, "more", ""),
+				reference(t, calls.url, "secret", path, "and", ""),
 			}
 		}
 		all := make([][]string, secrets)
@@ -120,8 +124,10 @@ func TestRotation_manyReaders(t *testing.T) {
 		runtime.GC()
 		var after runtime.MemStats
 		runtime.ReadMemStats(&after)
-		t.Logf("%d values resolved with %d calls; the heap grew by %d KiB", resolved.Load(), made, (int64(after.HeapAlloc)-int64(before.HeapAlloc))>>10)
+		t.Logf("%d values resolved with %d calls; the heap grew by %d KiB", resolved.Load(), made,
+			(int64(after.HeapAlloc)-int64(before.HeapAlloc))>>10)
 		assert.Less(t, made, secrets*(perSecret+3))
-		assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(64<<20), "the heap includes the server's")
+		assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(64<<20),
+			"the heap includes the server's")
 	})
 }

@@ -59,8 +59,10 @@ func precedenceScript() []exchange {
 			panic(err)
 		}
 		script = append(script,
-			exchange{method: "PUT", path: "sys/policies/acl/" + name, body: string(body), token: "$root", status: 204},
-			exchange{method: "POST", path: "auth/token/create", body: `{"policies":["` + name + `"]}`, token: "$root", status: 200, save: name + "=auth.client_token"},
+			exchange{method: "PUT", path: "sys/policies/acl/" + name, body: string(body), token: "$root",
+				status: 204},
+			exchange{method: "POST", path: "auth/token/create", body: `{"policies":["` + name + `"]}`,
+				token: "$root", status: 200, save: name + "=auth.client_token"},
 			exchange{method: "GET", path: "secret/data/" + c.path, token: "$" + name, status: c.status},
 			exchange{method: "GET", path: "sys/internal/ui/mounts/secret", token: "$" + name, status: 200},
 		)

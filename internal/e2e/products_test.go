@@ -44,7 +44,8 @@ func home(t *testing.T, product string, replace ...string) string {
 func account(t *testing.T, admin *sql.DB, user, database, password string) {
 	t.Helper()
 	var quoted string
-	require.NoError(t, admin.QueryRowContext(t.Context(), "SELECT quote_literal($1)", password).Scan(&quoted))
+	require.NoError(t,
+		admin.QueryRowContext(t.Context(), "SELECT quote_literal($1)", password).Scan(&quoted))
 	for _, statement := range []string{
 		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD %s", user, quoted),
 		fmt.Sprintf("CREATE DATABASE %s OWNER %s", database, user),
@@ -80,7 +81,8 @@ func TestProducts_openDatabase(t *testing.T) {
 	} {
 		t.Run(row.product, func(t *testing.T) {
 			account(t, admin, row.user, row.name, row.password)
-			dir := home(t, row.product, "dbserver:5432", server.Addr, "primary:5432", server.Addr, "https://vault.example.com:8200", s.URL)
+			dir := home(t, row.product, "dbserver:5432", server.Addr, "primary:5432", server.Addr,
+				"https://vault.example.com:8200", s.URL)
 
 			config, err := secretref.ReadConfig(dir)
 			require.NoError(t, err)
@@ -94,11 +96,15 @@ func TestProducts_openDatabase(t *testing.T) {
 			require.NoError(t, err)
 			defer db.Close()
 			var user, name, schema string
-			require.NoError(t, db.QueryRowContext(t.Context(), "SELECT current_user, current_database(), current_schema()").Scan(&user, &name, &schema))
+			require.NoError(t,
+				db.QueryRowContext(t.Context(),
+					"SELECT current_user, current_database(), current_schema()").Scan(&user, &name, &schema))
 			require.Equal(t, []string{row.user, row.name, row.schema}, []string{user, name, schema})
 
 			var encrypted bool
-			require.NoError(t, db.QueryRowContext(t.Context(), "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").Scan(&encrypted))
+			require.NoError(t,
+				db.QueryRowContext(t.Context(),
+					"SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").Scan(&encrypted))
 			require.True(t, encrypted, "TLS is required or preferred")
 		})
 	}
@@ -136,8 +142,10 @@ func vaultCoordinates(t *testing.T, s *server, path string) string {
 func jiraHome(t *testing.T, s *server, addr, path string) string {
 	t.Helper()
 	return home(t, "jira", "dbserver:5432", addr,
-		`{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": "/password"}`, vaultCoordinates(t, s, path),
-		"com.atlassian.secrets.store.aws.AwsSecretsManagerStore", "com.atlassian.secrets.store.vault.VaultSecretStore")
+		`{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": "/password"}`,
+		vaultCoordinates(t, s, path),
+		"com.atlassian.secrets.store.aws.AwsSecretsManagerStore",
+		"com.atlassian.secrets.store.vault.VaultSecretStore")
 }
 
 func password(t *testing.T, text string) string {
@@ -160,10 +168,12 @@ func TestProducts_jira(t *testing.T) {
 
 	out, failed, status = output(t, run(dir, "CREATE TABLE project (pkey text, pname text)"))
 	require.Zero(t, status, "%s%s", out, failed)
-	_, failed, status = output(t, run(dir, "INSERT INTO project VALUES ('OPS', 'Operations'), ('HR', NULL)"))
+	_, failed, status = output(t,
+		run(dir, "INSERT INTO project VALUES ('OPS', 'Operations'), ('HR', NULL)"))
 	require.Zero(t, status, failed)
 	out, failed, status = output(t, run(dir, "SELECT pkey, pname FROM project ORDER BY pkey"))
-	require.Equal(t, []any{"pkey  pname\nHR    NULL\nOPS   Operations\n", "", 0}, []any{out, failed, status})
+	require.Equal(t, []any{"pkey  pname\nHR    NULL\nOPS   Operations\n", "", 0},
+		[]any{out, failed, status})
 
 	out, failed, status = output(t, run(dir))
 	require.Zero(t, status, failed)
@@ -205,7 +215,8 @@ func TestProducts_rotation(t *testing.T) {
 	s.put(t, "products/jira", password(t, "the first"))
 	t.Setenv("SECRET_STORE_VAULT_TOKEN", s.mint(t, "products", readAll))
 
-	cmd := run("-every", "50ms", jiraHome(t, s, server.Addr, "products/jira"), "SELECT pg_backend_pid() AS pid")
+	cmd := run("-every", "50ms", jiraHome(t, s, server.Addr, "products/jira"),
+		"SELECT pg_backend_pid() AS pid")
 	var out, failed transcript
 	cmd.Stdout, cmd.Stderr = &out, &failed
 	require.NoError(t, cmd.Start())
@@ -213,21 +224,25 @@ func TestProducts_rotation(t *testing.T) {
 	pids := func() []string {
 		var found []string
 		for line := range strings.Lines(out.String()) {
-			if pid := strings.TrimSpace(line); pid != "pid" && (len(found) == 0 || found[len(found)-1] != pid) {
+			if pid := strings.TrimSpace(line); pid != "pid" &&
+				(len(found) == 0 || found[len(found)-1] != pid) {
 				found = append(found, pid)
 			}
 		}
 		return found
 	}
 	for n, next := range []string{"the second", "the third"} {
-		require.Eventually(t, func() bool { return len(pids()) > n }, 2*time.Minute, 10*time.Millisecond, "%v", &failed)
+		require.Eventually(t, func() bool { return len(pids()) > n }, 2*time.Minute, 10*time.Millisecond,
+			"%v", &failed)
 		s.put(t, "products/jira", password(t, next))
 		_, err := admin.ExecContext(t.Context(), "ALTER ROLE jiradbuser PASSWORD '"+next+"'")
 		require.NoError(t, err)
-		_, err = admin.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'jiradbuser'")
+		_, err = admin.ExecContext(t.Context(),
+			"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'jiradbuser'")
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool { return len(pids()) > 2 }, 2*time.Minute, 10*time.Millisecond, "a new connection with a new password")
+	require.Eventually(t, func() bool { return len(pids()) > 2 }, 2*time.Minute, 10*time.Millisecond,
+		"a new connection with a new password")
 	require.NotContains(t, failed.String(), "28P01", "a query failed with a refused login")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait(), "exit status after SIGTERM")
@@ -256,7 +271,8 @@ func TestSet_referenceAndBack(t *testing.T) {
 	opens()
 
 	backup := filepath.Join(t.TempDir(), "backup")
-	out, failed, status := output(t, secretref("set", "-backup-dir", backup, dir, vaultCoordinates(t, s, "products/jira")))
+	out, failed, status := output(t,
+		secretref("set", "-backup-dir", backup, dir, vaultCoordinates(t, s, "products/jira")))
 	require.Zero(t, status, "%s%s", out, failed)
 	require.Contains(t, out, "the secret is the password that the file has now")
 	require.Contains(t, out, "restart Jira, on every node")
@@ -288,8 +304,10 @@ func TestProducts_confluenceWithMariaDB(t *testing.T) {
 	require.NoError(t, err)
 	s.put(t, "products/confluence", password(t, awkward))
 	t.Setenv("SECRET_STORE_VAULT_TOKEN", s.mint(t, "products", readAll))
-	dir := home(t, "confluence", "org.postgresql.Driver", "com.mysql.cj.jdbc.Driver", "confluenceuser", server.User,
-		"jdbc:postgresql://dbserver:5432/confluence?ssl=true&amp;sslmode=require", "jdbc:mysql://"+server.Addr+"/"+server.Name+"?useUnicode=true&amp;characterEncoding=utf8",
+	dir := home(t, "confluence", "org.postgresql.Driver", "com.mysql.cj.jdbc.Driver", "confluenceuser",
+		server.User,
+		"jdbc:postgresql://dbserver:5432/confluence?ssl=true&amp;sslmode=require",
+		"jdbc:mysql://"+server.Addr+"/"+server.Name+"?useUnicode=true&amp;characterEncoding=utf8",
 		`{"mount": "secret", "path": "sample/secret", "key": "password", "endpoint": "https://vault.example.com:8200", "authenticationType": "KUBERNETES"}`,
 		strings.ReplaceAll(vaultCoordinates(t, s, "products/confluence"), `"`, "&quot;"))
 
@@ -311,7 +329,8 @@ func TestProducts_bitbucketWithKeyring(t *testing.T) {
 	require.NoError(t, keys.Put(t.Context(), "search", secretref.NewSecret("of the search")))
 	dir := home(t, "bitbucket", "primary:5432", server.Addr,
 		"encrypted-property.cipher.classname=com.atlassian.secrets.store.aws.AwsSecretsManagerStore\n", "",
-		`{ENC}{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": "/password"}`, `{ENC}{"keyring":"bitbucket-db"}`,
+		`{ENC}{"region":"ap-southeast-2","secretId":"mySecretId", "secretPointer": "/password"}`,
+		`{ENC}{"keyring":"bitbucket-db"}`,
 		`{ENC}{"region":"ap-southeast-2","secretId":"search"}`, `{ENC}{"keyring":"search"}`)
 
 	out, failed, status := output(t, run("-store", store, "-check", dir))
@@ -319,7 +338,8 @@ func TestProducts_bitbucketWithKeyring(t *testing.T) {
 	_, err = keys.Rotate(t.Context())
 	require.NoError(t, err)
 	out, failed, status = output(t, run("-store", store, "-check", dir))
-	require.Equal(t, []any{"bitbucket: logged in\n", "", 0}, []any{out, failed, status}, "after the key was rotated")
+	require.Equal(t, []any{"bitbucket: logged in\n", "", 0}, []any{out, failed, status},
+		"after the key was rotated")
 	_, failed, status = output(t, run("-check", dir))
 	require.Equal(t, 1, status)
 	require.Contains(t, failed, "keyring")

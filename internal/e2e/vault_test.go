@@ -44,18 +44,20 @@ func startVault(t *testing.T) *server {
 	physical, err := inmem.NewInmem(nil, logger)
 	require.NoError(t, err)
 	core, err := vault.NewCore(&vault.CoreConfig{
-		Physical:           physical,
-		Logger:             logger,
-		DisableMlock:       true,
-		BuiltinRegistry:    builtins{},
-		LogicalBackends:    map[string]logical.Factory{"kv": kv.Factory},
-		CredentialBackends: map[string]logical.Factory{"kubernetes": credKube.Factory, "approle": credAppRole.Factory},
+		Physical:        physical,
+		Logger:          logger,
+		DisableMlock:    true,
+		BuiltinRegistry: builtins{},
+		LogicalBackends: map[string]logical.Factory{"kv": kv.Factory},
+		CredentialBackends: map[string]logical.Factory{"kubernetes": credKube.Factory,
+			"approle": credAppRole.Factory},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = core.Shutdown() })
 
 	shares := &vault.SealConfig{SecretShares: 1, SecretThreshold: 1}
-	made, err := core.Initialize(t.Context(), &vault.InitParams{BarrierConfig: shares, RecoveryConfig: shares})
+	made, err := core.Initialize(t.Context(),
+		&vault.InitParams{BarrierConfig: shares, RecoveryConfig: shares})
 	require.NoError(t, err)
 	_, err = core.Unseal(vault.TestKeyCopy(made.SecretShares[0]))
 	require.NoError(t, err)
@@ -121,7 +123,8 @@ func (builtins) Keys(kind consts.PluginType) []string {
 	return nil
 }
 
-func (b builtins) DeprecationStatus(name string, kind consts.PluginType) (consts.DeprecationStatus, bool) {
+func (b builtins) DeprecationStatus(name string,
+	kind consts.PluginType) (consts.DeprecationStatus, bool) {
 	return consts.Supported, b.Contains(name, kind)
 }
 

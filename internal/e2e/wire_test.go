@@ -84,7 +84,8 @@ func play(t *testing.T, vault, fake *server, vars map[string]string, script []ex
 			for name, values := range x.header {
 				header.Set(name, fill(values[0], known[i]))
 			}
-			answers[i] = s.askWith(t, header, x.method, fill(x.path, known[i]), fill(x.body, known[i]), fill(x.token, known[i]))
+			answers[i] = s.askWith(t, header, x.method, fill(x.path, known[i]), fill(x.body, known[i]),
+				fill(x.token, known[i]))
 			if name, path, ok := strings.Cut(x.save, "="); ok {
 				known[i][name] = textAt(t, answers[i].body, path)
 			}
@@ -109,7 +110,8 @@ func fill(text string, vars map[string]string) string {
 // comparable returns an answer without the parts that differ between any two servers.
 func comparable(a answer) map[string]any {
 	c := map[string]any{"body": blur("", decode(a.body))}
-	for _, name := range []string{"Content-Type", "Cache-Control", "Location", "Retry-After", "X-Vault-Namespace"} {
+	for _, name := range []string{"Content-Type", "Cache-Control", "Location", "Retry-After",
+		"X-Vault-Namespace"} {
 		c[name] = a.header.Get(name)
 	}
 	return c

@@ -138,8 +138,10 @@ func TestSame(t *testing.T) {
 // is accepted without net/url is what Parse accepts unchanged.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range []string{
-		"https://vault.example.com", "http://127.0.0.1:8200/", "https://h:/a/b", "https://h:80x", "https://h:1:2", "https://:80", "https:///a",
-		"https://h//a", "https://h/./..", "https://u@h", "https://h?q", "https://h#f", "https://h/%41", "https://[::1]:1", "HTTPS://h", "ftp://h", "https://ü",
+		"https://vault.example.com", "http://127.0.0.1:8200/", "https://h:/a/b", "https://h:80x",
+		"https://h:1:2", "https://:80", "https:///a",
+		"https://h//a", "https://h/./..", "https://u@h", "https://h?q", "https://h#f", "https://h/%41",
+		"https://[::1]:1", "HTTPS://h", "ftp://h", "https://ü",
 		"https://0x7f.1", "https://h.1", "http://[::FFFF:1.2.3.4]:80", "https://h./", "https://_h",
 	} {
 		f.Add(seed)

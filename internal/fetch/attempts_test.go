@@ -75,7 +75,9 @@ func TestAttempts(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
 				for _, got := range p.Resolve(ctx, refs, cache.UseCached) {
-					require.Regexp(t, `gave up after \d+ attempts in 5s; the last attempt said: unavailable: down$`, got.Err.Error())
+					require.Regexp(t,
+						`gave up after \d+ attempts in 5s; the last attempt said: unavailable: down$`,
+						got.Err.Error())
 				}
 			})
 	})

@@ -41,7 +41,8 @@ func structured(size int) []byte {
 	var b strings.Builder
 	b.WriteString("{")
 	for n := 0; b.Len() < size-80; n++ {
-		fmt.Fprintf(&b, `"service-%02d":{"url":"https://service-%02d.example.com/api","user":"svc%02d","token":"tok-%032x","port":%d},`, n, n, n, n*7919, 8000+n)
+		fmt.Fprintf(&b,
+			`"service-%02d":{"url":"https://service-%02d.example.com/api","user":"svc%02d","token":"tok-%032x","port":%d},`, n, n, n, n*7919, 8000+n)
 	}
 	b.WriteString(`"db":{"user":"db","password":"` + benchWant + `"}}`)
 	return []byte(b.String())
@@ -52,7 +53,9 @@ func dense(size int) []byte {
 	var b strings.Builder
 	b.WriteString("{")
 	for n := 0; b.Len() < size-120; n++ {
-		fmt.Fprintf(&b, `"k%d":{"id":%d,"ratio":%d.%d,"on":%t,"tags":["a%d","b",null],"at":[%d,%d,{"x":-1}]},`, n, n, n, n%100, n%2 == 0, n, n%7, n%11)
+		fmt.Fprintf(&b,
+			`"k%d":{"id":%d,"ratio":%d.%d,"on":%t,"tags":["a%d","b",null],"at":[%d,%d,{"x":-1}]},`, n, n, n,
+			n%100, n%2 == 0, n, n%7, n%11)
 	}
 	b.WriteString(`"password":"` + benchWant + `"}`)
 	return []byte(b.String())
@@ -60,7 +63,8 @@ func dense(size int) []byte {
 
 // blob returns one long string, such as a certificate store, before the target.
 func blob(size int) []byte {
-	return []byte(`{"keystore":"` + strings.Repeat("MIIKDAIBAzCCCcYGCSqGSIb3DQEHAaCC", size/32) + `","password":"` + benchWant + `"}`)
+	return []byte(`{"keystore":"` + strings.Repeat("MIIKDAIBAzCCCcYGCSqGSIb3DQEHAaCC", size/32) +
+		`","password":"` + benchWant + `"}`)
 }
 
 func BenchmarkLookupScalar(b *testing.B) {

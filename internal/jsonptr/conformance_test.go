@@ -110,7 +110,8 @@ func TestLookupJSONPatchSuite(t *testing.T) {
 		require.NoError(t, json.Unmarshal(text, &cases))
 		for _, c := range cases {
 			// After another operation the document is not Doc.
-			if c.Disabled || len(c.Patch) == 0 || c.Patch[0].Op != "test" || c.Patch[0].Path == nil || c.Patch[0].Value == nil {
+			if c.Disabled || len(c.Patch) == 0 || c.Patch[0].Op != "test" || c.Patch[0].Path == nil ||
+				c.Patch[0].Value == nil {
 				continue
 			}
 			if len(c.Patch) > 1 && c.Error != "" {
@@ -123,7 +124,8 @@ func TestLookupJSONPatchSuite(t *testing.T) {
 				ran++
 				got, err := jsonptr.Lookup(c.Doc, *op.Path)
 				holds := err == nil && jsonEqual(got, op.Value)
-				assert.Equal(t, c.Error == "", holds, "%s: test %s in %s: got %s, %v", c.Comment, *op.Path, c.Doc, got, err)
+				assert.Equal(t, c.Error == "", holds, "%s: test %s in %s: got %s, %v", c.Comment, *op.Path,
+					c.Doc, got, err)
 			}
 		}
 	}
@@ -145,7 +147,8 @@ func TestMaxDepth(t *testing.T) {
 	objects := func(depth int) []byte {
 		return []byte(strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth))
 	}
-	for _, depth := range []int{1, 63, 64, 65, 66, 127, 128, 129, jsonptr.MaxDepth - 1, jsonptr.MaxDepth} {
+	for _, depth := range []int{1, 63, 64, 65, 66, 127, 128, 129, jsonptr.MaxDepth - 1,
+		jsonptr.MaxDepth} {
 		for _, doc := range [][]byte{nest(depth), objects(depth)} {
 			require.NoError(t, jsonptr.Valid(doc), depth)
 			require.Error(t, jsonptr.Valid(doc[:len(doc)-1]), depth)
@@ -153,8 +156,10 @@ func TestMaxDepth(t *testing.T) {
 		}
 	}
 	over := jsonptr.MaxDepth + 1
-	for _, doc := range [][]byte{nest(over), objects(over), []byte(strings.Repeat("[", 100_000)), bytes.Repeat([]byte(`{"a":[`), 50_000)} {
-		for _, pointer := range []string{"", "/x", strings.Repeat("/0", over), strings.Repeat("/a", over), strings.Repeat("/a/0", 50_000)} {
+	for _, doc := range [][]byte{nest(over), objects(over), []byte(strings.Repeat("[", 100_000)),
+		bytes.Repeat([]byte(`{"a":[`), 50_000)} {
+		for _, pointer := range []string{"", "/x", strings.Repeat("/0", over), strings.Repeat("/a", over),
+			strings.Repeat("/a/0", 50_000)} {
 			_, err := jsonptr.Lookup(doc, pointer)
 			require.ErrorIs(t, err, fault.Syntax)
 			require.ErrorContains(t, err, "nested more than 10000 deep at byte ")

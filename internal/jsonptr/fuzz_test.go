@@ -36,7 +36,8 @@ func checkAgainstOracle(t *testing.T, doc []byte, pointer string) {
 
 	require.Equal(t, before, string(doc), "the document was written to")
 	require.Equal(t, strictlyValid(doc), validErr == nil, "Valid(%q): %v", doc, validErr)
-	require.Equal(t, validPointer(pointer), jsonptr.ValidPointer(pointer) == nil, "ValidPointer(%q)", pointer)
+	require.Equal(t, validPointer(pointer), jsonptr.ValidPointer(pointer) == nil, "ValidPointer(%q)",
+		pointer)
 	require.Equal(t, text, ofString)
 	require.Equal(t, scalarErr, ofStringErr)
 
@@ -73,7 +74,8 @@ func checkAgainstOracle(t *testing.T, doc []byte, pointer string) {
 // FuzzString checks that String reads the output of json.Marshal, and that encoding/json
 // reads the same from any other accepted text.
 func FuzzString(f *testing.F) {
-	for _, seed := range []string{``, `a`, `"\`, "\u2028€😀", "\x00\x1f", `\ud83d\ude00`, `\ud800`, `a"b`, "\xff", `12345678"`, `\u12`} {
+	for _, seed := range []string{``, `a`, `"\`, "\u2028€😀", "\x00\x1f", `\ud83d\ude00`, `\ud800`,
+		`a"b`, "\xff", `12345678"`, `\u12`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

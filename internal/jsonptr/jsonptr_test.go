@@ -31,7 +31,8 @@ func TestLookupSharesMemory(t *testing.T) {
 }
 
 func TestLookupScalarCopies(t *testing.T) {
-	for _, doc := range []string{`{"a":"secret"}`, `{"a":"s\u0065cret"}`, `{"a":123456}`, `{"a":false}`} {
+	for _, doc := range []string{`{"a":"secret"}`, `{"a":"s\u0065cret"}`, `{"a":123456}`,
+		`{"a":false}`} {
 		text := []byte(doc)
 		got, err := jsonptr.LookupScalar(text, "/a")
 		require.NoError(t, err)
@@ -88,9 +89,11 @@ func TestErrorsHideDocument(t *testing.T) {
 		{`{"a":{"b":1},"a":{"sib":2}}`, "/a/b", `no member "b" in the object at "/a"`},
 		{`[1,2]`, "/7", `index 7 is past the end of the array at the top level (2 elements)`},
 		{`{"a":[1]}`, "/a/1/x", `index 1 is past the end of the array at "/a" (1 element)`},
-		{`{"a":[]}`, "/a/99999999999999999999", `index 99999999999999999999 is past the end of the array at "/a" (0 elements)`},
+		{`{"a":[]}`, "/a/99999999999999999999",
+			`index 99999999999999999999 is past the end of the array at "/a" (0 elements)`},
 		{`[0,[1,2,3]]`, "/1/7", `index 7 is past the end of the array at "/1" (3 elements)`},
-		{`[1]`, "/100000000000000000000", `index 100000000000000000000 is past the end of the array at the top level (1 element)`},
+		{`[1]`, "/100000000000000000000",
+			`index 100000000000000000000 is past the end of the array at the top level (1 element)`},
 		{`{"a":[1]}`, "/a/-", `"-" is not an index into the array at "/a"`},
 		{`{"a":[1]}`, "/a/00", `"00" is not an index into the array at "/a"`},
 		{`{"a":"sib"}`, "/a/b", `the value at "/a" is a string, it has no members`},
@@ -248,7 +251,8 @@ func TestAllocations(t *testing.T) {
 		{"LookupScalar of a plain string", 1, scalar(escaped, "/password")},
 		{"LookupScalar of an escaped string", 1, scalar(escaped, "/a/1/q~0~1")},
 		{"LookupScalar of a number", 1, scalar(escaped, "/n")},
-		{"LookupScalarString of a plain string", 0, func() { _, _ = jsonptr.LookupScalarString(text, "/password") }},
+		{"LookupScalarString of a plain string", 0,
+			func() { _, _ = jsonptr.LookupScalarString(text, "/password") }},
 		{"String", 0, func() { _, _, _ = jsonptr.String(`"plain text"`, 0) }},
 		{"Skip", 0, func() { _, _ = jsonptr.Skip(text, 0) }},
 	} {

@@ -49,7 +49,8 @@ func (k *Keyring) Put(ctx context.Context, name string, text []byte) error {
 		return err
 	}
 	if len(text) > seal.MaxText {
-		return fault.New(fault.Syntax, "the secret has %d bytes; the maximum is %d (1 MiB)", len(text), seal.MaxText)
+		return fault.New(fault.Syntax, "the secret has %d bytes; the maximum is %d (1 MiB)", len(text),
+			seal.MaxText)
 	}
 	for range maxKeyChanges {
 		keys := k.current()

@@ -183,7 +183,8 @@ var coordinatesHint = func() string {
 		case n == 1:
 			all = append(all, names[0])
 		case n > 1:
-			all = append(all, strings.Join(names[:n-1], ", ")+" and "+names[n-1]+" ("+BackendName(Kind(k))+")")
+			all = append(all,
+				strings.Join(names[:n-1], ", ")+" and "+names[n-1]+" ("+BackendName(Kind(k))+")")
 		}
 	}
 	last := len(all) - 1

@@ -79,7 +79,8 @@ func EncodedError() error {
 // BareError is the error for a reference that FindBare finds.
 func BareError() error {
 	return fault.New(fault.Syntax,
-		"a JSON object in the text looks like a secret reference without its prefix: write %s before it", prefixBrace)
+		"a JSON object in the text looks like a secret reference without its prefix: write %s before it",
+		prefixBrace)
 }
 
 // hasRequiredFields reports whether names has all required fields of one
@@ -96,7 +97,8 @@ func (g *Grammar) hasRequiredFields(names []string) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(g.Customs, func(c CustomBackend) bool { return hasAllFields(names, c.Fields) })
+	return slices.ContainsFunc(g.Customs,
+		func(c CustomBackend) bool { return hasAllFields(names, c.Fields) })
 }
 
 // hasAllFields reports whether names has all required fields, at most one of them
@@ -106,7 +108,8 @@ func hasAllFields(names, required []string) bool {
 	for _, field := range required {
 		switch {
 		case slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, field) }):
-		case slices.ContainsFunc(names, func(name string) bool { return nearFold(Fold(name), Fold(field), allowedTypos(field)) }):
+		case slices.ContainsFunc(names,
+			func(name string) bool { return nearFold(Fold(name), Fold(field), allowedTypos(field)) }):
 			misspelt++
 		default:
 			return false

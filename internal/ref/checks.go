@@ -53,7 +53,8 @@ func checkRegion(name, value string) error {
 	if isRegionID(value) {
 		return nil
 	}
-	if better := strings.ToLower(strings.TrimSpace(value)); isRegionID(better) && strings.Count(better, "-") >= 2 && len(better) <= 20 {
+	if better := strings.ToLower(strings.TrimSpace(value)); isRegionID(better) &&
+		strings.Count(better, "-") >= 2 && len(better) <= 20 {
 		return fault.New(fault.Syntax, "field %q is not a region ID (did you mean %q?)", name, better)
 	}
 	return fault.New(fault.Syntax, "field %q is not a region ID such as \"eu-west-1\"", name)

@@ -31,7 +31,8 @@ func (g *Grammar) customBackend(members []member) (*CustomBackend, error) {
 	tie := false
 	for i := range g.Customs {
 		c := &g.Customs[i]
-		if len(c.Fields) == 0 || !slices.ContainsFunc(c.Fields, func(f string) bool { return memberIndex(members, f) >= 0 }) {
+		if len(c.Fields) == 0 ||
+			!slices.ContainsFunc(c.Fields, func(f string) bool { return memberIndex(members, f) >= 0 }) {
 			continue
 		}
 		missing := slices.IndexFunc(c.Fields, func(f string) bool { return memberIndex(members, f) < 0 })

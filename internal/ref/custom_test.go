@@ -18,14 +18,18 @@ func TestParseCustom(t *testing.T) {
 	}}
 	r, err := g.Parse(`{ENC}{"vaultUri":"https://x", "secretName":"db", "other":1}`)
 	require.NoError(t, err)
-	require.Equal(t, ref.Reference{Kind: ref.Custom, Class: "com.example.Azure", Text: `{"vaultUri":"https://x", "secretName":"db", "other":1}`}, r)
+	require.Equal(t,
+		ref.Reference{Kind: ref.Custom, Class: "com.example.Azure",
+			Text: `{"vaultUri":"https://x", "secretName":"db", "other":1}`}, r)
 	again, err := g.Parse(r.String())
 	require.NoError(t, err)
 	require.Equal(t, r, again)
 
 	r, err = g.Parse(`<ENC><"vaultUri":"https://x","secretName":"db","version":"2">`)
 	require.NoError(t, err)
-	require.Equal(t, ref.Reference{Kind: ref.Custom, Class: "com.example.AzureVersioned", Text: `{"vaultUri":"https://x","secretName":"db","version":"2"}`}, r)
+	require.Equal(t,
+		ref.Reference{Kind: ref.Custom, Class: "com.example.AzureVersioned",
+			Text: `{"vaultUri":"https://x","secretName":"db","version":"2"}`}, r)
 
 	r, err = g.Parse(`{"ssmParameter":"/db","region":"eu-west-1"}`)
 	require.NoError(t, err)
@@ -55,8 +59,10 @@ func TestParseCustom(t *testing.T) {
 }
 
 func TestParseCustomMisspelt(t *testing.T) {
-	g := ref.Grammar{Customs: []ref.CustomBackend{{Class: "a", Fields: []string{"vault.uri"}}, {Class: "b", Fields: []string{"Vault Name"}}}}
-	for _, value := range []string{`{"Vault.Uri":"x"}`, `{"vault name":"x"}`, `{"vault.url":"x"}`, `{"Vault Nam":"x"}`} {
+	g := ref.Grammar{Customs: []ref.CustomBackend{{Class: "a", Fields: []string{"vault.uri"}},
+		{Class: "b", Fields: []string{"Vault Name"}}}}
+	for _, value := range []string{`{"Vault.Uri":"x"}`, `{"vault name":"x"}`, `{"vault.url":"x"}`,
+		`{"Vault Nam":"x"}`} {
 		_, err := g.Parse(value)
 		require.ErrorIs(t, err, fault.Syntax, value)
 	}

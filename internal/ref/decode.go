@@ -16,7 +16,8 @@ func fromUTF16(text string) (string, bool) {
 	if strings.IndexByte(text, 0) < 0 {
 		return "", false
 	}
-	for _, mark := range []string{"\xff\xfe", "\xfe\xff", "\ufeff", "ÿþ", "þÿ", "\ufffd\ufffd", "\ufffd"} {
+	for _, mark := range []string{"\xff\xfe", "\xfe\xff", "\ufeff", "ÿþ", "þÿ", "\ufffd\ufffd",
+		"\ufffd"} {
 		if rest, ok := strings.CutPrefix(text, mark); ok {
 			text = rest
 			break

@@ -51,5 +51,6 @@ func (g *Grammar) decodedHint(text string, depth int) string {
 // isMisplacedReference reports whether text looks like a reference or like another
 // value that is not a password.
 func (g *Grammar) isMisplacedReference(text string) bool {
-	return g.looksLikeReference(text) || cipherValueHint(text) != "" || misspeltPrefixHint(text) != "" || containsPlaceholder(text) || otherToolHint(text) != ""
+	return g.looksLikeReference(text) || cipherValueHint(text) != "" ||
+		misspeltPrefixHint(text) != "" || containsPlaceholder(text) || otherToolHint(text) != ""
 }

@@ -17,7 +17,8 @@ import (
 func TestFieldChecks(t *testing.T) {
 	backends := []map[string]string{
 		{"region": "eu-west-1", "secretId": "db", "secretPointer": "/p", "endpointOverride": "https://x"},
-		{"mount": "secret", "path": "p", "key": "k", "endpoint": "https://v", "authenticationType": "TOKEN"},
+		{"mount": "secret", "path": "p", "key": "k", "endpoint": "https://v",
+			"authenticationType": "TOKEN"},
 		{"keyring": "db"},
 	}
 	optional := []string{"secretPointer", "endpointOverride", "authenticationType"}
@@ -39,12 +40,14 @@ func TestFieldChecks(t *testing.T) {
 			require.NoError(t, err)
 			_, err = g.Parse(render(name, "", ""))
 			require.Equal(t, slices.Contains(optional, name), err == nil, "%s missing", name)
-			for _, text := range []string{`""`, "1", "-0.5e3", "true", "false", "null", "[]", `["x"]`, "{}", `{"a":"b"}`} {
+			for _, text := range []string{`""`, "1", "-0.5e3", "true", "false", "null", "[]", `["x"]`, "{}",
+				`{"a":"b"}`} {
 				_, err = g.Parse(render(name, name, text))
 				require.ErrorIs(t, err, fault.Syntax, "%s: %s", name, text)
 				require.Contains(t, err.Error(), fmt.Sprintf("%q", name))
 			}
-			for _, misspelt := range []string{strings.ToUpper(name), name + "x", name[1:], name[:1] + "_" + name[1:], " " + name} {
+			for _, misspelt := range []string{strings.ToUpper(name), name + "x", name[1:],
+				name[:1] + "_" + name[1:], " " + name} {
 				_, err = g.Parse(render(name, misspelt, fmt.Sprintf("%q", value)))
 				require.ErrorIs(t, err, fault.Syntax, misspelt)
 			}
@@ -63,8 +66,10 @@ func TestParseUnixSocket(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, reference, again)
 	for _, endpoint := range []string{
-		"unix://run/vault.sock", "unix://", "unix:///", "unix:/run/vault.sock", "unix:run", "unix:///run/../x", "unix:///run//x", "unix:///run/x/",
-		"unix:///run/x?q", "unix:///run/x#f", "unix:///run/%78", "unix:///run/a b", "UNIX:///run/x", "unix://user@/run/x", "unix:///./x",
+		"unix://run/vault.sock", "unix://", "unix:///", "unix:/run/vault.sock", "unix:run",
+		"unix:///run/../x", "unix:///run//x", "unix:///run/x/",
+		"unix:///run/x?q", "unix:///run/x#f", "unix:///run/%78", "unix:///run/a b", "UNIX:///run/x",
+		"unix://user@/run/x", "unix:///./x",
 	} {
 		_, err := new(ref.Grammar).Parse("{ENC}" + value(endpoint))
 		require.ErrorIs(t, err, fault.Syntax, endpoint)

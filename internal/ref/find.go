@@ -66,7 +66,8 @@ func nextPrefix(text string) (start, end int, exact bool) {
 		}
 		before := strings.TrimRight(text[:word], " ")
 		after := strings.TrimLeft(text[at:], " \\")
-		opens := before != "" && strings.IndexByte(openBrackets, before[len(before)-1]) >= 0 || strings.HasSuffix(before, "&lt;")
+		opens := before != "" && strings.IndexByte(openBrackets, before[len(before)-1]) >= 0 ||
+			strings.HasSuffix(before, "&lt;")
 		closes := after != "" && strings.IndexByte(closeBrackets, after[0]) >= 0
 		if opens && closes && text[word:at] == "ENC" && text[word-1] != ' ' && text[at] == after[0] {
 			if p := text[word-1 : at+1]; p == prefixBrace || p == prefixAngle {
@@ -80,7 +81,8 @@ func nextPrefix(text string) (start, end int, exact bool) {
 		same := strings.EqualFold(text[word:at], "ENC")
 		switch {
 		case opens && closes && same,
-			(opens || closes || text[word:at] == "ENC" && strings.HasPrefix(text[at:], `{"`)) && beginsCoordinates(after),
+			(opens || closes || text[word:at] == "ENC" && strings.HasPrefix(text[at:], `{"`)) &&
+				beginsCoordinates(after),
 			opens && same && strings.HasPrefix(after, `"`):
 			return word, at, false
 		}

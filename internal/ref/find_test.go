@@ -24,7 +24,8 @@ func TestFind(t *testing.T) {
 	require.Equal(t, []string{"{ENC}" + awsSample, `<ENC><"keyring":"x>">`}, found)
 	require.Equal(t, "z", text)
 
-	for _, text := range []string{"{ENC}", "{ENC}x", "a {enc}{}", "{ENC}{", `{ENC}{"region":"`, "{ENC}{ATL_SECURED}", `{ENC}{"a" 1}`} {
+	for _, text := range []string{"{ENC}", "{ENC}x", "a {enc}{}", "{ENC}{", `{ENC}{"region":"`,
+		"{ENC}{ATL_SECURED}", `{ENC}{"a" 1}`} {
 		_, _, ok, err := ref.Find(text)
 		require.True(t, ok, text)
 		require.Error(t, err, text)
@@ -32,12 +33,14 @@ func TestFind(t *testing.T) {
 }
 
 func TestFindMisspeltPrefix(t *testing.T) {
-	for _, prefix := range []string{"{enc}", "[ENC]", "{ ENC }", "{ENC", "ENC}", "(ENC)", "{ENV}", `\{ENC\}`, "{ENC>", "&lt;ENC>"} {
+	for _, prefix := range []string{"{enc}", "[ENC]", "{ ENC }", "{ENC", "ENC}", "(ENC)", "{ENV}",
+		`\{ENC\}`, "{ENC>", "&lt;ENC>"} {
 		_, _, ok, err := ref.Find("x://" + prefix + awsSample + "@host")
 		require.True(t, ok, prefix)
 		require.ErrorIs(t, err, fault.Syntax, prefix)
 	}
-	for _, text := range []string{"the ENC prefix", "{a}{b}", "x(end){y}", "{EN}", `{"enc":{"a":1}}`, "", "fence}", "ENCODED{\"a\"}"} {
+	for _, text := range []string{"the ENC prefix", "{a}{b}", "x(end){y}", "{EN}", `{"enc":{"a":1}}`,
+		"", "fence}", "ENCODED{\"a\"}"} {
 		_, _, ok, err := ref.Find(text)
 		require.False(t, ok, text)
 		require.NoError(t, err)

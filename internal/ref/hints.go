@@ -36,7 +36,8 @@ func lookalikeHint(text string) string {
 func quoteHint(text string) string {
 	lower := strings.ToLower(text)
 	switch {
-	case strings.Contains(lower, "&quot;") || strings.Contains(lower, "&#34;") || strings.Contains(lower, "&#x22;"):
+	case strings.Contains(lower, "&quot;") || strings.Contains(lower, "&#34;") ||
+		strings.Contains(lower, "&#x22;"):
 		return "it contains HTML entities: write plain double quotes"
 	case strings.ContainsAny(text, "“”„″＂"):
 		return "it contains typographic quotes: write plain double quotes"
@@ -65,7 +66,8 @@ func prefixHint(body string) string {
 // misspeltPrefixHint says how to fix a prefix in another letter case, with
 // other brackets, or with text before it. It returns "" if there is none.
 func misspeltPrefixHint(text string) string {
-	rest := strings.TrimLeftFunc(text, func(c rune) bool { return isInvisible(c) || strings.ContainsRune("\"'`\\“”‘’=:", c) })
+	rest := strings.TrimLeftFunc(text,
+		func(c rune) bool { return isInvisible(c) || strings.ContainsRune("\"'`\\“”‘’=:", c) })
 	quoted := rest != text
 	open := strings.TrimLeft(rest, "{<([")
 	n := len(rest) - len(open)
@@ -94,7 +96,8 @@ func misspeltPrefixHint(text string) string {
 // otherToolHint says what to write instead of another tool's reference. It returns
 // "" for any other text.
 func otherToolHint(text string) string {
-	text = strings.TrimLeftFunc(text, func(c rune) bool { return isInvisible(c) || strings.ContainsRune("\"'`", c) })
+	text = strings.TrimLeftFunc(text,
+		func(c rune) bool { return isInvisible(c) || strings.ContainsRune("\"'`", c) })
 	const use = "; write the coordinates, for example "
 	const aws = `{"region":"eu-west-1","secretId":"name"}`
 	const vault = `{"mount":"secret","path":"name","key":"password","endpoint":"https://vault.example.com"}`
@@ -109,9 +112,11 @@ func otherToolHint(text string) string {
 		return "this is a 1Password reference: add a Provider, or use the op command"
 	case hasPrefixFold(text, "vault://") || hasPrefixFold(text, "vault:secret/"):
 		return "this is another tool's Vault reference" + use + vault
-	case hasPrefixFold(text, "awssm://") || hasPrefixFold(text, "awssecretsmanager://") || hasPrefixFold(text, "{{resolve:secretsmanager:"):
+	case hasPrefixFold(text, "awssm://") || hasPrefixFold(text, "awssecretsmanager://") ||
+		hasPrefixFold(text, "{{resolve:secretsmanager:"):
 		return "this is another tool's AWS reference" + use + aws
-	case hasPrefixFold(text, "gcpsm://") || hasPrefixFold(text, "gcpsecretmanager://") || hasPrefixFold(text, "azurekeyvault://") ||
+	case hasPrefixFold(text, "gcpsm://") || hasPrefixFold(text, "gcpsecretmanager://") ||
+		hasPrefixFold(text, "azurekeyvault://") ||
 		hasPrefixFold(text, "@microsoft.keyvault("):
 		return "this is another tool's reference: add a Provider for that store"
 	case strings.HasPrefix(text, "ENC(") && strings.HasSuffix(text, ")"):

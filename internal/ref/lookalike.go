@@ -12,11 +12,13 @@ import (
 // answer is yes.
 func (g *Grammar) looksLikeReference(text string) bool {
 	if opens := opensObject(text) || assignsObject(text); !opens && !hasQuotedName(text) {
-		return containsPrefix(text) || g.hasTwoNames(text) || g.hasBracedName(text) || isBareKeyringMember(text)
+		return containsPrefix(text) || g.hasTwoNames(text) || g.hasBracedName(text) ||
+			isBareKeyringMember(text)
 	} else if opens && g.hasDistantName(text) {
 		return true
 	}
-	return containsAnyFold(text, distinctiveNames[:]...) || g.hasSplitName(text) || g.hasQuotedCustomName(text) || g.hasEscapedName(text) || containsPrefix(text)
+	return containsAnyFold(text, distinctiveNames[:]...) || g.hasSplitName(text) ||
+		g.hasQuotedCustomName(text) || g.hasEscapedName(text) || containsPrefix(text)
 }
 
 // isBareKeyringMember reports whether text is a reference to a keyring without
@@ -50,7 +52,8 @@ func (g *Grammar) hasBracedName(text string) bool {
 		if end <= 0 {
 			continue
 		}
-		if after := strings.TrimLeft(rest[end:], " \t\"'`\\"); after != "" && (after[0] == ':' || after[0] == '=') && g.matchesFieldName(rest[:end]) {
+		if after := strings.TrimLeft(rest[end:], " \t\"'`\\"); after != "" &&
+			(after[0] == ':' || after[0] == '=') && g.matchesFieldName(rest[:end]) {
 			return true
 		}
 	}
@@ -67,13 +70,17 @@ var ordinaryWords = [...]string{"secret", "secrets", "midpoint"}
 // hasDistantName reports whether the name of a member is two typing errors away
 // from a distinctive name. For a region, the value has to look like one, too.
 func (g *Grammar) hasDistantName(text string) bool {
-	near := func(name, want string) bool { return len(want) >= minDistantLength && nearFold(name, want, 2) }
+	near := func(name, want string) bool {
+		return len(want) >= minDistantLength &&
+			nearFold(name, want, 2)
+	}
 	for i, c := range text {
 		if c != ':' && c != '=' && c != '：' {
 			continue
 		}
 		name := memberName(text[:i])
-		if slices.ContainsFunc(ordinaryWords[:], func(word string) bool { return strings.EqualFold(name, word) }) {
+		if slices.ContainsFunc(ordinaryWords[:],
+			func(word string) bool { return strings.EqualFold(name, word) }) {
 			continue
 		}
 		if slices.ContainsFunc(distinctiveNames[:], func(want string) bool { return near(name, want) }) ||
@@ -84,8 +91,10 @@ func (g *Grammar) hasDistantName(text string) bool {
 		}
 		if nearFold(name, fieldRegion, 2) {
 			value := strings.TrimLeft(text[i+utf8.RuneLen(c):], "\"'` \t\\")
-			end := strings.IndexFunc(value, func(c rune) bool { return c != '-' && !unicode.IsLetter(c) && !unicode.IsDigit(c) })
-			if end > 0 && isRegionID(value[:end]) && strings.Count(value[:end], "-") >= 2 && unicode.IsDigit(rune(value[end-1])) {
+			end := strings.IndexFunc(value,
+				func(c rune) bool { return c != '-' && !unicode.IsLetter(c) && !unicode.IsDigit(c) })
+			if end > 0 && isRegionID(value[:end]) && strings.Count(value[:end], "-") >= 2 &&
+				unicode.IsDigit(rune(value[end-1])) {
 				return true
 			}
 		}
@@ -104,7 +113,8 @@ func (g *Grammar) hasSplitName(text string) bool {
 			end = start + i
 		}
 		word := start < end
-		if word && (g.matchesFieldName(text[start:end]) || before < start && g.matchesFieldName(text[before:end])) {
+		if word && (g.matchesFieldName(text[start:end]) ||
+			before < start && g.matchesFieldName(text[before:end])) {
 			return true
 		}
 		_, gap := utf8.DecodeRuneInString(text[end:])

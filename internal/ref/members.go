@@ -153,7 +153,8 @@ func fieldLabel(m member) string {
 // a name and not like a password with punctuation.
 func safeToPrint(s string) bool {
 	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(c rune) bool {
-		return c >= utf8.RuneSelf || (!unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("_-./", c))
+		return c >= utf8.RuneSelf ||
+			(!unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("_-./", c))
 	})
 }
 

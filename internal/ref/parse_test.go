@@ -24,7 +24,8 @@ func parse(t *testing.T, value string) ref.Reference {
 }
 
 func TestParseForms(t *testing.T) {
-	want := ref.Reference{Kind: ref.AWS, Region: "ap-southeast-2", SecretID: "mySecretId", Pointer: "/password"}
+	want := ref.Reference{Kind: ref.AWS, Region: "ap-southeast-2", SecretID: "mySecretId",
+		Pointer: "/password"}
 	for _, value := range []string{
 		awsSample,
 		`{ENC}` + awsSample,
@@ -42,23 +43,35 @@ func TestParseForms(t *testing.T) {
 }
 
 func TestParseBackends(t *testing.T) {
-	require.Equal(t, ref.Reference{Kind: ref.AWS, Region: "us-gov-west-1", SecretID: "a b/é", EndpointOverride: "http://127.0.0.1:4566/"},
+	require.Equal(t,
+		ref.Reference{Kind: ref.AWS, Region: "us-gov-west-1", SecretID: "a b/é",
+			EndpointOverride: "http://127.0.0.1:4566/"},
 		parse(t, `{"region":"us-gov-west-1","secretId":"a b/é","endpointOverride":"http://127.0.0.1:4566/"}`))
-	require.Equal(t, ref.Reference{Kind: ref.Vault, Mount: "secret", Path: "sample/secret", Key: "password",
-		Endpoint: "https://vault.example.com", Auth: ref.TokenAuth}, parse(t, vaultSample))
-	require.Equal(t, ref.Reference{Kind: ref.Vault, Mount: "team/kv", Path: "a", Key: "pass word/~", Endpoint: "https://[::1]:8200/base/", Auth: ref.KubernetesAuth},
+	require.Equal(t,
+		ref.Reference{Kind: ref.Vault, Mount: "secret", Path: "sample/secret", Key: "password",
+			Endpoint: "https://vault.example.com", Auth: ref.TokenAuth}, parse(t, vaultSample))
+	require.Equal(t,
+		ref.Reference{Kind: ref.Vault, Mount: "team/kv", Path: "a", Key: "pass word/~",
+			Endpoint: "https://[::1]:8200/base/", Auth: ref.KubernetesAuth},
 		parse(t, `{"mount":"team/kv","path":"a","key":"pass word/~","endpoint":"https://[::1]:8200/base/","authenticationType":"KUBERNETES"}`))
-	require.Equal(t, ref.Reference{Kind: ref.Keyring, Name: "jdbc-password"}, parse(t, `{ENC}{"keyring":"jdbc-password"}`))
+	require.Equal(t, ref.Reference{Kind: ref.Keyring, Name: "jdbc-password"},
+		parse(t, `{ENC}{"keyring":"jdbc-password"}`))
 }
 
 func TestParsePlaintext(t *testing.T) {
 	var g ref.Grammar
 	for _, value := range []string{
-		"hunter2", "{x9!", "{", "}", "{}", `{"a":1}`, `{"key":"v"}`, `{"path":"x","key":"y"}`, `["region"]`, `"region"`,
-		"region", "mount endpoint", `{"month":"may"}`, `{"user":"x","password":"y"}`, "p@ss:w=rd", "{ENCODED}", "ENC", "{EN}", "<b>",
-		`"quoted": yes`, "https://example.com/?a=b", "https://user:pa@host", `\u007bx`, "a\x00b", "\xff\xfe", "secret{ENC", "{{x}}", "$ecret{1}", "mountain:1",
-		"region:eu", `{"secret":"v"}`, `{"reason":"out-of-memory"}`, "x=y", "={x", "a={b:c}", "password=hunter2", "keyring=db", "&amp;{x", "%7Bx%7D", "a%zz", `\u007b"a":1}`,
-		"eyJhIjoxfQ==", "eyJrZXkiOiJ2In0=", "c2VjcmV0LXNlY3JldC1zZWNyZXQ=", "deadbeefdeadbeefdeadbeefdeadbeef", "7b2261223a317d7b2261223a317d", "{\n \"a\":1}\n", "a\x00b\x00c",
+		"hunter2", "{x9!", "{", "}", "{}", `{"a":1}`, `{"key":"v"}`, `{"path":"x","key":"y"}`,
+		`["region"]`, `"region"`,
+		"region", "mount endpoint", `{"month":"may"}`, `{"user":"x","password":"y"}`, "p@ss:w=rd",
+		"{ENCODED}", "ENC", "{EN}", "<b>",
+		`"quoted": yes`, "https://example.com/?a=b", "https://user:pa@host", `\u007bx`, "a\x00b",
+		"\xff\xfe", "secret{ENC", "{{x}}", "$ecret{1}", "mountain:1",
+		"region:eu", `{"secret":"v"}`, `{"reason":"out-of-memory"}`, "x=y", "={x", "a={b:c}",
+		"password=hunter2", "keyring=db", "&amp;{x", "%7Bx%7D", "a%zz", `\u007b"a":1}`,
+		"eyJhIjoxfQ==", "eyJrZXkiOiJ2In0=", "c2VjcmV0LXNlY3JldC1zZWNyZXQ=",
+		"deadbeefdeadbeefdeadbeefdeadbeef", "7b2261223a317d7b2261223a317d", "{\n \"a\":1}\n",
+		"a\x00b\x00c",
 		"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ\n-----END PRIVATE KEY-----\n", "p\u200bassword", "{ENC", "ENC}",
 	} {
 		_, err := g.Parse(value)
@@ -78,7 +91,8 @@ func TestParseEmptyValue(t *testing.T) {
 // FuzzParse checks that the canonical text of a reference parses to it again, and
 // that an error comes with the zero Reference.
 func FuzzParse(f *testing.F) {
-	for _, value := range []string{awsSample, vaultSample, "{ENC}" + awsSample, `<ENC><"keyring":"x">`, `{"keyring":"\u00e9\"\\\u0001"}`, "hunter2", "{x9!", `{"region":`,
+	for _, value := range []string{awsSample, vaultSample, "{ENC}" + awsSample, `<ENC><"keyring":"x">`,
+		`{"keyring":"\u00e9\"\\\u0001"}`, "hunter2", "{x9!", `{"region":`,
 		`{"mount":"a","path":"b","key":"c","endpoint":"http://[::1]:8200/","authenticationType":"KUBERNETES"}`, `{"vaultUri":"x"}`} {
 		f.Add(value)
 	}

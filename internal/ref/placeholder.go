@@ -10,7 +10,10 @@ import (
 const Placeholder = "{ATL_SECURED}"
 
 // IsPlaceholder reports whether a value is the Placeholder, in any letter case.
-func IsPlaceholder(text string) bool { return strings.EqualFold(strings.TrimSpace(text), Placeholder) }
+func IsPlaceholder(text string) bool {
+	return strings.EqualFold(strings.TrimSpace(text),
+		Placeholder)
+}
 
 // containsPlaceholder reports whether text contains a placeholder, or is one with
 // missing or other brackets.
@@ -18,7 +21,8 @@ func containsPlaceholder(text string) bool {
 	if _, found := CutPlaceholder(text); found {
 		return true
 	}
-	bare := strings.TrimFunc(text, func(c rune) bool { return isInvisible(c) || strings.ContainsRune("\"'`{}[]()<>$;", c) })
+	bare := strings.TrimFunc(text,
+		func(c rune) bool { return isInvisible(c) || strings.ContainsRune("\"'`{}[]()<>$;", c) })
 	return strings.EqualFold(bare, strings.Trim(Placeholder, "{}"))
 }
 

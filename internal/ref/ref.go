@@ -125,7 +125,8 @@ func appendPrintable(b []byte, c rune) []byte {
 // printable: others are escaped in strings and replaced by a blank elsewhere.
 // Text that is not JSON is made printable in the same way.
 func printableJSON(text string) string {
-	if !strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) && utf8.ValidString(text) {
+	if !strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) &&
+		utf8.ValidString(text) {
 		return text
 	}
 	var b []byte

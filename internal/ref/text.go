@@ -47,7 +47,8 @@ func isWordRune(c rune) bool {
 }
 
 // braceForms are opening braces, and other characters and escapes for them.
-var braceForms = [...]string{"{", "｛", "﹛", "&#123;", "&#x7b;", "&#x7B;", "&lcub;", "&lbrace;", "%7b", "%7B", `\u007b`, `\u007B`, `\x7b`}
+var braceForms = [...]string{"{", "｛", "﹛", "&#123;", "&#x7b;", "&#x7B;", "&lcub;", "&lbrace;",
+	"%7b", "%7B", `\u007b`, `\u007B`, `\x7b`}
 
 // opensObject reports whether text begins with a brace, possibly quoted, escaped
 // or changed by an editor.
@@ -72,13 +73,16 @@ func isInvisible(c rune) bool {
 }
 
 // quoteForms are quotes after a name, and other characters and escapes for them.
-var quoteForms = [...]string{`"`, "'", "`", "”", "“", "„", "’", "‘", "‚", "»", "«", "″", "′", "＂", "＇",
-	"&quot;", "&#34;", "&#x22;", "&apos;", "&#39;", "&#x27;", "&ldquo;", "&rdquo;", "&lsquo;", "&rsquo;", `\u0022`, "%22", "%27"}
+var quoteForms = [...]string{`"`, "'", "`", "”", "“", "„", "’", "‘", "‚", "»", "«", "″", "′",
+	"＂", "＇",
+	"&quot;", "&#34;", "&#x22;", "&apos;", "&#39;", "&#x27;", "&ldquo;", "&rdquo;", "&lsquo;",
+	"&rsquo;", `\u0022`, "%22", "%27"}
 
 // hasQuotedName reports whether text has a quote of any kind before a colon.
 func hasQuotedName(text string) bool {
 	for i, c := range text {
-		if c != ':' && c != '：' && c != '=' && !strings.HasPrefix(text[i:], "%3A") && !strings.HasPrefix(text[i:], "%3a") {
+		if c != ':' && c != '：' && c != '=' && !strings.HasPrefix(text[i:], "%3A") &&
+			!strings.HasPrefix(text[i:], "%3a") {
 			continue
 		}
 		before := strings.TrimRightFunc(text[:i], isInvisible)
@@ -96,7 +100,8 @@ func hasQuotedName(text string) bool {
 func memberName(before string) string {
 	mark := func(c rune) bool { return strings.ContainsRune("\"'`“”„‘’‚«»\\", c) }
 	before = strings.TrimRightFunc(before, func(c rune) bool { return mark(c) || isInvisible(c) })
-	start := strings.LastIndexFunc(before, func(c rune) bool { return mark(c) || strings.ContainsRune("{}[](),;:=<>", c) })
+	start := strings.LastIndexFunc(before,
+		func(c rune) bool { return mark(c) || strings.ContainsRune("{}[](),;:=<>", c) })
 	if start >= 0 {
 		_, size := utf8.DecodeRuneInString(before[start:])
 		before = before[start+size:]

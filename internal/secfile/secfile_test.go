@@ -70,7 +70,8 @@ func TestTarget(t *testing.T) {
 	require.NoError(t, os.MkdirAll(at("deep/data"), 0o700))
 	for link, to := range map[string]string{
 		"absolute": at("file"), "relative": "deep/data/file", "chain": "relative", "toDir": "deep/data",
-		"beyondDir": "toDir/../file", "self": "self", "ping": "pong", "pong": "ping", "dangling": "none/file",
+		"beyondDir": "toDir/../file", "self": "self", "ping": "pong", "pong": "ping",
+		"dangling": "none/file",
 	} {
 		if err := os.Symlink(to, at(link)); err != nil {
 			t.Skip(err)

@@ -28,6 +28,7 @@ func TestLoginRefused(t *testing.T) {
 		{"08006", "authentication failed", false},
 		{"", "password authentication failed", false},
 	} {
-		require.Equal(t, row.want, sqlstate.LoginRefused(row.state, row.message), "%s %s", row.state, row.message)
+		require.Equal(t, row.want, sqlstate.LoginRefused(row.state, row.message), "%s %s", row.state,
+			row.message)
 	}
 }

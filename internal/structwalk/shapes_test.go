@@ -77,7 +77,9 @@ func TestWalkIgnoresUnexported(t *testing.T) {
 		Map    map[string]hiding
 	}{h(), &hiding{next: &inner{}}, []hiding{h()}, map[string]hiding{"k": h()}}
 	require.Empty(t, fill(t, &c))
-	require.Empty(t, c.Value.list[0].text+c.Value.table["k"].text+c.Behind.next.Leaf.text+c.Slice[0].next.Leaf.text+c.Map["k"].list[0].text)
+	require.Empty(t,
+		c.Value.list[0].text+c.Value.table["k"].text+c.Behind.next.Leaf.text+c.Slice[0].next.Leaf.text+
+			c.Map["k"].list[0].text)
 }
 
 func TestWalkCyclesThroughMapsAndSlices(t *testing.T) {

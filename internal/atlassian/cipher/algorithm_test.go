@@ -32,10 +32,12 @@ func TestAlgorithmUnreadableFiles(t *testing.T) {
 	require.NoError(t, os.Chmod(filepath.Join(dir, "denied.ser"), 0))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "directory.ser"), 0o700))
 	for name, kind := range map[string]error{
-		"missing.ser": fault.NotFound, "empty.ser/missing": fault.NotFound, "directory.ser": fault.Unsupported, "large.ser": fault.Unsupported,
+		"missing.ser": fault.NotFound, "empty.ser/missing": fault.NotFound,
+		"directory.ser": fault.Unsupported, "large.ser": fault.Unsupported,
 		"just-right.ser": fault.Corrupt, "empty.ser": fault.Corrupt, "denied.ser": fault.Denied,
 	} {
-		if name == "denied.ser" && (os.Getuid() == 0 || runtime.GOOS == "windows") || name == "empty.ser/missing" && runtime.GOOS == "windows" {
+		if name == "denied.ser" && (os.Getuid() == 0 || runtime.GOOS == "windows") ||
+			name == "empty.ser/missing" && runtime.GOOS == "windows" {
 			continue
 		}
 		for _, value := range []string{
@@ -53,21 +55,28 @@ func TestAlgorithmUnreadableFiles(t *testing.T) {
 }
 
 func inlineObject(t testing.TB) string {
-	return base64.StdEncoding.EncodeToString(javaobjtest.Sealed(encrypt(t, cbc, key16, javaobjtest.String("secret"))))
+	return base64.StdEncoding.EncodeToString(javaobjtest.Sealed(encrypt(t, cbc, key16,
+		javaobjtest.String("secret"))))
 }
 
 func TestAlgorithmEnvironment(t *testing.T) {
 	const objectVariable = "com_atlassian_db_config_password_ciphers_algorithm_javax_crypto_SealedObject"
 	const keyVariable = "com_atlassian_db_config_password_ciphers_algorithm_javax_crypto_spec_SecretKeySpec"
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "o.ser"), javaobjtest.Sealed(encrypt(t, cbc, key16, javaobjtest.String("secret"))), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "k.ser"), javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: key16}), 0o600))
+	require.NoError(t,
+		os.WriteFile(filepath.Join(dir, "o.ser"),
+			javaobjtest.Sealed(encrypt(t, cbc, key16, javaobjtest.String("secret"))), 0o600))
+	require.NoError(t,
+		os.WriteFile(filepath.Join(dir, "k.ser"),
+			javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: key16}), 0o600))
 	both := map[string]string{objectVariable: filepath.Join(dir, "o.ser"), keyVariable: "k.ser"}
 
 	open := func(env map[string]string, value string) (string, error) {
-		return cipher.Algorithm{Dir: dir, Getenv: func(name string) string { return env[name] }}.Open(value)
+		return cipher.Algorithm{Dir: dir,
+			Getenv: func(name string) string { return env[name] }}.Open(value)
 	}
-	for _, value := range []string{"{}", " { } ", "{ENC}{}", `{"algorithm":"AES/CBC/PKCS5PADDING"}`, `{"keyFilePath":"k.ser"}`, `{"sealedObjectFilePath":"./o.ser"}`,
+	for _, value := range []string{"{}", " { } ", "{ENC}{}", `{"algorithm":"AES/CBC/PKCS5PADDING"}`,
+		`{"keyFilePath":"k.ser"}`, `{"sealedObjectFilePath":"./o.ser"}`,
 		object(t, "serializedSealedObject", inlineObject(t))} {
 		got, err := open(both, value)
 		require.NoError(t, err, value)
@@ -101,8 +110,10 @@ func TestAlgorithmEnvironment(t *testing.T) {
 		require.ErrorContains(t, err, "gone.ser")
 	})
 	t.Run("what is not a path is not shown", func(t *testing.T) {
-		for _, secret := range []string{"c2l4dGVlbiBieXRlcyAxNg==", "OCBieXRlcyE=", "73697874656e20627974", inlineObject(t), strings.Repeat("x/", 600), "a\nb"} {
-			for _, env := range []map[string]string{{objectVariable: "o.ser", keyVariable: secret}, {objectVariable: secret, keyVariable: "k.ser"}} {
+		for _, secret := range []string{"c2l4dGVlbiBieXRlcyAxNg==", "OCBieXRlcyE=",
+			"73697874656e20627974", inlineObject(t), strings.Repeat("x/", 600), "a\nb"} {
+			for _, env := range []map[string]string{{objectVariable: "o.ser", keyVariable: secret},
+				{objectVariable: secret, keyVariable: "k.ser"}} {
 				_, err := open(env, "{}")
 				require.Error(t, err)
 				require.NotContains(t, err.Error(), secret)

@@ -51,12 +51,16 @@ func checkClass(text string) error {
 	body, prefixed := ref.CutPrefix(text)
 	body = strings.TrimSpace(body)
 	switch object := strings.HasPrefix(body, "{") || strings.HasPrefix(body, "<"); {
-	case object && (strings.Contains(body, fieldSealedPath) || strings.Contains(body, fieldKeyPath) || strings.Contains(body, fieldSealed)):
+	case object &&
+		(strings.Contains(body, fieldSealedPath) || strings.Contains(body, fieldKeyPath) ||
+			strings.Contains(body, fieldSealed)):
 		return fault.New(fault.Syntax, unfit+"is that of AlgorithmSecretStore (or AlgorithmCipher)")
 	case object:
-		return fault.New(fault.Syntax, unfit+"looks like coordinates: if it is a reference, name the class of its store (AWS Secrets Manager, Vault)")
+		return fault.New(fault.Syntax,
+			unfit+"looks like coordinates: if it is a reference, name the class of its store (AWS Secrets Manager, Vault)")
 	case prefixed:
-		return fault.New(fault.Syntax, unfit+"has the prefix of a reference: if it is Base64, remove the prefix")
+		return fault.New(fault.Syntax,
+			unfit+"has the prefix of a reference: if it is Base64, remove the prefix")
 	}
 	return nil
 }

@@ -85,7 +85,8 @@ func TestBase64Refuses(t *testing.T) {
 // FuzzBase64 checks three laws: encoded text decodes; decoded text encodes to the
 // same input; and no error quotes the text.
 func FuzzBase64(f *testing.F) {
-	for _, s := range []string{"", "secret", "c2VjcmV0MQ==", "c2VjcmV0MQ", "c2VjcmV0MR==", "c2Vj\ncmV0", "gICA", "päß"} {
+	for _, s := range []string{"", "secret", "c2VjcmV0MQ==", "c2VjcmV0MQ", "c2VjcmV0MR==",
+		"c2Vj\ncmV0", "gICA", "päß"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -38,7 +38,8 @@ func fileAt(dir, path string) File {
 // contain a slash but not begin with one.
 func pathLabel(path, full string) string {
 	otherThanBase64 := func(c rune) bool { return c >= utf8.RuneSelf || !inAlphabet(byte(c)) }
-	encoded := len(path) >= 16 && path[0] != '/' && !strings.ContainsFunc(path, otherThanBase64) || strings.HasSuffix(path, "=")
+	encoded := len(path) >= 16 && path[0] != '/' && !strings.ContainsFunc(path, otherThanBase64) ||
+		strings.HasSuffix(path, "=")
 	if encoded || len(path) > 1024 || !strings.ContainsAny(path, `/\.`) {
 		return "(not pathLabel: it may not be a path)"
 	}

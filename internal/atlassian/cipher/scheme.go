@@ -94,7 +94,8 @@ func (c scheme) vector(der []byte) ([]byte, error) {
 func (c scheme) checkKey(key javaobj.Key) error {
 	if !c.accepts(key.Algorithm) {
 		return fault.New(fault.Corrupt,
-			"the key is for %s, but the sealed object needs one for %s: are they a pair?", algorithmLabel(key.Algorithm), c.cipher)
+			"the key is for %s, but the sealed object needs one for %s: are they a pair?",
+			algorithmLabel(key.Algorithm), c.cipher)
 	}
 	if !slices.Contains(c.keys, len(key.Encoded)) {
 		return fault.New(fault.Corrupt,
@@ -165,9 +166,11 @@ func (v value) checkAlgorithms() error {
 				"field %q is %s: %s", fieldAlgorithm, algorithmLabel(v.algorithm), schemesText)
 		}
 	}
-	if v.algorithmKey != "" && !slices.ContainsFunc(schemes, func(c scheme) bool { return c.accepts(v.algorithmKey) }) {
+	if v.algorithmKey != "" &&
+		!slices.ContainsFunc(schemes, func(c scheme) bool { return c.accepts(v.algorithmKey) }) {
 		return fault.New(fault.Unsupported,
-			"field %q is %s: it must be AES, DES or DESede", fieldAlgorithmKey, algorithmLabel(v.algorithmKey))
+			"field %q is %s: it must be AES, DES or DESede", fieldAlgorithmKey,
+			algorithmLabel(v.algorithmKey))
 	}
 	return nil
 }

@@ -141,15 +141,18 @@ func TestAlgorithmKeyLengths(t *testing.T) {
 		for n := 1; n < 70; n++ {
 			s := javaobj.Sealed{
 				EncodedParams:    append([]byte{4, byte(block)}, make([]byte, block)...),
-				EncryptedContent: make([]byte, 32), ParamsAlg: algorithm, SealAlg: algorithm + "/CBC/PKCS5Padding",
+				EncryptedContent: make([]byte, 32), ParamsAlg: algorithm,
+				SealAlg: algorithm + "/CBC/PKCS5Padding",
 			}
-			_, err := openStreams(t, s, javaobj.Key{Algorithm: algorithm, Encoded: bytes.Repeat([]byte{7}, n)})
+			_, err := openStreams(t, s,
+				javaobj.Key{Algorithm: algorithm, Encoded: bytes.Repeat([]byte{7}, n)})
 			fits := false
 			for _, l := range lengths {
 				fits = fits || l == n
 			}
 			require.Error(t, err)
-			require.Equal(t, !fits, strings.Contains(err.Error(), "does not support"), "%s %d: %v", algorithm, n, err)
+			require.Equal(t, !fits, strings.Contains(err.Error(), "does not support"), "%s %d: %v",
+				algorithm, n, err)
 			if !fits {
 				require.ErrorIs(t, err, fault.Corrupt)
 			}
@@ -160,18 +163,21 @@ func TestAlgorithmKeyLengths(t *testing.T) {
 // TestAlgorithmTextLengths has the limits of a block, of the padding and of the two
 // string forms.
 func TestAlgorithmTextLengths(t *testing.T) {
-	texts := []string{strings.Repeat("y", 65535), strings.Repeat("y", 65536), strings.Repeat("ä", 32767), strings.Repeat("ä", 32768), strings.Repeat("\x00😀", 9000)}
+	texts := []string{strings.Repeat("y", 65535), strings.Repeat("y", 65536),
+		strings.Repeat("ä", 32767), strings.Repeat("ä", 32768), strings.Repeat("\x00😀", 9000)}
 	for n := range 70 {
 		texts = append(texts, strings.Repeat("x", n))
 	}
 	for _, c := range []struct {
 		algorithm, name string
 		key             []byte
-	}{{cbc, "AES", key32}, {"DES/CBC/PKCS5Padding", "DES", key8}, {"DESede/CBC/PKCS5Padding", "DESede", key24}} {
+	}{{cbc, "AES", key32}, {"DES/CBC/PKCS5Padding", "DES", key8},
+		{"DESede/CBC/PKCS5Padding", "DESede", key24}} {
 		t.Run(c.name, func(t *testing.T) {
 			needsDES(t, c.algorithm)
 			for _, text := range texts {
-				got, err := openStreams(t, encrypt(t, c.algorithm, c.key, javaobjtest.String(text)), javaobj.Key{Algorithm: c.name, Encoded: c.key})
+				got, err := openStreams(t, encrypt(t, c.algorithm, c.key, javaobjtest.String(text)),
+					javaobj.Key{Algorithm: c.name, Encoded: c.key})
 				require.NoError(t, err)
 				require.True(t, text == got, "%d bytes", len(text))
 			}
@@ -231,25 +237,31 @@ func TestAlgorithmErrorsAreEqual(t *testing.T) {
 		return raw(string(javaobjtest.String(strings.Repeat("x", 32-7-n))) + with)
 	}
 	cases := map[string]javaobj.Sealed{
-		"a block lost":           {EncodedParams: good.EncodedParams, EncryptedContent: good.EncryptedContent[:16], ParamsAlg: "AES", SealAlg: cbc},
-		"half a block":           {EncodedParams: good.EncodedParams, EncryptedContent: good.EncryptedContent[:24], ParamsAlg: "AES", SealAlg: cbc},
-		"nothing":                {EncodedParams: good.EncodedParams, EncryptedContent: []byte{}, ParamsAlg: "AES", SealAlg: cbc},
-		"the first block lost":   {EncodedParams: good.EncodedParams, EncryptedContent: good.EncryptedContent[16:], ParamsAlg: "AES", SealAlg: cbc},
-		"no padding":             padded(0, ""),
-		"padding of zero":        padded(1, "\x00"),
-		"too much padding":       padded(1, "\x11"),
-		"padding that differs":   padded(3, "\x03\x02\x03"),
-		"a block and a byte":     padded(17, strings.Repeat("\x11", 17)),
-		"padding of 255":         padded(1, "\xff"),
-		"padding and nothing":    raw(strings.Repeat("\x10", 16)),
-		"trailing byte":          encrypt(t, cbc, key16, append(bytes.Clone(text), 0)),
-		"two strings":            encrypt(t, cbc, key16, append(bytes.Clone(text), text[4:]...)),
-		"no header":              encrypt(t, cbc, key16, text[4:]),
-		"null":                   encrypt(t, cbc, key16, []byte(javaobjtest.Header+"\x70")),
-		"plain text":             encrypt(t, cbc, key16, []byte("hunter2")),
-		"block data":             encrypt(t, cbc, key16, []byte(javaobjtest.Header+"\x77\x07hunter2")),
-		"malformed text":         encrypt(t, cbc, key16, []byte(javaobjtest.Header+"\x74\x00\x08hunter2\xff")),
-		"an object without name": encrypt(t, cbc, key16, []byte(javaobjtest.Header+"\x73\x72\x00\x08hunter2!")),
+		"a block lost": {EncodedParams: good.EncodedParams,
+			EncryptedContent: good.EncryptedContent[:16], ParamsAlg: "AES", SealAlg: cbc},
+		"half a block": {EncodedParams: good.EncodedParams,
+			EncryptedContent: good.EncryptedContent[:24], ParamsAlg: "AES", SealAlg: cbc},
+		"nothing": {EncodedParams: good.EncodedParams, EncryptedContent: []byte{},
+			ParamsAlg: "AES", SealAlg: cbc},
+		"the first block lost": {EncodedParams: good.EncodedParams,
+			EncryptedContent: good.EncryptedContent[16:], ParamsAlg: "AES", SealAlg: cbc},
+		"no padding":           padded(0, ""),
+		"padding of zero":      padded(1, "\x00"),
+		"too much padding":     padded(1, "\x11"),
+		"padding that differs": padded(3, "\x03\x02\x03"),
+		"a block and a byte":   padded(17, strings.Repeat("\x11", 17)),
+		"padding of 255":       padded(1, "\xff"),
+		"padding and nothing":  raw(strings.Repeat("\x10", 16)),
+		"trailing byte":        encrypt(t, cbc, key16, append(bytes.Clone(text), 0)),
+		"two strings":          encrypt(t, cbc, key16, append(bytes.Clone(text), text[4:]...)),
+		"no header":            encrypt(t, cbc, key16, text[4:]),
+		"null":                 encrypt(t, cbc, key16, []byte(javaobjtest.Header+"\x70")),
+		"plain text":           encrypt(t, cbc, key16, []byte("hunter2")),
+		"block data":           encrypt(t, cbc, key16, []byte(javaobjtest.Header+"\x77\x07hunter2")),
+		"malformed text": encrypt(t, cbc, key16,
+			[]byte(javaobjtest.Header+"\x74\x00\x08hunter2\xff")),
+		"an object without name": encrypt(t, cbc, key16,
+			[]byte(javaobjtest.Header+"\x73\x72\x00\x08hunter2!")),
 	}
 	_, want := openStreams(t, good, javaobj.Key{Algorithm: "AES", Encoded: bytes.ToUpper(key16)})
 	require.ErrorIs(t, want, fault.Corrupt)
@@ -288,7 +300,8 @@ func TestAlgorithmOtherObject(t *testing.T) {
 func FuzzSeal(f *testing.F) {
 	f.Add([]byte("secret"), []byte("0123456789abcdef"), uint16(20), byte(1))
 	f.Add([]byte("a\x00b😀c\x00"), []byte("0123456789abcdef01234567"), uint16(3), byte(0x80))
-	f.Add(bytes.Repeat([]byte("long"), 20), []byte("0123456789abcdef0123456789abcdef"), uint16(99), byte(0xff))
+	f.Add(bytes.Repeat([]byte("long"), 20), []byte("0123456789abcdef0123456789abcdef"), uint16(99),
+		byte(0xff))
 	f.Fuzz(func(t *testing.T, text, key []byte, at uint16, flip byte) {
 		if n := len(key); n != 16 && n != 24 && n != 32 {
 			return

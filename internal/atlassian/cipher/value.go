@@ -67,7 +67,8 @@ func parse(text string) (value, error) {
 			"there are both %q and %q: remove one", fieldSealedPath, fieldSealed)
 	case v.sealed != "" && !strings.HasPrefix(v.sealed, streamPrefix):
 		return v, fault.New(fault.Syntax,
-			"field %q is not a serialized Java object in Base64, which begins with %q", fieldSealed, streamPrefix)
+			"field %q is not a serialized Java object in Base64, which begins with %q", fieldSealed,
+			streamPrefix)
 	}
 	return v, v.checkAlgorithms()
 }
@@ -86,11 +87,15 @@ func objectOf(text string) (string, error) {
 	case ref.IsPlaceholder(text):
 		return "", ref.PlaceholderError()
 	case text == "":
-		return "", fault.New(fault.Syntax, want+"; the value is empty (write \"{}\" if both paths are in the environment)")
+		return "", fault.New(fault.Syntax,
+			want+"; the value is empty (write \"{}\" if both paths are in the environment)")
 	case strings.HasPrefix(text, streamPrefix):
-		return "", fault.New(fault.Syntax, want+"; the value is a sealed object itself, which belongs in the field %q of such an object", fieldSealed)
+		return "", fault.New(fault.Syntax,
+			want+"; the value is a sealed object itself, which belongs in the field %q of such an object",
+			fieldSealed)
 	case text[0] != '{':
-		return "", fault.New(fault.Syntax, want+"; the value does not begin with \"{\": is it Base64, or the password itself?")
+		return "", fault.New(fault.Syntax,
+			want+"; the value does not begin with \"{\": is it Base64, or the password itself?")
 	}
 	if err := jsonptr.Valid([]byte(text)); err != nil {
 		return "", withSource("the value is not valid JSON", err)
@@ -175,7 +180,8 @@ func fieldLabel(name string, at int) string {
 // suggest returns the field that a name most likely stands for, or "".
 func suggest(name string) string {
 	folded := ref.Fold(name)
-	for _, want := range []string{fieldSealedPath, fieldKeyPath, fieldSealed, fieldAlgorithm, fieldAlgorithmKey} {
+	for _, want := range []string{fieldSealedPath, fieldKeyPath, fieldSealed, fieldAlgorithm,
+		fieldAlgorithmKey} {
 		if name != want && ref.Near(folded, strings.ToLower(want), 2) {
 			return want
 		}

@@ -24,13 +24,18 @@ func openInline(t testing.TB, sealed javaobj.Sealed, key javaobj.Key) (string, e
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "key"), javaobjtest.Key(key), 0o600))
 	return cipher.Algorithm{Dir: dir}.Open(
-		`{"serializedSealedObject":"` + base64.StdEncoding.EncodeToString(javaobjtest.Sealed(sealed)) + `","keyFilePath":"key"}`)
+		`{"serializedSealedObject":"` + base64.StdEncoding.EncodeToString(javaobjtest.Sealed(sealed)) +
+			`","keyFilePath":"key"}`)
 }
 
 func TestAlgorithmValueForms(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "o"), javaobjtest.Sealed(encrypt(t, cbc, key16, javaobjtest.String("secret"))), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "k"), javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: key16}), 0o600))
+	require.NoError(t,
+		os.WriteFile(filepath.Join(dir, "o"),
+			javaobjtest.Sealed(encrypt(t, cbc, key16, javaobjtest.String("secret"))), 0o600))
+	require.NoError(t,
+		os.WriteFile(filepath.Join(dir, "k"),
+			javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: key16}), 0o600))
 	for _, value := range []string{
 		`{"sealedObjectFilePath":"o","keyFilePath":"k"}`,
 		`{ENC}{"sealedObjectFilePath":"o","keyFilePath":"k"}`,
@@ -49,8 +54,12 @@ func TestAlgorithmValueForms(t *testing.T) {
 
 func TestAlgorithmValueMistakes(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "o"), javaobjtest.Sealed(encrypt(t, cbc, key16, javaobjtest.String("secret"))), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "k"), javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: key16}), 0o600))
+	require.NoError(t,
+		os.WriteFile(filepath.Join(dir, "o"),
+			javaobjtest.Sealed(encrypt(t, cbc, key16, javaobjtest.String("secret"))), 0o600))
+	require.NoError(t,
+		os.WriteFile(filepath.Join(dir, "k"),
+			javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: key16}), 0o600))
 	const rest = `,"sealedObjectFilePath":"o","keyFilePath":"k"}`
 	for _, c := range []struct {
 		value string
@@ -77,33 +86,47 @@ func TestAlgorithmValueMistakes(t *testing.T) {
 		{`{"` + strings.Repeat("x", 2<<20) + `":""}`, fault.Unsupported, "longer"},
 		{inlineObject(t), fault.Syntax, "serializedSealedObject"},
 
-		{`{"sealedObjectFilePath":"o","sealedObjectFilePath":"o","keyFilePath":"k"}`, fault.Syntax, `"sealedObjectFilePath" appears twice`},
+		{`{"sealedObjectFilePath":"o","sealedObjectFilePath":"o","keyFilePath":"k"}`, fault.Syntax,
+			`"sealedObjectFilePath" appears twice`},
 		{`{"x":1,"x":2` + rest, fault.Syntax, `"x" appears twice`},
-		{`{"sealedObjectFilePath":"o","keyFilePath":null}`, fault.Syntax, `"keyFilePath" must be a string`},
-		{`{"sealedObjectFilePath":["o"],"keyFilePath":"k"}`, fault.Syntax, `"sealedObjectFilePath" must be a string`},
+		{`{"sealedObjectFilePath":"o","keyFilePath":null}`, fault.Syntax,
+			`"keyFilePath" must be a string`},
+		{`{"sealedObjectFilePath":["o"],"keyFilePath":"k"}`, fault.Syntax,
+			`"sealedObjectFilePath" must be a string`},
 		{`{"sealedObjectFilePath":"o","keyFilePath":1}`, fault.Syntax, `"keyFilePath" must be a string`},
 		{`{"algorithm":true` + rest, fault.Syntax, `"algorithm" must be a string`},
 		{`{"sealedObjectFilePath":"o","keyFilePath":""}`, fault.Syntax, `"keyFilePath" is empty`},
-		{`{"sealedObjectFilePath":" ","keyFilePath":"k"}`, fault.Syntax, `"sealedObjectFilePath" is empty`},
+		{`{"sealedObjectFilePath":" ","keyFilePath":"k"}`, fault.Syntax,
+			`"sealedObjectFilePath" is empty`},
 		{`{"serializedSealedObject":"rO0ABX"` + rest, fault.Syntax, "remove one"},
 		{`{"serializedSealedObject":"c2VjcmV0","keyFilePath":"k"}`, fault.Syntax, "rO0AB"},
 		{`{"serializedSealedObject":"rO0ABX-_","keyFilePath":"k"}`, fault.Syntax, "URL alphabet"},
-		{`{"serializedSealedObject":"rO0ABXNy","keyFilePath":"k"}`, fault.Corrupt, "serializedSealedObject"},
-		{`{"serializedSealedObject":"` + base64.StdEncoding.EncodeToString(append([]byte("\xac\xed\x00\x05\x70"), make([]byte, 1<<20)...)) + `","keyFilePath":"k"}`, fault.Unsupported, "larger"},
-		{`{"plainTextPassword":"hunter2","algorithm":"AES/CBC/PKCS5Padding","algorithmKey":"AES"}`, fault.Syntax, "cipher tool"},
+		{`{"serializedSealedObject":"rO0ABXNy","keyFilePath":"k"}`, fault.Corrupt,
+			"serializedSealedObject"},
+		{`{"serializedSealedObject":"` +
+			base64.StdEncoding.EncodeToString(append([]byte("\xac\xed\x00\x05\x70"),
+				make([]byte, 1<<20)...)) + `","keyFilePath":"k"}`, fault.Unsupported, "larger"},
+		{`{"plainTextPassword":"hunter2","algorithm":"AES/CBC/PKCS5Padding","algorithmKey":"AES"}`,
+			fault.Syntax, "cipher tool"},
 
-		{`{"sealedObjectFilepath":"o","keyFilePath":"k"}`, fault.Syntax, `unknown field "sealedObjectFilepath" (did you mean "sealedObjectFilePath"?)`},
-		{`{"SealedObjectFilePath":"o","keyFilePath":"k"}`, fault.Syntax, `did you mean "sealedObjectFilePath"?`},
-		{`{"sealed_object_file_path":"o","keyFilePath":"k"}`, fault.Syntax, `did you mean "sealedObjectFilePath"?`},
+		{`{"sealedObjectFilepath":"o","keyFilePath":"k"}`, fault.Syntax,
+			`unknown field "sealedObjectFilepath" (did you mean "sealedObjectFilePath"?)`},
+		{`{"SealedObjectFilePath":"o","keyFilePath":"k"}`, fault.Syntax,
+			`did you mean "sealedObjectFilePath"?`},
+		{`{"sealed_object_file_path":"o","keyFilePath":"k"}`, fault.Syntax,
+			`did you mean "sealedObjectFilePath"?`},
 		{`{"sealedObjectFilePath":"o","keyFilePat":"k"}`, fault.Syntax, `did you mean "keyFilePath"?`},
 		{`{"sealedObjectFilePath":"o","keyfile":"k"}`, fault.Syntax, `did you mean "keyFilePath"?`},
 		{`{"algorythm":"AES"` + rest, fault.Syntax, `did you mean "algorithm"?`},
-		{`{"serialisedSealedObject":"rO0AB"` + rest, fault.Syntax, `did you mean "serializedSealedObject"?`},
+		{`{"serialisedSealedObject":"rO0AB"` + rest, fault.Syntax,
+			`did you mean "serializedSealedObject"?`},
 		{`{"comment":"x"` + rest, fault.Syntax, `unknown field "comment"`},
 		{`{"hunter2!":"x"` + rest, fault.Syntax, `unknown field at byte 1`},
 		{`{"a":{"keyFilePath":"x"}` + rest, fault.Syntax, `unknown field "a"`},
-		{`{"region":"eu-west-1","secretId":"db"}`, fault.Syntax, "but the cipher class is AlgorithmSecretStore"},
-		{`{"mount":"a","path":"b","key":"c","endpoint":"d"}`, fault.Syntax, "but the cipher class is AlgorithmSecretStore"},
+		{`{"region":"eu-west-1","secretId":"db"}`, fault.Syntax,
+			"but the cipher class is AlgorithmSecretStore"},
+		{`{"mount":"a","path":"b","key":"c","endpoint":"d"}`, fault.Syntax,
+			"but the cipher class is AlgorithmSecretStore"},
 
 		{`{"algorithm":"AES/GCM/NoPadding"` + rest, fault.Unsupported, "AES/GCM/NoPadding"},
 		{`{"algorithm":"DES/CBC/PKCS5Padding"` + rest, fault.Syntax, "another algorithm"},
@@ -126,8 +149,10 @@ func TestAlgorithmValueMistakes(t *testing.T) {
 // possible secret.
 func FuzzValue(f *testing.F) {
 	for _, s := range []string{
-		`{}`, `{"sealedObjectFilePath":"o","keyFilePath":"k"}`, `{ENC}{"keyFilePath":"k","serializedSealedObject":"rO0ABXNy"}`,
-		`{"a":1,"a":[{}]}`, `{"keyFilePat\u0068":"\ud83d\ude00"}`, `{"plainTextPassword":"x"}`, `{"region":"x"}`, `{ATL_SECURED}`, `hunter2`,
+		`{}`, `{"sealedObjectFilePath":"o","keyFilePath":"k"}`,
+		`{ENC}{"keyFilePath":"k","serializedSealedObject":"rO0ABXNy"}`,
+		`{"a":1,"a":[{}]}`, `{"keyFilePat\u0068":"\ud83d\ude00"}`, `{"plainTextPassword":"x"}`,
+		`{"region":"x"}`, `{ATL_SECURED}`, `hunter2`,
 	} {
 		f.Add(s)
 	}
@@ -135,12 +160,14 @@ func FuzzValue(f *testing.F) {
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, value string) {
 		asked := 0
-		got, err := cipher.Algorithm{Dir: dir, Getenv: func(string) string { asked++; return "" }}.Open(value)
+		got, err := cipher.Algorithm{Dir: dir,
+			Getenv: func(string) string { asked++; return "" }}.Open(value)
 		require.Error(t, err)
 		require.Empty(t, got)
 		require.LessOrEqual(t, asked, 2)
 		kinds := 0
-		for _, kind := range []error{fault.Syntax, fault.Unsupported, fault.NotFound, fault.Denied, fault.Unavailable, fault.Corrupt} {
+		for _, kind := range []error{fault.Syntax, fault.Unsupported, fault.NotFound, fault.Denied,
+			fault.Unavailable, fault.Corrupt} {
 			if errors.Is(err, kind) {
 				kinds++
 			}

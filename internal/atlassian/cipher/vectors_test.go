@@ -48,12 +48,14 @@ func TestAlgorithmVectors(t *testing.T) {
 			sealed, key := vectors.SealedPaths(t, v.ID)
 			values := []string{
 				object(t, "sealedObjectFilePath", sealed, "keyFilePath", key),
-				object(t, "sealedObjectFilePath", filepath.Base(sealed), "keyFilePath", filepath.Base(key), "algorithm", v.Algorithm),
+				object(t, "sealedObjectFilePath", filepath.Base(sealed), "keyFilePath", filepath.Base(key),
+					"algorithm", v.Algorithm),
 				"{}",
 			}
 			if v.Inline != nil {
 				values = append(values, object(t, "serializedSealedObject", *v.Inline, "keyFilePath", key),
-					`{ENC}{"keyFilePath":"`+filepath.Base(key)+`","serializedSealedObject":"`+strings.ReplaceAll(*v.Inline, "=", `\u003d`)+`"}`,
+					`{ENC}{"keyFilePath":"`+filepath.Base(key)+`","serializedSealedObject":"`+
+						strings.ReplaceAll(*v.Inline, "=", `\u003d`)+`"}`,
 					object(t, "serializedSealedObject", strings.TrimRight(*v.Inline, "=")))
 			}
 			a := cipher.Algorithm{Dir: filepath.Dir(sealed), Getenv: func(name string) string {
@@ -94,16 +96,21 @@ func TestAlgorithmRefusedVectors(t *testing.T) {
 		kind        error
 		says        string
 	}{
-		"GCM":                   {path("neg-gcm.SealedObject"), path("neg-gcm.SecretKeySpec"), fault.Unsupported, "AES/GCM/NoPadding"},
-		"not a string inside":   {path("neg-notstring.SealedObject"), path("neg-notstring.SecretKeySpec"), fault.Unsupported, "not a string"},
-		"a map for a key":       {good, path("neg-hashmap.SecretKeySpec"), fault.Unsupported, "java.util.HashMap"},
-		"a string for a sealed": {path("neg-plainstring.SealedObject"), goodKey, fault.Unsupported, "java.lang.String"},
-		"swapped":               {goodKey, good, fault.Unsupported, "javax.crypto.spec.SecretKeySpec"},
-		"not a stream":          {path("index.json"), goodKey, fault.Corrupt, "AC ED"},
+		"GCM": {path("neg-gcm.SealedObject"), path("neg-gcm.SecretKeySpec"),
+			fault.Unsupported, "AES/GCM/NoPadding"},
+		"not a string inside": {path("neg-notstring.SealedObject"), path("neg-notstring.SecretKeySpec"),
+			fault.Unsupported, "not a string"},
+		"a map for a key": {good, path("neg-hashmap.SecretKeySpec"), fault.Unsupported,
+			"java.util.HashMap"},
+		"a string for a sealed": {path("neg-plainstring.SealedObject"), goodKey, fault.Unsupported,
+			"java.lang.String"},
+		"swapped":      {goodKey, good, fault.Unsupported, "javax.crypto.spec.SecretKeySpec"},
+		"not a stream": {path("index.json"), goodKey, fault.Corrupt, "AC ED"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := cipher.Algorithm{}.Open(object(t, "sealedObjectFilePath", c.sealed, "keyFilePath", c.key))
+			got, err := cipher.Algorithm{}.Open(object(t, "sealedObjectFilePath", c.sealed,
+				"keyFilePath", c.key))
 			require.ErrorIs(t, err, c.kind)
 			require.ErrorContains(t, err, c.says)
 			require.Empty(t, got)
@@ -126,7 +133,8 @@ func TestAlgorithmOtherKeys(t *testing.T) {
 			got, err := cipher.Algorithm{Dir: dir}.Open(object(t,
 				"sealedObjectFilePath", object1.ID+".SealedObject", "keyFilePath", other.ID+".SecretKeySpec"))
 			require.Empty(t, got)
-			if fips140.Enforced() && object1.KeyAlgorithm != "AES" && object1.KeyAlgorithm == other.KeyAlgorithm {
+			if fips140.Enforced() && object1.KeyAlgorithm != "AES" &&
+				object1.KeyAlgorithm == other.KeyAlgorithm {
 				require.ErrorIs(t, err, fault.Unsupported)
 				continue
 			}

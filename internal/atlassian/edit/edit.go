@@ -216,16 +216,19 @@ func (p *plan) checkOthers(items []atlassian.Item) (found bool, err error) {
 	class := atlassian.Text(p.file.Product, p.file.All(), p.layout.AnyClass)
 	kind := atlassian.CipherClassOf(p.change.Class).Kind()
 	for _, item := range items {
-		if _, prefixed := ref.CutPrefix(strings.TrimSpace(item.Value)); !prefixed || item.Key == p.change.Key {
+		if _, prefixed := ref.CutPrefix(strings.TrimSpace(item.Value)); !prefixed ||
+			item.Key == p.change.Key {
 			continue
 		}
 		found = true
 		var g ref.Grammar
 		r, err := g.Parse(item.Value)
-		if p.change.Class != "" && p.change.Class != class && (err != nil || kind == 0 || r.Kind != kind) {
+		if p.change.Class != "" && p.change.Class != class &&
+			(err != nil || kind == 0 || r.Kind != kind) {
 			return false, fault.New(fault.Unsupported,
 				"line %d: %s has the prefix {ENC} too, and %s applies to all values with it, "+
-					"which must be of one store: first change that value to plaintext with -plaintext-from", item.Line, item.Key, p.layout.AnyClass)
+					"which must be of one store: first change that value to plaintext with -plaintext-from",
+				item.Line, item.Key, p.layout.AnyClass)
 		}
 	}
 	return found, nil

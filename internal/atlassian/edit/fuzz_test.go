@@ -28,7 +28,8 @@ func FuzzApply(f *testing.F) {
 		f.Add(2, slices.Concat(v.Input, []byte("\njdbc.password=x\n"), v.Input), " p\\")
 		f.Add(2, slices.Concat([]byte("jdbc.password=x\\\n y\n"), v.Input), "é")
 	}
-	for i, path := range []string{"jira/dbconfig.xml", "confluence/confluence.cfg.xml", "bitbucket/shared/bitbucket.properties", "crowd/shared/crowd.cfg.xml"} {
+	for i, path := range []string{"jira/dbconfig.xml", "confluence/confluence.cfg.xml",
+		"bitbucket/shared/bitbucket.properties", "crowd/shared/crowd.cfg.xml"} {
 		text, err := os.ReadFile(filepath.Join("../../../testdata", filepath.FromSlash(path)))
 		require.NoError(f, err)
 		f.Add(i, text, "p")
@@ -60,7 +61,8 @@ func FuzzApply(f *testing.F) {
 				known, ok := err.(*fault.Error)
 				require.True(t, ok)
 				require.Contains(t, []error{fault.Syntax, fault.Unsupported, fault.NotFound}, known.Kind)
-				if len(password) > 12 && !strings.Contains(string(text), strings.TrimSpace(password)) { // it may be a key
+				// it may be a key
+				if len(password) > 12 && !strings.Contains(string(text), strings.TrimSpace(password)) {
 					require.NotContains(t, err.Error(), password)
 				}
 				t.Skip()
@@ -71,11 +73,13 @@ func FuzzApply(f *testing.F) {
 		plain := edit.Change{Value: password}
 		plaintext := apply(text, plain)
 		there := apply(plaintext, toAWS)
-		if old.Product == atlassian.Bitbucket && strings.Contains(string(there), "ENC}{") && hasOtherPrefixes(t, name, there) {
+		if old.Product == atlassian.Bitbucket && strings.Contains(string(there), "ENC}{") &&
+			hasOtherPrefixes(t, name, there) {
 			return // they keep the class
 		}
 		require.Equal(t, string(plaintext), string(apply(there, plain)))
-		require.Equal(t, string(plaintext), string(apply(apply(there, edit.Change{Value: vaultRef, Class: vaultClass}), plain)))
+		require.Equal(t, string(plaintext),
+			string(apply(apply(there, edit.Change{Value: vaultRef, Class: vaultClass}), plain)))
 	})
 }
 
@@ -100,7 +104,8 @@ func requireChanged(t *testing.T, name string, old, text []byte, c edit.Change) 
 	others := func(file *atlassian.File) (all []atlassian.Entry) {
 		for _, e := range file.Entries {
 			e.Line = 0
-			if e.Key != layout.Password && e.Key != layout.Class && (layout.AnyClass == "" || e.Key != layout.AnyClass) {
+			if e.Key != layout.Password && e.Key != layout.Class &&
+				(layout.AnyClass == "" || e.Key != layout.AnyClass) {
 				all = append(all, e)
 			}
 		}

@@ -21,7 +21,8 @@ func TestApplyLargestFiles(t *testing.T) {
 			return strings.Repeat("jdbc.password=old\n", n)
 		}},
 		"equal classes": {"bitbucket.properties", edit.Change{Value: "new"}, func(n int) string {
-			return strings.Repeat("jdbc.password.decrypter.classname=com.example.Class\n", n) + "jdbc.password=old\n"
+			return strings.Repeat("jdbc.password.decrypter.classname=com.example.Class\n", n) +
+				"jdbc.password=old\n"
 		}},
 		"equal XML": {"confluence.cfg.xml", edit.Change{Value: "new"}, func(n int) string {
 			return "<confluence-configuration><properties>" +
@@ -38,7 +39,8 @@ func TestApplyLargestFiles(t *testing.T) {
 			for i := range n {
 				fmt.Fprintf(&b, "a.%06d={ENC}{\"region\":\"eu-west-1\",\"secretId\":\"x\"}\n", i)
 			}
-			return b.String() + "encrypted-property.cipher.classname=com.atlassian.secrets.store.aws.AwsSecretsManagerStore\njdbc.password=old\n"
+			return b.String() +
+				"encrypted-property.cipher.classname=com.atlassian.secrets.store.aws.AwsSecretsManagerStore\njdbc.password=old\n"
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -36,7 +36,8 @@ func TestApplyRandomFiles(t *testing.T) {
 		require.Equal(t, string(plaintext), string(apply(aws, plain)), "seed %d", seed)
 		require.Equal(t, string(plaintext), string(apply(vault, plain)), "seed %d", seed)
 		require.Equal(t, string(aws), string(apply(vault, toAWS)), "seed %d", seed)
-		require.Equal(t, string(apply(text, toAWS)), string(apply(apply(text, toAWS), toAWS)), "seed %d", seed)
+		require.Equal(t, string(apply(text, toAWS)), string(apply(apply(text, toAWS), toAWS)),
+			"seed %d", seed)
 	}
 }
 
@@ -67,7 +68,8 @@ func (g *generator) repeat(limit int, make func() string) string {
 
 func (g *generator) password() string {
 	password := g.repeat(12, func() string {
-		return g.one("a", "B", "7", " ", "\t", "\\", "\"", "'", "<", ">", "&", "]]>", "=", ":", "#", "!", "é", "ß", "€", "\u00a0", "😀", "\n", "\r", "{", "}", "$", "%")
+		return g.one("a", "B", "7", " ", "\t", "\\", "\"", "'", "<", ">", "&", "]]>", "=", ":", "#", "!",
+			"é", "ß", "€", "\u00a0", "😀", "\n", "\r", "{", "}", "$", "%")
 	})
 	return "p" + password + g.one("", " ", "\\", "z")
 }
@@ -76,7 +78,8 @@ func (g *generator) xml() (name string, text []byte) {
 	nl := func() string { return g.one(g.eol, g.eol+"  ", g.eol+"\t", g.eol+g.eol+" ", " ", "") }
 	junk := func() string { return nl() + g.one("<!-- <a> & -->", "<?pi <x> ?>", "<!--é-->", "") }
 	piece := func() string {
-		return g.one("a", "x y", "&amp;", "&#233;", "&#x41;", "<![CDATA[<&]]>", "<![CDATA[]]>", "é", g.eol, "]]", "<!-- in -->", "<?in?>")
+		return g.one("a", "x y", "&amp;", "&#233;", "&#x41;", "<![CDATA[<&]]>", "<![CDATA[]]>", "é",
+			g.eol, "]]", "<!-- in -->", "<?in?>")
 	}
 	value := func() string { return g.repeat(4, piece) }
 	attr := func() string { return g.one("", " ", ` x="1>2"`, " y='&lt;'", g.eol+"z='1'") }
@@ -90,7 +93,8 @@ func (g *generator) xml() (name string, text []byte) {
 		if body == "" && g.IntN(2) == 0 {
 			return "<" + prefix + tag + attrs + attr() + "/>"
 		}
-		return "<" + prefix + tag + attrs + attr() + ">" + body + "</" + prefix + tag + g.one("", " ", g.eol) + ">"
+		return "<" + prefix + tag + attrs + attr() + ">" + body + "</" + prefix + tag +
+			g.one("", " ", g.eol) + ">"
 	}
 	var parts []string
 	other := func(i int) string { return element(fmt.Sprintf("other%d", i), "", value()) }
@@ -102,7 +106,8 @@ func (g *generator) xml() (name string, text []byte) {
 	if g.IntN(2) == 0 {
 		name = "confluence.cfg.xml"
 		property := func(key, body string) string {
-			return element("property", g.one(" ", " a='b' ", g.eol)+"name="+g.one("'"+key+"'", `"`+key+`"`), body)
+			return element("property",
+				g.one(" ", " a='b' ", g.eol)+"name="+g.one("'"+key+"'", `"`+key+`"`), body)
 		}
 		other = func(i int) string { return property(fmt.Sprintf("other.%d", i), value()) }
 		password = func() string { return property("hibernate.connection.password", value()) }
@@ -122,11 +127,14 @@ func (g *generator) xml() (name string, text []byte) {
 	}
 	inner := body.String() + junk()
 	if name == "dbconfig.xml" {
-		inner = nl() + "<" + prefix + "jdbc-datasource>" + inner + "</" + prefix + "jdbc-datasource>" + junk()
-		inner = "<" + prefix + "jira-database-config" + declare + ">" + inner + "</" + prefix + "jira-database-config>"
+		inner = nl() + "<" + prefix + "jdbc-datasource>" + inner + "</" + prefix +
+			"jdbc-datasource>" + junk()
+		inner = "<" + prefix + "jira-database-config" + declare + ">" + inner + "</" + prefix +
+			"jira-database-config>"
 	} else {
 		inner = nl() + "<" + prefix + "properties>" + inner + "</" + prefix + "properties>" + junk()
-		inner = "<" + prefix + "confluence-configuration" + declare + ">" + inner + "</" + prefix + "confluence-configuration>"
+		inner = "<" + prefix + "confluence-configuration" + declare + ">" + inner + "</" + prefix +
+			"confluence-configuration>"
 	}
 	return name, g.encode(inner + g.one("", g.eol, g.eol+"<!-- end -->"))
 }
@@ -160,10 +168,15 @@ func (g *generator) properties() []byte {
 	gap := func() string { return g.one("", "", " ", "\t", "\f ") }
 	more := func() string { return "\\" + g.eol + gap() }
 	filler := func() string {
-		return g.one("", g.eol, "# "+letter+" a=b \\"+g.eol, gap()+"!x"+g.eol, gap()+g.eol, "\\"+g.eol+g.eol)
+		return g.one("", g.eol, "# "+letter+" a=b \\"+g.eol, gap()+"!x"+g.eol, gap()+g.eol,
+			"\\"+g.eol+g.eol)
 	}
 	value := func() string {
-		return g.repeat(4, func() string { return g.one("a", " ", "=", `\u00e9`, `\\`, `\q`, `\t`, letter, more(), "#", "{") })
+		return g.repeat(4,
+			func() string {
+				return g.one("a", " ", "=", `\u00e9`, `\\`, `\q`, `\t`, letter, more(),
+					"#", "{")
+			})
 	}
 	pair := func(key, value string) string {
 		if g.IntN(5) == 0 {
@@ -179,10 +192,12 @@ func (g *generator) properties() []byte {
 		lines = append(lines, pair("jdbc.password", value()))
 	}
 	if g.IntN(2) == 0 {
-		lines = append(lines, pair("encrypted-property.cipher.classname", g.one(awsClass, vaultClass, "com.example.Own")))
+		lines = append(lines,
+			pair("encrypted-property.cipher.classname", g.one(awsClass, vaultClass, "com.example.Own")))
 	}
 	if g.IntN(4) == 0 {
-		lines = append(lines, pair("jdbc.password.decrypter.classname", g.one(awsClass, "com.example.Own")))
+		lines = append(lines,
+			pair("jdbc.password.decrypter.classname", g.one(awsClass, "com.example.Own")))
 	}
 	g.Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })
 	var b strings.Builder

@@ -37,7 +37,8 @@ func spliceXML(text []byte, p *plan, ownLine bool) ([]replacement, error) {
 		case set:
 			all = append(all, setText(doc, at, value)...)
 		case insert:
-			element := slices.Concat(doc.Markup(startTag(p, at, s.key)), value, doc.Markup("</"+elementName(p, at, s.key)+">"))
+			element := slices.Concat(doc.Markup(startTag(p, at, s.key)), value,
+				doc.Markup("</"+elementName(p, at, s.key)+">"))
 			if line, ok := doc.Indent(at.Start); ok && ownLine {
 				element = append(element, text[line:at.Start]...)
 			}
@@ -57,7 +58,8 @@ func spliceXML(text []byte, p *plan, ownLine bool) ([]replacement, error) {
 func setText(doc *xmltext.Document, at xmltext.Place, value []byte) []replacement {
 	switch {
 	case at.Empty:
-		return []replacement{{at.Open, at.Content, slices.Concat(doc.Markup(">"), value, doc.Markup("</"+at.Tag+">"))}}
+		return []replacement{{at.Open, at.Content,
+			slices.Concat(doc.Markup(">"), value, doc.Markup("</"+at.Tag+">"))}}
 	case at.Text == nil:
 		return []replacement{{at.Content, at.Content, value}}
 	}

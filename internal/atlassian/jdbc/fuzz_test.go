@@ -31,24 +31,29 @@ type parts struct{ host, port, database, user, password, schema string }
 var forms = []func(t testing.TB, p parts) (jdbc.Database, parts, func(source string) parts){
 	// The database in the URL, user and password in the file.
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
-		d := jdbc.Database{URL: "jdbc:postgresql://" + p.host + ":" + p.port + "/" + url.QueryEscape(p.database), Username: p.user, Password: p.password, Schema: p.schema}
+		d := jdbc.Database{URL: "jdbc:postgresql://" + p.host + ":" + p.port + "/" +
+			url.QueryEscape(p.database), Username: p.user, Password: p.password, Schema: p.schema}
 		return d, p, func(source string) parts { return postgresParts(t, source) }
 	},
 	// All parts in the parameters.
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
-		d := jdbc.Database{URL: "jdbc:postgresql:?PGHOST=" + p.host + "&PGPORT=" + p.port + "&PGDBNAME=" + url.QueryEscape(p.database) + "&user=" + url.QueryEscape(p.user) +
+		d := jdbc.Database{URL: "jdbc:postgresql:?PGHOST=" + p.host + "&PGPORT=" + p.port + "&PGDBNAME=" +
+			url.QueryEscape(p.database) + "&user=" + url.QueryEscape(p.user) +
 			"&password=" + url.QueryEscape(p.password) + "&prepareThreshold=0", Schema: p.schema}
 		return d, p, func(source string) parts { return postgresParts(t, source) }
 	},
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
 		p.database, p.schema, p.user = javaTrim(p.database), "", strings.ReplaceAll(p.user, ":", ".")
-		d := jdbc.Database{URL: "jdbc:mysql://" + p.host + ":" + p.port + "/" + url.PathEscape(strings.ReplaceAll(p.database, "+", " ")), Username: p.user, Password: p.password}
+		d := jdbc.Database{URL: "jdbc:mysql://" + p.host + ":" + p.port + "/" +
+			url.PathEscape(strings.ReplaceAll(p.database, "+", " ")), Username: p.user, Password: p.password}
 		p.database = javaTrim(strings.ReplaceAll(p.database, "+", " "))
 		return d, p, func(source string) parts { return mysqlParts(t, source) }
 	},
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
 		p.database, p.schema, p.user = javaTrim(p.database), "", strings.ReplaceAll(p.user, ":", ".")
-		d := jdbc.Database{URL: "jdbc:mysql://" + url.QueryEscape(p.user) + ":" + url.QueryEscape(p.password) + "@" + p.host + ":" + p.port + "/" + url.QueryEscape(p.database) + "?cachePrepStmts=true"}
+		d := jdbc.Database{URL: "jdbc:mysql://" + url.QueryEscape(p.user) + ":" +
+			url.QueryEscape(p.password) + "@" + p.host + ":" + p.port + "/" + url.QueryEscape(p.database) +
+			"?cachePrepStmts=true"}
 		return d, p, func(source string) parts { return mysqlParts(t, source) }
 	},
 	func(t testing.TB, p parts) (jdbc.Database, parts, func(string) parts) {
@@ -59,7 +64,9 @@ var forms = []func(t testing.TB, p parts) (jdbc.Database, parts, func(source str
 			}
 			return c
 		}, p.database)
-		d := jdbc.Database{URL: "jdbc:sqlserver://" + p.host + ":" + p.port + ";databaseName={" + strings.ReplaceAll(p.database, "}", "}}") + "} ;selectMethod=cursor", Username: p.user, Password: p.password}
+		d := jdbc.Database{URL: "jdbc:sqlserver://" + p.host + ":" + p.port + ";databaseName={" +
+			strings.ReplaceAll(p.database, "}", "}}") + "} ;selectMethod=cursor", Username: p.user,
+			Password: p.password}
 		return d, p, func(source string) parts {
 			m := sqlServerSource(t, source)
 			return parts{m["host"], m["port"], m["database"], m["user"], m["password"], ""}
@@ -71,12 +78,14 @@ func postgresParts(t testing.TB, source string) parts {
 	m := postgresSource(t, source)
 	// If SQL reads the name in lower case, that name comes first.
 	folded, schema, both := strings.Cut(m["search_path"], `", "`)
-	if name := strings.TrimSuffix(schema, `"`); both && `"`+asciiLower(name) == folded && regexp.MustCompile(`^[A-Za-z_\x{80}-\x{10ffff}][\w$\x{80}-\x{10ffff}]*$`).MatchString(name) {
+	if name := strings.TrimSuffix(schema, `"`); both && `"`+asciiLower(name) == folded &&
+		regexp.MustCompile(`^[A-Za-z_\x{80}-\x{10ffff}][\w$\x{80}-\x{10ffff}]*$`).MatchString(name) {
 		schema = name
 	} else {
 		schema = strings.TrimSuffix(strings.TrimPrefix(m["search_path"], `"`), `"`)
 	}
-	return parts{m["host"], m["port"], m["dbname"], m["user"], m["password"], strings.ReplaceAll(schema, `""`, `"`)}
+	return parts{m["host"], m["port"], m["dbname"], m["user"], m["password"],
+		strings.ReplaceAll(schema, `""`, `"`)}
 }
 
 func mysqlParts(t testing.TB, source string) parts {
@@ -107,7 +116,8 @@ func TestSourceEveryCharacter(t *testing.T) {
 			roundTrip(t, parts{"db", "1234", v, v, v, v})
 		}
 	}
-	for _, v := range []string{printable, "%41", "''", `\'`, `"";`, "  x  ", "ä", "🔑", "a\tb\r\nc", strings.Repeat("long", 1000)} {
+	for _, v := range []string{printable, "%41", "''", `\'`, `"";`, "  x  ", "ä", "🔑", "a\tb\r\nc",
+		strings.Repeat("long", 1000)} {
 		roundTrip(t, parts{"db.example.com", "1", v, v, v, v})
 		roundTrip(t, parts{"db.example.com", "1", "d" + v, "u" + v, "p" + v, "s" + v})
 	}
@@ -125,7 +135,8 @@ func FuzzParts(f *testing.F) {
 				return
 			}
 		}
-		if host == "" || strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" || strings.Trim(host, ".") == "" || port == 0 {
+		if host == "" || strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" ||
+			strings.Trim(host, ".") == "" || port == 0 {
 			return
 		}
 		roundTrip(t, parts{host, strings.TrimLeft(decimal(port), "0"), database, user, password, schema})
@@ -146,21 +157,27 @@ func decimal(n uint16) string {
 func FuzzSource(f *testing.F) {
 	for _, url := range []string{
 		"jdbc:postgresql://a:1,[::1]:2/x%20y?ssl=true&currentSchema=%22a%22,b&options=-c%20a=b&targetServerType=slave",
-		"jdbc:postgresql:x?PGHOST=a&user=u&password=p", "jdbc:mysql://u:p@db:1/x?useSSL=true&sessionVariables=a='b,c',d=e&serverTimezone=UTC",
-		"jdbc:mariadb://db/x?localSocket=/s&sslMode=trust", "jdbc:mysql://(host=db)/x", `jdbc:sqlserver://db\i:1;databaseName={a}}b};encrypt=strict`,
+		"jdbc:postgresql:x?PGHOST=a&user=u&password=p",
+		"jdbc:mysql://u:p@db:1/x?useSSL=true&sessionVariables=a='b,c',d=e&serverTimezone=UTC",
+		"jdbc:mariadb://db/x?localSocket=/s&sslMode=trust", "jdbc:mysql://(host=db)/x",
+		`jdbc:sqlserver://db\i:1;databaseName={a}}b};encrypt=strict`,
 		"jdbc:jtds:sqlserver://db/x;instance=i;ssl=require", "jdbc:h2:x", "jdbc:oracle:thin:@x",
 	} {
 		f.Add("", url, "u", "p", "s")
 	}
 	for _, seed := range [][2]string{
-		{postgresClass, "jdbc:postgresql://a/x?Host=a&sslMode=disable&sslrootcert=/r"}, {connector5, "jdbc:mysql://db/x?requireSSL=true&sslMode=DISABLED"},
-		{connector8, "jdbc:mysql://db/x? sslMode =REQUIRED&DBName=y&useSsl=false"}, {mariadbClass, "jdbc:mysql://address=(host=db)/x?useSSL=1&trustServerCertificate=TRUE"},
-		{microsoftClass, "jdbc:sqlserver:// db ; instance=i; Port = 1 ;trustServerCertificate=false"}, {jtdsClass, "jdbc:jtds:sqlserver://db/;databaseName=x;SSL=require"},
+		{postgresClass, "jdbc:postgresql://a/x?Host=a&sslMode=disable&sslrootcert=/r"},
+		{connector5, "jdbc:mysql://db/x?requireSSL=true&sslMode=DISABLED"},
+		{connector8, "jdbc:mysql://db/x? sslMode =REQUIRED&DBName=y&useSsl=false"},
+		{mariadbClass, "jdbc:mysql://address=(host=db)/x?useSSL=1&trustServerCertificate=TRUE"},
+		{microsoftClass, "jdbc:sqlserver:// db ; instance=i; Port = 1 ;trustServerCertificate=false"},
+		{jtdsClass, "jdbc:jtds:sqlserver://db/;databaseName=x;SSL=require"},
 	} {
 		f.Add(seed[0], seed[1], "u", "p", "s")
 	}
 	f.Fuzz(func(t *testing.T, driver, url, user, password, schema string) {
-		d := jdbc.Database{Driver: driver, URL: url, Username: user, Password: password + "1", Schema: schema}
+		d := jdbc.Database{Driver: driver, URL: url, Username: user, Password: password + "1",
+			Schema: schema}
 		source, err := jdbc.Source(d)
 		if err != nil {
 			require.True(t, errors.Is(err, fault.Syntax) || errors.Is(err, fault.Unsupported))
@@ -177,7 +194,8 @@ func FuzzSource(f *testing.F) {
 		}
 		d.Password = password + "2"
 		same, other := jdbc.Source(d)
-		if strings.Contains(url, "assword") || strings.Contains(url, "@") || strings.ContainsAny(url, "%") {
+		if strings.Contains(url, "assword") || strings.Contains(url, "@") ||
+			strings.ContainsAny(url, "%") {
 			return // the URL may agree with one of them
 		}
 		require.Equal(t, source.Ignored, same.Ignored)

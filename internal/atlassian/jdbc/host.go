@@ -25,7 +25,8 @@ func (t *translation) host(s string) string {
 	if bracket {
 		var closed bool
 		inner, closed = strings.CutSuffix(inner, "]")
-		if addr, err := netip.ParseAddr(inner); !closed || err != nil || !addr.Is6() || strings.ContainsFunc(addr.Zone(), notInHost) {
+		if addr, err := netip.ParseAddr(inner); !closed || err != nil || !addr.Is6() ||
+			strings.ContainsFunc(addr.Zone(), notInHost) {
 			t.mistake("the text in brackets is not an IPv6 address")
 		}
 		return inner
@@ -55,7 +56,8 @@ func isOddAddress(host string) bool {
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	hex, isHex := strings.CutPrefix(last, "0x")
 	switch {
-	case isHex && strings.Trim(hex, "0123456789abcdef") != "", !isHex && (last == "" || strings.Trim(last, "0123456789") != ""):
+	case isHex && strings.Trim(hex, "0123456789abcdef") != "",
+		!isHex && (last == "" || strings.Trim(last, "0123456789") != ""):
 		return false
 	}
 	addr, err := netip.ParseAddr(host)

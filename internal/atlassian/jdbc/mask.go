@@ -43,7 +43,8 @@ func Mask(jdbcURL string) string {
 			b.WriteString(masked)
 			break
 		}
-		if name, _, named := strings.Cut(p, "="); secret && trim(p) != "" && (!named || trim(name) == "") {
+		if name, _, named := strings.Cut(p, "="); secret && trim(p) != "" &&
+			(!named || trim(name) == "") {
 			p = masked // the rest of a secret that contains a separator
 		} else {
 			secret = secretValue(p) >= 0
@@ -86,7 +87,8 @@ func setsPassword(s string) bool {
 	if plain, err := url.QueryUnescape(s); err == nil {
 		s = plain
 	}
-	for _, words := range []string{"password '", "password'", `password "`, `password"`, "identified by"} {
+	for _, words := range []string{"password '", "password'", `password "`, `password"`,
+		"identified by"} {
 		if strings.Contains(s, words) {
 			return true
 		}
@@ -151,13 +153,18 @@ var noSecrets = []string{
 	// org.postgresql.Driver
 	"sslkey", "sslpasswordcallback", "pemkeyalgorithm",
 	// Connector/J and MariaDB's driver
-	"serverrsapublickeyfile", "allowpublickeyretrieval", "passwordcharacterencoding", "disconnectonexpiredpasswords",
-	"trustcertificatekeystoreurl", "trustcertificatekeystoretype", "clientcertificatekeystoreurl", "clientcertificatekeystoretype",
-	"fallbacktosystemkeystore", "keystoreprovider", "keymanagerfactoryprovider", "idtokenfile", "xdevapisslkeystore", "xdevapisslkeystoretype",
-	"xdevapifallbacktosystemkeystore", "compensateonduplicatekeyupdatecounts", "dontcheckonduplicatekeyupdateinsql",
+	"serverrsapublickeyfile", "allowpublickeyretrieval", "passwordcharacterencoding",
+	"disconnectonexpiredpasswords",
+	"trustcertificatekeystoreurl", "trustcertificatekeystoretype", "clientcertificatekeystoreurl",
+	"clientcertificatekeystoretype",
+	"fallbacktosystemkeystore", "keystoreprovider", "keymanagerfactoryprovider", "idtokenfile",
+	"xdevapisslkeystore", "xdevapisslkeystoretype",
+	"xdevapifallbacktosystemkeystore", "compensateonduplicatekeyupdatecounts",
+	"dontcheckonduplicatekeyupdateinsql",
 	"keystore", "keystoretype",
 	// Microsoft's
-	"clientkey", "keystoreauthentication", "keystoreprincipalid", "keystorelocation", "keyvaultproviderclientid", "accesstokencallbackclass",
+	"clientkey", "keystoreauthentication", "keystoreprincipalid", "keystorelocation",
+	"keyvaultproviderclientid", "accesstokencallbackclass",
 }
 
 // maskHosts masks the secrets in MySQL's forms of a host, (name=value)(…) and
@@ -208,7 +215,8 @@ func maskUserInfo(s string) string {
 	i := strings.IndexAny(s[start:at], ":/")
 	if value := secretValue(s[start:at]); value >= 0 {
 		// The @ may be in a parameter, or in a password that looks like one.
-		if hasParameters := strings.ContainsAny(s[start:start+value], "?;#"); i < 0 || hasParameters && !strings.HasSuffix(s[:start], "://") {
+		if hasParameters := strings.ContainsAny(s[start:start+value], "?;#"); i < 0 ||
+			hasParameters && !strings.HasSuffix(s[:start], "://") {
 			i = value
 		}
 		return s[:start+min(i+1, value)] + masked
@@ -223,7 +231,8 @@ func maskUserInfo(s string) string {
 func userInfo(s string) (start, at int) {
 	at = strings.LastIndexByte(s, '@')
 	scheme := strings.Index(s, "://")
-	if driver := afterDriver(s); scheme < 0 || scheme > driver && strings.Contains(s[driver:scheme], "@") || oracle(s) {
+	if driver := afterDriver(s); scheme < 0 ||
+		scheme > driver && strings.Contains(s[driver:scheme], "@") || oracle(s) {
 		if strings.HasPrefix(s[driver:], "@") {
 			return driver, driver
 		}
@@ -235,7 +244,8 @@ func userInfo(s string) (start, at int) {
 	// port, because a password contains ? or ;.
 	hosts := cutAt(s[start:], "?;")
 	before := strings.LastIndexByte(hosts, '@')
-	if at >= 0 && plainHosts(cutAt(hosts[before+1:], "/")) && strings.Contains(s[start+len(hosts):max(at, start+len(hosts))], "=") {
+	if at >= 0 && plainHosts(cutAt(hosts[before+1:], "/")) &&
+		strings.Contains(s[start+len(hosts):max(at, start+len(hosts))], "=") {
 		at = start + before
 	}
 	return start, at
@@ -277,7 +287,8 @@ func plainHosts(s string) bool {
 		if strings.HasPrefix(host, "[") {
 			host = host[strings.IndexByte(host, ']')+1:] // IPv6
 		}
-		if _, port, ok := strings.Cut(host, ":"); ok && (port == "" || strings.Trim(port, "0123456789") != "") {
+		if _, port, ok := strings.Cut(host, ":"); ok &&
+			(port == "" || strings.Trim(port, "0123456789") != "") {
 			return false
 		}
 	}

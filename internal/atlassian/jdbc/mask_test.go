@@ -93,37 +93,52 @@ func TestMaskOptions(t *testing.T) {
 		"jdbc:postgresql://db/x?a=b&": {"%s=%s&c=d"},
 		"jdbc:mysql://db/x?a=b&":      {"%s=%s&c=d", " %s = %s&c=d"},
 		"jdbc:mariadb://db/x?a=b&":    {"%s=%s&c=d"},
-		"jdbc:sqlserver://db;a=b;":    {"%s=%s;c=d", " %s = %s;c=d", "%s={%s;marlin};c=d", "%s = {%s}};marlin} ;c=d", "%s=x{%s;marlin};c=d"},
-		"jdbc:jtds:sqlserver://db;":   {"%s=%s;c=d"},
+		"jdbc:sqlserver://db;a=b;": {"%s=%s;c=d", " %s = %s;c=d", "%s={%s;marlin};c=d",
+			"%s = {%s}};marlin} ;c=d", "%s=x{%s;marlin};c=d"},
+		"jdbc:jtds:sqlserver://db;": {"%s=%s;c=d"},
 	}
 	for prefix, names := range map[string]struct{ secret, shown []string }{
 		"jdbc:postgresql://db/x?a=b&": {
 			secret: []string{"password", "sslpassword"},
-			shown:  []string{"user", "sslkey", "sslcert", "sslrootcert", "sslpasswordcallback", "pemKeyAlgorithm", "tcpKeepAlive", "authenticationPluginClassName"},
+			shown: []string{"user", "sslkey", "sslcert", "sslrootcert", "sslpasswordcallback",
+				"pemKeyAlgorithm", "tcpKeepAlive", "authenticationPluginClassName"},
 		},
 		"jdbc:mysql://db/x?a=b&": {
-			secret: []string{"password", "password1", "password2", "password3", "trustCertificateKeyStorePassword", "clientCertificateKeyStorePassword",
+			secret: []string{"password", "password1", "password2", "password3",
+				"trustCertificateKeyStorePassword", "clientCertificateKeyStorePassword",
 				"xdevapi.ssl-keystore-password", "xdevapi.ssl-truststore-password"},
-			shown: []string{"user", "serverRSAPublicKeyFile", "allowPublicKeyRetrieval", "passwordCharacterEncoding", "disconnectOnExpiredPasswords",
-				"trustCertificateKeyStoreUrl", "trustCertificateKeyStoreType", "clientCertificateKeyStoreUrl", "clientCertificateKeyStoreType",
-				"fallbackToSystemKeyStore", "keyStoreProvider", "keyManagerFactoryProvider", "idTokenFile", "xdevapi.ssl-keystore",
-				"xdevapi.ssl-keystore-type", "compensateOnDuplicateKeyUpdateCounts", "dontCheckOnDuplicateKeyUpdateInSQL"},
+			shown: []string{"user", "serverRSAPublicKeyFile", "allowPublicKeyRetrieval",
+				"passwordCharacterEncoding", "disconnectOnExpiredPasswords",
+				"trustCertificateKeyStoreUrl", "trustCertificateKeyStoreType", "clientCertificateKeyStoreUrl",
+				"clientCertificateKeyStoreType",
+				"fallbackToSystemKeyStore", "keyStoreProvider", "keyManagerFactoryProvider", "idTokenFile",
+				"xdevapi.ssl-keystore",
+				"xdevapi.ssl-keystore-type", "compensateOnDuplicateKeyUpdateCounts",
+				"dontCheckOnDuplicateKeyUpdateInSQL"},
 		},
 		"jdbc:mariadb://db/x?a=b&": {
-			secret: []string{"password", "trustStorePassword", "keyStorePassword", "keyPassword", "trustCertificateKeyStorePassword", "clientCertificateKeyStorePassword"},
-			shown:  []string{"user", "keyStore", "keyStoreType", "trustStore", "serverSslCert", "serverRsaPublicKeyFile"},
+			secret: []string{"password", "trustStorePassword", "keyStorePassword", "keyPassword",
+				"trustCertificateKeyStorePassword", "clientCertificateKeyStorePassword"},
+			shown: []string{"user", "keyStore", "keyStoreType", "trustStore", "serverSslCert",
+				"serverRsaPublicKeyFile"},
 		},
 		"jdbc:sqlserver://db;a=b;": {
-			secret: []string{"password", "trustStorePassword", "keyStoreSecret", "keyVaultProviderClientKey", "AADSecurePrincipalSecret", "accessToken", "clientKeyPassword"},
-			shown: []string{"user", "clientKey", "clientCertificate", "keyStoreAuthentication", "keyStorePrincipalId", "keyStoreLocation", "keyVaultProviderClientId",
+			secret: []string{"password", "trustStorePassword", "keyStoreSecret", "keyVaultProviderClientKey",
+				"AADSecurePrincipalSecret", "accessToken", "clientKeyPassword"},
+			shown: []string{"user", "clientKey", "clientCertificate", "keyStoreAuthentication",
+				"keyStorePrincipalId", "keyStoreLocation", "keyVaultProviderClientId",
 				"AADSecurePrincipalId", "accessTokenCallbackClass", "trustStore", "authentication"},
 		},
-		"jdbc:jtds:sqlserver://db;": {secret: []string{"password"}, shown: []string{"user", "socketKeepAlive", "domain"}},
+		"jdbc:jtds:sqlserver://db;": {secret: []string{"password"},
+			shown: []string{"user", "socketKeepAlive", "domain"}},
 	} {
-		names.secret = append(names.secret, "dbPass", "pwd", "myPassPhrase", "clientSecret", "sessionToken", "encryption_key", "apiKey", "key") // unknown ones
+		names.secret = append(names.secret, "dbPass", "pwd", "myPassPhrase", "clientSecret",
+			"sessionToken", "encryption_key", "apiKey", "key") // unknown ones
 		for _, form := range forms[prefix] {
 			for _, name := range names.secret {
-				for _, written := range []string{name, strings.ToUpper(name), strings.ToLower(name), fmt.Sprintf("%%%02x%s", name[0], name[1:]), fmt.Sprintf("%s%%%02X", name[:len(name)-1], name[len(name)-1])} {
+				for _, written := range []string{name, strings.ToUpper(name), strings.ToLower(name),
+					fmt.Sprintf("%%%02x%s", name[0], name[1:]),
+					fmt.Sprintf("%s%%%02X", name[:len(name)-1], name[len(name)-1])} {
 					got := jdbc.Mask(prefix + fmt.Sprintf(form, written, first))
 					require.NotContains(t, got, first, written)
 					require.NotContains(t, got, second, written)
@@ -136,7 +151,8 @@ func TestMaskOptions(t *testing.T) {
 			require.Equal(t, url, jdbc.Mask(url))
 		}
 	}
-	require.NotContains(t, jdbc.Mask("jdbc:jtds:sqlserver://db;paſſword=hunter"), first, "jTDS takes it for S")
+	require.NotContains(t, jdbc.Mask("jdbc:jtds:sqlserver://db;paſſword=hunter"), first,
+		"jTDS takes it for S")
 	require.NotContains(t, jdbc.Mask("jdbc:h2:mem:x;INIT=CREATE+USER+u+PASSWORD+'hunter'"), first)
 }
 
@@ -146,7 +162,8 @@ func TestMaskLongURL(t *testing.T) {
 	if testing.Short() {
 		size = 1 << 18
 	}
-	for _, part := range []string{"=", "a=", ",", "(password=hunter)", "?", ";password={", "@", "//", ":"} {
+	for _, part := range []string{"=", "a=", ",", "(password=hunter)", "?", ";password={", "@",
+		"//", ":"} {
 		masked := jdbc.Mask("jdbc:mysql://(" + strings.Repeat(part, size/len(part)))
 		require.NotContains(t, masked, first, part)
 	}
@@ -160,23 +177,40 @@ func FuzzMask(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, password string) {
 		secret := first + password + second
-		require.NotContains(t, jdbc.Mask("jdbc:postgresql://db/jira?a=b&password="+strings.ReplaceAll(secret, "&", "")+"&c=d"), second)
-		require.NotContains(t, jdbc.Mask("jdbc:sqlserver://db;a=b;password="+strings.ReplaceAll(secret, ";", "")+";c=d"), second)
-		require.NotContains(t, jdbc.Mask("jdbc:sqlserver://db;a=b;password={"+strings.ReplaceAll(secret, "}", "}}")+"};c=d"), second)
-		require.NotContains(t, jdbc.Mask("jdbc:sqlserver://db;a=b; KeyVaultProviderClientKey = {"+strings.ReplaceAll(secret, "}", "}}")+"} ;c=d"), second)
+		require.NotContains(t,
+			jdbc.Mask("jdbc:postgresql://db/jira?a=b&password="+strings.ReplaceAll(secret, "&", "")+
+				"&c=d"), second)
+		require.NotContains(t,
+			jdbc.Mask("jdbc:sqlserver://db;a=b;password="+strings.ReplaceAll(secret, ";", "")+
+				";c=d"), second)
+		require.NotContains(t,
+			jdbc.Mask("jdbc:sqlserver://db;a=b;password={"+strings.ReplaceAll(secret, "}", "}}")+
+				"};c=d"), second)
+		require.NotContains(t,
+			jdbc.Mask("jdbc:sqlserver://db;a=b; KeyVaultProviderClientKey = {"+
+				strings.ReplaceAll(secret, "}", "}}")+"} ;c=d"), second)
 		require.NotContains(t, jdbc.Mask("jdbc:oracle:thin:scott/"+secret+"@//db:1521/orcl"), second)
-		require.NotContains(t, jdbc.Mask("jdbc:mysql://u:"+strings.ReplaceAll(secret, "=", "")+"@db/jira"), second)
+		require.NotContains(t,
+			jdbc.Mask("jdbc:mysql://u:"+strings.ReplaceAll(secret, "=", "")+"@db/jira"), second)
 	})
 }
 
 // TestMaskSeparatorInPassword has passwords with unescaped separators.
 func TestMaskSeparatorInPassword(t *testing.T) {
 	for _, u := range []string{
-		"jdbc:h2:file:/x;USER=u;PASSWORD=a@hunter", "jdbc:h2:/x;PASSWORD=a@b@hunter", "jdbc:hsqldb:x;password=a@hunter", "jdbc:db2://h:1/d:password=a@hunter;", "jdbc:mysql://h/d#password=a@hunter",
-		"jdbc:postgresql:d?password=a@hunter", "jdbc:postgresql://h/d?password=a&hunter", "jdbc:mysql://h/d?user=u&password=a&hunter&useSSL=true", "jdbc:sqlserver://h;pwd=a;hunter",
-		"jdbc:sqlserver://h;user=u;PassWord = a;hunter ;encrypt=true", "jdbc:mysql://(host=h,password=a?hunter,port=1)/d", "jdbc:mysql://address=(host=h)(password=a;hunter)(port=3)/d",
-		"jdbc:oracle:thin:@(DESCRIPTION=(SECURITY=(PASSWORD=a;hunter)))", "jdbc:mysql://h/d#password=a;hunter", "jdbc:postgresql://u:?=hunter@h/d", "//u:hunter@h/d", "u:hunter@h:5432/d",
-		"jdbc:mysql://h/d?\uff50assword=hunter", "jdbc:trino://h/d?jwt=hunter", "jdbc:mysql://u:password=a@hunter@h/d",
+		"jdbc:h2:file:/x;USER=u;PASSWORD=a@hunter", "jdbc:h2:/x;PASSWORD=a@b@hunter",
+		"jdbc:hsqldb:x;password=a@hunter", "jdbc:db2://h:1/d:password=a@hunter;",
+		"jdbc:mysql://h/d#password=a@hunter",
+		"jdbc:postgresql:d?password=a@hunter", "jdbc:postgresql://h/d?password=a&hunter",
+		"jdbc:mysql://h/d?user=u&password=a&hunter&useSSL=true", "jdbc:sqlserver://h;pwd=a;hunter",
+		"jdbc:sqlserver://h;user=u;PassWord = a;hunter ;encrypt=true",
+		"jdbc:mysql://(host=h,password=a?hunter,port=1)/d",
+		"jdbc:mysql://address=(host=h)(password=a;hunter)(port=3)/d",
+		"jdbc:oracle:thin:@(DESCRIPTION=(SECURITY=(PASSWORD=a;hunter)))",
+		"jdbc:mysql://h/d#password=a;hunter", "jdbc:postgresql://u:?=hunter@h/d", "//u:hunter@h/d",
+		"u:hunter@h:5432/d",
+		"jdbc:mysql://h/d?\uff50assword=hunter", "jdbc:trino://h/d?jwt=hunter",
+		"jdbc:mysql://u:password=a@hunter@h/d",
 	} {
 		require.NotContains(t, jdbc.Mask(u), "hunter", u)
 	}

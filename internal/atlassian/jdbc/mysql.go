@@ -81,7 +81,8 @@ func (o *options) connectorQuery(s string) {
 			}
 			name, err = connectorValue(name)
 		} else if err == nil && trim(raw) != raw {
-			o.t.refuse(o.show(name) + ": version 8 of Connector/J removes the blanks around its value, version 5.1 does not")
+			o.t.refuse(o.show(name) +
+				": version 8 of Connector/J removes the blanks around its value, version 5.1 does not")
 		}
 		if err != nil {
 			o.t.hasPassword = o.t.hasPassword || secretName(name)
@@ -97,7 +98,8 @@ func connectorValue(s string) (string, error) { return unescape(trim(s)) }
 
 // connectorName reports whether Connector/J accepts a name before it is decoded.
 func connectorName(s string) bool {
-	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-% \t\n\v\f\r") == ""
+	return strings.Trim(s,
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-% \t\n\v\f\r") == ""
 }
 
 // mariadb reads a URL as MariaDB's Connector/J 2 and 3 do (org.mariadb.jdbc.UrlParser,
@@ -121,8 +123,10 @@ func mysqlParts(jdbcURL string, t *translation) (authority, database, query stri
 	if !ok {
 		mode, _, _ := strings.Cut(server, "//")
 		switch mode = strings.TrimSuffix(mode, ":"); mode {
-		case "replication", "loadbalance", "load-balance", "sequential", "aurora", "failover", "load-balance-read":
-			t.refuse(mode + ": the Go driver connects to one server and cannot choose the right one of several")
+		case "replication", "loadbalance", "load-balance", "sequential", "aurora", "failover",
+			"load-balance-read":
+			t.refuse(mode +
+				": the Go driver connects to one server and cannot choose the right one of several")
 		default:
 			t.mistake("there is no // before the host")
 		}
@@ -142,7 +146,8 @@ func goMySQL(d Database, o *options, authority, database, tls string) string {
 		t.refuse("the user name: the Go driver's data source cannot contain one with a colon")
 	}
 	network, address := mysqlAddress(authority, o)
-	if v, ok := o.lookup("characterEncoding"); ok && o.class != &mariadbJ && !matchesAny(v, utf8Names) && !isASCII(password) {
+	if v, ok := o.lookup("characterEncoding"); ok && o.class != &mariadbJ &&
+		!matchesAny(v, utf8Names) && !isASCII(password) {
 		t.refuse("characterEncoding: " + javaBytes)
 	}
 	if d.Schema != "" && d.Schema != database {
@@ -154,7 +159,8 @@ func goMySQL(d Database, o *options, authority, database, tls string) string {
 	q.add("parseTime", "true")
 	mysqlOptions(o, &q)
 	o.finish()
-	return user + ":" + password + "@" + network + "(" + address + ")/" + url.PathEscape(database) + "?" + q.String()
+	return user + ":" + password + "@" + network + "(" + address + ")/" + url.PathEscape(database) +
+		"?" + q.String()
 }
 
 // mysqlAddress returns the network and address that go-sql-driver dials.
@@ -180,7 +186,10 @@ func mysqlAddress(authority string, o *options) (network, address string) {
 	return "tcp", net.JoinHostPort(host, port)
 }
 
-func isASCII(s string) bool { return !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7f }) }
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s,
+		func(c rune) bool { return c > 0x7f })
+}
 
 // mysqlParams are name=value&name=value.
 type mysqlParams struct{ b strings.Builder }

@@ -32,9 +32,11 @@ func mariadbHost(authority string, o *options) string {
 		return authority
 	}
 	unknown := func(name, _ string) {
-		o.t.refuse("the host: MariaDB's driver does not accept " + name + " in an address; write it as an option")
+		o.t.refuse("the host: MariaDB's driver does not accept " + name +
+			" in an address; write it as an option")
 	}
-	return hostParameters(inParentheses(list, o), ")(", o, func(s string) (string, error) { return s, checkDecoded(s) }, unknown)
+	return hostParameters(inParentheses(list, o), ")(", o,
+		func(s string) (string, error) { return s, checkDecoded(s) }, unknown)
 }
 
 func inParentheses(s string, o *options) string {
@@ -47,7 +49,8 @@ func inParentheses(s string, o *options) string {
 }
 
 // hostParameters reads a list of name=value and passes user and password to login.
-func hostParameters(list, separator string, o *options, decode func(string) (string, error), login func(name, value string)) string {
+func hostParameters(list, separator string, o *options, decode func(string) (string, error),
+	login func(name, value string)) string {
 	host, port := "", "3306"
 	for p := range strings.SplitSeq(list, separator) {
 		name, value, _ := strings.Cut(p, "=")

@@ -84,7 +84,8 @@ func mysqlTime(o *options, q *mysqlParams) {
 }
 
 func collation(name string) bool {
-	return strings.HasPrefix(name, "utf8mb4_") && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
+	return strings.HasPrefix(name, "utf8mb4_") &&
+		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
 // sessionVariables adds each of name=value,name=value as a parameter; go-sql-driver
@@ -101,7 +102,8 @@ func sessionVariables(list string, o *options, q *mysqlParams) {
 				break
 			}
 		}
-		plain := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+		plain := strings.Trim(name,
+			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 		if !ok || name == "" || !plain || slices.Contains(goMySQLParams, name) {
 			o.t.ignore("sessionVariables (one of them is not a variable of the session)")
 			continue
@@ -112,9 +114,12 @@ func sessionVariables(list string, o *options, q *mysqlParams) {
 
 // goMySQLParams are parameters of go-sql-driver itself; it panics at one of them.
 var goMySQLParams = []string{
-	"allowAllFiles", "allowCleartextPasswords", "allowFallbackToPlaintext", "allowNativePasswords", "allowOldPasswords",
-	"checkConnLiveness", "clientFoundRows", "charset", "collation", "columnsWithAlias", "compress", "interpolateParams", "loc",
-	"multiStatements", "parseTime", "timeTruncate", "readTimeout", "rejectReadOnly", "serverPubKey", "strict", "timeout", "tls",
+	"allowAllFiles", "allowCleartextPasswords", "allowFallbackToPlaintext", "allowNativePasswords",
+	"allowOldPasswords",
+	"checkConnLiveness", "clientFoundRows", "charset", "collation", "columnsWithAlias", "compress",
+	"interpolateParams", "loc",
+	"multiStatements", "parseTime", "timeTruncate", "readTimeout", "rejectReadOnly", "serverPubKey",
+	"strict", "timeout", "tls",
 	"writeTimeout", "maxAllowedPacket", "connectionAttributes",
 }
 

@@ -73,9 +73,12 @@ func connectorTLS(o *options) string {
 		o.t.ignore(remark)
 	}
 	if how == tlsOff {
-		o.drop("trustCertificateKeyStoreUrl", "trustCertificateKeyStoreType", "trustCertificateKeyStorePassword",
-			"clientCertificateKeyStoreUrl", "clientCertificateKeyStoreType", "clientCertificateKeyStorePassword",
-			"fallbackToSystemTrustStore", "keyStoreProvider", "keyManagerFactoryProvider", "trustManagerFactoryProvider",
+		o.drop("trustCertificateKeyStoreUrl", "trustCertificateKeyStoreType",
+			"trustCertificateKeyStorePassword",
+			"clientCertificateKeyStoreUrl", "clientCertificateKeyStoreType",
+			"clientCertificateKeyStorePassword",
+			"fallbackToSystemTrustStore", "keyStoreProvider", "keyManagerFactoryProvider",
+			"trustManagerFactoryProvider",
 			"sslContextProvider", "tlsCiphersuites")
 	}
 	if how <= tlsPreferred {
@@ -148,8 +151,10 @@ func mariadbTLS(o *options) string {
 		o.t.ignore(remark)
 	}
 	if how == tlsOff {
-		o.drop("serverSslCert", "keyStore", "keyStorePassword", "keyStoreType", "keyPassword", "trustStore",
-			"trustStorePassword", "trustStoreType", "fallbackToSystemTrustStore", "fallbackToSystemKeyStore", "enabledSslCipherSuites")
+		o.drop("serverSslCert", "keyStore", "keyStorePassword", "keyStoreType", "keyPassword",
+			"trustStore",
+			"trustStorePassword", "trustStoreType", "fallbackToSystemTrustStore", "fallbackToSystemKeyStore",
+			"enabledSslCipherSuites")
 		refusePlainKey(o)
 	}
 	tlsVersions(o, how, "enabledSslProtocolSuites")

@@ -147,7 +147,8 @@ func (o *options) checkSpelling(p option) bool {
 	case matchesAny(p.value, r.weak):
 		o.t.ignore(r.names[0] + " (" + o.class.name + " does not accept this spelling)")
 	default:
-		o.t.mistake(r.names[0] + " is misspelt, and at least some versions of " + o.class.name + " ignore it: " +
+		o.t.mistake(r.names[0] + " is misspelt, and at least some versions of " + o.class.name +
+			" ignore it: " +
 			"check the letter case, and blanks and escapes in the name")
 	}
 	return true
@@ -159,7 +160,8 @@ func (o *options) safeToPrint(name string) bool {
 	if o.t.hasPassword || len(name) > 64 {
 		return false
 	}
-	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == ""
+	return strings.Trim(name,
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == ""
 }
 
 func (o *options) show(name string) string {

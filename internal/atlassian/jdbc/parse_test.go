@@ -17,7 +17,8 @@ func postgresSource(t testing.TB, dsn string) map[string]string {
 	require.Equal(t, "postgres", u.Scheme)
 	require.NotContains(t, dsn, "+", "not every driver reads it as a space")
 	password, _ := u.User.Password()
-	all := map[string]string{"user": u.User.Username(), "password": password, "host": u.Hostname(), "port": u.Port(), "dbname": strings.TrimPrefix(u.Path, "/")}
+	all := map[string]string{"user": u.User.Username(), "password": password, "host": u.Hostname(),
+		"port": u.Port(), "dbname": strings.TrimPrefix(u.Path, "/")}
 	for name, values := range u.Query() {
 		require.Len(t, values, 1, name)
 		require.Empty(t, all[name], name)
@@ -38,7 +39,8 @@ func mysqlSource(t testing.TB, dsn string) map[string]string {
 	user, password, _ := strings.Cut(account, ":")
 	database, err := url.PathUnescape(database)
 	require.NoError(t, err)
-	all := map[string]string{"user": user, "password": password, "network": network, "database": database}
+	all := map[string]string{"user": user, "password": password, "network": network,
+		"database": database}
 	for p := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(p, "=")
 		require.NotContains(t, all, name)
@@ -63,7 +65,8 @@ func sqlServerSource(t testing.TB, dsn string) map[string]string {
 	require.NoError(t, err)
 	require.Equal(t, "sqlserver", u.Scheme)
 	password, _ := u.User.Password()
-	all := map[string]string{"user": u.User.Username(), "password": password, "host": u.Hostname(), "port": u.Port(), "instance": strings.TrimPrefix(u.Path, "/")}
+	all := map[string]string{"user": u.User.Username(), "password": password, "host": u.Hostname(),
+		"port": u.Port(), "instance": strings.TrimPrefix(u.Path, "/")}
 	for name, values := range u.Query() {
 		require.Len(t, values, 1)
 		all[strings.ToLower(name)] = values[0]

@@ -109,7 +109,8 @@ func postgresAddress(jdbcURL string, o *options) (hosts, ports, database string)
 	hosts, ports = strings.Join(hostList, ","), strings.Join(portList, ",")
 	for _, p := range []option{
 		{name: "host", value: hosts}, {name: "port", value: ports}, {name: "dbname", value: database},
-		{name: "PGHOST", value: hosts}, {name: "PGPORT", value: ports}, {name: "PGDBNAME", value: database},
+		{name: "PGHOST", value: hosts}, {name: "PGPORT", value: ports},
+		{name: "PGDBNAME", value: database},
 	} {
 		if v, ok := o.take(p.name); ok && v != p.value {
 			o.t.mistake(p.name + " contradicts the URL: remove one")
@@ -164,7 +165,8 @@ func connectTimeout(o *options) string {
 	if !ok {
 		limit = 10 * time.Second
 	}
-	if login, _ := o.duration(time.Second, "loginTimeout"); login > 0 && (limit == 0 || login < limit) {
+	if login, _ := o.duration(time.Second, "loginTimeout"); login > 0 &&
+		(limit == 0 || login < limit) {
 		limit = login
 	}
 	return strconv.FormatInt(int64(math.Ceil(limit.Seconds())), 10)

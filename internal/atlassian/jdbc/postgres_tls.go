@@ -35,7 +35,8 @@ func postgresTLS(o *options, dsn *postgresURL) {
 		}
 	}
 	if mode == "disable" {
-		o.drop("sslfactoryarg", "sslhostnameverifier", "sslpasswordcallback", "sslcert", "sslkey", "sslpassword", "sslNegotiation")
+		o.drop("sslfactoryarg", "sslhostnameverifier", "sslpasswordcallback", "sslcert", "sslkey",
+			"sslpassword", "sslNegotiation")
 	}
 	switch {
 	case verify && root == "":

@@ -131,7 +131,8 @@ func checkDatabase(d Database) (scheme string, err error) {
 			"the database's URL contains a line break or another control character")
 	}
 	for _, v := range []struct{ what, text string }{
-		{"URL", d.URL}, {"user name", d.Username}, {"password", d.Password}, {"schema", d.Schema}, {"properties", d.Properties},
+		{"URL", d.URL}, {"user name", d.Username}, {"password", d.Password}, {"schema", d.Schema},
+		{"properties", d.Properties},
 	} {
 		if !utf8.ValidString(v.text) || strings.ContainsRune(v.text, 0) {
 			return "", fault.New(fault.Syntax, "the database's %s contains a NUL or is not UTF-8", v.what)
@@ -165,11 +166,13 @@ func checkDatabase(d Database) (scheme string, err error) {
 }
 
 func isKnown(scheme string) bool {
-	return noDriver(scheme) != "" || slices.Contains([]string{"postgresql", "mysql", "mariadb", "sqlserver", "jtds"}, scheme)
+	return noDriver(scheme) != "" ||
+		slices.Contains([]string{"postgresql", "mysql", "mariadb", "sqlserver", "jtds"}, scheme)
 }
 
 // translate returns the data source, or an error with all reasons against it.
-func translate(driver string, d Database, write func(Database, *translation) string) (DataSource, error) {
+func translate(driver string, d Database, write func(Database, *translation) string) (DataSource,
+	error) {
 	var t translation
 	name := write(d, &t)
 	if t.refused() {

@@ -45,7 +45,8 @@ func TestSourceDriverClass(t *testing.T) {
 	} {
 		_, err := jdbc.Source(jdbc.Database{Driver: ok[0], URL: ok[1], Username: "u"})
 		require.NoError(t, err, ok)
-		for _, other := range []string{"jdbc:postgresql://db/x", "jdbc:mariadb://db/x", "jdbc:sqlserver://db", "jdbc:jtds:sqlserver://db/x"} {
+		for _, other := range []string{"jdbc:postgresql://db/x", "jdbc:mariadb://db/x",
+			"jdbc:sqlserver://db", "jdbc:jtds:sqlserver://db/x"} {
 			if kind(other) == kind(ok[1]) || ok[0] == "org.mariadb.jdbc.Driver" && kind(other) == "mariadb" {
 				continue
 			}
@@ -54,7 +55,8 @@ func TestSourceDriverClass(t *testing.T) {
 		}
 	}
 	// MariaDB's driver reads jdbc:mysql: too, but without TLS by default.
-	source, err := jdbc.Source(jdbc.Database{Driver: "org.mariadb.jdbc.Driver", URL: "jdbc:mysql://db/x", Username: "u", Password: "%41"})
+	source, err := jdbc.Source(jdbc.Database{Driver: "org.mariadb.jdbc.Driver",
+		URL: "jdbc:mysql://db/x", Username: "u", Password: "%41"})
 	require.NoError(t, err)
 	require.Equal(t, "false", mysqlSource(t, source.Name)["tls"])
 }
@@ -94,7 +96,8 @@ func TestSourceUnsupported(t *testing.T) {
 		require.ErrorContains(t, err, why, url)
 		require.Zero(t, source, url)
 	}
-	_, err := jdbc.Source(jdbc.Database{Driver: "com.example.Driver", URL: "jdbc:postgresql://db/x", Username: "u"})
+	_, err := jdbc.Source(jdbc.Database{Driver: "com.example.Driver", URL: "jdbc:postgresql://db/x",
+		Username: "u"})
 	require.ErrorIs(t, err, fault.Unsupported)
 }
 
@@ -195,14 +198,16 @@ func TestSourceLoginTwice(t *testing.T) {
 		"jdbc:sqlserver://db;userName=scott;password={tiger}",
 		"jdbc:jtds:sqlserver://db/x;user=scott;password=tiger",
 	} {
-		for _, d := range []jdbc.Database{{}, {Username: "scott"}, {Password: "tiger"}, {Username: "scott", Password: "tiger"}} {
+		for _, d := range []jdbc.Database{{}, {Username: "scott"}, {Password: "tiger"},
+			{Username: "scott", Password: "tiger"}} {
 			d.URL = url
 			source, err := jdbc.Source(d)
 			require.NoError(t, err, url)
 			require.Contains(t, source.Name, "scott")
 			require.Contains(t, source.Name, "tiger")
 		}
-		for _, d := range []jdbc.Database{{Username: "other"}, {Password: "lion"}, {Username: "scott", Password: "lion"}, {Username: "Scott"}} {
+		for _, d := range []jdbc.Database{{Username: "other"}, {Password: "lion"},
+			{Username: "scott", Password: "lion"}, {Username: "Scott"}} {
 			d.URL = url
 			source, err := jdbc.Source(d)
 			require.ErrorIs(t, err, fault.Syntax, url)
@@ -260,17 +265,24 @@ func TestSourceErrorsHidePassword(t *testing.T) {
 // TestSourceHosts has hosts that Java, Go without cgo and the system's resolver read
 // differently.
 func TestSourceHosts(t *testing.T) {
-	for _, host := range []string{"127.1", "10.1.2", "010.0.0.1", "10.0.0.01", "0x7f.1", "0x7f000001", "2130706433", "1.2.3.4.5", "10.0.0.256", "10.0.0.1.", "db.1", "db.0x1",
+	for _, host := range []string{"127.1", "10.1.2", "010.0.0.1", "10.0.0.01", "0x7f.1", "0x7f000001",
+		"2130706433", "1.2.3.4.5", "10.0.0.256", "10.0.0.1.", "db.1", "db.0x1",
 		"bücher.example", "ⓓⓑ", "db\u00ad1", "db\u200b", "①⑦②.16.0.1", "１０.0.0.1", "db。example"} {
-		for _, u := range []string{"jdbc:postgresql://%s/x", "jdbc:postgresql://%s:5432/x", "jdbc:postgresql://db1,%s/x", "jdbc:postgresql://db/x?PGHOST=%s", "jdbc:mysql://%s/x", "jdbc:mysql://(host=%s)/x",
-			"jdbc:mysql://address=(host=%s)(port=3306)/x", "jdbc:mariadb://%s:3306/x", "jdbc:mariadb://address=(host=%s)/x", "jdbc:sqlserver://%s:1433;databaseName=x", "jdbc:sqlserver://%s\\I;databaseName=x",
+		for _, u := range []string{"jdbc:postgresql://%s/x", "jdbc:postgresql://%s:5432/x",
+			"jdbc:postgresql://db1,%s/x", "jdbc:postgresql://db/x?PGHOST=%s", "jdbc:mysql://%s/x",
+			"jdbc:mysql://(host=%s)/x",
+			"jdbc:mysql://address=(host=%s)(port=3306)/x", "jdbc:mariadb://%s:3306/x",
+			"jdbc:mariadb://address=(host=%s)/x", "jdbc:sqlserver://%s:1433;databaseName=x",
+			"jdbc:sqlserver://%s\\I;databaseName=x",
 			"jdbc:sqlserver://;serverName=%s;databaseName=x", "jdbc:jtds:sqlserver://%s/x"} {
 			_, err := jdbc.Source(jdbc.Database{URL: fmt.Sprintf(u, host), Username: "app", Password: "pw"})
 			require.ErrorIs(t, err, fault.Syntax, u+" "+host)
 		}
 	}
-	for _, host := range []string{"10.0.0.1", "db1", "db.example", "db.example.", "1.example", "0xdb.local", "db_1", "localhost"} {
-		_, err := jdbc.Source(jdbc.Database{URL: "jdbc:postgresql://" + host + "/x", Username: "app", Password: "pw"})
+	for _, host := range []string{"10.0.0.1", "db1", "db.example", "db.example.", "1.example",
+		"0xdb.local", "db_1", "localhost"} {
+		_, err := jdbc.Source(jdbc.Database{URL: "jdbc:postgresql://" + host + "/x", Username: "app",
+			Password: "pw"})
 		require.NoError(t, err, host)
 	}
 	_, err := jdbc.Source(jdbc.Database{URL: "jdbc:sqlserver://db;databaseName=x;failoverPartner=010.0.0.2", Username: "app", Password: "pw"})

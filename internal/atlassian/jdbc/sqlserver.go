@@ -96,7 +96,8 @@ func jtds(d Database, t *translation) string {
 func braces(s string, o *options) {
 	for s != "" {
 		name, rest, ok := strings.Cut(s, "=")
-		if before, after, semicolon := strings.Cut(s, ";"); semicolon && (!ok || len(before) < len(name)) {
+		if before, after, semicolon := strings.Cut(s, ";"); semicolon &&
+			(!ok || len(before) < len(name)) {
 			if trim(before) != "" {
 				o.t.mistake("a property has no value")
 			}
@@ -163,7 +164,8 @@ func newSQLServerURL(d Database, o *options) *sqlServerURL {
 // address sets host, instance and port from the URL and from properties.
 func (s *sqlServerURL) address(host, instance, port string, hasPort bool, instanceName string) {
 	if host == "" {
-		if host = s.property("host", "", "serverName"); strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
+		if host = s.property("host", "", "serverName"); strings.Count(host, ":") > 1 &&
+			!strings.HasPrefix(host, "[") {
 			host = "[" + host + "]" // a property needs no brackets
 		}
 	} else {
@@ -173,7 +175,8 @@ func (s *sqlServerURL) address(host, instance, port string, hasPort bool, instan
 		s.host = "localhost"
 	}
 	s.instance = s.property("instance", instance, instanceName)
-	if strings.Trim(s.instance, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$#-") != "" {
+	if strings.Trim(s.instance,
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$#-") != "" {
 		s.o.t.mistake("the instance's name contains characters that are not allowed in it")
 	}
 	if hasPort {
@@ -209,7 +212,8 @@ func (s *sqlServerURL) property(what, before, name string) string {
 	case v == "" && before != "":
 		s.o.t.mistake("the property " + name + " is empty, and the URL before it is not: remove one")
 	case before != "" && !strings.EqualFold(before, v):
-		s.o.t.mistake("the property " + name + " names another " + what + " than the URL before it: remove one")
+		s.o.t.mistake("the property " + name + " names another " + what +
+			" than the URL before it: remove one")
 	}
 	return v
 }
@@ -250,7 +254,8 @@ func (s *sqlServerURL) encryption() {
 	}
 	s.encrypt(how, trust)
 	if trust {
-		s.o.drop("trustStore", "trustStorePassword", "trustStoreType", "hostNameInCertificate", "serverCertificate")
+		s.o.drop("trustStore", "trustStorePassword", "trustStoreType", "hostNameInCertificate",
+			"serverCertificate")
 	}
 	s.text("hostNameInCertificate", "hostNameInCertificate")
 	if file, ok := s.o.take("serverCertificate"); ok && file != "" {
@@ -291,7 +296,8 @@ func (s *sqlServerURL) serverChoice() {
 	multi, _ := s.boolean("multiSubnetFailover")
 	s.query.Set("multiSubnetFailover", strconv.FormatBool(multi)) // true by default in Go
 	if partner, ok := s.o.take("failoverPartner"); ok && partner != "" {
-		if strings.ContainsFunc(partner, notInHost) || strings.Contains(partner, ":") || isOddAddress(partner) {
+		if strings.ContainsFunc(partner, notInHost) || strings.Contains(partner, ":") ||
+			isOddAddress(partner) {
 			s.o.t.refuse("failoverPartner: the Go driver only accepts a host name")
 		}
 		s.query.Set("failoverpartner", partner)
@@ -331,7 +337,8 @@ func (s *sqlServerURL) String() string {
 	if s.database != "" {
 		s.query.Set("database", s.database)
 	}
-	u := url.URL{Scheme: "sqlserver", User: url.UserPassword(s.user, s.password), Host: s.host, RawQuery: s.query.Encode()}
+	u := url.URL{Scheme: "sqlserver", User: url.UserPassword(s.user, s.password), Host: s.host,
+		RawQuery: s.query.Encode()}
 	if s.port != "" {
 		u.Host = net.JoinHostPort(s.host, s.port)
 	} else if strings.Contains(s.host, ":") {

@@ -38,7 +38,8 @@ func (t *translation) refusal() error {
 			"the database's URL: %s", strings.Join(append(t.mistakes, t.refusals...), "; "))
 	}
 	return fault.New(fault.Unsupported,
-		"no data source for Go opens the same database in the same way: %s", strings.Join(t.refusals, "; "))
+		"no data source for Go opens the same database in the same way: %s",
+		strings.Join(t.refusals, "; "))
 }
 
 // login returns user and password, which the file may have twice.
@@ -62,7 +63,8 @@ func (t *translation) agree(what, fromFile string, o *options, name string) stri
 	case v != "":
 		t.mistake("there are two different values for the " + what + ", one in the URL: remove one")
 	case o.class.emptyWins:
-		t.mistake("the " + what + " is empty in the URL, and " + o.class.name + " uses that: remove it there")
+		t.mistake("the " + what + " is empty in the URL, and " + o.class.name +
+			" uses that: remove it there")
 	}
 	return fromFile
 }

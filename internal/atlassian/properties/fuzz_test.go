@@ -94,7 +94,8 @@ func naive(b []byte) (flat []string, ok bool) {
 		return string(utf16.Decode(s))
 	}
 
-	ok = !bytes.ContainsRune(b, 0) && !strings.HasPrefix(string(b), "\xff\xfe") && !strings.HasPrefix(string(b), "\xfe\xff")
+	ok = !bytes.ContainsRune(b, 0) && !strings.HasPrefix(string(b), "\xff\xfe") &&
+		!strings.HasPrefix(string(b), "\xfe\xff")
 	for i := 0; i < len(in); {
 		if blank(in[i]) || eol(in[i]) {
 			i++

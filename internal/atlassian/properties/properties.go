@@ -33,9 +33,11 @@ type Pair struct {
 // overlong forms or surrogates in UTF-8. The error names the line of the pair and
 // does not quote it.
 func Parse(b []byte) ([]Pair, error) {
-	if at := bytes.IndexByte(b, 0); at >= 0 || bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
+	if at := bytes.IndexByte(b, 0); at >= 0 || bytes.HasPrefix(b, []byte("\xff\xfe")) ||
+		bytes.HasPrefix(b, []byte("\xfe\xff")) {
 		return nil, fault.New(fault.Syntax,
-			"line %d: the file contains NUL bytes or the byte order mark of UTF-16: save it as UTF-8", 1+lineEnds(b[:max(at, 0)]))
+			"line %d: the file contains NUL bytes or the byte order mark of UTF-16: save it as UTF-8",
+			1+lineEnds(b[:max(at, 0)]))
 	}
 	latin1 := !utf8.Valid(b)
 	var pairs []Pair
@@ -89,7 +91,8 @@ func hasInvalidUTF8Form(b []byte) bool {
 		default:
 			continue
 		}
-		if i+length <= len(b) && !slices.ContainsFunc(b[i+1:i+length], func(c byte) bool { return c&0xc0 != 0x80 }) {
+		if i+length <= len(b) &&
+			!slices.ContainsFunc(b[i+1:i+length], func(c byte) bool { return c&0xc0 != 0x80 }) {
 			return true
 		}
 	}

@@ -44,17 +44,20 @@ func TestParseOrder(t *testing.T) {
 	}{
 		{"nothing", "", nil},
 		{"only comments and blanks", "# a\n\n \t\f\n!b", nil},
-		{"duplicates stay, in order", "b=1\na=2\nb=3\n", []Pair{{"b", "1", 1}, {"a", "2", 2}, {"b", "3", 3}}},
+		{"duplicates stay, in order", "b=1\na=2\nb=3\n",
+			[]Pair{{"b", "1", 1}, {"a", "2", 2}, {"b", "3", 3}}},
 		{"CRLF is one line end", "a=1\r\n\r\nb=2\r\n", []Pair{{"a", "1", 1}, {"b", "2", 3}}},
 		{"CR alone ends a line", "a=1\r\rb=2", []Pair{{"a", "1", 1}, {"b", "2", 3}}},
-		{"a pair stands where it begins", "\na=1\\\n  2\\\n  3\nb=4", []Pair{{"a", "123", 2}, {"b", "4", 5}}},
+		{"a pair stands where it begins", "\na=1\\\n  2\\\n  3\nb=4",
+			[]Pair{{"a", "123", 2}, {"b", "4", 5}}},
 		{"a lone backslash begins one", "\\\n  a=1", []Pair{{"a", "1", 1}}},
 		{"but not a blank before it", "\\\n\n  a=1", []Pair{{"a", "1", 3}}},
 		{"a comment may follow a lone backslash", "\\\n#x\na=1", []Pair{{"a", "1", 3}}},
 		{"but not a continued text", "a=\\\n#x\nb=1", []Pair{{"a", "#x", 1}, {"b", "1", 3}}},
 		{"a comment is never continued", "#x\\\na=1", []Pair{{"a", "1", 2}}},
 		{"a blank continuation ends the line", "a=1\\\n   \nb=2", []Pair{{"a", "1", 1}, {"b", "2", 3}}},
-		{"an even number of backslashes does not continue", "a=1\\\\\nb=2", []Pair{{"a", `1\`, 1}, {"b", "2", 2}}},
+		{"an even number of backslashes does not continue", "a=1\\\\\nb=2",
+			[]Pair{{"a", `1\`, 1}, {"b", "2", 2}}},
 		{"backslash at the end of the file", "a=1\\", []Pair{{"a", "1", 1}}},
 		{"nothing else in the file", "\\", []Pair{{"", "", 1}}},
 		{"nor before a last line feed", "\\\n", []Pair{{"", "", 1}}},
@@ -133,7 +136,8 @@ func TestParseRefusesOtherPasswords(t *testing.T) {
 		})
 	}
 	for name, in := range map[string]string{
-		"UTF-16, little-endian": "\xff\xfea\x00=\x00b\x00", "UTF-16, big-endian": "\xfe\xff\x00a\x00=\x00b", "without a mark": "a\x00=\x00b\x00",
+		"UTF-16, little-endian": "\xff\xfea\x00=\x00b\x00",
+		"UTF-16, big-endian":    "\xfe\xff\x00a\x00=\x00b", "without a mark": "a\x00=\x00b\x00",
 		"only a mark": "\xff\xfe",
 	} {
 		_, err := Parse([]byte(in))

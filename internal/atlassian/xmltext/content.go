@@ -132,7 +132,8 @@ func (p *parser) endTag() error {
 	p.pos = len(p.s) - len(rest)
 	p.skipSpace()
 	if !strings.HasPrefix(p.s[p.pos:], ">") {
-		return p.fail("the end tag is malformed or does not match the start tag of line %d", top.element.Line)
+		return p.fail("the end tag is malformed or does not match the start tag of line %d",
+			top.element.Line)
 	}
 	p.pos++
 	p.closePlace(top.element, start)

@@ -45,7 +45,8 @@ func parseDeclaration(b []byte) (d declaration, end int, err error) {
 	}
 	r.space()
 	if !bytes.HasPrefix(b[r.pos:], []byte("?>")) {
-		return d, 0, r.fail("expected version, encoding and standalone, in this order and quoted, then ?>")
+		return d, 0,
+			r.fail("expected version, encoding and standalone, in this order and quoted, then ?>")
 	}
 	return d, r.pos + len("?>"), nil
 }

@@ -34,7 +34,8 @@ func charsetOf(name string) (c charset, known bool) {
 		return utf8Charset, true
 	case "utf-16":
 		return utf16Either, true
-	case "utf-16le", "utf_16le", "x-utf-16le", "x-utf-16le-bom", "unicodelittle", "unicodelittleunmarked":
+	case "utf-16le", "utf_16le", "x-utf-16le", "x-utf-16le-bom", "unicodelittle",
+		"unicodelittleunmarked":
 		return utf16LE, true
 	case "utf-16be", "utf_16be", "x-utf-16be", "unicodebig", "unicodebigunmarked", "utf16", "utf_16",
 		"unicode":
@@ -42,7 +43,8 @@ func charsetOf(name string) (c charset, known bool) {
 	case "us-ascii", "ascii", "ascii7", "us", "csascii", "default", "iso646-us", "iso-ir-6",
 		"ansi_x3.4-1968", "ansi_x3.4-1986", "cp367", "ibm367", "ibm-367":
 		return ascii, true
-	case "iso-8859-1", "iso8859-1", "iso8859_1", "iso_8859-1", "iso_8859_1", "latin1", "l1", "csisolatin1",
+	case "iso-8859-1", "iso8859-1", "iso8859_1", "iso_8859-1", "iso_8859_1", "latin1", "l1",
+		"csisolatin1",
 		"iso-ir-100", "cp819", "ibm819", "ibm-819":
 		return latin1, true
 	case "windows-1252", "cp1252", "ibm1252", "ibm-1252", "cp5348":
@@ -93,7 +95,8 @@ func decode(b []byte) (decoded, error) {
 	}
 	isUTF16 := utf16Either <= declared && declared <= utf16BE
 	switch {
-	case found == utf8Charset && isUTF16, found != utf8Charset && declared != utf16Either && declared != found:
+	case found == utf8Charset && isUTF16,
+		found != utf8Charset && declared != utf16Either && declared != found:
 		return decoded{}, fault.New(fault.Syntax,
 			"line %d: the bytes are not in the declared encoding %.40q", line, decl.encoding)
 	case found == utf8Charset:
@@ -101,7 +104,8 @@ func decode(b []byte) (decoded, error) {
 		if bad >= 0 {
 			return decoded{}, fault.New(fault.Syntax,
 				"line %d: a byte that is not valid in the file's encoding"+
-					" (is the encoding in the XML declaration right? the default is UTF-8)", line+lineEnds(rest[:bad]))
+					" (is the encoding in the XML declaration right? the default is UTF-8)",
+				line+lineEnds(rest[:bad]))
 		}
 		rest = text
 	}
@@ -115,7 +119,8 @@ func decode(b []byte) (decoded, error) {
 		declared = found
 		start += utf8.RuneCount(head) // each is two bytes
 	}
-	return decoded{text: text, line: line, xml11: decl.xml11, charset: declared, start: start + len(head)}, nil
+	return decoded{text: text, line: line, xml11: decl.xml11, charset: declared,
+		start: start + len(head)}, nil
 }
 
 // sniff detects UTF-16 by its byte order mark or by a two-byte "<?"; anything

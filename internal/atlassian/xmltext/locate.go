@@ -54,7 +54,8 @@ func Locate(b []byte) (*Document, error) {
 
 func (p *parser) addPlace(e *Element, tag string, start, end int) {
 	if p.places != nil {
-		p.places[e] = &Place{Tag: tag, Start: start, Open: p.pos, Content: p.pos + end, Empty: end > len(">")}
+		p.places[e] = &Place{Tag: tag, Start: start, Open: p.pos, Content: p.pos + end,
+			Empty: end > len(">")}
 	}
 }
 

@@ -48,7 +48,8 @@ func TestPlace(t *testing.T) {
 func TestPlaceInUTF16(t *testing.T) {
 	for _, big := range []bool{false, true} {
 		encode := func(s string) string { return string(toUTF16(s, big)) }
-		for _, before := range []string{"\ufeff<r>\r\n😀", "\ufeff<?xml version='1.1'?>\r\n<r>&#1;", "<?xml version='1.0'?><r>é"} {
+		for _, before := range []string{"\ufeff<r>\r\n😀", "\ufeff<?xml version='1.1'?>\r\n<r>&#1;",
+			"<?xml version='1.0'?><r>é"} {
 			whole, _, _, _, text := pieces(t, encode(before+"<p>😀</p></r>"))
 			assert.Equal(t, encode("<p>😀</p>"), whole)
 			assert.Equal(t, []string{encode("😀")}, text)
@@ -97,8 +98,9 @@ func TestQuote(t *testing.T) {
 
 func TestIndent(t *testing.T) {
 	for b, want := range map[string]string{
-		"<r>\n <p/></r>": "\n ", "<r>\r\n\t<p/></r>": "\r\n\t", "<r>\r<p/></r>": "\r", "<r>\n\n<p/></r>": "\n",
-		"<r> <p/></r>": "none", "<r>\nx <p/></r>": "none", "<r><p/></r>": "none",
+		"<r>\n <p/></r>": "\n ", "<r>\r\n\t<p/></r>": "\r\n\t", "<r>\r<p/></r>": "\r",
+		"<r>\n\n<p/></r>": "\n",
+		"<r> <p/></r>":    "none", "<r>\nx <p/></r>": "none", "<r><p/></r>": "none",
 	} {
 		for _, encode := range []func(string) string{
 			func(s string) string { return s },
@@ -128,7 +130,8 @@ func FuzzLocate(f *testing.F) {
 	for _, v := range vectors.LoadXML(f) {
 		f.Add(v.Input, "text")
 	}
-	f.Add([]byte("<?xml version='1.1'?><a b='&#x85;&#1;'>\r\n<![CDATA[]] ]]>&#x85;</a>"), "\x01é€\r\n\u2028]]>")
+	f.Add([]byte("<?xml version='1.1'?><a b='&#x85;&#1;'>\r\n<![CDATA[]] ]]>&#x85;</a>"),
+		"\x01é€\r\n\u2028]]>")
 	f.Fuzz(func(t *testing.T, b []byte, text string) {
 		root, err := Parse(b)
 		d, locateErr := Locate(b)
@@ -142,10 +145,14 @@ func FuzzLocate(f *testing.F) {
 		walk = func(e *Element, start, end int) {
 			all = append(all, e)
 			p := d.Place(e)
-			require.True(t, start <= p.Start && p.Start < p.Open && p.Open < p.Content && p.Content <= p.Close && p.Close <= p.End && p.End <= end)
-			require.Equal(t, string(d.Markup("<"+p.Tag)), string(b[p.Start:p.Start+len(d.Markup("<"+p.Tag))]))
+			require.True(t,
+				start <= p.Start && p.Start < p.Open && p.Open < p.Content && p.Content <= p.Close &&
+					p.Close <= p.End && p.End <= end)
+			require.Equal(t, string(d.Markup("<"+p.Tag)),
+				string(b[p.Start:p.Start+len(d.Markup("<"+p.Tag))]))
 			if !p.Empty {
-				require.Equal(t, string(d.Markup("</"+p.Tag)), string(b[p.Close:p.Close+len(d.Markup("</"+p.Tag))]))
+				require.Equal(t, string(d.Markup("</"+p.Tag)),
+					string(b[p.Close:p.Close+len(d.Markup("</"+p.Tag))]))
 			}
 			at := p.Content
 			for _, s := range p.Text {

@@ -106,9 +106,11 @@ func (p *parser) doctype() error {
 		p.pos++
 		return nil
 	case strings.HasPrefix(rest, "["):
-		return p.refuse(start, "a DOCTYPE with an internal subset is refused; write the values instead of the entities")
+		return p.refuse(start,
+			"a DOCTYPE with an internal subset is refused; write the values instead of the entities")
 	case spaced && (strings.HasPrefix(rest, "SYSTEM") || strings.HasPrefix(rest, "PUBLIC")):
-		return p.refuse(start, "a DOCTYPE with an external identifier is refused; nothing outside the file is read")
+		return p.refuse(start,
+			"a DOCTYPE with an external identifier is refused; nothing outside the file is read")
 	}
 	return p.fail("malformed DOCTYPE")
 }
@@ -138,7 +140,8 @@ func (p *parser) instruction() error {
 	case target == "":
 		return p.fail("a processing instruction without a name")
 	case strings.EqualFold(target, "xml"):
-		return p.failAt(start, "the XML declaration is only allowed once, at the very beginning of the file, in lower case")
+		return p.failAt(start,
+			"the XML declaration is only allowed once, at the very beginning of the file, in lower case")
 	}
 	p.pos += len(target)
 	if rest := p.s[p.pos:]; !strings.HasPrefix(rest, "?>") && (rest == "" || !isSpace(rest[0])) {
@@ -185,7 +188,8 @@ func (p *parser) reference(text []byte) ([]byte, error) {
 	case "apos":
 		return append(text, '\''), nil
 	}
-	return nil, p.failAt(start, "an entity that is not one of lt, gt, amp, quot, apos; write &amp; for a bare &")
+	return nil, p.failAt(start,
+		"an entity that is not one of lt, gt, amp, quot, apos; write &amp; for a bare &")
 }
 
 // charNumber parses the part of a character reference after "&#".

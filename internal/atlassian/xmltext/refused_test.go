@@ -20,53 +20,73 @@ func TestParseRefuses(t *testing.T) {
 		docs []string
 	}{
 		{"a document has one root and nothing else", []string{
-			"", " \n", "<!-- -->", "<?p?>", "<!DOCTYPE a>", "x<a/>", "<a/>x", "<a/><b/>", "<a/>&#32;", "<a/><![CDATA[]]>",
+			"", " \n", "<!-- -->", "<?p?>", "<!DOCTYPE a>", "x<a/>", "<a/>x", "<a/><b/>", "<a/>&#32;",
+			"<a/><![CDATA[]]>",
 			"<![CDATA[]]><a/>", "<a/>\ufeff", "&lt;<a/>", "</a>",
 		}},
 		{"the declaration", []string{
-			"\n<?xml version='1.0'?><a/>", "<!----><?xml version='1.0'?><a/>", "<a><?xml version='1.0'?></a>", "<?xml?><a/>",
-			"<?XML version='1.0'?><a/>", "<?xml version='1.0'><a/>", "<?xml version=1.0?><a/>", "<?xml version='1.0\"?><a/>",
+			"\n<?xml version='1.0'?><a/>", "<!----><?xml version='1.0'?><a/>",
+			"<a><?xml version='1.0'?></a>", "<?xml?><a/>",
+			"<?XML version='1.0'?><a/>", "<?xml version='1.0'><a/>", "<?xml version=1.0?><a/>",
+			"<?xml version='1.0\"?><a/>",
 			"<?xml encoding='UTF-8'?><a/>", "<?xml version='1.0' standalone='yes' encoding='UTF-8'?><a/>",
 			"<?xml version='1.0'encoding='UTF-8'?><a/>", "<?xml version='1.0' encoding=''?><a/>",
 			"<?xml version='1.0' encoding=' UTF-8'?><a/>", "<?xml version='1.0' standalone='YES'?><a/>",
-			"<?xml version='1.0' x='y'?><a/>", "<?xml version='1.0' ? ><a/>", "<?xml ", "<?xml version='1.0'\u0085?><a/>",
+			"<?xml version='1.0' x='y'?><a/>", "<?xml version='1.0' ? ><a/>", "<?xml ",
+			"<?xml version='1.0'\u0085?><a/>",
 		}},
 		{"tags", []string{
-			"<", "<a", "<a>", "<a/", "<a/ >", "< a/>", "<a></b>", "<a></ab>", "<ab></a>", "<a></A>", "<a></a b>", "<a></ a>", "<a></a",
+			"<", "<a", "<a>", "<a/", "<a/ >", "< a/>", "<a></b>", "<a></ab>", "<ab></a>", "<a></A>",
+			"<a></a b>", "<a></ a>", "<a></a",
 			"<a><b></a></b>", "<a><</a>", "<1/>",
 		}},
 		{"attributes", []string{
-			"<a b/>", "<a b=/>", "<a b=1/>", "<a b='1\"/>", "<a b='1'c='2'/>", "<a b='<'/>", "<a b='&'/>", "<a 'b'/>", "<a b='1' b='2'/>",
+			"<a b/>", "<a b=/>", "<a b=1/>", "<a b='1\"/>", "<a b='1'c='2'/>", "<a b='<'/>", "<a b='&'/>",
+			"<a 'b'/>", "<a b='1' b='2'/>",
 			"<a b='' c='' d='' e='' f='' g='' h='' i='' j='' k='' j=''/>",
 		}},
 		{"references", []string{
-			"<a>a&b</a>", "<a>& </a>", "<a>&;</a>", "<a>&amp</a>", "<a>&amp ;</a>", "<a>&nbsp;</a>", "<a>&AMP;</a>", "<a>&#;</a>",
-			"<a>&#x;</a>", "<a>&#X41;</a>", "<a>&#-65;</a>", "<a>&#xg;</a>", "<a>&#6a;</a>", "<a>&#65</a>", "<a>&#0;</a>", "<a>&#1;</a>",
-			"<a>&#xD800;</a>", "<a>&#xD83D;&#xDE00;</a>", "<a>&#xFFFE;</a>", "<a>&#x110000;</a>", "<a>&#99999999999999999999;</a>", "<a>&#x100000041;</a>",
+			"<a>a&b</a>", "<a>& </a>", "<a>&;</a>", "<a>&amp</a>", "<a>&amp ;</a>", "<a>&nbsp;</a>",
+			"<a>&AMP;</a>", "<a>&#;</a>",
+			"<a>&#x;</a>", "<a>&#X41;</a>", "<a>&#-65;</a>", "<a>&#xg;</a>", "<a>&#6a;</a>", "<a>&#65</a>",
+			"<a>&#0;</a>", "<a>&#1;</a>",
+			"<a>&#xD800;</a>", "<a>&#xD83D;&#xDE00;</a>", "<a>&#xFFFE;</a>", "<a>&#x110000;</a>",
+			"<a>&#99999999999999999999;</a>", "<a>&#x100000041;</a>",
 			"<?xml version='1.1'?><a>&#0;</a>", "<a>&#65",
 		}},
 		{"characters", []string{
-			"<a>\x00</a>", "<a>\x01</a>", "<a b='\x1f'/>", "<a><!--\x02--></a>", "<a><?p \x03?></a>", "<a>\ufffe</a>", "<a/>\x00",
-			"<?xml version='1.1'?><a>\x01</a>", "<?xml version='1.1'?><a>\u007f</a>", "<?xml version='1.1'?><a>\u0080</a>",
+			"<a>\x00</a>", "<a>\x01</a>", "<a b='\x1f'/>", "<a><!--\x02--></a>", "<a><?p \x03?></a>",
+			"<a>\ufffe</a>", "<a/>\x00",
+			"<?xml version='1.1'?><a>\x01</a>", "<?xml version='1.1'?><a>\u007f</a>",
+			"<?xml version='1.1'?><a>\u0080</a>",
 			"<?xml version='1.1'?><a>\u0085</a>", "<?xml version='1.1'?><a>\u2028</a>",
 		}},
 		{"]]>, comments, CDATA and instructions", []string{
-			"<a>]]></a>", "<a>]]]></a>", "<a><!-- -- --></a>", "<a><!-- ---></a>", "<a><!-- </a>", "<a><! -- --></a>",
-			"<a><![CDATA[x]]</a>", "<?xml version='1.1'?><a><![CDATA[x]]]></a>", "<?xml version='1.1'?><a><![CDATA[x]]]]></a>", "<a><![cdata[x]]></a>", "<a><!x></a>", "<a><? p?></a>", "<a><?p!?></a>", "<a><?p??></a>", "<a><?p </a>",
+			"<a>]]></a>", "<a>]]]></a>", "<a><!-- -- --></a>", "<a><!-- ---></a>", "<a><!-- </a>",
+			"<a><! -- --></a>",
+			"<a><![CDATA[x]]</a>", "<?xml version='1.1'?><a><![CDATA[x]]]></a>",
+			"<?xml version='1.1'?><a><![CDATA[x]]]]></a>", "<a><![cdata[x]]></a>", "<a><!x></a>",
+			"<a><? p?></a>", "<a><?p!?></a>", "<a><?p??></a>", "<a><?p </a>",
 			"<a><?p",
 		}},
 		{"namespaces", []string{
-			"<p:a/>", "<a p:b=''/>", "<a xmlns:p='u'/><p:b/>", "<a><b xmlns:p='u'/><p:c/></a>", "<a><b xmlns:p='u'></b><p:c/></a>",
+			"<p:a/>", "<a p:b=''/>", "<a xmlns:p='u'/><p:b/>", "<a><b xmlns:p='u'/><p:c/></a>",
+			"<a><b xmlns:p='u'></b><p:c/></a>",
 			"<a:b:c xmlns:a='u'/>", "<a:/>", "<a:1 xmlns:a='u'/>", "<p:a xmlns:p='u' xmlns:q='u'></q:a>",
-			"<a xmlns:p='u' xmlns:q='u' p:b='' q:b=''/>", "<a xmlns:p='u' xmlns:p='u'/>", "<a xmlns='u' xmlns='u'/>",
-			"<a xmlns:p=''/>", "<?xml version='1.1'?><a xmlns:p='u'><b xmlns:p=''/></a>", "<a xmlns:='u'/>", "<xmlns:a/>",
+			"<a xmlns:p='u' xmlns:q='u' p:b='' q:b=''/>", "<a xmlns:p='u' xmlns:p='u'/>",
+			"<a xmlns='u' xmlns='u'/>",
+			"<a xmlns:p=''/>", "<?xml version='1.1'?><a xmlns:p='u'><b xmlns:p=''/></a>", "<a xmlns:='u'/>",
+			"<xmlns:a/>",
 			"<a xmlns:xmlns='u'/>", "<a xmlns:xml='u'/>", "<a xmlns='http://www.w3.org/2000/xmlns/'/>",
-			"<a xmlns:p='http://www.w3.org/2000/xmlns/'/>", "<a xmlns='http://www.w3.org/XML/1998/namespace'/>",
+			"<a xmlns:p='http://www.w3.org/2000/xmlns/'/>",
+			"<a xmlns='http://www.w3.org/XML/1998/namespace'/>",
 			"<a xmlns:p='http://www.w3.org/XML/1998/namespace'/>",
 		}},
 		{"DOCTYPE", []string{
-			"<!DOCTYPE><a/>", "<!DOCTYPE 1><a/>", "<!DOCTYPE a x><a/>", "<!DOCTYPEa><a/>", "<!DOCTYPE a><!DOCTYPE a><a/>",
-			"<a/><!DOCTYPE a>", "<a><!DOCTYPE a></a>", "<!doctype a><a/>", "<!DOCTYPE a", "<!DOCTYPE a><a>&b;</a>",
+			"<!DOCTYPE><a/>", "<!DOCTYPE 1><a/>", "<!DOCTYPE a x><a/>", "<!DOCTYPEa><a/>",
+			"<!DOCTYPE a><!DOCTYPE a><a/>",
+			"<a/><!DOCTYPE a>", "<a><!DOCTYPE a></a>", "<!doctype a><a/>", "<!DOCTYPE a",
+			"<!DOCTYPE a><a>&b;</a>",
 		}},
 	} {
 		t.Run(group.rule, func(t *testing.T) {
@@ -81,11 +101,14 @@ func TestParseRefuses(t *testing.T) {
 
 func TestParseAccepts(t *testing.T) {
 	for _, doc := range []string{
-		"<!DOCTYPE a><a/>", "<!DOCTYPE b\n><a/>", "<!-- --><!DOCTYPE a:b><?p?><a/>", "<a/><?p x?><!-- -->\n", "<a\n></a\t>",
-		"<a><?xml-stylesheet?><?xmlx?><?p:q x?y??></a>", "<?xmlé?><a/>", "<a><!----><!---> --></a>", "<xmlns/>", "<xml:a xml:b=''/>",
+		"<!DOCTYPE a><a/>", "<!DOCTYPE b\n><a/>", "<!-- --><!DOCTYPE a:b><?p?><a/>",
+		"<a/><?p x?><!-- -->\n", "<a\n></a\t>",
+		"<a><?xml-stylesheet?><?xmlx?><?p:q x?y??></a>", "<?xmlé?><a/>", "<a><!----><!---> --></a>",
+		"<xmlns/>", "<xml:a xml:b=''/>",
 		"<a xmlns='' xmlns:xml='http://www.w3.org/XML/1998/namespace'/>", "<a xmlns:p='u' p:b='' b=''/>",
 		"<a xmlns='u' xmlns:p='u' p:b='' b=''/>", "<a p:b='' xmlns:p='u'/>", "<p:a xmlns:p='u'></p:a>",
-		"<a xmlns:p='u'><b xmlns:q='u'/><c xmlns:q='v' p:x='' q:x=''/></a>", "<?xml version='1.1'?><a xmlns:p='u'><p:c/></a>",
+		"<a xmlns:p='u'><b xmlns:q='u'/><c xmlns:q='v' p:x='' q:x=''/></a>",
+		"<?xml version='1.1'?><a xmlns:p='u'><p:c/></a>",
 	} {
 		_, err := Parse([]byte(doc))
 		require.NoError(t, err, doc)
@@ -135,8 +158,10 @@ func TestErrorsNameLine(t *testing.T) {
 func TestErrorsDoNotQuoteTheDocument(t *testing.T) {
 	const secret = "hunter2"
 	for _, value := range []string{
-		"&hunter2", "&hunter2;", "<hunter2", "<hunter2>", "</hunter2>", "<hunter2:x>", "<a hunter2:x=''>", "<a hunter2='1' hunter2='2'>",
-		"<a hunter2=1>", "<a b=hunter2>", "<a b='<hunter2'>", "hunter2]]>", "<!hunter2>", "<!-- hunter2 -- -->", "<?hunter2", "&#hunter2;",
+		"&hunter2", "&hunter2;", "<hunter2", "<hunter2>", "</hunter2>", "<hunter2:x>", "<a hunter2:x=''>",
+		"<a hunter2='1' hunter2='2'>",
+		"<a hunter2=1>", "<a b=hunter2>", "<a b='<hunter2'>", "hunter2]]>", "<!hunter2>",
+		"<!-- hunter2 -- -->", "<?hunter2", "&#hunter2;",
 		"&#x1;hunter2", "hunter2\xff", "hunter2\x01", "<a xmlns:hunter2=''>", "<a xmlns:xml='hunter2'>",
 	} {
 		doc := "<password>" + value + "</password>"
@@ -145,8 +170,10 @@ func TestErrorsDoNotQuoteTheDocument(t *testing.T) {
 		require.NotContains(t, err.Error(), secret, doc)
 	}
 	for _, doc := range []string{
-		"<?xml version='hunter2'?><a/>", "<?xml version='1.0' standalone='hunter2'?><a/>", "<!DOCTYPE hunter2 hunter2><a/>",
-		"<!DOCTYPE a SYSTEM 'hunter2'><a/>", "hunter2", "<a/>hunter2", "<?xml version='1.0' encoding='hunter2 '?><a/>",
+		"<?xml version='hunter2'?><a/>", "<?xml version='1.0' standalone='hunter2'?><a/>",
+		"<!DOCTYPE hunter2 hunter2><a/>",
+		"<!DOCTYPE a SYSTEM 'hunter2'><a/>", "hunter2", "<a/>hunter2",
+		"<?xml version='1.0' encoding='hunter2 '?><a/>",
 	} {
 		_, err := Parse([]byte(doc))
 		require.Error(t, err, doc)
@@ -194,9 +221,11 @@ func TestLargeDocuments(t *testing.T) {
 	require.Equal(t, "A", parse("<a>&#"+fill("0")+"65;</a>").Text)
 	require.Len(t, parse("<a "+many("b%d='' ", size/12)+"/>").Attrs, size/12)
 	require.Len(t, parse("<a>"+fill("<b xmlns:p='u'><p:c p:x=''/></b>")+"</a>").Children, size/32)
-	declared := parse("<a " + many("xmlns:p%d='u' ", size/40) + ">" + many("<p%d:b/>", size/40) + "</a>")
+	declared := parse("<a " + many("xmlns:p%d='u' ", size/40) + ">" +
+		many("<p%d:b/>", size/40) + "</a>")
 	require.Len(t, declared.Children, size/40)
-	for _, bad := range []string{"<a>" + fill("\n") + "&", "<a>" + fill("&"), "<" + fill("a:"), fill("<!--"), fill("<a"), "<a b='" + fill("&")} {
+	for _, bad := range []string{"<a>" + fill("\n") + "&", "<a>" + fill("&"), "<" + fill("a:"),
+		fill("<!--"), fill("<a"), "<a b='" + fill("&")} {
 		_, err := Parse([]byte(bad))
 		require.Error(t, err)
 	}

@@ -58,5 +58,6 @@ func Parse(b []byte) (*Element, error) {
 }
 
 func newParser(d decoded) *parser {
-	return &parser{s: d.text, xml11: d.xml11, markLine: d.line, bound: map[string]string{"xml": xmlNamespace}}
+	return &parser{s: d.text, xml11: d.xml11, markLine: d.line,
+		bound: map[string]string{"xml": xmlNamespace}}
 }

@@ -15,7 +15,8 @@ func TestParseAgreesWithDom4j(t *testing.T) {
 	for _, v := range vectors.LoadXML(t) {
 		t.Run(v.Name, func(t *testing.T) {
 			root, err := Parse(v.Input)
-			if v.GetText != nil && v.DOMNoDoctype == nil && strings.Contains(v.DOMNoDoctypeError, "DOCTYPE") {
+			if v.GetText != nil && v.DOMNoDoctype == nil &&
+				strings.Contains(v.DOMNoDoctypeError, "DOCTYPE") {
 				// dom4j reads the subset; Parse refuses it.
 				require.ErrorIs(t, err, fault.Unsupported)
 				require.ErrorContains(t, err, "a DOCTYPE with an internal subset is refused")
@@ -159,7 +160,8 @@ func TestEncodings(t *testing.T) {
 		{"UTF-16BE", be(decl("utf-16be") + "<a>ä</a>"), "ä"},
 		{"UTF-16 to be guessed", be(`<?xml version="1.0"?><a>ä</a>`), "ä"},
 		{"UTF-16 keeps a second mark in text", "\xff\xfe" + le("<a>\ufeff</a>"), "\ufeff"},
-		{"single quotes and white space", "<?xml\tversion = '1.0'\r\n\tencoding = 'l1'\n standalone = 'no' ?><a>\xe4</a>", "ä"},
+		{"single quotes and white space",
+			"<?xml\tversion = '1.0'\r\n\tencoding = 'l1'\n standalone = 'no' ?><a>\xe4</a>", "ä"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -110,7 +110,8 @@ func document(text *string, binary []byte, g ref.Target) (backend.Document, erro
 	case binary != nil:
 		return backend.Document{Text: string(binary)}, nil
 	}
-	return backend.Document{}, fault.New(fault.NotFound, "secret %q in region %q has no value", g.Secret, g.Region)
+	return backend.Document{},
+		fault.New(fault.NotFound, "secret %q in region %q has no value", g.Secret, g.Region)
 }
 
 // client returns the client for a region and an override, made on first use.
@@ -180,7 +181,8 @@ func (b *Backend) dropSession(refused *session) {
 // has checked, so that every call uses exactly that one.
 type fixedEndpoint struct{ smithyendpoints.Endpoint }
 
-func (s fixedEndpoint) ResolveEndpoint(context.Context, secretsmanager.EndpointParameters) (smithyendpoints.Endpoint, error) {
+func (s fixedEndpoint) ResolveEndpoint(context.Context,
+	secretsmanager.EndpointParameters) (smithyendpoints.Endpoint, error) {
 	return s.Endpoint, nil
 }
 

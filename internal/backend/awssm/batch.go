@@ -203,7 +203,8 @@ func matches(id string, v types.SecretValueEntry) bool {
 		return aws.ToString(v.Name) == id
 	}
 	full := aws.ToString(v.ARN)
-	return full == id || !hasRandomSuffix(id) && hasRandomSuffix(full) && full[:len(full)-len(suffixPattern)] == id
+	return full == id ||
+		!hasRandomSuffix(id) && hasRandomSuffix(full) && full[:len(full)-len(suffixPattern)] == id
 }
 
 // coherent reports whether the ARN of v contains its name. Some emulators append no

@@ -55,7 +55,8 @@ type chain struct {
 }
 
 func newChain(loaded aws.Config, given bool, metadataAnswered *atomic.Bool) *chain {
-	p, c := loaded.Credentials, &chain{fromCaller: given, region: loaded.Region, metadataAnswered: metadataAnswered}
+	p, c := loaded.Credentials,
+		&chain{fromCaller: given, region: loaded.Region, metadataAnswered: metadataAnswered}
 	c.reloadIsFree = !given && aws.IsCredentialsProvider(p, credentials.StaticCredentialsProvider{})
 	web := aws.IsCredentialsProvider(p, (*stscreds.WebIdentityRoleProvider)(nil))
 	tokenFile, role := roleSettings(loaded.ConfigSources)
@@ -209,7 +210,8 @@ func (e *chainError) explain() *fault.Error {
 // exist because this is not an EC2 instance: the error is of both kinds, so that a
 // last known secret is used, and permanent. A service that has answered before, or
 // that closed a connection, exists.
-func (e *chainError) explainMetadata(failure func(error, string, ...any) *fault.Error) *fault.Error {
+func (e *chainError) explainMetadata(failure func(error, string,
+	...any) *fault.Error) *fault.Error {
 	_, network := errors.AsType[net.Error](e.err)
 	timedOut := errors.Is(e.err, context.DeadlineExceeded)
 	interrupted := slices.ContainsFunc(

@@ -57,9 +57,13 @@ func TestTheMetadataServiceIsKnownToExist(t *testing.T) {
 
 func TestTheRegionOfSTSThatDoesNotResolveIsNamed(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-wset-1")
-	c := newChain(aws.Config{Region: "eu-wset-1", Credentials: aws.AnonymousCredentials{}}, false, new(atomic.Bool))
+	c := newChain(aws.Config{Region: "eu-wset-1", Credentials: aws.AnonymousCredentials{}}, false,
+		new(atomic.Bool))
 	c.credentialSource = stsSource
-	why := explain(&chainError{c, &net.OpError{Op: "dial", Err: &net.DNSError{Name: "sts.eu-wset-1.amazonaws.com", IsNotFound: true}}}, ref.Target{}, "host")
+	why := explain(&chainError{c,
+		&net.OpError{Op: "dial",
+			Err: &net.DNSError{Name: "sts.eu-wset-1.amazonaws.com", IsNotFound: true}}},
+		ref.Target{}, "host")
 	require.ErrorIs(t, why, fault.Unavailable)
 	require.ErrorContains(t, why, `is the region "eu-wset-1", set by AWS_REGION, correct?`)
 }

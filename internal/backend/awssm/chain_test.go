@@ -53,16 +53,20 @@ var givers = map[string]struct {
 }{
 	"environment": {func(t *testing.T, _ *fakeaws.Server) { keyed(t) }, nil, 0},
 	"shared file": {func(t *testing.T, _ *fakeaws.Server) {
-		file(t, "AWS_SHARED_CREDENTIALS_FILE", "[prod]\naws_access_key_id = "+keyID+"\naws_secret_access_key = "+key+"\n")
+		file(t, "AWS_SHARED_CREDENTIALS_FILE",
+			"[prod]\naws_access_key_id = "+keyID+"\naws_secret_access_key = "+key+"\n")
 		t.Setenv("AWS_PROFILE", "prod")
 	}, nil, 0},
 	"web identity": {webIdentity, func(s *fakeaws.Server) int { return len(s.STSRequests()) }, 1},
 	"assumed role": {func(t *testing.T, s *fakeaws.Server) {
 		s.AddRole(roleARN, "")
-		file(t, "AWS_CONFIG_FILE", "[default]\nrole_arn = "+roleARN+"\nsource_profile = base\n[profile base]\naws_access_key_id = "+keyID+"\naws_secret_access_key = "+key+"\n")
+		file(t, "AWS_CONFIG_FILE",
+			"[default]\nrole_arn = "+roleARN+"\nsource_profile = base\n[profile base]\naws_access_key_id = "+
+				keyID+"\naws_secret_access_key = "+key+"\n")
 	}, func(s *fakeaws.Server) int { return len(s.STSRequests()) }, 1},
 	"container": {container, func(s *fakeaws.Server) int { return len(s.MetadataRequests()) }, 1},
-	"instance":  {instance, func(s *fakeaws.Server) int { return len(s.MetadataRequests()) }, 3}, // token, role, credentials
+	// token, role, credentials
+	"instance": {instance, func(s *fakeaws.Server) int { return len(s.MetadataRequests()) }, 3},
 }
 
 func webIdentity(t *testing.T, s *fakeaws.Server) {
@@ -128,10 +132,13 @@ func TestTheReferencesRegionWinsOverTheEnvironments(t *testing.T) {
 // What was refused is mended without a restart.
 func TestRefusedCredentialsAreLookedForAgain(t *testing.T) {
 	s := fake(t)
-	path := file(t, "AWS_SHARED_CREDENTIALS_FILE", "[default]\naws_access_key_id = AKIDOLD\naws_secret_access_key = the key of last year\n")
+	path := file(t, "AWS_SHARED_CREDENTIALS_FILE",
+		"[default]\naws_access_key_id = AKIDOLD\naws_secret_access_key = the key of last year\n")
 	w := open(t, nil, nil, time.Minute)
 	w.fails(fault.Unauthenticated, "does not recognize these credentials")
-	require.NoError(t, os.WriteFile(path, []byte("[default]\naws_access_key_id = "+keyID+"\naws_secret_access_key = "+key+"\n"), 0o600))
+	require.NoError(t,
+		os.WriteFile(path,
+			[]byte("[default]\naws_access_key_id = "+keyID+"\naws_secret_access_key = "+key+"\n"), 0o600))
 	w.good()
 
 	t.Run("a session that was revoked", func(t *testing.T) {
@@ -189,8 +196,10 @@ func TestNoCredentialsSaysWhereItLooked(t *testing.T) {
 			s := fake(t)
 			prepare(t, s)
 			w := open(t, nil, nil, time.Hour) // the chain has limits of its own
-			w.fails(fault.Unauthenticated, "AWS_ACCESS_KEY_ID (not set)", "AWS_WEB_IDENTITY_TOKEN_FILE", os.Getenv("AWS_CONFIG_FILE")+" (cannot be read)",
-				os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "EC2 instance metadata", "Java system properties")
+			w.fails(fault.Unauthenticated, "AWS_ACCESS_KEY_ID (not set)", "AWS_WEB_IDENTITY_TOKEN_FILE",
+				os.Getenv("AWS_CONFIG_FILE")+" (cannot be read)",
+				os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+				"EC2 instance metadata", "Java system properties")
 			require.Zero(t, s.V1Attempts())
 			require.Zero(t, s.Calls())
 			if os.Getenv("AWS_SECRET_ACCESS_KEY") != "" {
@@ -223,12 +232,36 @@ func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
 		kind    error
 		text    []string
 	}{
-		"STS down":       {func(t *testing.T, s *fakeaws.Server) { webIdentity(t, s); t.Setenv("AWS_ENDPOINT_URL_STS", closed(t)) }, fault.Unavailable, []string{"AWS STS"}},
-		"STS hangs":      {func(t *testing.T, s *fakeaws.Server) { webIdentity(t, s); t.Setenv("AWS_ENDPOINT_URL_STS", hung(t)) }, fault.Unavailable, []string{"AWS STS"}},
-		"STS fails":      {func(t *testing.T, s *fakeaws.Server) { webIdentity(t, s); s.FailSTS(99, 500, "InternalFailure", nil) }, fault.Unavailable, []string{"AWS STS", "InternalFailure"}},
-		"STS silent 503": {func(t *testing.T, s *fakeaws.Server) { webIdentity(t, s); s.FailSTS(99, 503, "", nil) }, fault.Unavailable, []string{"AWS STS", "503"}},
-		"STS throttles":  {func(t *testing.T, s *fakeaws.Server) { webIdentity(t, s); s.FailSTS(99, 400, "Throttling", nil) }, fault.Unavailable, []string{"AWS STS", "Throttling"}},
-		"STS refuses": {func(t *testing.T, s *fakeaws.Server) { webIdentity(t, s); s.Deny("sts:AssumeRole", roleARN) },
+		"STS down": {func(t *testing.T,
+			s *fakeaws.Server) {
+			webIdentity(t, s)
+			t.Setenv("AWS_ENDPOINT_URL_STS", closed(t))
+		}, fault.Unavailable, []string{"AWS STS"}},
+		"STS hangs": {func(t *testing.T,
+			s *fakeaws.Server) {
+			webIdentity(t, s)
+			t.Setenv("AWS_ENDPOINT_URL_STS", hung(t))
+		}, fault.Unavailable, []string{"AWS STS"}},
+		"STS fails": {func(t *testing.T,
+			s *fakeaws.Server) {
+			webIdentity(t, s)
+			s.FailSTS(99, 500, "InternalFailure", nil)
+		}, fault.Unavailable, []string{"AWS STS", "InternalFailure"}},
+		"STS silent 503": {func(t *testing.T,
+			s *fakeaws.Server) {
+			webIdentity(t, s)
+			s.FailSTS(99, 503, "", nil)
+		}, fault.Unavailable, []string{"AWS STS", "503"}},
+		"STS throttles": {func(t *testing.T,
+			s *fakeaws.Server) {
+			webIdentity(t, s)
+			s.FailSTS(99, 400, "Throttling", nil)
+		}, fault.Unavailable, []string{"AWS STS", "Throttling"}},
+		"STS refuses": {func(t *testing.T,
+			s *fakeaws.Server) {
+			webIdentity(t, s)
+			s.Deny("sts:AssumeRole", roleARN)
+		},
 			fault.Unauthenticated, []string{"AWS STS refuses", "AccessDenied", "trust policy"}},
 		"a proxy in front of STS": {func(t *testing.T, s *fakeaws.Server) {
 			webIdentity(t, s)
@@ -250,7 +283,11 @@ func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
 			t.Setenv("AWS_ENDPOINT_URL_STS", status(t, 302))
 		},
 			fault.Unavailable, []string{"AWS STS"}},
-		"STS does not know the token": {func(t *testing.T, s *fakeaws.Server) { webIdentity(t, s); s.AddRole(roleARN, "another") },
+		"STS does not know the token": {func(t *testing.T,
+			s *fakeaws.Server) {
+			webIdentity(t, s)
+			s.AddRole(roleARN, "another")
+		},
 			fault.Unauthenticated, []string{"InvalidIdentityToken", "token"}},
 		"a role that may not be assumed": {func(t *testing.T, s *fakeaws.Server) {
 			givers["assumed role"].prepare(t, s)
@@ -265,9 +302,18 @@ func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
 			webIdentity(t, s)
 			require.NoError(t, os.Unsetenv("AWS_ROLE_ARN"))
 		}, fault.Unauthenticated, []string{"AWS_ROLE_ARN is not"}},
-		"container down":  {func(t *testing.T, _ *fakeaws.Server) { t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", closed(t)) }, fault.Unavailable, []string{"container"}},
-		"container hangs": {func(t *testing.T, _ *fakeaws.Server) { t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", hung(t)) }, fault.Unavailable, []string{"container"}},
-		"container fails": {func(t *testing.T, _ *fakeaws.Server) { t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", status(t, 500)) }, fault.Unavailable, []string{"container"}},
+		"container down": {func(t *testing.T,
+			_ *fakeaws.Server) {
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", closed(t))
+		}, fault.Unavailable, []string{"container"}},
+		"container hangs": {func(t *testing.T,
+			_ *fakeaws.Server) {
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", hung(t))
+		}, fault.Unavailable, []string{"container"}},
+		"container fails": {func(t *testing.T,
+			_ *fakeaws.Server) {
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", status(t, 500))
+		}, fault.Unavailable, []string{"container"}},
 		"container refuses": {func(t *testing.T, s *fakeaws.Server) {
 			container(t, s)
 			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t-"+canary)
@@ -282,17 +328,20 @@ func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
 		"a role through an instance that is none": {func(t *testing.T, s *fakeaws.Server) {
 			instance(t, s)
 			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", closed(t))
-			file(t, "AWS_CONFIG_FILE", "[default]\nrole_arn = "+roleARN+"\ncredential_source = Ec2InstanceMetadata\n")
+			file(t, "AWS_CONFIG_FILE",
+				"[default]\nrole_arn = "+roleARN+"\ncredential_source = Ec2InstanceMetadata\n")
 		}, fault.Unauthenticated, []string{"no AWS credentials found"}},
 		"credential_process": {func(t *testing.T, _ *fakeaws.Server) {
-			file(t, "AWS_CONFIG_FILE", "[default]\ncredential_process = sh -c 'echo "+canary+" >&2; exit 1'\n")
+			file(t, "AWS_CONFIG_FILE",
+				"[default]\ncredential_process = sh -c 'echo "+canary+" >&2; exit 1'\n")
 		}, fault.Unauthenticated, []string{"credential_process"}},
 		"SSO without a session": {func(t *testing.T, _ *fakeaws.Server) {
 			if fips140.Enforced() {
 				t.Skip("the SDK names the file of a session after the SHA-1 of its name")
 			}
-			file(t, "AWS_CONFIG_FILE", "[default]\nsso_session = x\nsso_account_id = "+fakeaws.Account+"\nsso_role_name = r\n"+
-				"[sso-session x]\nsso_region = eu-west-1\nsso_start_url = https://127.0.0.1:1/start\n")
+			file(t, "AWS_CONFIG_FILE",
+				"[default]\nsso_session = x\nsso_account_id = "+fakeaws.Account+"\nsso_role_name = r\n"+
+					"[sso-session x]\nsso_region = eu-west-1\nsso_start_url = https://127.0.0.1:1/start\n")
 		}, fault.Unauthenticated, []string{"aws sso login"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -313,15 +362,22 @@ func TestAConfigurationThatDoesNotLoadSaysWhy(t *testing.T) {
 		prepare func(*testing.T)
 		text    string
 	}{
-		"no such profile": {func(t *testing.T) { t.Setenv("AWS_PROFILE", "does-not-exist") }, `the AWS profile "does-not-exist" does not exist`},
-		"no such bundle":  {func(t *testing.T) { t.Setenv("AWS_CA_BUNDLE", "/does/not/exist") }, "cannot read /does/not/exist"},
+		"no such profile": {func(t *testing.T) { t.Setenv("AWS_PROFILE", "does-not-exist") },
+			`the AWS profile "does-not-exist" does not exist`},
+		"no such bundle": {func(t *testing.T) { t.Setenv("AWS_CA_BUNDLE", "/does/not/exist") },
+			"cannot read /does/not/exist"},
 		"an empty bundle": {func(t *testing.T) { file(t, "AWS_CA_BUNDLE", canary) }, "AWS_CA_BUNDLE"},
-		"not a file":      {func(t *testing.T) { t.Setenv("AWS_CONFIG_FILE", t.TempDir()) }, os.TempDir()},
+		"not a file": {func(t *testing.T) { t.Setenv("AWS_CONFIG_FILE", t.TempDir()) },
+			os.TempDir()},
 		"half a role": {func(t *testing.T) {
 			file(t, "AWS_CONFIG_FILE", "[default]\nrole_arn = "+roleARN+"\nsource_profile = "+"none\n")
 		}, `the AWS profile "none" does not exist`},
-		"a bad number":    {func(t *testing.T) { t.Setenv("AWS_MAX_ATTEMPTS", canary) }, "cannot be loaded"},
-		"a key in a mess": {func(t *testing.T) { file(t, "AWS_SHARED_CREDENTIALS_FILE", "[default\n"+canary) }, ""},
+		"a bad number": {func(t *testing.T) { t.Setenv("AWS_MAX_ATTEMPTS", canary) },
+			"cannot be loaded"},
+		"a key in a mess": {func(t *testing.T) {
+			file(t, "AWS_SHARED_CREDENTIALS_FILE",
+				"[default\n"+canary)
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := fake(t)

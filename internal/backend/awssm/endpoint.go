@@ -15,14 +15,16 @@ import (
 // environment or the profile, so it is checked like the endpoint of a reference.
 func resolveEndpoint(ctx context.Context, o *secretsmanager.Options) (fixedEndpoint, error) {
 	found, err := o.EndpointResolverV2.ResolveEndpoint(ctx, secretsmanager.EndpointParameters{
-		Region:       &o.Region,
-		UseDualStack: aws.Bool(o.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),
-		UseFIPS:      aws.Bool(o.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled),
-		Endpoint:     o.BaseEndpoint,
+		Region: &o.Region,
+		UseDualStack: aws.Bool(o.EndpointOptions.UseDualStackEndpoint ==
+			aws.DualStackEndpointStateEnabled),
+		UseFIPS:  aws.Bool(o.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled),
+		Endpoint: o.BaseEndpoint,
 	})
 	switch {
 	case err != nil && o.BaseEndpoint == nil:
-		return fixedEndpoint{}, fault.New(fault.Syntax, "region %q has no Secrets Manager endpoint", o.Region)
+		return fixedEndpoint{},
+			fault.New(fault.Syntax, "region %q has no Secrets Manager endpoint", o.Region)
 	case err != nil:
 		return fixedEndpoint{}, endpointSettingError("is not a URL")
 	}
@@ -44,7 +46,8 @@ func endpointSettingError(problem string) error {
 // Endpoint returns the endpoint of a reference, ignoring endpoints set by the
 // environment or the profile. It does no I/O.
 func Endpoint(region, override string) (*url.URL, error) {
-	o := &secretsmanager.Options{Region: region, EndpointResolverV2: secretsmanager.NewDefaultEndpointResolverV2()}
+	o := &secretsmanager.Options{Region: region,
+		EndpointResolverV2: secretsmanager.NewDefaultEndpointResolverV2()}
 	if override != "" {
 		o.BaseEndpoint = &override
 	}

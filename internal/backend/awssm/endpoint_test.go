@@ -51,17 +51,29 @@ func TestAllowEndpointIsAskedBeforeAnyConnection(t *testing.T) {
 		override bool
 		want     string // empty: the fake's
 	}{
-		"of the region":    {func(t *testing.T, _ string) {}, false, "https://secretsmanager.eu-west-1.amazonaws.com"},
-		"FIPS":             {func(t *testing.T, _ string) { t.Setenv("AWS_USE_FIPS_ENDPOINT", "true") }, false, "https://secretsmanager-fips.eu-west-1.amazonaws.com"},
+		"of the region": {func(t *testing.T, _ string) {}, false,
+			"https://secretsmanager.eu-west-1.amazonaws.com"},
+		"FIPS": {func(t *testing.T, _ string) { t.Setenv("AWS_USE_FIPS_ENDPOINT", "true") },
+			false, "https://secretsmanager-fips.eu-west-1.amazonaws.com"},
 		"of the reference": {func(t *testing.T, _ string) {}, true, ""},
-		"of the reference, not the environment's": {func(t *testing.T, _ string) { t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "https://127.0.0.1:1") }, true, ""},
-		"of the environment":                      {func(t *testing.T, url string) { t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", url) }, false, ""},
-		"of the environment, for all":             {func(t *testing.T, url string) { t.Setenv("AWS_ENDPOINT_URL", url) }, false, ""},
+		"of the reference, not the environment's": {func(t *testing.T,
+			_ string) {
+			t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "https://127.0.0.1:1")
+		}, true, ""},
+		"of the environment": {func(t *testing.T,
+			url string) {
+			t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", url)
+		}, false, ""},
+		"of the environment, for all": {func(t *testing.T,
+			url string) {
+			t.Setenv("AWS_ENDPOINT_URL", url)
+		}, false, ""},
 		"of the profile": {func(t *testing.T, url string) {
 			file(t, "AWS_CONFIG_FILE", "[default]\nendpoint_url = "+url+"\n")
 		}, false, ""},
 		"of the profile's services": {func(t *testing.T, url string) {
-			file(t, "AWS_CONFIG_FILE", "[default]\nservices = local\n[services local]\nsecrets_manager =\n  endpoint_url = "+url+"\n")
+			file(t, "AWS_CONFIG_FILE",
+				"[default]\nservices = local\n[services local]\nsecrets_manager =\n  endpoint_url = "+url+"\n")
 		}, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,17 +118,20 @@ func trimmed(urls []string) []string {
 
 // given is a configuration of the caller's own.
 func given(s *fakeaws.Server) *aws.Config {
-	return &aws.Config{BaseEndpoint: aws.String(s.URL()), Credentials: credentials.NewStaticCredentialsProvider(keyID, key, "")}
+	return &aws.Config{BaseEndpoint: aws.String(s.URL()),
+		Credentials: credentials.NewStaticCredentialsProvider(keyID, key, "")}
 }
 
 func TestAllowEndpointIsAskedWhereTheCallersConfigLeadsElsewhere(t *testing.T) {
 	s, other := fake(t), fake(t)
 	own := given(s)
 	own.APIOptions = append(own.APIOptions, func(stack *middleware.Stack) error {
-		return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("elsewhere", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
-			in.Request.(*smithyhttp.Request).URL.Host = strings.TrimPrefix(other.URL(), "http://")
-			return next.HandleDeserialize(ctx, in)
-		}), middleware.After)
+		return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("elsewhere",
+			func(ctx context.Context, in middleware.DeserializeInput,
+				next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+				in.Request.(*smithyhttp.Request).URL.Host = strings.TrimPrefix(other.URL(), "http://")
+				return next.HandleDeserialize(ctx, in)
+			}), middleware.After)
 	})
 	g := &gate{allow: []string{s.URL()}}
 	open(t, own, g.check, time.Minute).fails(fault.Denied, "AllowEndpoint refused "+other.URL())
@@ -148,7 +163,10 @@ func TestAClientOfTheCallersIsHeldToTheSameAnswers(t *testing.T) {
 
 func TestClearTextDoesNotGoThroughTheProxyOfTheCallersClient(t *testing.T) {
 	s := fake(t)
-	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") }))
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter,
+		*http.Request) {
+		t.Error("the proxy was asked")
+	}))
 	t.Cleanup(proxy.Close)
 	through, err := url.Parse(proxy.URL)
 	require.NoError(t, err)
@@ -185,7 +203,8 @@ func TestAnApprovedRedirectEndsInAClearError(t *testing.T) {
 		return true
 	})
 	// What is signed for one host is not for another.
-	open(t, nil, (&gate{}).check, time.Minute).fails(fault.Unauthenticated, "redirects to "+strings.TrimPrefix(other.URL(), "http://"), "endpointOverride")
+	open(t, nil, (&gate{}).check, time.Minute).fails(fault.Unauthenticated,
+		"redirects to "+strings.TrimPrefix(other.URL(), "http://"), "endpointOverride")
 	require.Equal(t, 1, other.Calls())
 }
 
@@ -227,7 +246,8 @@ func TestARegionThatIsNoneIsASyntaxError(t *testing.T) {
 	fake(t)
 	bare(t)
 	keyed(t)
-	got := open(t, nil, nil, time.Second).get(ref.Reference{Kind: ref.AWS, Region: "eu west", SecretID: "db"})[0]
+	got := open(t, nil, nil, time.Second).get(ref.Reference{Kind: ref.AWS, Region: "eu west",
+		SecretID: "db"})[0]
 	require.ErrorIs(t, got.Err, fault.Syntax)
 	require.Contains(t, got.Err.Error(), `"eu west"`)
 }
@@ -254,7 +274,8 @@ func TestEndpointOfTheEnvironmentIsChecked(t *testing.T) {
 				} else {
 					t.Setenv(name, endpoint)
 				}
-				open(t, nil, func(*url.URL) error { t.Error("it was asked about"); return nil }, time.Minute).fails(fault.Syntax, words)
+				open(t, nil, func(*url.URL) error { t.Error("it was asked about"); return nil },
+					time.Minute).fails(fault.Syntax, words)
 			})
 		}
 	}
@@ -263,7 +284,8 @@ func TestEndpointOfTheEnvironmentIsChecked(t *testing.T) {
 func TestEndpointIsDialledAsItWasAskedAbout(t *testing.T) {
 	s := fake(t)
 	keyed(t)
-	t.Setenv("AWS_ENDPOINT_URL", strings.Replace(s.URL(), "http://127.0.0.1", "HTTP://[0::ffff:127.0.0.1]", 1))
+	t.Setenv("AWS_ENDPOINT_URL",
+		strings.Replace(s.URL(), "http://127.0.0.1", "HTTP://[0::ffff:127.0.0.1]", 1))
 	g := &gate{}
 	open(t, nil, g.check, time.Minute).good()
 	require.Equal(t, []string{s.URL()}, trimmed(g.asked))

@@ -234,7 +234,8 @@ func deniedError(g ref.Target, message string) *fault.Error {
 		explicit = "; a policy denies it explicitly, which overrides any permission"
 	}
 	return fault.New(fault.Denied, "needs secretsmanager:GetSecretValue on secret %q in region %q; "+
-		"the resource of an IAM policy ends in %q, for example %q%s%s", g.Secret, g.Region, suffixPattern, policyResource(g), explicit, otherRegionHint(g))
+		"the resource of an IAM policy ends in %q, for example %q%s%s", g.Secret, g.Region, suffixPattern,
+		policyResource(g), explicit, otherRegionHint(g))
 }
 
 func kmsDeniedError(g ref.Target) *fault.Error {

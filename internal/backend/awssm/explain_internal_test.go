@@ -19,12 +19,14 @@ import (
 )
 
 func TestANameThatDoesNotResolveAsksForTheRegion(t *testing.T) {
-	unknown := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Name: "secretsmanager.eu-wset-1.amazonaws.com", IsNotFound: true}}
+	unknown := &net.OpError{Op: "dial", Net: "tcp",
+		Err: &net.DNSError{Name: "secretsmanager.eu-wset-1.amazonaws.com", IsNotFound: true}}
 	const host = "secretsmanager.eu-wset-1.amazonaws.com"
 	err := explain(unknown, ref.Target{Region: "eu-wset-1"}, host)
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.Contains(t, err.Error(), host+` does not resolve: is the region "eu-wset-1" correct?`)
-	require.NotContains(t, explain(unknown, ref.Target{Region: "eu-wset-1", Endpoint: "https://x"}, "x").Error(), "region")
+	require.NotContains(t,
+		explain(unknown, ref.Target{Region: "eu-wset-1", Endpoint: "https://x"}, "x").Error(), "region")
 }
 
 func TestAPolicyNamesItsResourceInThePartitionOfTheRegion(t *testing.T) {
@@ -40,7 +42,8 @@ func TestAPolicyNamesItsResourceInThePartitionOfTheRegion(t *testing.T) {
 func TestACodeIsPrintedOnlyIfItLooksLikeOne(t *testing.T) {
 	require.Equal(t, "ThrottlingException", safeCode("ThrottlingException"))
 	require.Equal(t, "Client.Something2", safeCode("Client.Something2"))
-	for _, code := range []string{"", "hunter2", "A b", "Ä", "A-b", "A\nb", "A" + string(make([]byte, 64))} {
+	for _, code := range []string{"", "hunter2", "A b", "Ä", "A-b", "A\nb",
+		"A" + string(make([]byte, 64))} {
 		require.Equal(t, "unknown code", safeCode(code))
 	}
 }
@@ -50,9 +53,11 @@ func TestKeptQuotesNothing(t *testing.T) {
 	const canary = "c4nary-hunter2"
 	jwt := "eyJhbGciOi." + canary
 	for name, err := range map[string]error{
-		"an API error":       &smithy.GenericAPIError{Code: "AccessDenied " + canary, Message: canary},
-		"a proxy's status":   &net.OpError{Op: "proxyconnect", Net: "tcp", Err: errors.New("407 " + canary)},
-		"a dial":             &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: canary, Name: "host", IsNotFound: true}},
+		"an API error": &smithy.GenericAPIError{Code: "AccessDenied " + canary, Message: canary},
+		"a proxy's status": &net.OpError{Op: "proxyconnect", Net: "tcp",
+			Err: errors.New("407 " + canary)},
+		"a dial": &net.OpError{Op: "dial", Net: "tcp",
+			Err: &net.DNSError{Err: canary, Name: "host", IsNotFound: true}},
 		"a token for a path": &fs.PathError{Op: "open", Path: jwt, Err: syscall.ENOENT},
 		"a path's error":     &fs.PathError{Op: "open", Path: "/run/token", Err: errors.New(canary)},
 		"anything else":      errors.New(canary),
@@ -63,12 +68,17 @@ func TestKeptQuotesNothing(t *testing.T) {
 			require.NotContains(t, fmt.Sprintf("%v %+v %#v", got, got, got), canary, name)
 		}
 	}
-	lookup := sanitizedCause(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "host", IsNotFound: true}})
+	lookup := sanitizedCause(&net.OpError{Op: "dial",
+		Err: &net.DNSError{Name: "host", IsNotFound: true}})
 	dns, ok := errors.AsType[*net.DNSError](lookup)
 	require.True(t, ok)
 	require.True(t, dns.IsNotFound)
-	require.ErrorIs(t, sanitizedCause(&fs.PathError{Op: "open", Path: "/run/token", Err: syscall.ENOENT}), fs.ErrNotExist)
-	require.ErrorIs(t, sanitizedCause(&net.OpError{Op: "read", Err: &os.SyscallError{Syscall: "read", Err: syscall.ECONNRESET}}), syscall.ECONNRESET)
+	require.ErrorIs(t,
+		sanitizedCause(&fs.PathError{Op: "open", Path: "/run/token", Err: syscall.ENOENT}),
+		fs.ErrNotExist)
+	require.ErrorIs(t,
+		sanitizedCause(&net.OpError{Op: "read",
+			Err: &os.SyscallError{Syscall: "read", Err: syscall.ECONNRESET}}), syscall.ECONNRESET)
 }
 
 func TestErrorCodesOfAWSAreRecognised(t *testing.T) {
@@ -97,8 +107,10 @@ func TestErrorCodesOfAWSAreRecognised(t *testing.T) {
 		{numbered("X-Amzn-Errortype", "AccessDeniedException"), ``, "AccessDeniedException"},
 		{numbered("X-Amzn-Errortype", "AccessDeniedException"), `<html>`, ""},
 		{numbered("X-Amzn-Errortype", "NewException"), `{}`, ""},
-		{numbered("X-Amzn-Errortype", "AccessDeniedException", "Content-Type", "application/json"), `{}`, ""},
-		{numbered("X-Amzn-Errortype", "AccessDeniedException", "Content-Type", "application/x-amz-json-1.1; charset=utf-8"), `{}`, "AccessDeniedException"},
+		{numbered("X-Amzn-Errortype", "AccessDeniedException", "Content-Type", "application/json"),
+			`{}`, ""},
+		{numbered("X-Amzn-Errortype", "AccessDeniedException", "Content-Type",
+			"application/x-amz-json-1.1; charset=utf-8"), `{}`, "AccessDeniedException"},
 		{http.Header{"X-Amzn-Errortype": {"AccessDeniedException"}}, `{}`, ""},
 	} {
 		require.Equal(t, c.want, errorCode(c.header, []byte(c.body)), "%v %s", c.header, c.body)

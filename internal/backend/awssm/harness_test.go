@@ -85,7 +85,8 @@ type world struct {
 	log     *bytes.Buffer
 }
 
-func open(t *testing.T, given *aws.Config, allow func(*url.URL) error, timeout time.Duration) *world {
+func open(t *testing.T, given *aws.Config, allow func(*url.URL) error,
+	timeout time.Duration) *world {
 	w := &world{t: t, timeout: timeout, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.backend = awssm.New(given, &httpguard.Policy{Allow: allow, Log: log}, log)
@@ -150,7 +151,8 @@ func (w *world) fails(kind error, text ...string) {
 // attemptFails is fails for one attempt, without the retries.
 func (w *world) attemptFails(kind error, text ...string) {
 	w.t.Helper()
-	_, err := w.backend.Fetch(w.t.Context(), ref.Target{Kind: ref.AWS, Region: "eu-west-1", Secret: "db"})
+	_, err := w.backend.Fetch(w.t.Context(),
+		ref.Target{Kind: ref.AWS, Region: "eu-west-1", Secret: "db"})
 	w.requireError(err, kind, text...)
 }
 

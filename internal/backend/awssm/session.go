@@ -19,7 +19,8 @@ const reloadPause = 5 * time.Second
 // have been replaced since they were loaded, it loads the configuration again and
 // repeats the call once. It returns the client that made the last call, or nil if
 // there was no call.
-func (b *Backend) attempt(ctx context.Context, at clientKey, call func(*client) error) (*client, error) {
+func (b *Backend) attempt(ctx context.Context, at clientKey, call func(*client) error) (*client,
+	error) {
 	c, err := b.allowedClient(ctx, at)
 	if err != nil {
 		return nil, err

@@ -128,7 +128,11 @@ func oddAnswersAreUnavailable(t *testing.T, b Backend) {
 	for name, odd := range b.Odd {
 		t.Run(name, func(t *testing.T) {
 			s := b.Start(t)
-			s.Intercept(func(w http.ResponseWriter, r *http.Request) bool { odd.ServeHTTP(w, r); return true })
+			s.Intercept(func(w http.ResponseWriter,
+				r *http.Request) bool {
+				odd.ServeHTTP(w, r)
+				return true
+			})
 			r := s.Open(t, Options{Timeout: 5 * time.Second})
 			_, err := resolve(t, r, s.Reference("db"))
 			requireOnly(t, err, fault.Unavailable)
@@ -143,7 +147,8 @@ func keepsLastGoodValue(t *testing.T, b Backend) {
 	}
 	t.Run("a redirect that AllowEndpoint refuses", func(t *testing.T) {
 		s := b.Start(t)
-		RequireLastGood(t, s, redirect("http://10.255.255.1:8200/"), Options{AllowEndpoint: onlyServer(s)})
+		RequireLastGood(t, s, redirect("http://10.255.255.1:8200/"),
+			Options{AllowEndpoint: onlyServer(s)})
 	})
 }
 
@@ -195,8 +200,12 @@ func limitsAnswers(t *testing.T, b Backend) {
 			w.Header().Set("Content-Length", "104857617")
 			flood(w, r, 100)
 		},
-		"without end":       func(w http.ResponseWriter, r *http.Request) { flood(w, r, -1) },
-		"error without end": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); flood(w, r, -1) },
+		"without end": func(w http.ResponseWriter, r *http.Request) { flood(w, r, -1) },
+		"error without end": func(w http.ResponseWriter,
+			r *http.Request) {
+			w.WriteHeader(400)
+			flood(w, r, -1)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := b.Start(t)
@@ -233,7 +242,8 @@ func endsAtTimeout(t *testing.T, b Backend) {
 }
 
 func redirect(location string) Answer {
-	return Answer{Status: http.StatusTemporaryRedirect, Header: map[string]string{"Location": location}}
+	return Answer{Status: http.StatusTemporaryRedirect,
+		Header: map[string]string{"Location": location}}
 }
 
 var errNotAllowed = errors.New("not in the list")
@@ -249,7 +259,8 @@ func onlyServer(s *Server) func(*url.URL) error {
 }
 
 func refusesRedirects(t *testing.T, b Backend) {
-	for name, allow := range map[string]bool{"without AllowEndpoint": false, "by AllowEndpoint": true} {
+	for name, allow := range map[string]bool{"without AllowEndpoint": false,
+		"by AllowEndpoint": true} {
 		t.Run(name, func(t *testing.T) {
 			s, other := b.Start(t), serve(t, func(http.ResponseWriter, *http.Request) {
 				t.Error("the request, with its token, was redirected")

@@ -105,7 +105,8 @@ func keepsConnections(t *testing.T, b Backend) {
 	}
 	made := 0
 	addresses.Range(func(any, any) bool { made++; return true })
-	require.LessOrEqual(t, made, 150, "800 calls over 50 connections, and some that net/http did not need")
+	require.LessOrEqual(t, made, 150,
+		"800 calls over 50 connections, and some that net/http did not need")
 }
 
 func survivesCanceledCaller(t *testing.T, b Backend) {

@@ -28,7 +28,8 @@ func serve(t testing.TB, h http.HandlerFunc) *httptest.Server {
 }
 
 func debugLogger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}))
+	return slog.New(slog.NewJSONHandler(w,
+		&slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}))
 }
 
 func checksEndpointFirst(t *testing.T, b Backend) {
@@ -70,12 +71,13 @@ func leaksNoSecret(t *testing.T, b Backend) {
 	var mu sync.Mutex
 	var log bytes.Buffer
 	logger := debugLogger(&log)
-	r := s.Open(t, Options{Timeout: 150 * time.Millisecond, Logger: logger, OnFetch: func(_ int, e any) {
-		mu.Lock()
-		defer mu.Unlock()
-		logger.Info("event", "event", e)
-		fmt.Fprintf(&log, "%+v %#v", e, e)
-	}})
+	r := s.Open(t,
+		Options{Timeout: 150 * time.Millisecond, Logger: logger, OnFetch: func(_ int, e any) {
+			mu.Lock()
+			defer mu.Unlock()
+			logger.Info("event", "event", e)
+			fmt.Fprintf(&log, "%+v %#v", e, e)
+		}})
 	resolveAll := func() {
 		for _, name := range []string{"db", "missing"} {
 			if _, err := resolve(t, r, s.Reference(name)); err != nil {
@@ -102,7 +104,8 @@ func leaksNoSecret(t *testing.T, b Backend) {
 			}
 			mu.Unlock()
 			text, _ := json.Marshal(echo)
-			w.Header().Set("Location", "https://"+b.Canary+":"+b.Canary+"@elsewhere.example/"+url.PathEscape(echo))
+			w.Header().Set("Location",
+				"https://"+b.Canary+":"+b.Canary+"@elsewhere.example/"+url.PathEscape(echo))
 			w.Header().Set("X-Echo", url.PathEscape(echo))
 			w.WriteHeader(status)
 			_, _ = fmt.Fprintf(w, `{"errors":[%s],"__type":%s,"message":%s,"data":{%s:%s},"warnings":[%s]}`,

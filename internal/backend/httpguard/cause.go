@@ -22,7 +22,8 @@ import (
 // of a file may hold a token that was given instead of a path.
 func SanitizedCause(err error) error {
 	for _, plain := range []error{
-		context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, http.ErrSchemeMismatch,
+		context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
+		http.ErrSchemeMismatch,
 	} {
 		if err == plain { //nolint:errorlint // only the error itself, unwrapped
 			return plain
@@ -57,7 +58,8 @@ func SanitizedCause(err error) error {
 		return errno
 	}
 	for _, plain := range []error{
-		context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, io.EOF, net.ErrClosed,
+		context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, io.EOF,
+		net.ErrClosed,
 		http.ErrSchemeMismatch, fs.ErrNotExist, fs.ErrPermission,
 	} {
 		if errors.Is(err, plain) {

@@ -20,30 +20,41 @@ import (
 
 func TestSanitizedCause(t *testing.T) {
 	const secret = "hvs.c4nary"
-	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	refused := &net.OpError{Op: "dial", Net: "tcp",
+		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	around := func(err error) error {
-		return &url.Error{Op: "Put", URL: "https://v.example/" + secret, Err: fmt.Errorf("%s: %w", secret, err)}
+		return &url.Error{Op: "Put", URL: "https://v.example/" + secret,
+			Err: fmt.Errorf("%s: %w", secret, err)}
 	}
 	for name, c := range map[string]struct {
 		err  error
 		is   error // nil: nothing is kept
 		text string
 	}{
-		"nothing":             {nil, nil, ""},
-		"an answer":           {around(errors.New(`malformed HTTP response "` + secret + `"`)), nil, ""},
-		"a record header":     {around(tls.RecordHeaderError{Msg: secret}), nil, ""},
-		"a proxy's words":     {around(&net.OpError{Op: "proxyconnect", Net: "tcp", Err: errors.New(secret)}), nil, ""},
-		"canceled":            {around(context.Canceled), context.Canceled, "context canceled"},
-		"deadline":            {around(context.DeadlineExceeded), context.DeadlineExceeded, "context deadline exceeded"},
-		"end":                 {around(io.ErrUnexpectedEOF), io.ErrUnexpectedEOF, "unexpected EOF"},
-		"refused":             {around(refused), syscall.ECONNREFUSED, "connection refused"},
-		"reset":               {around(&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}), syscall.ECONNRESET, "reset"},
-		"timeout":             {around(&net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}), os.ErrDeadlineExceeded, "timeout"},
-		"no such host":        {around(&net.DNSError{Err: "no such host", Name: "v.example", IsNotFound: true}), nil, "no such host"},
-		"an alert":            {around(&net.OpError{Op: "remote error", Err: tls.AlertError(40)}), nil, "handshake failure"},
-		"a file":              {around(&fs.PathError{Op: "open", Path: "/run/token", Err: syscall.ENOENT}), fs.ErrNotExist, "/run/token"},
-		"a token, not a file": {around(&fs.PathError{Op: "open", Path: secret, Err: syscall.ENOENT}), fs.ErrNotExist, "no such file"},
-		"a JWT, not a file":   {around(&fs.PathError{Op: "stat", Path: "/eyJ" + secret, Err: syscall.ENAMETOOLONG}), syscall.ENAMETOOLONG, ""},
+		"nothing":         {nil, nil, ""},
+		"an answer":       {around(errors.New(`malformed HTTP response "` + secret + `"`)), nil, ""},
+		"a record header": {around(tls.RecordHeaderError{Msg: secret}), nil, ""},
+		"a proxy's words": {around(&net.OpError{Op: "proxyconnect", Net: "tcp",
+			Err: errors.New(secret)}), nil, ""},
+		"canceled": {around(context.Canceled), context.Canceled, "context canceled"},
+		"deadline": {around(context.DeadlineExceeded), context.DeadlineExceeded,
+			"context deadline exceeded"},
+		"end":     {around(io.ErrUnexpectedEOF), io.ErrUnexpectedEOF, "unexpected EOF"},
+		"refused": {around(refused), syscall.ECONNREFUSED, "connection refused"},
+		"reset": {around(&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}),
+			syscall.ECONNRESET, "reset"},
+		"timeout": {around(&net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}),
+			os.ErrDeadlineExceeded, "timeout"},
+		"no such host": {around(&net.DNSError{Err: "no such host", Name: "v.example",
+			IsNotFound: true}), nil, "no such host"},
+		"an alert": {around(&net.OpError{Op: "remote error", Err: tls.AlertError(40)}), nil,
+			"handshake failure"},
+		"a file": {around(&fs.PathError{Op: "open", Path: "/run/token",
+			Err: syscall.ENOENT}), fs.ErrNotExist, "/run/token"},
+		"a token, not a file": {around(&fs.PathError{Op: "open", Path: secret, Err: syscall.ENOENT}),
+			fs.ErrNotExist, "no such file"},
+		"a JWT, not a file": {around(&fs.PathError{Op: "stat", Path: "/eyJ" + secret,
+			Err: syscall.ENAMETOOLONG}), syscall.ENAMETOOLONG, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := httpguard.SanitizedCause(c.err)

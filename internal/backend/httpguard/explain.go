@@ -44,7 +44,8 @@ func Explain(err error, host string) *fault.Error {
 			"and that its CA is known here (VAULT_CACERT for Vault, AWS_CA_BUNDLE for AWS)",
 			host).Permanently()
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok ||
+		errors.Is(err, http.ErrSchemeMismatch) {
 		return unavailable("%s does not speak TLS; if it speaks plain HTTP, the endpoint begins with http://",
 			host).Permanently()
 	}

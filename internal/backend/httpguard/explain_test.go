@@ -66,7 +66,8 @@ func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
 	require.NoError(t, closed.Close())
 	silent := raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	wantsCertificate := tlsServer(t, &tls.Config{ClientAuth: tls.RequireAnyClientCert})
-	oldTLS := tlsServer(t, &tls.Config{MaxVersion: tls.VersionTLS11}) //nolint:gosec // that is the point
+	oldTLS := tlsServer(t,
+		&tls.Config{MaxVersion: tls.VersionTLS11}) //nolint:gosec // that is the point
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
 	host := func(s *httptest.Server) string {
@@ -79,24 +80,34 @@ func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
 		words        string
 		lasting      bool
 	}{
-		"closed port":           {"http", closed.Addr().String(), false, "refuses connections", false},
-		"no such name":          {"http", "nonexistent.invalid", false, "the name of nonexistent.invalid", false},
-		"hangs up":              {"http", raw(t, says("")), false, "closed the connection", false},
-		"hangs up half-way":     {"http", raw(t, says("HTTP/1.1 200 OK\r\nX: "+canary)), false, "closed the connection", false},
-		"hangs up in HTTP":      {"http", raw(t, says("HTT")), false, "closed the connection", false},
-		"hangs up in status":    {"http", raw(t, says("HTTP/1.1 2")), false, "closed the connection", false},
-		"a status that is none": {"http", raw(t, says("HTTP/1.1 ok\r\n\r\n")), false, "does not speak HTTP", true},
-		"no HTTP":               {"http", raw(t, says("\x15\x03\x01\x00\x02\x02"+canary+"\n")), false, "does not speak HTTP", true},
-		"huge headers":          {"http", raw(t, says("HTTP/1.1 200 OK\r\nX: "+strings.Repeat(canary, 1<<20)+"\r\n\r\n")), false, "headers of the answer", true},
-		"silence":               {"http", silent, false, "did not answer in time", false},
-		"silence under TLS":     {"https", silent, false, "did not answer in time", false},
-		"https to http":         {"https", host(plain), false, "does not speak TLS", true},
-		"TLS that is none":      {"https", raw(t, says(canary+"\n\n\n")), false, "does not speak TLS", true},
-		"untrusted":             {"https", host(tlsServer(t, nil)), false, "is not trusted", true},
-		"wrong name":            {"https", "localhost:" + portOf(host(tlsServer(t, nil))), true, "is not trusted", true},
-		"wants a certificate":   {"https", host(wantsCertificate), true, "certificate required", true},
-		"speaks an old TLS":     {"https", host(oldTLS), true, "protocol version", true},
-		"hangs up in handshake": {"https", raw(t, func(net.Conn) {}), false, "closed the connection", false},
+		"closed port": {"http", closed.Addr().String(), false, "refuses connections", false},
+		"no such name": {"http", "nonexistent.invalid", false,
+			"the name of nonexistent.invalid", false},
+		"hangs up": {"http", raw(t, says("")), false, "closed the connection", false},
+		"hangs up half-way": {"http", raw(t, says("HTTP/1.1 200 OK\r\nX: "+canary)), false,
+			"closed the connection", false},
+		"hangs up in HTTP": {"http", raw(t, says("HTT")), false, "closed the connection", false},
+		"hangs up in status": {"http", raw(t, says("HTTP/1.1 2")), false,
+			"closed the connection", false},
+		"a status that is none": {"http", raw(t, says("HTTP/1.1 ok\r\n\r\n")), false,
+			"does not speak HTTP", true},
+		"no HTTP": {"http", raw(t, says("\x15\x03\x01\x00\x02\x02"+canary+"\n")), false,
+			"does not speak HTTP", true},
+		"huge headers": {"http",
+			raw(t, says("HTTP/1.1 200 OK\r\nX: "+strings.Repeat(canary, 1<<20)+"\r\n\r\n")), false,
+			"headers of the answer", true},
+		"silence":           {"http", silent, false, "did not answer in time", false},
+		"silence under TLS": {"https", silent, false, "did not answer in time", false},
+		"https to http":     {"https", host(plain), false, "does not speak TLS", true},
+		"TLS that is none": {"https", raw(t, says(canary+"\n\n\n")), false,
+			"does not speak TLS", true},
+		"untrusted": {"https", host(tlsServer(t, nil)), false, "is not trusted", true},
+		"wrong name": {"https", "localhost:" + portOf(host(tlsServer(t, nil))), true,
+			"is not trusted", true},
+		"wants a certificate": {"https", host(wantsCertificate), true, "certificate required", true},
+		"speaks an old TLS":   {"https", host(oldTLS), true, "protocol version", true},
+		"hangs up in handshake": {"https", raw(t, func(net.Conn) {}), false,
+			"closed the connection", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			most := 10 * time.Second
@@ -134,11 +145,14 @@ func TestAProxyThatIsNotThereIsNamed(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, closed.Close())
-	base := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: closed.Addr().String(), User: url.UserPassword("user", "pw")})}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://vault.example/v1/x", nil)
+	base := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: closed.Addr().String(),
+		User: url.UserPassword("user", "pw")})}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		"https://vault.example/v1/x", nil)
 	require.NoError(t, err)
 	_, err = base.RoundTrip(req)
-	require.ErrorContains(t, httpguard.Explain(err, "vault.example"), "the proxy to vault.example cannot be reached: check HTTPS_PROXY")
+	require.ErrorContains(t, httpguard.Explain(err, "vault.example"),
+		"the proxy to vault.example cannot be reached: check HTTPS_PROXY")
 }
 
 func TestACallerWhoLeftIsNoTimeout(t *testing.T) {

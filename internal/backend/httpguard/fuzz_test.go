@@ -41,12 +41,19 @@ var errDialled = errors.New("dialled")
 // target of a redirect; without AllowEndpoint it dials those of the endpoint.
 func FuzzEndpoint(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"https://vip.example", "https://v\u0130p.example/x"}, {"http://①②⑦.0.0.1", ""}, {"http://127。0。0。1:8200", ""}, {"http://local\u00adhost", ""},
-		{"https://V.Example.", "//v.example./x"}, {"http://0x7f.1", "http://2130706433/"}, {"http://[::ffff:127.0.0.1]", "http://127.0.0.1/x"},
-		{"http://[fe80::1%25eth0]", "/x"}, {"https://v.example:443/team-a", "https://v.example/team-evil/x"}, {"https://u:p@v", "https://v@w/"},
-		{"https://v.example", `\\w.example/x`}, {"https://v.example", "https:\\\\w.example"}, {"https://v", "//w"}, {"https://v", "///w"}, {"https://v", "/%2e%2e//w"},
-		{"https://kv.example", "https://\u212av.example"}, {"https://xn--a.example", "https://XN--a.example"}, {"http://v:80", "https://v:80"},
-		{"https://v.example", "https://v.example:0443/"}, {"https://v.example", "https://v.example:/"}, {"https://v.example", "http://v.example%2eevil/"},
+		{"https://vip.example", "https://v\u0130p.example/x"}, {"http://①②⑦.0.0.1", ""},
+		{"http://127。0。0。1:8200", ""}, {"http://local\u00adhost", ""},
+		{"https://V.Example.", "//v.example./x"}, {"http://0x7f.1", "http://2130706433/"},
+		{"http://[::ffff:127.0.0.1]", "http://127.0.0.1/x"},
+		{"http://[fe80::1%25eth0]", "/x"},
+		{"https://v.example:443/team-a", "https://v.example/team-evil/x"},
+		{"https://u:p@v", "https://v@w/"},
+		{"https://v.example", `\\w.example/x`}, {"https://v.example", "https:\\\\w.example"},
+		{"https://v", "//w"}, {"https://v", "///w"}, {"https://v", "/%2e%2e//w"},
+		{"https://kv.example", "https://\u212av.example"},
+		{"https://xn--a.example", "https://XN--a.example"}, {"http://v:80", "https://v:80"},
+		{"https://v.example", "https://v.example:0443/"}, {"https://v.example", "https://v.example:/"},
+		{"https://v.example", "http://v.example%2eevil/"},
 	} {
 		f.Add(seed[0], seed[1])
 	}
@@ -72,12 +79,14 @@ func FuzzEndpoint(f *testing.F) {
 				dialled = append(dialled, address)
 				return nil, errDialled
 			}
-			base := &redirecting{location: location, next: &http.Transport{DialContext: dial, DialTLSContext: dial}}
+			base := &redirecting{location: location,
+				next: &http.Transport{DialContext: dial, DialTLSContext: dial}}
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at.String(), nil)
 			if err != nil {
 				return
 			}
-			resp, err := (&httpguard.Transport{Base: base, AllowRedirect: policy.RedirectCheck(), MaxBody: 100}).RoundTrip(req)
+			resp, err := (&httpguard.Transport{Base: base, AllowRedirect: policy.RedirectCheck(),
+				MaxBody: 100}).RoundTrip(req)
 			if err == nil {
 				_ = resp.Body.Close() // a redirect to nowhere is an answer
 				continue
@@ -87,7 +96,8 @@ func FuzzEndpoint(f *testing.F) {
 				continue
 			}
 			require.Len(t, dialled, 1)
-			require.False(t, strings.ContainsFunc(dialled[0], func(r rune) bool { return r <= ' ' || r >= 0x7f }))
+			require.False(t,
+				strings.ContainsFunc(dialled[0], func(r rune) bool { return r <= ' ' || r >= 0x7f }))
 			if asks {
 				require.Equal(t, asked[len(asked)-1], dialled[0])
 				continue
@@ -95,7 +105,9 @@ func FuzzEndpoint(f *testing.F) {
 			name, port, err := net.SplitHostPort(dialled[0])
 			require.NoError(t, err)
 			require.Equal(t, at.Hostname(), name)
-			require.True(t, dialled[0] == hostPort(at) || at.Port() == "" && slices.Contains([]string{"80", "443"}, port), "%s for %s", dialled[0], at)
+			require.True(t,
+				dialled[0] == hostPort(at) || at.Port() == "" && slices.Contains([]string{"80", "443"}, port),
+				"%s for %s", dialled[0], at)
 		}
 	})
 }

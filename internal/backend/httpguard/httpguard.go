@@ -209,7 +209,8 @@ func (t *Transport) limitBody(resp *http.Response) (*http.Response, error) {
 }
 
 func (t *Transport) tooLargeError() error {
-	return fault.New(fault.Unavailable, "the answer is larger than %d MiB", t.MaxBody>>20).Permanently()
+	return fault.New(fault.Unavailable, "the answer is larger than %d MiB",
+		t.MaxBody>>20).Permanently()
 }
 
 // limitedBody fails if an answer is too long. It does not end early: half a

@@ -42,7 +42,8 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func answer(status int, location, body string) *http.Response {
-	resp := &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
+	resp := &http.Response{StatusCode: status, Header: http.Header{},
+		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
 	if location != "" {
 		resp.Header.Set("Location", location)
 	}
@@ -79,15 +80,19 @@ func TestRedirectsAreFollowedToTheSameHostOnly(t *testing.T) {
 		{"http://v.example:8200/a", "https://v.example:8200/b", nil, "https://v.example:8200/b", ""},
 		{"http://[::1]:8200/a", "http://[::1]:8200/b", nil, "http://[::1]:8200/b", ""},
 		{"https://v.example/a", "https://user:pw@v.example/b#f", nil, "https://v.example/b", ""},
-		{"https://v.example/a", "https://v.example:8443/b", nil, "", "to another host, https://v.example:8443"},
-		{"https://v.example/a", "https://w.example/b", nil, "", "refused a redirect from v.example to another host, https://w.example"},
+		{"https://v.example/a", "https://v.example:8443/b", nil, "",
+			"to another host, https://v.example:8443"},
+		{"https://v.example/a", "https://w.example/b", nil, "",
+			"refused a redirect from v.example to another host, https://w.example"},
 		{"https://v.example/a", "//w.example/b", nil, "", "approve it with AllowEndpoint"},
 		{"https://v.example/a", "https://v.example.evil/b", nil, "", "another host"},
 		{"https://v.example/a", "https://v.example@evil.example/b", nil, "", "https://evil.example"},
 		{"https://v.example/a", "https://ok.example/b?c=d", approve, "https://ok.example/b?c=d", ""},
-		{"https://v.example/a", "https://w.example/b", approve, "", "refused a redirect from v.example: no"},
+		{"https://v.example/a", "https://w.example/b", approve, "",
+			"refused a redirect from v.example: no"},
 		{"https://v.example/a", "http://v.example/b", approve, "", "in clear text"},
-		{"https://v.example/a", "http://ok.example/b", func(*url.URL) error { return nil }, "", "in clear text"},
+		{"https://v.example/a", "http://ok.example/b", func(*url.URL) error { return nil }, "",
+			"in clear text"},
 		{"https://v.example/a", "ftp://v.example/b", nil, "", "not an http or https URL"},
 		{"https://v.example/a", "file:///etc/passwd", approve, "", "not an http or https URL"},
 		{"https://v.example/a", "https:///b", approve, "", "not an http or https URL"},
@@ -109,7 +114,8 @@ func TestRedirectsAreFollowedToTheSameHostOnly(t *testing.T) {
 			}
 			require.NoError(t, err, c.to)
 			require.Equal(t, 200, resp.StatusCode)
-			require.Equal(t, []string{"PUT " + c.from + " tok jwt", "PUT " + c.reached + " tok jwt"}, base.asked)
+			require.Equal(t, []string{"PUT " + c.from + " tok jwt", "PUT " + c.reached + " tok jwt"},
+				base.asked)
 		}
 	}
 }
@@ -124,7 +130,8 @@ func TestRedirectsThatLeadNowhereEnd(t *testing.T) {
 		"a control": {answer(307, "/\x7f", ""), "invalid URL", 1},
 	} {
 		base := &script{answers: map[string]*http.Response{"https://v.example/a": c.resp}}
-		_, err := (&httpguard.Transport{Base: base, MaxBody: 100}).RoundTrip(request(t, "https://v.example/a"))
+		_, err := (&httpguard.Transport{Base: base, MaxBody: 100}).RoundTrip(request(t,
+			"https://v.example/a"))
 		require.ErrorIs(t, err, fault.Unavailable, name)
 		require.Contains(t, err.Error(), c.words)
 		require.Len(t, base.asked, c.calls)
@@ -132,9 +139,11 @@ func TestRedirectsThatLeadNowhereEnd(t *testing.T) {
 		require.False(t, again)
 	}
 	// These are answers, for the caller to refuse.
-	for _, resp := range []*http.Response{answer(303, "https://w.example/", ""), answer(300, "/b", ""), answer(304, "", ""), answer(307, "", "")} {
+	for _, resp := range []*http.Response{answer(303, "https://w.example/", ""), answer(300, "/b", ""),
+		answer(304, "", ""), answer(307, "", "")} {
 		base := &script{answers: map[string]*http.Response{"https://v.example/a": resp}}
-		got, err := (&httpguard.Transport{Base: base, MaxBody: 100}).RoundTrip(request(t, "https://v.example/a"))
+		got, err := (&httpguard.Transport{Base: base, MaxBody: 100}).RoundTrip(request(t,
+			"https://v.example/a"))
 		require.NoError(t, err)
 		require.Equal(t, resp.StatusCode, got.StatusCode)
 		require.Len(t, base.asked, 1)
@@ -148,12 +157,14 @@ func TestRedirectsThatLeadNowhereEnd(t *testing.T) {
 
 func TestAnAnswerThatIsTooLargeIsAnErrorAndNotItsBeginning(t *testing.T) {
 	const most = 1 << 20
-	for size, fits := range map[int]bool{0: true, most - 1: true, most: true, most + 1: false, 5 * most: false} {
+	for size, fits := range map[int]bool{0: true, most - 1: true, most: true, most + 1: false,
+		5 * most: false} {
 		for _, told := range []int64{int64(size), -1} {
 			resp := answer(200, "", strings.Repeat("x", size))
 			resp.ContentLength = told
 			base := &script{answers: map[string]*http.Response{"https://v.example/a": resp}}
-			got, err := (&httpguard.Transport{Base: base, MaxBody: most}).RoundTrip(request(t, "https://v.example/a"))
+			got, err := (&httpguard.Transport{Base: base, MaxBody: most}).RoundTrip(request(t,
+				"https://v.example/a"))
 			if err == nil {
 				var body []byte
 				if body, err = io.ReadAll(got.Body); fits {
@@ -179,15 +190,18 @@ func TestGoodAnswersAreCheckedBeforeAnyoneDecodesThem(t *testing.T) {
 		return nil
 	}
 	for body, status := range map[string]int{"good": 200, "bad": 500} {
-		base := &script{answers: map[string]*http.Response{"https://v.example/a": answer(status, "", body)}}
-		resp, err := (&httpguard.Transport{Base: base, MaxBody: 100, Check: check}).RoundTrip(request(t, "https://v.example/a"))
+		base := &script{answers: map[string]*http.Response{"https://v.example/a": answer(status,
+			"", body)}}
+		resp, err := (&httpguard.Transport{Base: base, MaxBody: 100, Check: check}).RoundTrip(request(t,
+			"https://v.example/a"))
 		require.NoError(t, err)
 		got, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
 		require.Equal(t, body, string(got))
 	}
 	base := &script{answers: map[string]*http.Response{"https://v.example/a": answer(200, "", "bad")}}
-	_, err := (&httpguard.Transport{Base: base, MaxBody: 100, Check: check}).RoundTrip(request(t, "https://v.example/a"))
+	_, err := (&httpguard.Transport{Base: base, MaxBody: 100, Check: check}).RoundTrip(request(t,
+		"https://v.example/a"))
 	require.ErrorIs(t, err, errBad)
 }
 
@@ -208,9 +222,11 @@ func TestClearTextIsNeverProxied(t *testing.T) {
 
 func TestOnlyThisMachineIsLoopback(t *testing.T) {
 	for host, want := range map[string]bool{
-		"localhost": true, "LOCALHOST": true, "localhost.": true, "vault.localhost": false, "127.0.0.1": true, "127.0.0.1.": false, "127.1": false, "localho\u017ft": false,
+		"localhost": true, "LOCALHOST": true, "localhost.": true, "vault.localhost": false,
+		"127.0.0.1": true, "127.0.0.1.": false, "127.1": false, "localho\u017ft": false,
 		"local\u00adhost": false, "::1%evil": false, "127.255.0.1": true, "::1": true,
-		"::ffff:127.0.0.1": true, "localhost.example": false, "notlocalhost": false, "128.0.0.1": false, "0.0.0.0": false, "::": false,
+		"::ffff:127.0.0.1": true, "localhost.example": false, "notlocalhost": false, "128.0.0.1": false,
+		"0.0.0.0": false, "::": false,
 		"127.0.0.1.example": false, "10.0.0.1": false, "": false, "::2": false,
 	} {
 		require.Equal(t, want, httpguard.Loopback(host), host)
@@ -228,7 +244,8 @@ func TestClearTextOffThisMachineIsWarnedAboutOncePerHost(t *testing.T) {
 		return log.String()
 	}
 	require.Contains(t, check("http://vault.example:8200/base"), "level=WARN")
-	for _, quiet := range []string{"http://vault.example:8200/other", "https://w.example", "http://127.0.0.1:8200", "http://[::1]:8200", "http://localhost"} {
+	for _, quiet := range []string{"http://vault.example:8200/other", "https://w.example",
+		"http://127.0.0.1:8200", "http://[::1]:8200", "http://localhost"} {
 		require.Empty(t, check(quiet), quiet)
 	}
 	require.Contains(t, check("http://w.example"), "http://w.example")
@@ -239,14 +256,15 @@ func TestPolicyAsksForBareEndpointsAndOthersRedirects(t *testing.T) {
 	errNo := errors.New("no")
 	var asked string
 	var log bytes.Buffer
-	policy := &httpguard.Policy{Log: slog.New(slog.NewTextHandler(&log, nil)), Allow: func(u *url.URL) error {
-		asked = u.String()
-		u.Host = "mutated.example"
-		if u.Scheme == "https" {
-			return errNo
-		}
-		return nil
-	}}
+	policy := &httpguard.Policy{Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Allow: func(u *url.URL) error {
+			asked = u.String()
+			u.Host = "mutated.example"
+			if u.Scheme == "https" {
+				return errNo
+			}
+			return nil
+		}}
 	u, err := url.Parse("https://user:pw@vault.example/a%2Fb?q#f")
 	require.NoError(t, err)
 	for _, check := range []func(*url.URL) error{policy.Check, policy.RedirectCheck()} {
@@ -264,7 +282,8 @@ func TestPolicyAsksForBareEndpointsAndOthersRedirects(t *testing.T) {
 
 func TestRetryAfterIsSecondsOrADate(t *testing.T) {
 	for value, want := range map[string]time.Duration{
-		"": 0, "0": 0, "7": 7 * time.Second, "-1": 0, "1.5": 0, "soon": 0, "99999999999999999999": (1<<31 - 1) * time.Second,
+		"": 0, "0": 0, "7": 7 * time.Second, "-1": 0, "1.5": 0, "soon": 0,
+		"99999999999999999999": (1<<31 - 1) * time.Second,
 		time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat): 0,
 	} {
 		require.Equal(t, want, httpguard.RetryAfter(http.Header{"Retry-After": {value}}), value)

@@ -100,7 +100,8 @@ func firstAttemptTimeout(req *http.Request) time.Duration {
 
 // attempt sends a request once. If wait is not zero and no answer has begun by
 // then, its error is errNoAnswer.
-func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*http.Response, error) {
+func (p *Pool) attempt(req *http.Request, wait time.Duration, send sendFunc) (*http.Response,
+	error) {
 	c := p.connections()
 	var use usage
 	ctx, cancel := context.WithCancelCause(req.Context())

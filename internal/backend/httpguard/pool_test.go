@@ -103,7 +103,8 @@ func connect(t *testing.T, http2 bool, handler http.HandlerFunc) (*network, http
 	server := &http.Server{Handler: handler, Protocols: &protocols}
 	served := make(chan error)
 	go func() { served <- server.Serve(n) }()
-	pool := httpguard.NewPool(&http.Transport{DialContext: n.dial, Protocols: &protocols, MaxIdleConnsPerHost: 50, IdleConnTimeout: 90 * time.Second})
+	pool := httpguard.NewPool(&http.Transport{DialContext: n.dial, Protocols: &protocols,
+		MaxIdleConnsPerHost: 50, IdleConnTimeout: 90 * time.Second})
 	t.Cleanup(func() {
 		pool.CloseIdleConnections()
 		time.Sleep(pingTime) // a dead one whose last request has just ended
@@ -126,7 +127,8 @@ func ask(t *testing.T, client http.RoundTripper, most time.Duration) (time.Durat
 	ctx, cancel := context.WithTimeout(t.Context(), most)
 	defer cancel()
 	start := time.Now()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://v.example/", strings.NewReader("hello"))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://v.example/",
+		strings.NewReader("hello"))
 	require.NoError(t, err)
 	resp, err := client.RoundTrip(req)
 	if err == nil {
@@ -269,7 +271,8 @@ func TestOpeningDoesNotWaitForAHandshakeThatHangs(t *testing.T) {
 		served := make(chan error)
 		go func() { served <- server.Serve(n) }()
 		var dials atomic.Int32
-		opening := httpguard.NewHandshakePool(&http.Transport{DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		opening := httpguard.NewHandshakePool(&http.Transport{DialTLSContext: func(ctx context.Context,
+			network, address string) (net.Conn, error) {
 			if dials.Add(1) == 1 {
 				time.Sleep(time.Minute)
 				return nil, io.ErrUnexpectedEOF

@@ -16,7 +16,8 @@ const proxyHint = "check HTTPS_PROXY and NO_PROXY"
 // CheckProxyAnswer is the OnProxyConnectResponse of an http.Transport. Its error
 // names a proxy that does not connect and the status of its answer. A refusal by
 // the proxy is permanent.
-func CheckProxyAnswer(_ context.Context, proxy *url.URL, connect *http.Request, resp *http.Response) error {
+func CheckProxyAnswer(_ context.Context, proxy *url.URL, connect *http.Request,
+	resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}

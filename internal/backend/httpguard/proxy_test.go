@@ -40,8 +40,12 @@ func through(t *testing.T, proxy *url.URL, most time.Duration) *fault.Error {
 }
 
 func TestProxy(t *testing.T) {
-	for status, lasting := range map[int]bool{403: true, 404: true, 407: true, 429: false, 500: false, 502: false, 503: false, 204: true} {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	for status, lasting := range map[int]bool{403: true, 404: true, 407: true, 429: false, 500: false,
+		502: false, 503: false, 204: true} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
+			_ *http.Request) {
+			w.WriteHeader(status)
+		}))
 		t.Cleanup(s.Close)
 		at, err := url.Parse(s.URL)
 		require.NoError(t, err)

@@ -17,7 +17,8 @@ import (
 func follow(t *testing.T, from, location string, approve func(*url.URL) error) ([]string, error) {
 	t.Helper()
 	base := &script{answers: map[string]*http.Response{from: answer(307, location, "")}}
-	resp, err := (&httpguard.Transport{Base: base, AllowRedirect: approve, MaxBody: 100}).RoundTrip(request(t, from))
+	resp, err := (&httpguard.Transport{Base: base, AllowRedirect: approve,
+		MaxBody: 100}).RoundTrip(request(t, from))
 	if err == nil {
 		_ = resp.Body.Close()
 	}
@@ -72,21 +73,24 @@ func TestRedirectPath(t *testing.T) {
 		return errors.New("of another team")
 	}
 	const from = "https://v.example/team-a/v1/x"
-	for _, location := range []string{"/team-a/v1/y", "https://V.example/team-a/v1/y?list=true#f", "//v.example/team-a/v1/y", "y", "./y"} {
+	for _, location := range []string{"/team-a/v1/y", "https://V.example/team-a/v1/y?list=true#f",
+		"//v.example/team-a/v1/y", "y", "./y"} {
 		asked = nil
 		made, err := follow(t, from, location, team)
 		require.NoError(t, err, location)
 		require.Len(t, made, 2)
 		require.Equal(t, []string{"https://v.example/team-a/v1/y"}, asked, location)
 	}
-	for _, location := range []string{"/team-evil/x", "https://v.example/team-evil/x", "../../team-evil/x", "/team-a/../team-evil/x", "https://v.example/", "/team-a-evil"} {
+	for _, location := range []string{"/team-evil/x", "https://v.example/team-evil/x",
+		"../../team-evil/x", "/team-a/../team-evil/x", "https://v.example/", "/team-a-evil"} {
 		made, err := follow(t, from, location, team)
 		require.ErrorIs(t, err, fault.Unavailable, location)
 		require.ErrorContains(t, err, "of another team")
 		require.Len(t, made, 1)
 	}
 	for _, location := range []string{
-		"/team-a/%2e%2e/team-evil/x", "/team-a/.%2E/team-evil/x", "/team-a//team-evil", "//v.example//team-a/x", "/team-a%2F..%2Fteam-evil/x", "/team-a%2fx",
+		"/team-a/%2e%2e/team-evil/x", "/team-a/.%2E/team-evil/x", "/team-a//team-evil",
+		"//v.example//team-a/x", "/team-a%2F..%2Fteam-evil/x", "/team-a%2fx",
 		`/team-a\..\team-evil`, "/team-a/%5c../x", "/team-a/%2e/x", "/team-a/..;/team-evil",
 	} {
 		for _, approve := range []func(*url.URL) error{nil, func(*url.URL) error { return nil }} {
@@ -100,18 +104,21 @@ func TestRedirectPath(t *testing.T) {
 // The path is asked about at other hosts, too.
 func TestRedirectToAnotherHostIsAskedAboutWithItsPath(t *testing.T) {
 	var asked []string
-	_, err := follow(t, "https://v.example/v1/x", "https://standby.example:8200/v1/x?a=b", func(u *url.URL) error {
-		asked = append(asked, u.String())
-		return nil
-	})
+	_, err := follow(t, "https://v.example/v1/x", "https://standby.example:8200/v1/x?a=b",
+		func(u *url.URL) error {
+			asked = append(asked, u.String())
+			return nil
+		})
 	require.NoError(t, err)
 	require.Equal(t, []string{"https://standby.example:8200/v1/x"}, asked)
 }
 
 func TestRedirectElsewhereThanHTTP(t *testing.T) {
 	for _, location := range []string{
-		"unix:///run/vault.sock", "http+unix://%2Frun%2Fvault.sock/v1", `https:\\evil.example/b`, "https:evil.example", "javascript:x", "https://v.example\x00/", "https://v.example/\r\nX: y",
-		`https://evil.example\@v.example/b`, "https://v.example:8200:443/b", "https://[v.example]/b", "https://v.example /b",
+		"unix:///run/vault.sock", "http+unix://%2Frun%2Fvault.sock/v1", `https:\\evil.example/b`,
+		"https:evil.example", "javascript:x", "https://v.example\x00/", "https://v.example/\r\nX: y",
+		`https://evil.example\@v.example/b`, "https://v.example:8200:443/b", "https://[v.example]/b",
+		"https://v.example /b",
 	} {
 		made, err := follow(t, "https://v.example/a", location, func(*url.URL) error { return nil })
 		require.ErrorIs(t, err, fault.Unavailable, location)

@@ -32,7 +32,8 @@ func allowAll(*url.URL) error { return nil }
 
 // posts is a method that posts a credential, as HashiCorp's do.
 func posts(ctx context.Context, c *api.Client) (*api.Secret, error) {
-	secret, err := c.Logical().WriteWithContext(ctx, "auth/test/login", map[string]any{"secret_id": canary})
+	secret, err := c.Logical().WriteWithContext(ctx, "auth/test/login",
+		map[string]any{"secret_id": canary})
 	if err != nil {
 		return nil, fmt.Errorf("unable to log in with %s: %w", canary, err)
 	}
@@ -45,7 +46,8 @@ func TestAuthMethod_needsAllowEndpoint(t *testing.T) {
 	_, err := r.get(t, s.URL, ref.TokenAuth)
 	require.ErrorIs(t, err, fault.Denied)
 	require.ErrorContains(t, err, "AllowEndpoint")
-	r = newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second, func(*url.URL) error { return io.ErrNoProgress })
+	r = newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second,
+		func(*url.URL) error { return io.ErrNoProgress })
 	_, err = r.get(t, s.URL, ref.TokenAuth)
 	require.ErrorIs(t, err, fault.Denied)
 	require.ErrorIs(t, err, io.ErrNoProgress)
@@ -54,8 +56,12 @@ func TestAuthMethod_needsAllowEndpoint(t *testing.T) {
 func TestAuthMethod_kubernetesReferencesLogInAsPods(t *testing.T) {
 	p := &podServer{}
 	s := serve(t, p.ServeHTTP)
-	method := authMethod(func(context.Context, *api.Client) (*api.Secret, error) { panic("it is not called") })
-	r := newResolver(t, vaultkv.Settings{Auth: method, Role: "app", JWTPath: jwtFile(t, "one")}, time.Second, nil)
+	method := authMethod(func(context.Context, *api.Client) (*api.Secret,
+		error) {
+		panic("it is not called")
+	})
+	r := newResolver(t, vaultkv.Settings{Auth: method, Role: "app", JWTPath: jwtFile(t, "one")},
+		time.Second, nil)
 	_, err := r.get(t, s.URL, ref.KubernetesAuth)
 	require.NoError(t, err)
 	require.Len(t, p.jwts, 1)
@@ -64,9 +70,11 @@ func TestAuthMethod_kubernetesReferencesLogInAsPods(t *testing.T) {
 func TestAuthMethod_client(t *testing.T) {
 	trap := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("it leads elsewhere") })
 	for name, value := range map[string]string{
-		"VAULT_ADDR": trap.URL, "VAULT_AGENT_ADDR": trap.URL, "VAULT_PROXY_ADDR": trap.URL, "VAULT_HTTP_PROXY": trap.URL,
-		"VAULT_TOKEN": "trap", "VAULT_WRAP_TTL": "5m", "VAULT_MAX_RETRIES": "9", "VAULT_NAMESPACE": "team",
-		"VAULT_HEADERS": `{"x-vault-token":"trap","X-Own":"own"}`,
+		"VAULT_ADDR": trap.URL, "VAULT_AGENT_ADDR": trap.URL, "VAULT_PROXY_ADDR": trap.URL,
+		"VAULT_HTTP_PROXY": trap.URL,
+		"VAULT_TOKEN":      "trap", "VAULT_WRAP_TTL": "5m", "VAULT_MAX_RETRIES": "9",
+		"VAULT_NAMESPACE": "team",
+		"VAULT_HEADERS":   `{"x-vault-token":"trap","X-Own":"own"}`,
 	} {
 		t.Setenv(name, value)
 	}
@@ -124,12 +132,13 @@ func TestAuthMethod_redirects(t *testing.T) {
 	front := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
 	})
-	r := newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second, func(u *url.URL) error {
-		if u.Host != strings.TrimPrefix(front.URL, "http://") {
-			return io.ErrNoProgress
-		}
-		return nil
-	})
+	r := newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second,
+		func(u *url.URL) error {
+			if u.Host != strings.TrimPrefix(front.URL, "http://") {
+				return io.ErrNoProgress
+			}
+			return nil
+		})
 	_, err := r.get(t, front.URL, ref.TokenAuth)
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.ErrorContains(t, err, "AllowEndpoint refused")
@@ -158,26 +167,43 @@ func TestAuthMethod_failures(t *testing.T) {
 		is     error
 		words  string
 	}{
-		"nothing":              {gives(nil, nil), nil, fault.Unauthenticated, nil, "returned no token"},
-		"no auth":              {gives(&api.Secret{}, nil), nil, fault.Unauthenticated, nil, "returned no token"},
-		"an empty token":       {gives(&api.Secret{Auth: &api.SecretAuth{}}, nil), nil, fault.Unauthenticated, nil, "returned no token"},
-		"a token in two lines": {gives(&api.Secret{Auth: &api.SecretAuth{ClientToken: canary + "\r\nX: y"}}, nil), nil, fault.Unauthenticated, nil, "returned no token"},
-		"a second factor":      {gives(&api.Secret{Auth: &api.SecretAuth{MFARequirement: &api.MFARequirement{}}}, nil), nil, fault.Unauthenticated, nil, "second factor"},
-		"its own error":        {gives(nil, errOwn), nil, fault.Unauthenticated, errOwn, "before it called Vault"},
-		"its own outage":       {gives(nil, fmt.Errorf("%w: %w", errOwn, fault.Unavailable)), nil, fault.Unavailable, nil, "temporarily cannot log in"},
-		"the network":          {gives(nil, &net.DNSError{Err: canary, Name: "metadata.example", IsTimeout: true}), nil, fault.Unavailable, nil, "temporarily cannot log in"},
-		"its own time is up":   {gives(nil, fmt.Errorf("%s: %w", canary, context.DeadlineExceeded)), nil, fault.Unavailable, nil, "temporarily cannot log in"},
+		"nothing": {gives(nil, nil), nil, fault.Unauthenticated, nil, "returned no token"},
+		"no auth": {gives(&api.Secret{}, nil), nil, fault.Unauthenticated, nil,
+			"returned no token"},
+		"an empty token": {gives(&api.Secret{Auth: &api.SecretAuth{}}, nil), nil,
+			fault.Unauthenticated, nil, "returned no token"},
+		"a token in two lines": {gives(&api.Secret{Auth: &api.SecretAuth{ClientToken: canary +
+			"\r\nX: y"}}, nil), nil, fault.Unauthenticated, nil, "returned no token"},
+		"a second factor": {gives(&api.Secret{Auth: &api.SecretAuth{MFARequirement: &api.MFARequirement{}}}, nil), nil, fault.Unauthenticated, nil, "second factor"},
+		"its own error": {gives(nil, errOwn), nil, fault.Unauthenticated, errOwn,
+			"before it called Vault"},
+		"its own outage": {gives(nil, fmt.Errorf("%w: %w", errOwn, fault.Unavailable)), nil,
+			fault.Unavailable, nil, "temporarily cannot log in"},
+		"the network": {gives(nil,
+			&net.DNSError{Err: canary, Name: "metadata.example", IsTimeout: true}), nil, fault.Unavailable,
+			nil, "temporarily cannot log in"},
+		"its own time is up": {gives(nil, fmt.Errorf("%s: %w", canary, context.DeadlineExceeded)), nil,
+			fault.Unavailable, nil, "temporarily cannot log in"},
 		"a file": {gives(nil, &fs.PathError{Op: "open", Path: canary, Err: syscall.ENOENT}), nil,
 			fault.Unauthenticated, fs.ErrNotExist, "before it called Vault"},
-		"refused":          {posts, answers(400, `{"errors":["invalid role or secret ID `+canary+`"]}`), fault.Unauthenticated, nil, "Vault refuses the login of VaultOptions.Auth (status 400)"},
-		"forbidden":        {posts, answers(403, `{"errors":["permission denied"]}`), fault.Unauthenticated, nil, "status 403"},
-		"down":             {posts, answers(503, `{"errors":["Vault is sealed"]}`), fault.Unavailable, nil, "is sealed"},
-		"a gateway":        {posts, answers(403, `{"message":"`+canary+`"}`), fault.Unavailable, nil, "not Vault's"},
-		"a page":           {posts, answers(200, `<html>`+canary), fault.Unavailable, nil, "not in Vault's JSON"},
-		"a gateway's 200":  {posts, answers(200, `{"status":"ok"}`), fault.Unavailable, nil, "not Vault's"},
-		"no content":       {posts, answers(204, ``), fault.Unavailable, nil, "not in Vault's JSON"},
-		"no connection":    {posts, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable, nil, "closed the connection"},
-		"a wrapped answer": {posts, answers(200, `{"auth":null,"wrap_info":{"token":"`+canary+`"}}`), fault.Unauthenticated, nil, "wrapped in another token"},
+		"refused": {posts, answers(400, `{"errors":["invalid role or secret ID `+canary+`"]}`),
+			fault.Unauthenticated, nil, "Vault refuses the login of VaultOptions.Auth (status 400)"},
+		"forbidden": {posts, answers(403, `{"errors":["permission denied"]}`),
+			fault.Unauthenticated, nil, "status 403"},
+		"down": {posts, answers(503, `{"errors":["Vault is sealed"]}`), fault.Unavailable,
+			nil, "is sealed"},
+		"a gateway": {posts, answers(403, `{"message":"`+canary+`"}`), fault.Unavailable, nil,
+			"not Vault's"},
+		"a page": {posts, answers(200, `<html>`+canary), fault.Unavailable, nil,
+			"not in Vault's JSON"},
+		"a gateway's 200": {posts, answers(200, `{"status":"ok"}`), fault.Unavailable, nil,
+			"not Vault's"},
+		"no content": {posts, answers(204, ``), fault.Unavailable, nil, "not in Vault's JSON"},
+		"no connection": {posts,
+			func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable, nil,
+			"closed the connection"},
+		"a wrapped answer": {posts, answers(200, `{"auth":null,"wrap_info":{"token":"`+canary+`"}}`),
+			fault.Unauthenticated, nil, "wrapped in another token"},
 		"fails after it asks": {func(ctx context.Context, c *api.Client) (*api.Secret, error) {
 			_, _ = posts(ctx, c)
 			return nil, errOwn
@@ -207,7 +233,11 @@ func TestAuthMethod_failures(t *testing.T) {
 
 func TestAuthMethod_panics(t *testing.T) {
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") })
-	r := newResolver(t, vaultkv.Settings{Auth: authMethod(func(context.Context, *api.Client) (*api.Secret, error) { panic(canary) })}, time.Second, allowAll)
+	r := newResolver(t,
+		vaultkv.Settings{Auth: authMethod(func(context.Context, *api.Client) (*api.Secret,
+			error) {
+			panic(canary)
+		})}, time.Second, allowAll)
 	for range 2 { // the turn is given back
 		_, err := r.get(t, s.URL, ref.TokenAuth)
 		require.ErrorIs(t, err, fault.Unavailable)
@@ -330,7 +360,8 @@ func TestUnixSocket(t *testing.T) {
 	}
 	endpoint := "unix://" + path
 
-	_, err = newBackend(t, vaultkv.Settings{NoToken: true}, time.Second, nil).get(t, endpoint, ref.TokenAuth)
+	_, err = newBackend(t, vaultkv.Settings{NoToken: true}, time.Second, nil).get(t, endpoint,
+		ref.TokenAuth)
 	require.ErrorIs(t, err, fault.Denied)
 	require.ErrorContains(t, err, "AllowEndpoint")
 	require.Empty(t, host)
@@ -353,7 +384,8 @@ func TestUnixSocket(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, "v", got)
 		require.Equal(t, "localhost/v1/secret/data/db", host)
-		for _, to := range []string{"http://localhost/v1/secret/data/db", "/v1/x", "https://vault.example/"} {
+		for _, to := range []string{"http://localhost/v1/secret/data/db", "/v1/x",
+			"https://vault.example/"} {
 			redirect = to
 			_, err = r.get(t, endpoint, ref.TokenAuth)
 			require.ErrorIs(t, err, fault.Unavailable)
@@ -362,7 +394,8 @@ func TestUnixSocket(t *testing.T) {
 		}
 		redirect = ""
 	}
-	_, err = newBackend(t, vaultkv.Settings{NoToken: true}, 100*time.Millisecond, allowAll).get(t, "unix://"+dir+"/none", ref.TokenAuth)
+	_, err = newBackend(t, vaultkv.Settings{NoToken: true}, 100*time.Millisecond, allowAll).get(t,
+		"unix://"+dir+"/none", ref.TokenAuth)
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.ErrorContains(t, err, "there is no socket "+dir+"/none")
 
@@ -375,6 +408,7 @@ func TestUnixSocket(t *testing.T) {
 		assert.Equal(t, token, r.Header.Get("X-Vault-Token"))
 		_, _ = io.WriteString(w, good)
 	})
-	_, err = newBackend(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second, allowAll).get(t, endpoint, ref.TokenAuth)
+	_, err = newBackend(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second, allowAll).get(t,
+		endpoint, ref.TokenAuth)
 	require.NoError(t, err)
 }

@@ -28,12 +28,16 @@ import (
 // authMethod is an api.AuthMethod made of a function.
 type authMethod func(context.Context, *api.Client) (*api.Secret, error)
 
-func (m authMethod) Login(ctx context.Context, c *api.Client) (*api.Secret, error) { return m(ctx, c) }
+func (m authMethod) Login(ctx context.Context, c *api.Client) (*api.Secret,
+	error) {
+	return m(ctx, c)
+}
 
 // podMethod is the Kubernetes login as a method of the caller's.
 func podMethod() authMethod {
 	return func(ctx context.Context, c *api.Client) (*api.Secret, error) {
-		return c.Logical().WriteWithContext(ctx, "auth/kubernetes/login", map[string]any{"role": "app", "jwt": jwt("method")})
+		return c.Logical().WriteWithContext(ctx, "auth/kubernetes/login",
+			map[string]any{"role": "app", "jwt": jwt("method")})
 	}
 }
 
@@ -58,7 +62,8 @@ func TestDeniedPath(t *testing.T) {
 					}
 					logins := s.calls("/login")
 					require.LessOrEqual(t, logins, 5)
-					require.Equal(t, 100+logins-1, s.calls("/db"), "a read each, and one more for each later login")
+					require.Equal(t, 100+logins-1, s.calls("/db"),
+						"a read each, and one more for each later login")
 				})
 			})
 		}
@@ -153,7 +158,8 @@ func TestTokenUses(t *testing.T) {
 	}{
 		"pod, one use each":    {ref.KubernetesAuth, pod(t), `"token_num_uses":1`, readers},
 		"pod, three uses each": {ref.KubernetesAuth, pod(t), `"token_num_uses":3`, 7},
-		"method, one use each": {ref.TokenAuth, vaultkv.Settings{Auth: podMethod()}, `"token_num_uses":1`, readers},
+		"method, one use each": {ref.TokenAuth, vaultkv.Settings{Auth: podMethod()}, `"token_num_uses":1`,
+			readers},
 	} {
 		t.Run(name, func(t *testing.T) {
 			simulate(t, c.settings, func(t *testing.T, s *simulation) {
@@ -197,7 +203,8 @@ func TestTokenUses_unknown(t *testing.T) {
 				return last, nil
 			}}
 			if name == "method" {
-				settings = vaultkv.Settings{Auth: authMethod(func(context.Context, *api.Client) (*api.Secret, error) {
+				settings = vaultkv.Settings{Auth: authMethod(func(context.Context, *api.Client) (*api.Secret,
+					error) {
 					return &api.Secret{Auth: &api.SecretAuth{ClientToken: mint(), LeaseDuration: 3600}}, nil
 				})}
 			}
@@ -219,7 +226,9 @@ func TestTokenUses_unknown(t *testing.T) {
 func TestTokenUses_notFound(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h","token_num_uses":1`)
-		_, err := s.backend.Fetch(t.Context(), ref.Target{Kind: ref.Vault, Mount: "secret", Path: "none", Endpoint: s.URL(), Auth: ref.KubernetesAuth})
+		_, err := s.backend.Fetch(t.Context(),
+			ref.Target{Kind: ref.Vault, Mount: "secret", Path: "none", Endpoint: s.URL(),
+				Auth: ref.KubernetesAuth})
 		require.ErrorIs(t, err, fault.NotFound)
 		require.Equal(t, 2, s.Calls())
 	})
@@ -234,7 +243,8 @@ func TestMountLookUpThatHangs(t *testing.T) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			}
-			return &http.Response{StatusCode: 404, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"errors":[]}`)), Request: r}, nil
+			return &http.Response{StatusCode: 404, Header: http.Header{},
+				Body: io.NopCloser(strings.NewReader(`{"errors":[]}`)), Request: r}, nil
 		})
 		r := newResolver(t, vaultkv.Settings{Transport: hangs}, 30*time.Second, nil)
 		start := time.Now()
@@ -255,8 +265,9 @@ func TestTokenFunction_outage(t *testing.T) {
 		"no name":            {&net.DNSError{Err: canary}, fault.Unavailable},
 		"a failed request":   {&url.Error{Op: "Get", URL: canary, Err: io.EOF}, fault.Unavailable},
 		"its own time is up": {context.DeadlineExceeded, fault.Unavailable},
-		"a file":             {&fs.PathError{Op: "open", Path: canary, Err: fs.ErrNotExist}, fault.Unauthenticated},
-		"anything else":      {errors.New(canary), fault.Unauthenticated},
+		"a file": {&fs.PathError{Op: "open", Path: canary, Err: fs.ErrNotExist},
+			fault.Unauthenticated},
+		"anything else": {errors.New(canary), fault.Unauthenticated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -23,19 +23,30 @@ func TestEnvironment_cannotBeSent(t *testing.T) {
 		auth     string
 		words    string
 	}{
-		"VAULT_NAMESPACE":           {"VAULT_NAMESPACE", vaultkv.Settings{}, ref.TokenAuth, "VAULT_NAMESPACE contains a line break"},
-		"Namespace":                 {"", vaultkv.Settings{Namespace: bad}, ref.TokenAuth, "VaultOptions.Namespace (which overrides VAULT_NAMESPACE) contains"},
-		"SECRET_STORE_VAULT_TOKEN":  {vaultkv.TokenVariable, vaultkv.Settings{}, ref.TokenAuth, "check " + vaultkv.TokenVariable},
-		"role variable":             {vaultkv.RoleVariable, vaultkv.Settings{}, ref.KubernetesAuth, vaultkv.RoleVariable + " contains a line break"},
-		"Role":                      {"", vaultkv.Settings{Role: bad}, ref.KubernetesAuth, "VaultOptions.Role (which overrides " + vaultkv.RoleVariable},
-		"auth path variable":        {vaultkv.AuthPathVariable, vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, vaultkv.AuthPathVariable + " contains a line break"},
-		"AuthPath":                  {"", vaultkv.Settings{Role: "app", AuthPath: bad}, ref.KubernetesAuth, "VaultOptions.AuthPath (which overrides " + vaultkv.AuthPathVariable},
-		"JWT path variable":         {vaultkv.JWTPathVariable, vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, vaultkv.JWTPathVariable + " contains a line break"},
-		"namespace of a pod":        {"VAULT_NAMESPACE", vaultkv.Settings{Role: "app"}, ref.KubernetesAuth, "VAULT_NAMESPACE contains a line break"},
-		"VAULT_HEADERS, with value": {"VAULT_HEADERS", vaultkv.Settings{}, ref.TokenAuth, "a header in VAULT_HEADERS contains a line break"},
+		"VAULT_NAMESPACE": {"VAULT_NAMESPACE", vaultkv.Settings{}, ref.TokenAuth,
+			"VAULT_NAMESPACE contains a line break"},
+		"Namespace": {"", vaultkv.Settings{Namespace: bad}, ref.TokenAuth,
+			"VaultOptions.Namespace (which overrides VAULT_NAMESPACE) contains"},
+		"SECRET_STORE_VAULT_TOKEN": {vaultkv.TokenVariable, vaultkv.Settings{}, ref.TokenAuth,
+			"check " + vaultkv.TokenVariable},
+		"role variable": {vaultkv.RoleVariable, vaultkv.Settings{}, ref.KubernetesAuth,
+			vaultkv.RoleVariable + " contains a line break"},
+		"Role": {"", vaultkv.Settings{Role: bad}, ref.KubernetesAuth,
+			"VaultOptions.Role (which overrides " + vaultkv.RoleVariable},
+		"auth path variable": {vaultkv.AuthPathVariable, vaultkv.Settings{Role: "app"},
+			ref.KubernetesAuth, vaultkv.AuthPathVariable + " contains a line break"},
+		"AuthPath": {"", vaultkv.Settings{Role: "app", AuthPath: bad},
+			ref.KubernetesAuth, "VaultOptions.AuthPath (which overrides " + vaultkv.AuthPathVariable},
+		"JWT path variable": {vaultkv.JWTPathVariable, vaultkv.Settings{Role: "app"},
+			ref.KubernetesAuth, vaultkv.JWTPathVariable + " contains a line break"},
+		"namespace of a pod": {"VAULT_NAMESPACE", vaultkv.Settings{Role: "app"},
+			ref.KubernetesAuth, "VAULT_NAMESPACE contains a line break"},
+		"VAULT_HEADERS, with value": {"VAULT_HEADERS", vaultkv.Settings{}, ref.TokenAuth,
+			"a header in VAULT_HEADERS contains a line break"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, v := range []string{vaultkv.RoleVariable, vaultkv.AuthPathVariable, vaultkv.JWTPathVariable, "VAULT_NAMESPACE", "VAULT_HEADERS"} {
+			for _, v := range []string{vaultkv.RoleVariable, vaultkv.AuthPathVariable,
+				vaultkv.JWTPathVariable, "VAULT_NAMESPACE", "VAULT_HEADERS"} {
 				t.Setenv(v, "")
 			}
 			t.Setenv(vaultkv.TokenVariable, token)
@@ -79,7 +90,8 @@ func TestEnvironment_isNamed(t *testing.T) {
 	} {
 		t.Run(variable, func(t *testing.T) {
 			// The others are set, and good.
-			for name, value := range map[string]string{"VAULT_SKIP_VERIFY": "true", "VAULT_MAX_RETRIES": "3", "VAULT_HEADERS": `{"X-Own":"v"}`, "VAULT_CLIENT_TIMEOUT": "5s"} {
+			for name, value := range map[string]string{"VAULT_SKIP_VERIFY": "true", "VAULT_MAX_RETRIES": "3",
+				"VAULT_HEADERS": `{"X-Own":"v"}`, "VAULT_CLIENT_TIMEOUT": "5s"} {
 				t.Setenv(name, value)
 			}
 			t.Setenv(variable, c.value)

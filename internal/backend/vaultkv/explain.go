@@ -53,7 +53,8 @@ func (s *server) acceptedToken(got answer) bool {
 
 // document returns the secret in an answer, or an error that explains why there is
 // none.
-func (c *client) document(ctx context.Context, l *lease, g ref.Target, got answer) (backend.Document, error) {
+func (c *client) document(ctx context.Context, l *lease, g ref.Target,
+	got answer) (backend.Document, error) {
 	if got.status == http.StatusOK {
 		return c.parseSecret(ctx, l, g, got)
 	}
@@ -66,20 +67,30 @@ func (c *client) document(ctx context.Context, l *lease, g ref.Target, got answe
 		return backend.Document{}, c.unavailableError(got)
 	case got.status == http.StatusNotFound && isNotFoundMessage(messages):
 		return backend.Document{}, c.explainNotFound(ctx, l, g, got.body)
-	case isUnknownToken(got.status, messages), c.auth == authenticator(noToken{}) && messages == "permission denied":
+	case isUnknownToken(got.status, messages),
+		c.auth == authenticator(noToken{}) && messages == "permission denied":
 		// Vault sends a longer text if it recognizes the token.
 		return backend.Document{}, c.invalidTokenError()
 	case strings.Contains(messages, "locked by an administrator"):
-		return backend.Document{}, fault.New(fault.Unavailable, "an administrator has locked the namespace of mount %q", g.Mount).Permanently()
-	case got.status == http.StatusForbidden && !strings.Contains(messages, "permission denied"), got.status == http.StatusNotFound:
-		return backend.Document{}, fault.New(fault.Unavailable, "%s answered with status %d, but not in Vault's words: is a proxy or a gateway in between?",
-			c.name(), got.status).Permanently()
+		return backend.Document{},
+			fault.New(fault.Unavailable, "an administrator has locked the namespace of mount %q",
+				g.Mount).Permanently()
+	case got.status == http.StatusForbidden && !strings.Contains(messages, "permission denied"),
+		got.status == http.StatusNotFound:
+		return backend.Document{},
+			fault.New(fault.Unavailable,
+				"%s answered with status %d, but not in Vault's words: is a proxy or a gateway in between?",
+				c.name(), got.status).Permanently()
 	case got.status == http.StatusForbidden:
 		return backend.Document{}, c.deniedError(g)
-	case got.status == http.StatusBadRequest && strings.Contains(messages, "Upgrading from non-versioned"):
-		return backend.Document{}, fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
+	case got.status == http.StatusBadRequest &&
+		strings.Contains(messages, "Upgrading from non-versioned"):
+		return backend.Document{},
+			fault.New(fault.Unavailable, "mount %q is being upgraded to KV version 2", g.Mount)
 	}
-	return backend.Document{}, fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?%s", c.name(), got.status, c.baseHint())
+	return backend.Document{},
+		fault.New(fault.Unsupported, "%s answered with status %d: is it Vault's API?%s", c.name(),
+			got.status, c.baseHint())
 }
 
 func (c *client) deniedError(g ref.Target) error {
@@ -88,7 +99,8 @@ func (c *client) deniedError(g ref.Target) error {
 		unwrap = ", or the token is a response-wrapping token, which has to be unwrapped first"
 	}
 	return fault.New(fault.Denied, "the token's policies lack: path %q { capabilities = [\"read\"] } "+
-		"(or the mount does not exist, or belongs to another namespace%s)%s", g.Mount+"/data/"+g.Path, unwrap, c.baseHint())
+		"(or the mount does not exist, or belongs to another namespace%s)%s", g.Mount+"/data/"+g.Path,
+		unwrap, c.baseHint())
 }
 
 // baseHint is a hint for an endpoint that includes the prefix of Vault's API.
@@ -140,18 +152,23 @@ func wrappedHint(body []byte) string {
 // parseSecret returns the object with the keys of a secret. A KV version 1 mount
 // can have a secret at a path that begins with data/, without the envelope of KV
 // version 2.
-func (c *client) parseSecret(ctx context.Context, l *lease, g ref.Target, got answer) (backend.Document, error) {
+func (c *client) parseSecret(ctx context.Context, l *lease, g ref.Target,
+	got answer) (backend.Document, error) {
 	data, err := jsonptr.Lookup(got.body, "/data")
 	switch {
 	case errors.Is(err, fault.Syntax):
 		return backend.Document{}, c.notFromVault(got)
 	case err != nil || data[0] != '{':
-		return backend.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret%s", c.name(), wrappedHint(got.body)).Permanently()
+		return backend.Document{},
+			fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret%s",
+				c.name(), wrappedHint(got.body)).Permanently()
 	}
 	object, err := jsonptr.Lookup(data, "/data")
 	if err == nil && string(object) == "null" {
 		if _, err := jsonptr.Lookup(data, "/metadata"); err != nil {
-			return backend.Document{}, fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret", c.name()).Permanently()
+			return backend.Document{},
+				fault.New(fault.Unavailable, "%s answered with JSON that is not Vault's for a secret",
+					c.name()).Permanently()
 		}
 		return backend.Document{}, c.explainNotFound(ctx, l, g, got.body)
 	}
@@ -170,11 +187,13 @@ func kvVersion1Error(g ref.Target) error {
 // explainNotFound explains why there is no secret: it was deleted or destroyed, it
 // never existed, or the mount does not exist or has another engine.
 func (c *client) explainNotFound(ctx context.Context, l *lease, g ref.Target, body []byte) error {
-	if destroyed, err := jsonptr.LookupScalar(body, "/data/metadata/destroyed"); err == nil && destroyed == "true" {
+	if destroyed, err := jsonptr.LookupScalar(body, "/data/metadata/destroyed"); err == nil &&
+		destroyed == "true" {
 		return fault.New(fault.NotFound,
 			"the latest version of %q in mount %q was destroyed: write a new one", g.Path, g.Mount)
 	}
-	if deleted, err := jsonptr.LookupScalar(body, "/data/metadata/deletion_time"); err == nil && deleted != "" {
+	if deleted, err := jsonptr.LookupScalar(body, "/data/metadata/deletion_time"); err == nil &&
+		deleted != "" {
 		when := "at an unknown time"
 		if at, err := time.Parse(time.RFC3339Nano, deleted); err == nil {
 			when = at.UTC().Format(time.RFC3339)
@@ -193,7 +212,8 @@ func (c *client) explainNotFound(ctx context.Context, l *lease, g ref.Target, bo
 	case m.version != "2" && m.kind != "":
 		return kvVersion1Error(g)
 	case strings.Contains(errorMessages(body), "no handler for route"):
-		return fault.New(fault.NotFound, "there is no secrets engine at mount %q%s", g.Mount, c.baseHint())
+		return fault.New(fault.NotFound, "there is no secrets engine at mount %q%s", g.Mount,
+			c.baseHint())
 	}
 	hint := ""
 	if short := strings.Trim(m.path, "/"); short != "" && strings.HasPrefix(g.Mount, short+"/") {

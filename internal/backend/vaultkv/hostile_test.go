@@ -41,7 +41,8 @@ type resolver struct {
 	attempts atomic.Int32 // of the last fetch
 }
 
-func newResolver(t *testing.T, settings vaultkv.Settings, timeout time.Duration, allow func(*url.URL) error) *resolver {
+func newResolver(t *testing.T, settings vaultkv.Settings, timeout time.Duration,
+	allow func(*url.URL) error) *resolver {
 	if settings.Token == nil && settings.Auth == nil {
 		settings.Token = func(context.Context) (string, error) { return token, nil }
 	}
@@ -49,10 +50,12 @@ func newResolver(t *testing.T, settings vaultkv.Settings, timeout time.Duration,
 }
 
 // newBackend is newResolver without a token of its own.
-func newBackend(t *testing.T, settings vaultkv.Settings, timeout time.Duration, allow func(*url.URL) error) *resolver {
+func newBackend(t *testing.T, settings vaultkv.Settings, timeout time.Duration,
+	allow func(*url.URL) error) *resolver {
 	settings.Timeout = timeout
 	log := slog.New(slog.DiscardHandler)
-	r := &resolver{Backend: vaultkv.New(settings, &httpguard.Policy{Allow: allow, Log: log}, log), timeout: timeout}
+	r := &resolver{Backend: vaultkv.New(settings, &httpguard.Policy{Allow: allow, Log: log}, log),
+		timeout: timeout}
 	t.Cleanup(r.Close)
 	return r
 }
@@ -60,7 +63,8 @@ func newBackend(t *testing.T, settings vaultkv.Settings, timeout time.Duration, 
 // get resolves the key k of secret/db.
 func (r *resolver) get(t *testing.T, endpoint, auth string) (string, error) {
 	t.Helper()
-	return r.read(t, ref.Target{Kind: ref.Vault, Mount: "secret", Path: "db", Endpoint: endpoint, Auth: auth})
+	return r.read(t,
+		ref.Target{Kind: ref.Vault, Mount: "secret", Path: "db", Endpoint: endpoint, Auth: auth})
 }
 
 func (r *resolver) read(t *testing.T, g ref.Target) (text string, err error) {
@@ -114,12 +118,31 @@ func TestHugeAnswersAreNotRead(t *testing.T) {
 			w.Header().Set("Content-Length", "100000000")
 			pour(w, 100_000_000, &poured)
 		},
-		"100 MB, not told": func(w http.ResponseWriter, _ *http.Request) { pour(w, 100_000_000, &poured) },
-		"endless":          func(w http.ResponseWriter, _ *http.Request) { pour(w, endless, &poured) },
-		"an endless 403":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403); pour(w, endless, &poured) },
-		"an endless 404":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); pour(w, endless, &poured) },
-		"an endless 500":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); pour(w, endless, &poured) },
-		"an endless 307":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(307); pour(w, endless, &poured) },
+		"100 MB, not told": func(w http.ResponseWriter,
+			_ *http.Request) {
+			pour(w, 100_000_000, &poured)
+		},
+		"endless": func(w http.ResponseWriter, _ *http.Request) { pour(w, endless, &poured) },
+		"an endless 403": func(w http.ResponseWriter,
+			_ *http.Request) {
+			w.WriteHeader(403)
+			pour(w, endless, &poured)
+		},
+		"an endless 404": func(w http.ResponseWriter,
+			_ *http.Request) {
+			w.WriteHeader(404)
+			pour(w, endless, &poured)
+		},
+		"an endless 500": func(w http.ResponseWriter,
+			_ *http.Request) {
+			w.WriteHeader(500)
+			pour(w, endless, &poured)
+		},
+		"an endless 307": func(w http.ResponseWriter,
+			_ *http.Request) {
+			w.WriteHeader(307)
+			pour(w, endless, &poured)
+		},
 		"endless redirects": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "/x")
 			w.WriteHeader(307)
@@ -137,7 +160,8 @@ func TestHugeAnswersAreNotRead(t *testing.T) {
 			t.Run(name+" for "+auth, func(t *testing.T) {
 				poured.Store(0)
 				s := serve(t, h)
-				r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "x")}, 20*time.Second, nil)
+				r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "x")},
+					20*time.Second, nil)
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
 				_, err := r.get(t, s.URL, auth)
@@ -197,7 +221,8 @@ func TestServersThatDoNotAnswerEndAtTheTimeout(t *testing.T) {
 			t.Run(name+" for "+auth, func(t *testing.T) {
 				t.Parallel()
 				s := serve(t, h)
-				r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "x")}, 200*time.Millisecond, nil)
+				r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "x")},
+					200*time.Millisecond, nil)
 				_, err := r.get(t, s.URL, auth)
 				require.ErrorIs(t, err, fault.Unavailable)
 				require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -217,10 +242,11 @@ func TestBrokenConnectionsAreTriedAgain(t *testing.T) {
 		_ = c.Close()
 	}
 	for name, begun := range map[string]string{
-		"reset":                 "",
-		"reset in the header":   "HTTP/1.1 200 OK\r\nContent-Le",
-		"reset in the body":     "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + good[:30],
-		"reset between chunks":  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n" + good[:5] + "\r\n",
+		"reset":               "",
+		"reset in the header": "HTTP/1.1 200 OK\r\nContent-Le",
+		"reset in the body":   "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + good[:30],
+		"reset between chunks": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n" +
+			good[:5] + "\r\n",
 		"reset in a 403's body": "HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\n{\"errors\":[\"inv",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -250,7 +276,8 @@ func TestServersThatAreNotThereAreNamed(t *testing.T) {
 		closed.URL:                   "refuses connections",
 		"http://nonexistent.invalid": "the name of nonexistent.invalid",
 	} {
-		_, err := newResolver(t, vaultkv.Settings{}, 100*time.Millisecond, nil).get(t, endpoint, ref.TokenAuth)
+		_, err := newResolver(t, vaultkv.Settings{}, 100*time.Millisecond, nil).get(t, endpoint,
+			ref.TokenAuth)
 		require.ErrorIs(t, err, fault.Unavailable)
 		require.Contains(t, err.Error(), words)
 	}
@@ -274,7 +301,8 @@ func TestRedirectsDoNotTakeTheTokenElsewhere(t *testing.T) {
 			})
 			get := func(allow func(*url.URL) error) (string, error) {
 				seen = nil
-				return newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "jwt")}, time.Second, allow).get(t, front.URL, auth)
+				return newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "jwt")}, time.Second,
+					allow).get(t, front.URL, auth)
 			}
 			_, err := get(nil)
 			require.ErrorIs(t, err, fault.Unavailable)

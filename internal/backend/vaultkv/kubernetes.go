@@ -81,7 +81,8 @@ func (k *kubernetesLogin) login(ctx context.Context) (*lease, error) {
 		return nil, err
 	}
 	if err != nil || !hasToken(secret) {
-		return nil, fault.New(fault.Unauthenticated, "the Kubernetes login at auth/%s returned no token%s",
+		return nil, fault.New(fault.Unauthenticated,
+			"the Kubernetes login at auth/%s returned no token%s",
 			path, wrappedHint(got.body))
 	}
 	k.log.DebugContext(ctx, "vault login", "host", k.server.name(), "auth", path, "role", name,
@@ -141,7 +142,8 @@ func readJWT(path string) (string, error) {
 
 // looksLikeJWT reports whether text is three parts of base64url.
 func looksLikeJWT(text string) bool {
-	return strings.HasPrefix(text, "eyJ") && strings.Count(text, ".") == 2 && !strings.ContainsAny(text, "/\\ \n")
+	return strings.HasPrefix(text, "eyJ") && strings.Count(text, ".") == 2 &&
+		!strings.ContainsAny(text, "/\\ \n")
 }
 
 // loginError explains why Vault did not accept a login. Vault's messages are
@@ -165,7 +167,8 @@ func (k *kubernetesLogin) loginError(got answer, role, path, jwt string) error {
 	case strings.Contains(messages, "service account name not authorized"):
 		return refused("role %q is not bound to the pod's service account (bound_service_account_names)",
 			role)
-	case strings.Contains(messages, "invalid role name"), strings.Contains(messages, "could not load role"):
+	case strings.Contains(messages, "invalid role name"),
+		strings.Contains(messages, "could not load role"):
 		return refused("there is no role %q at auth/%s: check %s", role, path, RoleVariable)
 	case strings.Contains(messages, "audience"):
 		return refused("the audience of the pod's token does not match that of role %q", role)

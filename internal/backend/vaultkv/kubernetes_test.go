@@ -29,7 +29,10 @@ func jwtFile(t *testing.T, text string) string {
 
 func TestLoginsThatAreRefusedSayWhy(t *testing.T) {
 	const jwt = "eyJhbGciOiJSUzI1NiJ9.e30." + canary
-	refusal := func(texts ...string) string { return `{"errors":["` + strings.Join(texts, `","`) + `"]}` }
+	refusal := func(texts ...string) string {
+		return `{"errors":["` +
+			strings.Join(texts, `","`) + `"]}`
+	}
 	for name, c := range map[string]struct {
 		status int
 		body   string
@@ -37,27 +40,40 @@ func TestLoginsThatAreRefusedSayWhy(t *testing.T) {
 		kind   error
 		words  string
 	}{
-		"wrong namespace":        {403, refusal("namespace not authorized"), jwt, fault.Unauthenticated, "(bound_service_account_namespaces)"},
-		"wrong account":          {403, refusal("service account name not authorized"), jwt, fault.Unauthenticated, "(bound_service_account_names)"},
-		"refused by TokenReview": {403, refusal("permission denied"), jwt, fault.Unauthenticated, "that the cluster accepts the pod's token"},
-		"not a JWT":              {403, refusal("permission denied"), canary, fault.Unauthenticated, "does not contain a JWT"},
-		"no such role":           {400, refusal(`invalid role name \"app\"`), jwt, fault.Unauthenticated, `no role "app" at auth/kubernetes: check ` + vaultkv.RoleVariable},
-		"audience":               {403, refusal("invalid audience (aud) claim: audience claim does not match any expected audience"), jwt, fault.Unauthenticated, "audience"},
-		"expired":                {403, refusal("invalid expiration time (exp) claim: token is expired"), jwt, fault.Unauthenticated, "has expired: check the clocks, and that " + vaultkv.JWTPathVariable},
-		"from the future":        {403, refusal("invalid not before (nbf) claim: token not yet valid"), jwt, fault.Unauthenticated, "check the clocks"},
-		"not configured":         {500, refusal("could not load backend configuration"), jwt, fault.Unauthenticated, "auth/kubernetes/config"},
-		"unknown":                {405, refusal(canary), jwt, fault.Unauthenticated, "status 405"},
-		"no token":               {200, `{"auth":null}`, jwt, fault.Unauthenticated, "returned no token"},
-		"an empty token":         {200, `{"auth":{"client_token":""}}`, jwt, fault.Unauthenticated, "returned no token"},
-		"a token in two lines":   {200, `{"auth":{"client_token":"` + canary + `\r\nX: y"}}`, jwt, fault.Unauthenticated, "returned no token"},
-		"nothing":                {200, ``, jwt, fault.Unavailable, "not in Vault's JSON"},
-		"no content":             {204, ``, jwt, fault.Unavailable, "not in Vault's JSON"},
-		"another's JSON":         {200, `[1]`, jwt, fault.Unauthenticated, "returned no token"},
-		"a login page":           {200, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
-		"a firewall's page":      {403, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
-		"a page that is lost":    {404, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
-		"nothing, lost":          {404, "", jwt, fault.Unavailable, "a login page"},
-		"a see-other":            {303, "<html>" + canary, jwt, fault.Unavailable, "status 303"},
+		"wrong namespace": {403, refusal("namespace not authorized"), jwt, fault.Unauthenticated,
+			"(bound_service_account_namespaces)"},
+		"wrong account": {403, refusal("service account name not authorized"), jwt,
+			fault.Unauthenticated, "(bound_service_account_names)"},
+		"refused by TokenReview": {403, refusal("permission denied"), jwt, fault.Unauthenticated,
+			"that the cluster accepts the pod's token"},
+		"not a JWT": {403, refusal("permission denied"), canary, fault.Unauthenticated,
+			"does not contain a JWT"},
+		"no such role": {400, refusal(`invalid role name \"app\"`), jwt, fault.Unauthenticated,
+			`no role "app" at auth/kubernetes: check ` + vaultkv.RoleVariable},
+		"audience": {403,
+			refusal("invalid audience (aud) claim: audience claim does not match any expected audience"),
+			jwt, fault.Unauthenticated, "audience"},
+		"expired": {403, refusal("invalid expiration time (exp) claim: token is expired"),
+			jwt, fault.Unauthenticated,
+			"has expired: check the clocks, and that " + vaultkv.JWTPathVariable},
+		"from the future": {403, refusal("invalid not before (nbf) claim: token not yet valid"),
+			jwt, fault.Unauthenticated, "check the clocks"},
+		"not configured": {500, refusal("could not load backend configuration"), jwt,
+			fault.Unauthenticated, "auth/kubernetes/config"},
+		"unknown":  {405, refusal(canary), jwt, fault.Unauthenticated, "status 405"},
+		"no token": {200, `{"auth":null}`, jwt, fault.Unauthenticated, "returned no token"},
+		"an empty token": {200, `{"auth":{"client_token":""}}`, jwt, fault.Unauthenticated,
+			"returned no token"},
+		"a token in two lines": {200, `{"auth":{"client_token":"` + canary + `\r\nX: y"}}`, jwt,
+			fault.Unauthenticated, "returned no token"},
+		"nothing":             {200, ``, jwt, fault.Unavailable, "not in Vault's JSON"},
+		"no content":          {204, ``, jwt, fault.Unavailable, "not in Vault's JSON"},
+		"another's JSON":      {200, `[1]`, jwt, fault.Unauthenticated, "returned no token"},
+		"a login page":        {200, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
+		"a firewall's page":   {403, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
+		"a page that is lost": {404, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
+		"nothing, lost":       {404, "", jwt, fault.Unavailable, "a login page"},
+		"a see-other":         {303, "<html>" + canary, jwt, fault.Unavailable, "status 303"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls atomic.Int32
@@ -66,7 +82,8 @@ func TestLoginsThatAreRefusedSayWhy(t *testing.T) {
 				w.WriteHeader(c.status)
 				_, _ = io.WriteString(w, c.body)
 			})
-			r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, c.jwt)}, 20*time.Second, nil)
+			r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, c.jwt)},
+				20*time.Second, nil)
 			_, err := r.get(t, s.URL, ref.KubernetesAuth)
 			require.ErrorIs(t, err, c.kind)
 			require.Contains(t, err.Error(), c.words)
@@ -76,7 +93,8 @@ func TestLoginsThatAreRefusedSayWhy(t *testing.T) {
 }
 
 func TestLoginsThatCannotBeMadeSayWhatIsMissing(t *testing.T) {
-	for _, name := range []string{vaultkv.RoleVariable, vaultkv.AuthPathVariable, vaultkv.JWTPathVariable} {
+	for _, name := range []string{vaultkv.RoleVariable, vaultkv.AuthPathVariable,
+		vaultkv.JWTPathVariable} {
 		t.Setenv(name, "")
 	}
 	jwt := "eyJ" + canary + ".e30.sig"
@@ -85,17 +103,24 @@ func TestLoginsThatCannotBeMadeSayWhatIsMissing(t *testing.T) {
 		settings vaultkv.Settings
 		words    string
 	}{
-		"no role":             {vaultkv.Settings{}, "set " + vaultkv.RoleVariable + " (container entrypoints"},
-		"a blank role":        {vaultkv.Settings{Role: " \n"}, "set " + vaultkv.RoleVariable},
-		"a path that climbs":  {vaultkv.Settings{Role: "app", AuthPath: "../sys"}, vaultkv.AuthPathVariable + ") is not the path"},
-		"a path with a hole":  {vaultkv.Settings{Role: "app", AuthPath: "a//b"}, vaultkv.AuthPathVariable},
-		"only slashes":        {vaultkv.Settings{Role: "app", AuthPath: "//"}, vaultkv.AuthPathVariable},
-		"no file":             {vaultkv.Settings{Role: "app", JWTPath: filepath.Join(dir, "none")}, "none does not exist: set " + vaultkv.JWTPathVariable},
-		"a directory":         {vaultkv.Settings{Role: "app", JWTPath: dir}, "is not a file"},
-		"an empty file":       {vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, " \n")}, "is empty"},
-		"a huge file":         {vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, strings.Repeat("x", 64<<10+1))}, "is larger than 64 KiB"},
-		"a file below a file": {vaultkv.Settings{Role: "app", JWTPath: filepath.Join(jwtFile(t, "x"), "y")}, "cannot be read"},
-		"the token itself":    {vaultkv.Settings{Role: "app", JWTPath: jwt}, vaultkv.JWTPathVariable + " contains a token"},
+		"no role": {vaultkv.Settings{},
+			"set " + vaultkv.RoleVariable + " (container entrypoints"},
+		"a blank role": {vaultkv.Settings{Role: " \n"}, "set " + vaultkv.RoleVariable},
+		"a path that climbs": {vaultkv.Settings{Role: "app", AuthPath: "../sys"},
+			vaultkv.AuthPathVariable + ") is not the path"},
+		"a path with a hole": {vaultkv.Settings{Role: "app", AuthPath: "a//b"},
+			vaultkv.AuthPathVariable},
+		"only slashes": {vaultkv.Settings{Role: "app", AuthPath: "//"}, vaultkv.AuthPathVariable},
+		"no file": {vaultkv.Settings{Role: "app", JWTPath: filepath.Join(dir, "none")},
+			"none does not exist: set " + vaultkv.JWTPathVariable},
+		"a directory":   {vaultkv.Settings{Role: "app", JWTPath: dir}, "is not a file"},
+		"an empty file": {vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, " \n")}, "is empty"},
+		"a huge file": {vaultkv.Settings{Role: "app",
+			JWTPath: jwtFile(t, strings.Repeat("x", 64<<10+1))}, "is larger than 64 KiB"},
+		"a file below a file": {vaultkv.Settings{Role: "app",
+			JWTPath: filepath.Join(jwtFile(t, "x"), "y")}, "cannot be read"},
+		"the token itself": {vaultkv.Settings{Role: "app", JWTPath: jwt},
+			vaultkv.JWTPathVariable + " contains a token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") })
@@ -167,7 +192,9 @@ func TestALoginThatPassesIsTriedOnceForAllWhoWait(t *testing.T) {
 	var readers sync.WaitGroup
 	for i := range 100 {
 		readers.Go(func() {
-			_, err := r.read(t, ref.Target{Kind: ref.Vault, Mount: "secret", Path: fmt.Sprint(i), Endpoint: s.URL, Auth: ref.KubernetesAuth})
+			_, err := r.read(t,
+				ref.Target{Kind: ref.Vault, Mount: "secret", Path: fmt.Sprint(i), Endpoint: s.URL,
+					Auth: ref.KubernetesAuth})
 			assert.NoError(t, err)
 		})
 	}

@@ -22,7 +22,8 @@ import (
 type answers func(*http.Request) string
 
 func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(a(r))), Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(a(r))),
+		Request: r}, nil
 }
 
 func TestOneFlightReplacesOneToken(t *testing.T) {
@@ -31,12 +32,14 @@ func TestOneFlightReplacesOneToken(t *testing.T) {
 	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		logins := 0
-		settings := Settings{Role: "app", JWTPath: file, Timeout: 30 * time.Second, Transport: answers(func(*http.Request) string {
-			logins++
-			time.Sleep(time.Second)
-			return fmt.Sprintf(`{"auth":{"client_token":"t%d","lease_duration":3600}}`, logins)
-		})}
-		s, err := newServer(&url.URL{Scheme: "https", Host: "vault.example"}, settings, &httpguard.Policy{})
+		settings := Settings{Role: "app", JWTPath: file, Timeout: 30 * time.Second,
+			Transport: answers(func(*http.Request) string {
+				logins++
+				time.Sleep(time.Second)
+				return fmt.Sprintf(`{"auth":{"client_token":"t%d","lease_duration":3600}}`, logins)
+			})}
+		s, err := newServer(&url.URL{Scheme: "https", Host: "vault.example"}, settings,
+			&httpguard.Policy{})
 		require.NoError(t, err)
 		k := newKubernetesLogin(settings, s, slog.New(slog.DiscardHandler))
 		defer k.close()

@@ -86,7 +86,8 @@ func (s *simulation) review(w http.ResponseWriter, r *http.Request) {
 	s.logins = append(s.logins, time.Since(s.started))
 	s.mu.Unlock()
 	w.WriteHeader(http.StatusCreated)
-	_, _ = io.WriteString(w, `{"status":{"authenticated":true,"user":{"username":"system:serviceaccount:prod:app-sa","uid":"1"}}}`)
+	_, _ = io.WriteString(w,
+		`{"status":{"authenticated":true,"user":{"username":"system:serviceaccount:prod:app-sa","uid":"1"}}}`)
 }
 
 // jwt returns the token of a pod's service account; name tells it from others.
@@ -99,7 +100,8 @@ func jwt(name string) string {
 // ask sends a request with the root token and returns the answer.
 func (s *simulation) ask(method, path, body string) *http.Response {
 	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.t.Context(), method, s.URL()+"/v1/"+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.URL()+"/v1/"+path,
+		strings.NewReader(body))
 	require.NoError(s.t, err)
 	r.Header.Set("X-Vault-Token", s.RootToken())
 	resp, err := s.RoundTrip(r)
@@ -150,7 +152,8 @@ func tokenIn(t *testing.T, answer []byte) string {
 
 // fetch makes one attempt to read the secret.
 func (s *simulation) fetch(auth string) error {
-	got, err := s.backend.Fetch(s.t.Context(), ref.Target{Kind: ref.Vault, Mount: "secret", Path: "db", Endpoint: s.URL(), Auth: auth})
+	got, err := s.backend.Fetch(s.t.Context(),
+		ref.Target{Kind: ref.Vault, Mount: "secret", Path: "db", Endpoint: s.URL(), Auth: auth})
 	if err == nil {
 		assert.JSONEq(s.t, `{"k":"v"}`, got.Text)
 	} else {
@@ -221,7 +224,8 @@ func TestALoginIsReplacedBeforeItsLeaseEnds(t *testing.T) {
 				time.Sleep(time.Minute)
 			}
 			require.Len(t, s.logins, 3)
-			require.InDelta(t, 39*time.Minute, s.logins[1], float64(3*time.Minute), "two thirds of an hour, less some jitter")
+			require.InDelta(t, 39*time.Minute, s.logins[1], float64(3*time.Minute),
+				"two thirds of an hour, less some jitter")
 			require.InDelta(t, 78*time.Minute, s.logins[2], float64(6*time.Minute))
 			require.Equal(t, []string{jwt("first"), jwt("second"), jwt("second")}, s.jwts)
 			require.Equal(t, 110, s.calls("/db"), "no read is refused")
@@ -279,9 +283,14 @@ func TestALoginThatCannotBeReplacedIsUsedUntilItEnds(t *testing.T) {
 		kind   error
 		waits  time.Duration
 	}{
-		"unavailable": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, fault.Unavailable, 0},
-		"reset":       {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable, 0},
-		"silent":      {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, fault.Unavailable, 2 * time.Second},
+		"unavailable": {func(w http.ResponseWriter,
+			_ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, fault.Unavailable, 0},
+		"reset": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			fault.Unavailable, 0},
+		"silent": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+			fault.Unavailable, 2 * time.Second},
 		"refused": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, `{"errors":["permission denied"]}`)

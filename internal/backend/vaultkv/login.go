@@ -44,7 +44,8 @@ type login struct {
 }
 
 func newLogin(method loginMethod, host string, timeout time.Duration, log *slog.Logger) *login {
-	return &login{method: method, host: host, log: log, logins: singleflight.New[string, *lease](timeout, log), current: &lease{}}
+	return &login{method: method, host: host, log: log,
+		logins: singleflight.New[string, *lease](timeout, log), current: &lease{}}
 }
 
 func (k *login) close() { k.logins.Close() }

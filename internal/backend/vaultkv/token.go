@@ -36,7 +36,8 @@ type staticToken struct {
 
 // newStaticToken does not watch the token without RenewToken: looking a token up
 // costs a use if its uses are limited.
-func newStaticToken(settings Settings, s *server, policy *httpguard.Policy, log *slog.Logger) *staticToken {
+func newStaticToken(settings Settings, s *server, policy *httpguard.Policy,
+	log *slog.Logger) *staticToken {
 	made := &staticToken{source: settings.Token, stop: func() {}, current: &lease{}}
 	if settings.RenewToken {
 		made.watch = func(ctx context.Context, token string) {

@@ -70,7 +70,8 @@ type authenticator interface {
 
 // New returns a Backend that does no I/O yet.
 func New(settings Settings, policy *httpguard.Policy, log *slog.Logger) *Backend {
-	return &Backend{settings: settings, policy: policy, log: log, loginSlot: make(chan struct{}, 1), clients: map[clientKey]*client{}}
+	return &Backend{settings: settings, policy: policy, log: log, loginSlot: make(chan struct{}, 1),
+		clients: map[clientKey]*client{}}
 }
 
 // Close cancels logins, stops the renewal of tokens and closes idle connections.
@@ -130,7 +131,8 @@ func (c *client) readWith(ctx context.Context, l *lease, path string) (got answe
 }
 
 // nextToken returns another token to try after the answer for l, or nil.
-func (c *client) nextToken(ctx context.Context, l *lease, got answer, path string, first bool) (*lease, error) {
+func (c *client) nextToken(ctx context.Context, l *lease, got answer, path string,
+	first bool) (*lease, error) {
 	switch c.classifyRefusal(got) {
 	case tokenRefused:
 		// The token has expired, was revoked, or was used up by others. A token that

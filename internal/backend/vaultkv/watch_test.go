@@ -28,11 +28,13 @@ const (
 type held struct{ token string }
 
 func (h *held) settings(renew bool) vaultkv.Settings {
-	return vaultkv.Settings{RenewToken: renew, Token: func(context.Context) (string, error) { return h.token, nil }}
+	return vaultkv.Settings{RenewToken: renew,
+		Token: func(context.Context) (string, error) { return h.token, nil }}
 }
 
 // watch runs test with a token that is as fields say and has been used once.
-func watch(t *testing.T, renew bool, fields string, test func(t *testing.T, s *simulation, h *held)) {
+func watch(t *testing.T, renew bool, fields string,
+	test func(t *testing.T, s *simulation, h *held)) {
 	t.Helper()
 	h := &held{}
 	simulate(t, h.settings(renew), func(t *testing.T, s *simulation) {
@@ -45,7 +47,8 @@ func watch(t *testing.T, renew bool, fields string, test func(t *testing.T, s *s
 func TestATokenIsAnnouncedToEndADayAndAnHourBefore(t *testing.T) {
 	watch(t, true, `"ttl":"100h","renewable":false`, func(t *testing.T, s *simulation, _ *held) {
 		time.Sleep(200 * time.Hour)
-		require.Equal(t, []string{"76h0m0s: " + aDay, "99h0m0s: " + anHour, "100h0m0s: " + ended}, s.said(slog.LevelWarn))
+		require.Equal(t, []string{"76h0m0s: " + aDay, "99h0m0s: " + anHour, "100h0m0s: " + ended},
+			s.said(slog.LevelWarn))
 		require.Contains(t, s.log.String(), "host=vault.example expires=2000-01-05T04:00:00Z")
 		require.Equal(t, 4, s.calls("/lookup-self"), "once, and before each announcement")
 		require.Zero(t, s.calls("/renew-self"))
@@ -111,7 +114,8 @@ func TestATokenThatMayNotLookItselfUpIsLeftAlone(t *testing.T) {
 
 func TestALookupThatPassesIsMadeAgain(t *testing.T) {
 	watch(t, true, `"ttl":"1h"`, func(t *testing.T, s *simulation, _ *held) {
-		s.answer("/lookup-self", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+		s.answer("/lookup-self",
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 		time.Sleep(10 * time.Minute)
 		require.LessOrEqual(t, s.calls("/lookup-self"), 10)
 		s.Intercept(nil)
@@ -122,7 +126,8 @@ func TestALookupThatPassesIsMadeAgain(t *testing.T) {
 }
 
 func TestARenewedTokenLivesOn(t *testing.T) {
-	for fields, life := range map[string]time.Duration{`"ttl":"1h"`: time.Hour, `"period":"1h"`: time.Hour, `"period":"3s"`: 3 * time.Second} {
+	for fields, life := range map[string]time.Duration{`"ttl":"1h"`: time.Hour,
+		`"period":"1h"`: time.Hour, `"period":"3s"`: 3 * time.Second} {
 		watch(t, true, fields, func(t *testing.T, s *simulation, _ *held) {
 			time.Sleep(100 * life)
 			require.NoError(t, s.fetch(ref.TokenAuth))
@@ -142,23 +147,24 @@ func TestATokenThatNobodyRenewsDies(t *testing.T) {
 }
 
 func TestATokenIsRenewedUpToItsMaxTTL(t *testing.T) {
-	watch(t, true, `"ttl":"10h","explicit_max_ttl":"100h"`, func(t *testing.T, s *simulation, _ *held) {
-		time.Sleep(100*time.Hour - time.Second)
-		require.NoError(t, s.fetch(ref.TokenAuth))
-		time.Sleep(time.Minute)
-		lines := s.said(slog.LevelWarn)
-		require.Len(t, lines, 3)
-		at, err := time.ParseDuration(strings.TrimSuffix(lines[0], ": "+aDay))
-		require.NoError(t, err)
-		// It is known from the first renewal that cannot give 10 hours any more, which
-		// comes up to two thirds of them after the 90th hour.
-		require.Greater(t, at, 90*time.Hour)
-		require.LessOrEqual(t, at, 90*time.Hour+10*time.Hour*2/3)
-		require.Regexp(t, "^99h0m[01]s: "+anHour, lines[1]) // Vault rounds up
-		require.Regexp(t, "^100h0m[01]s: "+ended, lines[2])
-		require.Contains(t, strings.Join(s.said(slog.LevelInfo), "\n"), alone)
-		require.Contains(t, s.log.String(), `reason="its max TTL is reached"`)
-	})
+	watch(t, true, `"ttl":"10h","explicit_max_ttl":"100h"`,
+		func(t *testing.T, s *simulation, _ *held) {
+			time.Sleep(100*time.Hour - time.Second)
+			require.NoError(t, s.fetch(ref.TokenAuth))
+			time.Sleep(time.Minute)
+			lines := s.said(slog.LevelWarn)
+			require.Len(t, lines, 3)
+			at, err := time.ParseDuration(strings.TrimSuffix(lines[0], ": "+aDay))
+			require.NoError(t, err)
+			// It is known from the first renewal that cannot give 10 hours any more, which
+			// comes up to two thirds of them after the 90th hour.
+			require.Greater(t, at, 90*time.Hour)
+			require.LessOrEqual(t, at, 90*time.Hour+10*time.Hour*2/3)
+			require.Regexp(t, "^99h0m[01]s: "+anHour, lines[1]) // Vault rounds up
+			require.Regexp(t, "^100h0m[01]s: "+ended, lines[2])
+			require.Contains(t, strings.Join(s.said(slog.LevelInfo), "\n"), alone)
+			require.Contains(t, s.log.String(), `reason="its max TTL is reached"`)
+		})
 }
 
 func TestAFailedRenewalIsTriedAgainWithGrowingPauses(t *testing.T) {
@@ -192,7 +198,8 @@ func TestAFailedRenewalIsTriedAgainWithGrowingPauses(t *testing.T) {
 		}
 		time.Sleep(1000 * time.Hour)
 		require.Len(t, s.said(slog.LevelInfo), 4)
-		require.Contains(t, s.log.String(), `reason="unavailable: Vault at vault.example answered with status 502"`)
+		require.Contains(t, s.log.String(),
+			`reason="unavailable: Vault at vault.example answered with status 502"`)
 	})
 }
 
@@ -244,12 +251,14 @@ func TestARenewalThatIsPutOffBeyondTheEndIsNotWaitedFor(t *testing.T) {
 func TestATokenThatMayNotRenewItselfIsAnnounced(t *testing.T) {
 	h := &held{}
 	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
-		s.policy("reader", `path "secret/data/*" { capabilities = ["read"] } path "auth/token/lookup-self" { capabilities = ["read"] }`)
+		s.policy("reader",
+			`path "secret/data/*" { capabilities = ["read"] } path "auth/token/lookup-self" { capabilities = ["read"] }`)
 		h.token = s.mint(`"ttl":"100h","no_default_policy":true`)
 		require.NoError(t, s.fetch(ref.TokenAuth))
 		time.Sleep(101 * time.Hour)
 		require.Equal(t, 1, s.calls("/renew-self"))
-		require.Equal(t, []string{"76h0m0s: " + aDay, "99h0m0s: " + anHour, "100h0m0s: " + ended}, s.said(slog.LevelWarn))
+		require.Equal(t, []string{"76h0m0s: " + aDay, "99h0m0s: " + anHour, "100h0m0s: " + ended},
+			s.said(slog.LevelWarn))
 		require.Contains(t, s.log.String(), `renew-self\" { capabilities = [\"update\"] }`)
 	})
 }
@@ -259,7 +268,8 @@ func TestATokenThatSomebodyElseRenewsIsNotAnnounced(t *testing.T) {
 	watch := func(fields string, test func(t *testing.T, s *simulation, h *held)) {
 		h := &held{}
 		simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
-			s.policy("reader", `path "secret/data/*" { capabilities = ["read"] } path "auth/token/lookup-self" { capabilities = ["read"] }`)
+			s.policy("reader",
+				`path "secret/data/*" { capabilities = ["read"] } path "auth/token/lookup-self" { capabilities = ["read"] }`)
 			h.token = s.mint(fields + `,"no_default_policy":true`)
 			require.NoError(t, s.fetch(ref.TokenAuth))
 			test(t, s, h)
@@ -275,7 +285,8 @@ func TestATokenThatSomebodyElseRenewsIsNotAnnounced(t *testing.T) {
 		}
 		time.Sleep(100 * time.Hour)
 		lines := s.said(slog.LevelWarn)
-		require.Equal(t, []string{"626h0m0s: " + aDay, "649h0m0s: " + anHour, "650h0m0s: " + ended}, lines)
+		require.Equal(t,
+			[]string{"626h0m0s: " + aDay, "649h0m0s: " + anHour, "650h0m0s: " + ended}, lines)
 	})
 	watch(`"ttl":"1h"`, func(t *testing.T, s *simulation, h *held) {
 		for range 100 {

@@ -24,7 +24,8 @@ func (s *Server) certify() error {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "secretref test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -37,7 +38,8 @@ func (s *Server) certify() error {
 	block := func(kind string, der []byte) string {
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 	}
-	return errors.Join(s.write(s.Certificate(), block("CERTIFICATE", cert)), s.write(s.certificateKey(), block("PRIVATE KEY", private)))
+	return errors.Join(s.write(s.Certificate(), block("CERTIFICATE", cert)),
+		s.write(s.certificateKey(), block("PRIVATE KEY", private)))
 }
 
 // Certificate returns the path of the server's certificate in PEM. It is self-signed, for 127.0.0.1

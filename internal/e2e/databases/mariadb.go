@@ -47,7 +47,8 @@ func newMariaDB() (*Server, error) {
 				"--bind-address=" + host, "--port=" + port, "--skip-name-resolve",
 				"--socket=" + filepath.Join(s.dir, "socket"), "--pid-file=" + filepath.Join(s.dir, "pid"),
 				"--init-file=" + filepath.Join(s.dir, "init.sql"),
-				"--innodb-flush-log-at-trx-commit=2", "--innodb-log-file-size=64M", "--innodb-buffer-pool-size=256M",
+				"--innodb-flush-log-at-trx-commit=2", "--innodb-log-file-size=64M",
+				"--innodb-buffer-pool-size=256M",
 				"--max-connections=200",
 			}
 		},
@@ -86,7 +87,8 @@ func newMariaDB() (*Server, error) {
 	}
 	return newServer(k, func(s *Server) error {
 		out, err := s.command(install, "--no-defaults", "--datadir="+filepath.Join(s.dir, "data"),
-			"--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=64M").CombinedOutput()
+			"--auth-root-authentication-method=normal", "--skip-test-db",
+			"--innodb-log-file-size=64M").CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("databases: mariadb-install-db: %w: %s", err, out)
 		}

@@ -36,7 +36,8 @@ func PgBouncer(t testing.TB, d *Database, mode string) *Database {
 	require.NoError(t, err)
 
 	users, config := filepath.Join(dir, "users"), filepath.Join(dir, "config")
-	require.NoError(t, os.WriteFile(users, []byte(strconv.Quote(d.User)+" "+strconv.Quote(d.Password)+"\n"), 0o644))
+	require.NoError(t,
+		os.WriteFile(users, []byte(strconv.Quote(d.User)+" "+strconv.Quote(d.Password)+"\n"), 0o644))
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `[databases]
 * = host=%s port=%s
 [pgbouncer]

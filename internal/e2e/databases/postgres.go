@@ -35,7 +35,8 @@ func newPostgres() (*Server, error) {
 			return []string{
 				"-D", filepath.Join(s.dir, "data"), "-p", port, "-h", host,
 				"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=200",
-				"-c", "ssl=on", "-c", "ssl_cert_file=" + s.Certificate(), "-c", "ssl_key_file=" + s.certificateKey(),
+				"-c", "ssl=on", "-c", "ssl_cert_file=" + s.Certificate(), "-c",
+				"ssl_key_file=" + s.certificateKey(),
 			}
 		},
 		dsn: func(addr, user, password, database string, params []string) string {
@@ -54,7 +55,8 @@ func newPostgres() (*Server, error) {
 		},
 		drop: func(d *Database) []string {
 			return []string{
-				fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '%s'", d.User),
+				fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '%s'",
+					d.User),
 				fmt.Sprintf("DROP SCHEMA IF EXISTS %s CASCADE", d.Name),
 				fmt.Sprintf("DROP ROLE IF EXISTS %s", d.User),
 			}
@@ -96,7 +98,8 @@ func postgresBin() (string, error) {
 			n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
 			return n
 		}
-		newest := slices.MaxFunc(found, func(a, b string) int { return cmp.Compare(version(a), version(b)) })
+		newest := slices.MaxFunc(found,
+			func(a, b string) int { return cmp.Compare(version(a), version(b)) })
 		return filepath.Dir(newest), nil
 	}
 	path, err := exec.LookPath("initdb")

@@ -107,7 +107,8 @@ func credential(accounts []string) (*syscall.Credential, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, fmt.Errorf("databases: running as root, and no user of %v exists to run a server as", accounts)
+	return nil, fmt.Errorf("databases: running as root, and no user of %v exists to run a server as",
+		accounts)
 }
 
 // command returns a command that runs as the server's user in its directory.
@@ -116,7 +117,8 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 	cmd.Dir = s.dir
 	// An unusual time zone uncovers code that forgets it. The temporary directory is not shared
 	// because MariaDB empties it when it starts.
-	cmd.Env = []string{"TMPDIR=" + s.dir, "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "LC_ALL=C", "TZ=Asia/Kathmandu", "HOME=" + s.dir}
+	cmd.Env = []string{"TMPDIR=" + s.dir, "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "LC_ALL=C",
+		"TZ=Asia/Kathmandu", "HOME=" + s.dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
 	return cmd
 }
@@ -157,7 +159,8 @@ func (s *Server) start() error {
 
 // launch starts the server and waits until it accepts connections.
 func (s *Server) launch() error {
-	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
+	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"),
+		os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
 	if err != nil {
 		return err
 	}

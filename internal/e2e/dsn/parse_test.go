@@ -20,19 +20,25 @@ import (
 func TestPgxValues(t *testing.T) {
 	isolate(t)
 	for _, v := range values() {
-		_, dsn := source(t, jdbc.Database{URL: "jdbc:postgresql://db/" + escape(v) + "?ApplicationName=" + escape(v), Username: v, Password: v, Schema: v})
+		_, dsn := source(t,
+			jdbc.Database{URL: "jdbc:postgresql://db/" + escape(v) + "?ApplicationName=" + escape(v),
+				Username: v, Password: v, Schema: v})
 		c, err := pgx.ParseConfig(dsn)
 		require.NoError(t, err, "%q", v)
-		require.Equal(t, []string{v, v, v, v}, []string{c.User, c.Password, c.Database, c.RuntimeParams["application_name"]})
+		require.Equal(t, []string{v, v, v, v},
+			[]string{c.User, c.Password, c.Database, c.RuntimeParams["application_name"]})
 		path := c.RuntimeParams["search_path"]
 		quoted := `"` + strings.ReplaceAll(v, `"`, `""`) + `"`
-		if folded := strings.ToLower(quoted); path != folded+", "+quoted { // as SQL reads a name without quotes
+		// as SQL reads a name without quotes
+		if folded := strings.ToLower(quoted); path != folded+", "+quoted {
 			require.Equal(t, quoted, path)
 		}
 		require.Equal(t, "db", c.Host)
 		require.EqualValues(t, 5432, c.Port)
 
-		_, same := source(t, jdbc.Database{URL: "jdbc:postgresql://db/" + escape(v) + "?ApplicationName=" + escape(v) + "&user=" + escape(v) + "&password=" + escape(v), Schema: v})
+		_, same := source(t,
+			jdbc.Database{URL: "jdbc:postgresql://db/" + escape(v) + "?ApplicationName=" + escape(v) +
+				"&user=" + escape(v) + "&password=" + escape(v), Schema: v})
 		require.Equal(t, dsn, same)
 	}
 }
@@ -43,10 +49,13 @@ func TestMySQLDriverValues(t *testing.T) {
 		if v != strings.TrimSpace(v) {
 			continue // Connector/J trims the name of a database; see the next test for the others
 		}
-		_, dsn := source(t, jdbc.Database{URL: "jdbc:mysql://db/" + escape(v) + "?sessionVariables=" + escape("v='"+strings.NewReplacer("'", "''").Replace(v)+"'"), Username: user, Password: v})
+		_, dsn := source(t,
+			jdbc.Database{URL: "jdbc:mysql://db/" + escape(v) + "?sessionVariables=" +
+				escape("v='"+strings.NewReplacer("'", "''").Replace(v)+"'"), Username: user, Password: v})
 		c, err := mysql.ParseDSN(dsn)
 		require.NoError(t, err, "%q", v)
-		require.Equal(t, []string{user, v, v, "db:3306", "tcp"}, []string{c.User, c.Passwd, c.DBName, c.Addr, c.Net})
+		require.Equal(t, []string{user, v, v, "db:3306", "tcp"},
+			[]string{c.User, c.Passwd, c.DBName, c.Addr, c.Net})
 		require.Equal(t, map[string]string{"v": "'" + strings.ReplaceAll(v, "'", "''") + "'"}, c.Params)
 	}
 }
@@ -67,27 +76,36 @@ func TestSQLServerDriverValues(t *testing.T) {
 		}
 		braced := "{" + strings.ReplaceAll(v, "}", "}}") + "}"
 		user := strings.ReplaceAll(v, `\`, "/") // a login of SQL Server has none
-		_, dsn := source(t, jdbc.Database{URL: "jdbc:sqlserver://db;databaseName=" + braced + ";applicationName=" + braced, Username: user, Password: v})
+		_, dsn := source(t,
+			jdbc.Database{URL: "jdbc:sqlserver://db;databaseName=" + braced + ";applicationName=" + braced,
+				Username: user, Password: v})
 		c, err := msdsn.Parse(dsn)
 		require.NoError(t, err, "%q", v)
-		require.Equal(t, []string{user, v, v, v, "db"}, []string{c.User, c.Password, c.Database, c.AppName, c.Host})
+		require.Equal(t, []string{user, v, v, v, "db"},
+			[]string{c.User, c.Password, c.Database, c.AppName, c.Host})
 		require.EqualValues(t, 1433, c.Port)
 
-		_, same := source(t, jdbc.Database{URL: "jdbc:sqlserver://db;databaseName=" + braced + ";applicationName=" + braced + ";user=" + strings.ReplaceAll(braced, `\`, "/") + " ;password=" + braced})
+		_, same := source(t,
+			jdbc.Database{URL: "jdbc:sqlserver://db;databaseName=" + braced + ";applicationName=" + braced +
+				";user=" + strings.ReplaceAll(braced, `\`, "/") + " ;password=" + braced})
 		require.Equal(t, dsn, same)
 	}
 }
 
 func TestSQLServerDriverOptions(t *testing.T) {
-	_, dsn := source(t, jdbc.Database{URL: `jdbc:sqlserver://db\INST;databaseName=jira;encrypt=strict;hostNameInCertificate=*.example.com;` +
-		`loginTimeout=7;socketTimeout=1500;applicationIntent=readonly;multiSubnetFailover=true;failoverPartner=other;packetSize=4096;workstationID=w`, Username: "u"})
+	_, dsn := source(t,
+		jdbc.Database{URL: `jdbc:sqlserver://db\INST;databaseName=jira;encrypt=strict;hostNameInCertificate=*.example.com;` +
+			`loginTimeout=7;socketTimeout=1500;applicationIntent=readonly;multiSubnetFailover=true;failoverPartner=other;packetSize=4096;workstationID=w`, Username: "u"})
 	c, err := msdsn.Parse(dsn)
 	require.NoError(t, err)
-	require.Equal(t, []string{"db", "INST", "jira", "other", "w", "*.example.com"}, []string{c.Host, c.Instance, c.Database, c.FailOverPartner, c.Workstation, c.TLSConfig.ServerName})
+	require.Equal(t, []string{"db", "INST", "jira", "other", "w", "*.example.com"},
+		[]string{c.Host, c.Instance, c.Database, c.FailOverPartner, c.Workstation,
+			c.TLSConfig.ServerName})
 	require.EqualValues(t, msdsn.EncryptionStrict, c.Encryption)
 	require.Zero(t, c.Port, "the browser says the port of an instance")
 	require.True(t, c.ReadOnlyIntent && c.MultiSubnetFailover && !c.TLSConfig.InsecureSkipVerify)
-	require.Equal(t, []time.Duration{7 * time.Second, 2 * time.Second}, []time.Duration{c.DialTimeout, c.ConnTimeout})
+	require.Equal(t, []time.Duration{7 * time.Second, 2 * time.Second},
+		[]time.Duration{c.DialTimeout, c.ConnTimeout})
 	require.EqualValues(t, 4096, c.PacketSize)
 
 	for url, want := range map[string]struct {
@@ -112,15 +130,19 @@ func TestSQLServerDriverOptions(t *testing.T) {
 }
 
 func TestMySQLDriverOptions(t *testing.T) {
-	_, dsn := source(t, jdbc.Database{URL: "jdbc:mysql://[::1]:3307/jira?sslMode=VERIFY_IDENTITY&connectTimeout=1500&socketTimeout=30000&serverTimezone=Europe/Berlin" +
-		"&useCompression=true&useAffectedRows=false&connectionCollation=utf8mb4_bin&cachePrepStmts=true&forceConnectionTimeZoneToSession=true", Username: "u"}, "cachePrepStmts")
+	_, dsn := source(t,
+		jdbc.Database{URL: "jdbc:mysql://[::1]:3307/jira?sslMode=VERIFY_IDENTITY&connectTimeout=1500&socketTimeout=30000&serverTimezone=Europe/Berlin" +
+			"&useCompression=true&useAffectedRows=false&connectionCollation=utf8mb4_bin&cachePrepStmts=true&forceConnectionTimeZoneToSession=true", Username: "u"}, "cachePrepStmts")
 	c, err := mysql.ParseDSN(dsn)
 	require.NoError(t, err)
 	require.Equal(t, "[::1]:3307", c.Addr)
-	require.Equal(t, []time.Duration{1500 * time.Millisecond, 30 * time.Second, 30 * time.Second}, []time.Duration{c.Timeout, c.ReadTimeout, c.WriteTimeout})
+	require.Equal(t, []time.Duration{1500 * time.Millisecond, 30 * time.Second, 30 * time.Second},
+		[]time.Duration{c.Timeout, c.ReadTimeout, c.WriteTimeout})
 	require.Equal(t, "Europe/Berlin", c.Loc.String())
 	require.Equal(t, map[string]string{"time_zone": "'Europe/Berlin'"}, c.Params)
-	require.True(t, c.ParseTime && c.ClientFoundRows && c.TLS != nil && !c.TLS.InsecureSkipVerify && !c.AllowFallbackToPlaintext)
+	require.True(t,
+		c.ParseTime && c.ClientFoundRows && c.TLS != nil && !c.TLS.InsecureSkipVerify &&
+			!c.AllowFallbackToPlaintext)
 	require.Equal(t, "::1", c.TLS.ServerName)
 	require.Equal(t, "utf8mb4_bin", c.Collation)
 
@@ -145,9 +167,12 @@ func TestMySQLDriverOptions(t *testing.T) {
 func TestParseErrorsHidePassword(t *testing.T) {
 	isolate(t)
 	for _, v := range values() {
-		for _, url := range []string{"jdbc:postgresql://db/x?ssl=true", "jdbc:postgresql://a,b/x?ssl=true", "jdbc:postgresql://[::1]/x%2Fy?ssl=true",
-			"jdbc:postgresql://db/x?sslmode=verify-ca&sslcert=/none.crt&sslkey=/none.key&sslpassword=" + escape("CANARY-0"+v+"CANARY-1 CANARY-2")} {
-			_, dsn := source(t, jdbc.Database{URL: url, Username: "u", Password: "CANARY-0" + v + "CANARY-1 CANARY-2"})
+		for _, url := range []string{"jdbc:postgresql://db/x?ssl=true",
+			"jdbc:postgresql://a,b/x?ssl=true", "jdbc:postgresql://[::1]/x%2Fy?ssl=true",
+			"jdbc:postgresql://db/x?sslmode=verify-ca&sslcert=/none.crt&sslkey=/none.key&sslpassword=" +
+				escape("CANARY-0"+v+"CANARY-1 CANARY-2")} {
+			_, dsn := source(t,
+				jdbc.Database{URL: url, Username: "u", Password: "CANARY-0" + v + "CANARY-1 CANARY-2"})
 			_, err := pgx.ParseConfig(dsn)
 			require.Error(t, err, "there is no such authority")
 			require.NotContains(t, err.Error(), "CANARY")
@@ -184,17 +209,23 @@ func TestEnvironmentHasNoEffect(t *testing.T) {
 			home := isolate(t)
 			require.NoError(t, os.Mkdir(filepath.Join(home, ".postgresql"), 0o700))
 			for _, file := range []string{"root.crt", "postgresql.crt", "postgresql.key"} {
-				require.NoError(t, os.WriteFile(filepath.Join(home, ".postgresql", file), []byte("no certificate"), 0o600))
+				require.NoError(t,
+					os.WriteFile(filepath.Join(home, ".postgresql", file), []byte("no certificate"), 0o600))
 			}
 			services := filepath.Join(home, ".pg_service.conf")
-			require.NoError(t, os.WriteFile(services, []byte("[s]\nhost=evil\nport=1\ndbname=evil\nuser=evil\npassword=evil\nsslmode=disable\ntarget_session_attrs=standby\noptions=-c evil=1\n"), 0o600))
+			require.NoError(t,
+				os.WriteFile(services,
+					[]byte("[s]\nhost=evil\nport=1\ndbname=evil\nuser=evil\npassword=evil\nsslmode=disable\ntarget_session_attrs=standby\noptions=-c evil=1\n"), 0o600))
 			passfile := filepath.Join(home, ".pgpass")
 			require.NoError(t, os.WriteFile(passfile, []byte("*:*:*:*:evil\n"), 0o600))
 			for k, v := range map[string]string{
-				"PGHOST": "evil", "PGPORT": "1", "PGDATABASE": "evil", "PGUSER": "evil", "PGPASSWORD": "evil", "PGPASSFILE": passfile,
-				"PGSSLMODE": "disable", "PGSSLKEY": services, "PGSSLCERT": services, "PGSSLROOTCERT": services, "PGSSLPASSWORD": "evil",
-				"PGSSLSNI": "0", "PGTARGETSESSIONATTRS": "standby", "PGSERVICE": "s", "PGSERVICEFILE": services,
-				"PGOPTIONS": "-c search_path=evil", "PGCONNECT_TIMEOUT": "1",
+				"PGHOST": "evil", "PGPORT": "1", "PGDATABASE": "evil", "PGUSER": "evil", "PGPASSWORD": "evil",
+				"PGPASSFILE": passfile,
+				"PGSSLMODE":  "disable", "PGSSLKEY": services, "PGSSLCERT": services, "PGSSLROOTCERT": services,
+				"PGSSLPASSWORD": "evil",
+				"PGSSLSNI":      "0", "PGTARGETSESSIONATTRS": "standby", "PGSERVICE": "s",
+				"PGSERVICEFILE": services,
+				"PGOPTIONS":     "-c search_path=evil", "PGCONNECT_TIMEOUT": "1",
 			} {
 				t.Setenv(k, v)
 			}
@@ -218,7 +249,8 @@ func parsed(t *testing.T, dsn string) settings {
 	t.Helper()
 	c, err := pgx.ParseConfig(dsn)
 	require.NoError(t, err)
-	s := settings{Host: c.Host, Database: c.Database, User: c.User, Password: c.Password, Port: c.Port, Runtime: maps.Clone(c.RuntimeParams), Timeout: c.ConnectTimeout,
+	s := settings{Host: c.Host, Database: c.Database, User: c.User, Password: c.Password, Port: c.Port,
+		Runtime: maps.Clone(c.RuntimeParams), Timeout: c.ConnectTimeout,
 		Validated: c.ValidateConnect != nil, Negotiation: c.SSLNegotiation}
 	describe := func(host string, c *tls.Config) string {
 		switch {

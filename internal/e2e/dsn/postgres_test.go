@@ -95,9 +95,12 @@ func TestPostgreSQLUserAndSchema(t *testing.T) {
 		exec(t, admin, "CREATE ROLE "+identifier(name)+" LOGIN PASSWORD 'p'",
 			"CREATE SCHEMA "+identifier(schema)+" AUTHORIZATION "+identifier(name))
 		database := []jdbc.Database{ // in turn
-			{URL: "jdbc:postgresql://" + d.Addr + "/postgres", Username: name, Password: "p", Schema: schema},
-			{URL: "jdbc:postgresql://" + d.Addr + "/postgres?user=" + escape(name) + "&password=p&currentSchema=" + escape(identifier(schema))},
-			{URL: "jdbc:postgresql://" + d.Addr + "/postgres?currentSchema=pg_catalog,%20" + escape(identifier(schema)), Username: name, Password: "p", Schema: schema},
+			{URL: "jdbc:postgresql://" + d.Addr + "/postgres", Username: name, Password: "p",
+				Schema: schema},
+			{URL: "jdbc:postgresql://" + d.Addr + "/postgres?user=" + escape(name) +
+				"&password=p&currentSchema=" + escape(identifier(schema))},
+			{URL: "jdbc:postgresql://" + d.Addr + "/postgres?currentSchema=pg_catalog,%20" +
+				escape(identifier(schema)), Username: name, Password: "p", Schema: schema},
 		}[i%3]
 		_, dsn := source(t, database)
 		got, err := login(t, "pgx", dsn, whereAmI)
@@ -111,11 +114,13 @@ func TestPostgreSQLDatabase(t *testing.T) {
 	isolate(t)
 	d := databases.PostgreSQL(t)
 	admin := d.Admin(t)
-	names := []string{printable[:48], printable[48:], " both ends ", "%41", "a+b c/d", "ä🔑", `"`, `\`, "'", "?", "#&="}
+	names := []string{printable[:48], printable[48:], " both ends ", "%41", "a+b c/d", "ä🔑", `"`, `\`,
+		"'", "?", "#&="}
 	for _, name := range names {
 		exec(t, admin, "CREATE DATABASE "+identifier(name))
 		t.Cleanup(func() { _, _ = d.Admin(t).Exec("DROP DATABASE " + identifier(name)) })
-		for _, url := range []string{"jdbc:postgresql://" + d.Addr + "/" + escape(name), "jdbc:postgresql://" + d.Addr + "/?PGDBNAME=" + escape(name)} {
+		for _, url := range []string{"jdbc:postgresql://" + d.Addr + "/" + escape(name),
+			"jdbc:postgresql://" + d.Addr + "/?PGDBNAME=" + escape(name)} {
 			_, dsn := source(t, jdbc.Database{URL: url, Username: d.User, Password: d.Password})
 			got, err := login(t, "pgx", dsn, "SELECT current_database()::text")
 			require.NoError(t, err, "%q", name)
@@ -128,11 +133,15 @@ func TestPostgreSQLDatabase(t *testing.T) {
 func TestPostgreSQLSettings(t *testing.T) {
 	isolate(t)
 	d := databases.PostgreSQL(t)
-	url := "jdbc:postgresql://" + d.Addr + "/postgres?currentSchema=%22A,b%22,Pub%22lic&options=-c%20statement_timeout=90s%20-c%20work_mem=7MB" +
+	url := "jdbc:postgresql://" + d.Addr +
+		"/postgres?currentSchema=%22A,b%22,Pub%22lic&options=-c%20statement_timeout=90s%20-c%20work_mem=7MB" +
 		"&ApplicationName=it%27s&readOnly=true&tcpKeepAlive=true&reWriteBatchedInserts=true"
 	url = strings.Replace(url, "Pub%22lic", "Public", 1)
-	_, dsn := source(t, jdbc.Database{URL: url, Username: d.User, Password: d.Password, Schema: "First One"}, "reWriteBatchedInserts")
-	got, err := login(t, "pgx", dsn, "SELECT current_setting('search_path'), current_setting('statement_timeout'), current_setting('work_mem'), current_setting('application_name'), current_setting('transaction_read_only')")
+	_, dsn := source(t,
+		jdbc.Database{URL: url, Username: d.User, Password: d.Password, Schema: "First One"},
+		"reWriteBatchedInserts")
+	got, err := login(t, "pgx", dsn,
+		"SELECT current_setting('search_path'), current_setting('statement_timeout'), current_setting('work_mem'), current_setting('application_name'), current_setting('transaction_read_only')")
 	require.NoError(t, err)
 	require.Equal(t, []string{`"First One", "A,b", "public"`, "90s", "7MB", "it's", "on"}, got)
 }
@@ -140,7 +149,8 @@ func TestPostgreSQLSettings(t *testing.T) {
 func TestPostgreSQLHosts(t *testing.T) {
 	isolate(t)
 	primary, standby := databases.PostgreSQL(t), databases.OwnPostgreSQL(t)
-	exec(t, standby.Admin(t), "CREATE ROLE "+primary.User+" LOGIN PASSWORD "+literal(primary.Password), "COPY (SELECT '') TO PROGRAM 'cat >standby.signal'")
+	exec(t, standby.Admin(t), "CREATE ROLE "+primary.User+" LOGIN PASSWORD "+literal(primary.Password),
+		"COPY (SELECT '') TO PROGRAM 'cat >standby.signal'")
 	standby.Restart(t)
 	down := func() string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -184,7 +194,8 @@ func TestPostgreSQLTLS(t *testing.T) {
 	authority, cert, key := certificate(t)
 	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
 	require.NoError(t, err)
-	plain, secure := front(t, d.Addr, nil), front(t, d.Addr, &tls.Config{Certificates: []tls.Certificate{pair}})
+	plain, secure := front(t, d.Addr, nil),
+		front(t, d.Addr, &tls.Config{Certificates: []tls.Certificate{pair}})
 
 	right, other := filepath.Join(home, "ca.crt"), filepath.Join(home, "other.crt")
 	require.NoError(t, os.WriteFile(right, []byte(authority), 0o600))
@@ -212,15 +223,18 @@ func TestPostgreSQLTLS(t *testing.T) {
 		{server: secure, options: "sslmode=disable", want: "plain"},
 		{server: secure, options: "sslmode=allow", want: "plain"},
 		{server: secure, host: address, options: "ssl=require", want: "encrypted"},
-		{server: secure, host: address, options: "ssl=true&sslfactory=org.postgresql.ssl.NonValidatingFactory", want: "encrypted"},
+		{server: secure, host: address,
+			options: "ssl=true&sslfactory=org.postgresql.ssl.NonValidatingFactory", want: "encrypted"},
 		{server: secure, options: "sslmode=require", root: foreign, want: "encrypted"},
 		{server: secure, options: "ssl=true&sslrootcert=" + right, want: "encrypted"},
 		{server: secure, options: "ssl&sslrootcert=" + right, want: "encrypted"},
 		{server: secure, options: "sslmode=verify-full&sslrootcert=" + right, want: "encrypted"},
 		{server: secure, host: address, options: "ssl=true&sslrootcert=" + right, want: "refused"},
 		{server: secure, options: "ssl=true&sslrootcert=" + other, want: "refused"},
-		{server: secure, host: address, options: "sslmode=verify-ca&sslrootcert=" + right, want: "encrypted"},
-		{server: secure, host: address, options: "sslmode=verify-ca&sslrootcert=" + other, want: "refused"},
+		{server: secure, host: address, options: "sslmode=verify-ca&sslrootcert=" + right,
+			want: "encrypted"},
+		{server: secure, host: address, options: "sslmode=verify-ca&sslrootcert=" + other,
+			want: "refused"},
 		{server: secure, options: "ssl=true", want: "refused"},
 		{server: secure, options: "ssl=true", root: authority, want: "encrypted"},
 		{server: secure, options: "ssl=true", root: foreign, want: "refused"},
@@ -230,7 +244,8 @@ func TestPostgreSQLTLS(t *testing.T) {
 		if tt.root != "" {
 			require.NoError(t, os.WriteFile(dotted, []byte(tt.root), 0o600))
 		}
-		url := "jdbc:postgresql://" + net.JoinHostPort(cmp.Or(tt.host, name), tt.server.port) + "/postgres?" + tt.options
+		url := "jdbc:postgresql://" + net.JoinHostPort(cmp.Or(tt.host, name), tt.server.port) +
+			"/postgres?" + tt.options
 		_, dsn := source(t, jdbc.Database{URL: url, Username: d.User, Password: d.Password})
 		tt.server.encrypted.Store(false)
 		_, err := login(t, "pgx", dsn, "SELECT 1::text")
@@ -310,13 +325,15 @@ func certificate(t *testing.T) (authority, cert, key string) {
 	encode := func(kind string, der []byte) string {
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 	}
-	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"},
+		NotAfter: time.Now().Add(time.Hour),
+		IsCA:     true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
 	require.NoError(t, err)
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"}, DNSNames: []string{"localhost"},
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"},
+		DNSNames: []string{"localhost"},
 		NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -332,17 +349,23 @@ func TestLibPQ(t *testing.T) {
 	isolate(t)
 	d := databases.PostgreSQL(t)
 	admin := d.Admin(t)
-	for _, password := range []string{d.Password, printable, "it's a \\ secret", "p@ss:w/rd?x=y&z#f %41", "日本語 🔑"} {
+	for _, password := range []string{d.Password, printable, "it's a \\ secret",
+		"p@ss:w/rd?x=y&z#f %41", "日本語 🔑"} {
 		var quoted string
-		require.NoError(t, admin.QueryRowContext(t.Context(), "SELECT quote_literal($1)", password).Scan(&quoted))
+		require.NoError(t,
+			admin.QueryRowContext(t.Context(), "SELECT quote_literal($1)", password).Scan(&quoted))
 		exec(t, admin, "ALTER ROLE "+d.User+" PASSWORD "+quoted)
-		for _, url := range []string{"jdbc:postgresql://" + d.Addr + "/postgres", "jdbc:postgresql://127.0.0.1:1," + d.Addr + "/postgres?sslmode=require&targetServerType=master"} {
-			_, dsn := source(t, jdbc.Database{URL: url, Username: d.User, Password: password, Schema: d.Name})
+		for _, url := range []string{"jdbc:postgresql://" + d.Addr + "/postgres",
+			"jdbc:postgresql://127.0.0.1:1," + d.Addr +
+				"/postgres?sslmode=require&targetServerType=master"} {
+			_, dsn := source(t,
+				jdbc.Database{URL: url, Username: d.User, Password: password, Schema: d.Name})
 			connector, err := pq.NewConnector(dsn)
 			require.NoError(t, err)
 			db := sql.OpenDB(connector)
 			var user, name, schema string
-			require.NoError(t, db.QueryRowContext(t.Context(), whereAmI).Scan(&user, &name, &schema), "%q", password)
+			require.NoError(t, db.QueryRowContext(t.Context(), whereAmI).Scan(&user, &name, &schema), "%q",
+				password)
 			require.Equal(t, []string{d.User, "postgres", d.Name}, []string{user, name, schema})
 			require.NoError(t, db.Close())
 		}

@@ -28,8 +28,10 @@ func values() (all []string) {
 	for c := range strings.SplitSeq(printable, "") {
 		all = append(all, c, c+"x", "x"+c+"x", "x"+c)
 	}
-	return append(all, printable, printable+printable, "%41", "%2541", "%zz", "%", `\'`, `\\`, `'';--`, `"";`, "''", `""`, "  both ends  ", "a b",
-		"ä", "Käse-Straße", "日本語", "🔑🗝", "a\tb", "a\nb\r\n", "{a}", "{a}}", "${x}", "p@ss:w/rd?x=y&z#f", "a=b", "x;y=z", "tcp(db:1)/x?tls=false",
+	return append(all, printable, printable+printable, "%41", "%2541", "%zz", "%", `\'`, `\\`, `'';--`,
+		`"";`, "''", `""`, "  both ends  ", "a b",
+		"ä", "Käse-Straße", "日本語", "🔑🗝", "a\tb", "a\nb\r\n", "{a}", "{a}}", "${x}", "p@ss:w/rd?x=y&z#f",
+		"a=b", "x;y=z", "tcp(db:1)/x?tls=false",
 		"user=x password=y", "postgres://u:p@h/d", strings.Repeat("long ", 200))
 }
 

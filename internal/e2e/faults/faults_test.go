@@ -108,22 +108,34 @@ var all = []fault{
 	},
 	{
 		name: "429, in a second", only: "vault",
-		begin: func(w *world) { w.answers(429, "request path quota exceeded", http.Header{"Retry-After": {"1"}}) }, end: openGate,
+		begin: func(w *world) {
+			w.answers(429, "request path quota exceeded",
+				http.Header{"Retry-After": {"1"}})
+		}, end: openGate,
 		kind: secretref.ErrUnavailable, retryAfter: time.Second,
 	},
 	{
 		name: "429, in a second", only: "aws",
-		begin: func(w *world) { w.answers(429, "ThrottlingException", http.Header{"Retry-After": {"1"}}) }, end: openGate,
+		begin: func(w *world) {
+			w.answers(429, "ThrottlingException",
+				http.Header{"Retry-After": {"1"}})
+		}, end: openGate,
 		kind: secretref.ErrUnavailable, retryAfter: time.Second,
 	},
 	{
 		name: "429, in an hour", only: "vault",
-		begin: func(w *world) { w.answers(429, "request path quota exceeded", http.Header{"Retry-After": {"3600"}}) }, end: openGate,
+		begin: func(w *world) {
+			w.answers(429, "request path quota exceeded",
+				http.Header{"Retry-After": {"3600"}})
+		}, end: openGate,
 		kind: secretref.ErrUnavailable, retryAfter: time.Hour, lasting: true,
 	},
 	{
 		name: "429, in an hour", only: "aws",
-		begin: func(w *world) { w.answers(429, "ThrottlingException", http.Header{"Retry-After": {"3600"}}) }, end: openGate,
+		begin: func(w *world) {
+			w.answers(429, "ThrottlingException",
+				http.Header{"Retry-After": {"3600"}})
+		}, end: openGate,
 		kind: secretref.ErrUnavailable, retryAfter: time.Hour, lasting: true,
 	},
 	{
@@ -159,13 +171,15 @@ var all = []fault{
 		kind: secretref.ErrUnavailable, lasting: true,
 	},
 	{
-		name: "a standby that redirects to where it may", only: "vault", pair: true, setup: setup{allow: func(*url.URL) error { return nil }},
+		name: "a standby that redirects to where it may", only: "vault", pair: true,
+		setup: setup{allow: func(*url.URL) error { return nil }},
 		begin: standBy, end: openGate,
 	},
 	{
 		name: "denied", only: "vault",
-		begin: func(w *world) { w.vault.allow(w.name, "deny") }, end: func(w *world) { w.vault.allow(w.name, "read") },
-		kind: secretref.ErrDenied, lasting: true,
+		begin: func(w *world) { w.vault.allow(w.name, "deny") },
+		end:   func(w *world) { w.vault.allow(w.name, "read") },
+		kind:  secretref.ErrDenied, lasting: true,
 	},
 	{
 		name: "denied", only: "aws",
@@ -181,8 +195,9 @@ var all = []fault{
 	},
 	{
 		name: "not found", only: "aws",
-		begin: func(w *world) { w.aws.DeleteSecret(region, w.name) }, end: func(w *world) { w.aws.RestoreSecret(region, w.name) },
-		kind: secretref.ErrNotFound, lasting: true,
+		begin: func(w *world) { w.aws.DeleteSecret(region, w.name) },
+		end:   func(w *world) { w.aws.RestoreSecret(region, w.name) },
+		kind:  secretref.ErrNotFound, lasting: true,
 	},
 }
 
@@ -283,7 +298,8 @@ func TestTruncatedResponse(t *testing.T) {
 				r := w.resolver(secretref.Options{Timeout: fullTimeout})
 				done := make(chan outcome, 1)
 				go func() { done <- w.ask(r) }()
-				require.Eventually(t, func() bool { return w.gate.calls.Load() > 1 || len(done) > 0 }, 10*time.Second, time.Millisecond)
+				require.Eventually(t, func() bool { return w.gate.calls.Load() > 1 || len(done) > 0 },
+					10*time.Second, time.Millisecond)
 				w.poison()
 				got := <-done
 				require.NoError(t, got.err)
@@ -303,7 +319,8 @@ func cold(w *world, f fault) {
 }
 
 // checkUncached checks the result of a fetch without a cached value.
-func (w *world) checkUncached(f fault, got outcome, before tally, maxAttempts int, timeout time.Duration) {
+func (w *world) checkUncached(f fault, got outcome, before tally, maxAttempts int,
+	timeout time.Duration) {
 	w.t.Helper()
 	if f.kind == nil {
 		require.NoError(w.t, got.err)
@@ -418,7 +435,8 @@ func staleShortDeadline(w *world, f fault) {
 	require.Less(w.t, got.waited+next.waited, staleTimeout+slack)
 	counted := w.since(before) // the attempt itself may end a moment later
 	require.LessOrEqual(w.t, counted.calls, 1)
-	w.t.Logf("waited %v, and the next one %v: %v", got.waited.Round(time.Millisecond), next.waited.Round(time.Microsecond), counted)
+	w.t.Logf("waited %v, and the next one %v: %v", got.waited.Round(time.Millisecond),
+		next.waited.Round(time.Microsecond), counted)
 	f.end(w)
 	w.becomes(r, second)
 }
@@ -433,7 +451,8 @@ func (w *world) gets(r *secretref.Resolver, want string) {
 // becomes waits until a value is served.
 func (w *world) becomes(r *secretref.Resolver, want string) {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool { return w.ask(r).value == want }, 2*time.Minute, 10*time.Millisecond)
+	require.Eventually(w.t, func() bool { return w.ask(r).value == want }, 2*time.Minute,
+		10*time.Millisecond)
 }
 
 // checkBackoff checks that callers are served without waiting and without a fetch until the pause
@@ -443,7 +462,8 @@ func (w *world) checkBackoff(r *secretref.Resolver, f fault, before tally) {
 	attempts := w.since(before).attempts
 	until := w.tally().ended.Add(max(minBackoff, min(f.retryAfter, time.Minute)))
 	asks, longest := 0, time.Duration(0)
-	for start := time.Now(); time.Until(until) > 50*time.Millisecond && time.Since(start) < 2*time.Second; time.Sleep(time.Millisecond) {
+	for start := time.Now(); time.Until(until) > 50*time.Millisecond &&
+		time.Since(start) < 2*time.Second; time.Sleep(time.Millisecond) {
 		got := w.ask(r)
 		require.NoError(w.t, got.err)
 		require.Equal(w.t, first, got.value)
@@ -461,7 +481,8 @@ func (w *world) checkBackoff(r *secretref.Resolver, f fault, before tally) {
 		// The pauses double, so this bound is not reached on a slow machine either.
 		w.bounded(before, attempts+2+int((time.Since(start)-time.Second)/minBackoff))
 	}
-	w.t.Logf("%d later calls waited up to %v: %v", asks, longest.Round(10*time.Microsecond), w.since(before))
+	w.t.Logf("%d later calls waited up to %v: %v", asks, longest.Round(10*time.Microsecond),
+		w.since(before))
 }
 
 // tooOld: with MaxStale exceeded, the cached value is not served.
@@ -500,7 +521,8 @@ func live(w *world, f fault) {
 		require.Equal(w.t, first, got.Reveal())
 		took := time.Since(refreshed)
 		require.Less(w.t, took, staleTimeout+slack)
-		w.t.Logf("reported after %v; a failed refresh took %v", reported.Round(time.Millisecond), took.Round(time.Millisecond))
+		w.t.Logf("reported after %v; a failed refresh took %v", reported.Round(time.Millisecond),
+			took.Round(time.Millisecond))
 	}
 	f.end(w)
 	w.put(second)
@@ -512,11 +534,13 @@ func live(w *world, f fault) {
 	}
 	w.waitFor(l, func(value string, err error) bool { return value == second && err == nil })
 	counted := w.bounded(before, 3+int(time.Since(start)/(ttl/2)))
-	w.t.Logf("the new value came after %v, %v in all: %v", time.Since(ended).Round(time.Millisecond), time.Since(start).Round(time.Millisecond), counted)
+	w.t.Logf("the new value came after %v, %v in all: %v", time.Since(ended).Round(time.Millisecond),
+		time.Since(start).Round(time.Millisecond), counted)
 }
 
 // waitFor polls a Live until its state is as expected. Reading it never waits for a fetch.
-func (w *world) waitFor(l *secretref.Live[secretref.Secret], until func(value string, err error) bool) {
+func (w *world) waitFor(l *secretref.Live[secretref.Secret],
+	until func(value string, err error) bool) {
 	w.t.Helper()
 	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		read := time.Now()

@@ -26,9 +26,10 @@ func serveNames() (*names, error) {
 	}
 	n := &names{conn: conn, known: map[string]bool{}, asked: map[string]int{}}
 	go n.serve()
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "udp", conn.LocalAddr().String())
-	}}
+	net.DefaultResolver = &net.Resolver{PreferGo: true,
+		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "udp", conn.LocalAddr().String())
+		}}
 	return n, nil
 }
 
@@ -64,7 +65,8 @@ func (n *names) answer(query []byte) ([]byte, error) {
 	}
 	n.mu.Unlock()
 
-	m := dnsmessage.Message{Header: dnsmessage.Header{ID: header.ID, Response: true, RecursionAvailable: true}, Questions: []dnsmessage.Question{q}}
+	m := dnsmessage.Message{Header: dnsmessage.Header{ID: header.ID, Response: true,
+		RecursionAvailable: true}, Questions: []dnsmessage.Question{q}}
 	switch {
 	case !known:
 		m.RCode = dnsmessage.RCodeNameError

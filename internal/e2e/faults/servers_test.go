@@ -114,7 +114,8 @@ func startPair(t *testing.T) (*vaultServer, *node) {
 func (n *node) initialize(t *testing.T) *vaultServer {
 	t.Helper()
 	shares := &vault.SealConfig{SecretShares: 1, SecretThreshold: 1}
-	made, err := n.core.Initialize(t.Context(), &vault.InitParams{BarrierConfig: shares, RecoveryConfig: shares})
+	made, err := n.core.Initialize(t.Context(),
+		&vault.InitParams{BarrierConfig: shares, RecoveryConfig: shares})
 	require.NoError(t, err)
 	s := &vaultServer{n, made.RootToken, made.SecretShares[0]}
 	n.unseal(t, s.key)
@@ -122,7 +123,8 @@ func (n *node) initialize(t *testing.T) *vaultServer {
 		standby, _ := n.core.StandbyStates()
 		return !standby
 	}, 2*time.Minute, 10*time.Millisecond)
-	s.must("POST", "sys/mounts/secret", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
+	s.must("POST", "sys/mounts/secret",
+		map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
 	return s
 }
 
@@ -137,7 +139,8 @@ func (s *vaultServer) must(method, path string, body any) map[string]any {
 	s.t.Helper()
 	text, err := json.Marshal(body)
 	require.NoError(s.t, err)
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+"/v1/"+path, bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+"/v1/"+path,
+		bytes.NewReader(text))
 	require.NoError(s.t, err)
 	req.Header.Set("X-Vault-Token", s.rootToken)
 	resp, err := http.DefaultClient.Do(req)
@@ -167,7 +170,8 @@ func (s *vaultServer) allow(path, capability string) {
 // mint returns a new token for a path.
 func (s *vaultServer) mint(path string) string {
 	s.t.Helper()
-	reply := s.must("POST", "auth/token/create", map[string]any{"policies": []string{path}, "ttl": "1h"})
+	reply := s.must("POST", "auth/token/create",
+		map[string]any{"policies": []string{path}, "ttl": "1h"})
 	return reply["auth"].(map[string]any)["client_token"].(string)
 }
 
@@ -224,7 +228,8 @@ func (b builtins) Keys(kind consts.PluginType) []string {
 	return nil
 }
 
-func (b builtins) DeprecationStatus(name string, kind consts.PluginType) (consts.DeprecationStatus, bool) {
+func (b builtins) DeprecationStatus(name string,
+	kind consts.PluginType) (consts.DeprecationStatus, bool) {
 	return consts.Supported, b.Contains(name, kind)
 }
 

@@ -73,7 +73,8 @@ func TestTokenReplacedMidFlight(t *testing.T) {
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	w := newVaultWorld(t, startVault(t), setup{})
-	w.vault.must("POST", "sys/quotas/config", map[string]any{"enable_rate_limit_response_headers": true})
+	w.vault.must("POST", "sys/quotas/config",
+		map[string]any{"enable_rate_limit_response_headers": true})
 	w.vault.must("POST", "sys/quotas/rate-limit/"+w.name, map[string]any{
 		"path": "secret/data/" + w.name, "rate": 1, "interval": "3s"})
 	r := w.resolver(secretref.Options{TTL: -1, Timeout: fullTimeout})

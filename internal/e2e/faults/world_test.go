@@ -42,7 +42,8 @@ var (
 	directory *names
 	trusted   tls.Certificate // its CA is in VAULT_CACERT and AWS_CA_BUNDLE
 	untrusted tls.Certificate
-	toxics    = toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
+	toxics    = toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()),
+		zerolog.Nop())
 )
 
 func TestMain(m *testing.M) {
@@ -72,17 +73,21 @@ func prepare(dir string) (err error) {
 		return err
 	}
 	ca := filepath.Join(dir, "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: trusted.Certificate[0]}), 0o600); err != nil {
+	if err := os.WriteFile(ca,
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: trusted.Certificate[0]}),
+		0o600); err != nil {
 		return err
 	}
 	for _, pair := range os.Environ() {
-		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "VAULT_") {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "AWS_") ||
+			strings.HasPrefix(name, "VAULT_") {
 			_ = os.Unsetenv(name)
 		}
 	}
 	for name, value := range map[string]string{
 		"VAULT_CACERT": ca, "AWS_CA_BUNDLE": ca, "AWS_ACCESS_KEY_ID": keyID, "AWS_SECRET_ACCESS_KEY": key,
-		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": filepath.Join(dir, "none"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"),
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": filepath.Join(dir, "none"),
+		"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"),
 	} {
 		if err := os.Setenv(name, value); err != nil {
 			return err
@@ -98,7 +103,8 @@ func selfSigned() (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour),
+		NotAfter:    time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{{127, 0, 0, 1}}, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
@@ -162,10 +168,11 @@ func forwarder(t *testing.T, server string) http.Handler {
 	require.NoError(t, err)
 	connections := &http.Transport{MaxIdleConnsPerHost: 100}
 	t.Cleanup(connections.CloseIdleConnections)
-	return &httputil.ReverseProxy{Transport: connections, ErrorLog: quiet, Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host // it is part of AWS signatures
-	}}
+	return &httputil.ReverseProxy{Transport: connections, ErrorLog: quiet,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // it is part of AWS signatures
+		}}
 }
 
 // intercept calls answer for every request from now on, unless it is nil.
@@ -209,7 +216,8 @@ func newVaultWorld(t *testing.T, server *vaultServer, s setup) *world {
 	endpoint := w.connect(server.url)
 	server.allow(w.name, "read")
 	w.token = server.mint(w.name)
-	w.reference(map[string]string{"mount": "secret", "path": w.name, "key": "password", "endpoint": endpoint})
+	w.reference(map[string]string{"mount": "secret", "path": w.name, "key": "password",
+		"endpoint": endpoint})
 	return w
 }
 
@@ -217,7 +225,8 @@ func newAWSWorld(t *testing.T, server *fakeaws.Server, s setup) *world {
 	t.Helper()
 	w := &world{setup: s, t: t, aws: server}
 	endpoint := w.connect(server.URL())
-	w.reference(map[string]string{"region": region, "secretId": w.name, "secretPointer": "/password", "endpointOverride": endpoint})
+	w.reference(map[string]string{"region": region, "secretId": w.name, "secretPointer": "/password",
+		"endpointOverride": endpoint})
 	return w
 }
 
@@ -254,7 +263,8 @@ func (w *world) open(listen string, toxic ...string) *toxiproxy.Proxy {
 		_, err := p.Toxics.AddToxicJson(strings.NewReader(text))
 		require.NoError(w.t, err)
 	}
-	require.Eventually(w.t, func() bool { return p.Start() == nil }, 2*time.Minute, 10*time.Millisecond, "the port is taken")
+	require.Eventually(w.t, func() bool { return p.Start() == nil }, 2*time.Minute,
+		10*time.Millisecond, "the port is taken")
 	return p
 }
 
@@ -335,19 +345,22 @@ type tally struct {
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d attempts, %d calls, %d connections, %d lookups", t.attempts, t.calls, t.connections, t.lookups)
+	return fmt.Sprintf("%d attempts, %d calls, %d connections, %d lookups", t.attempts, t.calls,
+		t.connections, t.lookups)
 }
 
 func (w *world) tally() tally {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return tally{w.attempts, int(w.gate.calls.Load()), int(w.gate.connections.Load()), directory.lookups(w.name), w.ended}
+	return tally{w.attempts, int(w.gate.calls.Load()), int(w.gate.connections.Load()),
+		directory.lookups(w.name), w.ended}
 }
 
 // since returns the counts since before.
 func (w *world) since(before tally) tally {
 	now := w.tally()
-	return tally{now.attempts - before.attempts, now.calls - before.calls, now.connections - before.connections, now.lookups - before.lookups, now.ended}
+	return tally{now.attempts - before.attempts, now.calls - before.calls,
+		now.connections - before.connections, now.lookups - before.lookups, now.ended}
 }
 
 // bounded checks that there were at most maxAttempts since before, and no requests beside them.
@@ -372,7 +385,8 @@ func (w *world) fails(err, kind error) {
 			require.NotContains(w.t, err.Error(), secret)
 		}
 	}
-	for _, other := range []error{secretref.ErrUnavailable, secretref.ErrDenied, secretref.ErrNotFound, secretref.ErrUnauthenticated} {
+	for _, other := range []error{secretref.ErrUnavailable, secretref.ErrDenied, secretref.ErrNotFound,
+		secretref.ErrUnauthenticated} {
 		if other != kind {
 			require.NotErrorIs(w.t, err, other)
 		}

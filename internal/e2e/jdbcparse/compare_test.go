@@ -60,18 +60,29 @@ func TestJDBCDriversAgree(t *testing.T) {
 func TestDifferences(t *testing.T) {
 	j := startJava(t)
 	for driver, urls := range map[string][]string{
-		"postgresql": {"jdbc:postgresql://db:1/x?user=u&password=p&sslmode=require", "jdbc:postgresql://db2:1/x?user=u&password=p&sslmode=require",
-			"jdbc:postgresql://db:2/x?user=u&password=p&sslmode=require", "jdbc:postgresql://db:1/y?user=u&password=p&sslmode=require",
-			"jdbc:postgresql://db:1/x?user=v&password=p&sslmode=require", "jdbc:postgresql://db:1/x?user=u&password=q&sslmode=require",
+		"postgresql": {"jdbc:postgresql://db:1/x?user=u&password=p&sslmode=require",
+			"jdbc:postgresql://db2:1/x?user=u&password=p&sslmode=require",
+			"jdbc:postgresql://db:2/x?user=u&password=p&sslmode=require",
+			"jdbc:postgresql://db:1/y?user=u&password=p&sslmode=require",
+			"jdbc:postgresql://db:1/x?user=v&password=p&sslmode=require",
+			"jdbc:postgresql://db:1/x?user=u&password=q&sslmode=require",
 			"jdbc:postgresql://db:1/x?user=u&password=p&sslmode=prefer"},
-		"mariadb": {"jdbc:mariadb://db:1/x?user=u&password=p&useSsl=true", "jdbc:mariadb://db2:1/x?user=u&password=p&useSsl=true",
-			"jdbc:mariadb://db:2/x?user=u&password=p&useSsl=true", "jdbc:mariadb://db:1/y?user=u&password=p&useSsl=true",
-			"jdbc:mariadb://db:1/x?user=v&password=p&useSsl=true", "jdbc:mariadb://db:1/x?user=u&password=q&useSsl=true",
-			"jdbc:mariadb://db:1/x?user=u&password=p&useSsl=true&trustServerCertificate=true", "jdbc:mariadb://db:1/x?user=u&password=p&useSsl=true&localSocket=/s"},
-		"jtds": {"jdbc:jtds:sqlserver://db:1/x;user=u;password=p;ssl=require", "jdbc:jtds:sqlserver://db2:1/x;user=u;password=p;ssl=require",
-			"jdbc:jtds:sqlserver://db:2/x;user=u;password=p;ssl=require", "jdbc:jtds:sqlserver://db:1/y;user=u;password=p;ssl=require",
-			"jdbc:jtds:sqlserver://db:1/x;user=v;password=p;ssl=require", "jdbc:jtds:sqlserver://db:1/x;user=u;password=q;ssl=require",
-			"jdbc:jtds:sqlserver://db:1/x;user=u;password=p;ssl=off", "jdbc:jtds:sqlserver://db:1/x;user=u;password=p;ssl=require;instance=i"},
+		"mariadb": {"jdbc:mariadb://db:1/x?user=u&password=p&useSsl=true",
+			"jdbc:mariadb://db2:1/x?user=u&password=p&useSsl=true",
+			"jdbc:mariadb://db:2/x?user=u&password=p&useSsl=true",
+			"jdbc:mariadb://db:1/y?user=u&password=p&useSsl=true",
+			"jdbc:mariadb://db:1/x?user=v&password=p&useSsl=true",
+			"jdbc:mariadb://db:1/x?user=u&password=q&useSsl=true",
+			"jdbc:mariadb://db:1/x?user=u&password=p&useSsl=true&trustServerCertificate=true",
+			"jdbc:mariadb://db:1/x?user=u&password=p&useSsl=true&localSocket=/s"},
+		"jtds": {"jdbc:jtds:sqlserver://db:1/x;user=u;password=p;ssl=require",
+			"jdbc:jtds:sqlserver://db2:1/x;user=u;password=p;ssl=require",
+			"jdbc:jtds:sqlserver://db:2/x;user=u;password=p;ssl=require",
+			"jdbc:jtds:sqlserver://db:1/y;user=u;password=p;ssl=require",
+			"jdbc:jtds:sqlserver://db:1/x;user=v;password=p;ssl=require",
+			"jdbc:jtds:sqlserver://db:1/x;user=u;password=q;ssl=require",
+			"jdbc:jtds:sqlserver://db:1/x;user=u;password=p;ssl=off",
+			"jdbc:jtds:sqlserver://db:1/x;user=u;password=p;ssl=require;instance=i"},
 	} {
 		all := make([]jdbc.Database, len(urls))
 		for i, url := range urls {
@@ -96,8 +107,10 @@ func differences(driver string, theirs, ours parsed) (names []string) {
 		return []string{"the driver refuses the URL"}
 	}
 	theirs = normalize(driver, theirs)
-	for _, name := range []string{"host", "port", "database", "user", "password", "socket", "instance"} {
-		if theirs[name] != ours[name] && !(name == "host" && strings.EqualFold(theirs[name], ours[name])) {
+	for _, name := range []string{"host", "port", "database", "user", "password", "socket",
+		"instance"} {
+		if theirs[name] != ours[name] &&
+			!(name == "host" && strings.EqualFold(theirs[name], ours[name])) {
 			names = append(names, name)
 		}
 	}
@@ -120,7 +133,8 @@ func normalize(driver string, p parsed) parsed {
 			p["database"] = p["user"] // the server's default
 		}
 		switch factory := p["factory"]; {
-		case strings.HasSuffix(factory, ".NonValidatingFactory") && strings.HasPrefix(p["tls"], "verify-"):
+		case strings.HasSuffix(factory, ".NonValidatingFactory") &&
+			strings.HasPrefix(p["tls"], "verify-"):
 			p["tls"] = "require"
 		case strings.HasSuffix(factory, ".DefaultJavaSSLFactory") && p["tls"] == "require":
 			p["tls"] = "verify-ca"
@@ -143,7 +157,8 @@ func normalize(driver string, p parsed) parsed {
 		if p["instance"] != "" {
 			p["port"] = "" // the server's browser says it
 		}
-		p["tls"] = map[string]string{"": "disable", "off": "disable", "request": "prefer", "require": "require", "authenticate": "verify-ca"}[p["tls"]]
+		p["tls"] = map[string]string{"": "disable", "off": "disable", "request": "prefer",
+			"require": "require", "authenticate": "verify-ca"}[p["tls"]]
 	}
 	return p
 }
@@ -173,7 +188,8 @@ func postgresParts(t *testing.T, source string) parsed {
 	require.NoError(t, err)
 	password, _ := u.User.Password()
 	q := u.Query()
-	p := parsed{"host": u.Hostname(), "port": u.Port(), "database": strings.TrimPrefix(u.Path, "/"), "user": u.User.Username(), "password": password,
+	p := parsed{"host": u.Hostname(), "port": u.Port(), "database": strings.TrimPrefix(u.Path, "/"),
+		"user": u.User.Username(), "password": password,
 		"tls": q.Get("sslmode")}
 	if u.Host == "" {
 		p["host"], p["port"] = q.Get("host"), q.Get("port")
@@ -189,7 +205,8 @@ func mysqlParts(t *testing.T, source string) parsed {
 	c, err := mysql.ParseDSN(source)
 	require.NoError(t, err)
 	p := parsed{"database": c.DBName, "user": c.User, "password": c.Passwd,
-		"tls": map[string]string{"false": "disable", "preferred": "prefer", "skip-verify": "require", "true": "verify-full"}[c.TLSConfig]}
+		"tls": map[string]string{"false": "disable", "preferred": "prefer", "skip-verify": "require",
+			"true": "verify-full"}[c.TLSConfig]}
 	if c.Net == "unix" {
 		p["socket"] = c.Addr
 		return p
@@ -203,7 +220,8 @@ func sqlServerParts(t *testing.T, source string) parsed {
 	t.Helper()
 	c, err := msdsn.Parse(source)
 	require.NoError(t, err)
-	p := parsed{"host": c.Host, "instance": c.Instance, "database": c.Database, "user": c.User, "password": c.Password, "tls": "disable"}
+	p := parsed{"host": c.Host, "instance": c.Instance, "database": c.Database, "user": c.User,
+		"password": c.Password, "tls": "disable"}
 	if c.Port != 0 {
 		p["port"] = fmt.Sprint(c.Port)
 	}

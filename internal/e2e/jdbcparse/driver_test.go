@@ -46,7 +46,8 @@ func startJava(t *testing.T) *java {
 		missing(t, "a JDK")
 	}
 	classPath := strings.Join(path, string(os.PathListSeparator))
-	out, err := exec.Command("javac", "-encoding", "UTF-8", "-cp", classPath, "-d", classes, "testdata/Parse.java").CombinedOutput()
+	out, err := exec.Command("javac", "-encoding", "UTF-8", "-cp", classPath, "-d", classes,
+		"testdata/Parse.java").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
 	cmd := exec.Command("java", "-cp", classPath, "Parse")

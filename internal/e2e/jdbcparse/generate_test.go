@@ -25,32 +25,41 @@ func (g generator) rarely(n int) bool { return g.IntN(n) == 0 }
 // values are valid and invalid values of each kind of option.
 var values = map[string][]string{
 	"boolean": {"true", "false", "TRUE", "False", "1", "0", "yes", "no", "", "on", " true", "true "},
-	"sslmode": {"disable", "allow", "prefer", "require", "verify-ca", "verify-full", "Require", "VERIFY-FULL", "", "trust", "verify_ca", "1"},
-	"ssl":     {"off", "request", "require", "authenticate", "", "REQUIRE", "true"},
-	"host":    {"db", "db2", "DB2", "other.example.com", "10.0.0.1", "::1", "", "a,b", " db"},
-	"port":    {"5432", "1433", "3306", "1", "65535", "0", "", "a", "5432,5433", " 1"},
-	"name":    {"x", "other", "X", "", "a b", "a+b", "a%20b", "a%2Fb", "%zz", "ä", "u", "app"},
-	"secret":  {"p", "it's", "p%40ss", "p+q", "", "a=b", "ü", "{p}", "p;q", "p&q", "%"},
-	"factory": {"org.postgresql.ssl.NonValidatingFactory", "org.postgresql.ssl.DefaultJavaSSLFactory", "org.postgresql.ssl.LibPQFactory", "com.example.F", ""},
-	"file":    {"/etc/ca.pem", "", "/x y"},
-	"text":    {"a", "", "a b", "a/b", "a:b", "%41"},
+	"sslmode": {"disable", "allow", "prefer", "require", "verify-ca", "verify-full", "Require",
+		"VERIFY-FULL", "", "trust", "verify_ca", "1"},
+	"ssl":    {"off", "request", "require", "authenticate", "", "REQUIRE", "true"},
+	"host":   {"db", "db2", "DB2", "other.example.com", "10.0.0.1", "::1", "", "a,b", " db"},
+	"port":   {"5432", "1433", "3306", "1", "65535", "0", "", "a", "5432,5433", " 1"},
+	"name":   {"x", "other", "X", "", "a b", "a+b", "a%20b", "a%2Fb", "%zz", "ä", "u", "app"},
+	"secret": {"p", "it's", "p%40ss", "p+q", "", "a=b", "ü", "{p}", "p;q", "p&q", "%"},
+	"factory": {"org.postgresql.ssl.NonValidatingFactory", "org.postgresql.ssl.DefaultJavaSSLFactory",
+		"org.postgresql.ssl.LibPQFactory", "com.example.F", ""},
+	"file": {"/etc/ca.pem", "", "/x y"},
+	"text": {"a", "", "a b", "a/b", "a:b", "%41"},
 }
 
 // options are the options of each driver, with the kinds of their values.
 var options = map[string]map[string]string{
-	"postgresql": {"PGHOST": "host", "PGPORT": "port", "PGDBNAME": "name", "host": "host", "port": "port", "dbname": "name", "user": "name",
-		"password": "secret", "ssl": "boolean", "sslmode": "sslmode", "sslfactory": "factory", "sslrootcert": "file", "readOnly": "boolean",
+	"postgresql": {"PGHOST": "host", "PGPORT": "port", "PGDBNAME": "name", "host": "host",
+		"port": "port", "dbname": "name", "user": "name",
+		"password": "secret", "ssl": "boolean", "sslmode": "sslmode", "sslfactory": "factory",
+		"sslrootcert": "file", "readOnly": "boolean",
 		"ApplicationName": "text", "currentSchema": "name", "prepareThreshold": "port"},
-	"mariadb": {"user": "name", "password": "secret", "useSsl": "boolean", "useSSL": "boolean", "sslMode": "sslmode", "trustServerCertificate": "boolean",
-		"disableSslHostnameVerification": "boolean", "localSocket": "file", "useCompression": "boolean", "dbname": "name", "host": "host", "port": "port",
+	"mariadb": {"user": "name", "password": "secret", "useSsl": "boolean", "useSSL": "boolean",
+		"sslMode": "sslmode", "trustServerCertificate": "boolean",
+		"disableSslHostnameVerification": "boolean", "localSocket": "file", "useCompression": "boolean",
+		"dbname": "name", "host": "host", "port": "port",
 		"trustCertificateKeyStoreUrl": "file", "sessionVariables": "text"},
-	"jtds": {"serverName": "host", "portNumber": "port", "databaseName": "name", "instance": "name", "user": "name", "password": "secret", "ssl": "ssl",
-		"server": "host", "port": "port", "database": "name", "instanceName": "name", "appName": "text", "useNTLMv2": "boolean"},
+	"jtds": {"serverName": "host", "portNumber": "port", "databaseName": "name", "instance": "name",
+		"user": "name", "password": "secret", "ssl": "ssl",
+		"server": "host", "port": "port", "database": "name", "instanceName": "name", "appName": "text",
+		"useNTLMv2": "boolean"},
 }
 
 // database returns a URL for the driver, and properties.
 func (g generator) database(driver string) jdbc.Database {
-	d := jdbc.Database{Username: g.one("u", "u", "u", "app", "", "ü"), Password: g.one("p", "p", "it's", "p%40ss", "")}
+	d := jdbc.Database{Username: g.one("u", "u", "u", "app", "", "ü"),
+		Password: g.one("p", "p", "it's", "p%40ss", "")}
 	switch driver {
 	case "postgresql":
 		d.URL = g.postgresql()
@@ -152,12 +161,15 @@ func (g generator) mariadb() string {
 	authority := g.address()
 	switch g.IntN(10) {
 	case 0:
-		authority = g.one("address=", "address=", "ADDRESS=", "") + "(" + g.one("host", "HOST", "Host ") + "=" + g.one("db", "[::1]", "::1", "") + ")" +
-			g.one("", "(port=3307)", "(PORT=3307)", "(port=a)") + g.one("", "(user=w)", "(type=master)", "(type=slave)", "(protocol=tcp)", "(x=y)")
+		authority = g.one("address=", "address=", "ADDRESS=", "") + "(" + g.one("host", "HOST", "Host ") +
+			"=" + g.one("db", "[::1]", "::1", "") + ")" +
+			g.one("", "(port=3307)", "(PORT=3307)", "(port=a)") +
+			g.one("", "(user=w)", "(type=master)", "(type=slave)", "(protocol=tcp)", "(x=y)")
 	case 1:
 		authority = "(host=db,port=3307)"
 	}
-	scheme := g.one("jdbc:mariadb:", "jdbc:mariadb:", "jdbc:mysql:", "jdbc:mariadb:failover:", "jdbc:mariadb:sequential:")
+	scheme := g.one("jdbc:mariadb:", "jdbc:mariadb:", "jdbc:mysql:", "jdbc:mariadb:failover:",
+		"jdbc:mariadb:sequential:")
 	if g.rarely(8) {
 		return scheme + "//" + authority + query
 	}
@@ -174,5 +186,6 @@ func (g generator) jtds() string {
 	if g.rarely(20) {
 		instance = `\i`
 	}
-	return "jdbc:jtds:sqlserver:" + slashes + g.address() + instance + database + g.query("jtds", ";", ";")
+	return "jdbc:jtds:sqlserver:" + slashes + g.address() + instance + database +
+		g.query("jtds", ";", ";")
 }

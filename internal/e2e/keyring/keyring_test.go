@@ -237,8 +237,10 @@ func secretsIn(text []byte, keys [][]byte) string {
 	}
 	for _, key := range keys {
 		for form, needle := range map[string]string{
-			"raw": string(key), "hexadecimal": hex.EncodeToString(key), "printed": strings.Trim(fmt.Sprint(key), "[]"),
-			"base64": base64.RawStdEncoding.EncodeToString(key), "base64 for URLs": base64.RawURLEncoding.EncodeToString(key),
+			"raw": string(key), "hexadecimal": hex.EncodeToString(key),
+			"printed":         strings.Trim(fmt.Sprint(key), "[]"),
+			"base64":          base64.RawStdEncoding.EncodeToString(key),
+			"base64 for URLs": base64.RawURLEncoding.EncodeToString(key),
 		} {
 			if bytes.Contains(text, []byte(needle)) {
 				return "a key, " + form

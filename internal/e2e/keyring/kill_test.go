@@ -53,7 +53,8 @@ func (k *killer) node() *secretref.Keyring {
 func (k *killer) create() {
 	k.t.Helper()
 	db := k.Open(k.t)
-	put(k.t, open(k.t, db, k.server.dialect, secretref.KeyringOptions{RootKey: k.root}), "secret", "text")
+	put(k.t, open(k.t, db, k.server.dialect, secretref.KeyringOptions{RootKey: k.root}),
+		"secret", "text")
 	k.world.end("secret", "text")
 	require.NoError(k.t, db.Close())
 }

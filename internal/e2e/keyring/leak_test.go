@@ -74,7 +74,8 @@ func exercise(t *testing.T, store store.Store, root secretref.Secret,
 	require.ErrorIs(t, output.keep(k.Put(t.Context(), "", secretref.NewSecret(canary))),
 		secretref.ErrSyntax)
 	require.ErrorIs(t,
-		output.keep(k.Put(t.Context(), "huge", secretref.NewSecret(canary+strings.Repeat("huge", 1<<18)))), secretref.ErrSyntax)
+		output.keep(k.Put(t.Context(), "huge",
+			secretref.NewSecret(canary+strings.Repeat("huge", 1<<18)))), secretref.ErrSyntax)
 	_, err = k.Get(t.Context(), "secret-1")
 	require.ErrorIs(t, output.keep(err), secretref.ErrNotFound)
 	for e, err := range k.AuditLog(t.Context()) {

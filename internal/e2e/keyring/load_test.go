@@ -74,14 +74,17 @@ func (s *slot) read(ctx context.Context, k *secretref.Keyring) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is missing, but was not deleted by any write from %d to %d", s.name, oldest, newest)
+		return fmt.Errorf("%s is missing, but was not deleted by any write from %d to %d", s.name,
+			oldest, newest)
 	}
 	if err != nil {
 		return err
 	}
 	field := strings.Fields(secret.Reveal() + " ? ?")
-	if n, err := strconv.ParseInt(field[1], 10, 64); err != nil || field[0] != canary+s.name || n < oldest || n > newest || deletes(n) {
-		return fmt.Errorf("%s is %q %q, want a write from %d to %d", s.name, field[0], field[1], oldest, newest)
+	if n, err := strconv.ParseInt(field[1], 10,
+		64); err != nil || field[0] != canary+s.name || n < oldest || n > newest || deletes(n) {
+		return fmt.Errorf("%s is %q %q, want a write from %d to %d", s.name, field[0], field[1],
+			oldest, newest)
 	}
 	return nil
 }

@@ -61,7 +61,8 @@ func TestRotate_serverStops(t *testing.T) {
 		for how, end := range ends[s.name] {
 			for range 3 {
 				moving := make(chan struct{}, 100)
-				k := p.nodeWith(t, secretref.KeyringOptions{RootKey: p.root, Progress: func(int, int) { moving <- struct{}{} }})
+				k := p.nodeWith(t,
+					secretref.KeyringOptions{RootKey: p.root, Progress: func(int, int) { moving <- struct{}{} }})
 				rotated := make(chan error)
 				go func() {
 					_, err := k.Rotate(t.Context())

@@ -51,7 +51,8 @@ func TestRotateIfOlder_threeNodes(t *testing.T) {
 			require.NoError(t, err)
 			actions[e.Action+" "+e.Outcome]++
 		}
-		require.Equal(t, map[string]int{"create done": 1, "rotate started": 10, "rotate done": 10}, actions)
+		require.Equal(t, map[string]int{"create done": 1, "rotate started": 10, "rotate done": 10},
+			actions)
 		kept.checkIntact(t, k)
 	})
 }
@@ -116,14 +117,19 @@ func rename(t *testing.T, p cluster, db *sql.DB, from, to string) {
 }
 
 var damages = map[string]damage{
-	"a flipped bit":        rewrite("secret-3", func(record []byte) []byte { record[len(record)-1] ^= 1; return record }),
-	"a cut off record":     rewrite("secret-3", func(record []byte) []byte { return record[:10] }),
-	"an empty record":      rewrite("secret-3", func(record []byte) []byte { return record[:0] }),
-	"something else":       rewrite("secret-3", func([]byte) []byte { return []byte("hunter2") }),
-	"a newer version":      rewrite("secret-3", func(record []byte) []byte { record[0]++; return record }),
-	"an unknown key":       rewrite("secret-3", func(record []byte) []byte { record[5] ^= 1; return record }),
-	"another nonce":        rewrite("secret-3", func(record []byte) []byte { record[12] ^= 1; return record }),
-	"a record with a tail": rewrite("secret-3", func(record []byte) []byte { return append(record, 0) }),
+	"a flipped bit": rewrite("secret-3",
+		func(record []byte) []byte { record[len(record)-1] ^= 1; return record }),
+	"a cut off record": rewrite("secret-3", func(record []byte) []byte { return record[:10] }),
+	"an empty record":  rewrite("secret-3", func(record []byte) []byte { return record[:0] }),
+	"something else":   rewrite("secret-3", func([]byte) []byte { return []byte("hunter2") }),
+	"a newer version": rewrite("secret-3",
+		func(record []byte) []byte { record[0]++; return record }),
+	"an unknown key": rewrite("secret-3",
+		func(record []byte) []byte { record[5] ^= 1; return record }),
+	"another nonce": rewrite("secret-3",
+		func(record []byte) []byte { record[12] ^= 1; return record }),
+	"a record with a tail": rewrite("secret-3",
+		func(record []byte) []byte { return append(record, 0) }),
 	"two names swapped": {func(t *testing.T, p cluster, db *sql.DB) {
 		rename(t, p, db, "secret-3", "aside")
 		rename(t, p, db, "secret-4", "secret-3")

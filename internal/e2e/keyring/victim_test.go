@@ -98,11 +98,13 @@ func changeKeys(ctx context.Context, k *secretref.Keyring) error {
 	for {
 		err := errors.Join(
 			printed("rotate", "-", "", func() error { _, err := k.Rotate(ctx); return err }),
-			printed("delete-inactive", "-", "", func() error { _, err := k.DeleteInactive(ctx); return err }),
+			printed("delete-inactive", "-", "",
+				func() error { _, err := k.DeleteInactive(ctx); return err }),
 		)
 		if os.Getenv(victimKeeps) != "true" {
 			root := secretref.NewRootKey()
-			err = errors.Join(err, printed("change-root", "-", root.Reveal(), func() error { return k.ChangeRootKey(ctx, root) }))
+			err = errors.Join(err,
+				printed("change-root", "-", root.Reveal(), func() error { return k.ChangeRootKey(ctx, root) }))
 		}
 		if err != nil {
 			return fmt.Errorf("changing keys: %w", err)

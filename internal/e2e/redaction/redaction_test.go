@@ -97,9 +97,11 @@ func TestRedaction(t *testing.T) {
 	amazon.AddKey("AKIDEXAMPLE", awsKey, awsToken)
 	amazon.PutSecret("eu-west-1", "db", canary)
 	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": awsKey, "AWS_SESSION_TOKEN": awsToken,
+		"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": awsKey,
+		"AWS_SESSION_TOKEN":                awsToken,
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER": amazon.URL(), "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": filepath.Join(t.TempDir(), "none"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(t.TempDir(), "none"),
+		"AWS_CONFIG_FILE":             filepath.Join(t.TempDir(), "none"),
+		"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(t.TempDir(), "none"),
 	} {
 		t.Setenv(name, value)
 	}
@@ -111,22 +113,32 @@ func TestRedaction(t *testing.T) {
 	root, err := os.ReadFile(filepath.Join(dir, "k.db.key"))
 	require.NoError(t, err)
 
-	vaultRef := fmt.Sprintf(`{"mount":"secret","path":"db","key":"password","endpoint":%q}`, vault.URL())
+	vaultRef := fmt.Sprintf(`{"mount":"secret","path":"db","key":"password","endpoint":%q}`,
+		vault.URL())
 	opts := &secretref.Options{Keyring: keys, LastKnown: keys}
 	r := secretref.New(opts)
 	defer r.Close()
-	secrets, err := r.ResolveAll(ctx, vaultRef, `{"region":"eu-west-1","secretId":"db"}`, `{"keyring":"stored"}`)
+	secrets, err := r.ResolveAll(ctx, vaultRef, `{"region":"eu-west-1","secretId":"db"}`,
+		`{"keyring":"stored"}`)
 	require.NoError(t, err)
 	for _, s := range secrets {
 		require.Equal(t, canary, s.Reveal())
 	}
 	live, err := r.WatchAll(ctx, vaultRef, `{"region":"eu-west-1","secretId":"db"}`)
 	require.NoError(t, err)
-	connector := secretref.Connector(live, func(context.Context, []secretref.Secret) (driver.Conn, error) { return nil, errors.New("no") }, nil)
+	connector := secretref.Connector(live,
+		func(context.Context, []secretref.Secret) (driver.Conn, error) {
+			return nil,
+				errors.New("no")
+		}, nil)
 
 	file := filepath.Join(dir, "dbconfig.xml")
-	require.NoError(t, os.WriteFile(file, []byte(`<jira-database-config><jdbc-datasource><url>jdbc:postgresql://db/jira?password=`+urlSecret+
-		`</url><driver-class>org.postgresql.Driver</driver-class><username>app</username><password>`+urlSecret+`</password></jdbc-datasource></jira-database-config>`), 0o600))
+	require.NoError(t,
+		os.WriteFile(file,
+			[]byte(`<jira-database-config><jdbc-datasource><url>jdbc:postgresql://db/jira?password=`+
+				urlSecret+
+				`</url><driver-class>org.postgresql.Driver</driver-class><username>app</username><password>`+
+				urlSecret+`</password></jdbc-datasource></jira-database-config>`), 0o600))
 	config, err := secretref.ReadConfig(file)
 	require.NoError(t, err)
 	settings, err := r.ResolveConfig(ctx, config)
@@ -136,7 +148,10 @@ func TestRedaction(t *testing.T) {
 	require.Contains(t, source.Name.Reveal(), urlSecret)
 
 	store := secretref.New(&secretref.Options{Providers: []secretref.Provider{{ClassName: "com.example.Store", Fields: []string{"storeId"},
-		Fetch: func(context.Context, []byte) ([]byte, error) { return nil, fmt.Errorf("quotes %s", canary) }}}})
+		Fetch: func(context.Context, []byte) ([]byte, error) {
+			return nil,
+				fmt.Errorf("quotes %s", canary)
+		}}}})
 	defer store.Close()
 	_, failed := store.Resolve(ctx, `{"storeId":"x"}`)
 	require.Error(t, failed)
@@ -152,18 +167,25 @@ func TestRedaction(t *testing.T) {
 	_, refused := fresh.Resolve(ctx, vaultRef)
 	require.Error(t, refused)
 
-	hidden := []string{canary, vault.RootToken(), awsKey, awsToken, strings.TrimSpace(string(root)), fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary),
+	hidden := []string{canary, vault.RootToken(), awsKey, awsToken, strings.TrimSpace(string(root)),
+		fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary),
 		strings.Trim(fmt.Sprint([]byte(canary)), "[]")}
 	values := map[string]any{
-		"Secret": secrets[0], "*Secret": &secrets[0], "[]Secret": secrets, "map": map[string]secretref.Secret{"k": secrets[0]},
-		"Resolver": r, "Resolver by value": *r, "Options": opts, "Keyring": keys, "Live": live, "Live by value": *live, "Connector": connector,
-		"DB": sql.OpenDB(connector), "Handler": keys.Handler(nil), "Config": config, "Config by value": *config, "Entries": config.Entries,
-		"Entry": config.Entries[0], "Settings": settings, "Database": settings.Database, "DataSource": source,
-		"error of a Provider": failed, "error of the grammar": malformed, "error of Vault": refused, "joined errors": errors.Join(failed, malformed, refused),
+		"Secret": secrets[0], "*Secret": &secrets[0], "[]Secret": secrets,
+		"map":      map[string]secretref.Secret{"k": secrets[0]},
+		"Resolver": r, "Resolver by value": *r, "Options": opts, "Keyring": keys, "Live": live,
+		"Live by value": *live, "Connector": connector,
+		"DB": sql.OpenDB(connector), "Handler": keys.Handler(nil), "Config": config,
+		"Config by value": *config, "Entries": config.Entries,
+		"Entry": config.Entries[0], "Settings": settings, "Database": settings.Database,
+		"DataSource":          source,
+		"error of a Provider": failed, "error of the grammar": malformed, "error of Vault": refused,
+		"joined errors": errors.Join(failed, malformed, refused),
 	}
 	for name, v := range values {
 		for printer, print := range printers() {
-			for shape, v := range map[string]any{"": v, " in a struct": holder{v}, " in a pointer to a struct": &holder{v}} {
+			for shape, v := range map[string]any{"": v, " in a struct": holder{v},
+				" in a pointer to a struct": &holder{v}} {
 				text := print(v)
 				for _, secret := range hidden {
 					require.NotContains(t, text, secret, "%s%s, printed by %s", name, shape, printer)

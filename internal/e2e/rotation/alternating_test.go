@@ -21,7 +21,8 @@ const accessKey, secretKey = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMP
 
 func TestMain(m *testing.M) {
 	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
+		"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey, "AWS_SESSION_TOKEN": "",
+		"AWS_PROFILE":     "",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
 	} {
 		_ = os.Setenv(name, value)
@@ -45,7 +46,8 @@ func TestConnector_alternatingUsers(t *testing.T) {
 	t.Cleanup(store.Close)
 	store.AddKey(accessKey, secretKey, "")
 	put := func(user string) {
-		text, err := json.Marshal(map[string]string{"engine": "postgres", "username": user, "password": passwords[user]})
+		text, err := json.Marshal(map[string]string{"engine": "postgres", "username": user,
+			"password": passwords[user]})
 		require.NoError(t, err)
 		store.PutSecret("eu-west-1", "app/db", string(text))
 		written[pair{user, passwords[user]}] = true
@@ -55,18 +57,21 @@ func TestConnector_alternatingUsers(t *testing.T) {
 	r := secretref.New(&secretref.Options{TTL: 5 * time.Minute})
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	ref := func(member string) string {
-		return `{ENC}{"region":"eu-west-1","secretId":"app/db","secretPointer":"/` + member + `","endpointOverride":"` + store.URL() + `"}`
+		return `{ENC}{"region":"eu-west-1","secretId":"app/db","secretPointer":"/` + member +
+			`","endpointOverride":"` + store.URL() + `"}`
 	}
 	h, err := r.WatchAll(t.Context(), ref("username"), ref("password"))
 	require.NoError(t, err)
 
 	var mu sync.Mutex
 	tried := map[pair]int{}
-	l := startLoad(t, oneRow(open(t, secretref.Connector(h, postgresConnect(t, d, func(login []secretref.Secret, _ error) {
-		mu.Lock()
-		defer mu.Unlock()
-		tried[pair{login[0].Reveal(), login[1].Reveal()}]++
-	}), nil))))
+	l := startLoad(t,
+		oneRow(open(t,
+			secretref.Connector(h, postgresConnect(t, d, func(login []secretref.Secret, _ error) {
+				mu.Lock()
+				defer mu.Unlock()
+				tried[pair{login[0].Reveal(), login[1].Reveal()}]++
+			}), nil))))
 	user, other := d.User, clone
 	for range 6 {
 		user, other = other, user
@@ -86,5 +91,6 @@ func TestConnector_alternatingUsers(t *testing.T) {
 	}
 	assert.GreaterOrEqual(t, len(tried), 3)
 	assert.LessOrEqual(t, store.Calls(), 2*len(tried))
-	t.Logf("%d queries, %d of 7 versions used, %d calls of Secrets Manager", l.queries.Load(), len(tried), store.Calls())
+	t.Logf("%d queries, %d of 7 versions used, %d calls of Secrets Manager", l.queries.Load(),
+		len(tried), store.Calls())
 }

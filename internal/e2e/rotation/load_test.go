@@ -63,7 +63,8 @@ func (l *load) one(query func(context.Context) error) {
 func (l *load) wait(t *testing.T) {
 	t.Helper()
 	want := l.queries.Load() + 3*workers
-	require.Eventually(t, func() bool { return l.queries.Load() >= want }, 2*time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return l.queries.Load() >= want }, 2*time.Minute,
+		time.Millisecond)
 }
 
 func (l *load) end() {

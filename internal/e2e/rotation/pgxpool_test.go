@@ -17,7 +17,8 @@ func TestPgxpoolExample_rotation(t *testing.T) {
 }
 
 // pgxpoolClient returns a client with the pool of the example, in which it leaves no connection.
-func pgxpoolClient(t *testing.T, d *databases.Database, h *secretref.Live[[]secretref.Secret]) client {
+func pgxpoolClient(t *testing.T, d *databases.Database,
+	h *secretref.Live[[]secretref.Secret]) client {
 	pool, err := pgxpool.Open(t.Context(), d.DSN("pool_max_conns=8"), h)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)

@@ -21,7 +21,8 @@ import (
 
 // rotating returns a connector whose current password is accepted, and a function that changes the
 // password in the database and, if both is true, in the secret.
-func rotating(t *testing.T, v *vaultServer) (c driver.Connector, rotate func(both bool) (password string)) {
+func rotating(t *testing.T, v *vaultServer) (c driver.Connector,
+	rotate func(both bool) (password string)) {
 	t.Helper()
 	d := databases.PostgreSQL(t)
 	v.put(t, d.User, d.Password)
@@ -78,7 +79,8 @@ func TestConnector_limitsFetchesWhileRefused(t *testing.T) {
 	for _, d := range took {
 		slowest = max(slowest, d)
 	}
-	t.Logf("%d reads of the secret in %v, the slowest attempt took %v", reads, time.Since(start), slowest)
+	t.Logf("%d reads of the secret in %v, the slowest attempt took %v", reads, time.Since(start),
+		slowest)
 	assert.LessOrEqual(t, reads, 2+int(time.Since(start)/time.Second))
 }
 
@@ -96,7 +98,8 @@ func TestConnector_returnsRefusalWithoutVault(t *testing.T) {
 	require.NotContains(t, err.Error(), password)
 
 	v.set(nil)
-	require.Eventually(t, func() bool { return connect(t.Context(), c) == nil }, 2*time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return connect(t.Context(), c) == nil }, 2*time.Minute,
+		100*time.Millisecond)
 }
 
 func TestConnector_canceled(t *testing.T) {
@@ -148,12 +151,13 @@ func TestConnector_refusalAmongJoinedErrors(t *testing.T) {
 		store.Set(keyringRef, "old")
 		h := watch(t, store)
 		store.Set(keyringRef, "new")
-		c := secretref.Connector(h, func(_ context.Context, password secretref.Secret) (driver.Conn, error) {
-			if password.Reveal() != "new" {
-				return nil, refusal
-			}
-			return noConn{}, nil
-		}, nil)
+		c := secretref.Connector(h,
+			func(_ context.Context, password secretref.Secret) (driver.Conn, error) {
+				if password.Reveal() != "new" {
+					return nil, refusal
+				}
+				return noConn{}, nil
+			}, nil)
 		assert.NoError(t, connect(t.Context(), c))
 	}
 }
@@ -171,16 +175,17 @@ func TestConnector_slowLogin(t *testing.T) {
 	var accepted atomic.Value
 	accepted.Store("first")
 	began, hold := make(chan struct{}), make(chan struct{})
-	c := secretref.Connector(h, func(ctx context.Context, password secretref.Secret) (driver.Conn, error) {
-		if password.Reveal() != accepted.Load() {
-			return nil, &pgconn.PgError{Code: "28P01"}
-		}
-		if ctx.Value(slowKey{}) != nil {
-			close(began)
-			<-hold
-		}
-		return noConn{}, nil
-	}, nil)
+	c := secretref.Connector(h,
+		func(ctx context.Context, password secretref.Secret) (driver.Conn, error) {
+			if password.Reveal() != accepted.Load() {
+				return nil, &pgconn.PgError{Code: "28P01"}
+			}
+			if ctx.Value(slowKey{}) != nil {
+				close(began)
+				<-hold
+			}
+			return noConn{}, nil
+		}, nil)
 
 	slow := make(chan error)
 	go func() { slow <- connect(context.WithValue(t.Context(), slowKey{}, true), c) }()

@@ -35,7 +35,8 @@ type client struct {
 }
 
 func TestConnector_rotation(t *testing.T) {
-	for name, start := range map[string]func(*testing.T, *databases.Database, *secretref.Live[[]secretref.Secret]) client{
+	for name, start := range map[string]func(*testing.T, *databases.Database,
+		*secretref.Live[[]secretref.Secret]) client{
 		"database/sql with PostgreSQL": postgresClient,
 		"database/sql with MariaDB":    mariadbClient,
 	} {
@@ -51,7 +52,8 @@ func TestConnector_rotation(t *testing.T) {
 }
 
 // rotate rotates the password of d's user under load, in both orders of the two steps.
-func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databases.Database, *secretref.Live[[]secretref.Secret]) client) {
+func rotate(t *testing.T, d *databases.Database,
+	start func(*testing.T, *databases.Database, *secretref.Live[[]secretref.Secret]) client) {
 	v := startVault(t)
 	v.put(t, d.User, d.Password)
 	h := v.watch(t)
@@ -78,7 +80,8 @@ func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databas
 		for _, f := range failed {
 			last = max(last, f.ended.Sub(second))
 			assert.True(t, c.refused(f.err), "%v", f.err)
-			assert.False(t, f.begun.After(second), "a query failed that began %v after the window", f.begun.Sub(second))
+			assert.False(t, f.begun.After(second), "a query failed that began %v after the window",
+				f.begun.Sub(second))
 		}
 		reads := v.readsSince(first)
 		assert.LessOrEqual(t, reads, 2+int(time.Since(first)/time.Second), "reads of the secret")
@@ -100,7 +103,8 @@ func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databas
 		l.wait(t)
 		failed := l.since(first)
 		for _, f := range failed {
-			assert.NoError(t, f.err, "%v after the first, %v after the second change", f.ended.Sub(first), f.ended.Sub(second))
+			assert.NoError(t, f.err, "%v after the first, %v after the second change", f.ended.Sub(first),
+				f.ended.Sub(second))
 		}
 		reads := v.readsSince(first)
 		assert.LessOrEqual(t, reads, 2, "reads of the secret")
@@ -116,7 +120,8 @@ func rotate(t *testing.T, d *databases.Database, start func(*testing.T, *databas
 }
 
 // postgresClient returns a client with a database/sql pool without idle connections.
-func postgresClient(t *testing.T, d *databases.Database, h *secretref.Live[[]secretref.Secret]) client {
+func postgresClient(t *testing.T, d *databases.Database,
+	h *secretref.Live[[]secretref.Secret]) client {
 	return client{
 		query:   oneRow(open(t, secretref.Connector(h, postgresConnect(t, d, nil), nil))),
 		alter:   alterer(d.Admin(t), "ALTER ROLE %s PASSWORD '%s'"),
@@ -126,7 +131,9 @@ func postgresClient(t *testing.T, d *databases.Database, h *secretref.Live[[]sec
 
 // postgresConnect returns a function that connects with a user name and a password. If tried is not
 // nil, it is called after each attempt.
-func postgresConnect(t *testing.T, d *databases.Database, tried func(login []secretref.Secret, err error)) func(context.Context, []secretref.Secret) (driver.Conn, error) {
+func postgresConnect(t *testing.T, d *databases.Database,
+	tried func(login []secretref.Secret, err error)) func(context.Context,
+	[]secretref.Secret) (driver.Conn, error) {
 	t.Helper()
 	config, err := pgx.ParseConfig(d.DSN())
 	require.NoError(t, err)
@@ -146,7 +153,8 @@ func refusedByPostgres(err error) bool {
 	return ok && e.Code == "28P01"
 }
 
-func mariadbClient(t *testing.T, d *databases.Database, h *secretref.Live[[]secretref.Secret]) client {
+func mariadbClient(t *testing.T, d *databases.Database,
+	h *secretref.Live[[]secretref.Secret]) client {
 	config, err := mysql.ParseDSN(d.DSN())
 	require.NoError(t, err)
 	connect := func(ctx context.Context, login []secretref.Secret) (driver.Conn, error) {

@@ -51,19 +51,22 @@ func startVault(t *testing.T) *vaultServer {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = core.Shutdown() })
 	shares := &vault.SealConfig{SecretShares: 1, SecretThreshold: 1}
-	made, err := core.Initialize(t.Context(), &vault.InitParams{BarrierConfig: shares, RecoveryConfig: shares})
+	made, err := core.Initialize(t.Context(),
+		&vault.InitParams{BarrierConfig: shares, RecoveryConfig: shares})
 	require.NoError(t, err)
 	_, err = core.Unseal(vault.TestKeyCopy(made.SecretShares[0]))
 	require.NoError(t, err)
 
-	s := &vaultServer{token: made.RootToken, handler: vaulthttp.Handler.Handler(&vault.HandlerProperties{
-		Core:           core,
-		ListenerConfig: &configutil.Listener{Type: "tcp"},
-	})}
+	s := &vaultServer{token: made.RootToken,
+		handler: vaulthttp.Handler.Handler(&vault.HandlerProperties{
+			Core:           core,
+			ListenerConfig: &configutil.Listener{Type: "tcp"},
+		})}
 	web := httptest.NewServer(s)
 	t.Cleanup(web.Close)
 	s.URL = web.URL
-	s.write(t, "sys/mounts/secret", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
+	s.write(t, "sys/mounts/secret",
+		map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
 	require.Eventually(t, func() bool { // the engine is not ready at once after it is mounted
 		return s.ask(t, "secret/config", map[string]any{"max_versions": 10}).Code < 300
 	}, 2*time.Minute, 10*time.Millisecond)
@@ -125,7 +128,8 @@ func (s *vaultServer) readsSince(start time.Time) (n int) {
 // put writes the secret's next version.
 func (s *vaultServer) put(t *testing.T, user, password string) {
 	t.Helper()
-	s.write(t, "secret/data/app/db", map[string]any{"data": map[string]string{"username": user, "password": password}})
+	s.write(t, "secret/data/app/db",
+		map[string]any{"data": map[string]string{"username": user, "password": password}})
 }
 
 func (s *vaultServer) write(t *testing.T, path string, body any) {
@@ -138,7 +142,8 @@ func (s *vaultServer) ask(t *testing.T, path string, body any) *httptest.Respons
 	t.Helper()
 	text, err := json.Marshal(body)
 	require.NoError(t, err)
-	r := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/"+path, strings.NewReader(string(text)))
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/"+path,
+		strings.NewReader(string(text)))
 	r.Header.Set("X-Vault-Token", s.token)
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, r)
@@ -160,7 +165,8 @@ func (s *vaultServer) watch(t *testing.T) *secretref.Live[[]secretref.Secret] {
 
 func (s *vaultServer) ref(t *testing.T, key string) string {
 	t.Helper()
-	text, err := json.Marshal(map[string]string{"mount": "secret", "path": "app/db", "key": key, "endpoint": s.URL})
+	text, err := json.Marshal(map[string]string{"mount": "secret", "path": "app/db", "key": key,
+		"endpoint": s.URL})
 	require.NoError(t, err)
 	return "{ENC}" + string(text)
 }
@@ -178,7 +184,8 @@ func (b builtins) Get(name string, kind consts.PluginType) (func() (any, error),
 
 func (builtins) Keys(consts.PluginType) []string { return []string{"kv"} }
 
-func (b builtins) DeprecationStatus(name string, kind consts.PluginType) (consts.DeprecationStatus, bool) {
+func (b builtins) DeprecationStatus(name string,
+	kind consts.PluginType) (consts.DeprecationStatus, bool) {
 	return consts.Supported, b.Contains(name, kind)
 }
 

@@ -68,7 +68,8 @@ func TestLease_expired(t *testing.T) {
 			},
 			"Retire": func() error { return old.Retire(ctx, key1, event("x")) },
 			"Rewrap": func() error {
-				return old.Rewrap(ctx, root, seal.Fingerprint{9}, map[seal.KeyID][]byte{key1: nil, key2: nil}, event("x"))
+				return old.Rewrap(ctx, root, seal.Fingerprint{9}, map[seal.KeyID][]byte{key1: nil, key2: nil},
+					event("x"))
 			},
 		} {
 			require.ErrorIs(t, call(), fault.RotationInProgress, name)
@@ -138,7 +139,8 @@ func fallSilent(t *testing.T, s server) (free func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	move := later(func() error {
-		_, err := l.Move(ctx, key1, key2, []store.Swap{swap("a", key1, key2, "a"), swap("b", key1, key2, "b")})
+		_, err := l.Move(ctx, key1, key2,
+			[]store.Swap{swap("a", key1, key2, "a"), swap("b", key1, key2, "b")})
 		return err
 	})
 	waiting(t, s, d, 1)

@@ -34,14 +34,22 @@ func TestOutage_serverStopped(t *testing.T) {
 			name string
 			call func() error
 		}{
-			{"Create", func() error { _, err := st.Create(ctx, root, newKey(key3), event("x")); return err }},
+			{"Create", func() error {
+				_, err := st.Create(ctx, root, newKey(key3),
+					event("x"))
+				return err
+			}},
 			{"Load", func() error { _, err := st.Load(ctx); return err }},
 			{"Reserve", func() error { return st.ReserveEncryptions(ctx, key2, 1) }},
 			{"Get", func() error { _, err := st.Get(ctx, "a"); return err }},
 			{"Put", func() error { return st.Put(ctx, key2, "c", recordUnder(key2, "c")) }},
 			{"Delete", func() error { return st.Delete(ctx, "c") }},
 			{"Names", func() error { _, err := st.Names(ctx, "", 1); return err }},
-			{"Records", func() error { _, err := st.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err }},
+			{"Records", func() error {
+				_, err := st.Records(ctx,
+					store.Range{Limit: 1, Bytes: 1})
+				return err
+			}},
 			{"Count", func() error { _, err := st.Count(ctx); return err }},
 			{"Record", func() error { _, err := st.RecordEvent(ctx, event("x")); return err }},
 			{"Events", func() error { _, err := st.Events(ctx, 0, 1); return err }},
@@ -49,7 +57,10 @@ func TestOutage_serverStopped(t *testing.T) {
 			{"Move", func() error { _, err := moveAll(ctx, st, l, key1, key2); return err }},
 			{"Retire", func() error { return l.Retire(ctx, key1, event("x")) }},
 			{"DeleteInactive", func() error { _, err := st.DeleteInactive(ctx, event("x")); return err }},
-			{"Rewrap", func() error { return l.Rewrap(ctx, root, root, map[seal.KeyID][]byte{key2: nil}, event("x")) }},
+			{"Rewrap", func() error {
+				return l.Rewrap(ctx, root, root, map[seal.KeyID][]byte{key2: nil},
+					event("x"))
+			}},
 			{"Activate", func() error { return l.Activate(ctx, root, key2, newKey(key3), event("x")) }},
 			{"Acquire", func() error {
 				l.Release(ctx)

@@ -93,7 +93,10 @@ func TestMove_allSizes(t *testing.T) {
 		for i, size := range []int{0, 1, 100, 255, 256, 8191, 16_384, 65_000, 65_535, 65_536, 70_000,
 			131_072, 300_000, 10} {
 			name := fmt.Sprintf("%02d", i)
-			record := func(id seal.KeyID) []byte { return recordUnder(id, fmt.Sprintf("%012d", i)+text[:size]) }
+			record := func(id seal.KeyID) []byte {
+				return recordUnder(id,
+					fmt.Sprintf("%012d", i)+text[:size])
+			}
 			require.NoError(t, st.Put(t.Context(), key1, name, record(key1)))
 			swaps = append(swaps, store.Swap{Name: name, Head: record(key1)[:seal.HeadSize],
 				Sealed: record(key2)})
@@ -106,7 +109,8 @@ func TestMove_allSizes(t *testing.T) {
 		for _, swap := range swaps {
 			got, err := st.Get(t.Context(), swap.Name)
 			require.NoError(t, err)
-			require.True(t, bytes.Equal(swap.Sealed, got), "%d bytes have become %d", len(swap.Sealed), len(got))
+			require.True(t, bytes.Equal(swap.Sealed, got), "%d bytes have become %d", len(swap.Sealed),
+				len(got))
 		}
 		page, err := st.Records(t.Context(), store.Range{Limit: 100, Bytes: len(swaps[0].Sealed) + 1})
 		require.NoError(t, err)

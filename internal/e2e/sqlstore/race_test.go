@@ -40,7 +40,10 @@ func TestActivate_waitsForClaim(t *testing.T) {
 		exec(t, obstacle, `UPDATE secretref_records SET record = record WHERE key_id <> 0`)
 		put := later(func() error { return st.Put(t.Context(), key1, "a", recordUnder(key1, "new")) })
 		waiting(t, s, d, 1)
-		activate := later(func() error { return l.Activate(t.Context(), root, key1, newKey(key2), event("activate")) })
+		activate := later(func() error {
+			return l.Activate(t.Context(), root, key1, newKey(key2),
+				event("activate"))
+		})
 		waiting(t, s, d, 2)
 		keys, err := st.Load(t.Context())
 		require.NoError(t, err)
@@ -70,7 +73,10 @@ func TestActivate_refusesLatePut(t *testing.T) {
 		} else {
 			exec(t, obstacle, `LOCK TABLES secretref_events WRITE`)
 		}
-		activate := later(func() error { return l.Activate(t.Context(), root, key1, newKey(key2), event("activate")) })
+		activate := later(func() error {
+			return l.Activate(t.Context(), root, key1, newKey(key2),
+				event("activate"))
+		})
 		waiting(t, s, d, 1)
 		old := later(func() error { return st.Put(t.Context(), key1, "a", recordUnder(key1, "old")) })
 		fresh := later(func() error { return st.Put(t.Context(), key1, "b", recordUnder(key1, "old")) })
@@ -125,10 +131,14 @@ func TestActivate_manyPuts(t *testing.T) {
 func slow(t *testing.T, s server, d *databases.Database) {
 	admin := d.Admin(t)
 	if s.name == postgres.name {
-		exec(t, admin, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.05); RETURN new; END'`)
-		exec(t, admin, `CREATE TRIGGER slow BEFORE INSERT ON secretref_records FOR EACH ROW EXECUTE FUNCTION slow()`)
+		exec(t, admin,
+			`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.05); RETURN new; END'`)
+		exec(t, admin,
+			`CREATE TRIGGER slow BEFORE INSERT ON secretref_records FOR EACH ROW EXECUTE FUNCTION slow()`)
 	} else {
-		exec(t, admin, `CREATE TRIGGER `+d.Name+`.slow BEFORE INSERT ON `+d.Name+`.secretref_records FOR EACH ROW SET @slept = SLEEP(0.05)`)
+		exec(t, admin,
+			`CREATE TRIGGER `+d.Name+`.slow BEFORE INSERT ON `+d.Name+
+				`.secretref_records FOR EACH ROW SET @slept = SLEEP(0.05)`)
 	}
 }
 
@@ -139,7 +149,10 @@ func TestPut_concurrentNewName(t *testing.T) {
 			name := fmt.Sprint("name ", round)
 			var wg sync.WaitGroup
 			for i := range 6 {
-				wg.Go(func() { assert.NoError(t, st.Put(t.Context(), key1, name, recordUnder(key1, fmt.Sprint(i)))) })
+				wg.Go(func() {
+					assert.NoError(t,
+						st.Put(t.Context(), key1, name, recordUnder(key1, fmt.Sprint(i))))
+				})
 			}
 			wg.Wait()
 			_, err := st.Get(t.Context(), name)
@@ -162,7 +175,11 @@ func TestDeleteInactive_waitsForTransaction(t *testing.T) {
 		// No Store does this: only the foreign key notices it.
 		intruder := begin(t, db)
 		exec(t, intruder, fmt.Sprintf(`UPDATE secretref_records SET key_id = %d`, signed(key1)))
-		remove := later(func() error { _, err := st.DeleteInactive(t.Context(), event("delete")); return err })
+		remove := later(func() error {
+			_, err := st.DeleteInactive(t.Context(),
+				event("delete"))
+			return err
+		})
 		waiting(t, s, d, 1)
 		require.NoError(t, intruder.Commit())
 		require.ErrorIs(t, remove(), store.ErrInUse)

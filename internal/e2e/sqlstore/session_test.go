@@ -80,7 +80,8 @@ func TestSession_restored(t *testing.T) {
 	acquire(t, st).Release(t.Context())
 	for range 3 {
 		var settings string
-		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT CONCAT_WS(' ', @@autocommit + 0, @@completion_type,
+		require.NoError(t,
+			db.QueryRowContext(t.Context(), `SELECT CONCAT_WS(' ', @@autocommit + 0, @@completion_type,
 			@@sql_select_limit, @@character_set_results, @@wait_timeout, @@in_transaction)`).Scan(&settings))
 		require.Equal(t, "0 CHAIN 7 utf8mb4 28800 0", settings)
 		exec(t, db, "ROLLBACK AND NO CHAIN")

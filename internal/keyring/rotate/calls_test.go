@@ -27,7 +27,8 @@ func TestRotate_storeCalls(t *testing.T) {
 	}
 	done, err := rotate.Rotator{Keyring: r}.Paged(4).Rotate(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, []string{"Acquire", "Load", "Records", "Records", "Records", "Activate", "Load"}, calls[:7])
+	assert.Equal(t, []string{"Acquire", "Load", "Records", "Records", "Records", "Activate", "Load"},
+		calls[:7])
 	assert.ElementsMatch(t, []string{"Records", "Records", "Records", "Move", "Move"},
 		calls[7:len(calls)-2], "it prefetches")
 	assert.Equal(t, []string{"Retire", "Load"}, calls[len(calls)-2:])
@@ -40,7 +41,8 @@ func TestRotate_storeCalls(t *testing.T) {
 		_, err = r.ReserveKey(t.Context(), done.To, 50)
 		require.NoError(t, err)
 	}
-	assert.Len(t, slices.DeleteFunc(calls, func(call string) bool { return call != "ReserveEncryptions" }), 1)
+	assert.Len(t,
+		slices.DeleteFunc(calls, func(call string) bool { return call != "ReserveEncryptions" }), 1)
 	f.before = nil
 	p.checkIntact(s)
 }
@@ -111,7 +113,8 @@ type observedLease struct {
 	o observed
 }
 
-func (l observedLease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swap) (int, error) {
+func (l observedLease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swap) (int,
+	error) {
 	l.o.move()
 	return l.Lease.Move(ctx, from, to, swaps)
 }

@@ -89,11 +89,13 @@ func (f *faulty) Count(ctx context.Context) (map[seal.KeyID]int, error) {
 }
 
 func (f *faulty) DeleteInactive(ctx context.Context, e store.Event) ([]store.Key, error) {
-	return answered(f, "DeleteInactive", func() ([]store.Key, error) { return f.Store.DeleteInactive(ctx, e) })
+	return answered(f, "DeleteInactive",
+		func() ([]store.Key, error) { return f.Store.DeleteInactive(ctx, e) })
 }
 
 func (f *faulty) RecordEvent(ctx context.Context, e store.Event) (store.Event, error) {
-	return answered(f, "RecordEvent", func() (store.Event, error) { return f.Store.RecordEvent(ctx, e) })
+	return answered(f, "RecordEvent",
+		func() (store.Event, error) { return f.Store.RecordEvent(ctx, e) })
 }
 
 func (f *faulty) Acquire(ctx context.Context) (store.Lease, error) {
@@ -125,7 +127,8 @@ func (l *faultyLease) Activate(ctx context.Context, root seal.Fingerprint, from 
 	return l.f.call("Activate", func() error { return l.Lease.Activate(ctx, root, from, next, e) })
 }
 
-func (l *faultyLease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swap) (int, error) {
+func (l *faultyLease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swap) (int,
+	error) {
 	return answered(l.f, "Move", func() (int, error) { return l.Lease.Move(ctx, from, to, swaps) })
 }
 

@@ -47,7 +47,10 @@ func TestFullDisk(t *testing.T) {
 		steps = 2
 	}
 	works := map[string]func() error{
-		"put":             func() error { return r.Put(t.Context(), "secret 7", []byte(strings.Repeat("seven ", 4000))) },
+		"put": func() error {
+			return r.Put(t.Context(), "secret 7",
+				[]byte(strings.Repeat("seven ", 4000)))
+		},
 		"rotate":          func() error { _, err := to.Rotate(t.Context()); return err },
 		"delete inactive": func() error { _, err := to.DeleteInactive(t.Context()); return err },
 		"change root":     func() error { return to.ChangeRoot(t.Context(), seal.NewRootText()) },

@@ -56,7 +56,8 @@ func TestRotate_refusesSecondRotator(t *testing.T) {
 	_, rotated, err := to.IfOlder(t.Context(), 0)
 	require.NoError(t, err)
 	assert.False(t, rotated, "another node is rotating")
-	assert.Equal(t, []string{" create done 1", " rotate refused 0", " change-root refused 0"}, p.events(r))
+	assert.Equal(t, []string{" create done 1", " rotate refused 0", " change-root refused 0"},
+		p.events(r))
 	lease.Release(t.Context())
 	_, err = to.Rotate(t.Context())
 	require.NoError(t, err)

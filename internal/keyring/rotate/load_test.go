@@ -35,7 +35,8 @@ func (s *slot) next(ctx context.Context, r *keyring.Keyring) error {
 	if deletes(n) {
 		err = r.Delete(ctx, s.name)
 	} else {
-		err = r.Put(ctx, s.name, []byte(fmt.Sprintf("%s %d %s", s.name, n, strings.Repeat(".", rand.IntN(5000)))))
+		err = r.Put(ctx, s.name,
+			[]byte(fmt.Sprintf("%s %d %s", s.name, n, strings.Repeat(".", rand.IntN(5000)))))
 	}
 	s.written.Store(n)
 	return err
@@ -55,14 +56,17 @@ func (s *slot) read(ctx context.Context, r *keyring.Keyring) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is missing, but was not deleted by any write from %d to %d", s.name, oldest, newest)
+		return fmt.Errorf("%s is missing, but was not deleted by any write from %d to %d", s.name,
+			oldest, newest)
 	}
 	if err != nil {
 		return err
 	}
 	field := strings.Fields(string(text) + " ? ?")
-	if n, err := strconv.ParseInt(field[1], 10, 64); err != nil || field[0] != s.name || n < oldest || n > newest || deletes(n) {
-		return fmt.Errorf("%s is %q %q, want a write from %d to %d", s.name, field[0], field[1], oldest, newest)
+	if n, err := strconv.ParseInt(field[1], 10, 64); err != nil || field[0] != s.name || n < oldest ||
+		n > newest || deletes(n) {
+		return fmt.Errorf("%s is %q %q, want a write from %d to %d", s.name, field[0], field[1],
+			oldest, newest)
 	}
 	return nil
 }
@@ -153,7 +157,8 @@ func TestRotate_memory(t *testing.T) {
 	peaks := map[int]int64{}
 	for _, pages := range []int{few, many} {
 		for i := range pages * pageRecords {
-			require.NoError(t, r.Put(t.Context(), fmt.Sprintf("application/%06d/password", i), make([]byte, size)))
+			require.NoError(t,
+				r.Put(t.Context(), fmt.Sprintf("application/%06d/password", i), make([]byte, size)))
 		}
 		start := liveHeap()
 		rotator := rotate.Rotator{Keyring: r, Progress: func(int, int) { // while the next page is read

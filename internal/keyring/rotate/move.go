@@ -11,7 +11,8 @@ import (
 	"github.com/seed74218947/secretref/internal/keyring/store"
 )
 
-func (l *lockedRotation) rotate(ctx context.Context, progress func(done, total int)) (Rotation, error) {
+func (l *lockedRotation) rotate(ctx context.Context, progress func(done, total int)) (Rotation,
+	error) {
 	keys, err := l.Store().Load(ctx)
 	if err != nil {
 		return Rotation{}, store.AsCorrupt(err)
@@ -68,7 +69,8 @@ func (l *lockedRotation) begin(ctx context.Context, keys *store.Keys, counts map
 	})
 	if err == nil && blocked != nil {
 		err = fault.New(fault.RotationBlocked,
-			"nothing was changed: %s; restore, replace or delete what is damaged", keyring.ListUnopened(blocked))
+			"nothing was changed: %s; restore, replace or delete what is damaged",
+			keyring.ListUnopened(blocked))
 	}
 	if err != nil {
 		return 0, 0, blocked, err

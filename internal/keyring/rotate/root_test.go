@@ -25,7 +25,8 @@ func TestChangeRoot(t *testing.T) {
 	require.NoError(t, to.ChangeRoot(t.Context(), text))
 	require.NoError(t, to.ChangeRoot(t.Context(), text), "the same root key again changes nothing")
 	require.ErrorIs(t, to.ChangeRoot(t.Context(), "correct horse battery staple"), fault.RootKey)
-	assert.Equal(t, []string{" create done 1", " change-root done 1", " change-root refused 0"}, p.events(r))
+	assert.Equal(t, []string{" create done 1", " change-root done 1", " change-root refused 0"},
+		p.events(r))
 	root, err := seal.ParseRoot(text)
 	require.NoError(t, err)
 	assert.Equal(t, root.Fingerprint(), r.Root().Fingerprint())
@@ -55,7 +56,8 @@ func TestChangeRoot_afterInterruptedChange(t *testing.T) {
 			}
 			return nil
 		}
-		require.PanicsWithValue(t, killed, func() { _ = (&rotate.Rotator{Keyring: other}).ChangeRoot(t.Context(), seal.NewRootText()) })
+		require.PanicsWithValue(t, killed,
+			func() { _ = (&rotate.Rotator{Keyring: other}).ChangeRoot(t.Context(), seal.NewRootText()) })
 		f.before = func(call string) error {
 			switch {
 			case call != "Rewrap":
@@ -126,7 +128,8 @@ func TestChangeRoot_recover(t *testing.T) {
 			}
 			return nil
 		}
-		require.PanicsWithValue(t, killed, func() { _ = (&rotate.Rotator{Keyring: r}).ChangeRoot(t.Context(), seal.NewRootText()) })
+		require.PanicsWithValue(t, killed,
+			func() { _ = (&rotate.Rotator{Keyring: r}).ChangeRoot(t.Context(), seal.NewRootText()) })
 		next := p.path + ".key.new"
 		require.FileExists(t, next)
 		if strings.Contains(when, "half") {

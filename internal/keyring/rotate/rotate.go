@@ -73,7 +73,8 @@ func (r *Rotator) Rotate(ctx context.Context) (Rotation, error) {
 // IfOlder rotates if the active key was activated at least age ago, or if a rotation
 // was interrupted. If another node is rotating now, it
 // does nothing.
-func (r *Rotator) IfOlder(ctx context.Context, age time.Duration) (done Rotation, rotated bool, err error) {
+func (r *Rotator) IfOlder(ctx context.Context, age time.Duration) (done Rotation, rotated bool,
+	err error) {
 	if due, err := r.isDue(ctx, age); err != nil || !due {
 		return Rotation{}, false, err
 	}

@@ -16,7 +16,8 @@ func TestRotate_movesEverySecret(t *testing.T) {
 	r := p.keyring(nil)
 	s := p.fill(r, 20)
 	var progress [][2]int
-	to := rotate.Rotator{Keyring: r, Progress: func(done, total int) { progress = append(progress, [2]int{done, total}) }}.Paged(8)
+	to := rotate.Rotator{Keyring: r,
+		Progress: func(done, total int) { progress = append(progress, [2]int{done, total}) }}.Paged(8)
 	ctx := keyring.WithActor(t.Context(), "alice")
 
 	done, err := to.Rotate(ctx)

@@ -125,7 +125,8 @@ func (k *Key) Seal(name string, text []byte) []byte {
 // gives no cause, since AES-GCM cannot tell one.
 func (k *Key) Open(name string, record []byte) ([]byte, error) {
 	if len(record) < Overhead || [headSize]byte(record) != k.head {
-		return nil, fault.New(fault.Corrupt, "the record is damaged, or is not encrypted under key %s", k.id)
+		return nil, fault.New(fault.Corrupt,
+			"the record is damaged, or is not encrypted under key %s", k.id)
 	}
 	text, associated := k.space(0, len(record)-Overhead, name)
 	text, err := k.aead().Open(text, nil, record[headSize:], associated)
@@ -183,7 +184,8 @@ func ParseRoot(text string) (*Root, error) {
 		return nil, fault.New(fault.RootKey,
 			"a root key is base64 of 32 random bytes, but this is not base64; passphrases are not accepted")
 	case len(raw) != keySize:
-		return nil, fault.New(fault.RootKey, "a root key is base64 of 32 random bytes, but this has %d", len(raw))
+		return nil, fault.New(fault.RootKey, "a root key is base64 of 32 random bytes, but this has %d",
+			len(raw))
 	}
 	r := &Root{aead: newAEAD(raw)}
 	sum := sha256.Sum256(append([]byte("secretref root key fingerprint v1\x00"), raw...))
@@ -206,7 +208,8 @@ func (r *Root) Wrap(k *Key) []byte {
 func (r *Root) Unwrap(id KeyID, wrapped []byte) (*Key, error) {
 	switch {
 	case len(wrapped) != wrappedSize:
-		return nil, fault.New(fault.Corrupt, "the wrapped key %s has %d bytes, want %d", id, len(wrapped), wrappedSize)
+		return nil, fault.New(fault.Corrupt, "the wrapped key %s has %d bytes, want %d", id, len(wrapped),
+			wrappedSize)
 	case wrapped[0] != version:
 		return nil, fault.New(fault.Corrupt,
 			"the wrapped key %s has format version %d, which this program does not support", id, wrapped[0])

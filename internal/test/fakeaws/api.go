@@ -20,7 +20,8 @@ const (
 	batchAction  = "secretsmanager:BatchGetSecretValue"
 )
 
-// serveSecretsManager is the JSON 1.1 protocol: every operation is a POST to the root, named by a header.
+// serveSecretsManager is the JSON 1.1 protocol: every operation is a POST to the root, named by a
+// header.
 func (s *Server) serveSecretsManager(w http.ResponseWriter, r *http.Request) {
 	s.begin(w)
 	body, fault := readBody(w, r)
@@ -119,8 +120,8 @@ func (s *Server) call(r *http.Request, body []byte) (any, *apiError) {
 	return s.getSecretValue(who, in)
 }
 
-// decode reads the members of the struct that in points to; others are ignored, as AWS does. A name must match exactly, although
-// encoding/json would take any letter case.
+// decode reads the members of the struct that in points to; others are ignored, as AWS does. A
+// name must match exactly, although encoding/json would take any letter case.
 func decode(body []byte, in any) *apiError {
 	var members map[string]json.RawMessage
 	err := json.Unmarshal(body, &members)
@@ -138,7 +139,8 @@ func decode(body []byte, in any) *apiError {
 	var wrongType *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrongType):
-		return commonError("SerializationException", wrongType.Value+" can not be converted to the type of member "+wrongType.Field)
+		return commonError("SerializationException",
+			wrongType.Value+" can not be converted to the type of member "+wrongType.Field)
 	case err != nil:
 		return commonError("SerializationException", "The body does not fit the operation.")
 	}
@@ -162,8 +164,8 @@ type secretValue struct {
 	CreatedDate   json.Number // seconds, with milliseconds
 }
 
-// getSecretValue is the operation after authentication. As everywhere in AWS authorization comes before existence, so that nobody
-// learns the names of secrets that are not theirs.
+// getSecretValue is the operation after authentication. As everywhere in AWS authorization comes
+// before existence, so that nobody learns the names of secrets that are not theirs.
 func (s *Server) getSecretValue(who caller, in getInput) (*secretValue, *apiError) {
 	if fault := in.validate(); fault != nil {
 		return nil, fault
@@ -247,9 +249,11 @@ func lengthBetween(v *string, member string, least, most int) *apiError {
 	}
 	switch n := utf8.RuneCountInString(*v); {
 	case n < least:
-		return constraint("'"+*v+"'", member, "Member must have length greater than or equal to "+strconv.Itoa(least))
+		return constraint("'"+*v+"'", member,
+			"Member must have length greater than or equal to "+strconv.Itoa(least))
 	case n > most:
-		return constraint("'"+*v+"'", member, "Member must have length less than or equal to "+strconv.Itoa(most))
+		return constraint("'"+*v+"'", member,
+			"Member must have length less than or equal to "+strconv.Itoa(most))
 	}
 	return nil
 }
@@ -266,23 +270,29 @@ func firstFault(faults ...*apiError) *apiError {
 // constraint is how AWS words a violated constraint of the service model.
 func constraint(value, member, rule string) *apiError {
 	return commonError("ValidationException",
-		"1 validation error detected: Value "+value+" at '"+member+"' failed to satisfy constraint: "+rule)
+		"1 validation error detected: Value "+value+" at '"+member+
+			"' failed to satisfy constraint: "+rule)
 }
 
 func serviceError(code, message string) *apiError {
 	return &apiError{status: http.StatusBadRequest, code: code, message: message}
 }
 
-func notFound(message string) *apiError { return serviceError("ResourceNotFoundException", message) }
+func notFound(message string) *apiError {
+	return serviceError("ResourceNotFoundException",
+		message)
+}
 
-// notAuthorized names the resource as the caller wrote it: an answer with the full ARN would betray that the secret exists.
+// notAuthorized names the resource as the caller wrote it: an answer with the full ARN would
+// betray that the secret exists.
 func notAuthorized(who caller, action, resource, policy string) *apiError {
 	on := ""
 	if resource != "" {
 		on = " on resource: " + resource
 	}
-	return serviceError("AccessDeniedException", "User: "+who.arn+" is not authorized to perform: "+action+on+
-		" because no "+policy+" policy allows the "+action+" action")
+	return serviceError("AccessDeniedException",
+		"User: "+who.arn+" is not authorized to perform: "+action+on+
+			" because no "+policy+" policy allows the "+action+" action")
 }
 
 func epochSeconds(t time.Time) json.Number {

@@ -25,8 +25,9 @@ type batchError struct {
 	Message   string
 }
 
-// batchGetSecretValue answers for every identifier, in order, either with the AWSCURRENT value or with an error of its own; the
-// call as a whole fails only when its input is wrong or the action is denied.
+// batchGetSecretValue answers for every identifier, in order, either with the AWSCURRENT value or
+// with an error of its own; the call as a whole fails only when its input is wrong or the action
+// is denied.
 func (s *Server) batchGetSecretValue(who caller, in batchInput) (*batchOutput, *apiError) {
 	if fault := in.validate(); fault != nil {
 		return nil, fault
@@ -51,7 +52,8 @@ func (s *Server) batchGetSecretValue(who caller, in batchInput) (*batchOutput, *
 
 func (in batchInput) validate() *apiError {
 	if n := len(in.SecretIDList); n > batchLimit {
-		return constraint("'["+strings.Join(in.SecretIDList, ", ")+"]'", "secretIdList", "Member must have length less than or equal to 20")
+		return constraint("'["+strings.Join(in.SecretIDList, ", ")+"]'", "secretIdList",
+			"Member must have length less than or equal to 20")
 	}
 	for _, id := range in.SecretIDList {
 		if fault := lengthBetween(&id, "secretIdList", 1, 2048); fault != nil {
@@ -60,7 +62,8 @@ func (in batchInput) validate() *apiError {
 	}
 	switch hasIDs, hasFilters := len(in.SecretIDList) > 0, len(in.Filters) > 0; {
 	case hasIDs == hasFilters:
-		return serviceError("InvalidParameterException", "Either 'SecretIdList' or 'Filters' must be provided, but not both.")
+		return serviceError("InvalidParameterException",
+			"Either 'SecretIdList' or 'Filters' must be provided, but not both.")
 	case hasFilters:
 		return serviceError("InvalidParameterException", "fakeaws does not implement Filters.")
 	case in.MaxResults != nil:

@@ -11,8 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func batch(t *testing.T, c *secretsmanager.Client, ids ...string) (*secretsmanager.BatchGetSecretValueOutput, error) {
-	return c.BatchGetSecretValue(t.Context(), &secretsmanager.BatchGetSecretValueInput{SecretIdList: ids})
+func batch(t *testing.T, c *secretsmanager.Client,
+	ids ...string) (*secretsmanager.BatchGetSecretValueOutput, error) {
+	return c.BatchGetSecretValue(t.Context(),
+		&secretsmanager.BatchGetSecretValueInput{SecretIdList: ids})
 }
 
 func TestBatchAnswersEachSecretOnItsOwn(t *testing.T) {
@@ -67,7 +69,8 @@ func TestBatchNeedsItsOwnPermission(t *testing.T) {
 	s.Deny("secretsmanager:BatchGetSecretValue", "*")
 	_, err := batch(t, c, "db")
 	assertCode(t, err, "AccessDeniedException")
-	assert.ErrorContains(t, err, "is not authorized to perform: secretsmanager:BatchGetSecretValue because no identity-based policy")
+	assert.ErrorContains(t, err,
+		"is not authorized to perform: secretsmanager:BatchGetSecretValue because no identity-based policy")
 	assert.Equal(t, "v", mustGet(t, c, "db"), "single reads are another action")
 	s.Allow("secretsmanager:BatchGetSecretValue", "*")
 	_, err = batch(t, c, "db")
@@ -105,6 +108,7 @@ func TestBatchLimits(t *testing.T) {
 		assert.ErrorAs(t, err, &invalid)
 	}
 	var token *types.InvalidNextTokenException
-	_, err = c.BatchGetSecretValue(t.Context(), &secretsmanager.BatchGetSecretValueInput{SecretIdList: ids[:1], NextToken: aws.String("t")})
+	_, err = c.BatchGetSecretValue(t.Context(),
+		&secretsmanager.BatchGetSecretValueInput{SecretIdList: ids[:1], NextToken: aws.String("t")})
 	assert.ErrorAs(t, err, &token)
 }

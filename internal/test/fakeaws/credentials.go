@@ -21,8 +21,8 @@ type credential struct {
 	userID     string
 }
 
-// AddKey makes the fake accept a key. An empty session token makes it a long-term key of an IAM user; otherwise every request must
-// carry exactly that token. Neither expires by itself.
+// AddKey makes the fake accept a key. An empty session token makes it a long-term key of an IAM
+// user; otherwise every request must carry exactly that token. Neither expires by itself.
 func (s *Server) AddKey(accessKeyID, secretAccessKey, sessionToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,8 +45,8 @@ func (s *Server) RemoveKey(accessKeyID string) {
 	delete(s.keys, accessKeyID)
 }
 
-// CredentialLifetime sets how long temporary credentials handed out from now on are valid. It then wins over what the client asks
-// for; zero means one hour, or what the client asks for.
+// CredentialLifetime sets how long temporary credentials handed out from now on are valid. It
+// then wins over what the client asks for; zero means one hour, or what the client asks for.
 func (s *Server) CredentialLifetime(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +54,8 @@ func (s *Server) CredentialLifetime(d time.Duration) {
 	clear(s.delivered)
 }
 
-// ExpireCredentials ends every temporary credential handed out so far, whatever its holder believes.
+// ExpireCredentials ends every temporary credential handed out so far, whatever its holder
+// believes.
 func (s *Server) ExpireCredentials() {
 	now := s.clock()
 	s.mu.Lock()
@@ -68,7 +69,8 @@ func (s *Server) ExpireCredentials() {
 	clear(s.delivered)
 }
 
-// issue makes temporary credentials for a session of a role. asked is the lifetime the client asked for, zero if it did not.
+// issue makes temporary credentials for a session of a role. asked is the lifetime the client
+// asked for, zero if it did not.
 func (s *Server) issue(roleName, session string, asked time.Duration) credential {
 	now := s.clock()
 	s.mu.Lock()
@@ -85,8 +87,8 @@ func (s *Server) issue(roleName, session string, asked time.Duration) credential
 	return c
 }
 
-// deliver returns the credentials of a machine (instance or task): the same ones to everybody who asks, new ones well before they
-// expire, as the metadata services do.
+// deliver returns the credentials of a machine (instance or task): the same ones to everybody who
+// asks, new ones well before they expire, as the metadata services do.
 func (s *Server) deliver(roleName, session string) credential {
 	now := s.clock()
 	s.mu.Lock()
@@ -116,7 +118,8 @@ func (c credential) checkToken(token string, now time.Time) *apiError {
 		return unrecognizedClient()
 	}
 	if !c.expires.IsZero() && !now.Before(c.expires) {
-		return commonError("ExpiredTokenException", "The security token included in the request is expired")
+		return commonError("ExpiredTokenException",
+			"The security token included in the request is expired")
 	}
 	return nil
 }

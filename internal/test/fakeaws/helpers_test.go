@@ -28,7 +28,8 @@ const (
 	testSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 )
 
-// start runs a fake that knows the test key, and points the SDK's environment at it, away from everything else on the machine.
+// start runs a fake that knows the test key, and points the SDK's environment at it, away from
+// everything else on the machine.
 func start(t *testing.T) *Server {
 	t.Helper()
 	s := New()
@@ -36,10 +37,11 @@ func start(t *testing.T) *Server {
 	s.AddKey(testKey, testSecret, "")
 	dir := t.TempDir()
 	for name, value := range map[string]string{
-		"AWS_REGION":                             testRegion,
-		"AWS_DEFAULT_REGION":                     "",
-		"AWS_PROFILE":                            "",
-		"AWS_CA_BUNDLE":                          "", // with it set, LoadDefaultConfig refuses a plain *http.Client
+		"AWS_REGION":         testRegion,
+		"AWS_DEFAULT_REGION": "",
+		"AWS_PROFILE":        "",
+		// with it set, LoadDefaultConfig refuses a plain *http.Client
+		"AWS_CA_BUNDLE":                          "",
 		"AWS_ACCESS_KEY_ID":                      testKey,
 		"AWS_SECRET_ACCESS_KEY":                  testSecret,
 		"AWS_SESSION_TOKEN":                      "",
@@ -101,7 +103,8 @@ func stsClient(t *testing.T, opts ...func(*config.LoadOptions) error) *sts.Clien
 	return sts.NewFromConfig(loadConfig(t, opts...))
 }
 
-func get(t *testing.T, c *secretsmanager.Client, id string) (*secretsmanager.GetSecretValueOutput, error) {
+func get(t *testing.T, c *secretsmanager.Client, id string) (*secretsmanager.GetSecretValueOutput,
+	error) {
 	return c.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &id})
 }
 
@@ -131,9 +134,11 @@ func do(t *testing.T, r *http.Request) (*http.Response, string) {
 func at(now time.Time) func() time.Time { return func() time.Time { return now } }
 
 // signedCall makes a request with that very body, signed with the test key.
-func signedCall(t *testing.T, endpoint, service, contentType, operation, body string) *http.Request {
+func signedCall(t *testing.T,
+	endpoint, service, contentType, operation, body string) *http.Request {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint+"/", strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint+"/",
+		strings.NewReader(body))
 	require.NoError(t, err)
 	r.Header.Set("Content-Type", contentType)
 	if operation != "" {
@@ -141,6 +146,8 @@ func signedCall(t *testing.T, endpoint, service, contentType, operation, body st
 	}
 	digest := sha256.Sum256([]byte(body))
 	keys := aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret}
-	require.NoError(t, v4.NewSigner().SignHTTP(t.Context(), keys, r, hex.EncodeToString(digest[:]), service, testRegion, time.Now()))
+	require.NoError(t,
+		v4.NewSigner().SignHTTP(t.Context(), keys, r, hex.EncodeToString(digest[:]), service, testRegion,
+			time.Now()))
 	return r
 }

@@ -19,14 +19,16 @@ const (
 	ecsRole = "secretref-task"
 )
 
-// AddInstanceRole attaches a role to the instance. Without one the metadata service has no credentials to give.
+// AddInstanceRole attaches a role to the instance. Without one the metadata service has no
+// credentials to give.
 func (s *Server) AddInstanceRole(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.instanceRoles = append(s.instanceRoles, name)
 }
 
-// V1Attempts returns how often metadata was asked for without a session token, as version 1 of the service allowed.
+// V1Attempts returns how often metadata was asked for without a session token, as version 1 of
+// the service allowed.
 func (s *Server) V1Attempts() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,7 +52,8 @@ func (s *Server) serveIMDS(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveToken opens a session. A request that came through a proxy is refused: that is the point of version 2.
+// serveToken opens a session. A request that came through a proxy is refused: that is the point
+// of version 2.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPut {
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -74,7 +77,8 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	writeText(w, token)
 }
 
-// tokenHolds reports whether a request carries a token of a session that has not ended, and counts those that carry none.
+// tokenHolds reports whether a request carries a token of a session that has not ended, and
+// counts those that carry none.
 func (s *Server) tokenHolds(token string) bool {
 	now := s.clock()
 	s.mu.Lock()
@@ -119,15 +123,16 @@ func (s *Server) serveInstanceCredentials(w http.ResponseWriter, r *http.Request
 	w.WriteHeader(http.StatusNotFound)
 }
 
-// ECSToken returns the authorization token that the container credentials endpoint requires: a random one until
-// [Server.SetECSToken].
+// ECSToken returns the authorization token that the container credentials endpoint requires: a
+// random one until [Server.SetECSToken].
 func (s *Server) ECSToken() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ecsToken
 }
 
-// SetECSToken replaces the authorization token of the container credentials endpoint, as when a projected token is rotated.
+// SetECSToken replaces the authorization token of the container credentials endpoint, as when a
+// projected token is rotated.
 func (s *Server) SetECSToken(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,9 +145,12 @@ func (s *Server) serveECS(w http.ResponseWriter, r *http.Request) {
 	s.record(Request{Service: "ecs", Action: r.Method + " " + r.URL.Path})
 	switch {
 	case r.Method != http.MethodGet || r.URL.Path != ecsPath:
-		writeMetadata(w, http.StatusNotFound, map[string]string{"code": "InvalidIdInRequest", "message": "no such task"})
+		writeMetadata(w, http.StatusNotFound,
+			map[string]string{"code": "InvalidIdInRequest", "message": "no such task"})
 	case subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte(s.ECSToken())) != 1:
-		writeMetadata(w, http.StatusUnauthorized, map[string]string{"code": "Unauthorized", "message": "the authorization token is missing or wrong"})
+		writeMetadata(w, http.StatusUnauthorized,
+			map[string]string{"code": "Unauthorized",
+				"message": "the authorization token is missing or wrong"})
 	default:
 		c := s.deliver(ecsRole, "3f2504e04f8941d39a0c0305e82c3301")
 		writeMetadata(w, http.StatusOK, map[string]string{

@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withoutKeys takes the test key out of the environment, so that the SDK goes on to the metadata services.
+// withoutKeys takes the test key out of the environment, so that the SDK goes on to the metadata
+// services.
 func withoutKeys(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
@@ -82,16 +83,19 @@ func TestMetadataSessions(t *testing.T) {
 	s.SetClock(at(now))
 
 	for _, ttl := range []string{"", "0", "-1", "21601", "soon"} {
-		status, _ := metadata(t, s, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds", ttl)
+		status, _ := metadata(t, s, "PUT", "/latest/api/token",
+			"X-aws-ec2-metadata-token-ttl-seconds", ttl)
 		assert.Equal(t, http.StatusBadRequest, status, ttl)
 	}
-	status, _ := metadata(t, s, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds", "60", "X-Forwarded-For", "10.0.0.1")
+	status, _ := metadata(t, s, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds",
+		"60", "X-Forwarded-For", "10.0.0.1")
 	assert.Equal(t, http.StatusForbidden, status)
 	status, _ = metadata(t, s, "GET", "/latest/api/token")
 	assert.Equal(t, http.StatusMethodNotAllowed, status)
 	assert.Zero(t, s.V1Attempts())
 
-	status, token := metadata(t, s, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds", "60")
+	status, token := metadata(t, s, "PUT", "/latest/api/token",
+		"X-aws-ec2-metadata-token-ttl-seconds", "60")
 	require.Equal(t, http.StatusOK, status)
 	ask := func(path, token string) (int, string) {
 		return metadata(t, s, "GET", path, "X-aws-ec2-metadata-token", token)
@@ -112,7 +116,8 @@ func TestMetadataSessions(t *testing.T) {
 	_, again := ask(list+"two", token)
 	assert.Equal(t, body, again, "the same credentials until they grow old")
 
-	for path, want := range map[string]int{list + "three": 404, "/latest/meta-data/ami-id": 404, "/": 404} {
+	for path, want := range map[string]int{list + "three": 404, "/latest/meta-data/ami-id": 404,
+		"/": 404} {
 		status, _ := ask(path, token)
 		assert.Equal(t, want, status, path)
 	}

@@ -29,8 +29,8 @@ type version struct {
 	created time.Time
 }
 
-// PutSecret stores a text as the new AWSCURRENT version of a secret, which it makes if need be, and returns the secret's ARN. The
-// version that was AWSCURRENT becomes AWSPREVIOUS.
+// PutSecret stores a text as the new AWSCURRENT version of a secret, which it makes if need be,
+// and returns the secret's ARN. The version that was AWSCURRENT becomes AWSPREVIOUS.
 func (s *Server) PutSecret(region, name, value string) (arn string) {
 	return s.put(region, name, &version{text: &value})
 }
@@ -73,7 +73,8 @@ func (s *Server) put(region, name string, v *version) string {
 	return sec.arn
 }
 
-// DeleteSecret schedules a secret for deletion: it stays, but its value cannot be read. A secret that does not exist is left alone.
+// DeleteSecret schedules a secret for deletion: it stays, but its value cannot be read. A secret
+// that does not exist is left alone.
 func (s *Server) DeleteSecret(region, name string) { s.setDeleted(region, name, true) }
 
 // RestoreSecret undoes [Server.DeleteSecret].
@@ -90,10 +91,12 @@ func (s *Server) setDeleted(region, name string, deleted bool) {
 // denial is one statement of the fake's policy, which allows everything else.
 type denial struct{ action, name string }
 
-// Deny refuses an action on the secret with that name in every region, or on all of them with "*". Actions are
-// "secretsmanager:GetSecretValue", "kms:Decrypt" and, with the ARN of a role for a name, "sts:AssumeRole".
-// "secretsmanager:BatchGetSecretValue" knows no resources in IAM, so any name denies every such call; each secret in a batch is
-// checked for "secretsmanager:GetSecretValue" besides. Denying an action on a secret that does not exist is denial, not absence.
+// Deny refuses an action on the secret with that name in every region, or on all of them with
+// "*". Actions are "secretsmanager:GetSecretValue", "kms:Decrypt" and, with the ARN of a role for
+// a name, "sts:AssumeRole". "secretsmanager:BatchGetSecretValue" knows no resources in IAM, so
+// any name denies every such call; each secret in a batch is checked for
+// "secretsmanager:GetSecretValue" besides. Denying an action on a secret that does not exist is
+// denial, not absence.
 func (s *Server) Deny(action, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +147,8 @@ func parseSecretID(id string) (resource, *apiError) {
 	}
 	// partition:secretsmanager:region:account:secret:name
 	f := strings.SplitN(name, ":", 6)
-	if len(f) != 6 || f[0] == "" || f[1] != "secretsmanager" || f[2] == "" || f[3] == "" || f[4] != "secret" || !validName(f[5]) {
+	if len(f) != 6 || f[0] == "" || f[1] != "secretsmanager" || f[2] == "" || f[3] == "" ||
+		f[4] != "secret" || !validName(f[5]) {
 		return resource{}, invalid
 	}
 	return resource{name: f[5], isARN: true, account: f[3]}, nil
@@ -152,12 +156,14 @@ func parseSecretID(id string) (resource, *apiError) {
 
 func validName(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-/_+=.@!", c)
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') &&
+			!strings.ContainsRune("-/_+=.@!", c)
 	})
 }
 
-// find looks a secret up in the region that serves the call. It must be called with the lock held. It returns nil for an ARN of
-// another region: the service never looks further than its own, and does not read the region out of the identifier.
+// find looks a secret up in the region that serves the call. It must be called with the lock
+// held. It returns nil for an ARN of another region: the service never looks further than its
+// own, and does not read the region out of the identifier.
 func (s *Server) find(region, id string, res resource) *secret {
 	if !res.isARN {
 		return s.secrets[secretKey{region, res.name}]
@@ -167,23 +173,27 @@ func (s *Server) find(region, id string, res resource) *secret {
 			return sec
 		}
 	}
-	// A partial ARN lacks the hyphen and six random characters. What ends like that is taken for a complete one, so a secret whose
-	// own name ends so is not found by its partial ARN: the documented trap.
+	// A partial ARN lacks the hyphen and six random characters. What ends like that is taken for a
+	// complete one, so a secret whose own name ends so is not found by its partial ARN: the
+	// documented trap.
 	if endsInSuffix(res.name) || !strings.HasPrefix(id, arnPrefix(region)) {
 		return nil
 	}
 	return s.secrets[secretKey{region, res.name}]
 }
 
-// endsInSuffix reports whether a name ends in a hyphen and six characters as Secrets Manager appends them.
+// endsInSuffix reports whether a name ends in a hyphen and six characters as Secrets Manager
+// appends them.
 func endsInSuffix(name string) bool {
 	if len(name) < 7 || name[len(name)-7] != '-' {
 		return false
 	}
-	return !strings.ContainsFunc(name[len(name)-6:], func(c rune) bool { return !strings.ContainsRune(base62, c) })
+	return !strings.ContainsFunc(name[len(name)-6:],
+		func(c rune) bool { return !strings.ContainsRune(base62, c) })
 }
 
-// nameOf returns the friendly name that policy statements speak of. It must be called with the lock held.
+// nameOf returns the friendly name that policy statements speak of. It must be called with the
+// lock held.
 func (s *Server) nameOf(region, id string, res resource) string {
 	if sec := s.find(region, id, res); sec != nil {
 		return sec.name

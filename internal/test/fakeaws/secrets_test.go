@@ -22,9 +22,12 @@ func TestGetSecretValueReturnsEverythingTheDocumentationNames(t *testing.T) {
 	out, err := get(t, client(t), "prod/db")
 	require.NoError(t, err)
 	assert.Equal(t, arn, *out.ARN)
-	assert.Regexp(t, `^arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-[A-Za-z0-9]{6}$`, arn)
+	assert.Regexp(t,
+		`^arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-[A-Za-z0-9]{6}$`, arn)
 	assert.Equal(t, "prod/db", *out.Name)
-	assert.Regexp(t, regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`), *out.VersionId)
+	assert.Regexp(t,
+		regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`),
+		*out.VersionId)
 	assert.Equal(t, `{"password":"p"}`, *out.SecretString)
 	assert.Nil(t, out.SecretBinary)
 	assert.Equal(t, []string{"AWSCURRENT"}, out.VersionStages)
@@ -54,7 +57,8 @@ func TestBinarySecretHasNoString(t *testing.T) {
 func TestTextSurvivesTheWire(t *testing.T) {
 	s := start(t)
 	c := client(t)
-	for _, text := range []string{"", " ", "a\nb\r\n", "<&>\"\\\u2028\u0000", "пароль 🔑", strings.Repeat("x", 65536)} {
+	for _, text := range []string{"", " ", "a\nb\r\n", "<&>\"\\\u2028\u0000", "пароль 🔑",
+		strings.Repeat("x", 65536)} {
 		s.PutSecret(testRegion, "text", text)
 		assert.Equal(t, text, mustGet(t, c, "text"))
 	}
@@ -98,7 +102,9 @@ func TestVersions(t *testing.T) {
 	var missing *types.ResourceNotFoundException
 	_, err = read(nil, aws.String("AWSPENDING"))
 	require.ErrorAs(t, err, &missing)
-	assert.Equal(t, "Secrets Manager can't find the specified secret value for staging label: AWSPENDING", missing.ErrorMessage())
+	assert.Equal(t,
+		"Secrets Manager can't find the specified secret value for staging label: AWSPENDING",
+		missing.ErrorMessage())
 	_, err = read(aws.String(newUUID()), nil)
 	require.ErrorAs(t, err, &missing)
 	assert.Contains(t, missing.ErrorMessage(), "for VersionId: ")
@@ -126,7 +132,9 @@ func TestErrorsAreTyped(t *testing.T) {
 	var deleted *types.InvalidRequestException
 	_, err := get(t, c, "gone")
 	require.ErrorAs(t, err, &deleted)
-	assert.Equal(t, "You can't perform this operation on the secret because it was marked for deletion.", deleted.ErrorMessage())
+	assert.Equal(t,
+		"You can't perform this operation on the secret because it was marked for deletion.",
+		deleted.ErrorMessage())
 	s.RestoreSecret(testRegion, "gone")
 	assert.Equal(t, "v", mustGet(t, c, "gone"))
 
@@ -175,7 +183,8 @@ func TestInvalidInputIsAValidationError(t *testing.T) {
 	c := client(t)
 	for _, id := range []string{
 		"", "two words", "wild*", "db:password", "arn:aws:secretsmanager:eu-west-1:123456789012:secret",
-		"arn:aws:secretsmanager:eu-west-1:123456789012:secret:db:password::", "arn:aws:ssm:eu-west-1:123456789012:secret:db",
+		"arn:aws:secretsmanager:eu-west-1:123456789012:secret:db:password::",
+		"arn:aws:ssm:eu-west-1:123456789012:secret:db",
 		strings.Repeat("n", 2049),
 	} {
 		_, err := get(t, c, id)
@@ -199,11 +208,14 @@ func TestDenialComesBeforeExistence(t *testing.T) {
 	s.PutSecret(testRegion, "mail", "m")
 	s.Deny("secretsmanager:GetSecretValue", "db")
 	s.Deny("secretsmanager:GetSecretValue", "absent")
-	for _, id := range []string{"db", arn, arn[:len(arn)-7], "absent", arnPrefix(testRegion) + "absent-AbCdEf"} {
+	for _, id := range []string{"db", arn, arn[:len(arn)-7], "absent",
+		arnPrefix(testRegion) + "absent-AbCdEf"} {
 		_, err := get(t, c, id)
 		assertCode(t, err, "AccessDeniedException")
-		assert.ErrorContains(t, err, "User: arn:aws:iam::123456789012:user/secretref is not authorized to perform: "+
-			"secretsmanager:GetSecretValue on resource: "+id+" because no identity-based policy allows the secretsmanager:GetSecretValue action")
+		assert.ErrorContains(t, err,
+			"User: arn:aws:iam::123456789012:user/secretref is not authorized to perform: "+
+				"secretsmanager:GetSecretValue on resource: "+id+
+				" because no identity-based policy allows the secretsmanager:GetSecretValue action")
 	}
 	assert.Equal(t, "m", mustGet(t, c, "mail"))
 	s.Allow("secretsmanager:GetSecretValue", "db")
@@ -244,7 +256,8 @@ func TestMemberNamesAreCaseSensitive(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
 	call := func(operation, body string) string {
-		_, text := do(t, signedCall(t, s.URL(), "secretsmanager", "application/x-amz-json-1.1", operation, body))
+		_, text := do(t,
+			signedCall(t, s.URL(), "secretsmanager", "application/x-amz-json-1.1", operation, body))
 		return text
 	}
 	for body, want := range map[string]string{
@@ -260,8 +273,11 @@ func TestMemberNamesAreCaseSensitive(t *testing.T) {
 	} {
 		assert.Contains(t, call("GetSecretValue", body), want, body)
 	}
-	assert.Contains(t, call("BatchGetSecretValue", `{"secretIdList":["db"]}`), "InvalidParameterException")
-	assert.Contains(t, call("BatchGetSecretValue", `{"SecretIdList":["db"],"maxResults":1,"filters":[1]}`), `"SecretString":"v"`)
+	assert.Contains(t, call("BatchGetSecretValue", `{"secretIdList":["db"]}`),
+		"InvalidParameterException")
+	assert.Contains(t,
+		call("BatchGetSecretValue", `{"SecretIdList":["db"],"maxResults":1,"filters":[1]}`),
+		`"SecretString":"v"`)
 
 	s.ResetCalls()
 	call("GetSecretValue", `{"secretId":"wrong","SecretId":"db"}`)

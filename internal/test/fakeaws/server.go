@@ -1,9 +1,10 @@
-// Package fakeaws is a stand-in for the parts of AWS that secretref talks to: Secrets Manager (JSON 1.1 protocol), STS (query
-// protocol), the EC2 instance metadata service (version 2) and the ECS container credentials endpoint. It speaks their wire
-// protocols over loopback HTTP, verifies Signature Version 4, and needs nothing but the standard library.
+// Package fakeaws is a stand-in for the parts of AWS that secretref talks to: Secrets Manager
+// (JSON 1.1 protocol), STS (query protocol), the EC2 instance metadata service (version 2) and
+// the ECS container credentials endpoint. It speaks their wire protocols over loopback HTTP,
+// verifies Signature Version 4, and needs nothing but the standard library.
 //
-// Start one with [New], put secrets into it with [Server.PutSecret], make it know a key with [Server.AddKey], and point the AWS
-// SDK at it:
+// Start one with [New], put secrets into it with [Server.PutSecret], make it know a key with
+// [Server.AddKey], and point the AWS SDK at it:
 //
 //	AWS_ENDPOINT_URL_SECRETS_MANAGER           [Server.URL]
 //	AWS_ENDPOINT_URL_STS                       [Server.STSURL]
@@ -11,8 +12,8 @@
 //	AWS_CONTAINER_CREDENTIALS_FULL_URI         [Server.ECSURL]
 //	AWS_CONTAINER_AUTHORIZATION_TOKEN          [Server.ECSToken]
 //
-// It answers as the AWS documentation says, also where that is inconvenient. It must never face a network: it holds its secrets in
-// plain memory and its policy is a list of denials.
+// It answers as the AWS documentation says, also where that is inconvenient. It must never face a
+// network: it holds its secrets in plain memory and its policy is a list of denials.
 package fakeaws
 
 import (
@@ -35,7 +36,8 @@ import (
 // Account is the AWS account that owns everything in the fake.
 const Account = "123456789012"
 
-// maxBody bounds a request body. The largest thing a reader of secrets sends is 20 identifiers of 2048 characters.
+// maxBody bounds a request body. The largest thing a reader of secrets sends is 20 identifiers of
+// 2048 characters.
 const maxBody = 1 << 20
 
 // Server is a running fake. It is safe for concurrent use.
@@ -65,12 +67,13 @@ type Server struct {
 	ecsToken       string
 }
 
-// Request is what a client asked one of the services. It is recorded before anything is verified, so that refused and failed calls
-// are seen too.
+// Request is what a client asked one of the services. It is recorded before anything is verified,
+// so that refused and failed calls are seen too.
 type Request struct {
 	// Service is "secretsmanager", "sts", "imds" or "ecs".
 	Service string
-	// Action is the operation, such as "GetSecretValue"; for the metadata services it is method and path.
+	// Action is the operation, such as "GetSecretValue"; for the metadata services it is method and
+	// path.
 	Action string
 	// Region is the region of the credential scope.
 	Region string
@@ -89,7 +92,8 @@ type failure struct {
 	header http.Header
 }
 
-// New starts a fake on loopback ports of its own. It panics when the machine has none left, as there is nothing a caller could do.
+// New starts a fake on loopback ports of its own. It panics when the machine has none left, as
+// there is nothing a caller could do.
 func New() *Server {
 	s := &Server{
 		now:            time.Now,
@@ -142,8 +146,9 @@ func (s *Server) Close() {
 	}
 }
 
-// SetClock replaces the clock against which signatures, tokens and credentials are checked. The Date header of every answer follows
-// it, since the SDK corrects its own clock by that header. nil restores the system's clock.
+// SetClock replaces the clock against which signatures, tokens and credentials are checked. The
+// Date header of every answer follows it, since the SDK corrects its own clock by that header.
+// nil restores the system's clock.
 func (s *Server) SetClock(now func() time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,9 +165,9 @@ func (s *Server) Latency(d time.Duration) {
 	s.latency = d
 }
 
-// Fail makes the next n Secrets Manager calls end with status, the error code and the header fields, whoever asks: throttling is
-// 400 ThrottlingException. An empty code makes an answer without a body, as load balancers give it. Several calls queue up; n = 0
-// forgets what is queued.
+// Fail makes the next n Secrets Manager calls end with status, the error code and the header
+// fields, whoever asks: throttling is 400 ThrottlingException. An empty code makes an answer
+// without a body, as load balancers give it. Several calls queue up; n = 0 forgets what is queued.
 func (s *Server) Fail(n, status int, code string, header http.Header) {
 	s.fail("secretsmanager", n, status, code, header)
 }
@@ -199,15 +204,17 @@ func failureMessage(code string) string {
 	return "injected failure"
 }
 
-// Intercept shows every Secrets Manager request to f before it is answered; when f returns true it has answered, or has spoilt the
-// connection. The body can be read again. f must return when the request's context ends. nil removes the hook.
+// Intercept shows every Secrets Manager request to f before it is answered; when f returns true
+// it has answered, or has spoilt the connection. The body can be read again. f must return when
+// the request's context ends. nil removes the hook.
 func (s *Server) Intercept(f func(w http.ResponseWriter, r *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.intercept = f
 }
 
-// Calls returns the number of Secrets Manager calls since the start or the last [Server.ResetCalls].
+// Calls returns the number of Secrets Manager calls since the start or the last
+// [Server.ResetCalls].
 func (s *Server) Calls() int { return len(s.Requests()) }
 
 // Requests returns the Secrets Manager calls, oldest first.
@@ -216,7 +223,8 @@ func (s *Server) Requests() []Request { return s.requestsOf("secretsmanager") }
 // STSRequests returns the calls of the Security Token Service, oldest first.
 func (s *Server) STSRequests() []Request { return s.requestsOf("sts") }
 
-// MetadataRequests returns the calls of the instance metadata service and of the container credentials endpoint, oldest first.
+// MetadataRequests returns the calls of the instance metadata service and of the container
+// credentials endpoint, oldest first.
 func (s *Server) MetadataRequests() []Request { return s.requestsOf("imds", "ecs") }
 
 func (s *Server) requestsOf(services ...string) []Request {
@@ -231,7 +239,8 @@ func (s *Server) requestsOf(services ...string) []Request {
 	return out
 }
 
-// ResetCalls forgets the recorded requests of every service, and the metadata attempts without a token.
+// ResetCalls forgets the recorded requests of every service, and the metadata attempts without a
+// token.
 func (s *Server) ResetCalls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -303,10 +312,12 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *apiError) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &apiError{status: http.StatusRequestEntityTooLarge, code: "RequestEntityTooLargeException", common: true,
+		return nil, &apiError{status: http.StatusRequestEntityTooLarge,
+			code: "RequestEntityTooLargeException", common: true,
 			message: "The request is larger than the service accepts."}
 	case err != nil:
-		return nil, &apiError{status: http.StatusBadRequest, code: "SerializationException", common: true, message: "The body cannot be read."}
+		return nil, &apiError{status: http.StatusBadRequest, code: "SerializationException", common: true,
+			message: "The body cannot be read."}
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return body, nil
@@ -316,8 +327,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *apiError) {
 type apiError struct {
 	status        int
 	code, message string
-	// common errors come from the framework in front of every AWS service, which spells the member "message"; the service's own
-	// spell it "Message".
+	// common errors come from the framework in front of every AWS service, which spells the member
+	// "message"; the service's own spell it "Message".
 	common bool
 }
 
@@ -361,7 +372,8 @@ func listen(h http.HandlerFunc) *endpoint {
 	e := &endpoint{
 		url: "http://" + l.Addr().String(),
 		// The log is quiet: clients of a fake break connections on purpose.
-		server: &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, ErrorLog: log.New(io.Discard, "", 0)},
+		server: &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second,
+			ErrorLog: log.New(io.Discard, "", 0)},
 		served: make(chan struct{}),
 	}
 	go func() {

@@ -172,7 +172,10 @@ func TestCallsThatAreNotOfTheProtocol(t *testing.T) {
 		assert.Contains(t, body, "UnknownOperationException", name)
 	}
 	for want, change := range map[string]func(*http.Request){
-		"UnknownOperationException": func(r *http.Request) { r.Header.Set("X-Amz-Target", "secretsmanager.ListSecrets") },
+		"UnknownOperationException": func(r *http.Request) {
+			r.Header.Set("X-Amz-Target",
+				"secretsmanager.ListSecrets")
+		},
 		"SerializationException": func(r *http.Request) {
 			r.Body = io.NopCloser(strings.NewReader(`{"SecretId":"db"`))
 			r.ContentLength = 16
@@ -181,7 +184,8 @@ func TestCallsThatAreNotOfTheProtocol(t *testing.T) {
 		assert.Equal(t, want, code(t, signed(t, s, longTerm, now, change)))
 	}
 	resp, body := do(t, signed(t, s, longTerm, now, func(r *http.Request) {
-		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat(" ", maxBody+1))), maxBody+1
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat(" ", maxBody+1))),
+			maxBody+1
 	}))
 	assert.Equal(t, http.StatusRequestEntityTooLarge, resp.StatusCode)
 	assert.Contains(t, body, "RequestEntityTooLargeException")

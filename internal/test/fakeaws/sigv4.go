@@ -27,9 +27,11 @@ type authorization struct {
 	signature                          string
 }
 
-// verify authenticates a signed request for a service. The checks, and so the error that a request with several faults gets, come
-// in the order in which AWS makes them: form, date, scope, key, signature, session token.
-func (s *Server) verify(r *http.Request, body []byte, service string) (credential, authorization, *apiError) {
+// verify authenticates a signed request for a service. The checks, and so the error that a
+// request with several faults gets, come in the order in which AWS makes them: form, date, scope,
+// key, signature, session token.
+func (s *Server) verify(r *http.Request, body []byte, service string) (credential, authorization,
+	*apiError) {
 	auth, date, fault := parseAuthorization(r)
 	if fault != nil {
 		return credential{}, auth, fault
@@ -47,8 +49,9 @@ func (s *Server) verify(r *http.Request, body []byte, service string) (credentia
 	}
 	want, ok := sign(r, body, auth, date, c.secret)
 	if !ok || !hmac.Equal([]byte(want), []byte(auth.signature)) {
-		return credential{}, auth, invalidSignature("The request signature we calculated does not match the signature you provided. " +
-			"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+		return credential{}, auth,
+			invalidSignature("The request signature we calculated does not match the signature you provided. " +
+				"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
 	}
 	if fault := c.checkToken(r.Header.Get("X-Amz-Security-Token"), now); fault != nil {
 		return credential{}, auth, fault
@@ -56,17 +59,22 @@ func (s *Server) verify(r *http.Request, body []byte, service string) (credentia
 	return c, auth, nil
 }
 
-// parseAuthorization reads the header and the date of the request. Where the header is broken it returns what it could read.
+// parseAuthorization reads the header and the date of the request. Where the header is broken it
+// returns what it could read.
 func parseAuthorization(r *http.Request) (auth authorization, date time.Time, fault *apiError) {
 	header := r.Header.Get("Authorization")
 	if r.URL.Query().Has("X-Amz-Algorithm") {
 		if header != "" {
-			return auth, date, invalidSignature("Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.")
+			return auth, date,
+				invalidSignature("Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.")
 		}
-		return auth, date, commonError("IncompleteSignatureException", "fakeaws takes the signature from the Authorization header only.")
+		return auth, date,
+			commonError("IncompleteSignatureException",
+				"fakeaws takes the signature from the Authorization header only.")
 	}
 	if !strings.HasPrefix(header, "AWS4-") {
-		return auth, date, commonError("MissingAuthenticationTokenException", "Missing Authentication Token")
+		return auth, date,
+			commonError("MissingAuthenticationTokenException", "Missing Authentication Token")
 	}
 	alg, rest, _ := strings.Cut(header, " ")
 	fields := map[string]string{}
@@ -101,10 +109,13 @@ func parseAuthorization(r *http.Request) (auth authorization, date time.Time, fa
 	}
 	date, err := time.Parse(isoBasic, stamp)
 	if err != nil {
-		return auth, date, commonError("IncompleteSignatureException", "Date must be in ISO-8601 'basic format'. Got '"+stamp+"'.")
+		return auth, date,
+			commonError("IncompleteSignatureException",
+				"Date must be in ISO-8601 'basic format'. Got '"+stamp+"'.")
 	}
 	if alg != algorithm {
-		return auth, date, commonError("IncompleteSignatureException", "Unsupported AWS 'algorithm': '"+alg+"'.")
+		return auth, date,
+			commonError("IncompleteSignatureException", "Unsupported AWS 'algorithm': '"+alg+"'.")
 	}
 	if len(elements) != 4 {
 		return auth, date, commonError("IncompleteSignatureException",
@@ -116,18 +127,21 @@ func parseAuthorization(r *http.Request) (auth authorization, date time.Time, fa
 // checkDate refuses a signature made more than five minutes before or after now.
 func checkDate(date, now time.Time) *apiError {
 	if earliest := now.Add(-allowedSkew); date.Before(earliest.Truncate(time.Second)) {
-		return invalidSignature("Signature expired: " + date.Format(isoBasic) + " is now earlier than " + earliest.Format(isoBasic) +
+		return invalidSignature("Signature expired: " + date.Format(isoBasic) + " is now earlier than " +
+			earliest.Format(isoBasic) +
 			" (" + now.Format(isoBasic) + " - 5 min.)")
 	}
 	if latest := now.Add(allowedSkew); date.After(latest) {
-		return invalidSignature("Signature not yet current: " + date.Format(isoBasic) + " is still later than " + latest.Format(isoBasic) +
+		return invalidSignature("Signature not yet current: " + date.Format(isoBasic) +
+			" is still later than " + latest.Format(isoBasic) +
 			" (" + now.Format(isoBasic) + " + 5 min.)")
 	}
 	return nil
 }
 
-// check verifies the credential scope and that the signature covers what it must: the host, the content type and every x-amz-*
-// header. One that is left out could be changed on the way without anybody noticing.
+// check verifies the credential scope and that the signature covers what it must: the host, the
+// content type and every x-amz-* header. One that is left out could be changed on the way without
+// anybody noticing.
 func (a authorization) check(r *http.Request, date time.Time, service string) *apiError {
 	var wrong strings.Builder
 	if !validRegion(a.region) {
@@ -163,15 +177,17 @@ func (a authorization) check(r *http.Request, date time.Time, service string) *a
 	return nil
 }
 
-// sign computes the signature that the request should have, as "Create a signed AWS API request" of the IAM user guide lays down.
-// It reports false for a request that has no canonical form.
-func sign(r *http.Request, body []byte, auth authorization, date time.Time, secret string) (string, bool) {
+// sign computes the signature that the request should have, as "Create a signed AWS API request"
+// of the IAM user guide lays down. It reports false for a request that has no canonical form.
+func sign(r *http.Request, body []byte, auth authorization, date time.Time,
+	secret string) (string, bool) {
 	canonical, ok := canonicalRequest(r, body, auth.signedHeaders)
 	if !ok {
 		return "", false
 	}
 	digest := sha256.Sum256([]byte(canonical))
-	toSign := algorithm + "\n" + date.Format(isoBasic) + "\n" + auth.scope + "\n" + hex.EncodeToString(digest[:])
+	toSign := algorithm + "\n" + date.Format(isoBasic) + "\n" + auth.scope + "\n" +
+		hex.EncodeToString(digest[:])
 
 	key := []byte("AWS4" + secret)
 	for _, part := range []string{auth.date, auth.region, auth.service, terminator} {
@@ -186,11 +202,12 @@ func mac(key []byte, message string) []byte {
 	return h.Sum(nil)
 }
 
-// canonicalRequest is the text that is signed. The list of headers must come sorted and without repetitions; the payload's digest
-// is always our own, never the client's word for it.
+// canonicalRequest is the text that is signed. The list of headers must come sorted and without
+// repetitions; the payload's digest is always our own, never the client's word for it.
 func canonicalRequest(r *http.Request, body []byte, signedHeaders []string) (string, bool) {
 	query, ok := canonicalQuery(r.URL.RawQuery)
-	if !ok || !slices.IsSorted(signedHeaders) || len(slices.Compact(slices.Clone(signedHeaders))) != len(signedHeaders) {
+	if !ok || !slices.IsSorted(signedHeaders) ||
+		len(slices.Compact(slices.Clone(signedHeaders))) != len(signedHeaders) {
 		return "", false
 	}
 	digest := sha256.Sum256(body)
@@ -211,7 +228,8 @@ func canonicalRequest(r *http.Request, body []byte, signedHeaders []string) (str
 	return b.String(), true
 }
 
-// canonicalHeader joins the values of a header with commas, trims them and reduces runs of spaces to one.
+// canonicalHeader joins the values of a header with commas, trims them and reduces runs of spaces
+// to one.
 func canonicalHeader(r *http.Request, name string) string {
 	values := r.Header.Values(name)
 	if name == "host" { // net/http takes it out of the header
@@ -219,7 +237,8 @@ func canonicalHeader(r *http.Request, name string) string {
 	}
 	cleaned := make([]string, len(values))
 	for i, v := range values {
-		cleaned[i] = strings.Join(strings.FieldsFunc(v, func(c rune) bool { return c == ' ' || c == '\t' }), " ")
+		cleaned[i] = strings.Join(strings.FieldsFunc(v,
+			func(c rune) bool { return c == ' ' || c == '\t' }), " ")
 	}
 	return strings.Join(cleaned, ",")
 }
@@ -244,7 +263,8 @@ func canonicalQuery(raw string) (string, bool) {
 	return strings.Join(pairs, "&"), true
 }
 
-// uriEncode percent-encodes all but the unreserved characters of RFC 3986, and the slash unless told.
+// uriEncode percent-encodes all but the unreserved characters of RFC 3986, and the slash unless
+// told.
 func uriEncode(s string, slash bool) string {
 	const hexDigits = "0123456789ABCDEF"
 	var b strings.Builder
@@ -263,7 +283,8 @@ func uriEncode(s string, slash bool) string {
 	return b.String()
 }
 
-// validRegion accepts what looks like a region identifier: eu-west-1, us-gov-east-1. The fake is at home in all of them.
+// validRegion accepts what looks like a region identifier: eu-west-1, us-gov-east-1. The fake is
+// at home in all of them.
 func validRegion(region string) bool {
 	parts := strings.Split(region, "-")
 	if len(parts) < 3 {
@@ -289,5 +310,6 @@ func invalidSignature(message string) *apiError {
 }
 
 func unrecognizedClient() *apiError {
-	return commonError("UnrecognizedClientException", "The security token included in the request is invalid.")
+	return commonError("UnrecognizedClientException",
+		"The security token included in the request is invalid.")
 }

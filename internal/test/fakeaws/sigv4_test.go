@@ -20,10 +20,12 @@ import (
 )
 
 // signed makes a GetSecretValue request for "db", signed by the SDK's own signer.
-func signed(t *testing.T, s *Server, keys aws.Credentials, when time.Time, prepare ...func(*http.Request)) *http.Request {
+func signed(t *testing.T, s *Server, keys aws.Credentials, when time.Time,
+	prepare ...func(*http.Request)) *http.Request {
 	t.Helper()
 	body := `{"SecretId":"db"}`
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL()+"/", strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL()+"/",
+		strings.NewReader(body))
 	require.NoError(t, err)
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", "secretsmanager.GetSecretValue")
@@ -31,7 +33,9 @@ func signed(t *testing.T, s *Server, keys aws.Credentials, when time.Time, prepa
 		f(r)
 	}
 	digest := sha256.Sum256([]byte(body))
-	require.NoError(t, v4.NewSigner().SignHTTP(t.Context(), keys, r, hex.EncodeToString(digest[:]), "secretsmanager", testRegion, when))
+	require.NoError(t,
+		v4.NewSigner().SignHTTP(t.Context(), keys, r, hex.EncodeToString(digest[:]), "secretsmanager",
+			testRegion, when))
 	return r
 }
 
@@ -119,7 +123,8 @@ func TestTamperedRequestIsRefused(t *testing.T) {
 		tamper func(*http.Request)
 		want   string
 	}{
-		{"body", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(`{"SecretId":"xx"}`)) }, signature},
+		{"body", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(`{"SecretId":"xx"}`)) },
+			signature},
 		{"body longer", func(r *http.Request) {
 			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(`{"SecretId":"db"} `)), 18
 		}, signature},
@@ -129,7 +134,9 @@ func TestTamperedRequestIsRefused(t *testing.T) {
 		{"host", func(r *http.Request) { r.Host = "secretsmanager.eu-west-1.amazonaws.com" }, signature},
 		{"content type", header("Content-Type", "application/x-amz-json-1.1; charset=utf-8"), signature},
 		{"target", header("X-Amz-Target", "secretsmanager.BatchGetSecretValue"), signature},
-		{"target twice", func(r *http.Request) { r.Header.Add("X-Amz-Target", "secretsmanager.GetSecretValue") }, signature},
+		{"target twice",
+			func(r *http.Request) { r.Header.Add("X-Amz-Target", "secretsmanager.GetSecretValue") },
+			signature},
 		{"date", header("X-Amz-Date", now.Add(-time.Second).Format(isoBasic)), signature},
 		{"date of another day", header("X-Amz-Date", now.AddDate(0, 0, -1).Format(isoBasic)), signature},
 		{"date in another form", header("X-Amz-Date", now.Format(time.RFC3339)), incomplete},
@@ -165,7 +172,8 @@ func TestTamperedRequestIsRefused(t *testing.T) {
 		{"absent header listed", inAuth("x-amz-date;", "x-amz-absent;x-amz-date;"), signature},
 		{"authorization removed", func(r *http.Request) { r.Header.Del("Authorization") }, noToken},
 		{"basic authorization", header("Authorization", "Basic dTpw"), noToken},
-		{"signature in query and header", func(r *http.Request) { r.URL.RawQuery = "X-Amz-Algorithm=AWS4-HMAC-SHA256" }, signature},
+		{"signature in query and header",
+			func(r *http.Request) { r.URL.RawQuery = "X-Amz-Algorithm=AWS4-HMAC-SHA256" }, signature},
 		{"signature in query", func(r *http.Request) {
 			r.Header.Del("Authorization")
 			r.URL.RawQuery = "X-Amz-Algorithm=AWS4-HMAC-SHA256"
@@ -182,12 +190,14 @@ func TestTamperedRequestIsRefused(t *testing.T) {
 func TestClaimedPayloadDigestMustBeTrue(t *testing.T) {
 	s := start(t)
 	for _, claim := range []string{"UNSIGNED-PAYLOAD", strings.Repeat("0", 64)} {
-		r := signed(t, s, longTerm, time.Now(), func(r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", claim) })
+		r := signed(t, s, longTerm, time.Now(),
+			func(r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", claim) })
 		assert.Equal(t, "InvalidSignatureException", code(t, r), claim)
 	}
 }
 
-// The signatures here are right for what they sign, but it is not what a caller of Secrets Manager has to sign.
+// The signatures here are right for what they sign, but it is not what a caller of Secrets
+// Manager has to sign.
 func TestWellSignedButOutOfScope(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
@@ -201,7 +211,8 @@ func TestWellSignedButOutOfScope(t *testing.T) {
 		{"secretsmanager", "eu-west-1a", "valid region"},
 	} {
 		r := signed(t, s, longTerm, now)
-		require.NoError(t, v4.NewSigner().SignHTTP(t.Context(), longTerm, r, payload, tc.service, tc.region, now))
+		require.NoError(t,
+			v4.NewSigner().SignHTTP(t.Context(), longTerm, r, payload, tc.service, tc.region, now))
 		resp, body := do(t, r)
 		assert.Equal(t, http.StatusBadRequest, resp.StatusCode)
 		assert.Contains(t, body, tc.message)
@@ -209,16 +220,21 @@ func TestWellSignedButOutOfScope(t *testing.T) {
 
 	names := "x-amz-target;x-amz-date;host;content-type" // must be sorted
 	r := signed(t, s, longTerm, now)
-	canonical := "POST\n/\n\nx-amz-target:" + r.Header.Get("X-Amz-Target") + "\nx-amz-date:" + r.Header.Get("X-Amz-Date") +
-		"\nhost:" + r.URL.Host + "\ncontent-type:" + r.Header.Get("Content-Type") + "\n\n" + names + "\n" + payload
+	canonical := "POST\n/\n\nx-amz-target:" + r.Header.Get("X-Amz-Target") + "\nx-amz-date:" +
+		r.Header.Get("X-Amz-Date") +
+		"\nhost:" + r.URL.Host + "\ncontent-type:" + r.Header.Get("Content-Type") + "\n\n" + names +
+		"\n" + payload
 	digest = sha256.Sum256([]byte(canonical))
 	scope := now.Format("20060102") + "/" + testRegion + "/secretsmanager/aws4_request"
 	key := []byte("AWS4" + testSecret)
 	for part := range strings.SplitSeq(scope, "/") {
 		key = mac(key, part)
 	}
-	signature := mac(key, "AWS4-HMAC-SHA256\n"+r.Header.Get("X-Amz-Date")+"\n"+scope+"\n"+hex.EncodeToString(digest[:]))
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+testKey+"/"+scope+", SignedHeaders="+names+", Signature="+hex.EncodeToString(signature))
+	signature := mac(key,
+		"AWS4-HMAC-SHA256\n"+r.Header.Get("X-Amz-Date")+"\n"+scope+"\n"+hex.EncodeToString(digest[:]))
+	r.Header.Set("Authorization",
+		"AWS4-HMAC-SHA256 Credential="+testKey+"/"+scope+", SignedHeaders="+names+", Signature="+
+			hex.EncodeToString(signature))
 	assert.Equal(t, "InvalidSignatureException", code(t, r))
 }
 
@@ -252,11 +268,14 @@ func TestSignatureAge(t *testing.T) {
 		{0, ""},
 		{-5 * time.Minute, ""},
 		{5 * time.Minute, ""},
-		{-5*time.Minute - time.Second, "Signature expired: 20260303T235659Z is now earlier than 20260303T235700Z (20260304T000200Z - 5 min.)"},
-		{5*time.Minute + time.Second, "Signature not yet current: 20260304T000701Z is still later than 20260304T000700Z (20260304T000200Z + 5 min.)"},
+		{-5*time.Minute - time.Second,
+			"Signature expired: 20260303T235659Z is now earlier than 20260303T235700Z (20260304T000200Z - 5 min.)"},
+		{5*time.Minute + time.Second,
+			"Signature not yet current: 20260304T000701Z is still later than 20260304T000700Z (20260304T000200Z + 5 min.)"},
 	} {
 		resp, body := do(t, signed(t, s, longTerm, now.Add(tc.off)))
-		assert.Equal(t, now.Format(http.TimeFormat), resp.Header.Get("Date"), "clients correct their clocks by it")
+		assert.Equal(t, now.Format(http.TimeFormat), resp.Header.Get("Date"),
+			"clients correct their clocks by it")
 		if tc.message == "" {
 			assert.Equal(t, http.StatusOK, resp.StatusCode, body)
 			continue
@@ -280,7 +299,8 @@ func TestSDKWithWrongKeys(t *testing.T) {
 		{"wrong secret", testKey, "another secret", "", "InvalidSignatureException"},
 		{"token with a long-term key", testKey, testSecret, "t", "UnrecognizedClientException"},
 		{"temporary key without token", "ASIATEMP", "temp secret", "", "UnrecognizedClientException"},
-		{"temporary key with another token", "ASIATEMP", "temp secret", "another", "UnrecognizedClientException"},
+		{"temporary key with another token", "ASIATEMP", "temp secret", "another",
+			"UnrecognizedClientException"},
 	} {
 		_, err := get(t, client(t, with(tc.id, tc.secret, tc.token)), "db")
 		assertCode(t, err, tc.want)

@@ -24,8 +24,9 @@ type role struct {
 // name is the last part of the role's ARN, without its path.
 func (r role) name() string { return r.arn[strings.LastIndexByte(r.arn, '/')+1:] }
 
-// AddRole makes a role that any known key can assume. With a token it can also be assumed by whoever presents exactly that web
-// identity token; if the token is a JWT, its exp is honoured. Adding the role again replaces its token.
+// AddRole makes a role that any known key can assume. With a token it can also be assumed by
+// whoever presents exactly that web identity token; if the token is a JWT, its exp is honoured.
+// Adding the role again replaces its token.
 func (s *Server) AddRole(arn, webIdentityToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,7 +49,8 @@ func (s *Server) serveSTS(w http.ResponseWriter, r *http.Request) {
 		fault = stsError(http.StatusBadRequest, "MalformedQueryString", "The body is not a form.")
 	}
 	auth, _, _ := parseAuthorization(r)
-	s.record(Request{Service: "sts", Action: form.Get("Action"), Region: auth.region, AccessKeyID: auth.accessKeyID})
+	s.record(Request{Service: "sts", Action: form.Get("Action"), Region: auth.region,
+		AccessKeyID: auth.accessKeyID})
 
 	if f, ok := s.nextFailure("sts"); ok {
 		maps.Copy(w.Header(), f.header)
@@ -75,14 +77,17 @@ func (s *Server) callSTS(r *http.Request, body []byte, form url.Values) (any, *a
 	action := form.Get("Action")
 	switch {
 	case r.Method != http.MethodPost || r.URL.Path != "/" || action == "":
-		return nil, stsError(http.StatusBadRequest, "MissingAction", "fakeaws takes a form with an Action, posted to the root.")
+		return nil, stsError(http.StatusBadRequest, "MissingAction",
+			"fakeaws takes a form with an Action, posted to the root.")
 	case form.Get("Version") != "2011-06-15":
-		return nil, stsError(http.StatusBadRequest, "InvalidAction", "Could not find operation "+action+" for version "+form.Get("Version"))
+		return nil, stsError(http.StatusBadRequest, "InvalidAction",
+			"Could not find operation "+action+" for version "+form.Get("Version"))
 	case action == "AssumeRoleWithWebIdentity":
 		// The only one that is not signed: the token is the proof.
 		return s.assumeRoleWithWebIdentity(form)
 	case action != "GetCallerIdentity" && action != "AssumeRole":
-		return nil, stsError(http.StatusBadRequest, "InvalidAction", "Could not find operation "+action+" for version 2011-06-15")
+		return nil, stsError(http.StatusBadRequest, "InvalidAction",
+			"Could not find operation "+action+" for version 2011-06-15")
 	}
 	c, auth, fault := s.verify(r, body, "sts")
 	if fault != nil {
@@ -90,7 +95,8 @@ func (s *Server) callSTS(r *http.Request, body []byte, form url.Values) (any, *a
 	}
 	if action == "GetCallerIdentity" {
 		return callerIdentity{
-			XMLName: xml.Name{Local: "GetCallerIdentityResult"}, Arn: c.arn, UserID: c.userID, Account: Account,
+			XMLName: xml.Name{Local: "GetCallerIdentityResult"}, Arn: c.arn, UserID: c.userID,
+			Account: Account,
 		}, nil
 	}
 	return s.assumeRole(caller{c, auth.region}, form)
@@ -122,7 +128,8 @@ func (s *Server) assumeRoleWithWebIdentity(form url.Values) (any, *apiError) {
 	}
 	granted, ok := s.role(in.arn)
 	if !ok || granted.webToken == "" {
-		return nil, stsError(http.StatusForbidden, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+		return nil, stsError(http.StatusForbidden, "AccessDenied",
+			"Not authorized to perform sts:AssumeRoleWithWebIdentity")
 	}
 	if subtle.ConstantTimeCompare([]byte(granted.webToken), []byte(token)) != 1 {
 		return nil, stsError(http.StatusBadRequest, "InvalidIdentityToken",
@@ -130,15 +137,19 @@ func (s *Server) assumeRoleWithWebIdentity(form url.Values) (any, *apiError) {
 	}
 	claims := readClaims(token)
 	if now := s.clock(); claims.Expires != 0 && now.Unix() >= claims.Expires {
-		return nil, stsError(http.StatusBadRequest, "ExpiredTokenException", "Token expired: current date/time "+
-			strconv.FormatInt(now.Unix(), 10)+" must be before the expiration date/time "+strconv.FormatInt(claims.Expires, 10))
+		return nil, stsError(http.StatusBadRequest, "ExpiredTokenException",
+			"Token expired: current date/time "+
+				strconv.FormatInt(now.Unix(), 10)+" must be before the expiration date/time "+
+				strconv.FormatInt(claims.Expires, 10))
 	}
-	out := newAssumed("AssumeRoleWithWebIdentityResult", s.issue(granted.name(), in.session, in.duration))
+	out := newAssumed("AssumeRoleWithWebIdentityResult",
+		s.issue(granted.name(), in.session, in.duration))
 	out.Subject, out.Provider = claims.Subject, claims.Issuer
 	return out, nil
 }
 
-// claims are the few that matter of a JSON web token. Its signature is not looked at: the token is compared as a whole.
+// claims are the few that matter of a JSON web token. Its signature is not looked at: the token
+// is compared as a whole.
 type claims struct {
 	Subject string `json:"sub"`
 	Issuer  string `json:"iss"`
@@ -167,7 +178,8 @@ type assumeInput struct {
 func parseAssume(form url.Values) (in assumeInput, fault *apiError) {
 	invalid := func(value, member, rule string) (assumeInput, *apiError) {
 		return assumeInput{}, stsError(http.StatusBadRequest, "ValidationError",
-			"1 validation error detected: Value '"+value+"' at '"+member+"' failed to satisfy constraint: "+rule)
+			"1 validation error detected: Value '"+value+"' at '"+member+
+				"' failed to satisfy constraint: "+rule)
 	}
 	in.arn, in.session = form.Get("RoleArn"), form.Get("RoleSessionName")
 	if len(in.arn) < 20 {
@@ -179,7 +191,8 @@ func parseAssume(form url.Values) (in assumeInput, fault *apiError) {
 	if n := len(in.session); n < 2 || n > 64 || strings.ContainsFunc(in.session, func(c rune) bool {
 		return !strings.ContainsRune(base62+"_+=,.@-", c)
 	}) {
-		return invalid(in.session, "roleSessionName", `Member must satisfy regular expression pattern: [\w+=,.@-]*`)
+		return invalid(in.session, "roleSessionName",
+			`Member must satisfy regular expression pattern: [\w+=,.@-]*`)
 	}
 	if asked := form.Get("DurationSeconds"); asked != "" {
 		seconds, err := strconv.Atoi(asked)
@@ -191,7 +204,8 @@ func parseAssume(form url.Values) (in assumeInput, fault *apiError) {
 	return in, nil
 }
 
-// asSTS translates an error of the signature check: the query protocol has older names for the same faults, and answers 403.
+// asSTS translates an error of the signature check: the query protocol has older names for the
+// same faults, and answers 403.
 func asSTS(fault *apiError) *apiError {
 	out := *fault
 	out.status = http.StatusForbidden
@@ -214,7 +228,8 @@ func stsError(status int, code, message string) *apiError {
 	return &apiError{status: status, code: code, message: message}
 }
 
-// stsResponse declares its namespace as an attribute: with a namespace in XMLName, encoding/xml would reset it in the elements inside.
+// stsResponse declares its namespace as an attribute: with a namespace in XMLName, encoding/xml
+// would reset it in the elements inside.
 type stsResponse struct {
 	XMLName  xml.Name
 	Space    string `xml:"xmlns,attr"`
@@ -279,7 +294,8 @@ func writeXMLError(w http.ResponseWriter, requestID string, e *apiError) {
 	if e.status >= http.StatusInternalServerError {
 		blame = "Receiver"
 	}
-	writeXML(w, e.status, stsFailure{Type: blame, Code: e.code, Message: e.message, RequestID: requestID})
+	writeXML(w, e.status,
+		stsFailure{Type: blame, Code: e.code, Message: e.message, RequestID: requestID})
 }
 
 func writeXML(w http.ResponseWriter, status int, v any) {

@@ -45,7 +45,9 @@ func TestGetCallerIdentity(t *testing.T) {
 		{testKey, "another secret", "", "SignatureDoesNotMatch"},
 		{testKey, testSecret, "t", "InvalidClientTokenId"},
 	} {
-		c := stsClient(t, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(tc.id, tc.secret, tc.token)))
+		c := stsClient(t,
+			config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(tc.id, tc.secret,
+				tc.token)))
 		_, err := c.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
 		assertCode(t, err, tc.want)
 	}
@@ -93,7 +95,8 @@ func TestAssumeRoleInput(t *testing.T) {
 	s.AddRole(testRole, "")
 	c := stsClient(t)
 	assume := func(arn, session string, seconds *int32) (*sts.AssumeRoleOutput, error) {
-		return c.AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: &arn, RoleSessionName: &session, DurationSeconds: seconds})
+		return c.AssumeRole(t.Context(),
+			&sts.AssumeRoleInput{RoleArn: &arn, RoleSessionName: &session, DurationSeconds: seconds})
 	}
 	now := time.Now().UTC().Truncate(time.Second)
 	s.SetClock(at(now))
@@ -113,8 +116,9 @@ func TestAssumeRoleInput(t *testing.T) {
 		assert.Equal(t, "arn:aws:sts::123456789012:assumed-role/reader/session", *out.AssumedRoleUser.Arn)
 		assert.Regexp(t, "^AROA[A-Z2-7]{17}:session$", *out.AssumedRoleUser.AssumedRoleId)
 
-		keys := aws.Credentials{AccessKeyID: *out.Credentials.AccessKeyId, SecretAccessKey: *out.Credentials.SecretAccessKey,
-			SessionToken: *out.Credentials.SessionToken}
+		keys := aws.Credentials{AccessKeyID: *out.Credentials.AccessKeyId,
+			SecretAccessKey: *out.Credentials.SecretAccessKey,
+			SessionToken:    *out.Credentials.SessionToken}
 		s.PutSecret(testRegion, "db", "v")
 		last := now.Add(tc.want - time.Second)
 		s.SetClock(at(last))
@@ -126,7 +130,8 @@ func TestAssumeRoleInput(t *testing.T) {
 
 	_, err := assume("arn:aws:iam::123456789012:role/nobody", "session", nil)
 	assertCode(t, err, "AccessDenied")
-	assert.ErrorContains(t, err, "is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/nobody")
+	assert.ErrorContains(t, err,
+		"is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/nobody")
 	for _, tc := range []struct {
 		arn, session string
 		seconds      *int32
@@ -177,9 +182,10 @@ func TestWebIdentity(t *testing.T) {
 	s.AddRole(testRole, valid)
 	present(valid)
 	assert.Equal(t, "v", mustGet(t, client(t), "db"))
-	out, err := stsClient(t).AssumeRoleWithWebIdentity(t.Context(), &sts.AssumeRoleWithWebIdentityInput{
-		RoleArn: aws.String(testRole), RoleSessionName: aws.String("pod"), WebIdentityToken: &valid,
-	})
+	out, err := stsClient(t).AssumeRoleWithWebIdentity(t.Context(),
+		&sts.AssumeRoleWithWebIdentityInput{
+			RoleArn: aws.String(testRole), RoleSessionName: aws.String("pod"), WebIdentityToken: &valid,
+		})
 	require.NoError(t, err)
 	assert.Equal(t, "system:serviceaccount:prod:app", *out.SubjectFromWebIdentityToken)
 	assert.Equal(t, "https://issuer.example", *out.Provider)
@@ -194,7 +200,8 @@ func TestWebIdentity(t *testing.T) {
 
 func jwt(claims string) string {
 	part := base64.RawURLEncoding.EncodeToString
-	return part([]byte(`{"alg":"RS256"}`)) + "." + part([]byte(claims)) + "." + part([]byte("signature"))
+	return part([]byte(`{"alg":"RS256"}`)) + "." + part([]byte(claims)) + "." +
+		part([]byte("signature"))
 }
 
 func TestSTSFailures(t *testing.T) {
@@ -219,14 +226,19 @@ func TestSTSErrorShape(t *testing.T) {
 		code   string
 		status int
 	}{
-		"unsigned":    {url.Values{"Action": {"GetCallerIdentity"}, "Version": {"2011-06-15"}}, "MissingAuthenticationToken", 403},
-		"unknown":     {url.Values{"Action": {"GetFederationToken"}, "Version": {"2011-06-15"}}, "InvalidAction", 400},
-		"old version": {url.Values{"Action": {"GetCallerIdentity"}, "Version": {"2010-05-08"}}, "InvalidAction", 400},
-		"no action":   {url.Values{}, "MissingAction", 400},
-		"no token": {url.Values{"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}, "RoleArn": {testRole},
+		"unsigned": {url.Values{"Action": {"GetCallerIdentity"}, "Version": {"2011-06-15"}},
+			"MissingAuthenticationToken", 403},
+		"unknown": {url.Values{"Action": {"GetFederationToken"}, "Version": {"2011-06-15"}},
+			"InvalidAction", 400},
+		"old version": {url.Values{"Action": {"GetCallerIdentity"}, "Version": {"2010-05-08"}},
+			"InvalidAction", 400},
+		"no action": {url.Values{}, "MissingAction", 400},
+		"no token": {url.Values{"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"},
+			"RoleArn":         {testRole},
 			"RoleSessionName": {"pod"}}, "ValidationError", 400},
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.STSURL()+"/", strings.NewReader(tc.form.Encode()))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.STSURL()+"/",
+			strings.NewReader(tc.form.Encode()))
 		require.NoError(t, err)
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		resp, body := do(t, r)
@@ -249,12 +261,15 @@ func TestSTSAnswersAreInTheirNamespace(t *testing.T) {
 	s := start(t)
 	s.AddRole(testRole, "token")
 	for name, form := range map[string]url.Values{
-		"GetCallerIdentity":         {"Action": {"GetCallerIdentity"}, "Version": {"2011-06-15"}},
-		"AssumeRole":                {"Action": {"AssumeRole"}, "Version": {"2011-06-15"}, "RoleArn": {testRole}, "RoleSessionName": {"pod"}},
-		"AssumeRoleWithWebIdentity": {"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}, "RoleArn": {testRole}, "RoleSessionName": {"pod"}, "WebIdentityToken": {"token"}},
-		"an error":                  {"Action": {"None"}, "Version": {"2011-06-15"}},
+		"GetCallerIdentity": {"Action": {"GetCallerIdentity"}, "Version": {"2011-06-15"}},
+		"AssumeRole": {"Action": {"AssumeRole"}, "Version": {"2011-06-15"},
+			"RoleArn": {testRole}, "RoleSessionName": {"pod"}},
+		"AssumeRoleWithWebIdentity": {"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"},
+			"RoleArn": {testRole}, "RoleSessionName": {"pod"}, "WebIdentityToken": {"token"}},
+		"an error": {"Action": {"None"}, "Version": {"2011-06-15"}},
 	} {
-		_, body := do(t, signedCall(t, s.STSURL(), "sts", "application/x-www-form-urlencoded", "", form.Encode()))
+		_, body := do(t,
+			signedCall(t, s.STSURL(), "sts", "application/x-www-form-urlencoded", "", form.Encode()))
 		elements := 0
 		for d := xml.NewDecoder(strings.NewReader(body)); ; {
 			token, err := d.Token()

@@ -33,7 +33,8 @@ func (b *appRole) exists(path string) (exists, told bool) {
 func (b *appRole) parameters(path string) parameters {
 	rest, isRole := strings.CutPrefix(path, "role/")
 	name, part, _ := strings.Cut(rest, "/")
-	secret := none.with(inPath, "role_name").with(unplayed, "metadata", "cidr_list", "token_bound_cidrs", "num_uses", "ttl")
+	secret := none.with(inPath, "role_name").with(unplayed, "metadata", "cidr_list",
+		"token_bound_cidrs", "num_uses", "ttl")
 	switch {
 	case path == "login":
 		return none.with(plain, "role_id", "secret_id")
@@ -140,7 +141,8 @@ func (r *programRole) give(secret string) *reply {
 func (b *appRole) login(q *request) (*reply, *failure) {
 	id, secret := q.field("role_id"), q.field("secret_id")
 	if id == "" || q.op != update {
-		return nil, fail(http.StatusInternalServerError, "failed to determine alias name from login request")
+		return nil, fail(http.StatusInternalServerError,
+			"failed to determine alias name from login request")
 	}
 	for name, r := range b.roles {
 		switch {

@@ -31,11 +31,13 @@ func customOf(given map[string]any) (map[string]string, *failure) {
 			return nil, notPlayed("custom_metadata that is neither a text, a number nor a boolean")
 		}
 		if n := len(key); n == 0 || n > 128 {
-			wrong = append(wrong, fmt.Sprintf("%s: length of key %q is %d but must be 0 < len(key) <= 128", invalid, key, n))
+			wrong = append(wrong,
+				fmt.Sprintf("%s: length of key %q is %d but must be 0 < len(key) <= 128", invalid, key, n))
 		}
 		if n := len(custom[key]); n == 0 || n > 512 {
-			wrong = append(wrong, fmt.Sprintf("%s: length of value for key %q is %d but must be 0 < len(value) <= 512",
-				invalid, key, n))
+			wrong = append(wrong,
+				fmt.Sprintf("%s: length of value for key %q is %d but must be 0 < len(value) <= 512",
+					invalid, key, n))
 		}
 	}
 	if wrong != nil {

@@ -46,11 +46,14 @@ func (b *kubernetes) parameters(path string) parameters {
 		// The fake runs in no pod, whose CA and JWT it could use.
 		return none.with(plain, "kubernetes_host", "kubernetes_ca_cert", "token_reviewer_jwt").
 			with(boolean, "disable_local_ca_jwt").
-			with(unplayed, "pem_keys", "issuer", "disable_iss_validation", "use_annotations_as_alias_metadata")
+			with(unplayed, "pem_keys", "issuer", "disable_iss_validation",
+				"use_annotations_as_alias_metadata")
 	case isRole && name != "":
 		return tokenParameters.
-			with(plain, "bound_service_account_names", "bound_service_account_namespaces", "audience", "policies").
-			with(unplayed, "bound_service_account_namespace_selector", "alias_name_source", "bound_cidrs", "ttl",
+			with(plain, "bound_service_account_names", "bound_service_account_namespaces", "audience",
+				"policies").
+			with(unplayed, "bound_service_account_namespace_selector", "alias_name_source",
+				"bound_cidrs", "ttl",
 				"max_ttl", "num_uses", "period").
 			with(inPath, "name")
 	}
@@ -200,13 +203,14 @@ func (b *kubernetes) login(q *request) (*reply, *failure) {
 	if reviewed != account {
 		return nil, fail(http.StatusForbidden, "permission denied")
 	}
-	return b.server.login(role.tokenRole, b.at, account.uid, account.namespace+"-"+account.name, map[string]string{
-		"role":                        roleName,
-		"service_account_name":        account.name,
-		"service_account_namespace":   account.namespace,
-		"service_account_secret_name": "",
-		"service_account_uid":         account.uid,
-	}), nil
+	return b.server.login(role.tokenRole, b.at, account.uid, account.namespace+"-"+account.name,
+		map[string]string{
+			"role":                        roleName,
+			"service_account_name":        account.name,
+			"service_account_namespace":   account.namespace,
+			"service_account_secret_name": "",
+			"service_account_uid":         account.uid,
+		}), nil
 }
 
 // bound reports whether one of the patterns, in which "*" stands for anything,

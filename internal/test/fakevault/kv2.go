@@ -110,7 +110,8 @@ func (b *kv2) handle(q *request) (*reply, *failure) {
 		command = "put"
 	}
 	return misdirected("Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API " +
-		"endpoints to use. If using the Vault CLI, use 'vault kv " + command + "' for this operation."), nil
+		"endpoints to use. If using the Vault CLI, use 'vault kv " + command +
+		"' for this operation."), nil
 }
 
 // misdirected answers a path that the engine does not have, such as one

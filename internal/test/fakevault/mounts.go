@@ -79,7 +79,8 @@ func (b *system) serveMounts(q *request, table, path string) (*reply, *failure) 
 		}
 		all := map[string]any{}
 		for at, m := range b.mounts {
-			if name, ok := strings.CutPrefix(at, table); ok && strings.HasPrefix(at, "auth/") == (table != "") {
+			if name, ok := strings.CutPrefix(at, table); ok &&
+				strings.HasPrefix(at, "auth/") == (table != "") {
 				all[name] = m.describe(0)
 			}
 		}
@@ -162,8 +163,9 @@ func (b *system) serveUIMount(q *request, path string) (*reply, *failure) {
 	}
 	at, m := b.mountAt(path)
 	if m == nil || !b.aclOf(q.token).reaches(at) {
-		return nil, &failure{http.StatusForbidden, []string{fmt.Sprintf("preflight capability check returned 403, "+
-			"please ensure client's policies grant access to path %q", path)}}
+		return nil, &failure{http.StatusForbidden,
+			[]string{fmt.Sprintf("preflight capability check returned 403, "+
+				"please ensure client's policies grant access to path %q", path)}}
 	}
 	data := m.describe(maxTTL)
 	data["path"] = strings.TrimPrefix(at, "auth/")

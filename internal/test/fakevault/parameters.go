@@ -111,8 +111,9 @@ func (p parameters) warnings(data map[string]any) []string {
 		all = append(all, fmt.Sprintf("Endpoint ignored these unrecognized parameters: %v", ignored))
 	}
 	if len(replaced) > 0 {
-		all = append(all, fmt.Sprintf("Endpoint replaced the value of these parameters with the values captured from "+
-			"the endpoint's path: %v", replaced))
+		all = append(all,
+			fmt.Sprintf("Endpoint replaced the value of these parameters with the values captured from "+
+				"the endpoint's path: %v", replaced))
 	}
 	return all
 }

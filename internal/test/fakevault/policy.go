@@ -16,7 +16,8 @@ const (
 	sudo operation = "sudo"
 )
 
-var knownCapabilities = []operation{create, read, update, patch, remove, list, sudo, deny, "recover", "subscribe"}
+var knownCapabilities = []operation{create, read, update, patch, remove, list, sudo, deny,
+	"recover", "subscribe"}
 
 // shorthands are the values of "policy", which stand for capabilities.
 var shorthands = map[string][]operation{
@@ -63,7 +64,8 @@ func mustParsePolicy(text string) *policy {
 // unplayedKeys are those of a rule that the fake refuses, lest a test rely on
 // them.
 var unplayedKeys = []string{
-	"allowed_parameters", "denied_parameters", "required_parameters", "min_wrapping_ttl", "max_wrapping_ttl",
+	"allowed_parameters", "denied_parameters", "required_parameters", "min_wrapping_ttl",
+	"max_wrapping_ttl",
 	"mfa_methods", "control_group", "subscribe_event_types",
 }
 
@@ -102,7 +104,8 @@ func parseRule(block *ast.ObjectItem) (rule, error) {
 	if !ok {
 		return rule{}, fmt.Errorf("path %q: cannot check HCL keys of type %T", path, block.Val)
 	}
-	if wrong := wrongKeys(body.List, append([]string{"comment", "policy", "capabilities"}, unplayedKeys...)); wrong != nil {
+	if wrong := wrongKeys(body.List,
+		append([]string{"comment", "policy", "capabilities"}, unplayedKeys...)); wrong != nil {
 		for i := range wrong {
 			wrong[i] = fmt.Sprintf("path %q: %s", path, wrong[i])
 		}

@@ -96,7 +96,8 @@ func (r *tokenRole) describe() map[string]any {
 
 // login gives out a token of the role. mount is that of the login, alias who
 // has logged in there.
-func (s *Server) login(r tokenRole, mount, alias, displayName string, meta map[string]string) *reply {
+func (s *Server) login(r tokenRole, mount, alias, displayName string,
+	meta map[string]string) *reply {
 	who := mount + "\n" + alias
 	if s.entities[who] == "" {
 		s.entities[who] = newID()

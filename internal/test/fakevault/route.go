@@ -115,7 +115,8 @@ func parseRequest(w http.ResponseWriter, r *http.Request) (*request, *failure) {
 			return nil, fail(http.StatusBadRequest, "%v", err)
 		}
 		if kind != merge {
-			return nil, fail(http.StatusUnsupportedMediaType, "PATCH requires Content-Type of %s, provided %s", merge, kind)
+			return nil, fail(http.StatusUnsupportedMediaType,
+				"PATCH requires Content-Type of %s, provided %s", merge, kind)
 		}
 		if err := q.readBody(w, r); err != nil {
 			if err.status == http.StatusBadRequest {
@@ -139,7 +140,8 @@ func parseRequest(w http.ResponseWriter, r *http.Request) (*request, *failure) {
 func (q *request) readBody(w http.ResponseWriter, r *http.Request) *failure {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		return fail(http.StatusRequestEntityTooLarge, "error parsing JSON: failed to parse JSON input: %v", err)
+		return fail(http.StatusRequestEntityTooLarge,
+			"error parsing JSON: failed to parse JSON input: %v", err)
 	}
 	start := bytes.TrimLeft(body, " \t\r\n")
 	looksLikeJSON := len(start) == 0 || start[0] == '{' || start[0] == '['
@@ -171,7 +173,8 @@ func (q *request) readBody(w http.ResponseWriter, r *http.Request) *failure {
 	}
 	rest := bytes.TrimLeft(body[decoder.InputOffset():], " \t\r\n")
 	if len(rest) > 0 {
-		return fail(http.StatusInternalServerError, "invalid character '%c' after top-level value", rest[0])
+		return fail(http.StatusInternalServerError, "invalid character '%c' after top-level value",
+			rest[0])
 	}
 	return nil
 }

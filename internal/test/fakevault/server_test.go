@@ -29,7 +29,8 @@ func start(t *testing.T) (*fakevault.Server, *api.Client) {
 func client(t *testing.T, s *fakevault.Server, token string) *api.Client {
 	t.Helper()
 	// DefaultConfig would read the environment.
-	c, err := api.NewClient(&api.Config{Address: s.URL(), HttpClient: &http.Client{}, DisableRedirects: true})
+	c, err := api.NewClient(&api.Config{Address: s.URL(), HttpClient: &http.Client{},
+		DisableRedirects: true})
 	require.NoError(t, err)
 	c.SetToken(token)
 	return c
@@ -147,9 +148,11 @@ func TestATokenEndsWithTheOneThatMadeIt(t *testing.T) {
 	s, root := start(t)
 	now := time.Now()
 	s.SetClock(func() time.Time { return now })
-	parent := mint(t, root, `path "auth/token/create" { capabilities = ["update"] }`, &api.TokenCreateRequest{TTL: "1h"})
+	parent := mint(t, root, `path "auth/token/create" { capabilities = ["update"] }`,
+		&api.TokenCreateRequest{TTL: "1h"})
 	for _, kind := range []string{"service", "batch"} {
-		child, err := client(t, s, parent).Auth().Token().Create(&api.TokenCreateRequest{TTL: "10h", Type: kind})
+		child, err := client(t, s, parent).Auth().Token().Create(&api.TokenCreateRequest{TTL: "10h",
+			Type: kind})
 		require.NoError(t, err)
 		c := client(t, s, child.Auth.ClientToken)
 		_, err = c.Auth().Token().LookupSelf()
@@ -159,7 +162,8 @@ func TestATokenEndsWithTheOneThatMadeIt(t *testing.T) {
 		_, err = c.Auth().Token().LookupSelf()
 		require.ErrorContains(t, err, "invalid token", kind)
 		s.SetClock(func() time.Time { return now })
-		parent = mint(t, root, `path "auth/token/create" { capabilities = ["update"] }`, &api.TokenCreateRequest{TTL: "1h"})
+		parent = mint(t, root, `path "auth/token/create" { capabilities = ["update"] }`,
+			&api.TokenCreateRequest{TTL: "1h"})
 	}
 }
 
@@ -167,7 +171,8 @@ func TestATokenEndsWithTheOneThatMadeIt(t *testing.T) {
 // that is wrong.
 func TestWhatTheFakeDoesNotPlayIsRefused(t *testing.T) {
 	s, root := start(t)
-	require.NoError(t, root.Sys().EnableAuthWithOptions("approle", &api.EnableAuthOptions{Type: "approle"}))
+	require.NoError(t,
+		root.Sys().EnableAuthWithOptions("approle", &api.EnableAuthOptions{Type: "approle"}))
 	wrapped := http.Header{"X-Vault-Wrap-TTL": {"60s"}}
 	patch := http.Header{"Content-Type": {"application/merge-patch+json"}}
 	for _, c := range []struct {
@@ -176,7 +181,8 @@ func TestWhatTheFakeDoesNotPlayIsRefused(t *testing.T) {
 		words              string
 	}{
 		{"GET", "auth/token/lookup-self", "", wrapped, "response wrapping"},
-		{"POST", "sys/mounts/secret/tune", `{"options":{"version":"2"}}`, nil, "tuning of the mount secret"},
+		{"POST", "sys/mounts/secret/tune", `{"options":{"version":"2"}}`, nil,
+			"tuning of the mount secret"},
 		{"POST", "sys/mounts/one", `{"type":"kv","config":{"max_lease_ttl":"1h"}}`, nil, `"config"`},
 		{"GET", "sys/leases/lookup", "", nil, "sys/leases/lookup"},
 		{"GET", "cubbyhole/x", "", nil, "cubbyhole/"},
@@ -186,11 +192,16 @@ func TestWhatTheFakeDoesNotPlayIsRefused(t *testing.T) {
 		{"POST", "auth/token/create/role", `{}`, nil, "auth/token/create/role"},
 		{"POST", "auth/token/create", `{"id":"mine"}`, nil, `"id"`},
 		{"POST", "auth/approle/role/x", `{"secret_id_num_uses":1}`, nil, `"secret_id_num_uses"`},
-		{"POST", "auth/approle/role/x", `{"token_bound_cidrs":["10.0.0.0/8"]}`, nil, `"token_bound_cidrs"`},
-		{"PUT", "sys/policies/acl/x", `{"policy":"path \"x\" { denied_parameters = { \"a\" = [] } }"}`, nil, "denied_parameters"},
-		{"PUT", "sys/policies/acl/x", `{"policy":"path \"x/{{identity.entity.id}}\" { capabilities = [\"read\"] }"}`, nil, "templates"},
+		{"POST", "auth/approle/role/x", `{"token_bound_cidrs":["10.0.0.0/8"]}`, nil,
+			`"token_bound_cidrs"`},
+		{"PUT", "sys/policies/acl/x", `{"policy":"path \"x\" { denied_parameters = { \"a\" = [] } }"}`,
+			nil, "denied_parameters"},
+		{"PUT", "sys/policies/acl/x",
+			`{"policy":"path \"x/{{identity.entity.id}}\" { capabilities = [\"read\"] }"}`, nil,
+			"templates"},
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), c.method, s.URL()+"/v1/"+c.path, strings.NewReader(c.body))
+		r, err := http.NewRequestWithContext(t.Context(), c.method, s.URL()+"/v1/"+c.path,
+			strings.NewReader(c.body))
 		require.NoError(t, err)
 		for name, values := range c.header {
 			r.Header.Set(name, values[0])
@@ -244,8 +255,12 @@ func TestInterceptGoesFirst(t *testing.T) {
 		}
 		return false
 	})
-	c := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	for path, status := range map[string]int{"health": http.StatusFound, "seal-status": http.StatusOK} {
+	c := http.Client{CheckRedirect: func(*http.Request,
+		[]*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+	for path, status := range map[string]int{"health": http.StatusFound,
+		"seal-status": http.StatusOK} {
 		resp, err := c.Get(s.URL() + "/v1/sys/" + path)
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
@@ -306,7 +321,8 @@ func TestUnpluggedServerLivesByTheBubblesClock(t *testing.T) {
 		s := fakevault.NewInProcess()
 		defer s.Close()
 		get := func(ctx context.Context) (*http.Response, error) {
-			r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/v1/auth/token/lookup-self", nil)
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet,
+				s.URL()+"/v1/auth/token/lookup-self", nil)
 			require.NoError(t, err)
 			r.Header.Set("X-Vault-Token", s.RootToken())
 			return s.RoundTrip(r)

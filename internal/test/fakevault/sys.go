@@ -23,7 +23,8 @@ func (b *system) parameters(path string) parameters {
 	switch {
 	case at("mounts/"), at("auth/"):
 		return none.with(inPath, "path").with(plain, "type", "description").with(object, "options").
-			with(unplayed, "config", "local", "seal_wrap", "external_entropy_access", "plugin_name", "plugin_version")
+			with(unplayed, "config", "local", "seal_wrap", "external_entropy_access", "plugin_name",
+				"plugin_version")
 	case at("policies/acl/"):
 		return none.with(inPath, "name").with(plain, "policy")
 	case path == "capabilities-self":
@@ -43,9 +44,12 @@ func needsSudo(path string) bool {
 
 // unplayedPaths are those below sys/ that Vault has and the fake has not.
 var unplayedPaths = []string{
-	"audit", "capabilities", "capabilities-accessor", "config", "control-group", "generate-root", "ha-status",
-	"host-info", "init", "internal", "key-status", "leases", "license", "loggers", "metrics", "monitor", "namespaces",
-	"plugins", "policies", "policy", "pprof", "quotas", "raw", "rekey", "remount", "renew", "replication", "revoke",
+	"audit", "capabilities", "capabilities-accessor", "config", "control-group", "generate-root",
+	"ha-status",
+	"host-info", "init", "internal", "key-status", "leases", "license", "loggers", "metrics",
+	"monitor", "namespaces",
+	"plugins", "policies", "policy", "pprof", "quotas", "raw", "rekey", "remount", "renew",
+	"replication", "revoke",
 	"rotate", "step-down", "storage", "tools", "version-history", "wrapping",
 }
 
@@ -152,8 +156,10 @@ func (s *Server) serveSeal(q *request) (*reply, *failure, bool) {
 			return nil, &failure{status: http.StatusMethodNotAllowed}, true
 		}
 		return &reply{bare: map[string]any{
-			"ha_enabled": false, "is_self": false, "active_time": "0001-01-01T00:00:00Z", "leader_address": "",
-			"leader_cluster_address": "", "performance_standby": false, "performance_standby_last_remote_wal": 0,
+			"ha_enabled": false, "is_self": false, "active_time": "0001-01-01T00:00:00Z",
+			"leader_address":         "",
+			"leader_cluster_address": "", "performance_standby": false,
+			"performance_standby_last_remote_wal": 0,
 		}}, nil, true
 	case "sys/unseal":
 		rep, err := s.serveUnseal(q)
@@ -179,9 +185,10 @@ func (s *Server) serveUnseal(q *request) (*reply, *failure) {
 	case len(key) < 16:
 		return nil, fail(http.StatusBadRequest, "invalid key: key is shorter than minimum 16 bytes")
 	case q.field("key") != s.unsealKey:
-		return nil, fail(http.StatusBadRequest, "unable to retrieve stored keys: invalid key: failed to decrypt keys "+
-			"from storage: error decrypting seal wrapped value\nerror decrypting using seal shamir: cipher: message "+
-			"authentication failed")
+		return nil, fail(http.StatusBadRequest,
+			"unable to retrieve stored keys: invalid key: failed to decrypt keys "+
+				"from storage: error decrypting seal wrapped value\nerror decrypting using seal shamir: cipher: message "+
+				"authentication failed")
 	}
 	s.sealed = false
 	return &reply{bare: s.sealStatus()}, nil
@@ -189,8 +196,10 @@ func (s *Server) serveUnseal(q *request) (*reply, *failure) {
 
 func (s *Server) sealStatus() map[string]any {
 	status := map[string]any{
-		"type": "shamir", "initialized": true, "sealed": s.sealed, "t": 1, "n": 1, "progress": 0, "nonce": "",
-		"version": "1.21.4", "build_date": "2026-03-04T17:40:05Z", "migration": false, "recovery_seal": false,
+		"type": "shamir", "initialized": true, "sealed": s.sealed, "t": 1, "n": 1, "progress": 0,
+		"nonce":   "",
+		"version": "1.21.4", "build_date": "2026-03-04T17:40:05Z", "migration": false,
+		"recovery_seal": false,
 	}
 	if !s.sealed {
 		status["cluster_name"], status["cluster_id"] = clusterName, clusterID

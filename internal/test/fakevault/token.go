@@ -102,8 +102,9 @@ func (t *token) capped(d time.Duration, now time.Time) (time.Duration, []string)
 	if t.period > 0 {
 		what = "period"
 	}
-	return left, []string{fmt.Sprintf("%s of %q exceeded the effective max_ttl of %q; %s value is capped accordingly",
-		what, short(d), short(roundUp(left)), what)}
+	return left,
+		[]string{fmt.Sprintf("%s of %q exceeded the effective max_ttl of %q; %s value is capped accordingly",
+			what, short(d), short(roundUp(left)), what)}
 }
 
 // valid returns the token with that id if neither it nor the one that made it

@@ -62,9 +62,11 @@ func parseJWT(jwt, audience string, now time.Time) (account, *failure) {
 		return account{}, fail(http.StatusForbidden,
 			"invalid audience (aud) claim: audience claim does not match any expected audience")
 	case notBefore != 0 && now.Add(leeway).Before(time.Unix(notBefore, 0)):
-		return account{}, fail(http.StatusForbidden, "invalid not before (nbf) claim: token not yet valid")
+		return account{},
+			fail(http.StatusForbidden, "invalid not before (nbf) claim: token not yet valid")
 	case expires != 0 && now.Add(-leeway).After(time.Unix(expires, 0)):
-		return account{}, fail(http.StatusForbidden, "invalid expiration time (exp) claim: token is expired")
+		return account{},
+			fail(http.StatusForbidden, "invalid expiration time (exp) claim: token is expired")
 	}
 	if claims.Namespace != "" || claims.Name != "" {
 		return account{claims.Namespace, claims.Name, claims.UID}, nil
@@ -106,7 +108,8 @@ func (c kubeConfig) review(ctx context.Context, client *http.Client, jwt, audien
 		return account{}
 	}
 	const path = "/apis/authentication.k8s.io/v1/tokenreviews"
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.host, "/")+path, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.host, "/")+path,
+		bytes.NewReader(body))
 	if err != nil {
 		return account{}
 	}

@@ -122,8 +122,10 @@ func (b *tokenStore) create(q *request) (*reply, *failure) {
 	if err := t.setTimes(q, isSudo); err != nil {
 		return nil, err
 	}
-	if slices.Contains(t.policies, "root") && t.ttl == 0 && t.period == 0 && t.explicitMax == 0 && !q.token.expires.IsZero() {
-		return nil, fail(http.StatusBadRequest, "expiring root tokens cannot create non-expiring root tokens")
+	if slices.Contains(t.policies, "root") && t.ttl == 0 && t.period == 0 && t.explicitMax == 0 &&
+		!q.token.expires.IsZero() {
+		return nil, fail(http.StatusBadRequest,
+			"expiring root tokens cannot create non-expiring root tokens")
 	}
 	warnings := b.issue(t)
 	return &reply{auth: t.auth(b.clock()), warnings: warnings}, nil
@@ -182,7 +184,8 @@ func (t *token) setPolicies(q *request, isSudo bool) *failure {
 	}
 	if slices.Contains(t.policies, "root") {
 		if !slices.Contains(parent, "root") {
-			return fail(http.StatusBadRequest, "root tokens may not be created without parent token being root")
+			return fail(http.StatusBadRequest,
+				"root tokens may not be created without parent token being root")
 		}
 		if t.batch {
 			return fail(http.StatusBadRequest, "batch tokens cannot be root tokens")

@@ -41,14 +41,18 @@ func LoadSealed(tb testing.TB) []Sealed {
 				require.False(tb, row.Field(i).IsZero(), "%s has no %s", v.ID, f.Tag.Get("json"))
 			}
 		}
-		require.Equal(tb, v.Plaintext == nil, v.Inline == nil, "%s has only one of plaintext and inline object", v.ID)
+		require.Equal(tb, v.Plaintext == nil, v.Inline == nil,
+			"%s has only one of plaintext and inline object", v.ID)
 	}
 	return vectors
 }
 
 // SealedDir returns the directory of the sealed vectors. In addition to those of the
 // index it contains files whose names begin with "neg-", which must fail to open.
-func SealedDir(tb testing.TB) string { return filepath.Join(root(tb), "testdata", "vectors", "sealed") }
+func SealedDir(tb testing.TB) string {
+	return filepath.Join(root(tb), "testdata", "vectors",
+		"sealed")
+}
 
 // SealedPaths returns the files of a vector.
 func SealedPaths(tb testing.TB, id string) (object, key string) {

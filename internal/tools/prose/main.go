@@ -70,7 +70,8 @@ func printCode(out io.Writer, s *sources) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush()
 	e := s.exported
-	fmt.Fprintf(w, "exported identifiers of the root package\t%d: %d declared, %d methods, %d fields\n",
+	fmt.Fprintf(w,
+		"exported identifiers of the root package\t%d: %d declared, %d methods, %d fields\n",
 		e.declared+e.methods+e.fields, e.declared, e.methods, e.fields)
 	fmt.Fprintf(w, "files of the root package, without tests\t%d, longest %s: %d lines\n",
 		rootFiles, longest.name, longest.lines)

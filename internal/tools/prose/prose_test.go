@@ -33,7 +33,8 @@ const C, c = 1, 2
 `
 
 // The first line has 100 columns, the second one 101.
-var longLines = "package a // é" + strings.Repeat("x", 86) + "\n// " + strings.Repeat("y", 98) + "\n"
+var longLines = "package a // é" + strings.Repeat("x", 86) + "\n// " +
+	strings.Repeat("y", 98) + "\n"
 
 const document = "# What is it\n\nSomebody stands\nat the door.\n\n```\nwhoever\n```\n"
 

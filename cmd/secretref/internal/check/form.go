@@ -33,7 +33,8 @@ func (x *checkedValue) checkForm(value string) {
 			x.addDoubt("the endpoint ends in a slash: remove it, since the product may request a " +
 				"path with two slashes")
 		}
-		if token := os.Getenv(vaultkv.TokenVariable); ref.AuthenticationType == secretref.VaultToken && token != strings.TrimSpace(token) {
+		if token := os.Getenv(vaultkv.TokenVariable); ref.AuthenticationType == secretref.VaultToken &&
+			token != strings.TrimSpace(token) {
 			x.addDoubt("there is white space around the token in %s, and the product may not "+
 				"remove it", vaultkv.TokenVariable)
 		}

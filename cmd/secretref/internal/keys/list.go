@@ -45,7 +45,8 @@ func writeKeysTable(w io.Writer, infos []secretref.KeyInfo) error {
 	for _, k := range infos {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", ui.Printable(k.ID),
 			ui.Printable(string(k.State)),
-			formatTime(k.Created), formatTime(k.Activated), formatTime(k.Deactivated), k.Secrets, k.Encryptions)
+			formatTime(k.Created), formatTime(k.Activated), formatTime(k.Deactivated), k.Secrets,
+			k.Encryptions)
 	}
 	return t.Flush()
 }

@@ -72,5 +72,6 @@ func changeRoot(ctx context.Context, c *call) error {
 			"long as you keep backups from before the change", c.given.Store)
 	}
 	return c.line("the keys are now wrapped with the root key in %s; give it as -root-key-file "+
-		"from now on, and keep the old one as long as you keep backups from before the change", c.flags.newRootKey)
+		"from now on, and keep the old one as long as you keep backups from before the change",
+		c.flags.newRootKey)
 }

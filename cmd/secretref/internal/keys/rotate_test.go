@@ -15,7 +15,8 @@ import (
 
 func TestParseAge(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"90d": 90 * 24 * time.Hour, "1d": 24 * time.Hour, "36h": 36 * time.Hour, "1h30m": 90 * time.Minute, "106751d": 106751 * 24 * time.Hour,
+		"90d": 90 * 24 * time.Hour, "1d": 24 * time.Hour, "36h": 36 * time.Hour,
+		"1h30m": 90 * time.Minute, "106751d": 106751 * 24 * time.Hour,
 	} {
 		var got time.Duration
 		require.NoError(t, parseAge(&got)(text), text)

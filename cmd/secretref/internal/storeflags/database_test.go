@@ -62,7 +62,8 @@ func TestMySQLConfig_refusesMalformedURL(t *testing.T) {
 	require.NoError(t, os.WriteFile(empty, []byte("canary"), 0o600))
 	for _, store := range []string{
 		"mysql://db/keys", "mysql://app@db", "mysql://app@db/", "mysql://app@d%zz/k",
-		"mysql://app@db/k?timeout=soon", "mysql://app@db/k?timeout=-1s", "mysql://app@db/k?allowAllFiles=true",
+		"mysql://app@db/k?timeout=soon", "mysql://app@db/k?timeout=-1s",
+		"mysql://app@db/k?allowAllFiles=true",
 		"mysql://app@db/k?ssl-ca=" + empty, "mysql://app@db/k?ssl-ca=" + absent,
 	} {
 		l, err := parseLocation(store)
@@ -111,7 +112,8 @@ func TestCredential_file(t *testing.T) {
 	}
 	const reference = `{"region":"eu-west-1","secretId":"x"}`
 	for text, want := range map[string]string{
-		"canary": "canary", "canary\n": "canary", " canary \r\n": " canary ", "canary\n\n": "canary\n", reference + "\n": reference,
+		"canary": "canary", "canary\n": "canary", " canary \r\n": " canary ", "canary\n\n": "canary\n",
+		reference + "\n": reference,
 	} {
 		write(text)
 		got, err := read(flags)
@@ -175,7 +177,8 @@ func TestPasswordSetter_resolvesForEachConnection(t *testing.T) {
 // clearVariables clears the variables that may contain a password.
 func clearVariables(t *testing.T) {
 	for _, name := range []string{
-		storeVariable, rootKeyVariable, PasswordVariable, passwordFileVariable, "PGPASSWORD", "HTTPS_PROXY",
+		storeVariable, rootKeyVariable, PasswordVariable, passwordFileVariable, "PGPASSWORD",
+		"HTTPS_PROXY",
 	} {
 		t.Setenv(name, "")
 	}

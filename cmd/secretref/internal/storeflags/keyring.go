@@ -88,7 +88,8 @@ func (k *Keyring) checkExists(ctx context.Context) error {
 	if k.db == nil {
 		_, err = os.Stat(k.location.Name)
 	} else {
-		dialects := map[secretref.Dialect]sqlstore.Dialect{secretref.PostgreSQL: sqlstore.PostgreSQL, secretref.MySQL: sqlstore.MySQL}
+		dialects := map[secretref.Dialect]sqlstore.Dialect{secretref.PostgreSQL: sqlstore.PostgreSQL,
+			secretref.MySQL: sqlstore.MySQL}
 		_, err = sqlstore.New(k.db, dialects[k.location.Dialect]).Load(ctx)
 	}
 	switch {

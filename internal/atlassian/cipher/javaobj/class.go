@@ -58,7 +58,8 @@ func (r *reader) classDesc(c *class) error {
 		return err
 	}
 	if name != c.name {
-		return corrupt("expected the descriptor of %[2]s before byte %[1]d, found that of another class", r.at, c.name)
+		return corrupt("expected the descriptor of %[2]s before byte %[1]d, found that of another class",
+			r.at, c.name)
 	}
 	uid, err := r.number(8)
 	if err != nil {
@@ -169,7 +170,8 @@ func (r *reader) nextClass() string {
 func isClassName(name string) bool {
 	for i := range len(name) {
 		c := name[i]
-		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && !strings.ContainsRune("._$[;", rune(c)) {
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') &&
+			!strings.ContainsRune("._$[;", rune(c)) {
 			return false
 		}
 	}

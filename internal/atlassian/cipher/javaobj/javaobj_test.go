@@ -20,7 +20,8 @@ import (
 
 // Streams that a JDK wrote.
 var (
-	keyStream    = string(javaobjtest.Key(javaobj.Key{Algorithm: "AES", Encoded: []byte("0123456789abcdef")}))
+	keyStream = string(javaobjtest.Key(javaobj.Key{Algorithm: "AES",
+		Encoded: []byte("0123456789abcdef")}))
 	sealedStream = string(javaobjtest.Sealed(javaobj.Sealed{
 		EncodedParams:    []byte("\x04\x10IV-IV-IV-IV-IV-."),
 		EncryptedContent: []byte("0123456789abcdef"),
@@ -89,27 +90,32 @@ func TestKeyFormat(t *testing.T) {
 // A JDK writes repeated elements of a stream as back references.
 func TestReadBackReferences(t *testing.T) {
 	t.Run("a string as field and as field", func(t *testing.T) {
-		s, err := javaobj.ReadSealed([]byte(replace(t, sealedStream, "\x74\x00\x14AES/CBC/PKCS5Padding", "\x71\x00\x7e\x00\x07")))
+		s, err := javaobj.ReadSealed([]byte(replace(t, sealedStream, "\x74\x00\x14AES/CBC/PKCS5Padding",
+			"\x71\x00\x7e\x00\x07")))
 		require.NoError(t, err)
 		require.Equal(t, "AES", s.SealAlg)
 	})
 	t.Run("a string as field and as type", func(t *testing.T) {
-		k, err := javaobj.ReadKey([]byte(replace(t, keyStream, "\x74\x00\x03AES", "\x71\x00\x7e\x00\x02")))
+		k, err := javaobj.ReadKey([]byte(replace(t, keyStream, "\x74\x00\x03AES",
+			"\x71\x00\x7e\x00\x02")))
 		require.NoError(t, err)
 		require.Equal(t, "[B", k.Algorithm)
 	})
 	t.Run("the same array", func(t *testing.T) {
-		s, err := javaobj.ReadSealed([]byte(replace(t, sealedStream, "\x75\x71\x00\x7e\x00\x04\x00\x00\x00\x100123456789abcdef", "\x71\x00\x7e\x00\x05")))
+		s, err := javaobj.ReadSealed([]byte(replace(t, sealedStream,
+			"\x75\x71\x00\x7e\x00\x04\x00\x00\x00\x100123456789abcdef", "\x71\x00\x7e\x00\x05")))
 		require.NoError(t, err)
 		require.Equal(t, s.EncodedParams, s.EncryptedContent)
 	})
 	t.Run("a class written again", func(t *testing.T) {
-		s, err := javaobj.ReadSealed([]byte(replace(t, sealedStream, "\x75\x71\x00\x7e\x00\x04", "\x75"+byteArrayDesc)))
+		s, err := javaobj.ReadSealed([]byte(replace(t, sealedStream, "\x75\x71\x00\x7e\x00\x04",
+			"\x75"+byteArrayDesc)))
 		require.NoError(t, err)
 		require.Equal(t, "0123456789abcdef", string(s.EncryptedContent))
 	})
 	t.Run("a type written again", func(t *testing.T) {
-		_, err := javaobj.ReadSealed([]byte(shift(t, replace(t, sealedStream, "\x71\x00\x7e\x00\x01L", "\x74\x00\x02[BL"))))
+		_, err := javaobj.ReadSealed([]byte(shift(t,
+			replace(t, sealedStream, "\x71\x00\x7e\x00\x01L", "\x74\x00\x02[BL"))))
 		require.NoError(t, err)
 	})
 }
@@ -157,13 +163,15 @@ func TestReadStringUnpairedSurrogate(t *testing.T) {
 
 func TestReadStringMalformed(t *testing.T) {
 	for _, body := range []string{
-		"\x00", "\x80", "\xbf", "\xc3", "\xc3x", "\xc3\xc3", "\xe2\x82", "\xe2\x82x", "\xe2x\xac", "\xed\xa0", "\xed\xa0\x80\xed",
+		"\x00", "\x80", "\xbf", "\xc3", "\xc3x", "\xc3\xc3", "\xe2\x82", "\xe2\x82x", "\xe2x\xac",
+		"\xed\xa0", "\xed\xa0\x80\xed",
 		"\xf0\x9f\x98\x80", "\xf8", "\xff", "\xfe",
 		"\xc0\x81", "\xc1\xbf", "\xc0\x00", "\xe0\x80\x80", "\xe0\x9f\xbf", // overlong
 	} {
 		stream := fmt.Sprintf("%s\x74\x00%c%s", javaobjtest.Header, len(body), body)
 		require.ErrorIs(t, readString(stream), fault.Corrupt, "%x", body)
-		require.ErrorIs(t, readString(replace(t, stream, "\x74", "\x7c\x00\x00\x00\x00\x00\x00")), fault.Corrupt, "%x", body)
+		require.ErrorIs(t, readString(replace(t, stream, "\x74", "\x7c\x00\x00\x00\x00\x00\x00")),
+			fault.Corrupt, "%x", body)
 	}
 }
 
@@ -174,18 +182,22 @@ func TestReadOtherClass(t *testing.T) {
 		err error
 		say string
 	}{
-		"a map for a key":             {readKey(string(hashMap)), "java.util.HashMap"},
-		"a map for a sealed object":   {readSealed(string(hashMap)), "java.util.HashMap"},
-		"a map for a string":          {readString(string(hashMap)), "java.util.HashMap"},
-		"a string for a key":          {readKey(stringStream), "java.lang.String"},
-		"a string for a sealed":       {readSealed(stringStream), "java.lang.String"},
-		"a key for a sealed object":   {readSealed(keyStream), "javax.crypto.spec.SecretKeySpec"},
-		"a sealed object for a key":   {readKey(sealedStream), "javax.crypto.SealedObject"},
-		"a key for a string":          {readString(keyStream), "javax.crypto.spec.SecretKeySpec"},
-		"an array for a string":       {readString(javaobjtest.Header + "\x75" + byteArrayDesc + "\x00\x00\x00\x00"), "[B"},
-		"a subclass":                  {readKey(replace(t, keyStream, "\x00\x1fjavax.crypto.spec.SecretKeySpec", "\x00\x0dcom.x.MyKey$1")), "com.x.MyKey$1"},
-		"an enum constant":            {readKey(javaobjtest.Header + "\x7e\x72\x00\x0ajava.X$Kind" + keyStream[40:]), "java.X$Kin"},
-		"a class whose name is a lie": {readKey(replace(t, keyStream, "javax.crypto.spec.SecretKeySpec", "javax.crypto.spec.SecretKeySpe}")), ""},
+		"a map for a key":           {readKey(string(hashMap)), "java.util.HashMap"},
+		"a map for a sealed object": {readSealed(string(hashMap)), "java.util.HashMap"},
+		"a map for a string":        {readString(string(hashMap)), "java.util.HashMap"},
+		"a string for a key":        {readKey(stringStream), "java.lang.String"},
+		"a string for a sealed":     {readSealed(stringStream), "java.lang.String"},
+		"a key for a sealed object": {readSealed(keyStream), "javax.crypto.spec.SecretKeySpec"},
+		"a sealed object for a key": {readKey(sealedStream), "javax.crypto.SealedObject"},
+		"a key for a string":        {readString(keyStream), "javax.crypto.spec.SecretKeySpec"},
+		"an array for a string": {readString(javaobjtest.Header + "\x75" + byteArrayDesc +
+			"\x00\x00\x00\x00"), "[B"},
+		"a subclass": {readKey(replace(t, keyStream,
+			"\x00\x1fjavax.crypto.spec.SecretKeySpec", "\x00\x0dcom.x.MyKey$1")), "com.x.MyKey$1"},
+		"an enum constant": {readKey(javaobjtest.Header + "\x7e\x72\x00\x0ajava.X$Kind" +
+			keyStream[40:]), "java.X$Kin"},
+		"a class whose name is a lie": {readKey(replace(t, keyStream, "javax.crypto.spec.SecretKeySpec",
+			"javax.crypto.spec.SecretKeySpe}")), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.say == "" {
@@ -246,14 +258,16 @@ func TestReadRefuses(t *testing.T) {
 		"a superclass":               key("[B\x78\x70", "[B\x78\x72\x00\x01X"),
 		"itself as its superclass":   key("[B\x78\x70", "[B\x78\x71\x00\x7e\x00\x00"),
 		"null for the algorithm":     key(field, "\x70"),
-		"null for the key":           key("\x75"+byteArrayDesc+"\x00\x00\x00\x100123456789abcdef", "\x70"),
-		"an empty key":               key("\x00\x00\x00\x100123456789abcdef", "\x00\x00\x00\x00"),
-		"an array of another type":   key("[B\xac", "[C\xac"),
-		"an array's flags":           key("\x54\xe0\x02", "\x54\xe0\x03"),
-		"an array for a string":      key(field, "\x75"+byteArrayDesc+"\x00\x00\x00\x00"),
-		"an object for a string":     key(field, keyStream[4:]),
-		"a string for an array":      sealed("\x75\x71\x00\x7e\x00\x04\x00\x00\x00\x100123456789abcdef", field),
-		"null for the content":       sealed("\x75\x71\x00\x7e\x00\x04\x00\x00\x00\x100123456789abcdef", "\x70"),
+		"null for the key": key("\x75"+byteArrayDesc+"\x00\x00\x00\x100123456789abcdef",
+			"\x70"),
+		"an empty key":             key("\x00\x00\x00\x100123456789abcdef", "\x00\x00\x00\x00"),
+		"an array of another type": key("[B\xac", "[C\xac"),
+		"an array's flags":         key("\x54\xe0\x02", "\x54\xe0\x03"),
+		"an array for a string":    key(field, "\x75"+byteArrayDesc+"\x00\x00\x00\x00"),
+		"an object for a string":   key(field, keyStream[4:]),
+		"a string for an array":    sealed("\x75\x71\x00\x7e\x00\x04\x00\x00\x00\x100123456789abcdef", field),
+		"null for the content": sealed("\x75\x71\x00\x7e\x00\x04\x00\x00\x00\x100123456789abcdef",
+			"\x70"),
 		"null for the transformation": sealed("\x74\x00\x14AES/CBC/PKCS5Padding",
 			"\x70"),
 		"null for the parameters' algorithm": sealed(field, "\x70"),
@@ -288,18 +302,25 @@ func TestReadNested(t *testing.T) {
 func TestReadHugeLengths(t *testing.T) {
 	at := len(keyStream) - 20
 	cases := map[string]func() error{}
-	for name, length := range map[string]string{"negative": "\xff\xff\xff\xff", "minimum": "\x80\x00\x00\x00", "maximum": "\x7f\xff\xff\xff", "one more than the bytes": "\x00\x00\x00\x11"} {
+	for name, length := range map[string]string{"negative": "\xff\xff\xff\xff",
+		"minimum": "\x80\x00\x00\x00", "maximum": "\x7f\xff\xff\xff",
+		"one more than the bytes": "\x00\x00\x00\x11"} {
 		stream := keyStream[:at] + length + keyStream[at+4:]
 		cases["array, "+name] = func() error { return readKey(stream) }
 	}
 	for name, length := range map[string]string{
-		"negative": "\xff\xff\xff\xff\xff\xff\xff\xff", "2^63": "\x80\x00\x00\x00\x00\x00\x00\x00", "2^63-1": "\x7f\xff\xff\xff\xff\xff\xff\xff",
-		"2^32": "\x00\x00\x00\x01\x00\x00\x00\x00", "2^31-1": "\x00\x00\x00\x00\x7f\xff\xff\xff", "one more than the bytes": "\x00\x00\x00\x00\x00\x00\x00\x07",
+		"negative": "\xff\xff\xff\xff\xff\xff\xff\xff", "2^63": "\x80\x00\x00\x00\x00\x00\x00\x00",
+		"2^63-1": "\x7f\xff\xff\xff\xff\xff\xff\xff",
+		"2^32":   "\x00\x00\x00\x01\x00\x00\x00\x00", "2^31-1": "\x00\x00\x00\x00\x7f\xff\xff\xff",
+		"one more than the bytes": "\x00\x00\x00\x00\x00\x00\x00\x07",
 	} {
 		stream := javaobjtest.Header + "\x7c" + length + "secret"
 		cases["string, "+name] = func() error { return readString(stream) }
 	}
-	cases["short string"] = func() error { return readString(javaobjtest.Header + "\x74\xff\xffsecret") }
+	cases["short string"] = func() error {
+		return readString(javaobjtest.Header +
+			"\x74\xff\xffsecret")
+	}
 	for name, read := range cases {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats

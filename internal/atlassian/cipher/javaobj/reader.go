@@ -21,8 +21,10 @@ const (
 )
 
 // tagNames describes the element after each tag, from 0x70.
-var tagNames = [...]string{"null", "a back reference", "a class descriptor", "an object", "a string", "an array", "a class", "block data",
-	"the end of block data", "a reset", "long block data", "an exception", "a long string", "a proxy class", "an enum constant"}
+var tagNames = [...]string{"null", "a back reference", "a class descriptor", "an object",
+	"a string", "an array", "a class", "block data",
+	"the end of block data", "a reset", "long block data", "an exception", "a long string",
+	"a proxy class", "an enum constant"}
 
 // header is the magic number and the version.
 const header = "\xac\xed\x00\x05"
@@ -162,7 +164,8 @@ func (r *reader) reference(want elementKind) (handle, error) {
 	}
 	h := r.handles[n-firstHandle]
 	if h.kind != want {
-		return handle{}, corrupt("the back reference at byte %d is to %s, expected %s", start, h.kind, want)
+		return handle{},
+			corrupt("the back reference at byte %d is to %s, expected %s", start, h.kind, want)
 	}
 	return h, nil
 }

@@ -29,7 +29,8 @@ func fromAWS(ctx context.Context, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id})
+	out, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(ctx,
+		&secretsmanager.GetSecretValueInput{SecretId: &id})
 	if err != nil {
 		return "", err
 	}

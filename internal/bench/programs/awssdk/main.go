@@ -19,7 +19,8 @@ func main() {
 			fmt.Println(err)
 			continue
 		}
-		out, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id})
+		out, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(ctx,
+			&secretsmanager.GetSecretValueInput{SecretId: &id})
 		if err != nil {
 			fmt.Println(err)
 			continue

@@ -21,7 +21,8 @@ func main() {
 			fmt.Println(err)
 			continue
 		}
-		v, err := awssecretsmanager.OpenVariable(secretsmanager.NewFromConfig(cfg), name, runtimevar.StringDecoder, nil)
+		v, err := awssecretsmanager.OpenVariable(secretsmanager.NewFromConfig(cfg), name,
+			runtimevar.StringDecoder, nil)
 		if err != nil {
 			fmt.Println(err)
 			continue

@@ -16,7 +16,9 @@ import (
 
 func main() {
 	ctx := context.Background()
-	s, err := setec.NewStore(ctx, setec.StoreConfig{Client: store{}, AllowLookup: true, PollInterval: -1, Logf: func(string, ...any) {}})
+	s, err := setec.NewStore(ctx,
+		setec.StoreConfig{Client: store{}, AllowLookup: true, PollInterval: -1,
+			Logf: func(string, ...any) {}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -39,13 +41,15 @@ func (store) Get(ctx context.Context, name string) (*api.SecretValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &name})
+	out, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(ctx,
+		&secretsmanager.GetSecretValueInput{SecretId: &name})
 	if err != nil {
 		return nil, err
 	}
 	return &api.SecretValue{Value: []byte(aws.ToString(out.SecretString)), Version: 1}, nil
 }
 
-func (s store) GetIfChanged(ctx context.Context, name string, _ api.SecretVersion) (*api.SecretValue, error) {
+func (s store) GetIfChanged(ctx context.Context, name string,
+	_ api.SecretVersion) (*api.SecretValue, error) {
 	return s.Get(ctx, name)
 }

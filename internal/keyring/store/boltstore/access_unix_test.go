@@ -95,7 +95,8 @@ func TestAccess_foreignFile(t *testing.T) {
 	content, err := os.ReadFile(foreign)
 	require.NoError(t, err)
 	for what, text := range map[string]string{
-		"xml": "<?xml version=\"1.0\"?><jira-database-config/>", "empty": "", "short": "x", "another bbolt file": string(content),
+		"xml": "<?xml version=\"1.0\"?><jira-database-config/>", "empty": "", "short": "x",
+		"another bbolt file": string(content),
 	} {
 		path := filepath.Join(t.TempDir(), "dbconfig.xml")
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))

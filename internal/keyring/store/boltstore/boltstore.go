@@ -155,7 +155,8 @@ func (s *Store) Count(ctx context.Context) (count map[seal.KeyID]int, err error)
 }
 
 // DeleteInactive implements [store.Store].
-func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (deleted []store.Key, err error) {
+func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (deleted []store.Key,
+	err error) {
 	err = s.update(ctx, func(tx *txn) error { deleted, err = tx.deleteInactive(e); return err })
 	if err != nil {
 		return nil, err
@@ -170,7 +171,8 @@ func (s *Store) RecordEvent(ctx context.Context, e store.Event) (store.Event, er
 }
 
 // Events implements [store.Store].
-func (s *Store) Events(ctx context.Context, after int64, limit int) (events []store.Event, err error) {
+func (s *Store) Events(ctx context.Context, after int64, limit int) (events []store.Event,
+	err error) {
 	err = s.read(ctx, func(v *view) error { events, err = v.events(after, limit); return err })
 	return events, err
 }

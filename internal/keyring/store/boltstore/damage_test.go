@@ -234,7 +234,8 @@ func TestDamage_errorsDoNotQuoteFile(t *testing.T) {
 	f := newSample(t)
 	path := filepath.Join(t.TempDir(), "keyring.db")
 	for i := 2; i < f.pages(); i++ {
-		f.write(t, path, func(b []byte) []byte { b[i*pageSize+100] ^= 0xff; b[i*pageSize+10] ^= 1; return b })
+		f.write(t, path,
+			func(b []byte) []byte { b[i*pageSize+100] ^= 0xff; b[i*pageSize+10] ^= 1; return b })
 		_, err := New(path).Names(t.Context(), "", 1)
 		if err != nil {
 			assert.NotContains(t, err.Error(), "service-")

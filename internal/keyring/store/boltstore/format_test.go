@@ -19,14 +19,18 @@ func every(t *testing.T, path string, check func(method string, err error)) {
 	ctx := t.Context()
 	s := New(path)
 	for method, call := range map[string]func() error{
-		"Create":         func() error { _, err := create(t, path); return err },
-		"Load":           func() error { _, err := s.Load(ctx); return err },
-		"Reserve":        func() error { return s.ReserveEncryptions(ctx, 1, 1) },
-		"Get":            func() error { _, err := s.Get(ctx, name(0)); return err },
-		"Put":            func() error { return s.Put(ctx, 1, name(0), record(1, 0)) },
-		"Delete":         func() error { return s.Delete(ctx, name(0)) },
-		"Names":          func() error { _, err := s.Names(ctx, "", 1); return err },
-		"Records":        func() error { _, err := s.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err },
+		"Create":  func() error { _, err := create(t, path); return err },
+		"Load":    func() error { _, err := s.Load(ctx); return err },
+		"Reserve": func() error { return s.ReserveEncryptions(ctx, 1, 1) },
+		"Get":     func() error { _, err := s.Get(ctx, name(0)); return err },
+		"Put":     func() error { return s.Put(ctx, 1, name(0), record(1, 0)) },
+		"Delete":  func() error { return s.Delete(ctx, name(0)) },
+		"Names":   func() error { _, err := s.Names(ctx, "", 1); return err },
+		"Records": func() error {
+			_, err := s.Records(ctx,
+				store.Range{Limit: 1, Bytes: 1})
+			return err
+		},
 		"Count":          func() error { _, err := s.Count(ctx); return err },
 		"DeleteInactive": func() error { _, err := s.DeleteInactive(ctx, store.Event{}); return err },
 		"Record":         func() error { _, err := s.RecordEvent(ctx, store.Event{}); return err },

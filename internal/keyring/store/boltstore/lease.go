@@ -39,7 +39,8 @@ func (s *Store) Acquire(ctx context.Context) (store.Lease, error) {
 			return fault.New(fault.Unsupported, "%q cannot be locked%s", f.Name(),
 				reason(err)).WithCause(err)
 		case !got:
-			return fault.New(fault.RotationInProgress, "%s holds the lock %q", holder(f, "another process"), f.Name())
+			return fault.New(fault.RotationInProgress, "%s holds the lock %q", holder(f, "another process"),
+				f.Name())
 		}
 		return nil
 	})
@@ -85,7 +86,8 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 	return l.update(ctx, func(tx *txn) error { return tx.activate(root, from, next, e) })
 }
 
-func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swap) (moved int, err error) {
+func (l *lease) Move(ctx context.Context, from, to seal.KeyID, swaps []store.Swap) (moved int,
+	err error) {
 	err = l.update(ctx, func(tx *txn) error { moved, err = tx.move(from, to, swaps); return err })
 	if err != nil {
 		return 0, err
@@ -142,7 +144,8 @@ func openLock(path string, lock func(*os.File) error) (lockFile, error) {
 			return lockFile{}, err
 		}
 	}
-	return lockFile{}, fault.New(fault.Unavailable, "the lock file %q was replaced again and again", path)
+	return lockFile{},
+		fault.New(fault.Unavailable, "the lock file %q was replaced again and again", path)
 }
 
 // isCurrent reports whether the locked file is the one at its path.

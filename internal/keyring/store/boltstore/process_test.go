@@ -102,7 +102,9 @@ var children = map[string]func(ctx context.Context, s *Store) error{
 				}
 				var swaps []store.Swap
 				for _, b := range page {
-					swaps = append(swaps, store.Swap{Name: b.Name, Head: b.Sealed[:min(len(b.Sealed), seal.HeadSize)], Sealed: b.Sealed})
+					swaps = append(swaps,
+						store.Swap{Name: b.Name, Head: b.Sealed[:min(len(b.Sealed), seal.HeadSize)],
+							Sealed: b.Sealed})
 				}
 				if _, err := l.Move(ctx, old.ID, active, swaps); err != nil {
 					return err

@@ -58,7 +58,10 @@ func sum(parts ...[]byte) (s uint32) {
 }
 
 // idKey returns the bucket key for the id of a data key or the number of an event.
-func idKey[T ~uint64 | ~int64](id T) []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
+func idKey[T ~uint64 | ~int64](id T) []byte {
+	return binary.BigEndian.AppendUint64(nil,
+		uint64(id))
+}
 
 func parseIDKey[T ~uint64 | ~int64](key []byte) (T, error) {
 	if len(key) != 8 {
@@ -132,7 +135,8 @@ func parseEvent(e pages.Entry) (event store.Event, err error) {
 		return event, err
 	}
 	event = store.Event{
-		Time: row.Time, Actor: row.Actor, Action: row.Action, Outcome: row.Outcome, Keys: row.Keys, Detail: row.Detail,
+		Time: row.Time, Actor: row.Actor, Action: row.Action, Outcome: row.Outcome, Keys: row.Keys,
+		Detail: row.Detail,
 	}
 	event.Seq, err = parseIDKey[int64](e.Key)
 	return event, err

@@ -47,7 +47,9 @@ func newSample(t *testing.T) *sample {
 	}))
 	l, err := s.Acquire(ctx)
 	require.NoError(t, err)
-	require.NoError(t, l.Activate(ctx, seal.Fingerprint{}, 1, store.Key{ID: 2, Wrapped: make([]byte, 77)}, store.Event{}))
+	require.NoError(t,
+		l.Activate(ctx, seal.Fingerprint{}, 1, store.Key{ID: 2, Wrapped: make([]byte, 77)},
+			store.Event{}))
 	var swaps []store.Swap
 	for i := range 100 {
 		swaps = append(swaps, store.Swap{Name: name(i), Head: record(1, i)[:seal.HeadSize],

@@ -17,7 +17,8 @@ func TestDeleteInactive_keyInUse(t *testing.T) {
 		return tx.putKey(store.Key{ID: 2, State: store.Inactive, Wrapped: []byte("w")})
 	}))
 	// Put would refuse this
-	require.NoError(t, s.update(t.Context(), func(tx *txn) error { return tx.putRecord([]byte("z"), 2, nil) }))
+	require.NoError(t,
+		s.update(t.Context(), func(tx *txn) error { return tx.putRecord([]byte("z"), 2, nil) }))
 	deleted, err := s.DeleteInactive(t.Context(), store.Event{Action: "delete"})
 	require.ErrorIs(t, err, store.ErrInUse)
 	assert.Empty(t, deleted)

@@ -19,7 +19,8 @@ import (
 // Even a verified file can be truncated by another process while it is mapped, or its
 // disk can fail. transact turns the resulting fault or panic into an error. After a
 // panic bbolt cannot be closed, so that its memory stays mapped.
-func transact(ctx context.Context, f *os.File, use func(*txn) error) (state *verifiedState, err error) {
+func transact(ctx context.Context, f *os.File, use func(*txn) error) (state *verifiedState,
+	err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil {

@@ -216,7 +216,8 @@ func (tx *txn) move(from, to seal.KeyID, swaps []store.Swap) (moved int, err err
 	if _, err := tx.key(to, store.Active, store.ErrNotActive); err != nil || len(swaps) == 0 {
 		return 0, err
 	}
-	swaps = slices.SortedFunc(slices.Values(swaps), func(a, b store.Swap) int { return strings.Compare(a.Name, b.Name) })
+	swaps = slices.SortedFunc(slices.Values(swaps),
+		func(a, b store.Swap) int { return strings.Compare(a.Name, b.Name) })
 	next, matched := 0, 0
 	err = tx.ascend(recordsBucket, []byte(swaps[0].Name), func(e pages.Entry) (bool, error) {
 		for next < len(swaps) && swaps[next].Name < string(e.Key) {

@@ -59,10 +59,12 @@ func (e dbError) classify() (hint string, kind error) {
 	case "1045", "1698", "3118": // the last two: no password needed, account locked
 		return "", fault.Unauthenticated
 	case "53100", "1021", "1030", "1114": // 1030: only if the message says so
-		if e.code == "1030" && !strings.Contains(e.message, "28") && !strings.Contains(e.message, "No space") {
+		if e.code == "1030" && !strings.Contains(e.message, "28") &&
+			!strings.Contains(e.message, "No space") {
 			return "", fault.Unavailable
 		}
-		return "; the disk of the database is full: free some space; nothing was changed", fault.Unavailable
+		return "; the disk of the database is full: free some space; nothing was changed",
+			fault.Unavailable
 	case "42P05", "26000":
 		return "; a pooler such as PgBouncer does not preserve the prepared statements of a session: " +
 			"add default_query_exec_mode=exec (pgx) or binary_parameters=yes (lib/pq) to the data source " +
@@ -99,7 +101,8 @@ func (e dbError) String() string {
 // quotesData reports whether the message may quote a part of the statement or a value.
 func (e dbError) quotesData() bool {
 	switch e.code {
-	case "42601", "42804", "1064", "1149", "1292", "1366", "1367", "1411", "1525", "1690", "3141", "3854":
+	case "42601", "42804", "1064", "1149", "1292", "1366", "1367", "1411", "1525", "1690",
+		"3141", "3854":
 		return true
 	}
 	return strings.HasPrefix(e.code, "22") && len(e.code) == 5

@@ -57,7 +57,8 @@ type dialect struct {
 	under, byName string
 
 	// move implements Move after the checks.
-	move func(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64, err error)
+	move func(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64,
+		err error)
 
 	// returning reports whether INSERT and UPDATE support RETURNING.
 	returning bool
@@ -86,7 +87,8 @@ func (d *dialect) compile() *dialect {
 	d.placeholders = strings.NewReplacer(
 		"{now}", d.now, "{claim}", d.claim, "{change}", d.change,
 		"{leaseTTL}", leaseTTL, "{idleTimeout}", idleTimeout, "{head}", strconv.Itoa(seal.HeadSize),
-		"{active}", d.state(store.Active), "{retiring}", d.state(store.Retiring), "{inactive}", d.state(store.Inactive),
+		"{active}", d.state(store.Active), "{retiring}", d.state(store.Retiring), "{inactive}",
+		d.state(store.Inactive),
 	)
 	return d
 }

@@ -54,7 +54,8 @@ func (q session) recordEvent(ctx context.Context, e store.Event) (store.Event, e
 // Events implements [store.Store]. A sequence number is assigned before its transaction
 // commits, so that an event may appear later than one with a higher number. A reader that
 // follows the log should read its last minute again.
-func (s *Store) Events(ctx context.Context, after int64, limit int) (events []store.Event, err error) {
+func (s *Store) Events(ctx context.Context, after int64, limit int) (events []store.Event,
+	err error) {
 	err = s.autocommit(ctx, func(q session) error {
 		events = nil
 		rows, err := q.query(ctx, `SELECT seq, time, actor, action, outcome, key_ids, detail
@@ -67,7 +68,8 @@ func (s *Store) Events(ctx context.Context, after int64, limit int) (events []st
 			var e store.Event
 			var micros int64
 			var ids string
-			if err := rows.Scan(&e.Seq, &micros, &e.Actor, &e.Action, &e.Outcome, &ids, &e.Detail); err != nil {
+			if err := rows.Scan(&e.Seq, &micros, &e.Actor, &e.Action, &e.Outcome, &ids,
+				&e.Detail); err != nil {
 				return err
 			}
 			e.Time = fromMicros(micros)

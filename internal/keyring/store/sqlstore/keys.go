@@ -31,7 +31,8 @@ func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64)
 		return store.ErrNotActive
 	case err != nil || reserved > 0:
 		return err
-	case store.State(state) == store.Active && (n > seal.MaxEncryptions || encryptions > seal.MaxEncryptions-n):
+	case store.State(state) == store.Active &&
+		(n > seal.MaxEncryptions || encryptions > seal.MaxEncryptions-n):
 		return store.ErrKeyExhausted
 	case store.State(state) == store.Active && n == 0:
 		return nil // the UPDATE changed no row, which some databases report as 0
@@ -40,7 +41,8 @@ func (s *Store) ReserveEncryptions(ctx context.Context, id seal.KeyID, n uint64)
 }
 
 // DeleteInactive implements [store.Store].
-func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (deleted []store.Key, err error) {
+func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (deleted []store.Key,
+	err error) {
 	remove := func() error {
 		return s.inTx(ctx, func(q session) error {
 			deleted, err = q.deleteInactive(ctx, e)
@@ -82,7 +84,8 @@ func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key
 // lockInactive returns the inactive keys and locks them until the transaction ends.
 func (q session) lockInactive(ctx context.Context) (keys []store.Key, err error) {
 	rows, err := q.query(ctx,
-		`SELECT `+keyColumns+` FROM secretref_keys k WHERE k.state = {inactive} ORDER BY k.created, k.id FOR UPDATE`)
+		`SELECT `+keyColumns+
+			` FROM secretref_keys k WHERE k.state = {inactive} ORDER BY k.created, k.id FOR UPDATE`)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +94,8 @@ func (q session) lockInactive(ctx context.Context) (keys []store.Key, err error)
 		var id, encryptions, created, activated, deactivated int64
 		var state string
 		var wrapped []byte
-		if err := rows.Scan(&id, &state, &wrapped, &encryptions, &created, &activated, &deactivated); err != nil {
+		if err := rows.Scan(&id, &state, &wrapped, &encryptions, &created, &activated,
+			&deactivated); err != nil {
 			return nil, err
 		}
 		keys = append(keys, key(id, state, wrapped, encryptions, created, activated, deactivated))

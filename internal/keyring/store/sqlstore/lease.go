@@ -105,7 +105,8 @@ func (l *lease) Release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	_ = l.store.autocommit(ctx, func(q session) error { // if it fails the lease expires
-		_, err := q.exec(ctx, `UPDATE secretref_lease SET expires = 0 WHERE id = 1 AND token = ?`, l.token)
+		_, err := q.exec(ctx, `UPDATE secretref_lease SET expires = 0 WHERE id = 1 AND token = ?`,
+			l.token)
 		return err
 	})
 }
@@ -139,7 +140,8 @@ func (l *lease) Activate(ctx context.Context, root seal.Fingerprint, from seal.K
 			return err
 		}
 		if _, err := q.exec(ctx,
-			`UPDATE secretref_keys SET state = {retiring}, deactivated = ? WHERE id = ?`, now, int64(from)); err != nil {
+			`UPDATE secretref_keys SET state = {retiring}, deactivated = ? WHERE id = ?`, now,
+			int64(from)); err != nil {
 			return err
 		}
 		if err := q.insertKey(ctx, next, now); err != nil {
@@ -205,7 +207,8 @@ func (l *lease) Retire(ctx context.Context, id seal.KeyID, e store.Event) error 
 		if err := q.checkUnused(ctx, id); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE secretref_keys SET state = {inactive} WHERE id = ?`, int64(id)); err != nil {
+		if _, err := q.exec(ctx, `UPDATE secretref_keys SET state = {inactive} WHERE id = ?`,
+			int64(id)); err != nil {
 			return err
 		}
 		_, err := q.recordEvent(ctx, e)
@@ -232,7 +235,8 @@ func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint,
 			if !ok {
 				return store.ErrChanged
 			}
-			if _, err := q.exec(ctx, `UPDATE secretref_keys SET wrapped = ? WHERE id = ?`, nonNil(w), int64(id)); err != nil {
+			if _, err := q.exec(ctx, `UPDATE secretref_keys SET wrapped = ? WHERE id = ?`, nonNil(w),
+				int64(id)); err != nil {
 				return err
 			}
 		}

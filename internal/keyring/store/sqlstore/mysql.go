@@ -132,7 +132,8 @@ func mysqlPut(name, record []byte, id int64) (string, []any) {
 // mysqlMove moves records in batches that fit into a packet of any server that can store
 // the longest record. It inserts values directly, without a derived table: MariaDB may
 // truncate long values in the temporary table for one.
-func mysqlMove(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64, err error) {
+func mysqlMove(ctx context.Context, q session, from, to int64, swaps []store.Swap) (moved int64,
+	err error) {
 	const maxBatchRecords, maxBatchBytes = 500, 1 << 20
 	for len(swaps) > 0 && err == nil {
 		n, bytes := 0, 0
@@ -161,7 +162,8 @@ func mysqlMoveBatch(ctx context.Context, q session, from, to int64,
 		records[s.Name], heads[s.Name] = s.Sealed, s.Head
 	}
 	first, last := nameRange(swaps)
-	rows, err := q.query(ctx, `SELECT name, SUBSTR(record, 1, {head}) FROM secretref_records FORCE INDEX (PRIMARY)
+	rows, err := q.query(ctx,
+		`SELECT name, SUBSTR(record, 1, {head}) FROM secretref_records FORCE INDEX (PRIMARY)
 		WHERE key_id = ? AND name BETWEEN ? AND ? FOR UPDATE`, from, first, last)
 	if err != nil {
 		return 0, err

@@ -89,7 +89,8 @@ func postgresPut(name, record []byte, id int64) (string, []any) {
 // postgresMove moves all records at once. It passes them concatenated in one argument, so
 // that no driver has to encode an array of byte strings and the server need not parse
 // one. The range of names keeps the planner from reading the whole table.
-func postgresMove(ctx context.Context, q session, from, to int64, swaps []store.Swap) (int64, error) {
+func postgresMove(ctx context.Context, q session, from, to int64, swaps []store.Swap) (int64,
+	error) {
 	const update = `UPDATE secretref_records AS b SET record = s.record, key_id = ?
 		FROM (
 			SELECT substr(packed.bytes, start, name) AS name, substr(packed.bytes, start + name, head) AS head, substr(packed.bytes, start + name + head, record) AS record

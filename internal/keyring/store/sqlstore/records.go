@@ -67,7 +67,8 @@ func (s *Store) Names(ctx context.Context, after string, limit int) (names []str
 	err = s.autocommit(ctx, func(q session) error {
 		names = nil
 		rows, err := q.query(ctx,
-			`SELECT name FROM secretref_records WHERE name > ? ORDER BY name LIMIT ?`, []byte(after), int64(max(limit, 0)))
+			`SELECT name FROM secretref_records WHERE name > ? ORDER BY name LIMIT ?`, []byte(after),
+			int64(max(limit, 0)))
 		if err != nil {
 			return err
 		}
@@ -122,7 +123,8 @@ func (s *Store) Records(ctx context.Context, r store.Range) (records []store.Rec
 }
 
 // countFitting returns the number of records on a page.
-func (q session) countFitting(ctx context.Context, r store.Range, where string, args []any) (n int, err error) {
+func (q session) countFitting(ctx context.Context, r store.Range, where string, args []any) (n int,
+	err error) {
 	rows, err := q.queryPage(ctx, q.length, where, max(r.Limit, 0), args)
 	if err != nil {
 		return 0, err
@@ -143,7 +145,8 @@ func (q session) countFitting(ctx context.Context, r store.Range, where string, 
 func (q session) queryPage(ctx context.Context, columns, where string, limit int,
 	args []any) (*sql.Rows, error) {
 	return q.query(ctx,
-		`SELECT `+columns+` FROM secretref_records `+q.byName+` WHERE `+where+` ORDER BY name LIMIT `+strconv.Itoa(limit), args...)
+		`SELECT `+columns+` FROM secretref_records `+q.byName+` WHERE `+where+` ORDER BY name LIMIT `+
+			strconv.Itoa(limit), args...)
 }
 
 // Count implements [store.Store].

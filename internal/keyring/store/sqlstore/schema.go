@@ -19,7 +19,8 @@ func checkVersion(stored int) error {
 			"the secretref_ tables were made by a newer program: they have version %d, and this program "+
 				"supports version %d", stored, schemaVersion)
 	case stored < schemaVersion:
-		return fault.New(fault.Corrupt, "the secretref_ tables have version %d, which does not exist", stored)
+		return fault.New(fault.Corrupt,
+			"the secretref_ tables have version %d, which does not exist", stored)
 	}
 	return nil
 }

@@ -85,7 +85,8 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.K
 		var stored []byte
 		var now int64
 		if err := q.row(ctx,
-			`SELECT root, {now} FROM secretref_meta WHERE id = 1 FOR UPDATE`).Scan(&stored, &now); err != nil {
+			`SELECT root, {now} FROM secretref_meta WHERE id = 1 FOR UPDATE`).Scan(&stored,
+			&now); err != nil {
 			return err
 		}
 		if stored != nil {
@@ -109,7 +110,8 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.K
 
 // insertKey stores a key as active from now on.
 func (q session) insertKey(ctx context.Context, k store.Key, now int64) error {
-	_, err := q.exec(ctx, `INSERT INTO secretref_keys (id, state, wrapped, encryptions, created, activated, deactivated)
+	_, err := q.exec(ctx,
+		`INSERT INTO secretref_keys (id, state, wrapped, encryptions, created, activated, deactivated)
 		VALUES (?, {active}, ?, ?, ?, ?, 0)`, int64(k.ID), nonNil(k.Wrapped), int64(k.Encryptions), now, now)
 	return err
 }
@@ -211,7 +213,8 @@ func key(id int64, state string, wrapped []byte, encryptions, created, activated
 	deactivated int64) store.Key {
 	return store.Key{
 		ID: seal.KeyID(id), State: store.State(state), Wrapped: wrapped, Encryptions: uint64(encryptions),
-		Created: fromMicros(created), Activated: fromMicros(activated), Deactivated: fromMicros(deactivated),
+		Created: fromMicros(created), Activated: fromMicros(activated),
+		Deactivated: fromMicros(deactivated),
 	}
 }
 

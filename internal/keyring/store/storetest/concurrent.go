@@ -204,7 +204,8 @@ func (f *concurrency) checkRecords(s store.Store, known map[seal.KeyID]store.Sta
 	}
 	for i := range f.names {
 		version, ok := found[f.names[i].name]
-		if !assert.True(f.t, ok, "%s is lost", f.names[i].name) || !assert.GreaterOrEqual(f.t, version, least[i]) {
+		if !assert.True(f.t, ok, "%s is lost", f.names[i].name) ||
+			!assert.GreaterOrEqual(f.t, version, least[i]) {
 			return false
 		}
 	}

@@ -106,15 +106,23 @@ var contextTests = []test{
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		for name, call := range map[string]func() error{
-			"Create":         func() error { _, err := s.Create(ctx, root2, newKey(key3), event("x")); return err },
-			"Load":           func() error { _, err := s.Load(ctx); return err },
-			"Reserve":        func() error { return s.ReserveEncryptions(ctx, key2, 1) },
-			"Get":            func() error { _, err := s.Get(ctx, "a"); return err },
-			"Get none":       func() error { _, err := s.Get(ctx, "b"); return err },
-			"Put":            func() error { return s.Put(ctx, key2, "a", nil) },
-			"Delete":         func() error { return s.Delete(ctx, "a") },
-			"Names":          func() error { _, err := s.Names(ctx, "", 1); return err },
-			"Records":        func() error { _, err := s.Records(ctx, store.Range{Limit: 1, Bytes: 1}); return err },
+			"Create": func() error {
+				_, err := s.Create(ctx, root2, newKey(key3),
+					event("x"))
+				return err
+			},
+			"Load":     func() error { _, err := s.Load(ctx); return err },
+			"Reserve":  func() error { return s.ReserveEncryptions(ctx, key2, 1) },
+			"Get":      func() error { _, err := s.Get(ctx, "a"); return err },
+			"Get none": func() error { _, err := s.Get(ctx, "b"); return err },
+			"Put":      func() error { return s.Put(ctx, key2, "a", nil) },
+			"Delete":   func() error { return s.Delete(ctx, "a") },
+			"Names":    func() error { _, err := s.Names(ctx, "", 1); return err },
+			"Records": func() error {
+				_, err := s.Records(ctx,
+					store.Range{Limit: 1, Bytes: 1})
+				return err
+			},
 			"Count":          func() error { _, err := s.Count(ctx); return err },
 			"DeleteInactive": func() error { _, err := s.DeleteInactive(ctx, event("x")); return err },
 			"Record":         func() error { _, err := s.RecordEvent(ctx, event("x")); return err },
@@ -134,7 +142,8 @@ var contextTests = []test{
 			assert.ErrorIs(t, err, context.Canceled, name)
 			assert.ErrorIs(t, err, fault.Unavailable, name)
 		}
-		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Retiring, key2: store.Active}, states(t, s))
+		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Retiring, key2: store.Active},
+			states(t, s))
 		assert.Zero(t, load(t, s).Active().Encryptions)
 		checkStored(t, s, "a", recordUnder(key1, "a"))
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))

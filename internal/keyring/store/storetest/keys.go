@@ -80,7 +80,8 @@ var keyTests = []test{
 		require.NoError(t, l.Retire(t.Context(), key1, event("retire")))
 		require.ErrorIs(t, l.Activate(t.Context(), root1, key1, newKey(key3), event("x")),
 			store.ErrChanged, "inactive")
-		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Inactive, key2: store.Active}, states(t, s))
+		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Inactive, key2: store.Active},
+			states(t, s))
 		assert.Equal(t, []string{"create", "activate", "retire"}, actions(t, s),
 			"a refused call stores no event")
 	}},
@@ -99,7 +100,8 @@ var keyTests = []test{
 
 		keys := load(t, s)
 		assert.Nil(t, keys.Retiring())
-		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Inactive, key2: store.Active}, states(t, s))
+		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Inactive, key2: store.Active},
+			states(t, s))
 		for _, k := range keys.Keys {
 			if k.ID == key1 {
 				assert.True(t, deactivated.Equal(k.Deactivated), "it was deactivated when the rotation began")
@@ -135,7 +137,8 @@ var keyTests = []test{
 		assert.Equal(t, key1, deleted[0].ID)
 		assert.Equal(t, store.Inactive, deleted[0].State)
 		assert.False(t, deleted[0].Deactivated.IsZero())
-		assert.Equal(t, map[seal.KeyID]store.State{key2: store.Retiring, key3: store.Active}, states(t, s))
+		assert.Equal(t, map[seal.KeyID]store.State{key2: store.Retiring, key3: store.Active},
+			states(t, s))
 
 		events := log(t, s)
 		last := events[len(events)-1]
@@ -166,7 +169,9 @@ var keyTests = []test{
 		for i, k := range after.Keys {
 			assert.Equal(t, wrapped(k.ID, root2), k.Wrapped)
 			old := before.Keys[i]
-			assert.True(t, old.Created.Equal(k.Created) && old.Activated.Equal(k.Activated) && old.Deactivated.Equal(k.Deactivated))
+			assert.True(t,
+				old.Created.Equal(k.Created) && old.Activated.Equal(k.Activated) &&
+					old.Deactivated.Equal(k.Deactivated))
 			assert.Equal(t, old.State, k.State)
 			assert.Equal(t, old.Encryptions, k.Encryptions)
 		}

@@ -84,7 +84,8 @@ var leaseTests = []test{
 		l.Release(t.Context())
 		require.NoError(t, other.Renew(t.Context()), "nor does releasing it again")
 
-		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Retiring, key2: store.Active}, states(t, s))
+		assert.Equal(t, map[seal.KeyID]store.State{key1: store.Retiring, key2: store.Active},
+			states(t, s))
 		assert.Equal(t, root1, load(t, s).Root)
 		checkStored(t, s, "a", recordUnder(key1, "a"))
 		assert.Equal(t, []string{"create", "activate"}, actions(t, s))

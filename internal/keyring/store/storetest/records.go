@@ -17,7 +17,8 @@ import (
 
 // strangeNames find stores that apply a collation, padding or an encoding to names.
 var strangeNames = []string{
-	"\x00", "\x00\x00", " ", "'; DROP TABLE records; --", "%", "A", "B", "\\x41", "_", "a", "a\x00", "a ", "a  ", "aa",
+	"\x00", "\x00\x00", " ", "'; DROP TABLE records; --", "%", "A", "B", "\\x41", "_", "a", "a\x00",
+	"a ", "a  ", "aa",
 	strings.Repeat("n", 1023), strings.Repeat("n", 1024), strings.Repeat("n", 1023) + "o",
 	"z", "\xc3", "a\u0308", "ä", "Ä", "日本", "\x80", "\xfe", "\xff", "\xff\x00", "\xff\xff",
 }
@@ -114,7 +115,8 @@ var recordTests = []test{
 	{"Put requires the active key", func(t *testing.T, open Opener) {
 		s, l := rotating(t, open, "old")
 		require.ErrorIs(t, s.Put(t.Context(), key1, "old", []byte("x")), store.ErrNotActive, "retiring")
-		require.ErrorIs(t, open(t).Put(t.Context(), key1, "new", []byte("x")), store.ErrNotActive, "retiring")
+		require.ErrorIs(t, open(t).Put(t.Context(), key1, "new", []byte("x")), store.ErrNotActive,
+			"retiring")
 		require.ErrorIs(t, s.Put(t.Context(), key3, "new", []byte("x")), store.ErrNotActive, "unknown")
 		require.ErrorIs(t, s.Put(t.Context(), 0, "new", []byte("x")), store.ErrNotActive, "none")
 		checkStored(t, s, "old", recordUnder(key1, "old"))
@@ -166,7 +168,8 @@ var recordTests = []test{
 		}
 		for _, limit := range []int{1, 2, 3, 7, 8} {
 			assert.Equal(t, want, recordNames(t, s, store.Range{Limit: limit, Bytes: 1 << 20}, limit))
-			assert.Equal(t, want, recordNames(t, s, store.Range{Key: key1, Limit: limit, Bytes: 1 << 20}, limit))
+			assert.Equal(t, want,
+				recordNames(t, s, store.Range{Key: key1, Limit: limit, Bytes: 1 << 20}, limit))
 		}
 	}},
 

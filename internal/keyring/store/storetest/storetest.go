@@ -132,7 +132,8 @@ func checkStored(t *testing.T, s store.Store, name string, record []byte) {
 	t.Helper()
 	got, err := s.Get(t.Context(), name)
 	if assert.NoError(t, err) {
-		assert.True(t, bytes.Equal(record, got), "the record %.40q differs from the one that was stored", name)
+		assert.True(t, bytes.Equal(record, got),
+			"the record %.40q differs from the one that was stored", name)
 	}
 }
 

@@ -110,6 +110,7 @@ func TestWait_writersQueue(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		require.NoError(t, inside.Close())
-		require.ErrorIs(t, Wait(ctx, open(), true), context.DeadlineExceeded, "the next writer goes first")
+		require.ErrorIs(t, Wait(ctx, open(), true), context.DeadlineExceeded,
+			"the next writer goes first")
 	})
 }

@@ -8,7 +8,8 @@ import "strings"
 // is that of a network file system.
 func isNetworkName(name string) bool {
 	switch strings.ToLower(name) {
-	case "nfs", "nfs4", "smbfs", "cifs", "afpfs", "afs", "webdav", "ftp", "ncpfs", "coda", "lustre", "gpfs", "ceph", "acfs":
+	case "nfs", "nfs4", "smbfs", "cifs", "afpfs", "afs", "webdav", "ftp", "ncpfs", "coda", "lustre",
+		"gpfs", "ceph", "acfs":
 		return true
 	}
 	return false

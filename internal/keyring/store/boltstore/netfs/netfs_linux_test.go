@@ -9,7 +9,8 @@ import (
 
 func TestNameByMagic(t *testing.T) {
 	for magic, name := range map[uint32]string{
-		0x6969: "NFS", 0x517b: "SMB", 0xff534d42: "SMB", 0xfe534d42: "SMB", 0x5346414f: "AFS", 0x6b414653: "AFS",
+		0x6969: "NFS", 0x517b: "SMB", 0xff534d42: "SMB", 0xfe534d42: "SMB", 0x5346414f: "AFS",
+		0x6b414653: "AFS",
 		0x00c36400: "Ceph", 0x0bd00bd0: "Lustre", 0x47504653: "GPFS", 0x19830326: "BeeGFS",
 	} {
 		assert.Equal(t, name, nameByMagic(magic))

@@ -44,63 +44,118 @@ func TestCheck_damage(t *testing.T) {
 		"a branch with the top as a child": func(m image) { order.PutUint64(child(m, 1), top) },
 		"a child with two parents":         func(m image) { order.PutUint64(child(m, 1), leafOf(2)) },
 		"a child of another tree":          func(m image) { order.PutUint64(child(m, 1), long) },
-		"a child that is the list of free": func(m image) { order.PutUint64(child(m, 1), first(freelist)) },
-		"a child that is a meta page":      func(m image) { order.PutUint64(child(m, 1), 1) },
-		"a child that is free":             func(m image) { order.PutUint64(child(m, 1), order.Uint64(free[16:])) },
-		"a child outside":                  func(m image) { order.PutUint64(child(m, 1), m.high()) },
-		"a child far outside":              func(m image) { order.PutUint64(child(m, 1), 1<<63+5) },
-		"two children exchanged":           func(m image) { order.PutUint64(child(m, 1), leafOf(2)); order.PutUint64(child(m, 2), leafOf(1)) },
-		"two branches in a circle":         func(m image) { circle(m, root(m), leafOf(0)) },
+		"a child that is the list of free": func(m image) {
+			order.PutUint64(child(m, 1),
+				first(freelist))
+		},
+		"a child that is a meta page": func(m image) { order.PutUint64(child(m, 1), 1) },
+		"a child that is free": func(m image) {
+			order.PutUint64(child(m, 1),
+				order.Uint64(free[16:]))
+		},
+		"a child outside":     func(m image) { order.PutUint64(child(m, 1), m.high()) },
+		"a child far outside": func(m image) { order.PutUint64(child(m, 1), 1<<63+5) },
+		"two children exchanged": func(m image) {
+			order.PutUint64(child(m, 1),
+				leafOf(2))
+			order.PutUint64(child(m, 2), leafOf(1))
+		},
+		"two branches in a circle": func(m image) { circle(m, root(m), leafOf(0)) },
 		// the odd numbers are not stored
 		"a branch whose key is not its child's": func(m image) { key(m, root(m), 1, branch)[5]-- },
 		"a leaf with one entry less":            func(m image) { m.page(leafOf(1))[10]-- },
 		"a leaf with one entry more":            func(m image) { m.page(leafOf(1))[10]++ },
 		"a leaf without entries":                func(m image) { order.PutUint16(m.page(leafOf(1))[10:], 0) },
-		"a leaf with all entries":               func(m image) { order.PutUint16(m.page(leafOf(1))[10:], 0xffff) },
-		"a branch with one entry less":          func(m image) { m.page(root(m))[10]-- },
-		"a branch with one entry more":          func(m image) { m.page(root(m))[10]++ },
-		"a branch without entries":              func(m image) { order.PutUint16(m.page(root(m))[10:], 0) },
-		"a leaf that says it is a branch":       func(m image) { order.PutUint16(m.page(leafOf(1))[8:], branch) },
-		"a leaf that says it is a list":         func(m image) { order.PutUint16(m.page(leafOf(1))[8:], freelist) },
-		"a leaf that says it is both":           func(m image) { order.PutUint16(m.page(leafOf(1))[8:], branch|leaf) },
-		"a branch that says it is a leaf":       func(m image) { order.PutUint16(m.page(root(m))[8:], leaf) },
-		"a page under another number":           func(m image) { m.page(leafOf(1))[0]++ },
-		"a page that overflows for nothing":     func(m image) { m.page(leafOf(1))[12]++ },
-		"a page that overflows the file":        func(m image) { order.PutUint32(m.page(leafOf(1))[12:], 1<<32-1) },
-		"a long page that is too short":         func(m image) { order.PutUint32(m.page(long)[12:], 0) },
-		"a long page that is too long":          func(m image) { order.PutUint32(m.page(long)[12:], order.Uint32(m.page(long)[12:])+1) },
-		"an entry that is a bucket":             func(m image) { m.page(leafOf(1))[16] ^= 1 },
-		"an entry with unknown flags":           func(m image) { m.page(leafOf(1))[16] ^= 2 },
-		"an entry with a longer key":            func(m image) { m.page(leafOf(1))[16+8]++ },
-		"an entry with a shorter value":         func(m image) { m.page(leafOf(1))[16+12]-- },
-		"an entry elsewhere":                    func(m image) { m.page(leafOf(1))[16+4]++ },
-		"an entry with its border moved":        func(m image) { e := m.page(leafOf(1))[16:]; e[8]--; e[12]++ },
-		"an entry without a key":                func(m image) { e := m.page(leafOf(1))[16:]; e[12] += e[8]; e[8] = 0 },
-		"a first entry without a key":           func(m image) { e := m.page(long)[16:]; e[12] += e[8]; e[8] = 0 },
-		"a last entry that is too long":         func(m image) { order.PutUint32(m.page(leafOf(1))[16+16*(count(m, leafOf(1))-1)+12:], 4000) },
-		"a last entry of gigabytes":             func(m image) { order.PutUint32(m.page(leafOf(1))[16+16*(count(m, leafOf(1))-1)+12:], 1<<32-1) },
-		"keys that are equal":                   func(m image) { copy(key(m, leafOf(1), 4, leaf), key(m, leafOf(1), 3, leaf)) },
-		"keys that are out of order":            func(m image) { key(m, leafOf(1), 4, leaf)[3] = '~' },
-		"a first key below its branch's":        func(m image) { key(m, leafOf(1), 0, leaf)[5]-- },
-		"a last key of the next leaf":           func(m image) { copy(key(m, leafOf(1), count(m, leafOf(1))-1, leaf), key(m, leafOf(2), 0, leaf)) },
-		"a top entry that is no bucket":         func(m image) { m.page(top)[16] ^= 1 },
-		"a bucket that begins nowhere":          func(m image) { order.PutUint64(m.page(top)[header:], m.high()) },
-		"a bucket that begins with meta":        func(m image) { order.PutUint64(m.page(top)[header:], 1) },
-		"a bucket that says it is inline":       func(m image) { order.PutUint64(m.page(top)[header:], 0) },
-		"an inline bucket that is elsewhere":    func(m image) { order.PutUint64(m.page(top)[inline:], leafOf(0)) },
+		"a leaf with all entries": func(m image) {
+			order.PutUint16(m.page(leafOf(1))[10:],
+				0xffff)
+		},
+		"a branch with one entry less": func(m image) { m.page(root(m))[10]-- },
+		"a branch with one entry more": func(m image) { m.page(root(m))[10]++ },
+		"a branch without entries":     func(m image) { order.PutUint16(m.page(root(m))[10:], 0) },
+		"a leaf that says it is a branch": func(m image) {
+			order.PutUint16(m.page(leafOf(1))[8:],
+				branch)
+		},
+		"a leaf that says it is a list": func(m image) {
+			order.PutUint16(m.page(leafOf(1))[8:],
+				freelist)
+		},
+		"a leaf that says it is both": func(m image) {
+			order.PutUint16(m.page(leafOf(1))[8:],
+				branch|leaf)
+		},
+		"a branch that says it is a leaf": func(m image) {
+			order.PutUint16(m.page(root(m))[8:],
+				leaf)
+		},
+		"a page under another number":       func(m image) { m.page(leafOf(1))[0]++ },
+		"a page that overflows for nothing": func(m image) { m.page(leafOf(1))[12]++ },
+		"a page that overflows the file": func(m image) {
+			order.PutUint32(m.page(leafOf(1))[12:],
+				1<<32-1)
+		},
+		"a long page that is too short": func(m image) { order.PutUint32(m.page(long)[12:], 0) },
+		"a long page that is too long": func(m image) {
+			order.PutUint32(m.page(long)[12:],
+				order.Uint32(m.page(long)[12:])+1)
+		},
+		"an entry that is a bucket":      func(m image) { m.page(leafOf(1))[16] ^= 1 },
+		"an entry with unknown flags":    func(m image) { m.page(leafOf(1))[16] ^= 2 },
+		"an entry with a longer key":     func(m image) { m.page(leafOf(1))[16+8]++ },
+		"an entry with a shorter value":  func(m image) { m.page(leafOf(1))[16+12]-- },
+		"an entry elsewhere":             func(m image) { m.page(leafOf(1))[16+4]++ },
+		"an entry with its border moved": func(m image) { e := m.page(leafOf(1))[16:]; e[8]--; e[12]++ },
+		"an entry without a key":         func(m image) { e := m.page(leafOf(1))[16:]; e[12] += e[8]; e[8] = 0 },
+		"a first entry without a key":    func(m image) { e := m.page(long)[16:]; e[12] += e[8]; e[8] = 0 },
+		"a last entry that is too long": func(m image) {
+			order.PutUint32(m.page(leafOf(1))[16+
+				16*(count(m, leafOf(1))-1)+12:], 4000)
+		},
+		"a last entry of gigabytes": func(m image) {
+			order.PutUint32(m.page(leafOf(1))[16+
+				16*(count(m, leafOf(1))-1)+12:], 1<<32-1)
+		},
+		"keys that are equal": func(m image) {
+			copy(key(m, leafOf(1), 4, leaf),
+				key(m, leafOf(1), 3, leaf))
+		},
+		"keys that are out of order":     func(m image) { key(m, leafOf(1), 4, leaf)[3] = '~' },
+		"a first key below its branch's": func(m image) { key(m, leafOf(1), 0, leaf)[5]-- },
+		"a last key of the next leaf": func(m image) {
+			copy(key(m, leafOf(1),
+				count(m, leafOf(1))-1, leaf), key(m, leafOf(2), 0, leaf))
+		},
+		"a top entry that is no bucket": func(m image) { m.page(top)[16] ^= 1 },
+		"a bucket that begins nowhere": func(m image) {
+			order.PutUint64(m.page(top)[header:],
+				m.high())
+		},
+		"a bucket that begins with meta":  func(m image) { order.PutUint64(m.page(top)[header:], 1) },
+		"a bucket that says it is inline": func(m image) { order.PutUint64(m.page(top)[header:], 0) },
+		"an inline bucket that is elsewhere": func(m image) {
+			order.PutUint64(m.page(top)[inline:],
+				leafOf(0))
+		},
 		// the last one: a byte longer
-		"a bucket of no known kind":           func(m image) { m.page(top)[16+16*2+12]++ },
-		"an inline page with a number":        func(m image) { m.page(top)[inline+16]++ },
-		"an inline page with a branch":        func(m image) { m.page(top)[inline+16+8] = branch },
-		"an inline page with one entry less":  func(m image) { m.page(top)[inline+16+10]-- },
-		"an inline page without entries":      func(m image) { m.page(top)[inline+16+10] = 0 },
-		"an inline page with too many":        func(m image) { m.page(top)[inline+16+11] = 0xff },
-		"an inline page that overflows":       func(m image) { m.page(top)[inline+16+12]++ },
-		"a list with a page that is in use":   func(m image) { order.PutUint64(m.page(first(freelist))[16:], leafOf(0)) },
-		"a list with a page twice":            func(m image) { copy(m.page(first(freelist))[24:32], free[16:24]) },
-		"a list with one page less":           func(m image) { m.page(first(freelist))[10]-- },
-		"a list with one page more":           func(m image) { m.page(first(freelist))[10]++ },
-		"a list with a page outside":          func(m image) { order.PutUint64(m.page(first(freelist))[16+8*(count(m, first(freelist))-1):], m.high()) },
+		"a bucket of no known kind":          func(m image) { m.page(top)[16+16*2+12]++ },
+		"an inline page with a number":       func(m image) { m.page(top)[inline+16]++ },
+		"an inline page with a branch":       func(m image) { m.page(top)[inline+16+8] = branch },
+		"an inline page with one entry less": func(m image) { m.page(top)[inline+16+10]-- },
+		"an inline page without entries":     func(m image) { m.page(top)[inline+16+10] = 0 },
+		"an inline page with too many":       func(m image) { m.page(top)[inline+16+11] = 0xff },
+		"an inline page that overflows":      func(m image) { m.page(top)[inline+16+12]++ },
+		"a list with a page that is in use":  func(m image) { order.PutUint64(m.page(first(freelist))[16:], leafOf(0)) },
+		"a list with a page twice": func(m image) {
+			copy(m.page(first(freelist))[24:32],
+				free[16:24])
+		},
+		"a list with one page less": func(m image) { m.page(first(freelist))[10]-- },
+		"a list with one page more": func(m image) { m.page(first(freelist))[10]++ },
+		"a list with a page outside": func(m image) {
+			order.PutUint64(m.page(first(freelist))[16+
+				8*(count(m, first(freelist))-1):], m.high())
+		},
 		"a list that is longer than its page": func(m image) { order.PutUint16(m.page(first(freelist))[10:], 0xfffe) },
 		"a list that overflows the file":      func(m image) { order.PutUint32(m.page(first(freelist))[12:], 1<<32-1) },
 		"a list with all pages": func(m image) {
@@ -115,21 +170,48 @@ func TestCheck_damage(t *testing.T) {
 			order.PutUint16(m.page(first(freelist))[10:], 0xffff)
 			order.PutUint64(m.page(first(freelist))[16:], 1<<60)
 		},
-		"a list that is a leaf":          func(m image) { set(m.meta(), 32, leafOf(0)) },
-		"a list outside":                 func(m image) { set(m.meta(), 32, m.high()) },
-		"a top outside":                  func(m image) { set(m.meta(), 16, m.high()) },
-		"a top that is a meta page":      func(m image) { set(m.meta(), 16, 0) },
-		"a page that is not accounted":   func(m image) { set(m.meta(), 40, m.high()+1) },
-		"fewer pages than there are":     func(m image) { set(m.meta(), 40, m.high()-1) },
-		"more pages than bytes":          func(m image) { set(m.meta(), 40, uint64(len(m)/size)+1) },
-		"far more pages than bytes":      func(m image) { set(m.meta(), 40, 1<<60) },
-		"another page size":              func(m image) { order.PutUint32(m.meta()[8:], size/2); set(m.meta(), 40, m.high()) },
-		"no page size":                   func(m image) { order.PutUint32(m.meta()[8:], 0); set(m.meta(), 40, m.high()) },
-		"page sizes that differ":         func(m image) { order.PutUint32(m.older()[8:], 2*size); set(m.older(), 40, m.high()) },
-		"an odd page size":               func(m image) { order.PutUint32(m.meta()[8:], size+1); set(m.meta(), 40, m.high()) },
-		"meta pages far apart":           func(m image) { set(m.meta(), 48, order.Uint64(m.meta()[48:])+2) },
-		"meta pages of the same time":    func(m image) { set(m.meta(), 48, order.Uint64(m.meta()[48:])-1) },
-		"meta pages exchanged":           func(m image) { a := slices.Clone(m[:size]); copy(m, m[size:2*size]); copy(m[size:], a) },
+		"a list that is a leaf":        func(m image) { set(m.meta(), 32, leafOf(0)) },
+		"a list outside":               func(m image) { set(m.meta(), 32, m.high()) },
+		"a top outside":                func(m image) { set(m.meta(), 16, m.high()) },
+		"a top that is a meta page":    func(m image) { set(m.meta(), 16, 0) },
+		"a page that is not accounted": func(m image) { set(m.meta(), 40, m.high()+1) },
+		"fewer pages than there are":   func(m image) { set(m.meta(), 40, m.high()-1) },
+		"more pages than bytes":        func(m image) { set(m.meta(), 40, uint64(len(m)/size)+1) },
+		"far more pages than bytes":    func(m image) { set(m.meta(), 40, 1<<60) },
+		"another page size": func(m image) {
+			order.PutUint32(m.meta()[8:],
+				size/2)
+			set(m.meta(), 40, m.high())
+		},
+		"no page size": func(m image) {
+			order.PutUint32(m.meta()[8:], 0)
+			set(m.meta(),
+				40, m.high())
+		},
+		"page sizes that differ": func(m image) {
+			order.PutUint32(m.older()[8:],
+				2*size)
+			set(m.older(), 40, m.high())
+		},
+		"an odd page size": func(m image) {
+			order.PutUint32(m.meta()[8:],
+				size+1)
+			set(m.meta(), 40, m.high())
+		},
+		"meta pages far apart": func(m image) {
+			set(m.meta(), 48,
+				order.Uint64(m.meta()[48:])+2)
+		},
+		"meta pages of the same time": func(m image) {
+			set(m.meta(), 48,
+				order.Uint64(m.meta()[48:])-1)
+		},
+		"meta pages exchanged": func(m image) {
+			a := slices.Clone(m[:size])
+			copy(m,
+				m[size:2*size])
+			copy(m[size:], a)
+		},
 		"the newer meta page damaged":    func(m image) { m.meta()[63]++ },
 		"the first meta page damaged":    func(m image) { m[16+60] ^= 1 },
 		"the second meta page damaged":   func(m image) { m[size+16+60] ^= 1 },

@@ -39,7 +39,8 @@ func newImage(t *testing.T) image {
 					[]byte("value")))
 			}
 			for i := range 3 {
-				require.NoError(t, tx.Bucket([]byte("long")).Put(fmt.Appendf(nil, "key%d", i), make([]byte, 3000+round)))
+				require.NoError(t,
+					tx.Bucket([]byte("long")).Put(fmt.Appendf(nil, "key%d", i), make([]byte, 3000+round)))
 			}
 			for i := range 300 {
 				require.NoError(t, tx.Bucket([]byte("tree")).Put(fmt.Appendf(nil, "key%03d", i*2),

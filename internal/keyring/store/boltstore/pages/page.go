@@ -16,7 +16,8 @@ const (
 )
 
 const (
-	// of a leaf: flags(4) position(4) key size(4) value size(4); of a branch: position(4) key size(4) page(8)
+	// of a leaf: flags(4) position(4) key size(4) value size(4); of a branch: position(4) key
+	// size(4) page(8)
 	elementSize = 16
 	maxKeySize  = 1 << 15
 )
@@ -82,7 +83,8 @@ func (f *File) read(id uint64, depth int) (*page, uint16, error) {
 
 // newInline verifies and returns the page of an inline bucket.
 func newInline(b []byte) (*page, error) {
-	if len(b) < headerSize || order.Uint64(b) != 0 || order.Uint16(b[8:]) != flagLeaf || order.Uint32(b[12:]) != 0 {
+	if len(b) < headerSize || order.Uint64(b) != 0 || order.Uint16(b[8:]) != flagLeaf ||
+		order.Uint32(b[12:]) != 0 {
 		return nil, corrupt("an inline bucket is damaged")
 	}
 	p := &page{leaf: true, count: int(order.Uint16(b[10:])), size: int64(len(b)), buf: b}

@@ -24,7 +24,8 @@ const (
 	magic      = 0xED0CDAED
 	version    = 2
 	headerSize = 16 // of a page: id(8) flags(2) count(2) overflow(4)
-	// magic(4) version(4) page size(4) flags(4) root(8) sequence(8) freelist(8) high(8) txid(8) checksum(8)
+	// magic(4) version(4) page size(4) flags(4) root(8) sequence(8) freelist(8) high(8) txid(8)
+	// checksum(8)
 	metaSize   = 64
 	bucketSize = 16 // root(8) sequence(8)
 	noFreelist = 1<<64 - 1
@@ -74,7 +75,8 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	}
 	// bbolt writes them in turn, so they are one transaction apart, or two after the first
 	// commit to a copy made by bbolt (Tx.WriteTo).
-	if distance := newer.txid - older.txid; first.pageSize != second.pageSize || distance < 1 || distance > 2 {
+	if distance := newer.txid - older.txid; first.pageSize != second.pageSize || distance < 1 ||
+		distance > 2 {
 		return nil, corrupt("its meta pages do not belong together")
 	}
 	f := &File{
@@ -83,7 +85,8 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 		state: State{[2]uint64{first.sum, second.sum}},
 	}
 	if f.high > uint64(size/f.pageSize) {
-		return nil, corrupt("it is truncated: it has %d bytes instead of %d pages of %d", size, f.high, f.pageSize)
+		return nil, corrupt("it is truncated: it has %d bytes instead of %d pages of %d", size, f.high,
+			f.pageSize)
 	}
 	return f, nil
 }

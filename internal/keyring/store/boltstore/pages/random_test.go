@@ -27,7 +27,8 @@ func TestCheck_randomFiles(t *testing.T) {
 		seeds = 2
 	}
 	for seed := range uint64(max(rounds, seeds)) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { checkRandomFile(t, rand.New(rand.NewPCG(seed, uint64(rounds)))) })
+		t.Run(fmt.Sprint("seed ", seed),
+			func(t *testing.T) { checkRandomFile(t, rand.New(rand.NewPCG(seed, uint64(rounds)))) })
 	}
 }
 
