@@ -192,9 +192,9 @@ func ExampleResolver_ResolveAll() {
 	fmt.Println(secrets[0].Reveal(), secrets[1].IsZero(), secrets[2].Reveal())
 	fmt.Println("fetches:", fake.Calls())
 	// Output:
-	// secretref: value 2: {ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}:
-	// pointer does not lead to a value: secretPointer: no member "passwort" in the object at the top
-	// level app true plaintext stays as it is fetches: 1
+	// secretref: value 2: {ENC}{"region":"eu-west-1","secretId":"db","secretPointer":"/passwort"}: pointer does not lead to a value: secretPointer: no member "passwort" in the object at the top level
+	// app true plaintext stays as it is
+	// fetches: 1
 }
 
 func ExampleResolver_Expand() {

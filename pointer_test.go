@@ -71,17 +71,15 @@ func ExamplePointer_LookupScalar() {
 	// Output:
 	// trustno1 <nil>
 	// 5432 <nil>
-	// secretref: pointer "/db/passwort": pointer does not lead to a value: no member "passwort" in
-	// the object at "/db" secretref: pointer "/db/options": pointer does not lead to a value: the
-	// value at "/db/options" is an object, not a string, a number or a boolean
+	// secretref: pointer "/db/passwort": pointer does not lead to a value: no member "passwort" in the object at "/db"
+	// secretref: pointer "/db/options": pointer does not lead to a value: the value at "/db/options" is an object, not a string, a number or a boolean
 }
 
 func ExampleParsePointer() {
 	_, err := secretref.ParsePointer("password")
 	fmt.Println(err)
 	// Output:
-	// secretref: pointer "password": syntax error: a pointer begins with a slash (did you mean
-	// "/password"?)
+	// secretref: pointer "password": syntax error: a pointer begins with a slash (did you mean "/password"?)
 }
 
 func ExamplePointer_Tokens() {
