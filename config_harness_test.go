@@ -35,13 +35,6 @@ func readConfig(t *testing.T, name, text string) *secretref.ConfigFile {
 	return c
 }
 
-func sample(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", filepath.FromSlash(path)))
-	require.NoError(t, err)
-	return string(text)
-}
-
 // element returns an XML element.
 func element(name, attr, text string) string {
 	var b strings.Builder

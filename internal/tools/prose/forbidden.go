@@ -14,7 +14,7 @@ var forbidden = []*regexp.Regexp{
 	words(`mends?|mended`),
 	words(`whoever`),
 	words(`stands? at`),
-	words(`in the place of`),
+	words(`in the\s+place of`),
 	words(`comes? to hand`),
 	words(`(is|are) told`),
 }

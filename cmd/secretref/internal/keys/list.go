@@ -41,7 +41,7 @@ func (c *call) writeKeys(infos []secretref.KeyInfo) error {
 
 func writeKeysTable(w io.Writer, infos []secretref.KeyInfo) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tSTATE\tCREATED\tACTIVATED\tDEACTIVATED\tSECRETS\tSEALS")
+	fmt.Fprintln(t, "ID\tSTATE\tCREATED\tACTIVATED\tDEACTIVATED\tSECRETS\tENCRYPTIONS")
 	for _, k := range infos {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", ui.Printable(k.ID),
 			ui.Printable(string(k.State)),
@@ -67,7 +67,7 @@ type keyJSON struct {
 	Activated   *time.Time         `json:"activated"`
 	Deactivated *time.Time         `json:"deactivated"`
 	Secrets     int                `json:"secrets"`
-	Seals       uint64             `json:"seals"`
+	Encryptions uint64             `json:"encryptions"`
 }
 
 func writeKeysJSON(w io.Writer, infos []secretref.KeyInfo) error {
