@@ -61,14 +61,14 @@ type AWSOptions struct {
 	// ErrUnavailable. A credential_process may run for 20 seconds.
 	Config *aws.Config
 
-	// Batch fetches up to 20 secrets of a region with one BatchGetSecretValue
-	// call. What is asked for with one ResolveAll or ResolveConfig goes out at
-	// once; what is asked for alone waits 1 to 3 milliseconds for others to come
-	// along. It needs the permission secretsmanager:BatchGetSecretValue beside
-	// GetSecretValue on each secret. Where that is denied, secrets are fetched
-	// one by one, with a warning, and batches are tried again after 5 minutes;
-	// where batches are throttled, after 5 seconds.
-	// False: one call a secret.
+	// Batch fetches up to 20 secrets of a region with one BatchGetSecretValue call.
+	// No call waits for more secrets: it takes those that are queued when it goes
+	// out, which are all secrets of one ResolveAll or ResolveConfig. A lone secret is
+	// fetched with GetSecretValue. Batch needs the permission
+	// secretsmanager:BatchGetSecretValue in addition to GetSecretValue on each
+	// secret. If batches are denied, secrets are fetched singly for 5 minutes, with a
+	// warning; if batches are throttled, for 5 seconds. If false, each secret is
+	// fetched singly.
 	Batch bool
 }
 

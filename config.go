@@ -178,7 +178,7 @@ func (r *Resolver) ResolveConfig(ctx context.Context, c *ConfigFile) (*Settings,
 	if err != nil {
 		return p.settings(nil, nil), err
 	}
-	secrets, errs := r.resolveAll(ctx, p.wants, false)
+	secrets, errs := r.resolveAll(ctx, p.requests, false)
 	settings := p.settings(secrets, errs)
 	errs = append(errs, r.checkDatabase(ctx, c, p), r.checkPassword(ctx, c, p.layout))
 	return settings, errors.Join(errs...)
@@ -197,7 +197,7 @@ func (r *Resolver) WatchConfig(ctx context.Context, c *ConfigFile) (*Live[*Setti
 	if err != nil {
 		return nil, err
 	}
-	return watch(ctx, r, p.wants, func(secrets []Secret) *Settings {
+	return watch(ctx, r, p.requests, func(secrets []Secret) *Settings {
 		return p.settings(secrets, make([]error, len(secrets)))
 	})
 }
@@ -207,7 +207,7 @@ type configPlan struct {
 	plain  Settings // without resolved values
 	layout atlassian.Layout
 	items  []atlassian.Item
-	wants  []request // one per item
+	requests  []request // one per item
 }
 
 func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
@@ -226,10 +226,10 @@ func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
 	if plan.items, err = atlassian.Items(p, entries); err != nil {
 		return plan, &Error{Source: fault.Printable(c.fileName()), Err: err}
 	}
-	plan.wants = make([]request, len(plan.items))
+	plan.requests = make([]request, len(plan.items))
 	for i, item := range plan.items {
-		plan.wants[i] = r.itemRequest(c, item)
-		plan.wants[i].source = c.source(item)
+		plan.requests[i] = r.itemRequest(c, item)
+		plan.requests[i].source = c.source(item)
 	}
 	return plan, nil
 }
@@ -238,11 +238,11 @@ func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
 func (p configPlan) settings(secrets []Secret, errs []error) *Settings {
 	settings := p.plain
 	settings.Secrets = map[string]Secret{}
-	fetched := !malformed(p.wants)
+	fetched := !malformed(p.requests)
 	for i := range secrets {
 		item := p.items[i]
 		var secret Secret
-		if resolved := errs[i] == nil && (fetched || p.wants[i].settled()); resolved {
+		if resolved := errs[i] == nil && (fetched || p.requests[i].settled()); resolved {
 			secret = secrets[i]
 			settings.Secrets[item.Key] = secret
 		}

@@ -31,7 +31,7 @@ func (r *Resolver) Expand(
 		source := fmt.Sprintf("line %d", 1+strings.Count(before, "\n"))
 		return Secret{}, &Error{Source: source, Err: ref.PlaceholderError()}
 	}
-	var wants []request
+	var requests []request
 	var between []string
 	line, rest := 1, text
 	bare := func(text string) (mistakes int) {
@@ -45,7 +45,7 @@ func (r *Resolver) Expand(
 			return 0
 		}
 		source := fmt.Sprintf("line %d", line+strings.Count(text[:at], "\n"))
-		wants, between = append(wants, request{source: source, err: err}), append(between, "")
+		requests, between = append(requests, request{source: source, err: err}), append(between, "")
 		return 1
 	}
 	for mistakes := 0; mistakes < maxMistakes; {
@@ -62,13 +62,13 @@ func (r *Resolver) Expand(
 		if w.err != nil {
 			mistakes++
 		}
-		wants = append(wants, w)
+		requests = append(requests, w)
 		between = append(between, rest[:start])
 		line += strings.Count(rest[start:end], "\n")
 		rest = rest[end:]
 	}
 	bare(rest)
-	secrets, errs := r.resolveAll(ctx, wants, true)
+	secrets, errs := r.resolveAll(ctx, requests, true)
 	if err := errors.Join(errs...); err != nil {
 		return Secret{}, err
 	}

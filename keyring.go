@@ -3,7 +3,6 @@ package secretref
 import (
 	"cmp"
 	"context"
-	"errors"
 	"iter"
 	"log/slog"
 	"sync"
@@ -136,16 +135,7 @@ func keyringError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Source: "keyring", Err: asCorrupt(err)}
-}
-
-// asCorrupt returns ErrCorrupt if the keyring has disappeared since it was opened.
-func asCorrupt(err error) error {
-	if errors.Is(err, store.ErrEmpty) {
-		return fault.New(fault.Corrupt, "the keyring is no longer in its store: "+
-			"was the file or the database removed or replaced? Restore a backup")
-	}
-	return err
+	return &Error{Source: "keyring", Err: store.AsCorrupt(err)}
 }
 
 // namedError adds the source and the name to an error that concerns one secret.
@@ -153,7 +143,7 @@ func namedError(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &Error{Source: "keyring", Err: asCorrupt(err)}
+	e := &Error{Source: "keyring", Err: store.AsCorrupt(err)}
 	if keyring.CheckName(name) == nil {
 		e.Reference = KeyringReference{name}.String()
 	}
@@ -314,7 +304,7 @@ func (s keyringBackend) Fetch(ctx context.Context, g ref.Target) (backend.Docume
 		return backend.Document{}, fault.New(fault.NotFound, "the name is reserved for LastKnown")
 	}
 	text, err := s.k.get(ctx, g.Name)
-	return backend.Document{Text: text}, asCorrupt(err)
+	return backend.Document{Text: text}, store.AsCorrupt(err)
 }
 
 // lastKnownStore stores last known secrets in a Keyring, under reserved names.

@@ -17,8 +17,8 @@ import (
 // as the actor. If authorize is nil, or returns an error or an empty name, the response
 // is 401; the error is not logged, because it may quote the request.
 //
-// A rotation continues if its client disconnects, until Close. The README describes
-// the responses.
+// A rotation continues if its client disconnects, until Close. docs/keyring.md
+// describes the responses.
 func (k *Keyring) Handler(authorize func(*http.Request) (actor string, err error)) http.Handler {
 	return httpapi.New(keysAPI{k}, authorize, k.open().log)
 }

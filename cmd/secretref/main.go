@@ -1,5 +1,5 @@
 // Command secretref resolves and checks the secret references that Jira,
-// Confluence and Bitbucket Data Center keep in their configuration files.
+// Confluence, Bitbucket, Bamboo and Crowd Data Center keep in their configuration files.
 //
 //	secretref resolve [-strict] VALUE | -       print the secret, nothing else
 //	secretref config  [-json] [-reveal] PATH    print the database settings of a product's file

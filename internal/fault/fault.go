@@ -44,12 +44,12 @@ type Error struct {
 	// is usually temporary, for example an untrusted certificate.
 	Permanent bool
 
-	// RetryAfter is how long the backend asked to be left alone, or zero.
+	// RetryAfter is the time that the backend requires before the next attempt, or zero.
 	RetryAfter time.Duration
 
-	refusedLocally bool   // see Ours
-	maybeOutage    bool   // see OrOutage
-	effort         string // see GaveUp
+	refusedLocally bool   // see RefusedLocally
+	maybeOutage    bool   // see MaybeOutage
+	effort         string // see WithEffort
 }
 
 // New returns an Error of the given kind. Its text is made [Printable].

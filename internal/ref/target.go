@@ -22,6 +22,12 @@ func (r Reference) Target() Target {
 	return t
 }
 
+// Fields returns every field of t in a fixed order, for a digest of t.
+func (t Target) Fields() []string {
+	return []string{t.Kind.String(), t.Endpoint, t.Region, t.Secret, t.Auth, t.Mount, t.Path, t.Name,
+		t.Class, t.Text, t.Dir}
+}
+
 // Reference returns the text of a reference to everything that t fetches, for
 // messages.
 func (t Target) Reference() string {

@@ -1,10 +1,14 @@
 package ref_test
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 func TestTarget(t *testing.T) {
@@ -23,4 +27,21 @@ func TestTarget(t *testing.T) {
 	require.Equal(t,
 		`{ENC}{"mount":"secret","path":"sample/secret","endpoint":"https://vault.example.com"}`,
 		v.Target().Reference())
+}
+
+// TestTarget_Fields changes each field of a Target: a field that is missing in Fields
+// would give two secrets one stored name.
+func TestTarget_Fields(t *testing.T) {
+	base := ref.Target{Kind: ref.AWS}
+	for i := range reflect.TypeFor[ref.Target]().NumField() {
+		changed := base
+		field := reflect.ValueOf(&changed).Elem().Field(i)
+		if field.Kind() == reflect.String {
+			field.SetString("x")
+		} else {
+			field.SetUint(uint64(ref.Vault))
+		}
+		require.False(t, slices.Equal(base.Fields(), changed.Fields()),
+			reflect.TypeFor[ref.Target]().Field(i).Name)
+	}
 }

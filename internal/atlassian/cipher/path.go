@@ -41,7 +41,7 @@ func pathLabel(path, full string) string {
 	encoded := len(path) >= 16 && path[0] != '/' && !strings.ContainsFunc(path, otherThanBase64) ||
 		strings.HasSuffix(path, "=")
 	if encoded || len(path) > 1024 || !strings.ContainsAny(path, `/\.`) {
-		return "(not pathLabel: it may not be a path)"
+		return "(not shown: it may not be a path)"
 	}
 	return fmt.Sprintf("%q", full)
 }

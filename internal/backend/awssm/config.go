@@ -275,7 +275,7 @@ func explainLoadError(err error) error {
 			"a plain http URL in AWS_CONTAINER_CREDENTIALS_FULL_URI must lead to loopback or the container's agent")
 	}
 	if name := mentionedVariable(err.Error()); name != "" {
-		return failure("the AWS configuration cannot be loaded failure of %s", name)
+		return failure("the AWS configuration cannot be loaded because of %s", name)
 	}
 	return failure("the AWS configuration cannot be loaded")
 }

@@ -56,10 +56,7 @@ func New(k Keyring, scope func(ref.Kind) []string, log *slog.Logger) *Store {
 // separator may be part of a field. Text formats such as JSON are not used, because
 // they replace bytes that are not UTF-8.
 func (s *Store) name(target ref.Target) string {
-	fields := append([]string{target.Kind.String(), target.Endpoint, target.Region, target.Secret,
-		target.Auth, target.Mount,
-		target.Path, target.Name, target.Class, target.Text, target.Dir},
-		s.scope(target.Kind)...)
+	fields := append(target.Fields(), s.scope(target.Kind)...)
 	var encoded []byte
 	for _, field := range fields {
 		encoded = binary.BigEndian.AppendUint64(encoded, uint64(len(field)))

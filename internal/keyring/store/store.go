@@ -119,19 +119,19 @@ type Event struct {
 // Errors of a store besides the kinds of package fault.
 var (
 	// ErrEmpty means that the store holds no keyring yet.
-	ErrEmpty = errors.New("keystore: there is no keyring yet")
+	ErrEmpty = errors.New("store: there is no keyring yet")
 
 	// ErrNotActive means that the key is not the active one.
-	ErrNotActive = errors.New("keystore: the key is not active")
+	ErrNotActive = errors.New("store: the key is not active")
 
 	// ErrKeyExhausted means that the key does not have that many encryptions left.
-	ErrKeyExhausted = errors.New("keystore: the key has too few encryptions left")
+	ErrKeyExhausted = errors.New("store: the key has too few encryptions left")
 
 	// ErrChanged means that the keys or the root key are not the expected ones.
-	ErrChanged = errors.New("keystore: the keys have changed")
+	ErrChanged = errors.New("store: the keys have changed")
 
 	// ErrInUse means that there are records under the key.
-	ErrInUse = errors.New("keystore: there are records under the key")
+	ErrInUse = errors.New("store: there are records under the key")
 )
 
 // AsCorrupt returns err, but fault.Corrupt for ErrEmpty: it is for a keyring that
