@@ -30,13 +30,13 @@ type AWSReference struct {
 }
 
 // String returns the canonical form, which [Parse] accepts.
-func (r AWSReference) String() string { return r.toRef().String() }
+func (a AWSReference) String() string { return a.toRef().String() }
 
 func (AWSReference) reference() {}
 
-func (r AWSReference) toRef() ref.Reference {
-	return ref.Reference{Kind: ref.AWS, Region: r.Region, SecretID: r.SecretID,
-		Pointer: string(r.SecretPointer), EndpointOverride: r.EndpointOverride}
+func (a AWSReference) toRef() ref.Reference {
+	return ref.Reference{Kind: ref.AWS, Region: a.Region, SecretID: a.SecretID,
+		Pointer: string(a.SecretPointer), EndpointOverride: a.EndpointOverride}
 }
 
 // AWSOptions configure access to AWS Secrets Manager. The zero value uses the SDK's
@@ -73,13 +73,13 @@ type AWSOptions struct {
 }
 
 // String lists the options that are set, without credentials.
-func (o AWSOptions) String() string {
-	return fmt.Sprintf("{Config:%s Batch:%t}", presence(o.Config != nil), o.Batch)
+func (a AWSOptions) String() string {
+	return fmt.Sprintf("{Config:%s Batch:%t}", presence(a.Config != nil), a.Batch)
 }
 
 // Format writes String for every verb. For unsuitable verbs fmt would otherwise
 // follow the pointer to Config and print its credentials.
-func (o AWSOptions) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, o.String()) }
+func (a AWSOptions) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, a.String()) }
 
 // presence is printed instead of an option that may hold credentials.
 func presence(set bool) string {

@@ -235,26 +235,26 @@ func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {
 }
 
 // settings returns the Settings with the resolved values.
-func (p configPlan) settings(secrets []Secret, errs []error) *Settings {
-	settings := p.plain
+func (c configPlan) settings(secrets []Secret, errs []error) *Settings {
+	settings := c.plain
 	settings.Secrets = map[string]Secret{}
-	fetched := !malformed(p.requests)
+	fetched := !malformed(c.requests)
 	for i := range secrets {
-		item := p.items[i]
+		item := c.items[i]
 		var secret Secret
-		if resolved := errs[i] == nil && (fetched || p.requests[i].settled()); resolved {
+		if resolved := errs[i] == nil && (fetched || c.requests[i].settled()); resolved {
 			secret = secrets[i]
 			settings.Secrets[item.Key] = secret
 		}
 		// The URL, the user name and the driver can be references too.
 		switch db := &settings.Database; item.Key {
-		case p.layout.Password:
+		case c.layout.Password:
 			db.Password = secret
-		case p.layout.URL:
+		case c.layout.URL:
 			db.URL = secret
-		case p.layout.Username:
+		case c.layout.Username:
 			db.Username = secret.Reveal()
-		case p.layout.Driver:
+		case c.layout.Driver:
 			db.Driver = secret.Reveal()
 		}
 	}

@@ -79,40 +79,40 @@ type fakeBackend struct {
 	policy *httpguard.Policy
 }
 
-func (f fakeBackend) Fetch(_ context.Context, g ref.Target) (backend.Document, error) {
-	if err := f.checkEndpoint(g); err != nil {
+func (f fakeBackend) Fetch(_ context.Context, target ref.Target) (backend.Document, error) {
+	if err := f.checkEndpoint(target); err != nil {
 		return backend.Document{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
 	for ref, err := range f.fails {
-		if ref.Target() == g {
+		if ref.Target() == target {
 			return backend.Document{}, (&fault.Error{Kind: err}).Permanently()
 		}
 	}
 	values := map[string]string{}
 	for ref, text := range f.values {
-		if ref.Target() == g {
+		if ref.Target() == target {
 			values[ref.Pointer+ref.Key] = text.Reveal()
 		}
 	}
 	if len(values) == 0 {
 		return backend.Document{}, fault.New(fault.NotFound, "the Fake has no such secret")
 	}
-	return compose(g.Kind, values)
+	return compose(target.Kind, values)
 }
 
 // checkEndpoint calls AllowEndpoint with the endpoint that a real backend would connect
 // to, so that a test detects endpoints that production would refuse.
-func (f fakeBackend) checkEndpoint(g ref.Target) error {
+func (f fakeBackend) checkEndpoint(target ref.Target) error {
 	var at *url.URL
 	var err error
-	switch g.Kind {
+	switch target.Kind {
 	case ref.AWS:
-		at, err = awssm.Endpoint(g.Region, g.Endpoint)
+		at, err = awssm.Endpoint(target.Region, target.Endpoint)
 	case ref.Vault:
-		if at, err = endpoint.ParseOrSocket(g.Endpoint); err != nil {
+		if at, err = endpoint.ParseOrSocket(target.Endpoint); err != nil {
 			err = fault.New(fault.Syntax, "the endpoint %s", err)
 		}
 	default:

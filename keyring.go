@@ -299,23 +299,23 @@ func (k *Keyring) Close() error {
 type keyringBackend struct{ k *Keyring }
 
 // Fetch implements backend.Backend.
-func (s keyringBackend) Fetch(ctx context.Context, g ref.Target) (backend.Document, error) {
-	if lastknown.Reserved(g.Name) {
+func (s keyringBackend) Fetch(ctx context.Context, target ref.Target) (backend.Document, error) {
+	if lastknown.Reserved(target.Name) {
 		return backend.Document{}, fault.New(fault.NotFound, "the name is reserved for LastKnown")
 	}
-	text, err := s.k.get(ctx, g.Name)
+	text, err := s.k.get(ctx, target.Name)
 	return backend.Document{Text: text}, store.AsCorrupt(err)
 }
 
 // lastKnownStore stores last known secrets in a Keyring, under reserved names.
 type lastKnownStore struct{ k *Keyring }
 
-func (r lastKnownStore) Get(ctx context.Context, name string) (string, error) {
-	return r.k.get(ctx, name)
+func (l lastKnownStore) Get(ctx context.Context, name string) (string, error) {
+	return l.k.get(ctx, name)
 }
-func (r lastKnownStore) Put(ctx context.Context, name, text string) error {
-	return r.k.put(ctx, name, text)
+func (l lastKnownStore) Put(ctx context.Context, name, text string) error {
+	return l.k.put(ctx, name, text)
 }
-func (r lastKnownStore) Delete(ctx context.Context, name string) error {
-	return r.k.delete(ctx, name)
+func (l lastKnownStore) Delete(ctx context.Context, name string) error {
+	return l.k.delete(ctx, name)
 }

@@ -197,9 +197,9 @@ func Connector[T any](
 // loginSource is a refreshed value as package sqlconn uses it.
 type loginSource[T any] struct{ *refresh.Value[T] }
 
-func (s loginSource[T]) Current() (value T, serial int) {
-	state := s.State()
+func (l loginSource[T]) Current() (value T, serial int) {
+	state := l.State()
 	return state.Value, state.Serial
 }
 
-func (s loginSource[T]) Renew(ctx context.Context) { _, _ = s.Refresh(ctx) }
+func (l loginSource[T]) Renew(ctx context.Context) { _, _ = l.Refresh(ctx) }

@@ -141,27 +141,27 @@ func defaultLogger() *slog.Logger { return slog.New(warningsOnly{}) }
 // handler of slog.Default().
 type warningsOnly struct{ next slog.Handler }
 
-func (h warningsOnly) handler() slog.Handler {
-	if h.next == nil {
+func (w warningsOnly) handler() slog.Handler {
+	if w.next == nil {
 		return slog.Default().Handler()
 	}
-	return h.next
+	return w.next
 }
 
-func (h warningsOnly) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && h.handler().Enabled(ctx, level)
+func (w warningsOnly) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.handler().Enabled(ctx, level)
 }
 
-func (h warningsOnly) Handle(ctx context.Context, r slog.Record) error {
-	return h.handler().Handle(ctx, r)
+func (w warningsOnly) Handle(ctx context.Context, r slog.Record) error {
+	return w.handler().Handle(ctx, r)
 }
 
-func (h warningsOnly) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warningsOnly{h.handler().WithAttrs(attrs)}
+func (w warningsOnly) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warningsOnly{w.handler().WithAttrs(attrs)}
 }
 
-func (h warningsOnly) WithGroup(name string) slog.Handler {
-	return warningsOnly{h.handler().WithGroup(name)}
+func (w warningsOnly) WithGroup(name string) slog.Handler {
+	return warningsOnly{w.handler().WithGroup(name)}
 }
 
 // scope returns a suffix for the keys of last known secrets: two identities may

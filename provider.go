@@ -85,20 +85,20 @@ type providerBackend map[string]Provider
 var errProvider = errors.New("the store failed")
 
 // Fetch implements backend.Backend.
-func (c providerBackend) Fetch(ctx context.Context, g ref.Target) (backend.Document, error) {
-	p, ok := c[g.Class]
+func (c providerBackend) Fetch(ctx context.Context, target ref.Target) (backend.Document, error) {
+	p, ok := c[target.Class]
 	if !ok {
 		return backend.Document{},
-			fault.New(fault.Unsupported, "there is no Provider for the class %q", g.Class)
+			fault.New(fault.Unsupported, "there is no Provider for the class %q", target.Class)
 	}
-	text, err := p.Fetch(ctx, []byte(g.Text))
+	text, err := p.Fetch(ctx, []byte(target.Text))
 	if err == nil {
 		return backend.Document{Text: string(text)}, nil
 	}
 	if ctx.Err() != nil {
 		return backend.Document{},
 			fault.New(fault.Unavailable, "the Provider for %q did not answer in time",
-				g.Class).WithCause(err)
+				target.Class).WithCause(err)
 	}
 	kind := errProvider
 	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrDenied, ErrUnauthenticated,
@@ -108,7 +108,7 @@ func (c providerBackend) Fetch(ctx context.Context, g ref.Target) (backend.Docum
 			break
 		}
 	}
-	failed := fault.New(kind, "%s", providerText(err, kind, g.Class)).WithCause(err)
+	failed := fault.New(kind, "%s", providerText(err, kind, target.Class)).WithCause(err)
 	if !fault.ForbidsStale(err) { // it may be the error of another Resolver
 		failed.RefusedLocally()
 	}

@@ -16,7 +16,7 @@ import (
 
 type storeError struct{ text string }
 
-func (e *storeError) Error() string { return e.text }
+func (s *storeError) Error() string { return s.text }
 
 func TestProvider_errors(t *testing.T) {
 	cause := &storeError{canary}
@@ -225,9 +225,9 @@ func TestProvider_invalid(t *testing.T) {
 // retryLater is an error of a Provider with the time until the next attempt.
 type retryLater time.Duration
 
-func (e retryLater) Error() string             { return "busy" }
-func (e retryLater) Unwrap() error             { return secretref.ErrUnavailable }
-func (e retryLater) RetryAfter() time.Duration { return time.Duration(e) }
+func (r retryLater) Error() string             { return "busy" }
+func (r retryLater) Unwrap() error             { return secretref.ErrUnavailable }
+func (r retryLater) RetryAfter() time.Duration { return time.Duration(r) }
 
 func TestProvider_retryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -29,12 +29,12 @@ type CustomReference struct {
 }
 
 // String returns the prefix {ENC} and the coordinates as they were written.
-func (r CustomReference) String() string { return r.toRef().String() }
+func (c CustomReference) String() string { return c.toRef().String() }
 
 func (CustomReference) reference() {}
 
-func (r CustomReference) toRef() ref.Reference {
-	return ref.Reference{Kind: ref.Custom, Class: r.Class, Text: r.Coordinates}
+func (c CustomReference) toRef() ref.Reference {
+	return ref.Reference{Kind: ref.Custom, Class: c.Class, Text: c.Coordinates}
 }
 
 // Parse parses a reference to a built-in backend: JSON coordinates, alone or after
@@ -83,10 +83,10 @@ type KeyringReference struct {
 }
 
 // String returns the canonical form, which [Parse] accepts.
-func (r KeyringReference) String() string { return r.toRef().String() }
+func (k KeyringReference) String() string { return k.toRef().String() }
 
 func (KeyringReference) reference() {}
 
-func (r KeyringReference) toRef() ref.Reference {
-	return ref.Reference{Kind: ref.Keyring, Name: r.Name}
+func (k KeyringReference) toRef() ref.Reference {
+	return ref.Reference{Kind: ref.Keyring, Name: k.Name}
 }

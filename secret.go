@@ -185,8 +185,8 @@ func mayBeRewritten(text string) bool {
 type rawScalar string
 
 // UnmarshalYAML receives the text of the node.
-func (w *rawScalar) UnmarshalYAML(node []byte) error {
-	*w = rawScalar(node)
+func (r *rawScalar) UnmarshalYAML(node []byte) error {
+	*r = rawScalar(node)
 	return nil
 }
 

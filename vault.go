@@ -35,13 +35,13 @@ type VaultReference struct {
 }
 
 // String returns the canonical form, which [Parse] accepts.
-func (r VaultReference) String() string { return r.toRef().String() }
+func (v VaultReference) String() string { return v.toRef().String() }
 
 func (VaultReference) reference() {}
 
-func (r VaultReference) toRef() ref.Reference {
-	return ref.Reference{Kind: ref.Vault, Mount: r.Mount, Path: r.Path, Key: r.Key,
-		Endpoint: r.Endpoint, Auth: r.AuthenticationType.String()}
+func (v VaultReference) toRef() ref.Reference {
+	return ref.Reference{Kind: ref.Vault, Mount: v.Mount, Path: v.Path, Key: v.Key,
+		Endpoint: v.Endpoint, Auth: v.AuthenticationType.String()}
 }
 
 // VaultAuth is a way to authenticate to Vault.
@@ -58,14 +58,14 @@ const (
 )
 
 // String returns the value of authenticationType, "TOKEN" or "KUBERNETES".
-func (a VaultAuth) String() string {
-	switch a {
+func (v VaultAuth) String() string {
+	switch v {
 	case VaultToken:
 		return ref.TokenAuth
 	case VaultKubernetes:
 		return ref.KubernetesAuth
 	}
-	return fmt.Sprintf("VaultAuth(%d)", uint8(a))
+	return fmt.Sprintf("VaultAuth(%d)", uint8(v))
 }
 
 // VaultOptions configure authentication to Vault. The zero value uses the same
@@ -153,25 +153,25 @@ type VaultOptions struct {
 }
 
 // check panics on a mistake in the program.
-func (o *VaultOptions) check() {
+func (v *VaultOptions) check() {
 	switch {
-	case o.Auth != nil && o.Token != nil:
+	case v.Auth != nil && v.Token != nil:
 		panic("secretref: VaultOptions has both Auth and Token")
-	case o.NoToken && (o.Auth != nil || o.Token != nil):
+	case v.NoToken && (v.Auth != nil || v.Token != nil):
 		panic("secretref: VaultOptions has NoToken, and Auth or Token")
 	}
 }
 
 // String lists the options that are set, without credentials.
-func (o VaultOptions) String() string {
-	shown := o.JWTPath
+func (v VaultOptions) String() string {
+	shown := v.JWTPath
 	if shown != "" {
 		shown = fault.SafePath(shown)
 	}
 	return fmt.Sprintf("{Token:%s Auth:%s NoToken:%t RenewToken:%t Role:%q AuthPath:%q JWTPath:%q Namespace:%q}",
-		presence(o.Token != nil), presence(o.Auth != nil), o.NoToken, o.RenewToken, o.Role, o.AuthPath,
-		shown, o.Namespace)
+		presence(v.Token != nil), presence(v.Auth != nil), v.NoToken, v.RenewToken, v.Role, v.AuthPath,
+		shown, v.Namespace)
 }
 
 // Format writes String for every verb, since Auth may hold credentials.
-func (o VaultOptions) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, o.String()) }
+func (v VaultOptions) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, v.String()) }

@@ -80,38 +80,38 @@ func newFixture(t *testing.T) *fixture {
 }
 
 // edit replaces a text that a file of the fixture must contain.
-func (w *fixture) edit(file, was, is string) {
-	w.t.Helper()
-	path := filepath.Join(w.dir, filepath.FromSlash(file))
+func (f *fixture) edit(file, was, is string) {
+	f.t.Helper()
+	path := filepath.Join(f.dir, filepath.FromSlash(file))
 	text, err := os.ReadFile(path)
-	require.NoError(w.t, err)
-	require.Contains(w.t, string(text), was)
-	require.NoError(w.t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), was, is)),
+	require.NoError(f.t, err)
+	require.Contains(f.t, string(text), was)
+	require.NoError(f.t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), was, is)),
 		0o600))
 }
 
 // powerless sets a Vault token without policies.
-func (w *fixture) powerless() {
-	req, err := http.NewRequest(http.MethodPost, w.vault.URL()+"/v1/auth/token/create",
+func (f *fixture) powerless() {
+	req, err := http.NewRequest(http.MethodPost, f.vault.URL()+"/v1/auth/token/create",
 		bytes.NewBufferString(`{"policies":["default"]}`))
-	require.NoError(w.t, err)
-	req.Header.Set("X-Vault-Token", w.vault.RootToken())
+	require.NoError(f.t, err)
+	req.Header.Set("X-Vault-Token", f.vault.RootToken())
 	resp, err := http.DefaultClient.Do(req)
-	require.NoError(w.t, err)
+	require.NoError(f.t, err)
 	defer resp.Body.Close()
 	var made struct {
 		Auth struct {
 			ClientToken string `json:"client_token"`
 		}
 	}
-	require.NoError(w.t, json.NewDecoder(resp.Body).Decode(&made))
-	require.NotEmpty(w.t, made.Auth.ClientToken)
-	w.t.Setenv("SECRET_STORE_VAULT_TOKEN", made.Auth.ClientToken)
+	require.NoError(f.t, json.NewDecoder(resp.Body).Decode(&made))
+	require.NotEmpty(f.t, made.Auth.ClientToken)
+	f.t.Setenv("SECRET_STORE_VAULT_TOKEN", made.Auth.ClientToken)
 }
 
 // fill replaces the placeholders in an argument.
-func (w *fixture) fill(arg string) string {
-	return strings.NewReplacer("DIR", w.dir, "http://VAULT", w.vault.URL()).Replace(arg)
+func (f *fixture) fill(arg string) string {
+	return strings.NewReplacer("DIR", f.dir, "http://VAULT", f.vault.URL()).Replace(arg)
 }
 
 var (
@@ -125,18 +125,18 @@ var (
 
 // normal replaces the parts of an output that differ between runs, in tables by text of
 // the same width.
-func (w *fixture) normal(output string) string {
+func (f *fixture) normal(output string) string {
 	output = strings.NewReplacer(
-		w.dir, "DIR",
-		strings.TrimPrefix(w.vault.URL(), "http://"), "VAULT",
-		strings.TrimPrefix(w.aws.URL(), "http://"), "AWS",
+		f.dir, "DIR",
+		strings.TrimPrefix(f.vault.URL(), "http://"), "VAULT",
+		strings.TrimPrefix(f.aws.URL(), "http://"), "AWS",
 		storeflags.Actor(), "USER@HOST",
 	).Replace(output)
 	output = hexID.ReplaceAllStringFunc(output, func(id string) string {
-		if w.ids[id] == "" {
-			w.ids[id] = fmt.Sprintf("id-%013d", len(w.ids)+1)
+		if f.ids[id] == "" {
+			f.ids[id] = fmt.Sprintf("id-%013d", len(f.ids)+1)
 		}
-		return w.ids[id]
+		return f.ids[id]
 	})
 	output = effort.ReplaceAllString(output, "")
 	output = timestamp.ReplaceAllString(output, "YYYY-MM-DDThh:mm:ssZ")
@@ -145,10 +145,10 @@ func (w *fixture) normal(output string) string {
 }
 
 // credentials returns the texts without a canary that must never be printed.
-func (w *fixture) credentials() []string {
-	all := []string{w.vault.RootToken(), os.Getenv("SECRET_STORE_VAULT_TOKEN"), w.vault.UnsealKey()}
+func (f *fixture) credentials() []string {
+	all := []string{f.vault.RootToken(), os.Getenv("SECRET_STORE_VAULT_TOKEN"), f.vault.UnsealKey()}
 	for _, file := range []string{"k.db.key", "root.key", "next.key"} {
-		text, _ := os.ReadFile(filepath.Join(w.dir, file))
+		text, _ := os.ReadFile(filepath.Join(f.dir, file))
 		if !bytes.HasPrefix(text, []byte("{")) { // a reference is not secret
 			all = append(all, string(text))
 		}
@@ -163,12 +163,12 @@ type outcome struct {
 }
 
 // do runs the command in the fixture.
-func (w *fixture) do(stdin string, terminal bool, args ...string) outcome {
+func (f *fixture) do(stdin string, terminal bool, args ...string) outcome {
 	var out, errs bytes.Buffer
 	for i := range args {
-		args[i] = w.fill(args[i])
+		args[i] = f.fill(args[i])
 	}
-	status := run(w.t.Context(), args,
+	status := run(f.t.Context(), args,
 		ui.Streams{In: strings.NewReader(stdin), Out: &out, Err: &errs, OutIsTerminal: terminal})
 	return outcome{status, out.String(), errs.String()}
 }

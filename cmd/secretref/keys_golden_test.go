@@ -14,18 +14,18 @@ import (
 )
 
 // path returns the path of a file of the fixture.
-func (w *fixture) path(name string) string { return filepath.Join(w.dir, name) }
+func (f *fixture) path(name string) string { return filepath.Join(f.dir, name) }
 
 // must runs a command and fails the test unless it succeeds.
-func (w *fixture) must(stdin string, args ...string) {
-	w.t.Helper()
-	got := w.do(stdin, false, args...)
-	require.Equal(w.t, ui.StatusOK, got.status, got.err)
+func (f *fixture) must(stdin string, args ...string) {
+	f.t.Helper()
+	got := f.do(stdin, false, args...)
+	require.Equal(f.t, ui.StatusOK, got.status, got.err)
 }
 
 // write writes a file with mode 0600.
-func (w *fixture) write(name, text string) {
-	require.NoError(w.t, os.WriteFile(w.path(name), []byte(text), 0o600))
+func (f *fixture) write(name, text string) {
+	require.NoError(f.t, os.WriteFile(f.path(name), []byte(text), 0o600))
 }
 
 // keyring creates the keyring DIR/k.db with two secrets.
@@ -194,12 +194,12 @@ var rootKeyGoldens = []golden{
 }
 
 // toVault moves the content of a file to Vault and writes a reference into the file.
-func (w *fixture) toVault(name string) {
-	text, err := os.ReadFile(w.path(name))
-	require.NoError(w.t, err)
-	w.vault.Put("secret", "keyring", map[string]any{"root": strings.TrimSpace(string(text))})
-	w.write(name,
-		`{"mount":"secret","path":"keyring","key":"root","endpoint":"`+w.vault.URL()+`"}`+"\n")
+func (f *fixture) toVault(name string) {
+	text, err := os.ReadFile(f.path(name))
+	require.NoError(f.t, err)
+	f.vault.Put("secret", "keyring", map[string]any{"root": strings.TrimSpace(string(text))})
+	f.write(name,
+		`{"mount":"secret","path":"keyring","key":"root","endpoint":"`+f.vault.URL()+`"}`+"\n")
 }
 
 func in(store string) []string {

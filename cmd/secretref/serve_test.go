@@ -63,13 +63,13 @@ func (s *shared) String() string {
 }
 
 // serve starts the service and waits until it has printed its URL.
-func (w *fixture) serve(log *shared, flags ...string) *running {
+func (f *fixture) serve(log *shared, flags ...string) *running {
 	args := serving(flags...)
 	for i := range args {
-		args[i] = w.fill(args[i])
+		args[i] = f.fill(args[i])
 	}
-	ctx, stop := context.WithCancel(w.t.Context())
-	r := &running{t: w.t, token: canary + "-token-0123456789",
+	ctx, stop := context.WithCancel(f.t.Context())
+	r := &running{t: f.t, token: canary + "-token-0123456789",
 		client: &http.Client{Transport: &http.Transport{}}, stop: stop, log: log,
 		ended: make(chan int, 1)}
 	out, in := io.Pipe()
@@ -78,9 +78,9 @@ func (w *fixture) serve(log *shared, flags ...string) *running {
 		_ = in.Close()
 	}()
 	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(w.t, err, log)
+	require.NoError(f.t, err, log)
 	r.url = strings.TrimSpace(line)
-	w.t.Cleanup(func() {
+	f.t.Cleanup(func() {
 		r.client.CloseIdleConnections()
 		if stop(); r.ended != nil {
 			<-r.ended

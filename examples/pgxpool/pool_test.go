@@ -48,14 +48,14 @@ func newFixture(t *testing.T) *fixture {
 }
 
 // write stores a login.
-func (w *fixture) write(user, pass string) {
-	w.store.Set(username, user)
-	w.store.Set(password, pass)
+func (f *fixture) write(user, pass string) {
+	f.store.Set(username, user)
+	f.store.Set(password, pass)
 }
 
 // query always logs in, since it leaves no connection in the pool.
-func (w *fixture) query(ctx context.Context) error {
-	conn, err := w.pool.Acquire(ctx)
+func (f *fixture) query(ctx context.Context) error {
+	conn, err := f.pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}

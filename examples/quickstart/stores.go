@@ -22,9 +22,9 @@ func startAWS() *awsServer {
 	return s
 }
 
-func (s *awsServer) put(name, text string) { s.secrets.Store(name, text) }
+func (a *awsServer) put(name, text string) { a.secrets.Store(name, text) }
 
-func (s *awsServer) serve(w http.ResponseWriter, r *http.Request) {
+func (a *awsServer) serve(w http.ResponseWriter, r *http.Request) {
 	var request struct {
 		SecretID     string   `json:"SecretId"`
 		SecretIDList []string `json:"SecretIdList"`
@@ -36,7 +36,7 @@ func (s *awsServer) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	switch r.Header.Get("X-Amz-Target") {
 	case "secretsmanager.GetSecretValue":
-		if value, ok := s.value(request.SecretID); ok {
+		if value, ok := a.value(request.SecretID); ok {
 			writeJSON(w, http.StatusOK, value)
 			return
 		}
@@ -44,7 +44,7 @@ func (s *awsServer) serve(w http.ResponseWriter, r *http.Request) {
 	case "secretsmanager.BatchGetSecretValue":
 		values, failures := []any{}, []any{}
 		for _, name := range request.SecretIDList {
-			if value, ok := s.value(name); ok {
+			if value, ok := a.value(name); ok {
 				values = append(values, value)
 			} else {
 				failures = append(failures,
@@ -57,8 +57,8 @@ func (s *awsServer) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *awsServer) value(name string) (map[string]any, bool) {
-	text, ok := s.secrets.Load(name)
+func (a *awsServer) value(name string) (map[string]any, bool) {
+	text, ok := a.secrets.Load(name)
 	return map[string]any{
 		"ARN": "arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:" + name +
 			"-AbCdEf",
@@ -85,14 +85,14 @@ func startVault() *vaultServer {
 	return s
 }
 
-func (s *vaultServer) put(path string, data map[string]any) { s.secrets.Store(path, data) }
+func (v *vaultServer) put(path string, data map[string]any) { v.secrets.Store(path, data) }
 
-func (s *vaultServer) serve(w http.ResponseWriter, r *http.Request) {
+func (v *vaultServer) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	path, isRead := strings.CutPrefix(r.URL.Path, "/v1/secret/data/")
-	data, found := s.secrets.Load(path)
+	data, found := v.secrets.Load(path)
 	switch {
-	case s.sealed.Load():
+	case v.sealed.Load():
 		writeJSON(w, http.StatusServiceUnavailable,
 			map[string]any{"errors": []string{"Vault is sealed"}})
 	case r.Header.Get("X-Vault-Token") != vaultToken:

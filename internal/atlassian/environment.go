@@ -88,10 +88,10 @@ type expander struct {
 }
 
 // variable returns the variable that sets a property.
-func (x *expander) variable(key string) (name, value string, ok bool) {
+func (e *expander) variable(key string) (name, value string, ok bool) {
 	flat := strings.NewReplacer(".", "_", "-", "_").Replace(key)
 	for _, name := range []string{key, flat, strings.ToUpper(key), strings.ToUpper(flat)} {
-		if value, ok := x.env[name]; ok {
+		if value, ok := e.env[name]; ok {
 			return name, value, true
 		}
 	}
@@ -99,17 +99,17 @@ func (x *expander) variable(key string) (name, value string, ok bool) {
 }
 
 // lookup returns the value of a name.
-func (x *expander) lookup(name string) (string, bool) {
-	if _, value, ok := x.variable(name); ok {
+func (e *expander) lookup(name string) (string, bool) {
+	if _, value, ok := e.variable(name); ok {
 		return value, true
 	}
-	value, ok := x.file[name]
+	value, ok := e.file[name]
 	return value, ok
 }
 
 // expand replaces the substitutions in text. within has the names whose values
 // contain text. ok is false if a substitution is left.
-func (x *expander) expand(text string, within []string) (expanded string, ok bool) {
+func (e *expander) expand(text string, within []string) (expanded string, ok bool) {
 	var out strings.Builder
 	ok = true
 	for {
@@ -125,7 +125,7 @@ func (x *expander) expand(text string, within []string) (expanded string, ok boo
 		out.WriteString(text[:start])
 		value, found := "", false
 		if start == 0 || text[start-1] != '\\' {
-			value, found = x.value(text[start+len("${"):end], within)
+			value, found = e.value(text[start+len("${"):end], within)
 		}
 		if !found {
 			value, ok = text[start:end+1], false
@@ -140,30 +140,30 @@ const maxNested = 32
 
 // value returns the replacement of a substitution; inner is the text between its
 // braces.
-func (x *expander) value(inner string, within []string) (string, bool) {
+func (e *expander) value(inner string, within []string) (string, bool) {
 	if len(within) >= maxNested {
 		return "", false
 	}
-	inner, ok := x.expand(inner, append(slices.Clip(within), "")) // one level deeper
+	inner, ok := e.expand(inner, append(slices.Clip(within), "")) // one level deeper
 	if !ok {
 		return "", false
 	}
 	name := inner
-	value, found := x.lookup(name)
+	value, found := e.lookup(name)
 	if !found {
 		var fallback string
 		var has bool
 		if name, fallback, has = strings.Cut(inner, ":"); !has {
 			return "", false
 		}
-		if value, found = x.lookup(name); !found {
+		if value, found = e.lookup(name); !found {
 			return fallback, true
 		}
 	}
-	if x.budget -= len(value); x.budget < 0 || slices.Contains(within, name) && name != "" {
+	if e.budget -= len(value); e.budget < 0 || slices.Contains(within, name) && name != "" {
 		return "", false // it contains itself
 	}
-	return x.expand(value, append(slices.Clip(within), name))
+	return e.expand(value, append(slices.Clip(within), name))
 }
 
 // closingBrace returns the offset of the brace that closes a substitution, or -1.

@@ -34,12 +34,12 @@ type messageError struct {
 	cause func() error // a closure, so that dumps do not print it
 }
 
-func (e *messageError) Error() string { return e.text }
+func (m *messageError) Error() string { return m.text }
 
-func (e *messageError) GoString() string { return e.text }
+func (m *messageError) GoString() string { return m.text }
 
-func (e *messageError) MarshalText() ([]byte, error) { return []byte(e.text), nil }
+func (m *messageError) MarshalText() ([]byte, error) { return []byte(m.text), nil }
 
-func (e *messageError) Is(target error) bool { return errors.Is(e.cause(), target) }
+func (m *messageError) Is(target error) bool { return errors.Is(m.cause(), target) }
 
-func (e *messageError) As(target any) bool { return errors.As(e.cause(), target) }
+func (m *messageError) As(target any) bool { return errors.As(m.cause(), target) }

@@ -50,7 +50,7 @@ func TestErrorTextIsPrintable(t *testing.T) {
 
 type secretCause struct{ text string }
 
-func (e *secretCause) Error() string { return e.text }
+func (s *secretCause) Error() string { return s.text }
 
 // Crash reporters walk Unwrap() error and Unwrap() []error, and print what they find.
 func TestCauseIsReachableButNotWalked(t *testing.T) {

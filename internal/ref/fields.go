@@ -131,8 +131,8 @@ func differentBackendsError(field1, field2, backend1, backend2 string) error {
 // unknownFieldsError reports members that name no backend.
 type unknownFieldsError struct{ members []member }
 
-func (e *unknownFieldsError) Error() string { return "no field names a backend" }
-func (e *unknownFieldsError) Unwrap() error { return fault.NotReference }
+func (u *unknownFieldsError) Error() string { return "no field names a backend" }
+func (u *unknownFieldsError) Unwrap() error { return fault.NotReference }
 
 // noBackendError returns the syntax error for members that name no backend, in a
 // value that must be a reference. err is that of parseObject.

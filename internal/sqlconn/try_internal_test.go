@@ -10,11 +10,11 @@ import (
 
 type stateError struct{ state, message string }
 
-func (e *stateError) Error() string {
-	return "FATAL: " + e.message + " (SQLSTATE " + e.state +
+func (s *stateError) Error() string {
+	return "FATAL: " + s.message + " (SQLSTATE " + s.state +
 		")"
 }
-func (e *stateError) SQLState() string { return e.state }
+func (s *stateError) SQLState() string { return s.state }
 
 func TestNotAuthorized(t *testing.T) {
 	pooler := &stateError{"08P01", "SASL authentication failed"}

@@ -194,11 +194,11 @@ func isASCII(s string) bool {
 // mysqlParams are name=value&name=value.
 type mysqlParams struct{ b strings.Builder }
 
-func (q *mysqlParams) add(name, value string) {
-	if q.b.Len() > 0 {
-		q.b.WriteByte('&')
+func (m *mysqlParams) add(name, value string) {
+	if m.b.Len() > 0 {
+		m.b.WriteByte('&')
 	}
-	q.b.WriteString(name + "=" + url.QueryEscape(value))
+	m.b.WriteString(name + "=" + url.QueryEscape(value))
 }
 
-func (q *mysqlParams) String() string { return q.b.String() }
+func (m *mysqlParams) String() string { return m.b.String() }

@@ -181,30 +181,30 @@ type postgresURL struct {
 }
 
 // add appends an option, even an empty one, which overrides the environment.
-func (u *postgresURL) add(name, value string) {
-	u.options.WriteByte("?&"[min(u.options.Len(), 1)])
-	u.options.WriteString(name + "=" + percent(value))
+func (p *postgresURL) add(name, value string) {
+	p.options.WriteByte("?&"[min(p.options.Len(), 1)])
+	p.options.WriteString(name + "=" + percent(value))
 }
 
 // String returns a URL that all drivers read in the same way. Several hosts, IPv6, and
 // names with a slash are options, since net/url, which some drivers use, does not
 // support them or reads them differently.
-func (u *postgresURL) String() string {
-	authority, path := net.JoinHostPort(u.hosts, u.ports), "/"+percent(u.database)
-	if strings.ContainsAny(u.hosts, ",:%") {
+func (p *postgresURL) String() string {
+	authority, path := net.JoinHostPort(p.hosts, p.ports), "/"+percent(p.database)
+	if strings.ContainsAny(p.hosts, ",:%") {
 		authority = ""
-		u.add("host", u.hosts)
-		u.add("port", u.ports)
+		p.add("host", p.hosts)
+		p.add("port", p.ports)
 	}
-	if strings.Contains(u.database, "/") {
+	if strings.Contains(p.database, "/") {
 		path = "/"
-		u.add("dbname", u.database)
+		p.add("dbname", p.database)
 	}
-	login := percent(u.user)
-	if u.password != "" {
-		login += ":" + percent(u.password)
+	login := percent(p.user)
+	if p.password != "" {
+		login += ":" + percent(p.password)
 	}
-	return "postgres://" + login + "@" + authority + path + u.options.String()
+	return "postgres://" + login + "@" + authority + path + p.options.String()
 }
 
 // percent escapes all characters with a meaning in URLs.

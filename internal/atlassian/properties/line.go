@@ -17,84 +17,84 @@ type piece struct{ at, from int }
 
 // next returns a logical line, still escaped and valid until the next call, and its
 // first physical line. It does not end in a single backslash.
-func (r *lineReader) next() (logical []byte, line int, ok bool) {
-	r.buf = r.buf[:0]
+func (l *lineReader) next() (logical []byte, line int, ok bool) {
+	l.buf = l.buf[:0]
 	begun := false // the logical line has begun, possibly with only a backslash
 	for {
-		r.skipBlank()
-		if r.off == len(r.in) {
+		l.skipBlank()
+		if l.off == len(l.in) {
 			// A continuation at the end of the file is a line to Java only if
 			// it has text.
-			return r.buf, line, len(r.buf) > 0
+			return l.buf, line, len(l.buf) > 0
 		}
 		// As long as a continued line has no text, a comment in it is still a
 		// comment.
-		if c := r.in[r.off]; len(r.buf) == 0 && (c == '#' || c == '!' || isEOL(c)) {
-			r.skipPhysical()
+		if c := l.in[l.off]; len(l.buf) == 0 && (c == '#' || c == '!' || isEOL(c)) {
+			l.skipPhysical()
 			begun = false
-			if r.pieces != nil {
-				*r.pieces = (*r.pieces)[:0]
+			if l.pieces != nil {
+				*l.pieces = (*l.pieces)[:0]
 			}
 			continue
 		}
 		if !begun {
-			begun, line = true, r.line
+			begun, line = true, l.line
 		}
-		if continued := r.appendPhysical(); !continued {
-			return r.buf, line, true
+		if continued := l.appendPhysical(); !continued {
+			return l.buf, line, true
 		}
 	}
 }
 
 // appendPhysical adds the rest of the physical line to the buffer and skips its end.
 // It reports whether the line is continued, and then drops the backslash.
-func (r *lineReader) appendPhysical() (continued bool) {
-	start, backslash := r.off, false
-	for r.off < len(r.in) && !isEOL(r.in[r.off]) {
-		backslash = r.in[r.off] == '\\' && !backslash
-		r.off++
+func (l *lineReader) appendPhysical() (continued bool) {
+	start, backslash := l.off, false
+	for l.off < len(l.in) && !isEOL(l.in[l.off]) {
+		backslash = l.in[l.off] == '\\' && !backslash
+		l.off++
 	}
-	end := r.off
+	end := l.off
 	if backslash {
 		end--
 	}
-	if r.pieces != nil {
-		*r.pieces = append(*r.pieces, piece{len(r.buf), start})
-		r.end = r.off
+	if l.pieces != nil {
+		*l.pieces = append(*l.pieces, piece{len(l.buf), start})
+		l.end = l.off
 	}
-	r.buf = append(r.buf, r.in[start:end]...)
+	l.buf = append(l.buf, l.in[start:end]...)
 	// Java reads one character after the first of the line end. If the file ends
 	// there, so does the logical line: a single backslash is then a pair of two
 	// empty strings, but not before "\r\n".
-	last := r.off+1 >= len(r.in)
-	r.skipEOL()
+	last := l.off+1 >= len(l.in)
+	l.skipEOL()
 	return backslash && !last
 }
 
-func (r *lineReader) skipBlank() {
-	for r.off < len(r.in) && isBlank(r.in[r.off]) {
-		r.off++
+func (l *lineReader) skipBlank() {
+	for l.off < len(l.in) && isBlank(l.in[l.off]) {
+		l.off++
 	}
 }
 
 // skipPhysical skips the rest of the physical line.
-func (r *lineReader) skipPhysical() {
-	for r.off < len(r.in) && !isEOL(r.in[r.off]) {
-		r.off++
+func (l *lineReader) skipPhysical() {
+	for l.off < len(l.in) && !isEOL(l.in[l.off]) {
+		l.off++
 	}
-	r.skipEOL()
+	l.skipEOL()
 }
 
 // skipEOL skips one line end, if there is one.
-func (r *lineReader) skipEOL() {
-	if r.off == len(r.in) {
+func (l *lineReader) skipEOL() {
+	if l.off == len(l.in) {
 		return
 	}
-	if r.in[r.off] == '\r' && r.off+1 < len(r.in) && r.in[r.off+1] == '\n' {
-		r.off++
+	if l.in[l.off] == '\r' && l.off+1 < len(l.in) && l.in[l.off+1] == '\n' {
+		l.off++
 	}
-	r.off++
-	r.line++
+	l.off++
+	l.line++
 }
 
 func isEOL(c byte) bool { return c == '\n' || c == '\r' }

@@ -18,11 +18,11 @@ type rawAttr struct {
 
 // declares reports whether the attribute is a namespace declaration and returns
 // the prefix that it binds, "" for the default namespace.
-func (a rawAttr) declares() (prefix string, ok bool) {
-	if a.prefix == "xmlns" {
-		return a.local, true
+func (r rawAttr) declares() (prefix string, ok bool) {
+	if r.prefix == "xmlns" {
+		return r.local, true
 	}
-	return "", a.prefix == "" && a.local == "xmlns"
+	return "", r.prefix == "" && r.local == "xmlns"
 }
 
 // attributes reads the rest of a tag, up to ">" or "/>".
@@ -178,19 +178,19 @@ type attrSet struct {
 type expandedName struct{ namespace, local string }
 
 // add reports whether the attribute is new.
-func (s *attrSet) add(namespace, local string) bool {
+func (a *attrSet) add(namespace, local string) bool {
 	name := expandedName{namespace, local}
-	if slices.Contains(s.few[:s.n], name) || s.many[name] {
+	if slices.Contains(a.few[:a.n], name) || a.many[name] {
 		return false
 	}
-	if s.n < len(s.few) {
-		s.few[s.n] = name
-		s.n++
+	if a.n < len(a.few) {
+		a.few[a.n] = name
+		a.n++
 		return true
 	}
-	if s.many == nil {
-		s.many = map[expandedName]bool{}
+	if a.many == nil {
+		a.many = map[expandedName]bool{}
 	}
-	s.many[name] = true
+	a.many[name] = true
 	return true
 }

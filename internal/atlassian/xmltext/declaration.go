@@ -59,54 +59,54 @@ type declReader struct {
 
 // pseudo reads white space and one pseudo attribute. If the attribute is missing
 // or incomplete, it returns false and reads nothing.
-func (r *declReader) pseudo(name string) (value string, ok bool) {
-	start := r.pos
+func (d *declReader) pseudo(name string) (value string, ok bool) {
+	start := d.pos
 	defer func() {
 		if !ok {
-			r.pos = start
+			d.pos = start
 		}
 	}()
-	if !r.space() || !r.literal(name) {
+	if !d.space() || !d.literal(name) {
 		return "", false
 	}
-	r.space()
-	if !r.literal("=") {
+	d.space()
+	if !d.literal("=") {
 		return "", false
 	}
-	r.space()
-	if r.pos == len(r.b) || r.b[r.pos] != '"' && r.b[r.pos] != '\'' {
+	d.space()
+	if d.pos == len(d.b) || d.b[d.pos] != '"' && d.b[d.pos] != '\'' {
 		return "", false
 	}
-	rest := r.b[r.pos+1:]
-	n := bytes.IndexByte(rest, r.b[r.pos])
+	rest := d.b[d.pos+1:]
+	n := bytes.IndexByte(rest, d.b[d.pos])
 	if n < 0 {
 		return "", false
 	}
-	r.pos += n + 2
+	d.pos += n + 2
 	return string(rest[:n]), true
 }
 
 // space skips white space and reports whether there was any.
-func (r *declReader) space() bool {
-	start := r.pos
-	for r.pos < len(r.b) && isSpace(r.b[r.pos]) {
-		r.pos++
+func (d *declReader) space() bool {
+	start := d.pos
+	for d.pos < len(d.b) && isSpace(d.b[d.pos]) {
+		d.pos++
 	}
-	return r.pos > start
+	return d.pos > start
 }
 
-func (r *declReader) literal(s string) bool {
-	if !bytes.HasPrefix(r.b[r.pos:], []byte(s)) {
+func (d *declReader) literal(s string) bool {
+	if !bytes.HasPrefix(d.b[d.pos:], []byte(s)) {
 		return false
 	}
-	r.pos += len(s)
+	d.pos += len(s)
 	return true
 }
 
-func (r *declReader) line() int { return 1 + lineEnds(r.b[:r.pos]) }
+func (d *declReader) line() int { return 1 + lineEnds(d.b[:d.pos]) }
 
-func (r *declReader) fail(why string) error {
-	return fault.New(fault.Syntax, "line %d: malformed XML declaration: %s", r.line(), why)
+func (d *declReader) fail(why string) error {
+	return fault.New(fault.Syntax, "line %d: malformed XML declaration: %s", d.line(), why)
 }
 
 // isEncodingName follows production 81, EncName.

@@ -60,10 +60,10 @@ type FetchHint struct {
 }
 
 // SingleAttempt reports whether one attempt is enough.
-func (h FetchHint) SingleAttempt() bool { return h.Background || h.HasStale && !h.StaleFromDisk }
+func (f FetchHint) SingleAttempt() bool { return f.Background || f.HasStale && !f.StaleFromDisk }
 
 // Short reports whether the fetch has to end soon.
-func (h FetchHint) Short() bool { return h.Background || h.HasStale }
+func (f FetchHint) Short() bool { return f.Background || f.HasStale }
 
 // Version is a value as it was fetched once.
 type Version[V any] struct {

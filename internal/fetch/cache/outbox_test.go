@@ -27,41 +27,41 @@ type memory struct {
 	broken bool
 }
 
-func (k *memory) Load(ctx context.Context, _ string) (int, time.Time, bool) {
+func (m *memory) Load(ctx context.Context, _ string) (int, time.Time, bool) {
 	select {
-	case <-time.After(k.takes):
+	case <-time.After(m.takes):
 	case <-ctx.Done():
 		return 0, time.Time{}, false
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.value, k.at, k.value != 0
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.value, m.at, m.value != 0
 }
 
-func (k *memory) Save(ctx context.Context, _ string, value int, fetched time.Time) {
+func (m *memory) Save(ctx context.Context, _ string, value int, fetched time.Time) {
 	select {
-	case <-time.After(k.takes):
+	case <-time.After(m.takes):
 	case <-ctx.Done():
 		return
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.value, k.at = value, fetched
-	k.saves++
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.value, m.at = value, fetched
+	m.saves++
 }
 
-func (k *memory) Remove(ctx context.Context, _ string) bool {
+func (m *memory) Remove(ctx context.Context, _ string) bool {
 	select {
-	case <-time.After(k.takes):
+	case <-time.After(m.takes):
 	case <-ctx.Done():
 		return false
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.broken {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.broken {
 		return false
 	}
-	k.value = 0
+	m.value = 0
 	return true
 }
 

@@ -12,13 +12,13 @@ import (
 )
 
 // damage replaces the record under name by one that cannot be decrypted.
-func (p keyringFile) damage(r *keyring.Keyring, name string, change func(record []byte) []byte) {
-	p.t.Helper()
-	record, err := r.Store().Get(p.t.Context(), name)
-	require.NoError(p.t, err)
-	keys, err := r.Store().Load(p.t.Context())
-	require.NoError(p.t, err)
-	require.NoError(p.t, r.Store().Put(p.t.Context(), keys.Active().ID, name, change(record)))
+func (k keyringFile) damage(r *keyring.Keyring, name string, change func(record []byte) []byte) {
+	k.t.Helper()
+	record, err := r.Store().Get(k.t.Context(), name)
+	require.NoError(k.t, err)
+	keys, err := r.Store().Load(k.t.Context())
+	require.NoError(k.t, err)
+	require.NoError(k.t, r.Store().Put(k.t.Context(), keys.Active().ID, name, change(record)))
 }
 
 func flip(record []byte) []byte { record[len(record)-1] ^= 1; return record }

@@ -28,31 +28,31 @@ func newKeyringFile(t *testing.T) keyringFile {
 }
 
 // keyring opens the keyring, through f if f is not nil.
-func (p keyringFile) keyring(f *faulty) *keyring.Keyring {
-	r, err := p.open(f)
-	require.NoError(p.t, err)
+func (k keyringFile) keyring(f *faulty) *keyring.Keyring {
+	r, err := k.open(f)
+	require.NoError(k.t, err)
 	return r
 }
 
-func (p keyringFile) open(f *faulty) (*keyring.Keyring, error) {
-	store := store.Store(boltstore.New(p.path))
+func (k keyringFile) open(f *faulty) (*keyring.Keyring, error) {
+	store := store.Store(boltstore.New(k.path))
 	if f != nil {
 		f.Store = store
 		store = f
 	}
-	return openAt(p.t.Context(), p.path, store)
+	return openAt(k.t.Context(), k.path, store)
 }
 
 // stored are the secrets that must not be lost.
 type stored map[string]string
 
 // fill stores n secrets.
-func (p keyringFile) fill(r *keyring.Keyring, n int) stored {
+func (k keyringFile) fill(r *keyring.Keyring, n int) stored {
 	s := stored{}
 	for i := range n {
 		name, text := fmt.Sprintf("secret %d", i), fmt.Sprintf("text %d", i)
 		s[name] = text
-		require.NoError(p.t, r.Put(p.t.Context(), name, []byte(text)))
+		require.NoError(k.t, r.Put(k.t.Context(), name, []byte(text)))
 	}
 	return s
 }
@@ -60,42 +60,42 @@ func (p keyringFile) fill(r *keyring.Keyring, n int) stored {
 // checkIntact opens the keyring again and checks that nothing is lost, that a rotation
 // succeeds, that afterwards only the active key is needed, and that still nothing is
 // lost.
-func (p keyringFile) checkIntact(s stored) {
-	p.t.Helper()
-	r := p.keyring(nil)
-	p.checkSecrets(r, s)
-	require.NoError(p.t, r.Verify(p.t.Context()))
+func (k keyringFile) checkIntact(s stored) {
+	k.t.Helper()
+	r := k.keyring(nil)
+	k.checkSecrets(r, s)
+	require.NoError(k.t, r.Verify(k.t.Context()))
 	to := rotate.Rotator{Keyring: r}
-	done, err := to.Rotate(p.t.Context())
-	require.NoError(p.t, err)
-	require.Empty(p.t, done.Blocked)
-	_, err = to.DeleteInactive(p.t.Context())
-	require.NoError(p.t, err)
-	keys, err := r.Store().Load(p.t.Context())
-	require.NoError(p.t, err)
-	require.Len(p.t, keys.Keys, 1)
-	require.Equal(p.t, store.Active, keys.Keys[0].State)
-	require.GreaterOrEqual(p.t, keys.Keys[0].Encryptions, uint64(len(s)),
+	done, err := to.Rotate(k.t.Context())
+	require.NoError(k.t, err)
+	require.Empty(k.t, done.Blocked)
+	_, err = to.DeleteInactive(k.t.Context())
+	require.NoError(k.t, err)
+	keys, err := r.Store().Load(k.t.Context())
+	require.NoError(k.t, err)
+	require.Len(k.t, keys.Keys, 1)
+	require.Equal(k.t, store.Active, keys.Keys[0].State)
+	require.GreaterOrEqual(k.t, keys.Keys[0].Encryptions, uint64(len(s)),
 		"every encryption is counted")
-	p.checkSecrets(p.keyring(nil), s)
+	k.checkSecrets(k.keyring(nil), s)
 }
 
 // checkSecrets checks that r has the secrets.
-func (p keyringFile) checkSecrets(r *keyring.Keyring, s stored) {
-	p.t.Helper()
+func (k keyringFile) checkSecrets(r *keyring.Keyring, s stored) {
+	k.t.Helper()
 	for name, text := range s {
-		got, err := r.Get(p.t.Context(), name)
-		require.NoError(p.t, err, name)
-		require.True(p.t, text == string(got), "%s has another text", name)
+		got, err := r.Get(k.t.Context(), name)
+		require.NoError(k.t, err, name)
+		require.True(k.t, text == string(got), "%s has another text", name)
 	}
 }
 
-func (p keyringFile) events(r *keyring.Keyring) (lines []string) {
-	p.t.Helper()
-	events, err := r.Store().Events(p.t.Context(), 0, 1000)
-	require.NoError(p.t, err)
+func (k keyringFile) events(r *keyring.Keyring) (lines []string) {
+	k.t.Helper()
+	events, err := r.Store().Events(k.t.Context(), 0, 1000)
+	require.NoError(k.t, err)
 	for _, e := range events {
-		require.WithinDuration(p.t, time.Now(), e.Time, time.Minute)
+		require.WithinDuration(k.t, time.Now(), e.Time, time.Minute)
 		lines = append(lines, fmt.Sprintf("%s %s %s %d", e.Actor, e.Action, e.Outcome, len(e.Keys)))
 	}
 	return lines

@@ -53,7 +53,7 @@ const (
 type KeyID uint64
 
 // String returns 16 hexadecimal digits.
-func (id KeyID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
+func (k KeyID) String() string { return fmt.Sprintf("%016x", uint64(k)) }
 
 // ParseKeyID parses the result of String. The error is fault.Corrupt.
 func ParseKeyID(s string) (KeyID, error) {

@@ -28,10 +28,11 @@ import (
 
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/keyring/seal"
+	"github.com/seed74218947/secretref/internal/ref"
 )
 
 // MaxName is the maximum length of the name of a record, in bytes.
-const MaxName = 1024
+const MaxName = ref.MaxName
 
 // State is the state of a data key.
 type State string

@@ -66,30 +66,30 @@ func WriteIdentity(ctx context.Context, w io.Writer, reference secretref.Referen
 }
 
 // gather reads the environment and queries AWS STS.
-func (a *identityReport) gather(ctx context.Context) {
-	a.add("user", currentUser())
-	if a.region != "" {
-		a.add("aws", a.awsIdentity(ctx))
+func (i *identityReport) gather(ctx context.Context) {
+	i.add("user", currentUser())
+	if i.region != "" {
+		i.add("aws", i.awsIdentity(ctx))
 	}
-	for _, auth := range a.vaultAuths {
-		a.addVault(auth)
+	for _, auth := range i.vaultAuths {
+		i.addVault(auth)
 	}
-	if len(a.vaultAuths) > 0 && os.Getenv("VAULT_NAMESPACE") != "" {
-		a.add("vault", "VAULT_NAMESPACE is set; the products' documentation does not mention it")
+	if len(i.vaultAuths) > 0 && os.Getenv("VAULT_NAMESPACE") != "" {
+		i.add("vault", "VAULT_NAMESPACE is set; the products' documentation does not mention it")
 	}
-	if l, err := a.store.Location(); err == nil {
-		a.add("store", describeStore(l, a.store))
+	if l, err := i.store.Location(); err == nil {
+		i.add("store", describeStore(l, i.store))
 	}
 }
 
-func (a *identityReport) add(about,
+func (i *identityReport) add(about,
 	text string) {
-	a.lines = append(a.lines, [2]string{about, text})
+	i.lines = append(i.lines, [2]string{about, text})
 }
 
-func (a *identityReport) write(w io.Writer) {
+func (i *identityReport) write(w io.Writer) {
 	fmt.Fprintln(w, "identity")
-	for _, l := range a.lines {
+	for _, l := range i.lines {
 		_ = ui.Line(w, "  %-6s %s", l[0], l[1])
 	}
 }
@@ -103,11 +103,11 @@ func currentUser() string {
 }
 
 // awsIdentity describes the credentials that the library finds and their owner.
-func (a *identityReport) awsIdentity(ctx context.Context) string {
+func (i *identityReport) awsIdentity(ctx context.Context) string {
 	log := slog.New(slog.DiscardHandler)
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	ctx, cancel := context.WithTimeout(ctx, i.timeout)
 	defer cancel()
-	found, err := awssm.New(nil, &httpguard.Policy{Log: log}, log).Identity(ctx, a.region)
+	found, err := awssm.New(nil, &httpguard.Policy{Log: log}, log).Identity(ctx, i.region)
 	if errors.Is(err, secretref.ErrUnauthenticated) {
 		return "no usable credentials; the references below show why"
 	}
@@ -116,7 +116,7 @@ func (a *identityReport) awsIdentity(ctx context.Context) string {
 	}
 	with := fmt.Sprintf("access key id %s from %s", found.AccessKeyID,
 		describeCredentialSource(found.Source))
-	arn, err := a.callerARN(ctx)
+	arn, err := i.callerARN(ctx)
 	if err != nil {
 		return fmt.Sprintf("%s; could not determine the caller's identity from AWS STS: %s", with,
 			ui.Message(err))
@@ -125,8 +125,8 @@ func (a *identityReport) awsIdentity(ctx context.Context) string {
 }
 
 // callerARN calls STS GetCallerIdentity, which needs no permission.
-func (a *identityReport) callerARN(ctx context.Context) (string, error) {
-	loaded, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion(a.region))
+func (i *identityReport) callerARN(ctx context.Context) (string, error) {
+	loaded, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion(i.region))
 	if err != nil {
 		return "", errors.New("cannot load the AWS configuration")
 	}
@@ -162,9 +162,9 @@ func describeCredentialSource(sdk string) string {
 
 // addVault lists the variables that a Vault auth method reads and whether they are
 // set. Their values are not printed.
-func (a *identityReport) addVault(auth secretref.VaultAuth) {
+func (i *identityReport) addVault(auth secretref.VaultAuth) {
 	if auth == secretref.VaultKubernetes {
-		a.add("vault", fmt.Sprintf("KUBERNETES: role from %s; auth method from %s; the pod's "+
+		i.add("vault", fmt.Sprintf("KUBERNETES: role from %s; auth method from %s; the pod's "+
 			"token from %s",
 			variableState(vaultkv.RoleVariable, ""), variableState(vaultkv.AuthPathVariable,
 				"kubernetes"),
@@ -172,7 +172,7 @@ func (a *identityReport) addVault(auth secretref.VaultAuth) {
 				"/var/run/secrets/kubernetes.io/serviceaccount/token")))
 		return
 	}
-	a.add("vault", "TOKEN: from "+variableState(vaultkv.TokenVariable, ""))
+	i.add("vault", "TOKEN: from "+variableState(vaultkv.TokenVariable, ""))
 }
 
 // describeStore describes the store, its root key and its password's source.

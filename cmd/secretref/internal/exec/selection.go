@@ -16,23 +16,23 @@ type selection struct {
 	strict           bool
 }
 
-func (c selection) includes(name string) bool {
-	return (len(c.only) == 0 || c.only.contains(name)) && !c.skip.contains(name) &&
-		!isOwnVariable(name) && !c.removes(name)
+func (s selection) includes(name string) bool {
+	return (len(s.only) == 0 || s.only.contains(name)) && !s.skip.contains(name) &&
+		!isOwnVariable(name) && !s.removes(name)
 }
 
 // removes reports whether a variable is a credential of this program, which the
 // command must not receive.
-func (c selection) removes(name string) bool {
+func (s selection) removes(name string) bool {
 	return (isOwnVariable(name) || nameList{vaultkv.TokenVariable}.contains(name)) &&
-		!c.keep.contains(name)
+		!s.keep.contains(name)
 }
 
 // environment returns env without the removed variables.
-func (c selection) environment(env []string) []string {
+func (s selection) environment(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
 		name, _ := splitEntry(entry)
-		return c.removes(name)
+		return s.removes(name)
 	})
 }
 

@@ -18,16 +18,16 @@ type substitution struct {
 }
 
 // isWholeValue reports whether the value is a single reference without other text.
-func (f substitution) isWholeValue() bool {
-	return len(f.between) == 2 && f.between[0]+f.between[1] == ""
+func (s substitution) isWholeValue() bool {
+	return len(s.between) == 2 && s.between[0]+s.between[1] == ""
 }
 
 // render returns the value with its references replaced by secrets. verbatim is true
 // if a secret inside other text has characters that may have a meaning there.
-func (f substitution) render(secrets []secretref.Secret) (render string, verbatim bool,
+func (s substitution) render(secrets []secretref.Secret) (render string, verbatim bool,
 	errs []error) {
 	var filled, before strings.Builder // before contains no secrets
-	for i, text := range f.between[:len(secrets)] {
+	for i, text := range s.between[:len(secrets)] {
 		before.WriteString(text)
 		secret := secrets[i].Reveal()
 		encoded := percentEncode(secret)
@@ -35,7 +35,7 @@ func (f substitution) render(secrets []secretref.Secret) (render string, verbati
 		switch where := contextAfter(before.String()); {
 		case secret == encoded:
 		case where == urlEndUnknown:
-			reason = skippableError{f.name,
+			reason = skippableError{s.name,
 				fault.New(fault.Unsupported, "the URL before the secret may have ended, "+
 					"so it is unclear whether to percent-encode the secret: put the password into a "+
 					"variable of its own")}
@@ -44,17 +44,17 @@ func (f substitution) render(secrets []secretref.Secret) (render string, verbati
 		case strings.Contains(secret, "\x00"):
 			reason = fault.New(fault.Unsupported,
 				"the secret contains a NUL byte, which a variable cannot hold")
-		case !f.isWholeValue():
+		case !s.isWholeValue():
 			verbatim = true
 		}
 		if reason != nil {
-			ref, _ := secretref.Parse(f.refs[i])
-			errs = append(errs, &secretref.Error{Source: describeVariable(f.name),
+			ref, _ := secretref.Parse(s.refs[i])
+			errs = append(errs, &secretref.Error{Source: describeVariable(s.name),
 				Reference: ref.String(), Err: reason})
 		}
 		filled.WriteString(text + secret)
 	}
-	return filled.String() + f.between[len(secrets)], verbatim, errs
+	return filled.String() + s.between[len(secrets)], verbatim, errs
 }
 
 // textContext is the kind of text that a secret is inserted into.

@@ -60,31 +60,31 @@ type variableNamer struct {
 }
 
 // Handle implements slog.Handler.
-func (h variableNamer) Handle(ctx context.Context, r slog.Record) error {
+func (v variableNamer) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level < slog.LevelWarn {
-		return h.Handler.Handle(ctx, r)
+		return v.Handler.Handle(ctx, r)
 	}
 	named := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	var attrs []slog.Attr
 	has := map[string]string{}
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "source" {
-			a.Value = slog.StringValue(h.variableOf(a.Value.String()))
+			a.Value = slog.StringValue(v.variableOf(a.Value.String()))
 		}
 		attrs, has[a.Key] = append(attrs, a), a.Value.String()
 		return true
 	})
-	if owners := h.variablesWith(has["reference"]); has["source"] == "" && owners != "" {
-		if _, before := h.warned.LoadOrStore(r.Message+has["reference"], true); before {
+	if owners := v.variablesWith(has["reference"]); has["source"] == "" && owners != "" {
+		if _, before := v.warned.LoadOrStore(r.Message+has["reference"], true); before {
 			return nil
 		}
 		named.AddAttrs(slog.String("source", owners))
 	}
 	named.AddAttrs(attrs...)
-	return h.Handler.Handle(ctx, named)
+	return v.Handler.Handle(ctx, named)
 }
 
 // WithAttrs implements slog.Handler.
-func (h variableNamer) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return variableNamer{h.Handler.WithAttrs(attrs), h.envPlan, h.warned}
+func (v variableNamer) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return variableNamer{v.Handler.WithAttrs(attrs), v.envPlan, v.warned}
 }

@@ -223,11 +223,11 @@ type timeoutError struct {
 	err   error
 }
 
-func (e *timeoutError) Error() string {
-	return fmt.Sprintf("timed out after %s (-timeout): %s", e.after, ui.Message(e.err))
+func (t *timeoutError) Error() string {
+	return fmt.Sprintf("timed out after %s (-timeout): %s", t.after, ui.Message(t.err))
 }
 
-func (e *timeoutError) Unwrap() error { return e.err }
+func (t *timeoutError) Unwrap() error { return t.err }
 
 // announceCreation tells the user of a new keyring to keep its root key. The library
 // does so itself if the root key is new too.

@@ -90,23 +90,23 @@ func run(ctx context.Context, args []string, s ui.Streams) error {
 }
 
 // check returns an error if a flag is missing or the service would be unsafe.
-func (v *service) check() error {
-	if _, err := v.store.Location(); err != nil {
+func (s *service) check() error {
+	if _, err := s.store.Location(); err != nil {
 		return err
 	}
-	if v.token.path == "" {
+	if s.token.path == "" {
 		return ui.NewUsageError("-token-file is missing: give a file with the token that " +
 			"requests must send")
 	}
-	if (v.cert.certFile == "") != (v.cert.keyFile == "") {
+	if (s.cert.certFile == "") != (s.cert.keyFile == "") {
 		return ui.NewUsageError("-tls-cert and -tls-key must be given together")
 	}
-	host, _, err := net.SplitHostPort(v.addr)
+	host, _, err := net.SplitHostPort(s.addr)
 	if err != nil {
 		return ui.NewUsageError("-addr is missing or malformed: give HOST:PORT, such as " +
 			"127.0.0.1:8443")
 	}
-	if !v.cert.configured() && !httpguard.Loopback(host) {
+	if !s.cert.configured() && !httpguard.Loopback(host) {
 		return exposedError()
 	}
 	return nil
@@ -119,49 +119,49 @@ func exposedError() error {
 }
 
 // run serves until ctx ends.
-func (v *service) run(ctx context.Context) error {
-	if _, err := v.token.read(); err != nil {
+func (s *service) run(ctx context.Context) error {
+	if _, err := s.token.read(); err != nil {
 		return err
 	}
-	if v.cert.configured() {
-		if _, err := v.cert.read(); err != nil {
+	if s.cert.configured() {
+		if _, err := s.cert.read(); err != nil {
 			return err
 		}
 	}
 	opening, cancel := context.WithTimeout(secretref.WithActor(ctx, storeflags.Actor()),
-		v.store.Timeout.Value())
+		s.store.Timeout.Value())
 	defer cancel()
-	k, err := storeflags.Open(opening, v.store, false, secretref.KeyringOptions{Logger: v.log})
+	k, err := storeflags.Open(opening, s.store, false, secretref.KeyringOptions{Logger: s.log})
 	if err != nil {
 		return err
 	}
 	defer k.CloseIfOpen()
-	listener, scheme, err := v.listen(ctx)
+	listener, scheme, err := s.listen(ctx)
 	if err != nil {
 		return err
 	}
-	server := newServer(k.Handler(v.token.authorize), v.log)
-	if err := v.announce(scheme + "://" + listener.Addr().String()); err != nil {
+	server := newServer(k.Handler(s.token.authorize), s.log)
+	if err := s.announce(scheme + "://" + listener.Addr().String()); err != nil {
 		_ = listener.Close()
 		return err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- serveLimited(server, listener, v.tls()) }()
+	go func() { ended <- serveLimited(server, listener, s.tls()) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("the server stopped: %w", err)
 	case <-ctx.Done():
 	}
-	return v.shutDown(server, k)
+	return s.shutDown(server, k)
 }
 
 // listen returns the listener and the URL scheme.
-func (v *service) listen(ctx context.Context) (net.Listener, string, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", v.addr)
+func (s *service) listen(ctx context.Context) (net.Listener, string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.addr)
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot listen: %w", err)
 	}
-	if v.cert.configured() {
+	if s.cert.configured() {
 		return listener, "https", nil
 	}
 	// A name such as localhost may resolve to another address.
@@ -173,25 +173,25 @@ func (v *service) listen(ctx context.Context) (net.Listener, string, error) {
 }
 
 // tls returns the TLS configuration, or nil without a certificate.
-func (v *service) tls() *tls.Config {
-	if !v.cert.configured() {
+func (s *service) tls() *tls.Config {
+	if !s.cert.configured() {
 		return nil
 	}
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: v.cert.getCertificate,
+		GetCertificate: s.cert.getCertificate,
 	}
 }
 
 // shutDown closes the keyring, which ends a rotation, and waits for the responses.
-func (v *service) shutDown(server *http.Server, k *storeflags.Keyring) error {
+func (s *service) shutDown(server *http.Server, k *storeflags.Keyring) error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	closed, answered := make(chan error, 1), make(chan error, 1)
 	go func() { closed <- k.Keyring.Close() }()
 	go func() { answered <- server.Shutdown(ctx) }() // takes no more requests
-	v.log.Info("shutting down; a rotation in progress stops between two transactions")
+	s.log.Info("shutting down; a rotation in progress stops between two transactions")
 	failed, late := <-closed, <-answered
 	if errors.Is(late, context.DeadlineExceeded) {
 		late = server.Close()

@@ -84,8 +84,8 @@ type unchangedError struct {
 	hint string // appended to the text
 }
 
-func (e *unchangedError) Error() string { return e.err.Error() + "; nothing was changed" + e.hint }
-func (e *unchangedError) Unwrap() error { return e.err }
+func (u *unchangedError) Error() string { return u.err.Error() + "; nothing was changed" + u.hint }
+func (u *unchangedError) Unwrap() error { return u.err }
 
 // replacement is the result of replacing a file.
 type replacement struct {

@@ -23,9 +23,9 @@ type sourcedError struct {
 	err    error
 }
 
-func (e *sourcedError) Error() string { return e.source + ": " + ui.Message(e.err) }
+func (s *sourcedError) Error() string { return s.source + ": " + ui.Message(s.err) }
 
-func (e *sourcedError) Unwrap() error { return e.err }
+func (s *sourcedError) Unwrap() error { return s.err }
 
 // Keyring is an open keyring with the resources that it uses.
 type Keyring struct {

@@ -17,7 +17,7 @@ type UsageError struct{ text string }
 func NewUsageError(text string) error { return &UsageError{text} }
 
 // Error implements error.
-func (e *UsageError) Error() string { return e.text }
+func (u *UsageError) Error() string { return u.text }
 
 // ExitError ends the process with a status of its own.
 type ExitError struct {

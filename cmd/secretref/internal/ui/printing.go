@@ -43,10 +43,10 @@ type lockedWriter struct {
 	to io.Writer
 }
 
-func (w *lockedWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.to.Write(p)
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.to.Write(p)
 }
 
 // Flush writes the buffered output of a command that keeps running.
@@ -92,7 +92,7 @@ func NewJSONEncoder(w io.Writer) *json.Encoder {
 
 type escapingWriter struct{ to io.Writer }
 
-func (w escapingWriter) Write(p []byte) (int, error) {
+func (e escapingWriter) Write(p []byte) (int, error) {
 	var out bytes.Buffer
 	for rest := p; len(rest) > 0; {
 		r, size := utf8.DecodeRune(rest)
@@ -106,7 +106,7 @@ func (w escapingWriter) Write(p []byte) (int, error) {
 		}
 		rest = rest[size:]
 	}
-	if _, err := w.to.Write(out.Bytes()); err != nil {
+	if _, err := e.to.Write(out.Bytes()); err != nil {
 		return 0, err
 	}
 	return len(p), nil

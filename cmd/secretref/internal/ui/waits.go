@@ -108,32 +108,32 @@ type waitHandler struct {
 }
 
 // Enabled implements slog.Handler.
-func (h waitHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (w waitHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle implements slog.Handler.
-func (h waitHandler) Handle(ctx context.Context, r slog.Record) error {
+func (w waitHandler) Handle(ctx context.Context, r slog.Record) error {
 	switch {
 	case r.Message == msgAttemptFailed:
-		h.waits.track(attrMap(r)["reference"], false)
-		h.waits.swapPending(describeAttempt(r))
+		w.waits.track(attrMap(r)["reference"], false)
+		w.waits.swapPending(describeAttempt(r))
 		return nil
 	case r.Message == msgFetchBegins, r.Message == msgFetchEnds:
-		h.waits.track(attrMap(r)["reference"], r.Message == msgFetchBegins)
+		w.waits.track(attrMap(r)["reference"], r.Message == msgFetchBegins)
 		return nil
-	case !h.Handler.Enabled(ctx, r.Level):
+	case !w.Handler.Enabled(ctx, r.Level):
 		return nil
 	}
-	return h.Handler.Handle(ctx, r)
+	return w.Handler.Handle(ctx, r)
 }
 
 // WithAttrs implements slog.Handler.
-func (h waitHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return waitHandler{h.Handler.WithAttrs(attrs), h.waits}
+func (w waitHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return waitHandler{w.Handler.WithAttrs(attrs), w.waits}
 }
 
 // WithGroup implements slog.Handler.
-func (h waitHandler) WithGroup(name string) slog.Handler {
-	return waitHandler{h.Handler.WithGroup(name), h.waits}
+func (w waitHandler) WithGroup(name string) slog.Handler {
+	return waitHandler{w.Handler.WithGroup(name), w.waits}
 }
 
 func attrMap(r slog.Record) map[string]string {

@@ -165,16 +165,16 @@ type text struct {
 	null  bool
 }
 
-func (s *text) read(r *reader) error {
+func (t *text) read(r *reader) error {
 	width := 2
 	switch r.peek() {
 	case tagNull:
 		r.at++
-		s.null = true
+		t.null = true
 		return nil
 	case tagReference:
 		h, err := r.reference(aString)
-		s.value = h.text
+		t.value = h.text
 		return err
 	case tagLongString:
 		r.at++
@@ -185,10 +185,10 @@ func (s *text) read(r *reader) error {
 		}
 	}
 	var err error
-	if s.value, err = r.utf(width); err != nil {
+	if t.value, err = r.utf(width); err != nil {
 		return err
 	}
-	r.remember(handle{kind: aString, text: s.value})
+	r.remember(handle{kind: aString, text: t.value})
 	return nil
 }
 

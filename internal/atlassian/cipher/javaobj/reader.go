@@ -57,8 +57,8 @@ const (
 	anArray
 )
 
-func (k elementKind) String() string {
-	return [...]string{"an object", "a class descriptor", "a string", "an array"}[k]
+func (e elementKind) String() string {
+	return [...]string{"an object", "a class descriptor", "a string", "an array"}[e]
 }
 
 func (r *reader) header() error {

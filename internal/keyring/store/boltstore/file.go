@@ -270,9 +270,9 @@ func (s *Store) verify(ctx context.Context, f *file) error {
 }
 
 // matches reports whether f is in the verified state.
-func (p *verifiedState) matches(f *file) bool {
-	return p != nil && p.state == f.pages.State() && p.info.Size() == f.info.Size() &&
-		p.info.ModTime().Equal(f.info.ModTime()) && os.SameFile(p.info, f.info)
+func (v *verifiedState) matches(f *file) bool {
+	return v != nil && v.state == f.pages.State() && v.info.Size() == f.info.Size() &&
+		v.info.ModTime().Equal(f.info.ModTime()) && os.SameFile(v.info, f.info)
 }
 
 // view returns the content as last committed.

@@ -86,27 +86,27 @@ type sessionCache struct {
 // maxSessions limits how many connections are remembered, including closed ones.
 const maxSessions = 256
 
-func (c *sessionCache) get(conn any) (isDefault, known bool) {
+func (s *sessionCache) get(conn any) (isDefault, known bool) {
 	if !reflect.ValueOf(conn).Comparable() {
 		return false, false
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	isDefault, known = c.conns[conn]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	isDefault, known = s.conns[conn]
 	return isDefault, known
 }
 
-func (c *sessionCache) put(conn any, isDefault bool) {
+func (s *sessionCache) put(conn any, isDefault bool) {
 	if !reflect.ValueOf(conn).Comparable() {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.conns) >= maxSessions {
-		c.conns = nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns) >= maxSessions {
+		s.conns = nil
 	}
-	if c.conns == nil {
-		c.conns = make(map[any]bool)
+	if s.conns == nil {
+		s.conns = make(map[any]bool)
 	}
-	c.conns[conn] = isDefault
+	s.conns[conn] = isDefault
 }

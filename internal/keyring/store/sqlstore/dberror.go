@@ -51,16 +51,16 @@ func findDBError(err error) dbError {
 }
 
 // classify returns the kind of an error, and a hint what to do.
-func (e dbError) classify() (hint string, kind error) {
-	if sqlstate.LoginRefused(e.code, e.message) {
+func (d dbError) classify() (hint string, kind error) {
+	if sqlstate.LoginRefused(d.code, d.message) {
 		return "", fault.Unauthenticated
 	}
-	switch e.code {
+	switch d.code {
 	case "1045", "1698", "3118": // the last two: no password needed, account locked
 		return "", fault.Unauthenticated
 	case "53100", "1021", "1030", "1114": // 1030: only if the message says so
-		if e.code == "1030" && !strings.Contains(e.message, "28") &&
-			!strings.Contains(e.message, "No space") {
+		if d.code == "1030" && !strings.Contains(d.message, "28") &&
+			!strings.Contains(d.message, "No space") {
 			return "", fault.Unavailable
 		}
 		return "; the disk of the database is full: free some space; nothing was changed",
@@ -81,9 +81,9 @@ func (e dbError) classify() (hint string, kind error) {
 }
 
 // String returns one line, which contains no stored values.
-func (e dbError) String() string {
-	text := e.message
-	if e.quotesData() {
+func (d dbError) String() string {
+	text := d.message
+	if d.quotesData() {
 		text = "the statement is not accepted"
 	}
 	text = strings.Map(func(r rune) rune {
@@ -95,17 +95,17 @@ func (e dbError) String() string {
 	if r := []rune(text); len(r) > maxMessageRunes {
 		text = string(r[:maxMessageRunes]) + "…"
 	}
-	return text + " (" + e.code + ")"
+	return text + " (" + d.code + ")"
 }
 
 // quotesData reports whether the message may quote a part of the statement or a value.
-func (e dbError) quotesData() bool {
-	switch e.code {
+func (d dbError) quotesData() bool {
+	switch d.code {
 	case "42601", "42804", "1064", "1149", "1292", "1366", "1367", "1411", "1525", "1690",
 		"3141", "3854":
 		return true
 	}
-	return strings.HasPrefix(e.code, "22") && len(e.code) == 5
+	return strings.HasPrefix(d.code, "22") && len(d.code) == 5
 }
 
 // walk calls visit with err and every error that it wraps, until visit returns false.

@@ -28,10 +28,10 @@ func (s *Store) RecordEvent(ctx context.Context, e store.Event) (stored store.Ev
 
 // recordEvent appends e to the audit log. Sequence numbers are not in the order in which
 // transactions commit.
-func (q session) recordEvent(ctx context.Context, e store.Event) (store.Event, error) {
+func (s session) recordEvent(ctx context.Context, e store.Event) (store.Event, error) {
 	const insert = `INSERT INTO secretref_events (time, actor, action, outcome, key_ids, detail) VALUES (?, ?, ?, ?, ?, ?)`
 	var now int64
-	if err := q.row(ctx, `SELECT {now}`).Scan(&now); err != nil {
+	if err := s.row(ctx, `SELECT {now}`).Scan(&now); err != nil {
 		return e, err
 	}
 	e.Time = fromMicros(now)
@@ -41,10 +41,10 @@ func (q session) recordEvent(ctx context.Context, e store.Event) (store.Event, e
 	}
 	args := []any{now, []byte(e.Actor), []byte(e.Action), []byte(e.Outcome),
 		[]byte(strings.Join(ids, " ")), []byte(e.Detail)}
-	if q.returning {
-		return e, q.row(ctx, insert+` RETURNING seq`, args...).Scan(&e.Seq)
+	if s.returning {
+		return e, s.row(ctx, insert+` RETURNING seq`, args...).Scan(&e.Seq)
 	}
-	result, err := q.result(ctx, insert, args...)
+	result, err := s.result(ctx, insert, args...)
 	if err == nil {
 		e.Seq, err = result.LastInsertId()
 	}

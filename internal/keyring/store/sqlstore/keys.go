@@ -60,8 +60,8 @@ func (s *Store) DeleteInactive(ctx context.Context, e store.Event) (deleted []st
 	return deleted, nil
 }
 
-func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key, error) {
-	deleted, err := q.lockInactive(ctx)
+func (s session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key, error) {
+	deleted, err := s.lockInactive(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -69,21 +69,21 @@ func (q session) deleteInactive(ctx context.Context, e store.Event) ([]store.Key
 	for _, k := range deleted {
 		// This statement began after the key was locked, so it sees every record that was
 		// put under the key before.
-		if err := q.checkUnused(ctx, k.ID); err != nil {
+		if err := s.checkUnused(ctx, k.ID); err != nil {
 			return nil, err
 		}
-		if _, err := q.exec(ctx, `DELETE FROM secretref_keys WHERE id = ?`, int64(k.ID)); err != nil {
+		if _, err := s.exec(ctx, `DELETE FROM secretref_keys WHERE id = ?`, int64(k.ID)); err != nil {
 			return nil, err
 		}
 		e.Keys = append(e.Keys, k.ID)
 	}
-	_, err = q.recordEvent(ctx, e)
+	_, err = s.recordEvent(ctx, e)
 	return deleted, err
 }
 
 // lockInactive returns the inactive keys and locks them until the transaction ends.
-func (q session) lockInactive(ctx context.Context) (keys []store.Key, err error) {
-	rows, err := q.query(ctx,
+func (s session) lockInactive(ctx context.Context) (keys []store.Key, err error) {
+	rows, err := s.query(ctx,
 		`SELECT `+keyColumns+
 			` FROM secretref_keys k WHERE k.state = {inactive} ORDER BY k.created, k.id FOR UPDATE`)
 	if err != nil {
@@ -104,9 +104,9 @@ func (q session) lockInactive(ctx context.Context) (keys []store.Key, err error)
 }
 
 // checkUnused returns store.ErrInUse if a record is under the key.
-func (q session) checkUnused(ctx context.Context, id seal.KeyID) error {
+func (s session) checkUnused(ctx context.Context, id seal.KeyID) error {
 	var one int
-	err := q.row(ctx, `SELECT 1 FROM secretref_records WHERE key_id = ? LIMIT 1`, int64(id)).Scan(&one)
+	err := s.row(ctx, `SELECT 1 FROM secretref_records WHERE key_id = ? LIMIT 1`, int64(id)).Scan(&one)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil

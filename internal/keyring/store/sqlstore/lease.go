@@ -250,9 +250,9 @@ func (l *lease) Rewrap(ctx context.Context, from, to seal.Fingerprint,
 
 // lockMeta locks the meta row until the transaction ends. It returns store.ErrChanged
 // unless the keys are wrapped with root.
-func (q session) lockMeta(ctx context.Context, root seal.Fingerprint) error {
+func (s session) lockMeta(ctx context.Context, root seal.Fingerprint) error {
 	var stored []byte
-	if err := q.row(ctx,
+	if err := s.row(ctx,
 		`SELECT root FROM secretref_meta WHERE id = 1 FOR UPDATE`).Scan(&stored); err != nil {
 		return err
 	}
@@ -264,9 +264,9 @@ func (q session) lockMeta(ctx context.Context, root seal.Fingerprint) error {
 
 // lockState locks a key until the transaction ends and returns its state, or "" if there
 // is no such key.
-func (q session) lockState(ctx context.Context, id seal.KeyID) (state store.State, err error) {
+func (s session) lockState(ctx context.Context, id seal.KeyID) (state store.State, err error) {
 	var text string
-	err = q.row(ctx, `SELECT state FROM secretref_keys WHERE id = ? FOR UPDATE`, int64(id)).Scan(&text)
+	err = s.row(ctx, `SELECT state FROM secretref_keys WHERE id = ? FOR UPDATE`, int64(id)).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
@@ -274,8 +274,8 @@ func (q session) lockState(ctx context.Context, id seal.KeyID) (state store.Stat
 }
 
 // lockKeys locks all keys until the transaction ends and returns their ids.
-func (q session) lockKeys(ctx context.Context) (ids []seal.KeyID, err error) {
-	rows, err := q.query(ctx, `SELECT id FROM secretref_keys ORDER BY id {change}`)
+func (s session) lockKeys(ctx context.Context) (ids []seal.KeyID, err error) {
+	rows, err := s.query(ctx, `SELECT id FROM secretref_keys ORDER BY id {change}`)
 	if err != nil {
 		return nil, err
 	}

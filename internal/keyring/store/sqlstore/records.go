@@ -123,9 +123,9 @@ func (s *Store) Records(ctx context.Context, r store.Range) (records []store.Rec
 }
 
 // countFitting returns the number of records on a page.
-func (q session) countFitting(ctx context.Context, r store.Range, where string, args []any) (n int,
+func (s session) countFitting(ctx context.Context, r store.Range, where string, args []any) (n int,
 	err error) {
-	rows, err := q.queryPage(ctx, q.length, where, max(r.Limit, 0), args)
+	rows, err := s.queryPage(ctx, s.length, where, max(r.Limit, 0), args)
 	if err != nil {
 		return 0, err
 	}
@@ -142,10 +142,10 @@ func (q session) countFitting(ctx context.Context, r store.Range, where string, 
 
 // queryPage selects rows in the order of their names. The limit is a literal so that the
 // planner sees its value.
-func (q session) queryPage(ctx context.Context, columns, where string, limit int,
+func (s session) queryPage(ctx context.Context, columns, where string, limit int,
 	args []any) (*sql.Rows, error) {
-	return q.query(ctx,
-		`SELECT `+columns+` FROM secretref_records `+q.byName+` WHERE `+where+` ORDER BY name LIMIT `+
+	return s.query(ctx,
+		`SELECT `+columns+` FROM secretref_records `+s.byName+` WHERE `+where+` ORDER BY name LIMIT `+
 			strconv.Itoa(limit), args...)
 }
 

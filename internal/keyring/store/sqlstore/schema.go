@@ -26,9 +26,9 @@ func checkVersion(stored int) error {
 }
 
 // checkVersion returns store.ErrEmpty if the tables do not exist or are incomplete.
-func (q session) checkVersion(ctx context.Context) error {
+func (s session) checkVersion(ctx context.Context) error {
 	var stored int
-	err := q.row(ctx, `SELECT version FROM secretref_meta WHERE id = 1`).Scan(&stored)
+	err := s.row(ctx, `SELECT version FROM secretref_meta WHERE id = 1`).Scan(&stored)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return store.ErrEmpty

@@ -109,8 +109,8 @@ func (s *Store) Create(ctx context.Context, root seal.Fingerprint, first store.K
 }
 
 // insertKey stores a key as active from now on.
-func (q session) insertKey(ctx context.Context, k store.Key, now int64) error {
-	_, err := q.exec(ctx,
+func (s session) insertKey(ctx context.Context, k store.Key, now int64) error {
+	_, err := s.exec(ctx,
 		`INSERT INTO secretref_keys (id, state, wrapped, encryptions, created, activated, deactivated)
 		VALUES (?, {active}, ?, ?, ?, ?, 0)`, int64(k.ID), nonNil(k.Wrapped), int64(k.Encryptions), now, now)
 	return err
@@ -136,8 +136,8 @@ func (s *Store) Load(ctx context.Context) (keys *store.Keys, err error) {
 }
 
 // load reads the key table with one statement, which sees one snapshot.
-func (q session) load(ctx context.Context) (*store.Keys, error) {
-	rows, err := q.query(ctx, `SELECT m.version, m.root, m.active, {now}, `+keyColumns+`
+func (s session) load(ctx context.Context) (*store.Keys, error) {
+	rows, err := s.query(ctx, `SELECT m.version, m.root, m.active, {now}, `+keyColumns+`
 		FROM secretref_meta m LEFT JOIN secretref_keys k ON m.root IS NOT NULL WHERE m.id = 1`)
 	if err != nil {
 		return nil, err

@@ -29,10 +29,10 @@ import (
 // pgError is like the errors of pgx and lib/pq.
 type pgError struct{ Code, Message, Detail, Where string }
 
-func (e *pgError) Error() string {
-	return "ERROR: " + e.Message + " (SQLSTATE " + e.Code + ") " + e.Detail + e.Where
+func (p *pgError) Error() string {
+	return "ERROR: " + p.Message + " (SQLSTATE " + p.Code + ") " + p.Detail + p.Where
 }
-func (e *pgError) SQLState() string { return e.Code }
+func (p *pgError) SQLState() string { return p.Code }
 
 // mysqlError is like the error of go-sql-driver/mysql.
 type mysqlError struct {
@@ -41,7 +41,7 @@ type mysqlError struct {
 	Message  string
 }
 
-func (e *mysqlError) Error() string { return fmt.Sprintf("Error %d: %s", e.Number, e.Message) }
+func (m *mysqlError) Error() string { return fmt.Sprintf("Error %d: %s", m.Number, m.Message) }
 
 // failing is a connector whose connections fail.
 type failing struct{ err error }

@@ -25,27 +25,27 @@ type session struct {
 
 // exec returns the number of affected rows. Databases differ in whether they count a row
 // that an UPDATE leaves unchanged.
-func (q session) exec(ctx context.Context, statement string, args ...any) (int64, error) {
-	result, err := q.result(ctx, statement, args...)
+func (s session) exec(ctx context.Context, statement string, args ...any) (int64, error) {
+	result, err := s.result(ctx, statement, args...)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected()
 }
 
-func (q session) result(ctx context.Context, statement string, args ...any) (sql.Result, error) {
-	statement, args = q.render(statement, args)
-	return q.conn.ExecContext(ctx, statement, args...)
+func (s session) result(ctx context.Context, statement string, args ...any) (sql.Result, error) {
+	statement, args = s.render(statement, args)
+	return s.conn.ExecContext(ctx, statement, args...)
 }
 
-func (q session) query(ctx context.Context, statement string, args ...any) (*sql.Rows, error) {
-	statement, args = q.render(statement, args)
-	return q.conn.QueryContext(ctx, statement, args...)
+func (s session) query(ctx context.Context, statement string, args ...any) (*sql.Rows, error) {
+	statement, args = s.render(statement, args)
+	return s.conn.QueryContext(ctx, statement, args...)
 }
 
-func (q session) row(ctx context.Context, statement string, args ...any) *sql.Row {
-	statement, args = q.render(statement, args)
-	return q.conn.QueryRowContext(ctx, statement, args...)
+func (s session) row(ctx context.Context, statement string, args ...any) *sql.Row {
+	statement, args = s.render(statement, args)
+	return s.conn.QueryRowContext(ctx, statement, args...)
 }
 
 // autocommit calls f, in which each statement is a transaction. It calls f again if the

@@ -93,48 +93,48 @@ type concurrency struct {
 }
 
 // done reports whether there were enough rotations and writes, or a failure.
-func (f *concurrency) done() bool {
-	return f.t.Failed() || f.rotations.Load() >= minRotations && f.writes.Load() >= minWrites
+func (c *concurrency) done() bool {
+	return c.t.Failed() || c.rotations.Load() >= minRotations && c.writes.Load() >= minWrites
 }
 
 // key returns the id of the key of a generation. The ids are not ordered.
-func (f *concurrency) key(generation int64) seal.KeyID {
+func (c *concurrency) key(generation int64) seal.KeyID {
 	return seal.KeyID(uint64(generation+1) * 0x9e37_79b9_7f4a_7c15)
 }
 
-func (f *concurrency) record(generation, version int64, name string) []byte {
-	return recordUnder(f.key(generation), fmt.Sprintf("%09d %s", version, name))
+func (c *concurrency) record(generation, version int64, name string) []byte {
+	return recordUnder(c.key(generation), fmt.Sprintf("%09d %s", version, name))
 }
 
-func (f *concurrency) version(record []byte) (version int64) {
+func (c *concurrency) version(record []byte) (version int64) {
 	_, err := fmt.Sscanf(textOf(record), "%d", &version)
-	assert.NoError(f.t, err)
+	assert.NoError(c.t, err)
 	return version
 }
 
 // write stores ever newer versions under its own names, and checks that they stay.
-func (f *concurrency) write(s store.Store, first, step int) {
-	ctx := f.t.Context()
+func (c *concurrency) write(s store.Store, first, step int) {
+	ctx := c.t.Context()
 	temporary := fmt.Sprintf("temporary %d", first)
-	for version := int64(1); !f.done(); version++ {
-		for i := first; i < len(f.names) && !f.done(); i += step {
-			n := &f.names[i]
-			if !f.put(s, version, n.name) {
+	for version := int64(1); !c.done(); version++ {
+		for i := first; i < len(c.names) && !c.done(); i += step {
+			n := &c.names[i]
+			if !c.put(s, version, n.name) {
 				return
 			}
 			n.version.Store(version)
-			f.writes.Add(1)
+			c.writes.Add(1)
 			got, err := s.Get(ctx, n.name)
-			if !assert.NoError(f.t, err) || !assert.Equal(f.t, version, f.version(got),
+			if !assert.NoError(c.t, err) || !assert.Equal(c.t, version, c.version(got),
 				"%s differs from what was just stored", n.name) {
 				return
 			}
 		}
-		if !f.put(s, version, temporary) || !assert.NoError(f.t, s.Delete(ctx, temporary)) {
+		if !c.put(s, version, temporary) || !assert.NoError(c.t, s.Delete(ctx, temporary)) {
 			return
 		}
 		_, err := s.Get(ctx, temporary)
-		if !assert.ErrorIs(f.t, err, fault.NotFound, "it was deleted") {
+		if !assert.ErrorIs(c.t, err, fault.NotFound, "it was deleted") {
 			return
 		}
 	}
@@ -142,34 +142,34 @@ func (f *concurrency) write(s store.Store, first, step int) {
 
 // put stores a version under the active key. It sometimes tries older and newer keys
 // first.
-func (f *concurrency) put(s store.Store, version int64, name string) bool {
+func (c *concurrency) put(s store.Store, version int64, name string) bool {
 	for {
-		known := f.generation.Load()
+		known := c.generation.Load()
 		generation := max(0, known+rand.Int64N(3)-1) // too old, or perhaps not activated yet
-		err := s.Put(f.t.Context(), f.key(generation), name, f.record(generation, version, name))
+		err := s.Put(c.t.Context(), c.key(generation), name, c.record(generation, version, name))
 		switch {
 		case err == nil:
-			return assert.GreaterOrEqual(f.t, generation, known, "a Put under an older key succeeded")
-		case !assert.ErrorIs(f.t, err, store.ErrNotActive):
+			return assert.GreaterOrEqual(c.t, generation, known, "a Put under an older key succeeded")
+		case !assert.ErrorIs(c.t, err, store.ErrNotActive):
 			return false
-		case f.t.Failed():
+		case c.t.Failed():
 			return false
 		}
 	}
 }
 
 // read checks that records are there, and in no older version than before.
-func (f *concurrency) read(s store.Store) {
-	ctx := f.t.Context()
-	for !f.done() {
-		n := &f.names[rand.N(len(f.names))]
+func (c *concurrency) read(s store.Store) {
+	ctx := c.t.Context()
+	for !c.done() {
+		n := &c.names[rand.N(len(c.names))]
 		least := n.version.Load()
 		got, err := s.Get(ctx, n.name)
-		if !assert.NoError(f.t, err) || !assert.GreaterOrEqual(f.t, f.version(got), least,
+		if !assert.NoError(c.t, err) || !assert.GreaterOrEqual(c.t, c.version(got), least,
 			"%s reverted to an older version", n.name) {
 			return
 		}
-		if !f.checkRecords(s, nil) {
+		if !c.checkRecords(s, nil) {
 			return
 		}
 	}
@@ -177,35 +177,35 @@ func (f *concurrency) read(s store.Store) {
 
 // checkRecords reads all records and checks that none is missing and that each is under its
 // key. If known is not nil, it must contain the keys.
-func (f *concurrency) checkRecords(s store.Store, known map[seal.KeyID]store.State) bool {
-	var least [len(f.names)]int64
-	for i := range f.names {
-		least[i] = f.names[i].version.Load()
+func (c *concurrency) checkRecords(s store.Store, known map[seal.KeyID]store.State) bool {
+	var least [len(c.names)]int64
+	for i := range c.names {
+		least[i] = c.names[i].version.Load()
 	}
 	found := make(map[string]int64)
 	for r := (store.Range{Limit: 5, Bytes: 1 << 20}); ; {
-		page, err := s.Records(f.t.Context(), r)
-		if !assert.NoError(f.t, err) {
+		page, err := s.Records(c.t.Context(), r)
+		if !assert.NoError(c.t, err) {
 			return false
 		}
 		if len(page) == 0 {
 			break
 		}
 		for _, b := range page {
-			found[b.Name], r.After = f.version(b.Sealed), b.Name
+			found[b.Name], r.After = c.version(b.Sealed), b.Name
 			expected := recordUnder(b.Key, textOf(b.Sealed))
-			if !assert.Equal(f.t, expected, b.Sealed, "%s is not under its key", b.Name) ||
-				!assert.True(f.t, strings.HasSuffix(textOf(b.Sealed), b.Name),
+			if !assert.Equal(c.t, expected, b.Sealed, "%s is not under its key", b.Name) ||
+				!assert.True(c.t, strings.HasSuffix(textOf(b.Sealed), b.Name),
 					"%s has the record of another name", b.Name) ||
-				known != nil && !assert.Contains(f.t, known, b.Key) {
+				known != nil && !assert.Contains(c.t, known, b.Key) {
 				return false
 			}
 		}
 	}
-	for i := range f.names {
-		version, ok := found[f.names[i].name]
-		if !assert.True(f.t, ok, "%s is lost", f.names[i].name) ||
-			!assert.GreaterOrEqual(f.t, version, least[i]) {
+	for i := range c.names {
+		version, ok := found[c.names[i].name]
+		if !assert.True(c.t, ok, "%s is lost", c.names[i].name) ||
+			!assert.GreaterOrEqual(c.t, version, least[i]) {
 			return false
 		}
 	}
@@ -213,46 +213,46 @@ func (f *concurrency) checkRecords(s store.Store, known map[seal.KeyID]store.Sta
 }
 
 // rotate rotates again and again when it gets the lease.
-func (f *concurrency) rotate(s store.Store) {
-	ctx := f.t.Context()
-	for !f.done() {
+func (c *concurrency) rotate(s store.Store) {
+	ctx := c.t.Context()
+	for !c.done() {
 		l, err := s.Acquire(ctx)
 		if errors.Is(err, fault.RotationInProgress) {
 			continue
 		}
-		if !assert.NoError(f.t, err) {
+		if !assert.NoError(c.t, err) {
 			return
 		}
-		assert.EqualValues(f.t, 1, f.held.Add(1), "two rotators have the lease")
-		ok := f.rotateOnce(s, l)
-		f.held.Add(-1)
+		assert.EqualValues(c.t, 1, c.held.Add(1), "two rotators have the lease")
+		ok := c.rotateOnce(s, l)
+		c.held.Add(-1)
 		l.Release(ctx)
 		if !ok {
 			return
 		}
-		f.rotations.Add(1)
+		c.rotations.Add(1)
 	}
 }
 
-func (f *concurrency) rotateOnce(s store.Store, l store.Lease) bool {
-	ctx := f.t.Context()
-	generation := f.generation.Load()
-	from, to := f.key(generation), f.key(generation+1)
-	if !assert.NoError(f.t, l.Activate(ctx, root1, from, newKey(to), event("activate"))) {
+func (c *concurrency) rotateOnce(s store.Store, l store.Lease) bool {
+	ctx := c.t.Context()
+	generation := c.generation.Load()
+	from, to := c.key(generation), c.key(generation+1)
+	if !assert.NoError(c.t, l.Activate(ctx, root1, from, newKey(to), event("activate"))) {
 		return false
 	}
-	f.generation.Store(generation + 1)
-	if !assert.NoError(f.t, moveAll(f.t, s, l, from, to)) || !assert.NoError(f.t,
+	c.generation.Store(generation + 1)
+	if !assert.NoError(c.t, moveAll(c.t, s, l, from, to)) || !assert.NoError(c.t,
 		l.Retire(ctx, from, event("retire"))) {
 		return false
 	}
 	under, err := s.Records(ctx, store.Range{Key: from, Limit: 1, Bytes: 1})
-	if !assert.NoError(f.t, err) || !assert.Empty(f.t, under, "records are under an inactive key") {
+	if !assert.NoError(c.t, err) || !assert.Empty(c.t, under, "records are under an inactive key") {
 		return false
 	}
 	if rand.N(2) == 0 {
 		_, err := s.DeleteInactive(ctx, event("delete"))
-		return assert.NoError(f.t, err)
+		return assert.NoError(c.t, err)
 	}
 	return true
 }
