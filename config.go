@@ -204,10 +204,10 @@ func (r *Resolver) WatchConfig(ctx context.Context, c *ConfigFile) (*Live[*Setti
 
 // configPlan is a configuration file and the values of it to resolve.
 type configPlan struct {
-	plain  Settings // without resolved values
-	layout atlassian.Layout
-	items  []atlassian.Item
-	requests  []request // one per item
+	plain    Settings // without resolved values
+	layout   atlassian.Layout
+	items    []atlassian.Item
+	requests []request // one per item
 }
 
 func (r *Resolver) planConfig(c *ConfigFile) (configPlan, error) {

@@ -19,7 +19,7 @@ import (
 // fetchOnce fetches a target for all callers of fl, with as many attempts as the
 // hint allows.
 func (f *Fetcher) fetchOnce(
-	ctx context.Context, fl *flight, hint cache.FetchHint, queued backend.Pending,
+	ctx context.Context, fl *flight, hint cache.FetchHint, queued *backend.Pending, jitter float64,
 ) (backend.Document, error) {
 	b := f.backends[fl.Key.Kind]
 	if b == nil {
@@ -48,10 +48,14 @@ func (f *Fetcher) fetchOnce(
 	}
 	var document backend.Document
 	loop := retry.Loop{Once: hint.SingleAttempt()}
+	if *queued != nil {
+		loop.Jitter = jitter
+	}
 	for loop.Next(attempts) {
 		var err error
-		document, err = f.attempt(attempts, b, fl.Key, queued)
-		queued = nil
+		first := *queued
+		*queued = nil
+		document, err = f.attempt(attempts, b, fl.Key, first)
 		if loop.Done(attempts, err); err != nil {
 			fl.Failed(err)
 			f.reportAttempt(ctx, fl.Key, &loop, err)

@@ -5,6 +5,7 @@ package fetch
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -191,19 +192,26 @@ func (f *Fetcher) start(ctx context.Context, flights []*flight) {
 			queued[targets[i]] = pending
 		}
 	}
+	jitter := rand.Float64() // targets of one failed call repeat it together
 	for _, fl := range flights {
-		go f.run(fl, queued[fl.Key])
+		go f.run(fl, queued[fl.Key], jitter)
 	}
 }
 
-// run runs a flight. If queued is not nil, it is the first attempt.
-func (f *Fetcher) run(fl *flight, queued backend.Pending) {
-	defer func() { fl.Land(recover()) }()
-	ctx, hint, ok := fl.Begin()
-	if ok {
-		document, err := f.fetchOnce(ctx, fl, hint, queued)
+// run runs a flight. If queued is not nil, it is the first attempt, and jitter is the
+// random part of the waits before further ones.
+func (f *Fetcher) run(fl *flight, queued backend.Pending, jitter float64) {
+	defer func() {
+		panicked := recover()
+		if queued != nil { // it was not waited for
+			ended, cancel := context.WithCancel(context.Background())
+			cancel()
+			_, _ = queued.Wait(ended)
+		}
+		fl.Land(panicked)
+	}()
+	if ctx, hint, ok := fl.Begin(); ok {
+		document, err := f.fetchOnce(ctx, fl, hint, &queued, jitter)
 		fl.Store(ctx, document, err)
-	} else if queued != nil {
-		_, _ = queued.Wait(ctx)
 	}
 }

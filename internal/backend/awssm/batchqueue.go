@@ -112,9 +112,10 @@ type queued struct {
 	outcome chan outcome // gets one
 
 	// Guarded by queue.mu.
-	single bool       // it must not be part of a batch
-	call   *batchCall // that it is part of
-	left   bool
+	deadline time.Time  // of its Wait; zero if unknown
+	single   bool       // it must not be part of a batch
+	call     *batchCall // that it is part of
+	left     bool
 }
 
 // outcome is the result of a batch for one target, or the turn to make a single
@@ -138,10 +139,13 @@ func (q *queue) add(items []*queued) {
 
 // flush is dispatch after all goroutines that can run had the chance to add their
 // targets.
-func (q *queue) flush() {
+func (q *queue) flush(p *queued, deadline time.Time) {
 	runtime.Gosched()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if p.deadline = deadline; p.call != nil {
+		p.call.ctx.extend(deadline)
+	}
 	q.dispatch()
 }
 
@@ -202,11 +206,16 @@ func (q *queue) start(items []*queued) {
 	targets := make([]ref.Target, len(items))
 	for i, item := range items {
 		item.call, targets[i] = call, item.target
+		call.ctx.extend(item.deadline)
 	}
 	q.batcher.calls.Go(func() {
-		results := q.batcher.guardedBatch(call.ctx, q, targets)
-		call.ctx.end(context.Canceled)
-		q.finish(items, results)
+		lost := fault.New(fault.Unavailable, "the fetch ended without a result").Permanently()
+		results := slices.Repeat([]batchResult{{err: lost}}, len(items)) // if the goroutine exits
+		defer func() {
+			call.ctx.end(context.Canceled)
+			q.finish(items, results)
+		}()
+		results = q.batcher.guardedBatch(call.ctx, q, targets)
 	})
 }
 
@@ -254,7 +263,8 @@ func (q *queue) release() {
 
 // Wait implements backend.Pending.
 func (p *queued) Wait(ctx context.Context) (backend.Document, error) {
-	p.queue.flush()
+	deadline, _ := ctx.Deadline()
+	p.queue.flush(p, deadline)
 	select {
 	case o := <-p.outcome:
 		if o.turn {
@@ -314,8 +324,25 @@ type callContext struct {
 	context.Context // for its values
 	done            chan struct{}
 
-	mu  sync.Mutex
-	err error
+	mu       sync.Mutex
+	err      error
+	deadline time.Time // the latest one of those that wait
+}
+
+// Deadline implements context.Context. A request reads it to leave time for
+// another connection.
+func (c *callContext) Deadline() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.deadline, !c.deadline.IsZero()
+}
+
+func (c *callContext) extend(deadline time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if deadline.After(c.deadline) {
+		c.deadline = deadline
+	}
 }
 
 func newCallContext(values context.Context) *callContext {

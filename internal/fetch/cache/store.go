@@ -37,7 +37,6 @@ func (f *Fetch[K, V]) Begin() (ctx context.Context, hint FetchHint, ok bool) {
 		return ctx, hint, false
 	}
 	hint = FetchHint{Forced: f.mode == ForceFetch, Background: f.mode == RefreshIfDue}
-	f.start = time.Now()
 	if f.keep {
 		f.stale, hint.StaleFromDisk, f.age = f.cache.usable(ctx, f.Key)
 		hint.HasStale = f.stale != nil
@@ -46,6 +45,7 @@ func (f *Fetch[K, V]) Begin() (ctx context.Context, hint FetchHint, ok bool) {
 	if hint.HasStale {
 		f.Detach() // later callers benefit from the result, too
 	}
+	f.start = time.Now() // after usable, which dates a value from the Persister
 	return ctx, hint, true
 }
 

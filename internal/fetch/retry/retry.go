@@ -2,6 +2,7 @@
 package retry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -35,6 +36,11 @@ const (
 type Loop struct {
 	// Once limits the loop to one attempt.
 	Once bool
+
+	// Jitter is the random part of each wait, from 0 to 1. Loops with the same Jitter
+	// that fail together repeat together. If zero, each wait has a random part of its
+	// own.
+	Jitter float64
 
 	// Attempts is the number of attempts that ended.
 	Attempts int
@@ -82,7 +88,7 @@ func (l *Loop) Done(ctx context.Context, err error) {
 	}
 	hopeless := l.noSuchHost(err)
 	retryAfter, transient := fault.Transient(err)
-	pause := max(l.backoff/2+rand.N(l.backoff/2), retryAfter)
+	pause := max(l.backoff/2+time.Duration(float64(l.backoff/2)*cmp.Or(l.Jitter, rand.Float64())), retryAfter)
 	deadline, bounded := ctx.Deadline()
 	switch {
 	case l.Once, !transient, bounded && time.Until(deadline) <= pause:
