@@ -125,7 +125,8 @@ func (p *sqlStore) rootKey(b *testing.B) *seal.Root {
 func (p *sqlStore) addInactiveKey(b *testing.B) seal.KeyID {
 	key := seal.NewKey()
 	mark := p.server.mark
-	p.exec(b, fmt.Sprintf("INSERT INTO secretref_keys (id, state, wrapped, encryptions, created, activated, deactivated) VALUES (%s, 'inactive', %s, 0, 1, 1, 1)", mark(1), mark(2)),
+	p.exec(b, "INSERT INTO secretref_keys (id, wrapped, state, encryptions, created, activated, "+
+		"deactivated) VALUES ("+mark(1)+", "+mark(2)+", 'inactive', 0, 1, 1, 1)",
 		int64(key.ID()), p.rootKey(b).Wrap(key))
 	return key.ID()
 }
@@ -155,7 +156,8 @@ func (s sqlServer) update(rows []store.Record) (statement string, args []any) {
 	for _, row := range rows {
 		names, texts = append(names, []byte(row.Name)), append(texts, row.Sealed)
 	}
-	return "UPDATE secretref_records AS b SET key_id = $3, record = s.record FROM unnest($1::bytea[], $2::bytea[]) AS s (name, record) WHERE b.name = s.name",
+	return "UPDATE secretref_records AS r SET key_id = $3, record = s.record " +
+			"FROM unnest($1::bytea[], $2::bytea[]) AS s (name, record) WHERE r.name = s.name",
 		[]any{names, texts, int64(rows[0].Key)}
 }
 

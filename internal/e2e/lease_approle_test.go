@@ -96,7 +96,7 @@ func TestAppRole_refusedLoginIsNotRepeated(t *testing.T) {
 		require.NoError(t, os.Remove(file))
 		_, err = newResolver(t, opts).Resolve(t.Context(),
 			reference(t, front.url, "secret", "app/db", "password", ""))
-		s.refused(t, err, secretref.ErrUnauthenticated, "VaultOptions.Auth failed before it asked Vault")
+		s.refused(t, err, secretref.ErrUnauthenticated, "VaultOptions.Auth failed before it called Vault")
 		require.ErrorIs(t, err, os.ErrNotExist)
 		require.Zero(t, front.takeCount(""))
 	})

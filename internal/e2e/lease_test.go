@@ -152,7 +152,7 @@ func TestLease_podLoginIsUsedUntilItEnds(t *testing.T) {
 		s.refused(t, err, secretref.ErrUnauthenticated, "auth/clusters/one", jwt(t, nil))
 		// The library gives a token up a little before its end.
 		require.Greater(t, time.Since(start), ttl*3/4, "the token was given up before its end")
-		require.Contains(t, log.String(), "the old one is used on until it ends")
+		require.Contains(t, log.String(), "the old token is used until it expires")
 		require.NotContains(t, log.String(), jwt(t, nil)[:100])
 	})
 }

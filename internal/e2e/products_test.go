@@ -274,8 +274,8 @@ func TestSet_referenceAndBack(t *testing.T) {
 	out, failed, status := output(t,
 		secretref("set", "-backup-dir", backup, dir, vaultCoordinates(t, s, "products/jira")))
 	require.Zero(t, status, "%s%s", out, failed)
-	require.Contains(t, out, "the secret is the password that the file has now")
-	require.Contains(t, out, "restart Jira, on every node")
+	require.Contains(t, out, "the secret is the password now in the file")
+	require.Contains(t, out, "restart Jira on every node")
 	require.NotContains(t, out+failed, strings.TrimSpace(awkward))
 	kept, err := filepath.Glob(filepath.Join(backup, "dbconfig.xml.*"))
 	require.NoError(t, err)

@@ -21,7 +21,7 @@ func PgBouncer(t testing.TB, d *Database, mode string) *Database {
 	if _, err := os.Stat(program); err != nil {
 		installed(t, missing("PgBouncer is not installed: apt-get install pgbouncer"))
 	}
-	behind := &Server{kind: d.kind, dir: d.dir, as: d.as, password: d.password}
+	pooler := &Server{kind: d.kind, dir: d.dir, as: d.as, password: d.password}
 	dir, err := os.MkdirTemp(d.dir, "pgbouncer-")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -30,9 +30,9 @@ func PgBouncer(t testing.TB, d *Database, mode string) *Database {
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	behind.Addr = l.Addr().String()
+	pooler.Addr = l.Addr().String()
 	require.NoError(t, l.Close())
-	_, own, err := net.SplitHostPort(behind.Addr)
+	_, own, err := net.SplitHostPort(pooler.Addr)
 	require.NoError(t, err)
 
 	users, config := filepath.Join(dir, "users"), filepath.Join(dir, "config")
@@ -48,18 +48,18 @@ auth_type = scram-sha-256
 auth_file = %s
 pool_mode = %s
 `, host, port, own, users, mode), 0o644))
-	cmd := behind.command(program, "-q", config)
+	cmd := pooler.command(program, "-q", config)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
 	require.Eventually(t, func() bool {
-		conn, err := net.Dial("tcp", behind.Addr)
+		conn, err := net.Dial("tcp", pooler.Addr)
 		if err == nil {
 			_ = conn.Close()
 		}
 		return err == nil
 	}, 20*time.Second, 20*time.Millisecond, "PgBouncer does not start")
-	return &Database{Server: behind, Name: d.Name, User: d.User, Password: d.Password}
+	return &Database{Server: pooler, Name: d.Name, User: d.User, Password: d.Password}
 }

@@ -147,7 +147,7 @@ func normalize(driver string, p parsed) parsed {
 		if p["host"] == "" {
 			p["host"] = "localhost"
 		}
-		if p["port"] == "" || p["port"] == "0" { // this version forgets the default behind brackets
+		if p["port"] == "" || p["port"] == "0" { // this version omits the default after brackets
 			p["port"] = "3306"
 		}
 	case "jtds":

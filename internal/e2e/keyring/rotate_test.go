@@ -238,20 +238,24 @@ func TestRotate_transactionsPerPage(t *testing.T) {
 	}
 	onEach(t, func(t *testing.T, s server) {
 		took := map[int]int{} // by pages
+		var rotating time.Duration
 		for _, pages := range []int{1, 3, 6} {
 			p := cluster{s.own(t), s, newRoot()}
 			p.filled(t, 1000*pages)
 			admin, k := p.Admin(t), p.node(t)
 			before := count[s.name](t, admin)
+			start := time.Now()
 			done, err := k.Rotate(t.Context())
 			require.NoError(t, output.keep(err))
+			rotating += time.Since(start)
 			took[pages] = count[s.name](t, admin) - before
 			require.Equal(t, 1000*pages, done.Moved)
 		}
 		t.Log(took)
-		const others = 2 // of the server itself, and renewals of the lease
+		// Of the server itself, and renewals of the lease, at most one in three seconds.
+		others := 2 + rotating.Seconds()/3
 		require.InDelta(t, took[1]+2, took[3], others)
 		require.InDelta(t, took[1]+5, took[6], others)
-		require.LessOrEqual(t, took[1], 6+others)
+		require.LessOrEqual(t, float64(took[1]), 6+others)
 	})
 }
