@@ -263,8 +263,10 @@ func (q *queue) release() {
 
 // Wait implements backend.Pending.
 func (p *queued) Wait(ctx context.Context) (backend.Document, error) {
-	deadline, _ := ctx.Deadline()
-	p.queue.flush(p, deadline)
+	if ctx.Err() == nil {
+		deadline, _ := ctx.Deadline()
+		p.queue.flush(p, deadline)
+	}
 	select {
 	case o := <-p.outcome:
 		if o.turn {

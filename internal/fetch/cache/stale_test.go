@@ -231,3 +231,20 @@ func TestStaleRetryAfter(t *testing.T) {
 		w.has(1, 3, time.Second)
 	})
 }
+
+// TestStaleDatedAhead loads a value that another node, whose clock is ahead, stored. The
+// fetch that follows replaces it.
+func TestStaleDatedAhead(t *testing.T) {
+	k := &memory{value: 7, takes: time.Millisecond}
+	bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
+		k.at = time.Now().Add(30 * time.Second)
+		got := w.ask("k", cache.UseCached)
+		require.NoError(w.t, got.Err)
+		require.Equal(w.t, 1, got.Version.Value())
+		require.True(w.t, got.Version.Fresh())
+		w.fails(errDown)
+		time.Sleep(time.Hour)
+		require.Equal(w.t, 1, w.ask("k", cache.UseCached).Version.Value())
+		require.Equal(w.t, 1, k.value)
+	})
+}
