@@ -191,19 +191,29 @@ func TestAWSLastGoodValue(t *testing.T) {
 		"404 page", "200 of a gateway", "201 with a secret that is not stored",
 	} {
 		t.Run("in batches/"+name, func(t *testing.T) {
-			backendtest.RequireLastGood(t, awsBackend().Start(t), awsStrangers()[name],
+			backendtest.RequireLastGood(t, awsBackend().StartInProcess(t), awsStrangers()[name],
 				backendtest.Options{Batch: true})
 		})
 	}
-	t.Run("the verdict of another host", func(t *testing.T) {
-		other := httptest.NewServer(backendtest.Answer{Status: 403,
-			Body: `{"__type":"AccessDeniedException"}`,
+	t.Run("an error of another host", func(t *testing.T) {
+		const other = "other.example"
+		denied := backendtest.Answer{Status: 403, Body: `{"__type":"AccessDeniedException"}`,
 			Header: map[string]string{"X-Amzn-Requestid": "5b2a",
-				"Content-Type": "application/x-amz-json-1.1"}})
-		t.Cleanup(other.Close)
-		backendtest.RequireLastGood(t, awsBackend().Start(t),
-			backendtest.Answer{Status: 307, Header: map[string]string{"Location": other.URL}},
+				"Content-Type": "application/x-amz-json-1.1"}}
+		redirect := backendtest.Answer{Status: 307,
+			Header: map[string]string{"Location": "http://" + other}}
+		var redirected atomic.Bool
+		backendtest.RequireLastGood(t, awsBackend().StartInProcess(t),
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Host == other {
+					redirected.Store(true)
+					denied.ServeHTTP(w, r)
+				} else {
+					redirect.ServeHTTP(w, r)
+				}
+			}),
 			backendtest.Options{AllowEndpoint: func(*url.URL) error { return nil }})
+		require.True(t, redirected.Load())
 	})
 }
 
