@@ -26,7 +26,7 @@ func awsBackend() backendtest.Backend {
 		StartInProcess: func(t testing.TB) *backendtest.Server {
 			s := awsFake(t)
 			var latency time.Duration
-			given := awsGiven(s)
+			given := awsCallerConfig(s)
 			given.HTTPClient = sender(func(r *http.Request) (*http.Response, error) {
 				time.Sleep(latency)
 				return s.RoundTrip(r)
@@ -43,7 +43,7 @@ func awsBackend() backendtest.Backend {
 			"unknown 502":      awsFails(502, "Strange"),
 		},
 		Refusals: awsRefusals(),
-		Odd:      awsStrangers(),
+		Odd:      awsOddAnswers(),
 		DeadConnections: map[string]func(testing.TB) backendtest.Listener{
 			"HTTP/1.1": func(t testing.TB) backendtest.Listener {
 				s := awsFake(t)
@@ -184,8 +184,8 @@ func awsRefusals() map[string]backendtest.Refusal {
 	return refusals
 }
 
-// awsStrangers are the answers of proxies, gateways and pages in front of AWS.
-func awsStrangers() map[string]backendtest.Answer {
+// awsOddAnswers are the answers of proxies, gateways and pages in front of AWS.
+func awsOddAnswers() map[string]backendtest.Answer {
 	const html, js = "text/html", "application/json"
 	gateway := func(code string) map[string]string {
 		return map[string]string{"X-Amzn-Requestid": "5b2a", "X-Amzn-Errortype": code}

@@ -57,7 +57,7 @@ func (a awsAnswer) write(w http.ResponseWriter) {
 }
 
 // The marks of AWS are enough: some emulators and VPC endpoints leave the others out.
-func TestAWSOwnVerdictsAreTold(t *testing.T) {
+func TestAWSErrors_marks(t *testing.T) {
 	const js = "application/x-amz-json-1.1"
 	id := map[string]string{"X-Amzn-Requestid": "5b2a"}
 	header := func(code string) map[string]string {
@@ -93,7 +93,7 @@ func TestAWSOwnVerdictsAreTold(t *testing.T) {
 	}
 }
 
-func TestAWSClockThatIsOffIsCorrected(t *testing.T) {
+func TestAWSClock(t *testing.T) {
 	for _, off := range []time.Duration{10 * time.Minute, -10 * time.Minute, time.Hour, -time.Hour,
 		26 * time.Hour} {
 		for _, batch := range []bool{false, true} {
@@ -184,14 +184,14 @@ func (a awsAnswer) answer() backendtest.Answer {
 	return backendtest.Answer{Status: a.status, Header: header, Body: a.body}
 }
 
-func TestAWSLastGoodValue(t *testing.T) {
+func TestAWSLastKnown_oddAnswers(t *testing.T) {
 	for _, name := range []string{
 		"403 page of a proxy", "403 of a gateway", "no such path of Amazon API Gateway",
 		"302 to a login page",
 		"404 page", "200 of a gateway", "201 with a secret that is not stored",
 	} {
 		t.Run("in batches/"+name, func(t *testing.T) {
-			backendtest.RequireLastGood(t, awsBackend().StartInProcess(t), awsStrangers()[name],
+			backendtest.RequireLastGood(t, awsBackend().StartInProcess(t), awsOddAnswers()[name],
 				backendtest.Options{Batch: true})
 		})
 	}
@@ -332,7 +332,7 @@ func awsSkipSimilar(t *testing.T, how string) {
 }
 
 // A source of credentials that does not answer is as an outage of AWS.
-func TestAWSLastKnownCoversTheSourcesOfCredentials(t *testing.T) {
+func TestAWSLastKnown_credentialSources(t *testing.T) {
 	for name, source := range awsSources {
 		for how := range source.fail {
 			t.Run(name+" "+how, func(t *testing.T) {
@@ -371,7 +371,7 @@ func TestAWSLastKnownCoversTheSourcesOfCredentials(t *testing.T) {
 	}
 }
 
-func TestAWSSourceOfCredentialsThatDoesNotAnswerIsUnavailable(t *testing.T) {
+func TestAWSCredentials_sourceUnavailable(t *testing.T) {
 	for name, source := range awsSources {
 		for how, fail := range source.fail {
 			t.Run(name+" "+how, func(t *testing.T) {
@@ -408,7 +408,7 @@ func TestAWSSourceOfCredentialsThatDoesNotAnswerIsUnavailable(t *testing.T) {
 	})
 	t.Run("of the caller's own", func(t *testing.T) {
 		s := awsFake(t)
-		own := awsGiven(s)
+		own := awsCallerConfig(s)
 		own.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
 			<-t.Context().Done()
 			return aws.Credentials{}, ctx.Err()
@@ -422,7 +422,7 @@ func TestAWSSourceOfCredentialsThatDoesNotAnswerIsUnavailable(t *testing.T) {
 	})
 }
 
-func TestAWSCredentialsThatWereReplacedFailNobody(t *testing.T) {
+func TestAWSCredentials_rotated(t *testing.T) {
 	rotate := func(s *fakeaws.Server) (id, secret string) {
 		s.RemoveKey(awsKeyID)
 		s.AddKey("AKIDNEW", "new-"+canary, "")
@@ -499,7 +499,7 @@ func TestAWSCredentialsThatWereReplacedFailNobody(t *testing.T) {
 }
 
 // Credentials that are refused although they are fresh are not asked for again at once.
-func TestAWSRefusedCredentialsMakeNoStorm(t *testing.T) {
+func TestAWSCredentials_refused(t *testing.T) {
 	for _, batch := range []bool{false, true} {
 		s := awsFake(t)
 		refs := awsHundred(s)
@@ -525,8 +525,8 @@ func TestAWSRefusedCredentialsMakeNoStorm(t *testing.T) {
 	}
 }
 
-// awsToldAtOnce requires an error of a kind that names text, after one attempt.
-func awsToldAtOnce(t *testing.T, kind error, text ...string) {
+// awsFailsAtOnce requires an error of a kind that names text, after one attempt.
+func awsFailsAtOnce(t *testing.T, kind error, text ...string) {
 	t.Helper()
 	r, events := awsResolver(t, secretref.Options{Timeout: 20 * time.Second})
 	_, err := r.Resolve(t.Context(), awsDB(""))
@@ -539,7 +539,7 @@ func awsToldAtOnce(t *testing.T, kind error, text ...string) {
 	require.Less(t, events()[0].Duration, 5*time.Second)
 }
 
-func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
+func TestAWSCredentials_localMistakes(t *testing.T) {
 	unauthenticated := secretref.ErrUnauthenticated
 	for _, name := range []string{"AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
 		for what, end := range map[string]string{"newline": "\n", "carriage return": "\r", "tab": "\t",
@@ -547,7 +547,7 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 			t.Run(name+" "+what, func(t *testing.T) {
 				s := awsFake(t)
 				t.Setenv(name, os.Getenv(name)+end)
-				awsToldAtOnce(t, unauthenticated, name)
+				awsFailsAtOnce(t, unauthenticated, name)
 				require.Zero(t, s.Calls())
 			})
 		}
@@ -560,14 +560,14 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 			os.WriteFile(path,
 				[]byte("[default]\naws_access_key_id = "+awsKeyID+
 					"\naws_secret_access_key = k\naws_session_token = a\x01b\n"), 0o600))
-		awsToldAtOnce(t, unauthenticated, path, "aws_session_token")
+		awsFailsAtOnce(t, unauthenticated, path, "aws_session_token")
 	})
 	t.Run("from a process", func(t *testing.T) {
 		awsFake(t)
 		awsWithoutKeys(t)
 		awsProcess(t,
 			`printf '{"Version":1,"AccessKeyId":"a","SecretAccessKey":"b","SessionToken":"c\\n"}'`)
-		awsToldAtOnce(t, unauthenticated, "credential_process")
+		awsFailsAtOnce(t, unauthenticated, "credential_process")
 	})
 	pod := func(t *testing.T) (s *fakeaws.Server, token string) {
 		s = awsFake(t)
@@ -578,39 +578,39 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 	}
 	t.Run("pod identity token file missing", func(t *testing.T) {
 		_, token := pod(t)
-		awsToldAtOnce(t, unauthenticated, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token)
+		awsFailsAtOnce(t, unauthenticated, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token)
 	})
 	t.Run("pod identity token file is a directory", func(t *testing.T) {
 		_, token := pod(t)
 		require.NoError(t, os.Mkdir(token, 0o700))
-		awsToldAtOnce(t, unauthenticated, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token)
+		awsFailsAtOnce(t, unauthenticated, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token)
 	})
 	for what, end := range map[string]string{"newline": "\n", "control": "\x01"} {
 		t.Run("pod identity token file with "+what, func(t *testing.T) {
 			s, token := pod(t)
 			require.NoError(t, os.WriteFile(token, []byte(s.ECSToken()+end), 0o600))
-			awsToldAtOnce(t, unauthenticated, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token)
+			awsFailsAtOnce(t, unauthenticated, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token)
 		})
 		t.Run("container token with "+what, func(t *testing.T) {
 			s, _ := pod(t)
 			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "")
 			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", s.ECSToken()+end)
-			awsToldAtOnce(t, unauthenticated, "AWS_CONTAINER_AUTHORIZATION_TOKEN ")
+			awsFailsAtOnce(t, unauthenticated, "AWS_CONTAINER_AUTHORIZATION_TOKEN ")
 		})
 	}
 	t.Run("the token itself in place of its file", func(t *testing.T) {
 		pod(t)
 		t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", canary)
-		awsToldAtOnce(t, unauthenticated, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+		awsFailsAtOnce(t, unauthenticated, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
 	})
 	t.Run("container URI with a newline", func(t *testing.T) {
 		s, token := pod(t)
 		require.NoError(t, os.WriteFile(token, []byte(s.ECSToken()), 0o600))
 		t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", s.ECSURL()+"\n")
-		awsToldAtOnce(t, unauthenticated, "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+		awsFailsAtOnce(t, unauthenticated, "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 		t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
 		t.Setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2\n")
-		awsToldAtOnce(t, unauthenticated, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+		awsFailsAtOnce(t, unauthenticated, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
 	})
 	t.Run("container endpoint with an untrusted certificate", func(t *testing.T) {
 		s, token := pod(t)
@@ -622,7 +622,7 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 		front.StartTLS()
 		t.Cleanup(front.Close)
 		t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", front.URL+to.Path)
-		awsToldAtOnce(t, secretref.ErrUnavailable, "certificate", "AWS_CA_BUNDLE", "container")
+		awsFailsAtOnce(t, secretref.ErrUnavailable, "certificate", "AWS_CA_BUNDLE", "container")
 
 		bundle := filepath.Join(t.TempDir(), "ca.pem")
 		require.NoError(t,
@@ -643,12 +643,12 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 		webIdentity(t)
 		path := os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE")
 		require.NoError(t, os.WriteFile(path, []byte("jwt\n"), 0o600))
-		awsToldAtOnce(t, unauthenticated, path)
+		awsFailsAtOnce(t, unauthenticated, path)
 	})
 	t.Run("role with a newline", func(t *testing.T) {
 		webIdentity(t)
 		t.Setenv("AWS_ROLE_ARN", os.Getenv("AWS_ROLE_ARN")+"\n")
-		awsToldAtOnce(t, unauthenticated, "AWS_ROLE_ARN")
+		awsFailsAtOnce(t, unauthenticated, "AWS_ROLE_ARN")
 	})
 	t.Run("role that is none in a profile", func(t *testing.T) {
 		s := awsFake(t)
@@ -658,18 +658,18 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 			os.WriteFile(os.Getenv("AWS_CONFIG_FILE"),
 				fmt.Appendf(nil,
 					"[default]\nrole_arn = app-role-of-production\nsource_profile = base\n[profile base]\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n", awsKeyID, awsSecret, awsToken), 0o600))
-		awsToldAtOnce(t, unauthenticated, "role_arn")
+		awsFailsAtOnce(t, unauthenticated, "role_arn")
 	})
 	t.Run("region of STS with a newline", func(t *testing.T) {
 		webIdentity(t)
 		require.NoError(t, os.Unsetenv("AWS_ENDPOINT_URL_STS"))
 		t.Setenv("AWS_REGION", "eu-west-1\n")
-		awsToldAtOnce(t, unauthenticated, "AWS_REGION")
+		awsFailsAtOnce(t, unauthenticated, "AWS_REGION")
 	})
 	t.Run("endpoint of Secrets Manager with a newline", func(t *testing.T) {
 		s := awsFake(t)
 		t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", s.URL()+"\n")
-		awsToldAtOnce(t, secretref.ErrSyntax, "AWS_ENDPOINT_URL_SECRETS_MANAGER")
+		awsFailsAtOnce(t, secretref.ErrSyntax, "AWS_ENDPOINT_URL_SECRETS_MANAGER")
 	})
 	sso := func(t *testing.T, token string) {
 		if fips140.Enforced() {
@@ -688,11 +688,11 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 	}
 	t.Run("SSO session that ended", func(t *testing.T) {
 		sso(t, `{"accessToken":"`+canary+`","expiresAt":"2001-01-01T00:00:00Z"}`)
-		awsToldAtOnce(t, unauthenticated, "aws sso login")
+		awsFailsAtOnce(t, unauthenticated, "aws sso login")
 	})
 	t.Run("SSO session that is damaged", func(t *testing.T) {
 		sso(t, `{"accessToken":"`+canary)
-		awsToldAtOnce(t, unauthenticated, "aws sso login")
+		awsFailsAtOnce(t, unauthenticated, "aws sso login")
 	})
 	t.Run("SSO that does not answer", func(t *testing.T) {
 		sso(t, `{"accessToken":"`+canary+`","expiresAt":"2999-01-01T00:00:00Z"}`)
@@ -704,7 +704,7 @@ func TestAWSLocalMistakesAreNamedAtOnce(t *testing.T) {
 	})
 }
 
-func TestAWSBatchesThatAreThrottledAreFetchedSingly(t *testing.T) {
+func TestAWSBatch_refused(t *testing.T) {
 	for _, code := range []string{"ThrottlingException", "AccessDeniedException"} {
 		t.Run(code, func(t *testing.T) {
 			s := awsFake(t)
@@ -736,7 +736,7 @@ func TestAWSBatchesThatAreThrottledAreFetchedSingly(t *testing.T) {
 	}
 }
 
-func TestAWSCommonErrors(t *testing.T) {
+func TestAWSErrors_codes(t *testing.T) {
 	for code, want := range map[string]error{
 		"NotAuthorized": secretref.ErrDenied, "ValidationError": secretref.ErrSyntax,
 		"RequestAbortedException": secretref.ErrUnavailable,

@@ -93,7 +93,7 @@ func awsDB(pointer string) string {
 		SecretPointer: secretref.Pointer(pointer)}.String()
 }
 
-func TestAWSSecretsComeBackExactly(t *testing.T) {
+func TestAWSValues(t *testing.T) {
 	s := awsFake(t)
 	const jsonWarning, newlineWarning = "is the secretPointer missing?", "ends in a newline"
 	for name, c := range map[string]struct{ text, pointer, want, warning string }{
@@ -136,7 +136,7 @@ func TestAWSSecretsComeBackExactly(t *testing.T) {
 	}
 }
 
-func TestAWSPointersThatMissAreErrors(t *testing.T) {
+func TestAWSPointer_errors(t *testing.T) {
 	s := awsFake(t)
 	for text, pointer := range map[string]string{
 		`{"a":"` + canary + `"}`: "/b", `{"a":{"b":"` + canary + `"}}`: "/a", `{"a":null}`: "/a",
@@ -153,7 +153,7 @@ func TestAWSPointersThatMissAreErrors(t *testing.T) {
 	}
 }
 
-func TestAWSSecretsAreNamedByNameOrARN(t *testing.T) {
+func TestAWSSecretID(t *testing.T) {
 	s := awsFake(t)
 	arn := s.PutSecret("eu-west-1", "prod/db", "hunter2")
 	r, _ := awsResolver(t, secretref.Options{})
@@ -165,7 +165,7 @@ func TestAWSSecretsAreNamedByNameOrARN(t *testing.T) {
 	}
 }
 
-func TestAWSErrorsKeepTheCodeForErrorsAs(t *testing.T) {
+func TestAWSErrors_as(t *testing.T) {
 	s := awsFake(t)
 	s.Fail(1, 400, "DecryptionFailure", nil)
 	r, _ := awsResolver(t, secretref.Options{})
@@ -177,7 +177,7 @@ func TestAWSErrorsKeepTheCodeForErrorsAs(t *testing.T) {
 }
 
 // The answers of servers that are not AWS, or mean harm.
-func TestAWSAnswersAreReadStrictly(t *testing.T) {
+func TestAWSAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(w http.ResponseWriter, r *http.Request)
 		want   error
@@ -235,8 +235,8 @@ func awsHundred(s *fakeaws.Server) []string {
 	return refs
 }
 
-// awsGiven is an aws.Config of the caller's own for s.
-func awsGiven(s *fakeaws.Server) *aws.Config {
+// awsCallerConfig is an aws.Config of the caller's own for s.
+func awsCallerConfig(s *fakeaws.Server) *aws.Config {
 	return &aws.Config{
 		Region:       "us-east-2",
 		BaseEndpoint: aws.String(s.URL()),
@@ -249,12 +249,12 @@ type sender func(*http.Request) (*http.Response, error)
 
 func (s sender) Do(r *http.Request) (*http.Response, error) { return s(r) }
 
-func TestAWSConfigOfTheCallersIsUsed(t *testing.T) {
+func TestAWSConfig(t *testing.T) {
 	s := awsFake(t)
 	s.PutSecret("eu-west-1", "db", "hunter2")
 	t.Setenv("AWS_PROFILE", "does-not-exist")
 	var sent atomic.Int32
-	own := awsGiven(s)
+	own := awsCallerConfig(s)
 	own.HTTPClient = sender(func(r *http.Request) (*http.Response, error) {
 		sent.Add(1)
 		return http.DefaultClient.Do(r)
@@ -281,7 +281,7 @@ func TestAWSConfigOfTheCallersIsUsed(t *testing.T) {
 		"there is one retry loop, whatever Retryer the caller brings")
 }
 
-func TestAWSConfigOfTheCallersWithoutCredentials(t *testing.T) {
+func TestAWSConfig_withoutCredentials(t *testing.T) {
 	s := awsFake(t)
 	for name, given := range map[string]aws.CredentialsProvider{
 		"none": nil, "anonymous": aws.AnonymousCredentials{},
@@ -290,7 +290,7 @@ func TestAWSConfigOfTheCallersWithoutCredentials(t *testing.T) {
 			return aws.Credentials{}, errors.New(canary)
 		}),
 	} {
-		own := awsGiven(s)
+		own := awsCallerConfig(s)
 		own.Credentials = given
 		r, _ := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Config: own}})
 		_, err := r.Resolve(t.Context(), awsDB(""))
@@ -302,11 +302,11 @@ func TestAWSConfigOfTheCallersWithoutCredentials(t *testing.T) {
 	require.Zero(t, s.Calls())
 }
 
-func TestAWSCredentialsOfTheCallersAreRetrievedOnce(t *testing.T) {
+func TestAWSConfig_credentialsRetrievedOnce(t *testing.T) {
 	s := awsFake(t)
 	refs := awsHundred(s)
 	var retrieved atomic.Int32
-	own := awsGiven(s)
+	own := awsCallerConfig(s)
 	inner := own.Credentials
 	own.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
 		retrieved.Add(1)
@@ -318,7 +318,7 @@ func TestAWSCredentialsOfTheCallersAreRetrievedOnce(t *testing.T) {
 	require.EqualValues(t, 1, retrieved.Load())
 }
 
-func TestAWSConfigurationIsLoadedOnlyForAWSReferences(t *testing.T) {
+func TestAWSConfig_loadedForAWSReferencesOnly(t *testing.T) {
 	awsEnv(t)
 	t.Setenv("AWS_PROFILE", "does-not-exist")
 	t.Setenv("AWS_CA_BUNDLE", "/does/not/exist")
@@ -337,7 +337,7 @@ func TestAWSConfigurationIsLoadedOnlyForAWSReferences(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrUnauthenticated)
 }
 
-func TestAWSOverTLSWithTheBundleThatTheEnvironmentNames(t *testing.T) {
+func TestAWSTLS_bundle(t *testing.T) {
 	s := awsFake(t)
 	s.PutSecret("eu-west-1", "db", "hunter2")
 	to, err := url.Parse(s.URL())
@@ -369,14 +369,14 @@ func TestAWSOverTLSWithTheBundleThatTheEnvironmentNames(t *testing.T) {
 
 // 0.0.0.0 is this machine, but not loopback to whoever goes by names: neither
 // to the warning about clear text nor to Go's proxy variables.
-func awsElsewhere(serverURL string) string {
+func awsNotLoopback(serverURL string) string {
 	return strings.Replace(serverURL, "127.0.0.1", "0.0.0.0", 1)
 }
 
-func TestAWSInClearTextOffLoopbackIsWarnedAbout(t *testing.T) {
+func TestAWSClearText_warning(t *testing.T) {
 	s := awsFake(t)
 	refs := awsHundred(s)
-	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", awsElsewhere(s.URL()))
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", awsNotLoopback(s.URL()))
 	var log bytes.Buffer
 	r, _ := awsResolver(t, secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	_, err := r.ResolveAll(t.Context(), refs...)
@@ -387,7 +387,7 @@ func TestAWSInClearTextOffLoopbackIsWarnedAbout(t *testing.T) {
 
 // The variables of net/http are read once for a process, so this test runs in
 // one of its own, behind a proxy that counts.
-func TestAWSInClearTextIsNeverProxied(t *testing.T) {
+func TestAWSClearText_proxy(t *testing.T) {
 	if os.Getenv("SECRETREF_BEHIND_PROXY") != "" {
 		s := awsFake(t)
 		s.PutSecret("eu-west-1", "db", "hunter2")
@@ -396,10 +396,10 @@ func TestAWSInClearTextIsNeverProxied(t *testing.T) {
 			"AWS_EC2_METADATA_DISABLED"} {
 			require.NoError(t, os.Unsetenv(name))
 		}
-		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", awsElsewhere(s.IMDSURL()))
-		t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", awsElsewhere(s.URL()))
+		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", awsNotLoopback(s.IMDSURL()))
+		t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", awsNotLoopback(s.URL()))
 		proxy, err := http.ProxyFromEnvironment(httptest.NewRequest(http.MethodGet,
-			awsElsewhere(s.URL()), nil))
+			awsNotLoopback(s.URL()), nil))
 		require.NoError(t, err)
 		require.NotNil(t, proxy, "net/http itself would go through the proxy")
 		r, _ := awsResolver(t, secretref.Options{Timeout: 3 * time.Second})
@@ -495,7 +495,7 @@ func BenchmarkAWSHundredSecrets(b *testing.B) {
 	}
 }
 
-func TestAWSHundredSecretsInBatchesAreFiveCalls(t *testing.T) {
+func TestAWSBatch(t *testing.T) {
 	s := awsFake(t)
 	refs := awsHundred(s)
 	missing := secretref.AWSReference{Region: "eu-west-1", SecretID: "missing"}.String()

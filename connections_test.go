@@ -92,7 +92,7 @@ func replace(t *testing.T, path string, content []byte) {
 	require.NoError(t, os.Rename(path+".new", path))
 }
 
-func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
+func TestCertificates_reload(t *testing.T) {
 	dir := t.TempDir()
 	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"),
 		filepath.Join(dir, "key.pem")

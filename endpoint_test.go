@@ -10,7 +10,7 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestAllowEndpointUnderAFake(t *testing.T) {
+func TestAllowEndpoint_fake(t *testing.T) {
 	// What a program's tests see does not depend on the machine.
 	t.Setenv("AWS_ENDPOINT_URL", "https://elsewhere.example")
 	fake := secretref.NewFake()

@@ -52,8 +52,8 @@ func vaultFake(t testing.TB) *fakevault.Server {
 	return s
 }
 
-// vaultAsk sends a request with the root token and returns the answer.
-func vaultAsk(t testing.TB, s *fakevault.Server, method, path, body string) []byte {
+// vaultCall sends a request with the root token and returns the answer.
+func vaultCall(t testing.TB, s *fakevault.Server, method, path, body string) []byte {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.URL()+"/v1/"+path,
 		strings.NewReader(body))
@@ -76,14 +76,14 @@ func vaultMint(t testing.TB, s *fakevault.Server, name, policy string) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]string{"policy": policy})
 	require.NoError(t, err)
-	vaultAsk(t, s, "PUT", "sys/policies/acl/"+name, string(text))
+	vaultCall(t, s, "PUT", "sys/policies/acl/"+name, string(text))
 	var made struct {
 		Auth struct {
 			Token string `json:"client_token"`
 		}
 	}
 	require.NoError(t,
-		json.Unmarshal(vaultAsk(t, s, "POST", "auth/token/create", `{"policies":["`+name+`"]}`), &made))
+		json.Unmarshal(vaultCall(t, s, "POST", "auth/token/create", `{"policies":["`+name+`"]}`), &made))
 	return made.Auth.Token
 }
 
@@ -106,8 +106,8 @@ func vaultResolver(t testing.TB, opts *secretref.Options) *secretref.Resolver {
 	return r
 }
 
-// vaultAnswers has every call answered with the status and the body.
-func vaultAnswers(s *fakevault.Server, status int, body string) {
+// vaultIntercept has every call answered with the status and the body.
+func vaultIntercept(s *fakevault.Server, status int, body string) {
 	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(body))
@@ -121,7 +121,7 @@ func vaultSecret(data string) string {
 		`,"metadata":{"version":1,"destroyed":false,"deletion_time":""}}}`
 }
 
-func TestVaultSecretsComeBackExactly(t *testing.T) {
+func TestVaultValues(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{
 		"password": "pä\u2028\"\\ \x00ss", "port": json.RawMessage("12345678901234567890.50"),
@@ -158,7 +158,7 @@ func TestVaultSecretsComeBackExactly(t *testing.T) {
 	}
 }
 
-func TestVaultAnswersAreReadStrictly(t *testing.T) {
+func TestVaultAnswers(t *testing.T) {
 	s := vaultFake(t)
 	r := vaultResolver(t, &secretref.Options{Timeout: time.Minute})
 	for body, want := range map[string]string{
@@ -167,7 +167,7 @@ func TestVaultAnswersAreReadStrictly(t *testing.T) {
 		" \n" + vaultSecret(`{"k":"\ud83d\ude00"}`) +
 			"\n": "\U0001f600",
 	} {
-		vaultAnswers(s, http.StatusOK, body)
+		vaultIntercept(s, http.StatusOK, body)
 		got, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
 		require.NoError(t, err, body)
 		require.Equal(t, want, got.Reveal())
@@ -207,7 +207,7 @@ func TestVaultAnswersAreReadStrictly(t *testing.T) {
 		{401, `{"errors":["` + canary + `"]}`, secretref.ErrUnauthenticated,
 			"renew " + vaultTokenVariable},
 	} {
-		vaultAnswers(s, c.status, c.body)
+		vaultIntercept(s, c.status, c.body)
 		s.ResetCalls()
 		_, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
 		require.ErrorIs(t, err, c.kind, "%d %s", c.status, c.body)
@@ -217,7 +217,7 @@ func TestVaultAnswersAreReadStrictly(t *testing.T) {
 	}
 }
 
-func TestVaultPathsArriveSegmentBySegment(t *testing.T) {
+func TestVaultPath(t *testing.T) {
 	vaultEnv(t)
 	t.Setenv(vaultTokenVariable, "t")
 	var uri string
@@ -262,7 +262,7 @@ func TestVaultPathsArriveSegmentBySegment(t *testing.T) {
 	require.ErrorIs(t, err, secretref.ErrSyntax)
 }
 
-func TestVaultTokenIsReadFromTheEnvironmentWhenItIsNeeded(t *testing.T) {
+func TestVaultToken_environment(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
 	r := vaultResolver(t, nil)
@@ -301,7 +301,7 @@ func TestVaultTokenIsReadFromTheEnvironmentWhenItIsNeeded(t *testing.T) {
 	require.Zero(t, s.Calls())
 }
 
-func TestVaultsOwnVariablesDoNotLeadElsewhere(t *testing.T) {
+func TestVaultEnvironment(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
 	var trapped atomic.Int32
@@ -340,7 +340,7 @@ func TestVaultsOwnVariablesDoNotLeadElsewhere(t *testing.T) {
 	require.Equal(t, 1, s.Calls(), "there is one retry loop, ours")
 }
 
-func TestVaultNamespaceIsSent(t *testing.T) {
+func TestVaultNamespace(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
 	for _, c := range []struct{ variable, option, want string }{{"", "", ""}, {"env", "", "env"},
@@ -355,7 +355,7 @@ func TestVaultNamespaceIsSent(t *testing.T) {
 	}
 }
 
-func TestVaultOverTLS(t *testing.T) {
+func TestVaultTLS(t *testing.T) {
 	vaultEnv(t)
 	s := fakevault.NewTLS()
 	defer s.Close()
@@ -421,7 +421,7 @@ func TestVaultOverTLS(t *testing.T) {
 	}
 }
 
-func TestVaultTokenFunctionIsAskedForEveryFetch(t *testing.T) {
+func TestVaultToken_function(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
 	good := vaultMint(t, s, "reader", vaultReadAll)
@@ -488,7 +488,7 @@ func TestVaultTokenFunctionIsAskedForEveryFetch(t *testing.T) {
 func TestVaultSealed(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
-	vaultAsk(t, s, "PUT", "sys/seal", "")
+	vaultCall(t, s, "PUT", "sys/seal", "")
 	_, err := vaultResolver(t, &secretref.Options{Timeout: 50 * time.Millisecond}).Resolve(t.Context(),
 		vaultValue(s.URL(), "db", "k"))
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
@@ -528,9 +528,9 @@ func vaultPod(t testing.TB, s *fakevault.Server, policy string) (jwtFile string)
 			Bytes: cluster.Certificate().Raw}))})
 	require.NoError(t, err)
 	vaultMint(t, s, "pod", policy)
-	vaultAsk(t, s, "POST", "sys/auth/kubernetes", `{"type":"kubernetes"}`)
-	vaultAsk(t, s, "POST", "auth/kubernetes/config", string(config))
-	vaultAsk(t, s, "POST", "auth/kubernetes/role/app",
+	vaultCall(t, s, "POST", "sys/auth/kubernetes", `{"type":"kubernetes"}`)
+	vaultCall(t, s, "POST", "auth/kubernetes/config", string(config))
+	vaultCall(t, s, "POST", "auth/kubernetes/role/app",
 		`{"bound_service_account_names":"app-sa","bound_service_account_namespaces":"prod","token_policies":"pod","token_ttl":"1h"}`)
 	jwtFile = filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(jwtFile, []byte(vaultJWT()+"\n"), 0o600))
@@ -563,7 +563,7 @@ func vaultCalls(s *fakevault.Server) (logins, reads int) {
 	return logins, reads
 }
 
-func TestVaultPodsLogInOnceForAllTheyRead(t *testing.T) {
+func TestVaultLogin(t *testing.T) {
 	s := vaultFake(t)
 	vaultPod(t, s, vaultReadAll)
 	t.Setenv(vaultTokenVariable, "")
@@ -592,7 +592,7 @@ func TestVaultPodsLogInOnceForAllTheyRead(t *testing.T) {
 	}
 
 	// When Vault forgets the token, all together log in once more.
-	vaultAsk(t, s, "PUT", "auth/token/revoke",
+	vaultCall(t, s, "PUT", "auth/token/revoke",
 		`{"token":"`+s.Requests()[len(s.Requests())-1].Token+`"}`)
 	_, err := r.ResolveAll(t.Context(), values...)
 	require.NoError(t, err)
@@ -601,7 +601,7 @@ func TestVaultPodsLogInOnceForAllTheyRead(t *testing.T) {
 	require.LessOrEqual(t, reads, 150, "at most those that were under way were refused")
 }
 
-func TestVaultLoginTakesOptionsBeforeTheEnvironment(t *testing.T) {
+func TestVaultLogin_options(t *testing.T) {
 	s := vaultFake(t)
 	file := vaultPod(t, s, vaultReadAll)
 	s.Put("secret", "db", map[string]any{"k": "v"})
@@ -633,7 +633,7 @@ func TestVaultLoginTakesOptionsBeforeTheEnvironment(t *testing.T) {
 	require.Contains(t, err.Error(), "set SECRET_STORE_VAULT_KUBE_AUTH_ROLE")
 }
 
-func TestVaultDeniedPathMakesNoLoginPerRead(t *testing.T) {
+func TestVaultLogin_deniedPath(t *testing.T) {
 	s := vaultFake(t)
 	vaultPod(t, s, `path "secret/data/open" { capabilities = ["read"] }`)
 	s.Put("secret", "open", map[string]any{"k": "v"})
@@ -660,7 +660,7 @@ func (m loginMethod) Login(ctx context.Context, c *api.Client) (*api.Secret,
 	return m(ctx, c)
 }
 
-func TestVaultAuthLogsInForTokenReferences(t *testing.T) {
+func TestVaultAuth(t *testing.T) {
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
 	vaultPod(t, s, vaultReadAll)
@@ -690,7 +690,7 @@ func TestVaultAuthLogsInForTokenReferences(t *testing.T) {
 	require.Equal(t, 2, made, "KUBERNETES logs in by itself")
 }
 
-func TestVaultNoTokenSendsNone(t *testing.T) {
+func TestVaultToken_none(t *testing.T) {
 	s := vaultFake(t)
 	t.Setenv("VAULT_TOKEN", s.RootToken())
 	_, err := vaultResolver(t,
@@ -700,7 +700,7 @@ func TestVaultNoTokenSendsNone(t *testing.T) {
 	require.Empty(t, s.Requests()[0].Token)
 }
 
-func TestVaultOptionsThatExcludeEachOtherPanic(t *testing.T) {
+func TestVaultOptions_exclusive(t *testing.T) {
 	token := func(context.Context) (string, error) { return "", nil }
 	method := loginMethod(nil)
 	for _, options := range []secretref.VaultOptions{
@@ -710,7 +710,7 @@ func TestVaultOptionsThatExcludeEachOtherPanic(t *testing.T) {
 	}
 }
 
-func TestVaultLoginIsTriedAgainWhenTheFailurePasses(t *testing.T) {
+func TestVaultLogin_retry(t *testing.T) {
 	s := vaultFake(t)
 	vaultPod(t, s, vaultReadAll)
 	s.Put("secret", "db", map[string]any{"k": "v"})
@@ -725,7 +725,7 @@ func TestVaultLoginIsTriedAgainWhenTheFailurePasses(t *testing.T) {
 	require.Contains(t, err.Error(), "limits the rate")
 }
 
-func TestVaultTellsNobodyWhatItKnows(t *testing.T) {
+func TestVaultRedaction(t *testing.T) {
 	s := vaultFake(t)
 	file := vaultPod(t, s, vaultReadAll)
 	s.Put("secret", "db", map[string]any{"k": canary, "null": nil})
@@ -789,7 +789,7 @@ func TestVaultTellsNobodyWhatItKnows(t *testing.T) {
 	}
 }
 
-func TestVaultHundredKeysOfOnePathAreOneCall(t *testing.T) {
+func TestVaultSecret_fetchedOnce(t *testing.T) {
 	s := vaultFake(t)
 	data := map[string]any{}
 	values := make([]string, 100)
@@ -815,7 +815,7 @@ func vaultHundred(s *fakevault.Server) (values []string) {
 	return values
 }
 
-func TestVaultEndpointsAreAllowedBeforeAnyConnection(t *testing.T) {
+func TestVaultAllowEndpoint(t *testing.T) {
 	vaultEnv(t)
 	t.Setenv(vaultTokenVariable, canary)
 	t.Setenv("SECRET_STORE_VAULT_KUBE_AUTH_ROLE", "app")
@@ -852,7 +852,7 @@ func TestVaultEndpointsAreAllowedBeforeAnyConnection(t *testing.T) {
 	require.Zero(t, connections.Load())
 }
 
-func TestVaultInClearTextIsNeverProxied(t *testing.T) {
+func TestVaultClearText_proxy(t *testing.T) {
 	if os.Getenv("SECRETREF_VAULT_BEHIND_PROXY") == "" {
 		vaultEnv(t)
 		var seen sync.Map
@@ -894,7 +894,7 @@ func TestVaultInClearTextIsNeverProxied(t *testing.T) {
 // Connections are made for the fetches that run at a time (net/http may make
 // some that it then does not need), or just one where the server speaks HTTP/2.
 // They are kept until Close.
-func TestVaultConnectionsAreKeptUntilClose(t *testing.T) {
+func TestVaultConnections(t *testing.T) {
 	for name, most := range map[string]int32{"http/1.1": 200, "http/2": 1} {
 		t.Run(name, func(t *testing.T) {
 			vaultEnv(t)
@@ -981,7 +981,7 @@ func vaultBenchmark(b *testing.B, s *fakevault.Server, values ...string) {
 	b.ReportMetric(float64(s.Calls())/float64(n), "calls/op")
 }
 
-func TestVaultTokenErrors(t *testing.T) {
+func TestVaultToken_errors(t *testing.T) {
 	vaultEnv(t)
 	s := vaultFake(t)
 	for name, c := range map[string]struct {

@@ -43,7 +43,7 @@ func FuzzPrintable(f *testing.F) {
 	})
 }
 
-func TestErrorTextIsPrintable(t *testing.T) {
+func TestError_printable(t *testing.T) {
 	err := fault.New(fault.Syntax, "cannot read %s, key %q", "a\x1b[2J\u202e", "b\n")
 	require.Equal(t, `syntax error: cannot read a\x1b[2J\u202e, key "b\n"`, err.Error())
 }
@@ -53,7 +53,7 @@ type secretCause struct{ text string }
 func (e *secretCause) Error() string { return e.text }
 
 // Crash reporters walk Unwrap() error and Unwrap() []error, and print what they find.
-func TestCauseIsReachableButNotWalked(t *testing.T) {
+func TestError_cause(t *testing.T) {
 	cause := &secretCause{"hunter2"}
 	err := error(fault.New(fault.Unavailable, "no answer").WithCause(cause))
 	require.ErrorIs(t, err, fault.Unavailable)

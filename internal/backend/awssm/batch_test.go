@@ -431,14 +431,14 @@ func TestBatchFailsForOneSecret(t *testing.T) {
 func TestBatchAllowEndpoint(t *testing.T) {
 	s := fake(t)
 	keyed(t)
-	refusing := &gate{allow: []string{"https://elsewhere"}}
+	refusing := &endpointRecorder{allow: []string{"https://elsewhere"}}
 	for _, r := range openDesk(t, nil, refusing.check).ask("db", "other") {
 		require.ErrorIs(t, r.Err, fault.Denied)
 	}
 	require.Zero(t, s.Calls())
 	require.Len(t, refusing.asked, 1)
 	s.PutSecret(region, "other", "value")
-	open := &gate{allow: []string{s.URL()}}
+	open := &endpointRecorder{allow: []string{s.URL()}}
 	openDesk(t, nil, open.check).texts("db", "other")
 	require.Len(t, open.asked, 1)
 }
@@ -462,7 +462,7 @@ func TestBatchRedirect(t *testing.T) {
 func TestBatchUnreachable(t *testing.T) {
 	fake(t)
 	keyed(t)
-	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", closed(t))
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", closedPort(t))
 	for _, r := range openDesk(t, nil, nil).ask("db", "other") {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		require.ErrorContains(t, r.Err, "refuses connections")

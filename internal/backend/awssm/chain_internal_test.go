@@ -16,7 +16,7 @@ import (
 )
 
 // One attempt leaves time for another one.
-func TestASourceThatHangsIsGivenUp(t *testing.T) {
+func TestCredentials_timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := make(chan struct{})
 		defer close(hangs)
@@ -37,7 +37,7 @@ func TestASourceThatHangsIsGivenUp(t *testing.T) {
 }
 
 // A metadata service that once gave credentials out is there.
-func TestTheMetadataServiceIsKnownToExist(t *testing.T) {
+func TestCredentials_metadataAnswered(t *testing.T) {
 	var answered atomic.Bool
 	c := newChain(aws.Config{Credentials: aws.AnonymousCredentials{}}, false, &answered)
 	c.credentialSource = metadataSource
@@ -55,7 +55,7 @@ func TestTheMetadataServiceIsKnownToExist(t *testing.T) {
 	require.True(t, again)
 }
 
-func TestTheRegionOfSTSThatDoesNotResolveIsNamed(t *testing.T) {
+func TestCredentials_regionOfSTS(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-wset-1")
 	c := newChain(aws.Config{Region: "eu-wset-1", Credentials: aws.AnonymousCredentials{}}, false,
 		new(atomic.Bool))

@@ -21,8 +21,8 @@ import (
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
-// hung accepts connections and never answers.
-func hung(t *testing.T) string {
+// hangingServer accepts connections and never answers.
+func hangingServer(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
@@ -38,15 +38,15 @@ func hung(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-// closed is a port where nobody listens.
-func closed(t *testing.T) string {
+// closedPort returns the URL of a port without a listener.
+func closedPort(t *testing.T) string {
 	s := httptest.NewServer(nil)
 	s.Close()
 	return s.URL
 }
 
 // each way to come by credentials. fetches counts the requests for them.
-var givers = map[string]struct {
+var credentialSources = map[string]struct {
 	prepare func(*testing.T, *fakeaws.Server)
 	fetches func(*fakeaws.Server) int
 	want    int
@@ -86,11 +86,11 @@ func instance(t *testing.T, s *fakeaws.Server) {
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", s.IMDSURL())
 }
 
-func TestCredentialsAreFetchedOnceForAllRegionsAndCallers(t *testing.T) {
-	for name, giver := range givers {
+func TestCredentials(t *testing.T) {
+	for name, source := range credentialSources {
 		t.Run(name, func(t *testing.T) {
 			s := fake(t)
-			giver.prepare(t, s)
+			source.prepare(t, s)
 			t.Setenv("AWS_REGION", "")            // a reference names its region
 			t.Setenv("AWS_DEFAULTS_MODE", "auto") // would ask the metadata service
 			w := open(t, nil, nil, 10*time.Second)
@@ -109,18 +109,18 @@ func TestCredentialsAreFetchedOnceForAllRegionsAndCallers(t *testing.T) {
 				asked[call.Region] = true
 			}
 			require.Len(t, asked, 3)
-			if giver.fetches == nil {
+			if source.fetches == nil {
 				require.Empty(t, s.STSRequests())
 				require.Empty(t, s.MetadataRequests())
 			} else {
-				require.Equal(t, giver.want, giver.fetches(s))
+				require.Equal(t, source.want, source.fetches(s))
 			}
 			require.Zero(t, s.V1Attempts())
 		})
 	}
 }
 
-func TestTheReferencesRegionWinsOverTheEnvironments(t *testing.T) {
+func TestRegion_precedence(t *testing.T) {
 	s := fake(t)
 	keyed(t)
 	t.Setenv("AWS_REGION", "us-east-1")
@@ -130,7 +130,7 @@ func TestTheReferencesRegionWinsOverTheEnvironments(t *testing.T) {
 }
 
 // What was refused is mended without a restart.
-func TestRefusedCredentialsAreLookedForAgain(t *testing.T) {
+func TestCredentials_refused(t *testing.T) {
 	s := fake(t)
 	path := file(t, "AWS_SHARED_CREDENTIALS_FILE",
 		"[default]\naws_access_key_id = AKIDOLD\naws_secret_access_key = the key of last year\n")
@@ -153,16 +153,16 @@ func TestRefusedCredentialsAreLookedForAgain(t *testing.T) {
 	require.Equal(t, 2, s.Calls())
 }
 
-func TestNoCredentialsSaysWhereItLooked(t *testing.T) {
+func TestCredentials_none(t *testing.T) {
 	for name, prepare := range map[string]func(*testing.T, *fakeaws.Server){
 		"metadata switched off": func(t *testing.T, _ *fakeaws.Server) {},
 		"metadata hangs": func(t *testing.T, _ *fakeaws.Server) {
 			t.Setenv("AWS_EC2_METADATA_DISABLED", "")
-			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", hung(t))
+			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", hangingServer(t))
 		},
 		"metadata refuses connections": func(t *testing.T, _ *fakeaws.Server) {
 			t.Setenv("AWS_EC2_METADATA_DISABLED", "")
-			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", closed(t))
+			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", closedPort(t))
 		},
 		"metadata knows version 1 only": func(t *testing.T, _ *fakeaws.Server) {
 			v1 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -195,7 +195,10 @@ func TestNoCredentialsSaysWhereItLooked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := fake(t)
 			prepare(t, s)
-			w := open(t, nil, nil, time.Hour) // the chain has limits of its own
+			w := open(t, nil, nil, time.Hour) // the chain has its own timeouts
+			if name == "metadata hangs" || name == "metadata dribbles" {
+				w.backend.SetMetadataTimeout(100 * time.Millisecond)
+			}
 			w.fails(fault.Unauthenticated, "AWS_ACCESS_KEY_ID (not set)", "AWS_WEB_IDENTITY_TOKEN_FILE",
 				os.Getenv("AWS_CONFIG_FILE")+" (cannot be read)",
 				os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -213,12 +216,12 @@ func TestNoCredentialsSaysWhereItLooked(t *testing.T) {
 	t.Run("also when Timeout is shorter", func(t *testing.T) {
 		fake(t)
 		t.Setenv("AWS_EC2_METADATA_DISABLED", "")
-		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", hung(t))
+		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", hangingServer(t))
 		open(t, nil, nil, 100*time.Millisecond).fails(fault.Unauthenticated, "no AWS credentials found")
 	})
 }
 
-func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
+func TestCredentials_sourceErrors(t *testing.T) {
 	status := func(t *testing.T, code int) string {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(code)
@@ -235,12 +238,12 @@ func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
 		"STS down": {func(t *testing.T,
 			s *fakeaws.Server) {
 			webIdentity(t, s)
-			t.Setenv("AWS_ENDPOINT_URL_STS", closed(t))
+			t.Setenv("AWS_ENDPOINT_URL_STS", closedPort(t))
 		}, fault.Unavailable, []string{"AWS STS"}},
 		"STS hangs": {func(t *testing.T,
 			s *fakeaws.Server) {
 			webIdentity(t, s)
-			t.Setenv("AWS_ENDPOINT_URL_STS", hung(t))
+			t.Setenv("AWS_ENDPOINT_URL_STS", hangingServer(t))
 		}, fault.Unavailable, []string{"AWS STS"}},
 		"STS fails": {func(t *testing.T,
 			s *fakeaws.Server) {
@@ -290,7 +293,7 @@ func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
 		},
 			fault.Unauthenticated, []string{"InvalidIdentityToken", "token"}},
 		"a role that may not be assumed": {func(t *testing.T, s *fakeaws.Server) {
-			givers["assumed role"].prepare(t, s)
+			credentialSources["assumed role"].prepare(t, s)
 			s.Deny("sts:AssumeRole", roleARN)
 		},
 			fault.Unauthenticated, []string{"AWS STS refuses", "AccessDenied"}},
@@ -304,11 +307,11 @@ func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
 		}, fault.Unauthenticated, []string{"AWS_ROLE_ARN is not"}},
 		"container down": {func(t *testing.T,
 			_ *fakeaws.Server) {
-			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", closed(t))
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", closedPort(t))
 		}, fault.Unavailable, []string{"container"}},
 		"container hangs": {func(t *testing.T,
 			_ *fakeaws.Server) {
-			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", hung(t))
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", hangingServer(t))
 		}, fault.Unavailable, []string{"container"}},
 		"container fails": {func(t *testing.T,
 			_ *fakeaws.Server) {
@@ -327,7 +330,7 @@ func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
 		}, fault.Unavailable, []string{"instance metadata"}},
 		"a role through an instance that is none": {func(t *testing.T, s *fakeaws.Server) {
 			instance(t, s)
-			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", closed(t))
+			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", closedPort(t))
 			file(t, "AWS_CONFIG_FILE",
 				"[default]\nrole_arn = "+roleARN+"\ncredential_source = Ec2InstanceMetadata\n")
 		}, fault.Unauthenticated, []string{"no AWS credentials found"}},
@@ -357,7 +360,7 @@ func TestGiversThatFailAreToldFromThoseThatRefuse(t *testing.T) {
 	}
 }
 
-func TestAConfigurationThatDoesNotLoadSaysWhy(t *testing.T) {
+func TestConfig_errors(t *testing.T) {
 	for name, c := range map[string]struct {
 		prepare func(*testing.T)
 		text    string
@@ -388,17 +391,18 @@ func TestAConfigurationThatDoesNotLoadSaysWhy(t *testing.T) {
 	}
 }
 
-func TestAGiverThatHungIsAskedAgain(t *testing.T) {
+func TestCredentials_sourceRecovers(t *testing.T) {
 	s := fake(t)
 	webIdentity(t, s)
-	t.Setenv("AWS_ENDPOINT_URL_STS", hung(t))
-	w := open(t, nil, nil, 500*time.Millisecond)
+	t.Setenv("AWS_ENDPOINT_URL_STS", hangingServer(t))
+	w := open(t, nil, nil, 200*time.Millisecond)
 	w.fails(fault.Unavailable, "AWS STS", "does not answer")
+	w.timeout = time.Minute
 	t.Setenv("AWS_ENDPOINT_URL_STS", s.STSURL())
 	w.good()
 }
 
-func TestACallerWhoLeavesDoesNotCostTheOthersTheirCredentials(t *testing.T) {
+func TestCredentials_canceledCaller(t *testing.T) {
 	s := fake(t)
 	webIdentity(t, s)
 	to, err := url.Parse(s.STSURL())

@@ -59,7 +59,7 @@ func tlsServer(t *testing.T, config *tls.Config) *httptest.Server {
 	return s
 }
 
-func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
+func TestExplain(t *testing.T) {
 	const canary = "c4nary"
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -141,7 +141,7 @@ func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
 
 func portOf(hostPort string) string { return hostPort[strings.LastIndex(hostPort, ":")+1:] }
 
-func TestAProxyThatIsNotThereIsNamed(t *testing.T) {
+func TestExplain_proxyUnreachable(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, closed.Close())
@@ -155,7 +155,7 @@ func TestAProxyThatIsNotThereIsNamed(t *testing.T) {
 		"the proxy to vault.example cannot be reached: check HTTPS_PROXY")
 }
 
-func TestACallerWhoLeftIsNoTimeout(t *testing.T) {
+func TestExplain_context(t *testing.T) {
 	require.ErrorContains(t, httpguard.Explain(context.Canceled, "h"), "was canceled")
 	require.ErrorContains(t, httpguard.Explain(context.DeadlineExceeded, "h"), "in time")
 	require.ErrorContains(t, httpguard.Explain(io.ErrClosedPipe, "h"), "no answer from h")
@@ -163,7 +163,7 @@ func TestACallerWhoLeftIsNoTimeout(t *testing.T) {
 	require.Same(t, own, httpguard.Explain(&url.Error{Op: "Get", URL: "https://h", Err: own}, "h"))
 }
 
-func TestTheFirstConnectionOverTLSIsMadeAlone(t *testing.T) {
+func TestHandshake_firstConnectionAlone(t *testing.T) {
 	for name, http2 := range map[string]bool{"http/2": true, "http/1.1": false} {
 		t.Run(name, func(t *testing.T) {
 			var connections atomic.Int32
@@ -212,7 +212,7 @@ func TestTheFirstConnectionOverTLSIsMadeAlone(t *testing.T) {
 	}
 }
 
-func TestAFirstConnectionThatFailsHoldsNobodyUp(t *testing.T) {
+func TestHandshake_firstConnectionFails(t *testing.T) {
 	s := tlsServer(t, nil) // nobody trusts it
 	opening := httpguard.NewHandshakePool(&http.Transport{})
 	silent := raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })

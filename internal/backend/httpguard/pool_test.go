@@ -238,7 +238,7 @@ func TestPool(t *testing.T) {
 	}
 }
 
-func TestPoolPings(t *testing.T) {
+func TestPool_pings(t *testing.T) {
 	t.Run("an idle connection that died is found", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n, client := connect(t, true, echo)
@@ -264,7 +264,7 @@ func TestPoolPings(t *testing.T) {
 	})
 }
 
-func TestOpeningDoesNotWaitForAHandshakeThatHangs(t *testing.T) {
+func TestHandshake_hangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &network{accepted: make(chan net.Conn), closed: make(chan struct{})}
 		server := &http.Server{Handler: http.HandlerFunc(echo)}

@@ -132,7 +132,7 @@ func TestDeniedPath_gatewayMakesNoLogin(t *testing.T) {
 }
 
 // A Vault that gives out tokens which it then does not know gets no storm either.
-func TestUnknownTokenOfALoginIsReplacedNowAndThen(t *testing.T) {
+func TestLogin_unknownToken(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"24h"`)
 		s.answer("/db", func(w http.ResponseWriter, _ *http.Request) {
@@ -236,7 +236,7 @@ func TestTokenUses_notFound(t *testing.T) {
 
 // The look-up of a mount only words an error, so that nobody waits for one that
 // hangs.
-func TestMountLookUpThatHangs(t *testing.T) {
+func TestMountLookup_hangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := roundTrip(func(r *http.Request) (*http.Response, error) {
 			if strings.Contains(r.URL.Path, "/sys/") {

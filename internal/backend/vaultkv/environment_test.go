@@ -106,7 +106,7 @@ func TestEnvironment_isNamed(t *testing.T) {
 	}
 }
 
-func TestAPathThatIsATokenIsNotKept(t *testing.T) {
+func TestLogin_tokenAsPath(t *testing.T) {
 	for _, path := range []string{"hvs." + canary, "/eyJ" + canary, canary} {
 		r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: path}, time.Second, nil)
 		_, err := r.get(t, "http://127.0.0.1:1", ref.KubernetesAuth)

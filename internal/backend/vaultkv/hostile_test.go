@@ -101,7 +101,7 @@ func pour(w http.ResponseWriter, most int, poured *atomic.Int64) {
 	}
 }
 
-func TestHugeAnswersAreNotRead(t *testing.T) {
+func TestAnswers_huge(t *testing.T) {
 	const endless = 1 << 30
 	bomb := sync.OnceValue(func() []byte {
 		var b bytes.Buffer
@@ -176,7 +176,7 @@ func TestHugeAnswersAreNotRead(t *testing.T) {
 	}
 }
 
-func TestHugeHeadersAreNotRead(t *testing.T) {
+func TestAnswers_hugeHeaders(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Huge", strings.Repeat(canary, 1<<16))
 		_, _ = io.WriteString(w, good)
@@ -188,7 +188,7 @@ func TestHugeHeadersAreNotRead(t *testing.T) {
 	require.EqualValues(t, 1, r.attempts.Load())
 }
 
-func TestServersThatDoNotAnswerEndAtTheTimeout(t *testing.T) {
+func TestTimeout(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	silent := func(_ http.ResponseWriter, r *http.Request) {
@@ -231,7 +231,7 @@ func TestServersThatDoNotAnswerEndAtTheTimeout(t *testing.T) {
 	}
 }
 
-func TestBrokenConnectionsAreTriedAgain(t *testing.T) {
+func TestConnections_broken(t *testing.T) {
 	reset := func(w http.ResponseWriter, begun string) {
 		c, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
@@ -269,7 +269,7 @@ func TestBrokenConnectionsAreTriedAgain(t *testing.T) {
 	}
 }
 
-func TestServersThatAreNotThereAreNamed(t *testing.T) {
+func TestConnections_noServer(t *testing.T) {
 	closed := serve(t, nil)
 	closed.Close()
 	for endpoint, words := range map[string]string{
@@ -283,7 +283,7 @@ func TestServersThatAreNotThereAreNamed(t *testing.T) {
 	}
 }
 
-func TestRedirectsDoNotTakeTheTokenElsewhere(t *testing.T) {
+func TestRedirect_anotherHost(t *testing.T) {
 	for _, auth := range []string{ref.TokenAuth, ref.KubernetesAuth} {
 		t.Run(auth, func(t *testing.T) {
 			var seen []string
@@ -339,7 +339,7 @@ func TestRedirectsDoNotTakeTheTokenElsewhere(t *testing.T) {
 	}
 }
 
-func TestRedirectsOnTheSameHostAreFollowedToAnEnd(t *testing.T) {
+func TestRedirect_sameHost(t *testing.T) {
 	var calls atomic.Int32
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch calls.Add(1); {

@@ -27,7 +27,7 @@ func jwtFile(t *testing.T, text string) string {
 	return file
 }
 
-func TestLoginsThatAreRefusedSayWhy(t *testing.T) {
+func TestLogin_refused(t *testing.T) {
 	const jwt = "eyJhbGciOiJSUzI1NiJ9.e30." + canary
 	refusal := func(texts ...string) string {
 		return `{"errors":["` +
@@ -92,7 +92,7 @@ func TestLoginsThatAreRefusedSayWhy(t *testing.T) {
 	}
 }
 
-func TestLoginsThatCannotBeMadeSayWhatIsMissing(t *testing.T) {
+func TestLogin_settings(t *testing.T) {
 	for _, name := range []string{vaultkv.RoleVariable, vaultkv.AuthPathVariable,
 		vaultkv.JWTPathVariable} {
 		t.Setenv(name, "")
@@ -159,7 +159,7 @@ func (p *podServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, good)
 }
 
-func TestTheFileIsReadAgainAtEveryLogin(t *testing.T) {
+func TestLogin_readsFile(t *testing.T) {
 	p := &podServer{}
 	s := serve(t, p.ServeHTTP)
 	file := jwtFile(t, "one\n")
@@ -176,7 +176,7 @@ func TestTheFileIsReadAgainAtEveryLogin(t *testing.T) {
 	require.Equal(t, []string{`{"jwt":"one","role":"app"}`, `{"jwt":"two","role":"app"}`}, p.jwts)
 }
 
-func TestALoginThatPassesIsTriedOnceForAllWhoWait(t *testing.T) {
+func TestLogin_transientFailure(t *testing.T) {
 	var logins atomic.Int32
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {

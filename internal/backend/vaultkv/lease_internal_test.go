@@ -26,7 +26,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 		Request: r}, nil
 }
 
-func TestOneFlightReplacesOneToken(t *testing.T) {
+func TestLease_replacedOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte("jwt"), 0o600))
 	inproc.SkipWithoutRandom(t)

@@ -206,7 +206,7 @@ func pod(t *testing.T) vaultkv.Settings {
 	return vaultkv.Settings{Role: "app", AuthPath: "kubernetes", JWTPath: jwtFile(t, jwt("first"))}
 }
 
-func TestALoginIsReplacedBeforeItsLeaseEnds(t *testing.T) {
+func TestLease_replacedBeforeEnd(t *testing.T) {
 	for _, fields := range []string{
 		`"token_ttl":"1h"`,
 		`"token_ttl":"1h","token_max_ttl":"1h"`,
@@ -234,7 +234,7 @@ func TestALoginIsReplacedBeforeItsLeaseEnds(t *testing.T) {
 	}
 }
 
-func TestALoginWithoutAnEndIsKept(t *testing.T) {
+func TestLease_withoutEnd(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.answer("/login", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, `{"auth":{"client_token":"`+s.RootToken()+`","lease_duration":0}}`)
@@ -247,7 +247,7 @@ func TestALoginWithoutAnEndIsKept(t *testing.T) {
 	})
 }
 
-func TestOneReaderReplacesALoginWhileTheOthersGoOn(t *testing.T) {
+func TestLease_oneReaderReplaces(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h"`)
 		require.NoError(t, s.fetch(ref.KubernetesAuth))
@@ -277,7 +277,7 @@ func TestOneReaderReplacesALoginWhileTheOthersGoOn(t *testing.T) {
 }
 
 // A login that cannot be replaced is good until it ends.
-func TestALoginThatCannotBeReplacedIsUsedUntilItEnds(t *testing.T) {
+func TestLease_loginFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
 		kind   error
@@ -322,7 +322,7 @@ func TestALoginThatCannotBeReplacedIsUsedUntilItEnds(t *testing.T) {
 	}
 }
 
-func TestARetryAfterPutsTheNextLoginOff(t *testing.T) {
+func TestLease_retryAfter(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h"`)
 		require.NoError(t, s.fetch(ref.KubernetesAuth))
@@ -338,7 +338,7 @@ func TestARetryAfterPutsTheNextLoginOff(t *testing.T) {
 	})
 }
 
-func TestARevokedLoginIsReplacedOnceForAll(t *testing.T) {
+func TestLease_revoked(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h"`)
 		require.NoError(t, s.fetch(ref.KubernetesAuth))
@@ -357,7 +357,7 @@ func TestARevokedLoginIsReplacedOnceForAll(t *testing.T) {
 	})
 }
 
-func TestALoginThatMayNotReadIsMadeOnceForAll(t *testing.T) {
+func TestLease_denied(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h"`)
 		require.NoError(t, s.fetch(ref.KubernetesAuth))
@@ -373,7 +373,7 @@ func TestALoginThatMayNotReadIsMadeOnceForAll(t *testing.T) {
 	})
 }
 
-func TestALoginThatIsUnderWayEndsWithClose(t *testing.T) {
+func TestLease_close(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h"`)
 		s.answer("/login", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

@@ -44,7 +44,7 @@ func watch(t *testing.T, renew bool, fields string,
 	})
 }
 
-func TestATokenIsAnnouncedToEndADayAndAnHourBefore(t *testing.T) {
+func TestWatch_expiryWarnings(t *testing.T) {
 	watch(t, true, `"ttl":"100h","renewable":false`, func(t *testing.T, s *simulation, _ *held) {
 		time.Sleep(200 * time.Hour)
 		require.Equal(t, []string{"76h0m0s: " + aDay, "99h0m0s: " + anHour, "100h0m0s: " + ended},
@@ -55,7 +55,7 @@ func TestATokenIsAnnouncedToEndADayAndAnHourBefore(t *testing.T) {
 	})
 }
 
-func TestATokenIsAnnouncedAtOnceIfLessIsLeft(t *testing.T) {
+func TestWatch_shortTTL(t *testing.T) {
 	for ttl, want := range map[string][]string{
 		"5h":  {"0s: " + aDay, "4h0m0s: " + anHour, "5h0m0s: " + ended},
 		"30m": {"0s: " + anHour, "30m0s: " + ended},
@@ -68,7 +68,7 @@ func TestATokenIsAnnouncedAtOnceIfLessIsLeft(t *testing.T) {
 }
 
 // A look-up costs a use of a token that has only some.
-func TestATokenThatIsNotToBeRenewedIsNotLookedUp(t *testing.T) {
+func TestWatch_withoutRenewal(t *testing.T) {
 	watch(t, false, `"ttl":"100h","num_uses":3`, func(t *testing.T, s *simulation, _ *held) {
 		time.Sleep(50 * time.Hour)
 		require.NoError(t, s.fetch(ref.TokenAuth))
@@ -79,7 +79,7 @@ func TestATokenThatIsNotToBeRenewedIsNotLookedUp(t *testing.T) {
 	})
 }
 
-func TestATokenThatIsRefusedIsNotWatched(t *testing.T) {
+func TestWatch_refusedToken(t *testing.T) {
 	h := &held{"hvs." + canary}
 	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
 		require.Error(t, s.fetch(ref.TokenAuth))
@@ -88,7 +88,7 @@ func TestATokenThatIsRefusedIsNotWatched(t *testing.T) {
 	})
 }
 
-func TestATokenWithoutAnEndIsAskedAboutOnce(t *testing.T) {
+func TestWatch_withoutEnd(t *testing.T) {
 	h := &held{}
 	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
 		h.token = s.RootToken()
@@ -101,7 +101,7 @@ func TestATokenWithoutAnEndIsAskedAboutOnce(t *testing.T) {
 	})
 }
 
-func TestATokenThatMayNotLookItselfUpIsLeftAlone(t *testing.T) {
+func TestWatch_lookupDenied(t *testing.T) {
 	watch(t, true, `"ttl":"2h","no_default_policy":true`, func(t *testing.T, s *simulation, _ *held) {
 		time.Sleep(time.Hour)
 		require.NoError(t, s.fetch(ref.TokenAuth))
@@ -112,7 +112,7 @@ func TestATokenThatMayNotLookItselfUpIsLeftAlone(t *testing.T) {
 	})
 }
 
-func TestALookupThatPassesIsMadeAgain(t *testing.T) {
+func TestWatch_lookupRetried(t *testing.T) {
 	watch(t, true, `"ttl":"1h"`, func(t *testing.T, s *simulation, _ *held) {
 		s.answer("/lookup-self",
 			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
@@ -125,7 +125,7 @@ func TestALookupThatPassesIsMadeAgain(t *testing.T) {
 	})
 }
 
-func TestARenewedTokenLivesOn(t *testing.T) {
+func TestRenewal(t *testing.T) {
 	for fields, life := range map[string]time.Duration{`"ttl":"1h"`: time.Hour,
 		`"period":"1h"`: time.Hour, `"period":"3s"`: 3 * time.Second} {
 		watch(t, true, fields, func(t *testing.T, s *simulation, _ *held) {
@@ -138,7 +138,7 @@ func TestARenewedTokenLivesOn(t *testing.T) {
 	}
 }
 
-func TestATokenThatNobodyRenewsDies(t *testing.T) {
+func TestRenewal_off(t *testing.T) {
 	watch(t, false, `"period":"1h"`, func(t *testing.T, s *simulation, _ *held) {
 		time.Sleep(time.Hour)
 		require.Error(t, s.fetch(ref.TokenAuth))
@@ -146,7 +146,7 @@ func TestATokenThatNobodyRenewsDies(t *testing.T) {
 	})
 }
 
-func TestATokenIsRenewedUpToItsMaxTTL(t *testing.T) {
+func TestRenewal_maxTTL(t *testing.T) {
 	watch(t, true, `"ttl":"10h","explicit_max_ttl":"100h"`,
 		func(t *testing.T, s *simulation, _ *held) {
 			time.Sleep(100*time.Hour - time.Second)
@@ -167,7 +167,7 @@ func TestATokenIsRenewedUpToItsMaxTTL(t *testing.T) {
 		})
 }
 
-func TestAFailedRenewalIsTriedAgainWithGrowingPauses(t *testing.T) {
+func TestRenewal_backoff(t *testing.T) {
 	watch(t, true, `"period":"300h"`, func(t *testing.T, s *simulation, _ *held) {
 		for outage := range 2 {
 			var tries []time.Time
@@ -203,7 +203,7 @@ func TestAFailedRenewalIsTriedAgainWithGrowingPauses(t *testing.T) {
 	})
 }
 
-func TestARenewalThatGetsNoAnswerIsTriedAgain(t *testing.T) {
+func TestRenewal_timeout(t *testing.T) {
 	watch(t, true, `"period":"10h"`, func(t *testing.T, s *simulation, _ *held) {
 		var silent atomic.Int32
 		s.answer("/renew-self", func(_ http.ResponseWriter, r *http.Request) {
@@ -218,7 +218,7 @@ func TestARenewalThatGetsNoAnswerIsTriedAgain(t *testing.T) {
 	})
 }
 
-func TestATokenWhoseRenewalsFailUntilItsEndHasEnded(t *testing.T) {
+func TestRenewal_failsUntilExpiry(t *testing.T) {
 	for fields, told := range map[string]string{
 		`"ttl":"300h"`: "300h0m0s: " + ended,
 		`"ttl":"3s"`:   "3s: " + ended,
@@ -236,7 +236,7 @@ func TestATokenWhoseRenewalsFailUntilItsEndHasEnded(t *testing.T) {
 	}
 }
 
-func TestARenewalThatIsPutOffBeyondTheEndIsNotWaitedFor(t *testing.T) {
+func TestRenewal_retryAfter(t *testing.T) {
 	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, _ *held) {
 		s.answer("/renew-self", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "86400")
@@ -248,7 +248,7 @@ func TestARenewalThatIsPutOffBeyondTheEndIsNotWaitedFor(t *testing.T) {
 	})
 }
 
-func TestATokenThatMayNotRenewItselfIsAnnounced(t *testing.T) {
+func TestRenewal_denied(t *testing.T) {
 	h := &held{}
 	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
 		s.policy("reader",
@@ -263,7 +263,7 @@ func TestATokenThatMayNotRenewItselfIsAnnounced(t *testing.T) {
 	})
 }
 
-func TestATokenThatSomebodyElseRenewsIsNotAnnounced(t *testing.T) {
+func TestWatch_renewedElsewhere(t *testing.T) {
 	// It may look itself up, and not renew itself.
 	watch := func(fields string, test func(t *testing.T, s *simulation, h *held)) {
 		h := &held{}
@@ -299,7 +299,7 @@ func TestATokenThatSomebodyElseRenewsIsNotAnnounced(t *testing.T) {
 	})
 }
 
-func TestARevokedTokenIsNotRenewedAnyMore(t *testing.T) {
+func TestRenewal_revoked(t *testing.T) {
 	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, h *held) {
 		time.Sleep(time.Hour)
 		s.must("POST", "auth/token/revoke", `{"token":"`+h.token+`"}`)
@@ -311,7 +311,7 @@ func TestARevokedTokenIsNotRenewedAnyMore(t *testing.T) {
 	})
 }
 
-func TestARevokedTokenIsNotAnnouncedToEndLater(t *testing.T) {
+func TestWatch_revoked(t *testing.T) {
 	watch(t, true, `"ttl":"100h","renewable":false`, func(t *testing.T, s *simulation, h *held) {
 		time.Sleep(time.Hour)
 		s.must("POST", "auth/token/revoke", `{"token":"`+h.token+`"}`)
@@ -320,7 +320,7 @@ func TestARevokedTokenIsNotAnnouncedToEndLater(t *testing.T) {
 	})
 }
 
-func TestAReplacedTokenIsNotWatchedAnyMore(t *testing.T) {
+func TestWatch_replacedToken(t *testing.T) {
 	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, h *held) {
 		time.Sleep(time.Hour)
 		old := h.token
@@ -339,7 +339,7 @@ func TestAReplacedTokenIsNotWatchedAnyMore(t *testing.T) {
 	})
 }
 
-func TestAReadThatOutlastsItsTokenDoesNotBringItBack(t *testing.T) {
+func TestWatch_slowRead(t *testing.T) {
 	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, h *held) {
 		s.Latency(time.Second)
 		slow := make(chan error)
@@ -354,7 +354,7 @@ func TestAReadThatOutlastsItsTokenDoesNotBringItBack(t *testing.T) {
 	})
 }
 
-func TestATokenIsNotShownToAnEndpointThatIsRefused(t *testing.T) {
+func TestWatch_refusedEndpoint(t *testing.T) {
 	h := &held{}
 	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
 		h.token = s.mint(`"ttl":"10h"`)
@@ -368,7 +368,7 @@ func TestATokenIsNotShownToAnEndpointThatIsRefused(t *testing.T) {
 }
 
 // simulate fails if Close leaves something behind.
-func TestCloseEndsTheWatchWhateverItDoes(t *testing.T) {
+func TestWatch_close(t *testing.T) {
 	for _, c := range []struct {
 		fields string
 		fresh  bool
@@ -409,7 +409,7 @@ func TestCloseEndsTheWatchWhateverItDoes(t *testing.T) {
 	})
 }
 
-func TestATokenFunctionCanTellARefusalFromAnotherAttempt(t *testing.T) {
+func TestTokenFunction_context(t *testing.T) {
 	var seen []<-chan struct{}
 	settings := vaultkv.Settings{Token: func(ctx context.Context) (string, error) {
 		seen = append(seen, ctx.Done())
