@@ -38,7 +38,7 @@ const (
 	awsToken  = "token-" + canary
 )
 
-// awsEnv takes the machine's own AWS settings away: no files, no instance.
+// awsEnv removes the AWS settings of this machine: no files, no instance.
 func awsEnv(t testing.TB) {
 	for _, pair := range os.Environ() {
 		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "AWS_") {
@@ -53,7 +53,7 @@ func awsEnv(t testing.TB) {
 	t.Setenv("AWS_CA_BUNDLE", "")
 }
 
-// awsFake is AWS as the environment describes it, with a key that it knows.
+// awsFake starts a fake AWS and sets the environment to it and to a valid key.
 func awsFake(t testing.TB) *fakeaws.Server {
 	s := fakeaws.New()
 	t.Cleanup(s.Close)
@@ -66,9 +66,8 @@ func awsFake(t testing.TB) *fakeaws.Server {
 	return s
 }
 
-// awsResolver is a Resolver that ends with the test. events has what OnFetch
-// was told, once all fetches have ended. Unless opts say otherwise it keeps
-// nothing in memory.
+// awsResolver returns a Resolver that is closed after the test. events returns the events
+// of all fetches that have ended. By default, nothing is cached.
 func awsResolver(t testing.TB, opts secretref.Options) (r *secretref.Resolver,
 	events func() []secretref.FetchEvent) {
 	var mu sync.Mutex
@@ -97,14 +96,14 @@ func TestAWSValues(t *testing.T) {
 	s := awsFake(t)
 	const jsonWarning, newlineWarning = "is the secretPointer missing?", "ends in a newline"
 	for name, c := range map[string]struct{ text, pointer, want, warning string }{
-		"a password":             {"hunter2", "", "hunter2", ""},
-		"text that is not JSON":  {`{"a":`, "", `{"a":`, ""},
-		"white space is kept":    {" hunter2\t", "", " hunter2\t", ""},
-		"a trailing newline":     {"hunter2\n", "", "hunter2\n", newlineWarning},
-		"a whole JSON object":    {"{\"password\": \"p\" }", "", "{\"password\": \"p\" }", jsonWarning},
-		"UTF-8":                  {"pä\u2028ß\U0001f511\x00", "", "pä\u2028ß\U0001f511\x00", ""},
-		"UTF-8 behind a pointer": {`{"pä":"ß\ud83d\udd11"}`, "/pä", "ß\U0001f511", ""},
-		"escapes":                {`"\"`, "", `"\"`, ""},
+		"a password":            {"hunter2", "", "hunter2", ""},
+		"text that is not JSON": {`{"a":`, "", `{"a":`, ""},
+		"with white space":      {" hunter2\t", "", " hunter2\t", ""},
+		"a trailing newline":    {"hunter2\n", "", "hunter2\n", newlineWarning},
+		"a whole JSON object":   {"{\"password\": \"p\" }", "", "{\"password\": \"p\" }", jsonWarning},
+		"UTF-8":                 {"pä\u2028ß\U0001f511\x00", "", "pä\u2028ß\U0001f511\x00", ""},
+		"UTF-8 with a pointer":  {`{"pä":"ß\ud83d\udd11"}`, "/pä", "ß\U0001f511", ""},
+		"escapes":               {`"\"`, "", `"\"`, ""},
 		"a number, digit by digit": {`{"port":1.50e+09000000000000000001}`, "/port",
 			"1.50e+09000000000000000001", ""},
 		"a boolean":          {`{"tls":true}`, "/tls", "true", ""},
@@ -176,7 +175,7 @@ func TestAWSErrors_as(t *testing.T) {
 	require.Empty(t, api.ErrorMessage())
 }
 
-// The answers of servers that are not AWS, or mean harm.
+// Other servers, or malicious ones, send these responses.
 func TestAWSAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(w http.ResponseWriter, r *http.Request)
@@ -215,7 +214,7 @@ func TestAWSAnswers(t *testing.T) {
 			require.ErrorIs(t, err, c.want)
 			require.Contains(t, err.Error(), c.text)
 			requireSilent(t, err)
-			require.Equal(t, 1, s.Calls(), "an answer that makes no sense does not begin to")
+			require.Equal(t, 1, s.Calls(), "an invalid response is not retried")
 		})
 	}
 }
@@ -224,7 +223,7 @@ func awsWrites(body string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
 }
 
-// awsHundred puts 100 secrets and returns references to them.
+// awsHundred stores 100 secrets and returns references to them.
 func awsHundred(s *fakeaws.Server) []string {
 	refs := make([]string, 100)
 	for i := range refs {
@@ -235,7 +234,7 @@ func awsHundred(s *fakeaws.Server) []string {
 	return refs
 }
 
-// awsCallerConfig is an aws.Config of the caller's own for s.
+// awsCallerConfig returns an aws.Config of the caller for s.
 func awsCallerConfig(s *fakeaws.Server) *aws.Config {
 	return &aws.Config{
 		Region:       "us-east-2",
@@ -244,7 +243,7 @@ func awsCallerConfig(s *fakeaws.Server) *aws.Config {
 	}
 }
 
-// sender is an HTTP client of the caller's own.
+// sender is an HTTP client of the caller.
 type sender func(*http.Request) (*http.Response, error)
 
 func (s sender) Do(r *http.Request) (*http.Response, error) { return s(r) }
@@ -278,7 +277,7 @@ func TestAWSConfig(t *testing.T) {
 	require.Greater(t, s.Calls(), 1)
 	// The last attempt may be cut off before it is sent.
 	require.InDelta(t, s.Calls(), events()[1].Attempts, 1,
-		"there is one retry loop, whatever Retryer the caller brings")
+		"the caller's Retryer adds no retry loop")
 }
 
 func TestAWSConfig_withoutCredentials(t *testing.T) {
@@ -367,8 +366,8 @@ func TestAWSTLS_bundle(t *testing.T) {
 	require.Equal(t, "hunter2", got.Reveal())
 }
 
-// 0.0.0.0 is this machine, but not loopback to whoever goes by names: neither
-// to the warning about clear text nor to Go's proxy variables.
+// awsNotLoopback replaces the loopback address with 0.0.0.0, which is this machine, but
+// not loopback for the clear text warning and for the proxy variables of net/http.
 func awsNotLoopback(serverURL string) string {
 	return strings.Replace(serverURL, "127.0.0.1", "0.0.0.0", 1)
 }
@@ -385,8 +384,8 @@ func TestAWSClearText_warning(t *testing.T) {
 	require.Contains(t, log.String(), "clear text")
 }
 
-// The variables of net/http are read once for a process, so this test runs in
-// one of its own, behind a proxy that counts.
+// net/http reads the proxy variables once for each process, so this test runs in a child
+// process, whose proxy records requests.
 func TestAWSClearText_proxy(t *testing.T) {
 	if os.Getenv("SECRETREF_BEHIND_PROXY") != "" {
 		s := awsFake(t)
@@ -426,7 +425,7 @@ func TestAWSClearText_proxy(t *testing.T) {
 	require.NoError(t, err, string(out))
 	seen.Range(func(request, _ any) bool {
 		require.Equal(t, "CONNECT 0.0.0.0:1", request,
-			"https goes through a tunnel that the proxy cannot look into")
+			"only https is proxied, in a tunnel")
 		return true
 	})
 	_, tunnelled := seen.Load("CONNECT 0.0.0.0:1")
@@ -461,7 +460,7 @@ func BenchmarkAWSHundredReferencesOneSecret(b *testing.B) {
 	}
 }
 
-// The latency is 5 ms. "open" has its connections from before.
+// The latency is 5 ms. "open" uses existing connections.
 func BenchmarkAWSHundredSecrets(b *testing.B) {
 	for _, c := range []struct {
 		name        string
@@ -521,7 +520,7 @@ func TestAWSBatch(t *testing.T) {
 		right(got)
 		require.Equal(t, calls, s.Calls())
 	})
-	t.Run("from as many goroutines", func(t *testing.T) {
+	t.Run("from 100 goroutines", func(t *testing.T) {
 		s.ResetCalls()
 		r, _ := awsResolver(t, opts)
 		_, err := r.Resolve(t.Context(), elsewhere) // loads the configuration
@@ -535,7 +534,7 @@ func TestAWSBatch(t *testing.T) {
 		right(got)
 		require.LessOrEqual(t, s.Calls(), 20, "5 if all of them are queued before the first call")
 	})
-	t.Run("one that is missing fails alone", func(t *testing.T) {
+	t.Run("a missing secret fails alone", func(t *testing.T) {
 		s.ResetCalls()
 		r, _ := awsResolver(t, opts)
 		got, err := r.ResolveAll(t.Context(), append([]string{missing, elsewhere}, refs...)...)
@@ -553,7 +552,7 @@ func TestAWSBatch(t *testing.T) {
 		got, err := r.ResolveAll(t.Context(), refs...)
 		require.NoError(t, err)
 		right(got)
-		require.LessOrEqual(t, s.Calls(), 105, "a throttled batch is fetched singly")
+		require.LessOrEqual(t, s.Calls(), 105, "the secrets of a throttled batch are fetched one by one")
 	})
 	t.Run("denied", func(t *testing.T) {
 		s.ResetCalls()

@@ -24,7 +24,7 @@ func vaultBackend() backendtest.Backend {
 		StartInProcess: func(t testing.TB) *backendtest.Server {
 			vaultEnv(t)
 			s := fakevault.NewInProcess()
-			var latency time.Duration // of the bubble; the fake is made outside of it
+			var latency time.Duration // the fake is created outside of the bubble
 			made := vaultServer(s, openOver(func(o *secretref.Options) *secretref.Resolver {
 				o.Vault.Token = func(context.Context) (string, error) { return s.RootToken(), nil }
 				return secretref.NewOver(roundTripper(func(r *http.Request) (*http.Response, error) {

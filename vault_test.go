@@ -33,7 +33,7 @@ import (
 
 const vaultTokenVariable = "SECRET_STORE_VAULT_TOKEN"
 
-// vaultEnv takes the machine's own Vault settings away.
+// vaultEnv removes the Vault settings of this machine.
 func vaultEnv(t testing.TB) {
 	for _, pair := range os.Environ() {
 		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "VAULT_") ||
@@ -43,7 +43,7 @@ func vaultEnv(t testing.TB) {
 	}
 }
 
-// vaultFake is a Vault and a token in the environment that may do everything.
+// vaultFake starts a fake Vault and sets the environment to its root token.
 func vaultFake(t testing.TB) *fakevault.Server {
 	vaultEnv(t)
 	s := fakevault.New()
@@ -52,7 +52,7 @@ func vaultFake(t testing.TB) *fakevault.Server {
 	return s
 }
 
-// vaultCall sends a request with the root token and returns the answer.
+// vaultCall sends a request with the root token and returns the body of the response.
 func vaultCall(t testing.TB, s *fakevault.Server, method, path, body string) []byte {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.URL()+"/v1/"+path,
@@ -70,8 +70,7 @@ func vaultCall(t testing.TB, s *fakevault.Server, method, path, body string) []b
 	return answer.Bytes()
 }
 
-// vaultMint returns a token with the rights that the policy grants; it may be
-// given to others by its name.
+// vaultMint stores a policy under a name and returns a token with it.
 func vaultMint(t testing.TB, s *fakevault.Server, name, policy string) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]string{"policy": policy})
@@ -89,13 +88,13 @@ func vaultMint(t testing.TB, s *fakevault.Server, name, policy string) string {
 
 const vaultReadAll = `path "secret/*" { capabilities = ["read"] }`
 
-// vaultValue is a reference into the mount secret.
+// vaultValue returns a reference into the mount secret.
 func vaultValue(endpoint, path, key string) string {
 	return secretref.VaultReference{Mount: "secret", Path: path, Key: key, Endpoint: endpoint}.String()
 }
 
-// vaultResolver is a Resolver that ends with the test. Unless opts say otherwise
-// it keeps nothing in memory.
+// vaultResolver returns a Resolver that is closed after the test. By default, nothing is
+// cached.
 func vaultResolver(t testing.TB, opts *secretref.Options) *secretref.Resolver {
 	if opts == nil {
 		opts = &secretref.Options{}
@@ -106,7 +105,7 @@ func vaultResolver(t testing.TB, opts *secretref.Options) *secretref.Resolver {
 	return r
 }
 
-// vaultIntercept has every call answered with the status and the body.
+// vaultIntercept makes s answer each call with the status and the body.
 func vaultIntercept(s *fakevault.Server, status int, body string) {
 	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(status)
@@ -115,7 +114,7 @@ func vaultIntercept(s *fakevault.Server, status int, body string) {
 	})
 }
 
-// vaultSecret is the answer for a secret with this data.
+// vaultSecret returns the response for a secret with the data.
 func vaultSecret(data string) string {
 	return `{"data":{"data":` + data +
 		`,"metadata":{"version":1,"destroyed":false,"deletion_time":""}}}`
@@ -213,7 +212,7 @@ func TestVaultAnswers(t *testing.T) {
 		require.ErrorIs(t, err, c.kind, "%d %s", c.status, c.body)
 		require.Contains(t, err.Error(), c.words)
 		requireSilent(t, err)
-		require.Equal(t, 1, s.Calls(), "it is not tried again: %s", c.body)
+		require.Equal(t, 1, s.Calls(), "the failure is permanent: %s", c.body)
 	}
 }
 
@@ -322,12 +321,12 @@ func TestVaultEnvironment(t *testing.T) {
 	}
 	r := vaultResolver(t, nil)
 	start := time.Now()
-	for range 3 {
+	for range 10 {
 		got, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
 		require.NoError(t, err)
 		require.Equal(t, "v", got.Reveal())
 	}
-	require.Less(t, time.Since(start), 8*time.Second, "one call in ten seconds would take longer")
+	require.Less(t, time.Since(start), time.Minute, "at VAULT_RATE_LIMIT, it takes 90 seconds")
 	require.Zero(t, trapped.Load())
 	for _, call := range s.Requests() {
 		require.Equal(t, s.RootToken(), call.Token)
@@ -337,7 +336,7 @@ func TestVaultEnvironment(t *testing.T) {
 	s.Fail(1, http.StatusInternalServerError, http.Header{"Retry-After": {"60"}})
 	_, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
-	require.Equal(t, 1, s.Calls(), "there is one retry loop, ours")
+	require.Equal(t, 1, s.Calls(), "the Vault client does not retry")
 }
 
 func TestVaultNamespace(t *testing.T) {
@@ -426,42 +425,42 @@ func TestVaultToken_function(t *testing.T) {
 	s.Put("secret", "db", map[string]any{"k": "v"})
 	good := vaultMint(t, s, "reader", vaultReadAll)
 	errOwn := errors.New("own reason")
-	type hand struct {
+	type result struct {
 		token string
 		err   error
 	}
 	for name, c := range map[string]struct {
-		hands []hand // the last one again and again
-		kind  error
-		asked int
-		calls int
+		results []result // the last one is repeated
+		kind    error
+		called  int // the function
+		calls   int
 	}{
-		"a good one":              {[]hand{{good + "\n", nil}}, nil, 1, 1},
-		"a newer one after a 403": {[]hand{{"old-" + canary, nil}, {good, nil}}, nil, 2, 2},
-		"the same after a 403": {[]hand{{"old-" + canary, nil}},
+		"a valid token":           {[]result{{good + "\n", nil}}, nil, 1, 1},
+		"a new token after a 403": {[]result{{"old-" + canary, nil}, {good, nil}}, nil, 2, 2},
+		"the same token after a 403": {[]result{{"old-" + canary, nil}},
 			secretref.ErrUnauthenticated, 2, 1},
-		"another bad one": {[]hand{{"old-" + canary, nil}, {"older-" + canary, nil}},
+		"two invalid tokens": {[]result{{"old-" + canary, nil}, {"older-" + canary, nil}},
 			secretref.ErrUnauthenticated, 2, 2},
-		"an error": {[]hand{{"", errOwn}}, secretref.ErrUnauthenticated, 1, 0},
-		"an error after a 403": {[]hand{{"old-" + canary, nil}, {"", errOwn}},
+		"an error": {[]result{{"", errOwn}}, secretref.ErrUnauthenticated, 1, 0},
+		"an error after a 403": {[]result{{"old-" + canary, nil}, {"", errOwn}},
 			secretref.ErrUnauthenticated, 2, 1},
-		"an error that passes": {[]hand{{"",
+		"a transient error": {[]result{{"",
 			fmt.Errorf("%w: %w", errOwn, secretref.ErrUnavailable)}, {good, nil}}, nil, 2, 1},
-		"an error that does not end": {[]hand{{"",
+		"a permanent outage, with an error": {[]result{{"",
 			fmt.Errorf("%w: %w", errOwn, secretref.ErrUnavailable)}}, secretref.ErrUnavailable, 2, 0},
-		"an empty one": {[]hand{{" \n", nil}}, secretref.ErrUnauthenticated, 1, 0},
-		"one that cannot be": {[]hand{{canary + "\r\nX: y", nil}},
+		"an empty token": {[]result{{" \n", nil}}, secretref.ErrUnauthenticated, 1, 0},
+		"a token with a line break": {[]result{{canary + "\r\nX: y", nil}},
 			secretref.ErrUnauthenticated, 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.ResetCalls()
-			asked := 0
+			called := 0
 			r := vaultResolver(t,
 				&secretref.Options{Timeout: 220 * time.Millisecond,
 					Vault: secretref.VaultOptions{Token: func(context.Context) (string, error) {
-						asked++
-						h := c.hands[min(asked, len(c.hands))-1]
-						return h.token, h.err
+						called++
+						last := c.results[min(called, len(c.results))-1]
+						return last.token, last.err
 					}}})
 			got, err := r.Resolve(t.Context(), vaultValue(s.URL(), "db", "k"))
 			if c.kind == nil {
@@ -471,15 +470,15 @@ func TestVaultToken_function(t *testing.T) {
 				require.ErrorIs(t, err, c.kind)
 				requireSilent(t, err)
 			}
-			require.GreaterOrEqual(t, asked, c.asked)
-			if c.kind == secretref.ErrUnavailable { //nolint:errorlint // it is the table's own
+			require.GreaterOrEqual(t, called, c.called)
+			if c.kind == secretref.ErrUnavailable { //nolint:errorlint // the table has the sentinel itself
 				require.NotErrorIs(t, err, secretref.ErrUnauthenticated)
 			} else {
-				require.Equal(t, c.asked, asked)
+				require.Equal(t, c.called, called)
 			}
 			require.Equal(t, c.calls, s.Calls())
 			if strings.Contains(name, "error") && c.kind != nil {
-				require.ErrorIs(t, err, errOwn, "the caller's error is reachable, and not printed")
+				require.ErrorIs(t, err, errOwn, "the caller's error is wrapped, and not printed")
 			}
 		})
 	}
@@ -493,7 +492,7 @@ func TestVaultSealed(t *testing.T) {
 		vaultValue(s.URL(), "db", "k"))
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
 	require.Contains(t, err.Error(), "is sealed")
-	// The first refusal has somebody unseal it.
+	// During its first refusal, Vault is unsealed.
 	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		s.Intercept(nil)
 		unseal, err := http.NewRequestWithContext(r.Context(), "PUT", s.URL()+"/v1/sys/unseal",
@@ -513,8 +512,8 @@ func TestVaultSealed(t *testing.T) {
 	require.Equal(t, "v", got.Reveal())
 }
 
-// vaultPod gives s a login for pods at auth/kubernetes, with the role app and
-// the policy, and writes the pod's token to the file that is returned.
+// vaultPod configures a login for pods at auth/kubernetes, with the role app and the
+// policy, and returns the path of a file with the pod's token.
 func vaultPod(t testing.TB, s *fakevault.Server, policy string) (jwtFile string) {
 	t.Helper()
 	cluster := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -545,7 +544,7 @@ func vaultJWT() string {
 		part([]byte(`{"kubernetes.io":{"namespace":"prod","serviceaccount":{"name":"app-sa","uid":"u1"}}}`)) + "." + part([]byte(canary))
 }
 
-// vaultPodValue is a reference for a pod.
+// vaultPodValue returns a reference with the authentication type KUBERNETES.
 func vaultPodValue(endpoint, path, key string) string {
 	return secretref.VaultReference{Mount: "secret", Path: path, Key: key, Endpoint: endpoint,
 		AuthenticationType: secretref.VaultKubernetes}.String()
@@ -591,14 +590,14 @@ func TestVaultLogin(t *testing.T) {
 		}
 	}
 
-	// When Vault forgets the token, all together log in once more.
+	// After the token was revoked, there is one more login for all.
 	vaultCall(t, s, "PUT", "auth/token/revoke",
 		`{"token":"`+s.Requests()[len(s.Requests())-1].Token+`"}`)
 	_, err := r.ResolveAll(t.Context(), values...)
 	require.NoError(t, err)
 	logins, reads := vaultCalls(s)
 	require.Equal(t, 1, logins)
-	require.LessOrEqual(t, reads, 150, "at most those that were under way were refused")
+	require.LessOrEqual(t, reads, 150, "only the reads in progress were refused")
 }
 
 func TestVaultLogin_options(t *testing.T) {
@@ -615,7 +614,7 @@ func TestVaultLogin_options(t *testing.T) {
 		vaultPodValue(s.URL(), "db", "k"))
 	require.NoError(t, err)
 	require.Equal(t, "v", got.Reveal())
-	require.Equal(t, "team", s.Requests()[0].Namespace, "the login is sent to the namespace too")
+	require.Equal(t, "team", s.Requests()[0].Namespace, "the login uses the namespace, too")
 
 	_, err = vaultResolver(t, nil).Resolve(t.Context(), vaultPodValue(s.URL(), "db", "k"))
 	require.ErrorIs(t, err, secretref.ErrUnauthenticated)
@@ -652,7 +651,7 @@ func TestVaultLogin_deniedPath(t *testing.T) {
 	require.Equal(t, 100+logins, reads)
 }
 
-// loginMethod is an api.AuthMethod made of a function.
+// loginMethod is a function as an api.AuthMethod.
 type loginMethod func(context.Context, *api.Client) (*api.Secret, error)
 
 func (m loginMethod) Login(ctx context.Context, c *api.Client) (*api.Secret,
@@ -687,7 +686,7 @@ func TestVaultAuth(t *testing.T) {
 	}
 	require.Equal(t, 1, logins)
 	made, _ := vaultCalls(s)
-	require.Equal(t, 2, made, "KUBERNETES logs in by itself")
+	require.Equal(t, 2, made, "KUBERNETES has a login of its own")
 }
 
 func TestVaultToken_none(t *testing.T) {
@@ -731,7 +730,7 @@ func TestVaultRedaction(t *testing.T) {
 	s.Put("secret", "db", map[string]any{"k": canary, "null": nil})
 	jwt, err := os.ReadFile(file)
 	require.NoError(t, err)
-	told := []string{canary, strings.TrimSpace(string(jwt))}
+	secrets := []string{canary, strings.TrimSpace(string(jwt))}
 	var mu sync.Mutex
 	var log bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&log,
@@ -744,7 +743,7 @@ func TestVaultRedaction(t *testing.T) {
 				logger.Info("event", "event", e)
 				fmt.Fprintf(&log, "%+v %#v %v", e, e, e.Err)
 			}})
-	ask := func() {
+	resolveAll := func() {
 		for _, value := range []string{vaultValue(s.URL(), "db", "k"), vaultValue(s.URL(), "db", "null"),
 			vaultValue(s.URL(), "db", "missing"),
 			vaultValue(s.URL(), "missing", "k"), vaultPodValue(s.URL(), "db", "k"),
@@ -758,8 +757,8 @@ func TestVaultRedaction(t *testing.T) {
 			}
 		}
 	}
-	ask()
-	// A server that gives back all that it was sent, as an error and as an answer.
+	resolveAll()
+	// The server sends the whole request back, as an error and as an answer.
 	for _, status := range []int{200, 301, 307, 400, 401, 403, 404, 500} {
 		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			var body bytes.Buffer
@@ -773,18 +772,18 @@ func TestVaultRedaction(t *testing.T) {
 			fmt.Fprintf(w, `{"errors":[%s],"data":{%s:%s},"warnings":[%s]}`, text, text, text, text)
 			return true
 		})
-		ask()
+		resolveAll()
 	}
 	for _, call := range s.Requests() {
 		if call.Token != "" {
-			told = append(told, call.Token)
+			secrets = append(secrets, call.Token)
 		}
 	}
-	require.Greater(t, len(told), 3)
+	require.Greater(t, len(secrets), 3)
 	mu.Lock()
 	defer mu.Unlock()
 	require.Contains(t, log.String(), "vault login")
-	for _, secret := range told {
+	for _, secret := range secrets {
 		require.NotContains(t, log.String(), secret)
 	}
 }
@@ -803,10 +802,10 @@ func TestVaultSecret_fetchedOnce(t *testing.T) {
 	require.Equal(t, "v7", got[7].Reveal())
 	require.Equal(t, []string{"GET /v1/secret/data/db"},
 		[]string{s.Requests()[0].Method + " " + s.Requests()[0].Path})
-	require.Equal(t, 1, s.Calls(), "no call before it either")
+	require.Equal(t, 1, s.Calls(), "and no other call")
 }
 
-// vaultHundred puts a hundred secrets into s.
+// vaultHundred stores 100 secrets and returns references to them.
 func vaultHundred(s *fakevault.Server) (values []string) {
 	for i := range 100 {
 		s.Put("secret", fmt.Sprint("db", i), map[string]any{"k": fmt.Sprint("v", i)})
@@ -834,10 +833,10 @@ func TestVaultAllowEndpoint(t *testing.T) {
 		}
 	}()
 	errOwn := errors.New("own reason")
-	var asked []string
+	var checked []string
 	r := vaultResolver(t,
 		&secretref.Options{Timeout: 100 * time.Millisecond, AllowEndpoint: func(u *url.URL) error {
-			asked = append(asked, u.String())
+			checked = append(checked, u.String())
 			u.Host = "mutated.example"
 			return errOwn
 		}})
@@ -848,7 +847,7 @@ func TestVaultAllowEndpoint(t *testing.T) {
 		require.ErrorIs(t, err, errOwn)
 		require.ErrorContains(t, err, "AllowEndpoint refused "+base+": own reason")
 	}
-	require.Equal(t, []string{base, base}, asked)
+	require.Equal(t, []string{base, base}, checked)
 	require.Zero(t, connections.Load())
 }
 
@@ -871,7 +870,7 @@ func TestVaultClearText_proxy(t *testing.T) {
 		require.NoError(t, err, string(out))
 		seen.Range(func(request, token any) bool {
 			require.Equal(t, "CONNECT 0.0.0.0:1", request,
-				"https goes through a tunnel that the proxy cannot look into")
+				"only https is proxied, in a tunnel")
 			require.Empty(t, token)
 			return true
 		})
@@ -881,21 +880,21 @@ func TestVaultClearText_proxy(t *testing.T) {
 	}
 	s := vaultFake(t)
 	s.Put("secret", "db", map[string]any{"k": "v"})
-	r := vaultResolver(t, &secretref.Options{Timeout: time.Second})
-	// net/http takes no proxy to loopback, but 0.0.0.0 is none and leads there.
+	r := vaultResolver(t, nil)
+	// net/http uses no proxy for loopback addresses. 0.0.0.0 is not one, but is this machine.
 	for _, endpoint := range []string{s.URL(), strings.Replace(s.URL(), "127.0.0.1", "0.0.0.0", 1)} {
 		_, err := r.Resolve(t.Context(), vaultValue(endpoint, "db", "k"))
 		require.NoError(t, err)
 	}
+	r = vaultResolver(t, &secretref.Options{Timeout: time.Second})
 	_, err := r.Resolve(t.Context(), vaultValue("https://0.0.0.0:1", "db", "k"))
 	require.ErrorIs(t, err, secretref.ErrUnavailable)
 }
 
-// Connections are made for the fetches that run at a time (net/http may make
-// some that it then does not need), or just one where the server speaks HTTP/2.
-// They are kept until Close.
+// There is one connection for each fetch that runs at a time (net/http may make a few more),
+// or a single one over HTTP/2. Close closes all of them.
 func TestVaultConnections(t *testing.T) {
-	for name, most := range map[string]int32{"http/1.1": 200, "http/2": 1} {
+	for name, maxConnections := range map[string]int32{"http/1.1": 200, "http/2": 1} {
 		t.Run(name, func(t *testing.T) {
 			vaultEnv(t)
 			t.Setenv("VAULT_SKIP_VERIFY", "true")
@@ -926,11 +925,10 @@ func TestVaultConnections(t *testing.T) {
 				require.NoError(t, err)
 			}
 			require.Equal(t, strings.ToUpper(name), strings.TrimSuffix(protocol.Load().(string), ".0"))
-			require.LessOrEqual(t, connections.Load(), most)
+			require.LessOrEqual(t, connections.Load(), maxConnections)
 			require.NoError(t, r.Close())
-			for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() >
-				before; time.Sleep(time.Millisecond) {
-				require.True(t, time.Now().Before(end), "%d goroutines are left", runtime.NumGoroutine()-before)
+			for runtime.NumGoroutine() > before { // for ever if goroutines are left
+				time.Sleep(time.Millisecond)
 			}
 			_, err := r.Resolve(t.Context(), values[0])
 			require.ErrorIs(t, err, secretref.ErrUnavailable)
@@ -961,8 +959,8 @@ func BenchmarkVaultHundredSecrets(b *testing.B) {
 	vaultBenchmark(b, s, vaultHundred(s)...)
 }
 
-// vaultBenchmark resolves the values with a new Resolver each time, at a
-// latency of 5 ms.
+// vaultBenchmark resolves the values with a new Resolver each time, at a latency of
+// 5 ms.
 func vaultBenchmark(b *testing.B, s *fakevault.Server, values ...string) {
 	s.Latency(5 * time.Millisecond)
 	s.ResetCalls()
@@ -993,7 +991,7 @@ func TestVaultToken_errors(t *testing.T) {
 			"VaultOptions.Token failed"},
 		"with a message": {secretref.WithMessage(errors.New(canary), "the token file is empty"),
 			secretref.ErrUnauthenticated, "VaultOptions.Token failed: the token file is empty"},
-		"for now": {secretref.WithMessage(fmt.Errorf("%w: "+canary, secretref.ErrUnavailable),
+		"temporarily": {secretref.WithMessage(fmt.Errorf("%w: "+canary, secretref.ErrUnavailable),
 			"the agent starts"), secretref.ErrUnavailable,
 			"temporarily has no token: the agent starts"},
 	} {

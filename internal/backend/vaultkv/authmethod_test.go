@@ -42,11 +42,11 @@ func posts(ctx context.Context, c *api.Client) (*api.Secret, error) {
 
 func TestAuthMethod_needsAllowEndpoint(t *testing.T) {
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") })
-	r := newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second, nil)
+	r := newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Minute, nil)
 	_, err := r.get(t, s.URL, ref.TokenAuth)
 	require.ErrorIs(t, err, fault.Denied)
 	require.ErrorContains(t, err, "AllowEndpoint")
-	r = newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second,
+	r = newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Minute,
 		func(*url.URL) error { return io.ErrNoProgress })
 	_, err = r.get(t, s.URL, ref.TokenAuth)
 	require.ErrorIs(t, err, fault.Denied)
@@ -61,7 +61,7 @@ func TestAuthMethod_kubernetesReferencesLogInAsPods(t *testing.T) {
 		panic("it is not called")
 	})
 	r := newResolver(t, vaultkv.Settings{Auth: method, Role: "app", JWTPath: jwtFile(t, "one")},
-		time.Second, nil)
+		time.Minute, nil)
 	_, err := r.get(t, s.URL, ref.KubernetesAuth)
 	require.NoError(t, err)
 	require.Len(t, p.jwts, 1)
@@ -100,16 +100,17 @@ func TestAuthMethod_client(t *testing.T) {
 		clients = append(clients, c)
 		assert.Empty(t, c.Token())
 		assert.Equal(t, s.URL, c.Address())
-		defer c.SetToken("changed") // as methods do
+		defer c.SetToken("changed") // as some methods do
 		defer c.SetNamespace("changed")
 		return posts(ctx, c)
 	})
-	r := newResolver(t, vaultkv.Settings{Auth: method}, 400*time.Millisecond, allowAll)
-	_, err := r.get(t, s.URL, ref.TokenAuth)
-	require.ErrorIs(t, err, fault.Unavailable)
-	require.Len(t, logins, len(clients), "the retries are ours")
+	r := newResolver(t, vaultkv.Settings{Auth: method}, time.Minute, allowAll)
+	for range 2 {
+		require.ErrorIs(t, r.attempt(t, s.URL, ref.TokenAuth), fault.Unavailable)
+	}
+	require.Len(t, logins, len(clients), "the Vault client does not retry")
 	down = false
-	_, err = r.get(t, s.URL, ref.TokenAuth)
+	_, err := r.get(t, s.URL, ref.TokenAuth)
 	require.NoError(t, err)
 	require.NotSame(t, clients[0], clients[len(clients)-1])
 	for _, h := range logins {
@@ -132,7 +133,7 @@ func TestAuthMethod_redirects(t *testing.T) {
 	front := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
 	})
-	r := newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second,
+	r := newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Minute,
 		func(u *url.URL) error {
 			if u.Host != strings.TrimPrefix(front.URL, "http://") {
 				return io.ErrNoProgress
@@ -143,7 +144,7 @@ func TestAuthMethod_redirects(t *testing.T) {
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.ErrorContains(t, err, "AllowEndpoint refused")
 	require.Zero(t, seen.Load(), "the credentials stay")
-	r = newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second, allowAll)
+	r = newResolver(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Minute, allowAll)
 	_, err = r.get(t, front.URL, ref.TokenAuth)
 	require.NoError(t, err)
 	require.EqualValues(t, 2, seen.Load())
@@ -182,7 +183,7 @@ func TestAuthMethod_failures(t *testing.T) {
 		"the network": {gives(nil,
 			&net.DNSError{Err: canary, Name: "metadata.example", IsTimeout: true}), nil, fault.Unavailable,
 			nil, "temporarily cannot log in"},
-		"its own time is up": {gives(nil, fmt.Errorf("%s: %w", canary, context.DeadlineExceeded)), nil,
+		"timeout of its own": {gives(nil, fmt.Errorf("%s: %w", canary, context.DeadlineExceeded)), nil,
 			fault.Unavailable, nil, "temporarily cannot log in"},
 		"a file": {gives(nil, &fs.PathError{Op: "open", Path: canary, Err: syscall.ENOENT}), nil,
 			fault.Unauthenticated, fs.ErrNotExist, "before it called Vault"},
@@ -204,7 +205,7 @@ func TestAuthMethod_failures(t *testing.T) {
 			"closed the connection"},
 		"a wrapped answer": {posts, answers(200, `{"auth":null,"wrap_info":{"token":"`+canary+`"}}`),
 			fault.Unauthenticated, nil, "wrapped in another token"},
-		"fails after it asks": {func(ctx context.Context, c *api.Client) (*api.Secret, error) {
+		"fails after its call": {func(ctx context.Context, c *api.Client) (*api.Secret, error) {
 			_, _ = posts(ctx, c)
 			return nil, errOwn
 		}, answers(200, `{"data":{}}`), fault.Unauthenticated, errOwn, "refuses"},
@@ -216,15 +217,15 @@ func TestAuthMethod_failures(t *testing.T) {
 				answer = func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") }
 			}
 			s := serve(t, answer)
-			r := newResolver(t, vaultkv.Settings{Auth: c.method}, 250*time.Millisecond, allowAll)
-			_, err := r.get(t, s.URL, ref.TokenAuth)
+			r := newResolver(t, vaultkv.Settings{Auth: c.method}, time.Minute, allowAll)
+			err := r.attempt(t, s.URL, ref.TokenAuth)
 			require.ErrorIs(t, err, c.kind)
 			require.ErrorContains(t, err, c.words)
 			if c.is != nil {
 				require.ErrorIs(t, err, c.is)
 			}
 			_, held := errors.AsType[*api.ResponseError](err)
-			require.False(t, held, "it holds the answer")
+			require.False(t, held, "the error contains the response")
 			var path *fs.PathError
 			require.False(t, errors.As(err, &path), "its path may be a token")
 		})
@@ -237,14 +238,15 @@ func TestAuthMethod_panics(t *testing.T) {
 		vaultkv.Settings{Auth: authMethod(func(context.Context, *api.Client) (*api.Secret,
 			error) {
 			panic(canary)
-		})}, time.Second, allowAll)
-	for range 2 { // the turn is given back
+		})}, time.Minute, allowAll)
+	for range 2 { // the lock is released
 		_, err := r.get(t, s.URL, ref.TokenAuth)
 		require.ErrorIs(t, err, fault.Unavailable)
 	}
 }
 
-// One login serves all, is replaced in time, and once when it was revoked.
+// One login is used by all reads. It is replaced before its lease ends, and once after it was
+// revoked.
 func TestAuthMethod_lease(t *testing.T) {
 	var running, most atomic.Int32
 	method := authMethod(func(ctx context.Context, c *api.Client) (*api.Secret, error) {
@@ -274,11 +276,11 @@ func TestAuthMethod_lease(t *testing.T) {
 		}
 		require.InDelta(t, 4, s.calls("/login"), 1)
 		require.EqualValues(t, 1, most.Load())
-		require.Empty(t, s.said(slog.LevelInfo))
+		require.Empty(t, s.logged(slog.LevelInfo))
 	})
 }
 
-// Two servers share the method, but not a login; the method runs once at a time.
+// The servers share the method, but not a login. The method runs once at a time.
 func TestAuthMethod_oneLoginAtATime(t *testing.T) {
 	var running, most atomic.Int32
 	method := authMethod(func(ctx context.Context, c *api.Client) (*api.Secret, error) {
@@ -318,7 +320,7 @@ func TestNoToken(t *testing.T) {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	})
-	r := newBackend(t, vaultkv.Settings{NoToken: true}, time.Second, nil)
+	r := newBackend(t, vaultkv.Settings{NoToken: true}, time.Minute, nil)
 	body = good
 	got, err := r.get(t, s.URL, ref.TokenAuth)
 	require.NoError(t, err)
@@ -334,7 +336,7 @@ func TestNoToken(t *testing.T) {
 
 func TestUnixSocket(t *testing.T) {
 	if os.PathSeparator != '/' {
-		t.Skip("its paths begin with a letter")
+		t.Skip("paths begin with a drive letter")
 	}
 	dir, err := os.MkdirTemp("", "s") // a socket's path is short
 	require.NoError(t, err)
@@ -360,26 +362,26 @@ func TestUnixSocket(t *testing.T) {
 	}
 	endpoint := "unix://" + path
 
-	_, err = newBackend(t, vaultkv.Settings{NoToken: true}, time.Second, nil).get(t, endpoint,
+	_, err = newBackend(t, vaultkv.Settings{NoToken: true}, time.Minute, nil).get(t, endpoint,
 		ref.TokenAuth)
 	require.ErrorIs(t, err, fault.Denied)
 	require.ErrorContains(t, err, "AllowEndpoint")
 	require.Empty(t, host)
 
-	var asked []string
-	_, err = newBackend(t, vaultkv.Settings{NoToken: true}, time.Second, func(u *url.URL) error {
-		asked = append(asked, u.String())
+	var checked []string
+	_, err = newBackend(t, vaultkv.Settings{NoToken: true}, time.Minute, func(u *url.URL) error {
+		checked = append(checked, u.String())
 		return io.ErrNoProgress
 	}).get(t, endpoint, ref.TokenAuth)
 	require.ErrorIs(t, err, fault.Denied)
-	require.Equal(t, []string{endpoint}, asked)
+	require.Equal(t, []string{endpoint}, checked)
 	require.Empty(t, host)
 
 	for name, settings := range map[string]vaultkv.Settings{
 		"no token": {NoToken: true},
 		"token":    {Token: func(context.Context) (string, error) { return token, nil }},
 	} {
-		r := newBackend(t, settings, time.Second, allowAll)
+		r := newBackend(t, settings, time.Minute, allowAll)
 		got, err := r.get(t, endpoint, ref.TokenAuth)
 		require.NoError(t, err, name)
 		require.Equal(t, "v", got)
@@ -394,12 +396,12 @@ func TestUnixSocket(t *testing.T) {
 		}
 		redirect = ""
 	}
-	_, err = newBackend(t, vaultkv.Settings{NoToken: true}, 100*time.Millisecond, allowAll).get(t,
+	err = newBackend(t, vaultkv.Settings{NoToken: true}, time.Minute, allowAll).attempt(t,
 		"unix://"+dir+"/none", ref.TokenAuth)
 	require.ErrorIs(t, err, fault.Unavailable)
 	require.ErrorContains(t, err, "there is no socket "+dir+"/none")
 
-	// A login goes through the socket, too.
+	// A login uses the socket, too.
 	web.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/login") {
 			_, _ = io.WriteString(w, `{"auth":{"client_token":"`+token+`"}}`)
@@ -408,7 +410,7 @@ func TestUnixSocket(t *testing.T) {
 		assert.Equal(t, token, r.Header.Get("X-Vault-Token"))
 		_, _ = io.WriteString(w, good)
 	})
-	_, err = newBackend(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Second, allowAll).get(t,
+	_, err = newBackend(t, vaultkv.Settings{Auth: authMethod(posts)}, time.Minute, allowAll).get(t,
 		endpoint, ref.TokenAuth)
 	require.NoError(t, err)
 }

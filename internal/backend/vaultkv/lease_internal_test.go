@@ -46,7 +46,7 @@ func TestLease_replacedOnce(t *testing.T) {
 		_, err = k.token(t.Context())
 		require.NoError(t, err)
 		time.Sleep(2 * time.Hour)
-		// Some find that the lease has ended, others are refused, early or late.
+		// Some callers find that the lease has ended, others are refused, early or late.
 		got := make(chan string, 30)
 		for i := range 30 {
 			go func() {

@@ -29,8 +29,8 @@ import (
 	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
-// simulation is a Vault, with a secret and a login for pods, and the backend
-// that reads from it, in a bubble.
+// simulation is a fake Vault with a secret and a login for pods, and a backend that reads
+// the secret, in a synctest bubble.
 type simulation struct {
 	*fakevault.Server
 	t       *testing.T
@@ -40,13 +40,12 @@ type simulation struct {
 	refuse  atomic.Bool // the endpoint
 
 	mu     sync.Mutex
-	tokens []string // that were given out
-	jwts   []string // that were shown to the cluster
+	tokens []string // issued by mint
+	jwts   []string // of logins
 	logins []time.Duration
 }
 
-// simulate runs test in a bubble, which fails if a goroutine is left when the
-// backend has been closed.
+// simulate runs test in a bubble. It fails if a goroutine is left after Close.
 func simulate(t *testing.T, settings vaultkv.Settings, test func(t *testing.T, s *simulation)) {
 	t.Helper()
 	settings.Timeout = 30 * time.Second
@@ -77,12 +76,12 @@ func (s *simulation) allow(*url.URL) error {
 	return nil
 }
 
-// review vouches for every JWT.
+// review is a TokenReview that accepts every JWT.
 func (s *simulation) review(w http.ResponseWriter, r *http.Request) {
-	var asked struct{ Spec struct{ Token string } }
-	assert.NoError(s.t, json.NewDecoder(r.Body).Decode(&asked))
+	var review struct{ Spec struct{ Token string } }
+	assert.NoError(s.t, json.NewDecoder(r.Body).Decode(&review))
 	s.mu.Lock()
-	s.jwts = append(s.jwts, asked.Spec.Token)
+	s.jwts = append(s.jwts, review.Spec.Token)
 	s.logins = append(s.logins, time.Since(s.started))
 	s.mu.Unlock()
 	w.WriteHeader(http.StatusCreated)
@@ -90,15 +89,15 @@ func (s *simulation) review(w http.ResponseWriter, r *http.Request) {
 		`{"status":{"authenticated":true,"user":{"username":"system:serviceaccount:prod:app-sa","uid":"1"}}}`)
 }
 
-// jwt returns the token of a pod's service account; name tells it from others.
+// jwt returns a token of a pod's service account with the given ID.
 func jwt(name string) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(`{"alg":"RS256"}`)) + "." +
 		encode([]byte(`{"kubernetes.io":{"namespace":"prod","serviceaccount":{"name":"app-sa","uid":"1"}},"jti":"`+name+`"}`)) + "." + canary
 }
 
-// ask sends a request with the root token and returns the answer.
-func (s *simulation) ask(method, path, body string) *http.Response {
+// request sends a request with the root token.
+func (s *simulation) request(method, path, body string) *http.Response {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.URL()+"/v1/"+path,
 		strings.NewReader(body))
@@ -111,7 +110,7 @@ func (s *simulation) ask(method, path, body string) *http.Response {
 
 func (s *simulation) must(method, path, body string) []byte {
 	s.t.Helper()
-	resp := s.ask(method, path, body)
+	resp := s.request(method, path, body)
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(s.t, err)
 	require.Less(s.t, resp.StatusCode, 300, "%s %s: %s", method, path, text)
@@ -124,14 +123,14 @@ func (s *simulation) policy(name, text string) {
 	s.must("PUT", "sys/policies/acl/"+name, string(body))
 }
 
-// role is that of the pods, whose tokens live as its fields say.
+// role configures the role of the pods.
 func (s *simulation) role(fields string) {
 	s.must("POST", "auth/kubernetes/role/app", `{"bound_service_account_names":["app-sa"],
 		"bound_service_account_namespaces":["prod"],"token_policies":["reader"],`+fields+`}`)
 	s.ResetCalls()
 }
 
-// mint returns a token that may read, and is otherwise as fields say.
+// mint returns a token that may read, with the fields.
 func (s *simulation) mint(fields string) string {
 	token := tokenIn(s.t, s.must("POST", "auth/token/create", `{"policies":["reader"],`+fields+`}`))
 	s.tokens = append(s.tokens, token)
@@ -139,7 +138,7 @@ func (s *simulation) mint(fields string) string {
 	return token
 }
 
-// tokenIn returns the token in the answer to a login.
+// tokenIn returns the token in the response to a login.
 func tokenIn(t *testing.T, answer []byte) string {
 	var made struct {
 		Auth struct {
@@ -162,21 +161,21 @@ func (s *simulation) fetch(auth string) error {
 	return err
 }
 
-// calls counts the requests whose path ends so.
-func (s *simulation) calls(end string) int {
+// calls counts the requests whose path has the suffix.
+func (s *simulation) calls(suffix string) int {
 	n := 0
 	for _, r := range s.Requests() {
-		if strings.HasSuffix(r.Path, end) {
+		if strings.HasSuffix(r.Path, suffix) {
 			n++
 		}
 	}
 	return n
 }
 
-// answer has the requests whose path ends so answered otherwise.
-func (s *simulation) answer(end string, h http.HandlerFunc) {
+// answer makes h answer the requests whose path has the suffix.
+func (s *simulation) answer(suffix string, h http.HandlerFunc) {
 	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-		if !strings.HasSuffix(r.URL.Path, end) {
+		if !strings.HasSuffix(r.URL.Path, suffix) {
 			return false
 		}
 		h(w, r)
@@ -184,9 +183,9 @@ func (s *simulation) answer(end string, h http.HandlerFunc) {
 	})
 }
 
-// said returns the messages in the log from a level on, with the time they
-// were written at, which is that of the bubble.
-func (s *simulation) said(level slog.Level) []string {
+// logged returns the messages of the log of at least the level, with the time in the
+// bubble since the start.
+func (s *simulation) logged(level slog.Level) []string {
 	synctest.Wait()
 	var lines []string
 	for _, m := range regexp.MustCompile(`time=(\S+) level=(\w+) msg="?(.*?)"? host=`).FindAllStringSubmatch(s.log.String(), -1) {
@@ -225,11 +224,11 @@ func TestLease_replacedBeforeEnd(t *testing.T) {
 			}
 			require.Len(t, s.logins, 3)
 			require.InDelta(t, 39*time.Minute, s.logins[1], float64(3*time.Minute),
-				"two thirds of an hour, less some jitter")
+				"after two thirds of an hour, minus jitter")
 			require.InDelta(t, 78*time.Minute, s.logins[2], float64(6*time.Minute))
 			require.Equal(t, []string{jwt("first"), jwt("second"), jwt("second")}, s.jwts)
 			require.Equal(t, 110, s.calls("/db"), "no read is refused")
-			require.Empty(t, s.said(slog.LevelInfo))
+			require.Empty(t, s.logged(slog.LevelInfo))
 		})
 	}
 }
@@ -270,13 +269,13 @@ func TestLease_oneReaderReplaces(t *testing.T) {
 		for range 100 {
 			waited += <-took
 		}
-		require.Equal(t, time.Second, waited, "of all together")
+		require.Equal(t, time.Second, waited, "only one of 100 reads waits")
 		require.Equal(t, 2, s.calls("/login"))
 		require.Equal(t, 101, s.calls("/db"))
 	})
 }
 
-// A login that cannot be replaced is good until it ends.
+// If the next login fails, the current token is used until its lease ends.
 func TestLease_loginFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
@@ -309,8 +308,8 @@ func TestLease_loginFails(t *testing.T) {
 				}
 				tried := s.calls("/login") - 1
 				require.Greater(t, tried, 10)
-				require.Less(t, tried, 30, "there are pauses")
-				require.Len(t, s.said(slog.LevelWarn), tried)
+				require.Less(t, tried, 30, "there are pauses between logins")
+				require.Len(t, s.logged(slog.LevelWarn), tried)
 				require.Contains(t, s.log.String(), "expires=2000-01-01T00:59:50Z")
 
 				time.Sleep(10 * time.Second)
