@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// kv2 is the key/value engine that keeps versions.
+// kv2 is the versioned key/value engine.
 type kv2 struct {
 	server   *Server
 	secrets  map[string]*history
@@ -18,7 +18,7 @@ type kv2 struct {
 type settings struct {
 	maxVersions int // 0 for the default
 	casRequired bool
-	deleteAfter time.Duration // 0 for never; on a mount, below 0 for never whatever the secret says
+	deleteAfter time.Duration // 0 for never; on a mount, below 0 for never, also if the secret sets one
 }
 
 // history is one secret: its versions by number, the first of which is 1. It
@@ -42,7 +42,7 @@ type version struct {
 	destroyed bool
 }
 
-// An author is who did something to a secret.
+// An author is the client that changed a secret.
 type author struct {
 	Actor     string    `json:"actor,omitempty"`
 	EntityID  string    `json:"entity_id,omitempty"`
@@ -56,7 +56,7 @@ func authorOf(t *token, op operation) *author {
 
 func (b *kv2) open(string) bool { return false }
 
-func (b *kv2) exists(path string) (exists, told bool) {
+func (b *kv2) exists(path string) (exists, known bool) {
 	name, path, _ := strings.Cut(path, "/")
 	return b.secrets[path] != nil, name == "data" || name == "metadata"
 }
@@ -74,7 +74,7 @@ func (b *kv2) parameters(path string) parameters {
 		}
 	case "metadata":
 		return settings.with(duration, "delete_version_after").with(object, "custom_metadata").
-			with(unplayed, "exclude_deleted").with(inPath, "path")
+			with(unsupported, "exclude_deleted").with(inPath, "path")
 	case "delete", "undelete", "destroy":
 		return below.with(plain, "versions")
 	case "subkeys":
@@ -112,13 +112,13 @@ func (b *kv2) handle(q *request) (*reply, *failure) {
 		"' for this operation."), nil
 }
 
-// misdirected answers a path that the engine does not have, such as one
-// without "data/".
+// misdirected is the reply to a path that the engine does not have, such as one without
+// "data/".
 func misdirected(warning string) *reply {
 	return &reply{status: http.StatusNotFound, warnings: []string{warning}}
 }
 
-// serveConfig answers config, the settings of the mount.
+// serveConfig serves config, the settings of the mount.
 func (b *kv2) serveConfig(q *request) (*reply, *failure) {
 	switch q.op {
 	case read:
@@ -133,7 +133,7 @@ func (b *kv2) serveConfig(q *request) (*reply, *failure) {
 	return nil, unsupportedOperation()
 }
 
-// update takes over the settings that q has.
+// update applies the settings in q.
 func (s *settings) update(q *request) (changed bool) {
 	if n, ok := q.data["max_versions"].(int); ok {
 		s.maxVersions, changed = n, true
@@ -155,7 +155,7 @@ func (s settings) describe() map[string]any {
 	}
 }
 
-// serveMetadata answers metadata/<path>, where a secret is removed altogether.
+// serveMetadata serves metadata/<path>, at which a secret can be removed completely.
 func (b *kv2) serveMetadata(q *request, path string) (*reply, *failure) {
 	h := b.secrets[path]
 	switch q.op {
@@ -167,7 +167,7 @@ func (b *kv2) serveMetadata(q *request, path string) (*reply, *failure) {
 	case create, update:
 		return b.writeMetadata(q, path)
 	case patch:
-		return nil, notPlayed("PATCH of metadata")
+		return nil, notImplemented("PATCH of metadata")
 	case remove:
 		delete(b.secrets, path)
 		return nil, nil
@@ -195,8 +195,7 @@ func (h *history) describe() map[string]any {
 	return data
 }
 
-// writeMetadata takes over the metadata that q has, for a secret that may not
-// be there yet.
+// writeMetadata applies the metadata in q. It creates the secret if necessary.
 func (b *kv2) writeMetadata(q *request, path string) (*reply, *failure) {
 	given, hasCustom := q.data["custom_metadata"].(map[string]any)
 	custom, err := customOf(given)
@@ -222,7 +221,7 @@ func (b *kv2) writeMetadata(q *request, path string) (*reply, *failure) {
 	return nil, nil
 }
 
-// stamp is the engine's way to write a time; none is "".
+// stamp formats a time as the engine does. A zero time is "".
 func stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""

@@ -40,8 +40,8 @@ func (b *kv2) store(q *request, path string, data any) (*reply, *failure) {
 	return &reply{data: v.metadata(number, b.secrets[path].custom)}, nil
 }
 
-// patch changes what q names in the newest version, as
-// https://datatracker.ietf.org/doc/html/rfc7386 has it, into a new one.
+// patch adds a version: the newest one with the merge patch in q applied
+// (https://datatracker.ietf.org/doc/html/rfc7386).
 func (b *kv2) patch(q *request, path string) (*reply, *failure) {
 	changes, ok := q.data["data"].(map[string]any)
 	if !ok {
@@ -92,8 +92,8 @@ func merge(data, changes map[string]any) map[string]any {
 	return merged
 }
 
-// read answers a read of a version: of its data, or of its subkeys, which are
-// the data without the values.
+// read serves a read of a version: of its data, or of its subkeys, which are the data
+// without the values.
 func (b *kv2) read(q *request, path, what string) (*reply, *failure) {
 	h := b.secrets[path]
 	if h == nil {
@@ -129,8 +129,8 @@ func (b *kv2) read(q *request, path, what string) (*reply, *failure) {
 	return &reply{data: data}, nil
 }
 
-// content reads the version's data as the real engine does: numbers become
-// float64s, so that a long one comes back rounded, 1.50 as 1.5.
+// content decodes the data of the version as Vault does: numbers become float64s, so that
+// a long one is rounded and 1.50 is returned as 1.5.
 func (v *version) content() (map[string]any, error) {
 	var data map[string]any
 	err := json.Unmarshal(v.data, &data)

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// defaultMaxVersions is how many versions are kept unless somebody sets it.
+// defaultMaxVersions is the default number of versions to keep.
 const defaultMaxVersions = 10
 
-// write adds a version, returns it with its number, and drops what is too old.
+// write adds a version, returns it with its number, and removes the oldest versions beyond
+// the maximum.
 func (b *kv2) write(path string, v version, by *author) (int, *version) {
 	now := b.server.clock()
 	h := b.secrets[path]
@@ -32,14 +33,14 @@ func (b *kv2) write(path string, v version, by *author) (int, *version) {
 	return h.newest, &v
 }
 
-// add makes a secret without versions.
+// add creates a secret without versions.
 func (b *kv2) add(path string, now time.Time) *history {
 	h := &history{versions: map[int]*version{}, created: now, updated: now}
 	b.secrets[path] = h
 	return h
 }
 
-// deletion returns when a version that is made or restored now will be deleted,
+// deletion returns when a version that is created or restored now will be deleted, or
 // zero for never.
 func (b *kv2) deletion(h *history, now time.Time) time.Time {
 	after := h.deleteAfter
@@ -52,8 +53,8 @@ func (b *kv2) deletion(h *history, now time.Time) time.Time {
 	return now.Add(after)
 }
 
-// checkAndSet checks that the newest version is the one that q expects, if it
-// says or has to say.
+// checkAndSet checks that the newest version is the one that q expects, if q or the mount
+// requires it.
 func (b *kv2) checkAndSet(q *request, path string) *failure {
 	var current int
 	required := b.settings.casRequired
@@ -111,8 +112,7 @@ func (b *kv2) mark(q *request, action, path string) *failure {
 	return nil
 }
 
-// delete deletes the version, which may be nil, and reports whether it was
-// there.
+// delete deletes the version, which may be nil, and reports whether it existed.
 func (v *version) delete(q *request, now time.Time) bool {
 	if v == nil || v.gone(now) {
 		return false
@@ -121,12 +121,12 @@ func (v *version) delete(q *request, now time.Time) bool {
 	return true
 }
 
-// gone reports whether the version has no data any more.
+// gone reports whether the version was deleted or destroyed.
 func (v *version) gone(now time.Time) bool {
 	return v.destroyed || !v.deleted.IsZero() && !v.deleted.After(now)
 }
 
-// metadata is what stands beside the data of a version.
+// metadata returns the metadata of a version.
 func (v *version) metadata(number int, custom map[string]string) map[string]any {
 	return map[string]any{
 		"version":         number,

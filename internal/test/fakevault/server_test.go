@@ -18,7 +18,7 @@ import (
 	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
-// start returns a running server and Vault's own client, with the root token.
+// start returns a running server and a Vault client with the root token.
 func start(t *testing.T) (*fakevault.Server, *api.Client) {
 	t.Helper()
 	s := fakevault.New()
@@ -36,7 +36,7 @@ func client(t *testing.T, s *fakevault.Server, token string) *api.Client {
 	return c
 }
 
-// mint makes a token with the rights that the policy text grants.
+// mint creates a token with the policy.
 func mint(t *testing.T, root *api.Client, policy string, wish *api.TokenCreateRequest) string {
 	t.Helper()
 	require.NoError(t, root.Sys().PutPolicy("test", policy))
@@ -167,8 +167,7 @@ func TestToken_parent(t *testing.T) {
 	}
 }
 
-// What Vault does and the fake does not is an error that says so, not an answer
-// that is wrong.
+// A feature that the fake does not implement is an error.
 func TestUnsupported(t *testing.T) {
 	s, root := start(t)
 	require.NoError(t,
@@ -214,7 +213,7 @@ func TestUnsupported(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, http.StatusNotImplemented, resp.StatusCode, "%s: %s", c.path, body.Errors)
 		require.Len(t, body.Errors, 1)
-		require.Contains(t, body.Errors[0], "fakevault does not play")
+		require.Contains(t, body.Errors[0], "fakevault does not implement")
 		require.Contains(t, body.Errors[0], c.words)
 	}
 	_, err := root.Auth().Token().LookupSelf()
