@@ -52,7 +52,7 @@ type secretCause struct{ text string }
 
 func (e *secretCause) Error() string { return e.text }
 
-// Crash reporters walk Unwrap() error and Unwrap() []error, and print what they find.
+// Crash reporters follow Unwrap() error and Unwrap() []error and print all errors.
 func TestError_cause(t *testing.T) {
 	cause := &secretCause{"hunter2"}
 	err := error(fault.New(fault.Unavailable, "no answer").WithCause(cause))

@@ -27,7 +27,7 @@ const (
 	batchPermission = "secretsmanager:BatchGetSecretValue"
 )
 
-// desk is a backend without a Fetcher.
+// desk is a Batcher without a Fetcher.
 type desk struct {
 	t       *testing.T
 	backend *awssm.Batcher
@@ -43,7 +43,7 @@ func openDesk(t *testing.T, given *aws.Config, allow func(*url.URL) error) *desk
 	return d
 }
 
-// batched returns a fake that accepts our key, and a desk that calls it.
+// batched returns a fake that accepts the test key, and a desk that calls it.
 func batched(t *testing.T) (*fakeaws.Server, *desk) {
 	s := fake(t)
 	keyed(t)
@@ -58,10 +58,10 @@ type result struct {
 	Err   error
 }
 
-// ask queues all secrets in one step and waits for them.
-func (d *desk) ask(ids ...string) []result { return d.askWith(d.t.Context(), ids...) }
+// fetch queues all secrets in one step and waits for them.
+func (d *desk) fetch(ids ...string) []result { return d.fetchWith(d.t.Context(), ids...) }
 
-func (d *desk) askWith(ctx context.Context, ids ...string) []result {
+func (d *desk) fetchWith(ctx context.Context, ids ...string) []result {
 	d.t.Helper()
 	targets := make([]ref.Target, len(ids))
 	for i, id := range ids {
@@ -82,10 +82,10 @@ func (d *desk) askWith(ctx context.Context, ids ...string) []result {
 	return got
 }
 
-// texts is ask for secrets that all exist.
+// texts is like fetch, for secrets that all exist.
 func (d *desk) texts(ids ...string) (texts []string) {
 	d.t.Helper()
-	for i, r := range d.ask(ids...) {
+	for i, r := range d.fetch(ids...) {
 		require.NoError(d.t, r.Err, ids[i])
 		texts = append(texts, r.Value.Text)
 	}
@@ -139,7 +139,7 @@ func TestBatchOfOne(t *testing.T) {
 	require.Equal(t, []string{"hunter2"}, d.texts("db"))
 	require.Equal(t, []string{"hunter2"}, d.texts("db"))
 	requireCalls(t, s, 0, 2)
-	require.Empty(t, d.ask())
+	require.Empty(t, d.fetch())
 }
 
 func TestBatchIdentifiers(t *testing.T) {
@@ -179,7 +179,7 @@ func TestBatchIdentifiers(t *testing.T) {
 	}
 }
 
-// AWS takes an ARN that ends in a hyphen and six characters for a complete one.
+// AWS regards an ARN that ends in a hyphen and six characters as complete.
 func TestBatchNameLikeARNSuffix(t *testing.T) {
 	s, d := batched(t)
 	full := s.PutSecret(region, "db", "the short one's")
@@ -191,14 +191,14 @@ func TestBatchNameLikeARNSuffix(t *testing.T) {
 	requireCalls(t, s, 1, 0)
 
 	s.DeleteSecret(region, "db")
-	got := d.ask(full, long)
+	got := d.fetch(full, long)
 	require.ErrorIs(t, got[0].Err, fault.NotFound)
 	require.Equal(t, "the long one's", got[1].Value.Text)
 	calls(s)
 
 	// If the answer does not contain the short one, the long one is not its answer.
 	answers(s, page{Values: []entry{{ARN: long, Name: "db" + ending, Text: "the long one's"}}})
-	got = d.ask(full, long)
+	got = d.fetch(full, long)
 	require.ErrorIs(t, got[0].Err, fault.NotFound)
 	require.Equal(t, "the long one's", got[1].Value.Text)
 	requireCalls(t, s, 1, 1)
@@ -223,7 +223,7 @@ func TestBatchErrorsOfOneSecret(t *testing.T) {
 	for id := range kinds {
 		ids = append(ids, id)
 	}
-	got := d.ask(ids...)
+	got := d.fetch(ids...)
 	requireCalls(t, s, 1, 0)
 	require.NoError(t, got[0].Err)
 	require.Equal(t, "hunter2", got[0].Value.Text)
@@ -241,7 +241,7 @@ func TestBatchErrorCodesOfOneSecret(t *testing.T) {
 		"NewException":      fault.Unsupported, canary: fault.Unsupported, "": fault.Unsupported,
 	} {
 		answers(s, page{Values: []entry{s1}, Errors: []failure{{"s2", code, "about " + canary}}})
-		got := d.ask("s1", "s2")
+		got := d.fetch("s1", "s2")
 		require.NoError(t, got[0].Err)
 		require.ErrorIs(t, got[1].Err, kind, code)
 		requireCalls(t, s, 1, 0)
@@ -252,15 +252,15 @@ func TestBatchAllowEndpoint(t *testing.T) {
 	s := fake(t)
 	keyed(t)
 	refusing := &endpointRecorder{allow: []string{"https://elsewhere"}}
-	for _, r := range openDesk(t, nil, refusing.check).ask("db", "other") {
+	for _, r := range openDesk(t, nil, refusing.check).fetch("db", "other") {
 		require.ErrorIs(t, r.Err, fault.Denied)
 	}
 	require.Zero(t, s.Calls())
-	require.Len(t, refusing.asked, 1)
+	require.Len(t, refusing.checked, 1)
 	s.PutSecret(region, "other", "value")
 	open := &endpointRecorder{allow: []string{s.URL()}}
 	openDesk(t, nil, open.check).texts("db", "other")
-	require.Len(t, open.asked, 1)
+	require.Len(t, open.checked, 1)
 }
 
 func TestBatchRedirect(t *testing.T) {
@@ -272,7 +272,7 @@ func TestBatchRedirect(t *testing.T) {
 		http.Redirect(w, r, other.URL(), http.StatusTemporaryRedirect)
 		return true
 	})
-	for _, r := range d.ask("db", "other") {
+	for _, r := range d.fetch("db", "other") {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		require.ErrorContains(t, r.Err, "redirect")
 	}
@@ -283,12 +283,12 @@ func TestBatchUnreachable(t *testing.T) {
 	fake(t)
 	keyed(t)
 	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", closedPort(t))
-	for _, r := range openDesk(t, nil, nil).ask("db", "other") {
+	for _, r := range openDesk(t, nil, nil).fetch("db", "other") {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		require.ErrorContains(t, r.Err, "refuses connections")
 	}
 	bare(t)
-	for _, r := range openDesk(t, nil, nil).ask("db", "other") {
+	for _, r := range openDesk(t, nil, nil).fetch("db", "other") {
 		require.ErrorIs(t, r.Err, fault.Unauthenticated)
 		require.ErrorContains(t, r.Err, "no AWS credentials found")
 	}
@@ -298,7 +298,7 @@ func TestBatchPanic(t *testing.T) {
 	fake(t)
 	keyed(t)
 	d := openDesk(t, nil, func(*url.URL) error { panic(canary) })
-	for _, r := range d.ask("db", "db-2") {
+	for _, r := range d.fetch("db", "db-2") {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		_, again := fault.Transient(r.Err)
 		require.False(t, again)
@@ -310,7 +310,7 @@ func TestBatchCanceled(t *testing.T) {
 	s.Latency(time.Hour)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	for _, r := range d.askWith(ctx, "a", "b") {
+	for _, r := range d.fetchWith(ctx, "a", "b") {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		require.ErrorContains(t, r.Err, "did not answer in time")
 	}

@@ -39,7 +39,7 @@ func TestBatchDenied(t *testing.T) {
 			s.PutSecret(region, "other", "value")
 			prepare(s)
 			for range 3 {
-				got := d.ask("db", "absent", "other")
+				got := d.fetch("db", "absent", "other")
 				require.Equal(t, "hunter2", got[0].Value.Text)
 				require.ErrorIs(t, got[1].Err, fault.NotFound)
 				require.Equal(t, "value", got[2].Value.Text)
@@ -114,7 +114,7 @@ func TestBatchDeniedWarnsOnce(t *testing.T) {
 	s.Latency(50 * time.Millisecond)
 	var callers sync.WaitGroup
 	for range 5 {
-		callers.Go(func() { d.ask("db", "other") })
+		callers.Go(func() { d.fetch("db", "other") })
 	}
 	callers.Wait()
 	require.Equal(t, 1, strings.Count(d.log.String(), "level=WARN"))
@@ -151,7 +151,7 @@ func TestBatchFails(t *testing.T) {
 			s, d := batched(t)
 			s.PutSecret(region, "other", "value")
 			s.Fail(1, c.status, c.code, http.Header{"Retry-After": {"7"}})
-			for _, r := range d.ask("db", "other") {
+			for _, r := range d.fetch("db", "other") {
 				require.ErrorIs(t, r.Err, c.kind)
 				if wait, again := fault.Transient(r.Err); again {
 					require.Equal(t, 7*time.Second, wait)
@@ -183,7 +183,7 @@ func TestBatchFailsForOneSecret(t *testing.T) {
 			s, d := batched(t)
 			s.Fail(1, 400, code, nil)
 			for range 2 {
-				got := d.ask("absent", "db")
+				got := d.fetch("absent", "db")
 				require.ErrorIs(t, got[0].Err, fault.NotFound)
 				require.Equal(t, "hunter2", got[1].Value.Text)
 			}

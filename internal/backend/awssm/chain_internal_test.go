@@ -15,7 +15,7 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// One attempt leaves time for another one.
+// An attempt ends in time for another one.
 func TestCredentials_timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := make(chan struct{})
@@ -31,12 +31,12 @@ func TestCredentials_timeout(t *testing.T) {
 		why := explain(err, ref.Target{}, "host")
 		require.ErrorIs(t, why, fault.Unavailable)
 		require.ErrorContains(t, why, processSource+" does not answer")
-		_, again := fault.Transient(why)
-		require.True(t, again)
+		_, transient := fault.Transient(why)
+		require.True(t, transient)
 	})
 }
 
-// A metadata service that once gave credentials out is there.
+// A metadata service that once returned credentials exists.
 func TestCredentials_metadataAnswered(t *testing.T) {
 	var answered atomic.Bool
 	c := newChain(aws.Config{Credentials: aws.AnonymousCredentials{}}, false, &answered)
@@ -45,14 +45,14 @@ func TestCredentials_metadataAnswered(t *testing.T) {
 	why := explain(down, ref.Target{}, "host")
 	require.ErrorIs(t, why, fault.Unauthenticated)
 	require.ErrorIs(t, why, fault.Unavailable)
-	_, again := fault.Transient(why)
-	require.False(t, again, "it is told within seconds")
+	_, transient := fault.Transient(why)
+	require.False(t, transient, "the error comes within seconds")
 
 	answered.Store(true)
 	why = explain(down, ref.Target{}, "host")
 	require.NotErrorIs(t, why, fault.Unauthenticated)
-	_, again = fault.Transient(why)
-	require.True(t, again)
+	_, transient = fault.Transient(why)
+	require.True(t, transient)
 }
 
 func TestCredentials_regionOfSTS(t *testing.T) {

@@ -39,7 +39,7 @@ func closedPort(t *testing.T) string {
 	return s.URL
 }
 
-// each way to come by credentials. fetches counts the requests for them.
+// credentialSources are the sources of credentials. fetches counts the requests to one.
 var credentialSources = map[string]struct {
 	prepare func(*testing.T, *fakeaws.Server)
 	fetches func(*fakeaws.Server) int
@@ -86,7 +86,7 @@ func TestCredentials(t *testing.T) {
 			s := fake(t)
 			source.prepare(t, s)
 			t.Setenv("AWS_REGION", "")            // a reference names its region
-			t.Setenv("AWS_DEFAULTS_MODE", "auto") // would ask the metadata service
+			t.Setenv("AWS_DEFAULTS_MODE", "auto") // would call the metadata service
 			w := open(t, nil, nil, 10*time.Second)
 			var callers sync.WaitGroup
 			for i := range 100 {
@@ -98,11 +98,11 @@ func TestCredentials(t *testing.T) {
 				})
 			}
 			callers.Wait()
-			asked := map[string]bool{}
+			called := map[string]bool{}
 			for _, call := range s.Requests() {
-				asked[call.Region] = true
+				called[call.Region] = true
 			}
-			require.Len(t, asked, 3)
+			require.Len(t, called, 3)
 			if source.fetches == nil {
 				require.Empty(t, s.STSRequests())
 				require.Empty(t, s.MetadataRequests())
@@ -123,7 +123,7 @@ func TestRegion_precedence(t *testing.T) {
 	require.Equal(t, "eu-west-1", s.Requests()[0].Region)
 }
 
-// What was refused is mended without a restart.
+// New credentials are used without a restart.
 func TestCredentials_refused(t *testing.T) {
 	s := fake(t)
 	path := file(t, "AWS_SHARED_CREDENTIALS_FILE",
@@ -158,13 +158,13 @@ func TestCredentials_none(t *testing.T) {
 			t.Setenv("AWS_EC2_METADATA_DISABLED", "")
 			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", closedPort(t))
 		},
-		"metadata knows version 1 only": func(t *testing.T, _ *fakeaws.Server) {
+		"metadata has only version 1": func(t *testing.T, _ *fakeaws.Server) {
 			v1 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == http.MethodPut {
 					w.WriteHeader(http.StatusNotFound)
 					return
 				}
-				t.Error("asked without a token")
+				t.Error("a request has no token")
 			}))
 			t.Cleanup(v1.Close)
 			t.Setenv("AWS_EC2_METADATA_DISABLED", "")

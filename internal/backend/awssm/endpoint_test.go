@@ -25,15 +25,15 @@ import (
 
 // endpointRecorder is an AllowEndpoint that records the endpoints it is called with.
 type endpointRecorder struct {
-	mu    sync.Mutex
-	asked []string
-	allow []string // nil: all
+	mu      sync.Mutex
+	checked []string
+	allow   []string // if nil, all
 }
 
 func (g *endpointRecorder) check(u *url.URL) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.asked = append(g.asked, u.String())
+	g.checked = append(g.checked, u.String())
 	for _, prefix := range g.allow {
 		if strings.HasPrefix(u.String(), prefix) {
 			return nil
@@ -42,7 +42,7 @@ func (g *endpointRecorder) check(u *url.URL) error {
 	if g.allow == nil {
 		return nil
 	}
-	return errors.New("gate")
+	return errors.New("refused")
 }
 
 func TestAllowEndpoint(t *testing.T) {
@@ -94,16 +94,16 @@ func TestAllowEndpoint(t *testing.T) {
 			err := open(t, nil, g.check, time.Minute).get(ref)[0].Err
 			require.ErrorIs(t, err, fault.Denied)
 			require.Contains(t, err.Error(), "AllowEndpoint refused "+want)
-			require.Equal(t, []string{want}, trimmed(g.asked))
+			require.Equal(t, []string{want}, trimmed(g.checked))
 			require.Zero(t, s.Calls())
-			require.Empty(t, s.STSRequests(), "not even credentials are fetched for it")
+			require.Empty(t, s.STSRequests(), "no credentials are fetched")
 
 			if c.want == "" {
 				g = &endpointRecorder{allow: []string{want}}
 				got := open(t, nil, g.check, time.Minute).get(ref)[0]
 				require.NoError(t, got.Err)
 				require.Equal(t, "hunter2", got.Text)
-				require.Equal(t, []string{want}, trimmed(g.asked), "once for a fetch")
+				require.Equal(t, []string{want}, trimmed(g.checked), "once for each fetch")
 			}
 		})
 	}
@@ -136,7 +136,7 @@ func TestAllowEndpoint_callerConfig(t *testing.T) {
 	g := &endpointRecorder{allow: []string{s.URL()}}
 	open(t, own, g.check, time.Minute).fails(fault.Denied, "AllowEndpoint refused "+other.URL())
 	require.Zero(t, other.Calls())
-	require.Len(t, g.asked, 2)
+	require.Len(t, g.checked, 2)
 }
 
 func TestCallerClient_answers(t *testing.T) {
@@ -165,7 +165,7 @@ func TestCallerClient_proxy(t *testing.T) {
 	s := fake(t)
 	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter,
 		*http.Request) {
-		t.Error("the proxy was asked")
+		t.Error("the proxy was used")
 	}))
 	t.Cleanup(proxy.Close)
 	through, err := url.Parse(proxy.URL)
@@ -184,7 +184,7 @@ func TestRedirect_anotherHost(t *testing.T) {
 			http.Redirect(w, r, other.URL(), status)
 			return true
 		})
-		open(t, nil, nil, time.Minute).fails(fault.Unavailable) // it says nothing about the secret
+		open(t, nil, nil, time.Minute).fails(fault.Unavailable) // not an error of the secret
 		require.Zero(t, other.Calls(), status)
 		require.Equal(t, 1, s.Calls())
 
@@ -202,7 +202,7 @@ func TestRedirect_approved(t *testing.T) {
 		http.Redirect(w, r, other.URL(), http.StatusTemporaryRedirect)
 		return true
 	})
-	// What is signed for one host is not for another.
+	// The signature is valid only for the host that was signed.
 	open(t, nil, (&endpointRecorder{}).check, time.Minute).fails(fault.Unauthenticated,
 		"redirects to "+strings.TrimPrefix(other.URL(), "http://"), "endpointOverride")
 	require.Equal(t, 1, other.Calls())
@@ -252,7 +252,7 @@ func TestRegion_invalid(t *testing.T) {
 	require.Contains(t, got.Err.Error(), `"eu west"`)
 }
 
-// An endpoint that no reference names is held to the same spelling.
+// The endpoint of the environment must have the same form as that of a reference.
 func TestEndpoint_environment(t *testing.T) {
 	for endpoint, words := range map[string]string{
 		"http://\u2460\u2461\u2466.0.0.1:1": "127.0.0.1",
@@ -274,7 +274,7 @@ func TestEndpoint_environment(t *testing.T) {
 				} else {
 					t.Setenv(name, endpoint)
 				}
-				open(t, nil, func(*url.URL) error { t.Error("it was asked about"); return nil },
+				open(t, nil, func(*url.URL) error { t.Error("AllowEndpoint was called"); return nil },
 					time.Minute).fails(fault.Syntax, words)
 			})
 		}
@@ -288,5 +288,5 @@ func TestEndpoint_spelling(t *testing.T) {
 		strings.Replace(s.URL(), "http://127.0.0.1", "HTTP://[0::ffff:127.0.0.1]", 1))
 	g := &endpointRecorder{}
 	open(t, nil, g.check, time.Minute).good()
-	require.Equal(t, []string{s.URL()}, trimmed(g.asked))
+	require.Equal(t, []string{s.URL()}, trimmed(g.checked))
 }

@@ -48,7 +48,7 @@ func TestSafeCode(t *testing.T) {
 	}
 }
 
-// What an error keeps of the SDK's must not quote a request, an answer or a token.
+// The cause of an error must not contain text of a request, of a response or a token.
 func TestSanitizedCause(t *testing.T) {
 	const canary = "c4nary-hunter2"
 	jwt := "eyJhbGciOi." + canary

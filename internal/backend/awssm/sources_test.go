@@ -80,7 +80,7 @@ func TestCredentials_sourceErrors(t *testing.T) {
 			t.Setenv("AWS_ENDPOINT_URL_STS", status(t, 200))
 		},
 			fault.Unavailable, []string{"AWS STS"}},
-		"a login page in front of STS": {func(t *testing.T, s *fakeaws.Server) {
+		"a login page before STS": {func(t *testing.T, s *fakeaws.Server) {
 			webIdentity(t, s)
 			t.Setenv("AWS_ENDPOINT_URL_STS", status(t, 302))
 		},
@@ -176,7 +176,7 @@ func TestConfig_errors(t *testing.T) {
 		}, `the AWS profile "none" does not exist`},
 		"a bad number": {func(t *testing.T) { t.Setenv("AWS_MAX_ATTEMPTS", canary) },
 			"cannot be loaded"},
-		"a key in a mess": {func(t *testing.T) {
+		"invalid credentials file": {func(t *testing.T) {
 			file(t, "AWS_SHARED_CREDENTIALS_FILE",
 				"[default\n"+canary)
 		}, ""},
@@ -223,7 +223,7 @@ func TestCredentials_canceledCaller(t *testing.T) {
 	<-arrived
 	leave()
 	first.Wait()
-	time.Sleep(20 * time.Millisecond) // the flight lands after its last waiter has left
+	time.Sleep(20 * time.Millisecond) // the fetch ends after its last caller has left
 	second.Go(w.good)
 	time.Sleep(20 * time.Millisecond)
 	close(proceed)

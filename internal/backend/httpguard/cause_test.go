@@ -28,7 +28,7 @@ func TestSanitizedCause(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		err  error
-		is   error // nil: nothing is kept
+		is   error // nil if the cause is dropped
 		text string
 	}{
 		"nothing":         {nil, nil, ""},

@@ -21,7 +21,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// raw is a listener that serves each connection with serve.
+// raw starts a listener that passes each connection to serve, and returns its address.
 func raw(t *testing.T, serve func(net.Conn)) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -41,7 +41,7 @@ func raw(t *testing.T, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// says waits for a request and gives the answer.
+// says reads a request and writes the text.
 func says(text string) func(net.Conn) {
 	return func(c net.Conn) {
 		_, _ = bufio.NewReader(c).ReadString('\n')
@@ -49,7 +49,7 @@ func says(text string) func(net.Conn) {
 	}
 }
 
-// tlsServer is one that logs nothing.
+// tlsServer starts a TLS server without a log.
 func tlsServer(t *testing.T, config *tls.Config) *httptest.Server {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
 	s.TLS = config
@@ -67,7 +67,7 @@ func TestExplain(t *testing.T) {
 	silent := raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	wantsCertificate := tlsServer(t, &tls.Config{ClientAuth: tls.RequireAnyClientCert})
 	oldTLS := tlsServer(t,
-		&tls.Config{MaxVersion: tls.VersionTLS11}) //nolint:gosec // that is the point
+		&tls.Config{MaxVersion: tls.VersionTLS11}) //nolint:gosec // this is tested
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
 	host := func(s *httptest.Server) string {
@@ -206,14 +206,14 @@ func TestHandshake_firstConnectionAlone(t *testing.T) {
 			if http2 {
 				require.EqualValues(t, 1, connections.Load())
 			} else {
-				require.EqualValues(t, 50, connections.Load(), "they do not queue for one connection")
+				require.EqualValues(t, 50, connections.Load(), "there is a connection for each request")
 			}
 		})
 	}
 }
 
 func TestHandshake_firstConnectionFails(t *testing.T) {
-	s := tlsServer(t, nil) // nobody trusts it
+	s := tlsServer(t, nil) // its certificate is not trusted
 	opening := httpguard.NewHandshakePool(&http.Transport{})
 	silent := raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	ask := func(ctx context.Context, to string) error {

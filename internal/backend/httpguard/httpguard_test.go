@@ -17,7 +17,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// script answers requests by their URL and notes them.
+// script answers requests by their URL and records them.
 type script struct {
 	answers map[string]*http.Response
 	asked   []string
@@ -138,7 +138,7 @@ func TestRedirect_limits(t *testing.T) {
 		_, again := fault.Transient(err)
 		require.False(t, again)
 	}
-	// These are answers, for the caller to refuse.
+	// These are responses that the caller must refuse.
 	for _, resp := range []*http.Response{answer(303, "https://w.example/", ""), answer(300, "/b", ""),
 		answer(304, "", ""), answer(307, "", "")} {
 		base := &script{answers: map[string]*http.Response{"https://v.example/a": resp}}
@@ -206,7 +206,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestProxy_clearText(t *testing.T) {
-	// net/http reads these once in a process; nothing before has asked for them.
+	// net/http reads these once in a process, and no earlier test uses them.
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
 		t.Setenv(name, "http://proxy.example:3128")
 	}
@@ -252,7 +252,7 @@ func TestPolicy_clearTextWarning(t *testing.T) {
 }
 
 func TestPolicy_allow(t *testing.T) {
-	require.Nil(t, (&httpguard.Policy{}).RedirectCheck(), "nobody approves another host")
+	require.Nil(t, (&httpguard.Policy{}).RedirectCheck(), "without AllowEndpoint no other host is approved")
 	errNo := errors.New("no")
 	var asked string
 	var log bytes.Buffer

@@ -12,8 +12,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// follow sends a login to from, which answers with a redirect, and returns the
-// requests that were made.
+// follow sends a login to from, which answers with a redirect, and returns all requests.
 func follow(t *testing.T, from, location string, approve func(*url.URL) error) ([]string, error) {
 	t.Helper()
 	base := &script{answers: map[string]*http.Response{from: answer(307, location, "")}}
@@ -25,8 +24,8 @@ func follow(t *testing.T, from, location string, approve func(*url.URL) error) (
 	return base.asked, err
 }
 
-// A letter outside of ASCII may be equal to one of a host's under Unicode case
-// folding and yet lead to another domain.
+// A non-ASCII letter may be equal to a letter of the host under Unicode case folding, but
+// lead to another domain.
 func TestRedirect_hostSpelling(t *testing.T) {
 	anywhere := func(*url.URL) error { return nil }
 	for name, c := range map[string]struct{ from, location string }{

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withoutKeys takes the test key out of the environment, so that the SDK goes on to the metadata
+// withoutKeys removes the test key from the environment, so that the SDK uses the metadata
 // services.
 func withoutKeys(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
@@ -62,7 +62,7 @@ func TestInstance_withoutRole(t *testing.T) {
 	assert.Zero(t, s.Calls())
 }
 
-// metadata asks the instance metadata service; header is name and value by turns.
+// metadata sends a request to the instance metadata service. header is a list of names and values.
 func metadata(t *testing.T, s *Server, method, path string, header ...string) (int, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, s.IMDSURL()+path, nil)

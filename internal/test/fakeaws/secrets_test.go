@@ -47,7 +47,7 @@ func TestGetSecretValue_binary(t *testing.T) {
 	s := start(t)
 	value := []byte{0, 0xff, '"', '\n'}
 	s.PutBinary(testRegion, "keystore", value)
-	value[0] = 9 // the fake has its own copy
+	value[0] = 9 // the fake has a copy
 	out, err := get(t, client(t), "keystore")
 	require.NoError(t, err)
 	assert.Nil(t, out.SecretString)
@@ -139,7 +139,7 @@ func TestGetSecretValue_errors(t *testing.T) {
 	assert.Equal(t, "v", mustGet(t, c, "gone"))
 
 	s.PutSecret(testRegion, "empty", "filled")
-	s.CreateEmpty(testRegion, "empty") // leaves the value alone
+	s.CreateEmpty(testRegion, "empty") // does not change the value
 	assert.Equal(t, "filled", mustGet(t, c, "empty"))
 }
 
@@ -242,7 +242,7 @@ func TestDeny_KMS(t *testing.T) {
 	assert.Equal(t, "v", mustGet(t, c, "db"))
 }
 
-// assertCode checks the error code that the service answered with.
+// assertCode checks the error code of the response.
 func assertCode(t *testing.T, err error, code string) {
 	t.Helper()
 	var api smithy.APIError
@@ -251,7 +251,7 @@ func assertCode(t *testing.T, err error, code string) {
 	}
 }
 
-// The JSON 1.1 protocol knows the members of its inputs by their exact names.
+// In the JSON 1.1 protocol, the member names of inputs are case-sensitive.
 func TestGetSecretValue_memberNames(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")

@@ -84,7 +84,7 @@ func TestLatency(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 
 	arrived := make(chan struct{}, 8)
-	s.SetClock(func() time.Time { // the first thing a request does is to ask for the time
+	s.SetClock(func() time.Time { // a request first calls the clock
 		select {
 		case arrived <- struct{}{}:
 		default:
@@ -208,7 +208,7 @@ func TestProtocol_wrongTypes(t *testing.T) {
 	assert.Equal(t, "ValidationException", fault.code)
 }
 
-// Meaningful only under the race detector.
+// This is a test for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	s := start(t)
 	c := client(t)

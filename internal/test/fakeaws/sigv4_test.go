@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// signed makes a GetSecretValue request for "db", signed by the SDK's own signer.
+// signed returns a GetSecretValue request for "db", signed by the SDK.
 func signed(t *testing.T, s *Server, keys aws.Credentials, when time.Time,
 	prepare ...func(*http.Request)) *http.Request {
 	t.Helper()
@@ -41,7 +41,7 @@ func signed(t *testing.T, s *Server, keys aws.Credentials, when time.Time,
 
 var longTerm = aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret}
 
-// code returns the error code of an answer, "" for a success.
+// code returns the error code of a response, or "" after a success.
 func code(t *testing.T, r *http.Request) string {
 	t.Helper()
 	resp, body := do(t, r)
@@ -58,7 +58,7 @@ func code(t *testing.T, r *http.Request) string {
 	return e.Type
 }
 
-// The worked example of the IAM user guide ("Create a signed AWS API request").
+// The test uses the example of the IAM user guide ("Create a signed AWS API request").
 func TestSignature_documentation(t *testing.T) {
 	u, err := url.Parse("https://iam.amazonaws.com/?Action=ListUsers&Version=2010-05-08")
 	require.NoError(t, err)
@@ -196,8 +196,7 @@ func TestSignature_payloadDigest(t *testing.T) {
 	}
 }
 
-// The signatures here are right for what they sign, but it is not what a caller of Secrets
-// Manager has to sign.
+// The signatures are valid, but do not cover all required parts of the request.
 func TestSignature_scope(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
@@ -259,7 +258,7 @@ func TestSignature_everyDigit(t *testing.T) {
 func TestSignature_age(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
-	now := time.Date(2026, 3, 4, 0, 2, 0, 0, time.UTC) // so that five minutes cross midnight
+	now := time.Date(2026, 3, 4, 0, 2, 0, 0, time.UTC) // five minutes before and after are on different days
 	s.SetClock(at(now))
 	for _, tc := range []struct {
 		off     time.Duration

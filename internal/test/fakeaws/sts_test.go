@@ -53,7 +53,7 @@ func TestGetCallerIdentity(t *testing.T) {
 	}
 }
 
-// A profile with role_arn and source_profile is the usual way on a machine of one's own.
+// Developers often use a profile with role_arn and source_profile.
 func TestAssumeRole_profile(t *testing.T) {
 	s := start(t)
 	s.AddRole(testRole, "")
@@ -190,7 +190,7 @@ func TestWebIdentity(t *testing.T) {
 	assert.Equal(t, "system:serviceaccount:prod:app", *out.SubjectFromWebIdentityToken)
 	assert.Equal(t, "https://issuer.example", *out.Provider)
 
-	s.AddRole(testRole, "") // not with a web identity any more
+	s.AddRole(testRole, "") // without a web identity
 	_, err = get(t, client(t), "db")
 	assertCode(t, err, "AccessDenied")
 	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/nobody")
@@ -256,7 +256,7 @@ func TestSTS_errors(t *testing.T) {
 	}
 }
 
-// Every element of an answer is in the namespace of the service.
+// Every element of a response is in the namespace of the service.
 func TestSTS_namespace(t *testing.T) {
 	s := start(t)
 	s.AddRole(testRole, "token")
