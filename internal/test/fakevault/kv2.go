@@ -18,7 +18,7 @@ type kv2 struct {
 type settings struct {
 	maxVersions int // 0 for the default
 	casRequired bool
-	deleteAfter time.Duration // 0 for never; on a mount, below 0 for never, also if the secret sets one
+	deleteAfter time.Duration // 0 for never; below 0 on a mount overrides that of the secret
 }
 
 // history is one secret: its versions by number, the first of which is 1. It
