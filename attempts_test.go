@@ -86,7 +86,7 @@ func TestFailedAttempts(t *testing.T) {
 		})
 	})
 	t.Run("a region that does not exist", func(t *testing.T) {
-		given := awsGiven(awsFake(t))
+		given := awsCallerConfig(awsFake(t))
 		given.BaseEndpoint = nil
 		given.HTTPClient = sender(answerless{&net.OpError{Op: "dial",
 			Err: &net.DNSError{IsNotFound: true}}}.RoundTrip)

@@ -16,7 +16,7 @@ func awsBackend() backendtest.Backend {
 	return backendtest.Backend{
 		Start: func(t testing.TB) *backendtest.Server {
 			s := awsFake(t)
-			// The SDK must not retry by itself.
+			// The SDK must not retry.
 			t.Setenv("AWS_MAX_ATTEMPTS", "7")
 			t.Setenv("AWS_RETRY_MODE", "adaptive")
 			made := awsServer(s, nil)
@@ -26,7 +26,7 @@ func awsBackend() backendtest.Backend {
 		StartInProcess: func(t testing.TB) *backendtest.Server {
 			s := awsFake(t)
 			var latency time.Duration
-			given := awsGiven(s)
+			given := awsCallerConfig(s)
 			given.HTTPClient = sender(func(r *http.Request) (*http.Response, error) {
 				time.Sleep(latency)
 				return s.RoundTrip(r)
@@ -43,7 +43,7 @@ func awsBackend() backendtest.Backend {
 			"unknown 502":      awsFails(502, "Strange"),
 		},
 		Refusals: awsRefusals(),
-		Odd:      awsStrangers(),
+		Odd:      awsOddAnswers(),
 		DeadConnections: map[string]func(testing.TB) backendtest.Listener{
 			"HTTP/1.1": func(t testing.TB) backendtest.Listener {
 				s := awsFake(t)
@@ -100,7 +100,7 @@ func awsRefusals() map[string]backendtest.Refusal {
 	}{
 		"missing": {nil, "none", secretref.ErrNotFound,
 			[]string{`no secret "none" in region "eu-west-1"`}},
-		"ARN of elsewhere": {nil, abroad, secretref.ErrNotFound,
+		"ARN of another region": {nil, abroad, secretref.ErrNotFound,
 			[]string{`"us-east-1"`, `the reference says "eu-west-1"`}},
 		"deleted": {func(s *fakeaws.Server) { s.DeleteSecret("eu-west-1", "db") },
 			"db", secretref.ErrNotFound, []string{"marked for deletion", "restore-secret"}},
@@ -108,7 +108,7 @@ func awsRefusals() map[string]backendtest.Refusal {
 			[]string{"present state"}},
 		"without a value": {nil, "empty", secretref.ErrNotFound,
 			[]string{"has no value", "AWSCURRENT"}},
-		"not a name": {nil, "a b", secretref.ErrSyntax, []string{`"a b"`, "secretId"}},
+		"invalid name": {nil, "a b", secretref.ErrSyntax, []string{`"a b"`, "secretId"}},
 		"denied": {func(s *fakeaws.Server) {
 			s.Deny("secretsmanager:GetSecretValue",
 				"db")
@@ -123,11 +123,11 @@ func awsRefusals() map[string]backendtest.Refusal {
 			s.Deny("secretsmanager:GetSecretValue",
 				"*")
 		}, home + "-AbCdEf", secretref.ErrDenied, []string{home + `-AbCdEf"`}},
-		"denied abroad": {func(s *fakeaws.Server) {
+		"denied in another region": {func(s *fakeaws.Server) {
 			s.Deny("secretsmanager:GetSecretValue",
 				"*")
 		}, abroad, secretref.ErrDenied, []string{`of region "us-east-1"`}},
-		"denied, kms named": {func(s *fakeaws.Server) {
+		"denied, secret named kms": {func(s *fakeaws.Server) {
 			s.Deny("secretsmanager:GetSecretValue",
 				"kms")
 		}, "kms", secretref.ErrDenied, []string{"secretsmanager:GetSecretValue"}},
@@ -136,20 +136,20 @@ func awsRefusals() map[string]backendtest.Refusal {
 			[]string{"explicitly"}},
 		"key denied": {func(s *fakeaws.Server) { s.Deny("kms:Decrypt", "db") }, "db",
 			secretref.ErrDenied, []string{"kms:Decrypt", `"db"`}},
-		"key denied, said otherwise": {said(400, "AccessDeniedException",
+		"key denied, other text": {said(400, "AccessDeniedException",
 			"User: x is not authorized to perform: kms:Decrypt on resource"), "db", secretref.ErrDenied,
 			[]string{"kms:Decrypt"}},
-		"key broken": {code("DecryptionFailure"), "db", secretref.ErrDenied,
+		"key disabled": {code("DecryptionFailure"), "db", secretref.ErrDenied,
 			[]string{"kms:Decrypt", "enabled"}},
-		"key wrong": {func(s *fakeaws.Server) {
+		"wrong access key": {func(s *fakeaws.Server) {
 			s.AddKey(awsKeyID,
 				"another secret access key", awsToken)
 		}, "db", secretref.ErrUnauthenticated, []string{"secret access key", "clock"}},
-		"clock wrong": {code("RequestInTheFuture"), "db", secretref.ErrUnauthenticated,
+		"wrong clock": {code("RequestInTheFuture"), "db", secretref.ErrUnauthenticated,
 			[]string{"clock"}},
 		"token expired": {(*fakeaws.Server).ExpireCredentials, "db",
 			secretref.ErrUnauthenticated, []string{"expired", "renew"}},
-		"key unknown": {func(s *fakeaws.Server) { s.RemoveKey(awsKeyID) }, "db",
+		"unknown access key": {func(s *fakeaws.Server) { s.RemoveKey(awsKeyID) }, "db",
 			secretref.ErrUnauthenticated, []string{"AWS_ACCESS_KEY_ID", `"eu-west-1" is enabled`}},
 		"undocumented code": {said(400, "SomethingException", ""), "db",
 			secretref.ErrUnsupported, []string{"SomethingException"}},
@@ -165,8 +165,8 @@ func awsRefusals() map[string]backendtest.Refusal {
 			secretref.ErrUnavailable, []string{"is it AWS Secrets Manager?"}},
 	} {
 		calls := 1
-		if name == "clock wrong" {
-			calls = 2 // once more, with the time of the answer
+		if name == "wrong clock" {
+			calls = 2 // once more, with the time of the response
 		}
 		refusals[name] = backendtest.Refusal{Kind: c.want, Text: c.text, Calls: calls,
 			Prepare: func(_ *testing.T, made *backendtest.Server) string {
@@ -184,8 +184,9 @@ func awsRefusals() map[string]backendtest.Refusal {
 	return refusals
 }
 
-// awsStrangers are the answers of proxies, gateways and pages in front of AWS.
-func awsStrangers() map[string]backendtest.Answer {
+// awsOddAnswers are responses of proxies, gateways and login pages between the client
+// and AWS.
+func awsOddAnswers() map[string]backendtest.Answer {
 	const html, js = "text/html", "application/json"
 	gateway := func(code string) map[string]string {
 		return map[string]string{"X-Amzn-Requestid": "5b2a", "X-Amzn-Errortype": code}
@@ -213,11 +214,11 @@ func awsStrangers() map[string]backendtest.Answer {
 			`{"message":"Missing Authentication Token"}`},
 		"a policy of Amazon API Gateway": {403, js, gateway("AccessDeniedException"),
 			`{"Message":"User: anonymous is not authorized to perform: execute-api:Invoke"}`},
-		"a gateway with AWS' word": {403, js, nil,
+		"a gateway with a code of AWS": {403, js, nil,
 			`{"code":"AccessDeniedException","message":"no"}`},
-		"a gateway with AWS' other word": {404, js, nil,
+		"a gateway with another code of AWS": {404, js, nil,
 			`{"Code":"ResourceNotFoundException","message":"no"}`},
-		"a header alone": {404, "",
+		"only a header of AWS": {404, "",
 			map[string]string{"X-Amzn-Errortype": "ResourceNotFoundException"}, ""},
 		"an unknown type": {403, js, nil,
 			`{"__type":"https://example.com/problems/forbidden"}`},
@@ -239,7 +240,7 @@ func awsStrangers() map[string]backendtest.Answer {
 		"201 with a secret that is not stored": {201, js, nil, `{"SecretString":"wrong"}`},
 		"203 from a cache":                     {203, js, nil, `{"SecretString":"wrong"}`},
 		"204":                                  {204, "", nil, ""},
-		"206 with half of it":                  {206, js, nil, `{"SecretString":"wro`},
+		"206 with half a secret":               {206, js, nil, `{"SecretString":"wro`},
 	} {
 		answers[name] = a.answer()
 	}

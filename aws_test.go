@@ -3,28 +3,16 @@ package secretref_test
 import (
 	"bytes"
 	"cmp"
-	"context"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
@@ -38,7 +26,7 @@ const (
 	awsToken  = "token-" + canary
 )
 
-// awsEnv takes the machine's own AWS settings away: no files, no instance.
+// awsEnv removes the AWS settings of this machine: no files, no instance.
 func awsEnv(t testing.TB) {
 	for _, pair := range os.Environ() {
 		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "AWS_") {
@@ -53,7 +41,7 @@ func awsEnv(t testing.TB) {
 	t.Setenv("AWS_CA_BUNDLE", "")
 }
 
-// awsFake is AWS as the environment describes it, with a key that it knows.
+// awsFake starts a fake AWS and sets the environment to it and to a valid key.
 func awsFake(t testing.TB) *fakeaws.Server {
 	s := fakeaws.New()
 	t.Cleanup(s.Close)
@@ -66,9 +54,8 @@ func awsFake(t testing.TB) *fakeaws.Server {
 	return s
 }
 
-// awsResolver is a Resolver that ends with the test. events has what OnFetch
-// was told, once all fetches have ended. Unless opts say otherwise it keeps
-// nothing in memory.
+// awsResolver returns a Resolver that is closed after the test. events returns the events
+// of all fetches that have ended. By default, nothing is cached.
 func awsResolver(t testing.TB, opts secretref.Options) (r *secretref.Resolver,
 	events func() []secretref.FetchEvent) {
 	var mu sync.Mutex
@@ -93,18 +80,18 @@ func awsDB(pointer string) string {
 		SecretPointer: secretref.Pointer(pointer)}.String()
 }
 
-func TestAWSSecretsComeBackExactly(t *testing.T) {
+func TestAWSValues(t *testing.T) {
 	s := awsFake(t)
 	const jsonWarning, newlineWarning = "is the secretPointer missing?", "ends in a newline"
 	for name, c := range map[string]struct{ text, pointer, want, warning string }{
-		"a password":             {"hunter2", "", "hunter2", ""},
-		"text that is not JSON":  {`{"a":`, "", `{"a":`, ""},
-		"white space is kept":    {" hunter2\t", "", " hunter2\t", ""},
-		"a trailing newline":     {"hunter2\n", "", "hunter2\n", newlineWarning},
-		"a whole JSON object":    {"{\"password\": \"p\" }", "", "{\"password\": \"p\" }", jsonWarning},
-		"UTF-8":                  {"pä\u2028ß\U0001f511\x00", "", "pä\u2028ß\U0001f511\x00", ""},
-		"UTF-8 behind a pointer": {`{"pä":"ß\ud83d\udd11"}`, "/pä", "ß\U0001f511", ""},
-		"escapes":                {`"\"`, "", `"\"`, ""},
+		"a password":            {"hunter2", "", "hunter2", ""},
+		"text that is not JSON": {`{"a":`, "", `{"a":`, ""},
+		"with white space":      {" hunter2\t", "", " hunter2\t", ""},
+		"a trailing newline":    {"hunter2\n", "", "hunter2\n", newlineWarning},
+		"a whole JSON object":   {"{\"password\": \"p\" }", "", "{\"password\": \"p\" }", jsonWarning},
+		"UTF-8":                 {"pä\u2028ß\U0001f511\x00", "", "pä\u2028ß\U0001f511\x00", ""},
+		"UTF-8 with a pointer":  {`{"pä":"ß\ud83d\udd11"}`, "/pä", "ß\U0001f511", ""},
+		"escapes":               {`"\"`, "", `"\"`, ""},
 		"a number, digit by digit": {`{"port":1.50e+09000000000000000001}`, "/port",
 			"1.50e+09000000000000000001", ""},
 		"a boolean":          {`{"tls":true}`, "/tls", "true", ""},
@@ -136,7 +123,7 @@ func TestAWSSecretsComeBackExactly(t *testing.T) {
 	}
 }
 
-func TestAWSPointersThatMissAreErrors(t *testing.T) {
+func TestAWSPointer_errors(t *testing.T) {
 	s := awsFake(t)
 	for text, pointer := range map[string]string{
 		`{"a":"` + canary + `"}`: "/b", `{"a":{"b":"` + canary + `"}}`: "/a", `{"a":null}`: "/a",
@@ -153,7 +140,7 @@ func TestAWSPointersThatMissAreErrors(t *testing.T) {
 	}
 }
 
-func TestAWSSecretsAreNamedByNameOrARN(t *testing.T) {
+func TestAWSSecretID(t *testing.T) {
 	s := awsFake(t)
 	arn := s.PutSecret("eu-west-1", "prod/db", "hunter2")
 	r, _ := awsResolver(t, secretref.Options{})
@@ -165,7 +152,7 @@ func TestAWSSecretsAreNamedByNameOrARN(t *testing.T) {
 	}
 }
 
-func TestAWSErrorsKeepTheCodeForErrorsAs(t *testing.T) {
+func TestAWSErrors_as(t *testing.T) {
 	s := awsFake(t)
 	s.Fail(1, 400, "DecryptionFailure", nil)
 	r, _ := awsResolver(t, secretref.Options{})
@@ -176,8 +163,8 @@ func TestAWSErrorsKeepTheCodeForErrorsAs(t *testing.T) {
 	require.Empty(t, api.ErrorMessage())
 }
 
-// The answers of servers that are not AWS, or mean harm.
-func TestAWSAnswersAreReadStrictly(t *testing.T) {
+// Other servers, or malicious ones, send these responses.
+func TestAWSAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(w http.ResponseWriter, r *http.Request)
 		want   error
@@ -215,7 +202,7 @@ func TestAWSAnswersAreReadStrictly(t *testing.T) {
 			require.ErrorIs(t, err, c.want)
 			require.Contains(t, err.Error(), c.text)
 			requireSilent(t, err)
-			require.Equal(t, 1, s.Calls(), "an answer that makes no sense does not begin to")
+			require.Equal(t, 1, s.Calls(), "an invalid response is not retried")
 		})
 	}
 }
@@ -224,7 +211,7 @@ func awsWrites(body string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
 }
 
-// awsHundred puts 100 secrets and returns references to them.
+// awsHundred stores 100 secrets and returns references to them.
 func awsHundred(s *fakeaws.Server) []string {
 	refs := make([]string, 100)
 	for i := range refs {
@@ -233,335 +220,4 @@ func awsHundred(s *fakeaws.Server) []string {
 		refs[i] = secretref.AWSReference{Region: "eu-west-1", SecretID: name}.String()
 	}
 	return refs
-}
-
-// awsGiven is an aws.Config of the caller's own for s.
-func awsGiven(s *fakeaws.Server) *aws.Config {
-	return &aws.Config{
-		Region:       "us-east-2",
-		BaseEndpoint: aws.String(s.URL()),
-		Credentials:  credentials.NewStaticCredentialsProvider(awsKeyID, awsSecret, awsToken),
-	}
-}
-
-// sender is an HTTP client of the caller's own.
-type sender func(*http.Request) (*http.Response, error)
-
-func (s sender) Do(r *http.Request) (*http.Response, error) { return s(r) }
-
-func TestAWSConfigOfTheCallersIsUsed(t *testing.T) {
-	s := awsFake(t)
-	s.PutSecret("eu-west-1", "db", "hunter2")
-	t.Setenv("AWS_PROFILE", "does-not-exist")
-	var sent atomic.Int32
-	own := awsGiven(s)
-	own.HTTPClient = sender(func(r *http.Request) (*http.Response, error) {
-		sent.Add(1)
-		return http.DefaultClient.Do(r)
-	})
-	own.Retryer = func() aws.Retryer {
-		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = 9; o.MaxBackoff = time.Millisecond })
-	}
-	own.RetryMaxAttempts = 9
-	r, events := awsResolver(t,
-		secretref.Options{AWS: secretref.AWSOptions{Config: own}, Timeout: 2 * time.Second})
-	got, err := r.Resolve(t.Context(), awsDB(""))
-	require.NoError(t, err)
-	require.Equal(t, "hunter2", got.Reveal())
-	require.EqualValues(t, 1, sent.Load())
-	require.Equal(t, "eu-west-1", s.Requests()[0].Region, "the reference's region")
-
-	s.ResetCalls()
-	s.Fail(1000, 503, "", nil)
-	_, err = r.Resolve(t.Context(), awsDB(""))
-	require.ErrorIs(t, err, secretref.ErrUnavailable)
-	require.Greater(t, s.Calls(), 1)
-	// The last attempt may be cut off before it is sent.
-	require.InDelta(t, s.Calls(), events()[1].Attempts, 1,
-		"there is one retry loop, whatever Retryer the caller brings")
-}
-
-func TestAWSConfigOfTheCallersWithoutCredentials(t *testing.T) {
-	s := awsFake(t)
-	for name, given := range map[string]aws.CredentialsProvider{
-		"none": nil, "anonymous": aws.AnonymousCredentials{},
-		"failing": aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials,
-			error) {
-			return aws.Credentials{}, errors.New(canary)
-		}),
-	} {
-		own := awsGiven(s)
-		own.Credentials = given
-		r, _ := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Config: own}})
-		_, err := r.Resolve(t.Context(), awsDB(""))
-		require.ErrorIs(t, err, secretref.ErrUnauthenticated, name)
-		require.Contains(t, err.Error(), "the given aws.Config", name)
-		require.NotContains(t, err.Error(), "AWS_ACCESS_KEY_ID", "the environment does not matter")
-		requireSilent(t, err)
-	}
-	require.Zero(t, s.Calls())
-}
-
-func TestAWSCredentialsOfTheCallersAreRetrievedOnce(t *testing.T) {
-	s := awsFake(t)
-	refs := awsHundred(s)
-	var retrieved atomic.Int32
-	own := awsGiven(s)
-	inner := own.Credentials
-	own.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
-		retrieved.Add(1)
-		return inner.Retrieve(ctx)
-	})
-	r, _ := awsResolver(t, secretref.Options{AWS: secretref.AWSOptions{Config: own}})
-	_, err := r.ResolveAll(t.Context(), refs...)
-	require.NoError(t, err)
-	require.EqualValues(t, 1, retrieved.Load())
-}
-
-func TestAWSConfigurationIsLoadedOnlyForAWSReferences(t *testing.T) {
-	awsEnv(t)
-	t.Setenv("AWS_PROFILE", "does-not-exist")
-	t.Setenv("AWS_CA_BUNDLE", "/does/not/exist")
-	vault := httptest.NewServer(http.HandlerFunc(awsWrites(`{"data":{"data":{"password":"hunter2"},"metadata":{"version":1}}}`)))
-	defer vault.Close()
-	r, _ := awsResolver(t,
-		secretref.Options{Vault: secretref.VaultOptions{Token: func(context.Context) (string,
-			error) {
-			return "t", nil
-		}}})
-	got, err := r.Resolve(t.Context(),
-		`{"mount":"secret","path":"db","key":"password","endpoint":"`+vault.URL+`"}`)
-	require.NoError(t, err)
-	require.Equal(t, "hunter2", got.Reveal())
-	_, err = r.Resolve(t.Context(), awsDB(""))
-	require.ErrorIs(t, err, secretref.ErrUnauthenticated)
-}
-
-func TestAWSOverTLSWithTheBundleThatTheEnvironmentNames(t *testing.T) {
-	s := awsFake(t)
-	s.PutSecret("eu-west-1", "db", "hunter2")
-	to, err := url.Parse(s.URL())
-	require.NoError(t, err)
-	front := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
-		p.SetURL(to)
-		p.Out.Host = p.In.Host // it is signed
-	}})
-	defer front.Close()
-	front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
-	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", front.URL)
-
-	r, _ := awsResolver(t, secretref.Options{})
-	_, err = r.Resolve(t.Context(), awsDB(""))
-	require.ErrorIs(t, err, secretref.ErrUnavailable)
-	require.Contains(t, err.Error(), "not trusted")
-	require.Zero(t, s.Calls())
-
-	bundle := filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t,
-		os.WriteFile(bundle,
-			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o600))
-	t.Setenv("AWS_CA_BUNDLE", bundle)
-	r, _ = awsResolver(t, secretref.Options{})
-	got, err := r.Resolve(t.Context(), awsDB(""))
-	require.NoError(t, err)
-	require.Equal(t, "hunter2", got.Reveal())
-}
-
-// 0.0.0.0 is this machine, but not loopback to whoever goes by names: neither
-// to the warning about clear text nor to Go's proxy variables.
-func awsElsewhere(serverURL string) string {
-	return strings.Replace(serverURL, "127.0.0.1", "0.0.0.0", 1)
-}
-
-func TestAWSInClearTextOffLoopbackIsWarnedAbout(t *testing.T) {
-	s := awsFake(t)
-	refs := awsHundred(s)
-	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", awsElsewhere(s.URL()))
-	var log bytes.Buffer
-	r, _ := awsResolver(t, secretref.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	_, err := r.ResolveAll(t.Context(), refs...)
-	require.NoError(t, err)
-	require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
-	require.Contains(t, log.String(), "clear text")
-}
-
-// The variables of net/http are read once for a process, so this test runs in
-// one of its own, behind a proxy that counts.
-func TestAWSInClearTextIsNeverProxied(t *testing.T) {
-	if os.Getenv("SECRETREF_BEHIND_PROXY") != "" {
-		s := awsFake(t)
-		s.PutSecret("eu-west-1", "db", "hunter2")
-		s.AddInstanceRole("app")
-		for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-			"AWS_EC2_METADATA_DISABLED"} {
-			require.NoError(t, os.Unsetenv(name))
-		}
-		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", awsElsewhere(s.IMDSURL()))
-		t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", awsElsewhere(s.URL()))
-		proxy, err := http.ProxyFromEnvironment(httptest.NewRequest(http.MethodGet,
-			awsElsewhere(s.URL()), nil))
-		require.NoError(t, err)
-		require.NotNil(t, proxy, "net/http itself would go through the proxy")
-		r, _ := awsResolver(t, secretref.Options{Timeout: 3 * time.Second})
-		got, err := r.Resolve(t.Context(), awsDB(""))
-		require.NoError(t, err)
-		require.Equal(t, "hunter2", got.Reveal())
-		r, _ = awsResolver(t, secretref.Options{Timeout: 500 * time.Millisecond})
-		_, err = r.Resolve(t.Context(),
-			`{"region":"eu-west-1","secretId":"db","endpointOverride":"https://0.0.0.0:1"}`)
-		require.ErrorIs(t, err, secretref.ErrUnavailable)
-		return
-	}
-	var seen sync.Map
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen.Store(r.Method+" "+r.RequestURI, true)
-		w.WriteHeader(http.StatusBadGateway)
-	}))
-	defer proxy.Close()
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-	child.Env = append(os.Environ(), "SECRETREF_BEHIND_PROXY=1", "NO_PROXY=", "no_proxy=",
-		"HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "http_proxy="+proxy.URL,
-		"https_proxy="+proxy.URL)
-	out, err := child.CombinedOutput()
-	require.NoError(t, err, string(out))
-	seen.Range(func(request, _ any) bool {
-		require.Equal(t, "CONNECT 0.0.0.0:1", request,
-			"https goes through a tunnel that the proxy cannot look into")
-		return true
-	})
-	_, tunnelled := seen.Load("CONNECT 0.0.0.0:1")
-	require.True(t, tunnelled)
-}
-
-func BenchmarkAWSColdResolve(b *testing.B) {
-	s := awsFake(b)
-	s.PutSecret("eu-west-1", "db", "hunter2")
-	b.ReportAllocs()
-	for b.Loop() {
-		r := secretref.New(nil)
-		_, err := r.Resolve(b.Context(), awsDB(""))
-		require.NoError(b, err)
-		r.Close()
-	}
-}
-
-func BenchmarkAWSHundredReferencesOneSecret(b *testing.B) {
-	s := awsFake(b)
-	s.PutSecret("eu-west-1", "db", `{"password":"hunter2"}`)
-	refs := make([]string, 100)
-	for i := range refs {
-		refs[i] = awsDB("/password")
-	}
-	r := secretref.New(&secretref.Options{TTL: -1})
-	defer r.Close()
-	b.ReportAllocs()
-	for b.Loop() {
-		_, err := r.ResolveAll(b.Context(), refs...)
-		require.NoError(b, err)
-	}
-}
-
-// The latency is 5 ms. "open" has its connections from before.
-func BenchmarkAWSHundredSecrets(b *testing.B) {
-	for _, c := range []struct {
-		name        string
-		batch, cold bool
-	}{{"open", false, false}, {"cold", false, true}, {"batch open", true, false},
-		{"batch cold", true, true}} {
-		b.Run(c.name, func(b *testing.B) {
-			s := awsFake(b)
-			refs := awsHundred(s)
-			s.Latency(5 * time.Millisecond)
-			opts := &secretref.Options{TTL: -1, AWS: secretref.AWSOptions{Batch: c.batch}}
-			r := secretref.New(opts)
-			if !c.cold {
-				_, err := r.ResolveAll(b.Context(), refs...)
-				require.NoError(b, err)
-			}
-			s.ResetCalls()
-			b.ReportAllocs()
-			n := 0
-			for b.Loop() {
-				_, err := r.ResolveAll(b.Context(), refs...)
-				require.NoError(b, err)
-				if n++; c.cold {
-					r.Close()
-					r = secretref.New(opts)
-				}
-			}
-			b.ReportMetric(float64(s.Calls())/float64(n), "calls/op")
-			r.Close()
-		})
-	}
-}
-
-func TestAWSHundredSecretsInBatchesAreFiveCalls(t *testing.T) {
-	s := awsFake(t)
-	refs := awsHundred(s)
-	missing := secretref.AWSReference{Region: "eu-west-1", SecretID: "missing"}.String()
-	elsewhere := secretref.AWSReference{Region: "us-east-1", SecretID: "db"}.String()
-	s.PutSecret("us-east-1", "db", "elsewhere")
-	opts := secretref.Options{TTL: 5 * time.Minute, AWS: secretref.AWSOptions{Batch: true}}
-	right := func(got []secretref.Secret) {
-		for i := range 100 {
-			require.Equal(t, fmt.Sprint("value of secret-", i), got[i].Reveal())
-		}
-	}
-	t.Run("together", func(t *testing.T) {
-		s.ResetCalls()
-		r, events := awsResolver(t, opts)
-		got, err := r.ResolveAll(t.Context(), refs...)
-		require.NoError(t, err)
-		right(got)
-		calls := s.Calls()
-		require.Equal(t, 5, calls)
-		require.Len(t, events(), 100, "each secret has an event")
-		got, err = r.ResolveAll(t.Context(), refs...)
-		require.NoError(t, err)
-		right(got)
-		require.Equal(t, calls, s.Calls())
-	})
-	t.Run("from as many goroutines", func(t *testing.T) {
-		s.ResetCalls()
-		r, _ := awsResolver(t, opts)
-		_, err := r.Resolve(t.Context(), elsewhere) // loads the configuration
-		require.NoError(t, err)
-		var callers sync.WaitGroup
-		got := make([]secretref.Secret, 100)
-		for i, ref := range refs {
-			callers.Go(func() { got[i], _ = r.Resolve(t.Context(), ref) })
-		}
-		callers.Wait()
-		right(got)
-		require.LessOrEqual(t, s.Calls(), 20, "5 if all of them are queued before the first call")
-	})
-	t.Run("one that is missing fails alone", func(t *testing.T) {
-		s.ResetCalls()
-		r, _ := awsResolver(t, opts)
-		got, err := r.ResolveAll(t.Context(), append([]string{missing, elsewhere}, refs...)...)
-		require.ErrorIs(t, err, secretref.ErrNotFound)
-		require.ErrorContains(t, err, "value 1")
-		require.NotContains(t, err.Error(), "value 2")
-		require.Equal(t, "elsewhere", got[1].Reveal())
-		right(got[2:])
-		require.Equal(t, 7, s.Calls(), "six batches of one region, and one call of the other")
-	})
-	t.Run("throttled", func(t *testing.T) {
-		s.ResetCalls()
-		s.Fail(5, 400, "ThrottlingException", nil)
-		r, _ := awsResolver(t, opts)
-		got, err := r.ResolveAll(t.Context(), refs...)
-		require.NoError(t, err)
-		right(got)
-		require.LessOrEqual(t, s.Calls(), 105, "a throttled batch is fetched singly")
-	})
-	t.Run("denied", func(t *testing.T) {
-		s.ResetCalls()
-		s.Deny("secretsmanager:BatchGetSecretValue", "*")
-		r, _ := awsResolver(t, opts)
-		got, err := r.ResolveAll(t.Context(), refs...)
-		require.NoError(t, err)
-		right(got)
-		require.LessOrEqual(t, s.Calls(), 110)
-	})
 }

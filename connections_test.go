@@ -32,7 +32,7 @@ import (
 
 const kvBody = `{"data":{"data":{"k":"good"},"metadata":{"deletion_time":"","destroyed":false,"version":1}}}`
 
-// pemFile is the certificate of s in a file.
+// pemFile writes the certificate of s to a file.
 func pemFile(t testing.TB, s *httptest.Server) string {
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t,
@@ -41,7 +41,7 @@ func pemFile(t testing.TB, s *httptest.Server) string {
 	return path
 }
 
-// newCertificate is one of its own for this machine, in PEM.
+// newCertificate returns a self-signed certificate for 127.0.0.1, in PEM.
 func newCertificate(t *testing.T, name string) (certificate, key []byte) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -56,7 +56,7 @@ func newCertificate(t *testing.T, name string) (certificate, key []byte) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// rotatingServer speaks TLS with the certificate that it was given last.
+// rotatingServer is a TLS server whose certificate can be replaced.
 type rotatingServer struct {
 	*httptest.Server
 	config atomic.Pointer[tls.Config]
@@ -86,13 +86,13 @@ func (s *rotatingServer) rotate(t *testing.T, clients tls.ClientAuthType) []byte
 	return certificate
 }
 
-// replace writes a file as those who rotate certificates do.
+// replace replaces a file atomically, as tools that rotate certificates do.
 func replace(t *testing.T, path string, content []byte) {
 	require.NoError(t, os.WriteFile(path+".new", content, 0o600))
 	require.NoError(t, os.Rename(path+".new", path))
 }
 
-func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
+func TestCertificates_reload(t *testing.T) {
 	dir := t.TempDir()
 	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"),
 		filepath.Join(dir, "key.pem")
@@ -117,7 +117,7 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 		client("one")
 		var log bytes.Buffer
 		r := vaultResolver(t,
-			&secretref.Options{Timeout: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			&secretref.Options{Timeout: time.Minute, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		want := func(text string) {
 			t.Helper()
 			got, err := r.Resolve(t.Context(), vaultValue(s.URL, "a", "k"))
@@ -150,7 +150,7 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 		t.Setenv(vaultTokenVariable, "tok")
 		cas := t.TempDir()
 		t.Setenv("VAULT_CAPATH", cas)
-		r := vaultResolver(t, &secretref.Options{Timeout: 5 * time.Second})
+		r := vaultResolver(t, &secretref.Options{Timeout: time.Minute})
 		for _, name := range []string{"one.pem", "one.pem", "two.pem"} {
 			replace(t, filepath.Join(cas, name), s.rotate(t, tls.NoClientCert))
 			_, err := r.Resolve(t.Context(), vaultValue(s.URL, "a", "k"))
@@ -167,7 +167,7 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 		t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", s.URL)
 		t.Setenv("AWS_CA_BUNDLE", ca)
 		replace(t, ca, s.rotate(t, tls.NoClientCert))
-		r := secretref.New(&secretref.Options{Timeout: 5 * time.Second, TTL: -1})
+		r := secretref.New(&secretref.Options{Timeout: time.Minute, TTL: -1})
 		defer r.Close()
 		for range 3 {
 			_, err := r.Resolve(t.Context(), awsDB(""))

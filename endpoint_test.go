@@ -10,15 +10,15 @@ import (
 	"github.com/seed74218947/secretref"
 )
 
-func TestAllowEndpointUnderAFake(t *testing.T) {
-	// What a program's tests see does not depend on the machine.
+func TestAllowEndpoint_fake(t *testing.T) {
+	// A Fake does not depend on the environment.
 	t.Setenv("AWS_ENDPOINT_URL", "https://elsewhere.example")
 	fake := secretref.NewFake()
-	var asked string
-	errPlace := errors.New("not one of\nours")
+	var checked string
+	errRefused := errors.New("not one of\nours")
 	r := secretref.New(&secretref.Options{Fake: fake, TTL: -1, AllowEndpoint: func(u *url.URL) error {
-		if asked = u.String(); u.Host == "evil.example" {
-			return errPlace
+		if checked = u.String(); u.Host == "evil.example" {
+			return errRefused
 		}
 		return nil
 	}})
@@ -30,11 +30,11 @@ func TestAllowEndpointUnderAFake(t *testing.T) {
 		`{"mount":"secret","path":"db","key":"k","endpoint":"https://Vault.example.com/team-a/"}`:             "https://vault.example.com/team-a",
 		`{"mount":"secret","path":"db","key":"k","endpoint":"https://v:1","authenticationType":"KUBERNETES"}`: "https://v:1",
 	} {
-		asked = ""
+		checked = ""
 		fake.Set(value, "x")
 		_, err := r.Resolve(t.Context(), value)
 		require.NoError(t, err)
-		require.Equal(t, want, asked)
+		require.Equal(t, want, checked)
 	}
 	for _, value := range []string{
 		`{"mount":"secret","path":"db","key":"k","endpoint":"https://evil.example"}`,
@@ -44,21 +44,21 @@ func TestAllowEndpointUnderAFake(t *testing.T) {
 		calls := fake.Calls()
 		_, err := r.Resolve(t.Context(), value)
 		require.ErrorIs(t, err, secretref.ErrDenied)
-		require.ErrorIs(t, err, errPlace)
+		require.ErrorIs(t, err, errRefused)
 		require.ErrorContains(t, err, `AllowEndpoint refused https://evil.example: not one of\nours`)
-		require.Equal(t, calls, fake.Calls(), "a backend would have seen no call")
+		require.Equal(t, calls, fake.Calls(), "the backend is not called")
 	}
-	asked = ""
+	checked = ""
 	fake.Set(`{"keyring":"db"}`, "x")
 	_, err := r.Resolve(t.Context(), `{"keyring":"db"}`)
 	require.NoError(t, err)
-	require.Empty(t, asked, "a keyring has no endpoint")
+	require.Empty(t, checked, "a keyring has no endpoint")
 }
 
 func TestEndpointSpelling(t *testing.T) {
 	r := secretref.New(&secretref.Options{Fake: secretref.NewFake(),
 		AllowEndpoint: func(*url.URL) error {
-			t.Error("it was asked about")
+			t.Error("AllowEndpoint was called")
 			return nil
 		}})
 	defer r.Close()

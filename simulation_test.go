@@ -183,7 +183,7 @@ func writeJWT(t *testing.T) string {
 func TestSimulation(t *testing.T) {
 	jwt := writeJWT(t)
 	amazon := awsFake(t)
-	given := awsGiven(amazon)
+	given := awsCallerConfig(amazon)
 	given.HTTPClient = sender(amazon.RoundTrip)
 	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -307,7 +307,7 @@ func TestSimulation(t *testing.T) {
 func TestResolveCost(t *testing.T) {
 	const latency = 5 * time.Millisecond
 	amazon := awsFake(t)
-	given := awsGiven(amazon)
+	given := awsCallerConfig(amazon)
 	given.HTTPClient = sender(func(r *http.Request) (*http.Response, error) {
 		time.Sleep(latency)
 		return amazon.RoundTrip(r)

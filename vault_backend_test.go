@@ -24,7 +24,7 @@ func vaultBackend() backendtest.Backend {
 		StartInProcess: func(t testing.TB) *backendtest.Server {
 			vaultEnv(t)
 			s := fakevault.NewInProcess()
-			var latency time.Duration // of the bubble; the fake is made outside of it
+			var latency time.Duration // the fake is created outside of the bubble
 			made := vaultServer(s, openOver(func(o *secretref.Options) *secretref.Resolver {
 				o.Vault.Token = func(context.Context) (string, error) { return s.RootToken(), nil }
 				return secretref.NewOver(roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -108,10 +108,10 @@ func vaultRefusals() map[string]backendtest.Refusal {
 		for _, path := range []string{"deleted", "destroyed", "closed"} {
 			s.Put("secret", path, map[string]any{"k": canary})
 		}
-		vaultAsk(t, s, "DELETE", "secret/data/deleted", "")
-		vaultAsk(t, s, "PUT", "secret/destroy/destroyed", `{"versions":[1]}`)
+		vaultCall(t, s, "DELETE", "secret/data/deleted", "")
+		vaultCall(t, s, "PUT", "secret/destroy/destroyed", `{"versions":[1]}`)
 		for _, path := range []string{"kv1", "team/old"} {
-			vaultAsk(t, s, "POST", "sys/mounts/"+path, `{"type":"kv"}`)
+			vaultCall(t, s, "POST", "sys/mounts/"+path, `{"type":"kv"}`)
 			s.Put(path, "db", map[string]any{"k": canary})
 			s.Put(path, "data/flat", map[string]any{"k": canary})
 			s.Put(path, "data/deep", map[string]any{"data": map[string]any{"k": canary}})
@@ -119,7 +119,7 @@ func vaultRefusals() map[string]backendtest.Refusal {
 		all := vaultMint(t, s, "all", `path "*" { capabilities = ["read"] }`)
 		some := vaultMint(t, s, "some", `path "secret/data/deleted" { capabilities = ["read"] }`)
 		revoked := vaultMint(t, s, "reader", vaultReadAll)
-		vaultAsk(t, s, "PUT", "auth/token/revoke", `{"token":"`+revoked+`"}`)
+		vaultCall(t, s, "PUT", "auth/token/revoke", `{"token":"`+revoked+`"}`)
 		return map[string]string{"all": all, "some": some, "revoked": revoked, "unknown": "hvs." + canary}
 	}
 	refusals := map[string]backendtest.Refusal{}

@@ -8,7 +8,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-func TestPathShowsNoToken(t *testing.T) {
+func TestSafePath(t *testing.T) {
 	require.Equal(t, "/var/run/secrets/token", fault.SafePath("/var/run/secrets/token"))
 	require.Equal(t, `C:\secrets\token`, fault.SafePath(`C:\secrets\token`))
 	for _, token := range []string{"eyJhbGciOi.eyJzdWIi.sig\n", "Bearer eyJhbGciOi.eyJzdWIi.sig",

@@ -43,7 +43,7 @@ func FuzzPrintable(f *testing.F) {
 	})
 }
 
-func TestErrorTextIsPrintable(t *testing.T) {
+func TestError_printable(t *testing.T) {
 	err := fault.New(fault.Syntax, "cannot read %s, key %q", "a\x1b[2J\u202e", "b\n")
 	require.Equal(t, `syntax error: cannot read a\x1b[2J\u202e, key "b\n"`, err.Error())
 }
@@ -52,8 +52,8 @@ type secretCause struct{ text string }
 
 func (s *secretCause) Error() string { return s.text }
 
-// Crash reporters walk Unwrap() error and Unwrap() []error, and print what they find.
-func TestCauseIsReachableButNotWalked(t *testing.T) {
+// Crash reporters follow Unwrap() error and Unwrap() []error and print all errors.
+func TestError_cause(t *testing.T) {
 	cause := &secretCause{"hunter2"}
 	err := error(fault.New(fault.Unavailable, "no answer").WithCause(cause))
 	require.ErrorIs(t, err, fault.Unavailable)

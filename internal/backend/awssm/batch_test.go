@@ -3,20 +3,15 @@ package awssm_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed74218947/secretref/internal/backend"
@@ -25,7 +20,6 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/ref"
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
-	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
 const (
@@ -33,7 +27,7 @@ const (
 	batchPermission = "secretsmanager:BatchGetSecretValue"
 )
 
-// desk is a backend without a Fetcher.
+// desk is a Batcher without a Fetcher.
 type desk struct {
 	t       *testing.T
 	backend *awssm.Batcher
@@ -49,7 +43,7 @@ func openDesk(t *testing.T, given *aws.Config, allow func(*url.URL) error) *desk
 	return d
 }
 
-// batched returns a fake that accepts our key, and a desk that calls it.
+// batched returns a fake that accepts the test key, and a desk that calls it.
 func batched(t *testing.T) (*fakeaws.Server, *desk) {
 	s := fake(t)
 	keyed(t)
@@ -64,10 +58,10 @@ type result struct {
 	Err   error
 }
 
-// ask queues all secrets in one step and waits for them.
-func (d *desk) ask(ids ...string) []result { return d.askWith(d.t.Context(), ids...) }
+// fetch queues all secrets in one step and waits for them.
+func (d *desk) fetch(ids ...string) []result { return d.fetchWith(d.t.Context(), ids...) }
 
-func (d *desk) askWith(ctx context.Context, ids ...string) []result {
+func (d *desk) fetchWith(ctx context.Context, ids ...string) []result {
 	d.t.Helper()
 	targets := make([]ref.Target, len(ids))
 	for i, id := range ids {
@@ -88,10 +82,10 @@ func (d *desk) askWith(ctx context.Context, ids ...string) []result {
 	return got
 }
 
-// texts is ask for secrets that all exist.
+// texts is like fetch, for secrets that all exist.
 func (d *desk) texts(ids ...string) (texts []string) {
 	d.t.Helper()
-	for i, r := range d.ask(ids...) {
+	for i, r := range d.fetch(ids...) {
 		require.NoError(d.t, r.Err, ids[i])
 		texts = append(texts, r.Value.Text)
 	}
@@ -145,7 +139,7 @@ func TestBatchOfOne(t *testing.T) {
 	require.Equal(t, []string{"hunter2"}, d.texts("db"))
 	require.Equal(t, []string{"hunter2"}, d.texts("db"))
 	requireCalls(t, s, 0, 2)
-	require.Empty(t, d.ask())
+	require.Empty(t, d.fetch())
 }
 
 func TestBatchIdentifiers(t *testing.T) {
@@ -185,7 +179,7 @@ func TestBatchIdentifiers(t *testing.T) {
 	}
 }
 
-// AWS takes an ARN that ends in a hyphen and six characters for a complete one.
+// AWS regards an ARN that ends in a hyphen and six characters as complete.
 func TestBatchNameLikeARNSuffix(t *testing.T) {
 	s, d := batched(t)
 	full := s.PutSecret(region, "db", "the short one's")
@@ -197,14 +191,14 @@ func TestBatchNameLikeARNSuffix(t *testing.T) {
 	requireCalls(t, s, 1, 0)
 
 	s.DeleteSecret(region, "db")
-	got := d.ask(full, long)
+	got := d.fetch(full, long)
 	require.ErrorIs(t, got[0].Err, fault.NotFound)
 	require.Equal(t, "the long one's", got[1].Value.Text)
 	calls(s)
 
 	// If the answer does not contain the short one, the long one is not its answer.
 	answers(s, page{Values: []entry{{ARN: long, Name: "db" + ending, Text: "the long one's"}}})
-	got = d.ask(full, long)
+	got = d.fetch(full, long)
 	require.ErrorIs(t, got[0].Err, fault.NotFound)
 	require.Equal(t, "the long one's", got[1].Value.Text)
 	requireCalls(t, s, 1, 1)
@@ -229,7 +223,7 @@ func TestBatchErrorsOfOneSecret(t *testing.T) {
 	for id := range kinds {
 		ids = append(ids, id)
 	}
-	got := d.ask(ids...)
+	got := d.fetch(ids...)
 	requireCalls(t, s, 1, 0)
 	require.NoError(t, got[0].Err)
 	require.Equal(t, "hunter2", got[0].Value.Text)
@@ -247,200 +241,26 @@ func TestBatchErrorCodesOfOneSecret(t *testing.T) {
 		"NewException":      fault.Unsupported, canary: fault.Unsupported, "": fault.Unsupported,
 	} {
 		answers(s, page{Values: []entry{s1}, Errors: []failure{{"s2", code, "about " + canary}}})
-		got := d.ask("s1", "s2")
+		got := d.fetch("s1", "s2")
 		require.NoError(t, got[0].Err)
 		require.ErrorIs(t, got[1].Err, kind, code)
 		requireCalls(t, s, 1, 0)
 	}
 }
 
-func TestBatchDenied(t *testing.T) {
-	for name, prepare := range map[string]func(s *fakeaws.Server){
-		"denied": func(s *fakeaws.Server) { s.Deny(batchPermission, "*") },
-		"unknown": func(s *fakeaws.Server) {
-			s.Fail(1, 400, "UnknownOperationException",
-				nil)
-		},
-		"unknown, as a 404": func(s *fakeaws.Server) {
-			s.Fail(1, 404, "UnknownOperationException",
-				nil)
-		},
-		"unknown, without a code": func(s *fakeaws.Server) { s.Fail(1, 404, "", nil) },
-		"not implemented":         func(s *fakeaws.Server) { s.Fail(1, 501, "InternalFailure", nil) },
-		"stopped on the way":      func(s *fakeaws.Server) { s.Fail(1, 403, "", nil) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			s, d := batched(t)
-			s.PutSecret(region, "other", "value")
-			prepare(s)
-			for range 3 {
-				got := d.ask("db", "absent", "other")
-				require.Equal(t, "hunter2", got[0].Value.Text)
-				require.ErrorIs(t, got[1].Err, fault.NotFound)
-				require.Equal(t, "value", got[2].Value.Text)
-			}
-			requireCalls(t, s, 1, 9)
-			require.Equal(t, 1, strings.Count(d.log.String(), "level=WARN"))
-			require.Contains(t, d.log.String(), "BatchGetSecretValue")
-			if strings.HasPrefix(name, "denied") {
-				require.Contains(t, d.log.String(), "needs "+batchPermission)
-			}
-		})
-	}
-}
-
-// over answers calls for the secrets ids without a network, for a bubble.
-type over func(r *http.Request, ids []string, batch bool) (status int, body string)
-
-func (o over) config() *aws.Config {
-	return &aws.Config{Credentials: credentials.NewStaticCredentialsProvider(keyID, key, ""),
-		HTTPClient: o}
-}
-
-func (o over) Do(req *http.Request) (*http.Response, error) {
-	var in struct {
-		SecretId     string //nolint:revive,staticcheck // the name in the protocol
-		SecretIdList []string
-	}
-	if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
-		return nil, err
-	}
-	batch := in.SecretIdList != nil
-	if !batch {
-		in.SecretIdList = []string{in.SecretId}
-	}
-	status, body := o(req, in.SecretIdList, batch)
-	if err := req.Context().Err(); err != nil {
-		return nil, err
-	}
-	return &http.Response{
-		StatusCode: status, Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}},
-		Body: io.NopCloser(strings.NewReader(body)), Request: req,
-	}, nil
-}
-
-func TestBatchDeniedPause(t *testing.T) {
-	bare(t)
-	inproc.SkipWithoutRandom(t)
-	synctest.Test(t, func(t *testing.T) {
-		batches := 0
-		d := openDesk(t, over(func(_ *http.Request, _ []string, batch bool) (int, string) {
-			if !batch {
-				return 200, `{"SecretString":"x"}`
-			}
-			batches++
-			return 400, `{"__type":"AccessDeniedException","Message":"not authorized to perform: ` +
-				batchPermission + `"}`
-		}).config(), nil)
-		d.texts("a", "b")
-		time.Sleep(5*time.Minute - time.Nanosecond)
-		d.texts("a", "b")
-		require.Equal(t, 1, batches)
-		time.Sleep(time.Nanosecond)
-		d.texts("a", "b")
-		require.Equal(t, 2, batches)
-		require.Equal(t, 2, strings.Count(d.log.String(), "level=WARN"))
-	})
-}
-
-func TestBatchDeniedWarnsOnce(t *testing.T) {
-	s, d := batched(t)
-	s.Deny(batchPermission, "*")
-	s.Latency(50 * time.Millisecond)
-	var callers sync.WaitGroup
-	for range 5 {
-		callers.Go(func() { d.ask("db", "other") })
-	}
-	callers.Wait()
-	require.Equal(t, 1, strings.Count(d.log.String(), "level=WARN"))
-}
-
-func TestBatchDeniedNewCredentials(t *testing.T) {
-	s := fake(t)
-	webIdentity(t, s)
-	d := openDesk(t, nil, nil)
-	s.Deny(batchPermission, "*")
-	d.texts("db", s.PutSecret(region, "other", "value"))
-	requireCalls(t, s, 1, 2)
-	s.ExpireCredentials()
-	d.texts("db", "other")
-	batches, _ := calls(s)
-	require.Zero(t, batches)
-	s.Allow(batchPermission, "*")
-	d.texts("db", "other")
-	requireCalls(t, s, 1, 0)
-}
-
-func TestBatchFails(t *testing.T) {
-	for name, c := range map[string]struct {
-		status int
-		code   string
-		kind   error
-	}{
-		"down":        {503, "", fault.Unavailable},
-		"failing":     {500, "InternalServiceError", fault.Unavailable},
-		"who is that": {400, "UnrecognizedClientException", fault.Unauthenticated},
-		"expired":     {400, "ExpiredTokenException", fault.Unauthenticated},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s, d := batched(t)
-			s.PutSecret(region, "other", "value")
-			s.Fail(1, c.status, c.code, http.Header{"Retry-After": {"7"}})
-			for _, r := range d.ask("db", "other") {
-				require.ErrorIs(t, r.Err, c.kind)
-				if wait, again := fault.Transient(r.Err); again {
-					require.Equal(t, 7*time.Second, wait)
-				}
-			}
-			requireCalls(t, s, 1, 0)
-			require.Equal(t, []string{"hunter2", "value"}, d.texts("db", "other"))
-			requireCalls(t, s, 1, 0)
-		})
-	}
-}
-
-func TestBatchReloadsCredentials(t *testing.T) {
-	s := fake(t)
-	webIdentity(t, s)
-	s.PutSecret(region, "other", "value")
-	d := openDesk(t, nil, nil)
-	d.texts("db", "other")
-	s.ExpireCredentials()
-	require.Equal(t, []string{"hunter2", "value"}, d.texts("db", "other"))
-	require.Len(t, s.STSRequests(), 2)
-}
-
-// In some services the first secret that fails makes the call fail.
-func TestBatchFailsForOneSecret(t *testing.T) {
-	for _, code := range []string{"ResourceNotFoundException", "InvalidRequestException",
-		"ValidationException", "InvalidParameterException", "DecryptionFailure"} {
-		t.Run(code, func(t *testing.T) {
-			s, d := batched(t)
-			s.Fail(1, 400, code, nil)
-			for range 2 {
-				got := d.ask("absent", "db")
-				require.ErrorIs(t, got[0].Err, fault.NotFound)
-				require.Equal(t, "hunter2", got[1].Value.Text)
-			}
-			requireCalls(t, s, 2, 2) // later batches are not affected
-			require.NotContains(t, d.log.String(), "level=WARN")
-		})
-	}
-}
-
 func TestBatchAllowEndpoint(t *testing.T) {
 	s := fake(t)
 	keyed(t)
-	refusing := &gate{allow: []string{"https://elsewhere"}}
-	for _, r := range openDesk(t, nil, refusing.check).ask("db", "other") {
+	refusing := &endpointRecorder{allow: []string{"https://elsewhere"}}
+	for _, r := range openDesk(t, nil, refusing.check).fetch("db", "other") {
 		require.ErrorIs(t, r.Err, fault.Denied)
 	}
 	require.Zero(t, s.Calls())
-	require.Len(t, refusing.asked, 1)
+	require.Len(t, refusing.checked, 1)
 	s.PutSecret(region, "other", "value")
-	open := &gate{allow: []string{s.URL()}}
+	open := &endpointRecorder{allow: []string{s.URL()}}
 	openDesk(t, nil, open.check).texts("db", "other")
-	require.Len(t, open.asked, 1)
+	require.Len(t, open.checked, 1)
 }
 
 func TestBatchRedirect(t *testing.T) {
@@ -452,7 +272,7 @@ func TestBatchRedirect(t *testing.T) {
 		http.Redirect(w, r, other.URL(), http.StatusTemporaryRedirect)
 		return true
 	})
-	for _, r := range d.ask("db", "other") {
+	for _, r := range d.fetch("db", "other") {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		require.ErrorContains(t, r.Err, "redirect")
 	}
@@ -462,13 +282,13 @@ func TestBatchRedirect(t *testing.T) {
 func TestBatchUnreachable(t *testing.T) {
 	fake(t)
 	keyed(t)
-	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", closed(t))
-	for _, r := range openDesk(t, nil, nil).ask("db", "other") {
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", closedPort(t))
+	for _, r := range openDesk(t, nil, nil).fetch("db", "other") {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		require.ErrorContains(t, r.Err, "refuses connections")
 	}
 	bare(t)
-	for _, r := range openDesk(t, nil, nil).ask("db", "other") {
+	for _, r := range openDesk(t, nil, nil).fetch("db", "other") {
 		require.ErrorIs(t, r.Err, fault.Unauthenticated)
 		require.ErrorContains(t, r.Err, "no AWS credentials found")
 	}
@@ -478,7 +298,7 @@ func TestBatchPanic(t *testing.T) {
 	fake(t)
 	keyed(t)
 	d := openDesk(t, nil, func(*url.URL) error { panic(canary) })
-	for _, r := range d.ask("db", "db-2") {
+	for _, r := range d.fetch("db", "db-2") {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		_, again := fault.Transient(r.Err)
 		require.False(t, again)
@@ -490,7 +310,7 @@ func TestBatchCanceled(t *testing.T) {
 	s.Latency(time.Hour)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	for _, r := range d.askWith(ctx, "a", "b") {
+	for _, r := range d.fetchWith(ctx, "a", "b") {
 		require.ErrorIs(t, r.Err, fault.Unavailable)
 		require.ErrorContains(t, r.Err, "did not answer in time")
 	}

@@ -140,7 +140,7 @@ func TestBatchHostileAnswers(t *testing.T) {
 			s, d := batched(t)
 			answers(s, c.answer)
 			singles := 0
-			for i, r := range d.ask(c.ids...) {
+			for i, r := range d.fetch(c.ids...) {
 				switch want := c.want[i]; want {
 				case refused:
 					require.ErrorIs(t, r.Err, fault.Unavailable)
@@ -170,7 +170,7 @@ func TestBatchNotJSON(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 			return true
 		})
-		for _, r := range d.ask("s1", "s2") {
+		for _, r := range d.fetch("s1", "s2") {
 			require.ErrorIs(t, r.Err, fault.Unavailable)
 			_, again := fault.Transient(r.Err)
 			require.False(t, again)
@@ -193,7 +193,7 @@ func TestBatchPages(t *testing.T) {
 	t.Run("a contradiction between two", func(t *testing.T) {
 		answers(s, page{Values: []entry{s1, s2}, Next: "t"},
 			page{Values: []entry{{ARN: s1.ARN, Name: "s1", Text: canary}}})
-		got := d.ask("s1", "s2")
+		got := d.fetch("s1", "s2")
 		require.ErrorIs(t, got[0].Err, fault.Unavailable)
 		require.Equal(t, "value of s2", got[1].Value.Text)
 	})
@@ -202,7 +202,7 @@ func TestBatchPages(t *testing.T) {
 func TestBatchPagesCycle(t *testing.T) {
 	s, d := batched(t)
 	answers(s, page{Values: []entry{s1}, Next: canary})
-	got := d.ask("s1", "db")
+	got := d.fetch("s1", "db")
 	require.Equal(t, "value of s1", got[0].Value.Text)
 	require.Equal(t, "hunter2", got[1].Value.Text)
 	requireCalls(t, s, awssm.MaxBatch, 1)
@@ -227,7 +227,7 @@ func TestBatchPageFails(t *testing.T) {
 				_ = json.NewEncoder(w).Encode(page{Values: []entry{s1}, Next: "t"})
 				return true
 			})
-			got := d.ask("s1", "db")
+			got := d.fetch("s1", "db")
 			require.Equal(t, "value of s1", got[0].Value.Text)
 			require.Equal(t, "hunter2", got[1].Value.Text)
 			requireCalls(t, s, 2, 1)

@@ -23,10 +23,10 @@ const roundTrip = time.Second
 
 // slow is a service that has every secret and takes roundTrip for each call.
 type slow struct {
-	mu               sync.Mutex
-	batches, singles int
-	running, most    int
-	refuses          string // an error code, for batches only
+	mu                  sync.Mutex
+	batches, singles    int
+	running, concurrent int
+	refuses             string // an error code, for batches only
 }
 
 // answer implements over.
@@ -38,7 +38,7 @@ func (s *slow) answer(r *http.Request, ids []string, batch bool) (int, string) {
 	} else {
 		s.singles++
 	}
-	s.most = max(s.most, s.running)
+	s.concurrent = max(s.concurrent, s.running)
 	s.mu.Unlock()
 	select {
 	case <-time.After(roundTrip):
@@ -62,12 +62,12 @@ func (s *slow) answer(r *http.Request, ids []string, batch bool) (int, string) {
 }
 
 // calls returns the calls since the last time, and how many ran at a time.
-func (s *slow) calls() (batches, singles, most int) {
+func (s *slow) calls() (batches, singles, concurrent int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	batches, singles, most = s.batches, s.singles, s.most
-	s.batches, s.singles, s.most = 0, 0, 0
-	return batches, singles, most
+	batches, singles, concurrent = s.batches, s.singles, s.concurrent
+	s.batches, s.singles, s.concurrent = 0, 0, 0
+	return batches, singles, concurrent
 }
 
 func queueing(t *testing.T, test func(t *testing.T, s *slow, d *desk)) {
@@ -121,16 +121,16 @@ func TestQueue(t *testing.T) {
 				}
 				all.Wait()
 			}), 2*roundTrip)
-			batches, singles, most := s.calls()
+			batches, singles, concurrent := s.calls()
 			require.LessOrEqual(t, batches+singles, 13)
-			require.LessOrEqual(t, most, awssm.MaxBatches)
+			require.LessOrEqual(t, concurrent, awssm.MaxBatches)
 		})
 	})
 	t.Run("eight calls run at a time", func(t *testing.T) {
 		queueing(t, func(t *testing.T, s *slow, d *desk) {
 			require.Equal(t, 2*roundTrip, took(func() { d.texts(names(9 * awssm.MaxBatch)...) }))
-			batches, singles, most := s.calls()
-			require.Equal(t, []int{9, 0, 8}, []int{batches, singles, most})
+			batches, singles, concurrent := s.calls()
+			require.Equal(t, []int{9, 0, 8}, []int{batches, singles, concurrent})
 		})
 	})
 	t.Run("regions have queues of their own", func(t *testing.T) {
@@ -154,8 +154,8 @@ func TestQueue(t *testing.T) {
 			queueing(t, func(t *testing.T, s *slow, d *desk) {
 				s.refuses = code
 				require.Equal(t, 3*roundTrip, took(func() { d.texts(names(100)...) }))
-				batches, singles, most := s.calls()
-				require.Equal(t, []int{5, 100, 50}, []int{batches, singles, most})
+				batches, singles, concurrent := s.calls()
+				require.Equal(t, []int{5, 100, 50}, []int{batches, singles, concurrent})
 				require.Equal(t, 2*roundTrip, took(func() { d.texts(names(100)...) }))
 				batches, singles, _ = s.calls()
 				require.Equal(t, []int{0, 100}, []int{batches, singles})
@@ -180,7 +180,7 @@ func TestQueueLeave(t *testing.T) {
 	leaving := func(t *testing.T, d *desk, timeout time.Duration, ids ...string) []result {
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
-		return d.askWith(ctx, ids...)
+		return d.fetchWith(ctx, ids...)
 	}
 	t.Run("a caller that leaves does not affect the others of its call", func(t *testing.T) {
 		queueing(t, func(t *testing.T, s *slow, d *desk) {
@@ -226,20 +226,20 @@ func TestQueueLeave(t *testing.T) {
 				require.ErrorContains(t, r.Err, "canceled while waiting for one of 8 concurrent calls")
 			}
 			all.Wait()
-			require.Equal(t, roundTrip, took(func() { d.texts("c") }), "no place is lost")
+			require.Equal(t, roundTrip, took(func() { d.texts("c") }), "the slot is released")
 			batches, singles, _ := s.calls()
 			require.Equal(t, []int{8, 1}, []int{batches, singles})
 		})
 	})
-	t.Run("a caller whose context has ended gives its place back", func(t *testing.T) {
+	t.Run("a caller whose context has ended releases its slot", func(t *testing.T) {
 		queueing(t, func(t *testing.T, s *slow, d *desk) {
 			ended, cancel := context.WithCancel(t.Context())
 			cancel()
 			for range 10 * awssm.MaxBatches {
-				for _, r := range d.askWith(ended, "a") {
+				for _, r := range d.fetchWith(ended, "a") {
 					require.ErrorIs(t, r.Err, fault.Unavailable)
 				}
-				d.askWith(ended, "a", "b")
+				d.fetchWith(ended, "a", "b")
 			}
 			require.Equal(t, roundTrip, took(func() { d.texts(names(8 * awssm.MaxBatch)...) }))
 		})

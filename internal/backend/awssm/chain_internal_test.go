@@ -15,8 +15,8 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// One attempt leaves time for another one.
-func TestASourceThatHangsIsGivenUp(t *testing.T) {
+// An attempt ends in time for another one.
+func TestCredentials_timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := make(chan struct{})
 		defer close(hangs)
@@ -31,13 +31,13 @@ func TestASourceThatHangsIsGivenUp(t *testing.T) {
 		why := explain(err, ref.Target{}, "host")
 		require.ErrorIs(t, why, fault.Unavailable)
 		require.ErrorContains(t, why, processSource+" does not answer")
-		_, again := fault.Transient(why)
-		require.True(t, again)
+		_, transient := fault.Transient(why)
+		require.True(t, transient)
 	})
 }
 
-// A metadata service that once gave credentials out is there.
-func TestTheMetadataServiceIsKnownToExist(t *testing.T) {
+// A metadata service that once returned credentials exists.
+func TestCredentials_metadataAnswered(t *testing.T) {
 	var answered atomic.Bool
 	c := newChain(aws.Config{Credentials: aws.AnonymousCredentials{}}, false, &answered)
 	c.credentialSource = metadataSource
@@ -45,17 +45,17 @@ func TestTheMetadataServiceIsKnownToExist(t *testing.T) {
 	why := explain(down, ref.Target{}, "host")
 	require.ErrorIs(t, why, fault.Unauthenticated)
 	require.ErrorIs(t, why, fault.Unavailable)
-	_, again := fault.Transient(why)
-	require.False(t, again, "it is told within seconds")
+	_, transient := fault.Transient(why)
+	require.False(t, transient, "the error comes within seconds")
 
 	answered.Store(true)
 	why = explain(down, ref.Target{}, "host")
 	require.NotErrorIs(t, why, fault.Unauthenticated)
-	_, again = fault.Transient(why)
-	require.True(t, again)
+	_, transient = fault.Transient(why)
+	require.True(t, transient)
 }
 
-func TestTheRegionOfSTSThatDoesNotResolveIsNamed(t *testing.T) {
+func TestCredentials_regionOfSTS(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-wset-1")
 	c := newChain(aws.Config{Region: "eu-wset-1", Credentials: aws.AnonymousCredentials{}}, false,
 		new(atomic.Bool))

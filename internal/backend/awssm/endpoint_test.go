@@ -23,17 +23,17 @@ import (
 	"github.com/seed74218947/secretref/internal/test/fakeaws"
 )
 
-// gate is an AllowEndpoint that notes what it is asked about.
-type gate struct {
-	mu    sync.Mutex
-	asked []string
-	allow []string // nil: all
+// endpointRecorder is an AllowEndpoint that records the endpoints it is called with.
+type endpointRecorder struct {
+	mu      sync.Mutex
+	checked []string
+	allow   []string // if nil, all
 }
 
-func (g *gate) check(u *url.URL) error {
+func (g *endpointRecorder) check(u *url.URL) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.asked = append(g.asked, u.String())
+	g.checked = append(g.checked, u.String())
 	for _, prefix := range g.allow {
 		if strings.HasPrefix(u.String(), prefix) {
 			return nil
@@ -42,10 +42,10 @@ func (g *gate) check(u *url.URL) error {
 	if g.allow == nil {
 		return nil
 	}
-	return errors.New("gate")
+	return errors.New("refused")
 }
 
-func TestAllowEndpointIsAskedBeforeAnyConnection(t *testing.T) {
+func TestAllowEndpoint(t *testing.T) {
 	for name, c := range map[string]struct {
 		prepare  func(t *testing.T, url string)
 		override bool
@@ -90,20 +90,20 @@ func TestAllowEndpointIsAskedBeforeAnyConnection(t *testing.T) {
 			if want == "" {
 				want = s.URL()
 			}
-			g := &gate{allow: []string{"https://elsewhere"}}
+			g := &endpointRecorder{allow: []string{"https://elsewhere"}}
 			err := open(t, nil, g.check, time.Minute).get(ref)[0].Err
 			require.ErrorIs(t, err, fault.Denied)
 			require.Contains(t, err.Error(), "AllowEndpoint refused "+want)
-			require.Equal(t, []string{want}, trimmed(g.asked))
+			require.Equal(t, []string{want}, trimmed(g.checked))
 			require.Zero(t, s.Calls())
-			require.Empty(t, s.STSRequests(), "not even credentials are fetched for it")
+			require.Empty(t, s.STSRequests(), "no credentials are fetched")
 
 			if c.want == "" {
-				g = &gate{allow: []string{want}}
+				g = &endpointRecorder{allow: []string{want}}
 				got := open(t, nil, g.check, time.Minute).get(ref)[0]
 				require.NoError(t, got.Err)
 				require.Equal(t, "hunter2", got.Text)
-				require.Equal(t, []string{want}, trimmed(g.asked), "once for a fetch")
+				require.Equal(t, []string{want}, trimmed(g.checked), "once for each fetch")
 			}
 		})
 	}
@@ -116,15 +116,15 @@ func trimmed(urls []string) []string {
 	return urls
 }
 
-// given is a configuration of the caller's own.
-func given(s *fakeaws.Server) *aws.Config {
+// callerConfig returns a configuration of the caller.
+func callerConfig(s *fakeaws.Server) *aws.Config {
 	return &aws.Config{BaseEndpoint: aws.String(s.URL()),
 		Credentials: credentials.NewStaticCredentialsProvider(keyID, key, "")}
 }
 
-func TestAllowEndpointIsAskedWhereTheCallersConfigLeadsElsewhere(t *testing.T) {
+func TestAllowEndpoint_callerConfig(t *testing.T) {
 	s, other := fake(t), fake(t)
-	own := given(s)
+	own := callerConfig(s)
 	own.APIOptions = append(own.APIOptions, func(stack *middleware.Stack) error {
 		return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("elsewhere",
 			func(ctx context.Context, in middleware.DeserializeInput,
@@ -133,15 +133,15 @@ func TestAllowEndpointIsAskedWhereTheCallersConfigLeadsElsewhere(t *testing.T) {
 				return next.HandleDeserialize(ctx, in)
 			}), middleware.After)
 	})
-	g := &gate{allow: []string{s.URL()}}
+	g := &endpointRecorder{allow: []string{s.URL()}}
 	open(t, own, g.check, time.Minute).fails(fault.Denied, "AllowEndpoint refused "+other.URL())
 	require.Zero(t, other.Calls())
-	require.Len(t, g.asked, 2)
+	require.Len(t, g.checked, 2)
 }
 
-func TestAClientOfTheCallersIsHeldToTheSameAnswers(t *testing.T) {
+func TestCallerClient_answers(t *testing.T) {
 	s := fake(t)
-	own := given(s)
+	own := callerConfig(s)
 	own.HTTPClient = http.DefaultClient
 	open(t, own, nil, time.Minute).good()
 	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
@@ -161,21 +161,21 @@ func TestAClientOfTheCallersIsHeldToTheSameAnswers(t *testing.T) {
 	open(t, own, nil, time.Minute).fails(fault.Unavailable, "8 MiB")
 }
 
-func TestClearTextDoesNotGoThroughTheProxyOfTheCallersClient(t *testing.T) {
+func TestCallerClient_proxy(t *testing.T) {
 	s := fake(t)
 	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter,
 		*http.Request) {
-		t.Error("the proxy was asked")
+		t.Error("the proxy was used")
 	}))
 	t.Cleanup(proxy.Close)
 	through, err := url.Parse(proxy.URL)
 	require.NoError(t, err)
-	own := given(s)
+	own := callerConfig(s)
 	own.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = http.ProxyURL(through) })
 	open(t, own, nil, time.Minute).good()
 }
 
-func TestARedirectToAnotherHostIsNotFollowed(t *testing.T) {
+func TestRedirect_anotherHost(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		s, other := fake(t), fake(t)
 		keyed(t)
@@ -184,17 +184,17 @@ func TestARedirectToAnotherHostIsNotFollowed(t *testing.T) {
 			http.Redirect(w, r, other.URL(), status)
 			return true
 		})
-		open(t, nil, nil, time.Minute).fails(fault.Unavailable) // it says nothing about the secret
+		open(t, nil, nil, time.Minute).fails(fault.Unavailable) // not an error of the secret
 		require.Zero(t, other.Calls(), status)
 		require.Equal(t, 1, s.Calls())
 
-		refusing := &gate{allow: []string{s.URL()}}
+		refusing := &endpointRecorder{allow: []string{s.URL()}}
 		open(t, nil, refusing.check, time.Minute).fails(fault.Unavailable)
 		require.Zero(t, other.Calls(), status)
 	}
 }
 
-func TestAnApprovedRedirectEndsInAClearError(t *testing.T) {
+func TestRedirect_approved(t *testing.T) {
 	s, other := fake(t), fake(t)
 	keyed(t)
 	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", s.URL())
@@ -202,13 +202,13 @@ func TestAnApprovedRedirectEndsInAClearError(t *testing.T) {
 		http.Redirect(w, r, other.URL(), http.StatusTemporaryRedirect)
 		return true
 	})
-	// What is signed for one host is not for another.
-	open(t, nil, (&gate{}).check, time.Minute).fails(fault.Unauthenticated,
+	// The signature is valid only for the host that was signed.
+	open(t, nil, (&endpointRecorder{}).check, time.Minute).fails(fault.Unauthenticated,
 		"redirects to "+strings.TrimPrefix(other.URL(), "http://"), "endpointOverride")
 	require.Equal(t, 1, other.Calls())
 }
 
-func TestARedirectThatGoesRoundEnds(t *testing.T) {
+func TestRedirect_loop(t *testing.T) {
 	s := fake(t)
 	keyed(t)
 	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
@@ -219,7 +219,7 @@ func TestARedirectThatGoesRoundEnds(t *testing.T) {
 	require.Equal(t, 4, s.Calls())
 }
 
-func TestEachRegionHasAClientAndEachOverrideToo(t *testing.T) {
+func TestClients(t *testing.T) {
 	s, other := fake(t), fake(t)
 	keyed(t)
 	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", s.URL())
@@ -233,7 +233,7 @@ func TestEachRegionHasAClientAndEachOverrideToo(t *testing.T) {
 	require.Equal(t, "us-east-1", other.Requests()[0].Region)
 }
 
-func TestAnEndpointThatDoesNotSpeakTLS(t *testing.T) {
+func TestEndpoint_withoutTLS(t *testing.T) {
 	fake(t)
 	keyed(t)
 	plain := httptest.NewServer(nil)
@@ -242,7 +242,7 @@ func TestAnEndpointThatDoesNotSpeakTLS(t *testing.T) {
 	open(t, nil, nil, 300*time.Millisecond).fails(fault.Unavailable)
 }
 
-func TestARegionThatIsNoneIsASyntaxError(t *testing.T) {
+func TestRegion_invalid(t *testing.T) {
 	fake(t)
 	bare(t)
 	keyed(t)
@@ -252,8 +252,8 @@ func TestARegionThatIsNoneIsASyntaxError(t *testing.T) {
 	require.Contains(t, got.Err.Error(), `"eu west"`)
 }
 
-// An endpoint that no reference names is held to the same spelling.
-func TestEndpointOfTheEnvironmentIsChecked(t *testing.T) {
+// The endpoint of the environment must have the same form as that of a reference.
+func TestEndpoint_environment(t *testing.T) {
 	for endpoint, words := range map[string]string{
 		"http://\u2460\u2461\u2466.0.0.1:1": "127.0.0.1",
 		"http://local\u00adhost:1":          "localhost",
@@ -274,19 +274,19 @@ func TestEndpointOfTheEnvironmentIsChecked(t *testing.T) {
 				} else {
 					t.Setenv(name, endpoint)
 				}
-				open(t, nil, func(*url.URL) error { t.Error("it was asked about"); return nil },
+				open(t, nil, func(*url.URL) error { t.Error("AllowEndpoint was called"); return nil },
 					time.Minute).fails(fault.Syntax, words)
 			})
 		}
 	}
 }
 
-func TestEndpointIsDialledAsItWasAskedAbout(t *testing.T) {
+func TestEndpoint_spelling(t *testing.T) {
 	s := fake(t)
 	keyed(t)
 	t.Setenv("AWS_ENDPOINT_URL",
 		strings.Replace(s.URL(), "http://127.0.0.1", "HTTP://[0::ffff:127.0.0.1]", 1))
-	g := &gate{}
+	g := &endpointRecorder{}
 	open(t, nil, g.check, time.Minute).good()
-	require.Equal(t, []string{s.URL()}, trimmed(g.asked))
+	require.Equal(t, []string{s.URL()}, trimmed(g.checked))
 }

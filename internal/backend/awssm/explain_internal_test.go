@@ -18,7 +18,7 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-func TestANameThatDoesNotResolveAsksForTheRegion(t *testing.T) {
+func TestExplain_unknownHost(t *testing.T) {
 	unknown := &net.OpError{Op: "dial", Net: "tcp",
 		Err: &net.DNSError{Name: "secretsmanager.eu-wset-1.amazonaws.com", IsNotFound: true}}
 	const host = "secretsmanager.eu-wset-1.amazonaws.com"
@@ -29,7 +29,7 @@ func TestANameThatDoesNotResolveAsksForTheRegion(t *testing.T) {
 		explain(unknown, ref.Target{Region: "eu-wset-1", Endpoint: "https://x"}, "x").Error(), "region")
 }
 
-func TestAPolicyNamesItsResourceInThePartitionOfTheRegion(t *testing.T) {
+func TestPolicyResource(t *testing.T) {
 	for region, want := range map[string]string{
 		"eu-west-1":     "arn:aws:secretsmanager:eu-west-1:*:secret:db-??????",
 		"cn-north-1":    "arn:aws-cn:secretsmanager:cn-north-1:*:secret:db-??????",
@@ -39,7 +39,7 @@ func TestAPolicyNamesItsResourceInThePartitionOfTheRegion(t *testing.T) {
 	}
 }
 
-func TestACodeIsPrintedOnlyIfItLooksLikeOne(t *testing.T) {
+func TestSafeCode(t *testing.T) {
 	require.Equal(t, "ThrottlingException", safeCode("ThrottlingException"))
 	require.Equal(t, "Client.Something2", safeCode("Client.Something2"))
 	for _, code := range []string{"", "hunter2", "A b", "Ä", "A-b", "A\nb",
@@ -48,8 +48,8 @@ func TestACodeIsPrintedOnlyIfItLooksLikeOne(t *testing.T) {
 	}
 }
 
-// What an error keeps of the SDK's must not quote a request, an answer or a token.
-func TestKeptQuotesNothing(t *testing.T) {
+// The cause of an error must not contain text of a request, of a response or a token.
+func TestSanitizedCause(t *testing.T) {
 	const canary = "c4nary-hunter2"
 	jwt := "eyJhbGciOi." + canary
 	for name, err := range map[string]error{
@@ -81,7 +81,7 @@ func TestKeptQuotesNothing(t *testing.T) {
 			Err: &os.SyscallError{Syscall: "read", Err: syscall.ECONNRESET}}), syscall.ECONNRESET)
 }
 
-func TestErrorCodesOfAWSAreRecognised(t *testing.T) {
+func TestErrorCode(t *testing.T) {
 	numbered := func(more ...string) http.Header {
 		h := http.Header{"X-Amzn-Requestid": {"1"}}
 		for i := 0; i < len(more); i += 2 {

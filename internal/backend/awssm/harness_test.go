@@ -61,7 +61,7 @@ func fake(t *testing.T) *fakeaws.Server {
 	return s
 }
 
-// keyed sets the key that fakes know.
+// keyed sets a key that the fakes accept.
 func keyed(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", keyID)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", key)
@@ -77,7 +77,7 @@ func file(t *testing.T, variable, text string) string {
 	return path
 }
 
-// world is a backend and the loop that repeats its failed attempts.
+// world is a backend with the retries of a Fetcher.
 type world struct {
 	t       *testing.T
 	backend *awssm.Backend
@@ -104,7 +104,7 @@ func (w *world) get(refs ...ref.Reference) []fetched {
 	return w.getWith(context.Background(), refs...)
 }
 
-// getWith fetches all references side by side.
+// getWith fetches all references concurrently.
 func (w *world) getWith(ctx context.Context, refs ...ref.Reference) []fetched {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
@@ -133,7 +133,7 @@ func db(region string) ref.Reference {
 	return ref.Reference{Kind: ref.AWS, Region: region, SecretID: "db"}
 }
 
-// good requires that the secret of the fake comes.
+// good requires the value of the secret.
 func (w *world) good() {
 	w.t.Helper()
 	text, err := w.one()
@@ -141,14 +141,14 @@ func (w *world) good() {
 	require.Equal(w.t, "hunter2", text)
 }
 
-// fails requires an error of a kind that says all of text and no canary.
+// fails requires an error of the kind that contains all texts and no canary.
 func (w *world) fails(kind error, text ...string) {
 	w.t.Helper()
 	_, err := w.one()
 	w.requireError(err, kind, text...)
 }
 
-// attemptFails is fails for one attempt, without the retries.
+// attemptFails is like fails, for one attempt without retries.
 func (w *world) attemptFails(kind error, text ...string) {
 	w.t.Helper()
 	_, err := w.backend.Fetch(w.t.Context(),
@@ -166,8 +166,7 @@ func (w *world) requireError(err, kind error, text ...string) {
 	require.NotContains(w.t, w.log.String(), canary)
 }
 
-// silent requires that nothing which can be reached from err, as a debugger
-// would, holds a canary: no request, no answer, no message of the server.
+// silent requires that no value that is reachable from err contains a canary.
 func silent(t *testing.T, err error) {
 	t.Helper()
 	require.NotContains(t, err.Error(), canary)

@@ -143,42 +143,53 @@ func oddAnswersAreUnavailable(t *testing.T, b Backend) {
 
 func keepsLastGoodValue(t *testing.T, b Backend) {
 	for name, odd := range b.Odd {
-		t.Run(name, func(t *testing.T) { RequireLastGood(t, b.Start(t), odd, Options{}) })
+		t.Run(name, func(t *testing.T) { RequireLastGood(t, b.StartInProcess(t), odd, Options{}) })
 	}
 	t.Run("a redirect that AllowEndpoint refuses", func(t *testing.T) {
-		s := b.Start(t)
+		s := b.StartInProcess(t)
 		RequireLastGood(t, s, redirect("http://10.255.255.1:8200/"),
 			Options{AllowEndpoint: onlyServer(s)})
 	})
 }
 
-// RequireLastGood resolves two secrets, once more with an odd answer, and then during
-// an outage, also after a restart: the last good values must be served.
+// RequireLastGood resolves two secrets of an in-process server, once more with an odd
+// answer, and then during an outage, also after a restart: the last good values must be
+// served. The pauses before retries pass in a bubble of testing/synctest.
 func RequireLastGood(t *testing.T, s *Server, odd http.Handler, o Options) {
 	t.Helper()
-	s.Put("db", "hunter2")
-	s.Put("other", "value")
+	inproc.SkipWithoutRandom(t)
 	o.LastKnown = filepath.Join(t.TempDir(), "s.db")
 	o.Timeout, o.TTL = time.Second, time.Nanosecond
-	requireGood := func(r Resolver, when string) {
-		t.Helper()
-		got, err := r.ResolveAll(t.Context(), s.Reference("db"), s.Reference("other"))
-		require.NoError(t, err, when)
-		require.Equal(t, []string{"hunter2", "value"}, got, when)
-	}
-	r := s.Open(t, o)
-	requireGood(r, "from the server")
-	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool { odd.ServeHTTP(w, r); return true })
-	requireGood(r, "after an odd answer")
-	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return true
+	synctest.Test(t, func(t *testing.T) {
+		s.Put("db", "hunter2")
+		s.Put("other", "value")
+		requireGood := func(r Resolver, when string) {
+			t.Helper()
+			time.Sleep(time.Millisecond) // longer than the TTL
+			calls := s.Calls()
+			got, err := r.ResolveAll(t.Context(), s.Reference("db"), s.Reference("other"))
+			require.NoError(t, err, when)
+			require.Equal(t, []string{"hunter2", "value"}, got, when)
+			require.Greater(t, s.Calls(), calls, "the server is called: %s", when)
+		}
+		r := s.Open(t, o)
+		requireGood(r, "from the server")
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			odd.ServeHTTP(w, r)
+			return true
+		})
+		requireGood(r, "after an odd answer")
+		time.Sleep(time.Minute) // until the next attempt
+		s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		})
+		requireGood(r, "from memory")
+		require.NoError(t, r.Close())
+		r = s.Open(t, o)
+		requireGood(r, "after a restart")
+		require.NoError(t, r.Close())
 	})
-	requireGood(r, "from memory")
-	require.NoError(t, r.Close())
-	r = s.Open(t, o)
-	requireGood(r, "after a restart")
-	require.NoError(t, r.Close())
 }
 
 func limitsAnswers(t *testing.T, b Backend) {

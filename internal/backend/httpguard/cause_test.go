@@ -28,7 +28,7 @@ func TestSanitizedCause(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		err  error
-		is   error // nil: nothing is kept
+		is   error // nil if the cause is dropped
 		text string
 	}{
 		"nothing":         {nil, nil, ""},
@@ -74,7 +74,7 @@ func TestSanitizedCause(t *testing.T) {
 	}
 }
 
-func TestExplainKeepsNoPieceOfAnAnswer(t *testing.T) {
+func TestExplain_redaction(t *testing.T) {
 	const secret = "c4nary"
 	raw := fmt.Errorf(`malformed HTTP response "%s"`, secret)
 	err := httpguard.Explain(&url.Error{Op: "Get", URL: "https://v.example", Err: raw}, "v.example")

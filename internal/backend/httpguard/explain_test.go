@@ -21,7 +21,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// raw is a listener that serves each connection with serve.
+// raw starts a listener that passes each connection to serve, and returns its address.
 func raw(t *testing.T, serve func(net.Conn)) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -41,7 +41,7 @@ func raw(t *testing.T, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// says waits for a request and gives the answer.
+// says reads a request and writes the text.
 func says(text string) func(net.Conn) {
 	return func(c net.Conn) {
 		_, _ = bufio.NewReader(c).ReadString('\n')
@@ -49,7 +49,7 @@ func says(text string) func(net.Conn) {
 	}
 }
 
-// tlsServer is one that logs nothing.
+// tlsServer starts a TLS server without a log.
 func tlsServer(t *testing.T, config *tls.Config) *httptest.Server {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
 	s.TLS = config
@@ -59,7 +59,7 @@ func tlsServer(t *testing.T, config *tls.Config) *httptest.Server {
 	return s
 }
 
-func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
+func TestExplain(t *testing.T) {
 	const canary = "c4nary"
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -67,7 +67,7 @@ func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
 	silent := raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	wantsCertificate := tlsServer(t, &tls.Config{ClientAuth: tls.RequireAnyClientCert})
 	oldTLS := tlsServer(t,
-		&tls.Config{MaxVersion: tls.VersionTLS11}) //nolint:gosec // that is the point
+		&tls.Config{MaxVersion: tls.VersionTLS11}) //nolint:gosec // this is tested
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
 	host := func(s *httptest.Server) string {
@@ -141,7 +141,7 @@ func TestRequestsWithoutAnswerAreExplained(t *testing.T) {
 
 func portOf(hostPort string) string { return hostPort[strings.LastIndex(hostPort, ":")+1:] }
 
-func TestAProxyThatIsNotThereIsNamed(t *testing.T) {
+func TestExplain_proxyUnreachable(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, closed.Close())
@@ -155,7 +155,7 @@ func TestAProxyThatIsNotThereIsNamed(t *testing.T) {
 		"the proxy to vault.example cannot be reached: check HTTPS_PROXY")
 }
 
-func TestACallerWhoLeftIsNoTimeout(t *testing.T) {
+func TestExplain_context(t *testing.T) {
 	require.ErrorContains(t, httpguard.Explain(context.Canceled, "h"), "was canceled")
 	require.ErrorContains(t, httpguard.Explain(context.DeadlineExceeded, "h"), "in time")
 	require.ErrorContains(t, httpguard.Explain(io.ErrClosedPipe, "h"), "no answer from h")
@@ -163,7 +163,7 @@ func TestACallerWhoLeftIsNoTimeout(t *testing.T) {
 	require.Same(t, own, httpguard.Explain(&url.Error{Op: "Get", URL: "https://h", Err: own}, "h"))
 }
 
-func TestTheFirstConnectionOverTLSIsMadeAlone(t *testing.T) {
+func TestHandshake_firstConnectionAlone(t *testing.T) {
 	for name, http2 := range map[string]bool{"http/2": true, "http/1.1": false} {
 		t.Run(name, func(t *testing.T) {
 			var connections atomic.Int32
@@ -206,14 +206,14 @@ func TestTheFirstConnectionOverTLSIsMadeAlone(t *testing.T) {
 			if http2 {
 				require.EqualValues(t, 1, connections.Load())
 			} else {
-				require.EqualValues(t, 50, connections.Load(), "they do not queue for one connection")
+				require.EqualValues(t, 50, connections.Load(), "there is a connection for each request")
 			}
 		})
 	}
 }
 
-func TestAFirstConnectionThatFailsHoldsNobodyUp(t *testing.T) {
-	s := tlsServer(t, nil) // nobody trusts it
+func TestHandshake_firstConnectionFails(t *testing.T) {
+	s := tlsServer(t, nil) // its certificate is not trusted
 	opening := httpguard.NewHandshakePool(&http.Transport{})
 	silent := raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	ask := func(ctx context.Context, to string) error {

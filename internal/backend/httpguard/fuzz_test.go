@@ -17,8 +17,8 @@ import (
 	"github.com/seed74218947/secretref/internal/endpoint"
 )
 
-// redirecting answers its first request with a redirect, and dials for the next
-// one as net/http does.
+// redirecting answers its first request with a redirect, and dials for the next one as
+// net/http does.
 type redirecting struct {
 	location string
 	next     http.RoundTripper
@@ -37,7 +37,7 @@ func (r *redirecting) RoundTrip(req *http.Request) (*http.Response, error) {
 var errDialled = errors.New("dialled")
 
 // FuzzEndpoint: net/http dials the host and the port that AllowEndpoint was
-// asked about, letter for letter, for the endpoint of a reference and for the
+// checked, letter for letter, for the endpoint of a reference and for the
 // target of a redirect; without AllowEndpoint it dials those of the endpoint.
 func FuzzEndpoint(f *testing.F) {
 	for _, seed := range [][2]string{
@@ -112,7 +112,7 @@ func FuzzEndpoint(f *testing.F) {
 	})
 }
 
-// hostPort is the address of a URL without any translation of its host.
+// hostPort returns the address of a URL without translating its host.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

@@ -17,7 +17,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// script answers requests by their URL and notes them.
+// script answers requests by their URL and records them.
 type script struct {
 	answers map[string]*http.Response
 	asked   []string
@@ -58,7 +58,7 @@ func request(t *testing.T, to string) *http.Request {
 	return req
 }
 
-func TestRedirectsAreFollowedToTheSameHostOnly(t *testing.T) {
+func TestRedirect_host(t *testing.T) {
 	errNo := errors.New("no")
 	approve := func(u *url.URL) error {
 		if u.Host == "ok.example" || u.Host == "v.example" {
@@ -120,7 +120,7 @@ func TestRedirectsAreFollowedToTheSameHostOnly(t *testing.T) {
 	}
 }
 
-func TestRedirectsThatLeadNowhereEnd(t *testing.T) {
+func TestRedirect_limits(t *testing.T) {
 	for name, c := range map[string]struct {
 		resp  *http.Response
 		words string
@@ -138,7 +138,7 @@ func TestRedirectsThatLeadNowhereEnd(t *testing.T) {
 		_, again := fault.Transient(err)
 		require.False(t, again)
 	}
-	// These are answers, for the caller to refuse.
+	// These are responses that the caller must refuse.
 	for _, resp := range []*http.Response{answer(303, "https://w.example/", ""), answer(300, "/b", ""),
 		answer(304, "", ""), answer(307, "", "")} {
 		base := &script{answers: map[string]*http.Response{"https://v.example/a": resp}}
@@ -155,7 +155,7 @@ func TestRedirectsThatLeadNowhereEnd(t *testing.T) {
 	require.ErrorContains(t, err, "cannot be sent twice")
 }
 
-func TestAnAnswerThatIsTooLargeIsAnErrorAndNotItsBeginning(t *testing.T) {
+func TestMaxBody(t *testing.T) {
 	const most = 1 << 20
 	for size, fits := range map[int]bool{0: true, most - 1: true, most: true, most + 1: false,
 		5 * most: false} {
@@ -181,7 +181,7 @@ func TestAnAnswerThatIsTooLargeIsAnErrorAndNotItsBeginning(t *testing.T) {
 	}
 }
 
-func TestGoodAnswersAreCheckedBeforeAnyoneDecodesThem(t *testing.T) {
+func TestCheck(t *testing.T) {
 	errBad := errors.New("bad")
 	check := func(body []byte) error {
 		if string(body) == "bad" {
@@ -205,8 +205,8 @@ func TestGoodAnswersAreCheckedBeforeAnyoneDecodesThem(t *testing.T) {
 	require.ErrorIs(t, err, errBad)
 }
 
-func TestClearTextIsNeverProxied(t *testing.T) {
-	// net/http reads these once in a process; nothing before has asked for them.
+func TestProxy_clearText(t *testing.T) {
+	// net/http reads these once in a process, and no earlier test uses them.
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
 		t.Setenv(name, "http://proxy.example:3128")
 	}
@@ -220,7 +220,7 @@ func TestClearTextIsNeverProxied(t *testing.T) {
 	require.Equal(t, "http://proxy.example:3128", proxy.String())
 }
 
-func TestOnlyThisMachineIsLoopback(t *testing.T) {
+func TestLoopback(t *testing.T) {
 	for host, want := range map[string]bool{
 		"localhost": true, "LOCALHOST": true, "localhost.": true, "vault.localhost": false,
 		"127.0.0.1": true, "127.0.0.1.": false, "127.1": false, "localho\u017ft": false,
@@ -233,7 +233,7 @@ func TestOnlyThisMachineIsLoopback(t *testing.T) {
 	}
 }
 
-func TestClearTextOffThisMachineIsWarnedAboutOncePerHost(t *testing.T) {
+func TestPolicy_clearTextWarning(t *testing.T) {
 	var log bytes.Buffer
 	policy := &httpguard.Policy{Log: slog.New(slog.NewTextHandler(&log, nil))}
 	check := func(endpoint string) string {
@@ -251,8 +251,8 @@ func TestClearTextOffThisMachineIsWarnedAboutOncePerHost(t *testing.T) {
 	require.Contains(t, check("http://w.example"), "http://w.example")
 }
 
-func TestPolicyAsksForBareEndpointsAndOthersRedirects(t *testing.T) {
-	require.Nil(t, (&httpguard.Policy{}).RedirectCheck(), "nobody approves another host")
+func TestPolicy_allow(t *testing.T) {
+	require.Nil(t, (&httpguard.Policy{}).RedirectCheck(), "without AllowEndpoint no other host is approved")
 	errNo := errors.New("no")
 	var asked string
 	var log bytes.Buffer
@@ -280,7 +280,7 @@ func TestPolicyAsksForBareEndpointsAndOthersRedirects(t *testing.T) {
 	require.Contains(t, log.String(), "clear text", "a redirect in clear text is warned about too")
 }
 
-func TestRetryAfterIsSecondsOrADate(t *testing.T) {
+func TestRetryAfter(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"": 0, "0": 0, "7": 7 * time.Second, "-1": 0, "1.5": 0, "soon": 0,
 		"99999999999999999999": (1<<31 - 1) * time.Second,

@@ -18,11 +18,11 @@ import (
 	"github.com/seed74218947/secretref/internal/backend/httpguard"
 )
 
-// pingTime is how long it takes pings to find a dead connection.
+// pingTime is the time until pings detect a dead connection.
 const pingTime = 21 * time.Second
 
-// network is a server and the connections to it, in a bubble. They can be made
-// silent: what is sent is lost, and neither side is told.
+// network is a server and the connections to it, in a bubble. silence makes them drop all
+// data without an error.
 type network struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -107,7 +107,7 @@ func connect(t *testing.T, http2 bool, handler http.HandlerFunc) (*network, http
 		MaxIdleConnsPerHost: 50, IdleConnTimeout: 90 * time.Second})
 	t.Cleanup(func() {
 		pool.CloseIdleConnections()
-		time.Sleep(pingTime) // a dead one whose last request has just ended
+		time.Sleep(pingTime) // until a dead connection is detected after its last request
 		_ = server.Close()
 		<-served
 		n.mu.Lock()
@@ -157,7 +157,7 @@ func TestPool(t *testing.T) {
 			require.Equal(t, 10*time.Second, took)
 			took, err = ask(t, client, 30*time.Second)
 			require.NoError(t, err)
-			require.Zero(t, took, "no call after the first waits for it")
+			require.Zero(t, took, "only the first call waits")
 			require.Equal(t, 2, n.made())
 		})
 		bubble("forgets all connections with one", func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestPool(t *testing.T) {
 			}
 			all.Wait()
 			n.silence()
-			// Callers with little time, who leave, each on a connection of its own.
+			// Callers with a short deadline, each on its own connection.
 			_, err := ask(t, client, 300*time.Millisecond)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			took, err := ask(t, client, 300*time.Millisecond)
@@ -238,7 +238,7 @@ func TestPool(t *testing.T) {
 	}
 }
 
-func TestPoolPings(t *testing.T) {
+func TestPool_pings(t *testing.T) {
 	t.Run("an idle connection that died is found", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n, client := connect(t, true, echo)
@@ -264,7 +264,7 @@ func TestPoolPings(t *testing.T) {
 	})
 }
 
-func TestOpeningDoesNotWaitForAHandshakeThatHangs(t *testing.T) {
+func TestHandshake_hangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &network{accepted: make(chan net.Conn), closed: make(chan struct{})}
 		server := &http.Server{Handler: http.HandlerFunc(echo)}

@@ -17,8 +17,8 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// through asks https://vault.example through a proxy and returns what Explain
-// makes of the error.
+// through sends a request to https://vault.example through a proxy and returns the explained
+// error.
 func through(t *testing.T, proxy *url.URL, most time.Duration) *fault.Error {
 	proxy.User = url.UserPassword("user", "c4nary")
 	pool := httpguard.NewPool(&http.Transport{Proxy: http.ProxyURL(proxy)})

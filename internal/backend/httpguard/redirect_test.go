@@ -12,8 +12,7 @@ import (
 	"github.com/seed74218947/secretref/internal/fault"
 )
 
-// follow sends a login to from, which answers with a redirect, and returns the
-// requests that were made.
+// follow sends a login to from, which answers with a redirect, and returns all requests.
 func follow(t *testing.T, from, location string, approve func(*url.URL) error) ([]string, error) {
 	t.Helper()
 	base := &script{answers: map[string]*http.Response{from: answer(307, location, "")}}
@@ -25,9 +24,9 @@ func follow(t *testing.T, from, location string, approve func(*url.URL) error) (
 	return base.asked, err
 }
 
-// A letter outside of ASCII may be equal to one of a host's under Unicode case
-// folding and yet lead to another domain.
-func TestRedirectHostSpelling(t *testing.T) {
+// A non-ASCII letter may be equal to a letter of the host under Unicode case folding, but
+// lead to another domain.
+func TestRedirect_hostSpelling(t *testing.T) {
 	anywhere := func(*url.URL) error { return nil }
 	for name, c := range map[string]struct{ from, location string }{
 		"dotted capital I":     {"https://vip.example/a", "https://v\u0130p.example/b"},
@@ -63,7 +62,7 @@ func TestRedirectHostSpelling(t *testing.T) {
 	}
 }
 
-func TestRedirectPath(t *testing.T) {
+func TestRedirect_path(t *testing.T) {
 	var asked []string
 	team := func(u *url.URL) error {
 		asked = append(asked, u.String())
@@ -102,7 +101,7 @@ func TestRedirectPath(t *testing.T) {
 }
 
 // The path is asked about at other hosts, too.
-func TestRedirectToAnotherHostIsAskedAboutWithItsPath(t *testing.T) {
+func TestRedirect_allowReceivesPath(t *testing.T) {
 	var asked []string
 	_, err := follow(t, "https://v.example/v1/x", "https://standby.example:8200/v1/x?a=b",
 		func(u *url.URL) error {
@@ -113,7 +112,7 @@ func TestRedirectToAnotherHostIsAskedAboutWithItsPath(t *testing.T) {
 	require.Equal(t, []string{"https://standby.example:8200/v1/x"}, asked)
 }
 
-func TestRedirectElsewhereThanHTTP(t *testing.T) {
+func TestRedirect_scheme(t *testing.T) {
 	for _, location := range []string{
 		"unix:///run/vault.sock", "http+unix://%2Frun%2Fvault.sock/v1", `https:\\evil.example/b`,
 		"https:evil.example", "javascript:x", "https://v.example\x00/", "https://v.example/\r\nX: y",

@@ -25,7 +25,7 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// authMethod is an api.AuthMethod made of a function.
+// authMethod is a function as an api.AuthMethod.
 type authMethod func(context.Context, *api.Client) (*api.Secret, error)
 
 func (m authMethod) Login(ctx context.Context, c *api.Client) (*api.Secret,
@@ -33,7 +33,7 @@ func (m authMethod) Login(ctx context.Context, c *api.Client) (*api.Secret,
 	return m(ctx, c)
 }
 
-// podMethod is the Kubernetes login as a method of the caller's.
+// podMethod is the Kubernetes login as a method of the caller.
 func podMethod() authMethod {
 	return func(ctx context.Context, c *api.Client) (*api.Secret, error) {
 		return c.Logical().WriteWithContext(ctx, "auth/kubernetes/login",
@@ -63,7 +63,7 @@ func TestDeniedPath(t *testing.T) {
 					logins := s.calls("/login")
 					require.LessOrEqual(t, logins, 5)
 					require.Equal(t, 100+logins-1, s.calls("/db"),
-						"a read each, and one more for each later login")
+						"one for each read, and one more for each later login")
 				})
 			})
 		}
@@ -110,7 +110,7 @@ func TestDeniedPath_tokenFunction(t *testing.T) {
 		require.Equal(t, 100+logins, asked)
 		require.Equal(t, 100, s.Calls())
 
-		// One that comes later is used.
+		// A later token is used.
 		s.policy("writer", `path "secret/data/*" { capabilities = ["read"] }`)
 		h.token = tokenIn(t, s.must("POST", "auth/token/create", `{"policies":["writer"]}`))
 		require.NoError(t, s.fetch(ref.TokenAuth))
@@ -131,8 +131,8 @@ func TestDeniedPath_gatewayMakesNoLogin(t *testing.T) {
 	})
 }
 
-// A Vault that gives out tokens which it then does not know gets no storm either.
-func TestUnknownTokenOfALoginIsReplacedNowAndThen(t *testing.T) {
+// A Vault that does not accept the tokens that it issues is not flooded with logins.
+func TestLogin_unknownToken(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"24h"`)
 		s.answer("/db", func(w http.ResponseWriter, _ *http.Request) {
@@ -147,7 +147,7 @@ func TestUnknownTokenOfALoginIsReplacedNowAndThen(t *testing.T) {
 	})
 }
 
-// Tokens with few uses run out while others read with them.
+// A token with few uses may have none left while other reads use it.
 func TestTokenUses(t *testing.T) {
 	const readers = 20
 	for name, c := range map[string]struct {
@@ -177,14 +177,14 @@ func TestTokenUses(t *testing.T) {
 	}
 }
 
-// A method, or a function, whose tokens do not tell how often they can be used.
+// A method or a function may return tokens whose number of uses is unknown.
 func TestTokenUses_unknown(t *testing.T) {
 	const readers = 20
 	for _, name := range []string{"method", "function"} {
 		t.Run(name, func(t *testing.T) {
 			var (
 				s      *simulation
-				turn   chan bool // a Mutex is no wait to the bubble
+				turn   chan bool // a Mutex does not block durably
 				last   string
 				given  = map[<-chan struct{}]string{}
 				minted atomic.Int32
@@ -196,7 +196,7 @@ func TestTokenUses_unknown(t *testing.T) {
 			settings := vaultkv.Settings{Token: func(ctx context.Context) (string, error) {
 				turn <- true
 				defer func() { <-turn }()
-				if last == "" || given[ctx.Done()] == last { // it was refused
+				if last == "" || given[ctx.Done()] == last { // the last token was refused
 					last = mint()
 				}
 				given[ctx.Done()] = last
@@ -222,7 +222,7 @@ func TestTokenUses_unknown(t *testing.T) {
 	}
 }
 
-// A look-up of the mount would be refused with a token that has no use left.
+// A lookup of the mount would be refused: the token has no uses left.
 func TestTokenUses_notFound(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h","token_num_uses":1`)
@@ -234,9 +234,8 @@ func TestTokenUses_notFound(t *testing.T) {
 	})
 }
 
-// The look-up of a mount only words an error, so that nobody waits for one that
-// hangs.
-func TestMountLookUpThatHangs(t *testing.T) {
+// The lookup of a mount only improves an error message, so it has a short timeout.
+func TestMountLookup_hangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := roundTrip(func(r *http.Request) (*http.Response, error) {
 			if strings.Contains(r.URL.Path, "/sys/") {
@@ -258,13 +257,13 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A Token function whose source cannot be reached is an outage.
+// If a Token function cannot reach its source, Vault is unavailable.
 func TestTokenFunction_outage(t *testing.T) {
 	for name, c := range map[string]struct{ cause, kind error }{
 		"no connection":      {&net.OpError{Op: "dial", Err: errors.New(canary)}, fault.Unavailable},
 		"no name":            {&net.DNSError{Err: canary}, fault.Unavailable},
 		"a failed request":   {&url.Error{Op: "Get", URL: canary, Err: io.EOF}, fault.Unavailable},
-		"its own time is up": {context.DeadlineExceeded, fault.Unavailable},
+		"timeout of its own": {context.DeadlineExceeded, fault.Unavailable},
 		"a file": {&fs.PathError{Op: "open", Path: canary, Err: fs.ErrNotExist},
 			fault.Unauthenticated},
 		"anything else": {errors.New(canary), fault.Unauthenticated},
@@ -274,8 +273,8 @@ func TestTokenFunction_outage(t *testing.T) {
 			s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") })
 			r := newResolver(t, vaultkv.Settings{Token: func(context.Context) (string, error) {
 				return "", fmt.Errorf("%s: %w", canary, c.cause)
-			}}, 150*time.Millisecond, nil)
-			_, err := r.get(t, s.URL, ref.TokenAuth)
+			}}, time.Minute, nil)
+			err := r.attempt(t, s.URL, ref.TokenAuth)
 			require.Truef(t, fault.KindIs(err, c.kind), "%v", err)
 			require.NotContains(t, err.Error(), canary)
 		})

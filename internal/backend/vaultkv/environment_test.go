@@ -14,7 +14,7 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// What cannot be sent is told at once, and named; it is never shown.
+// A value that cannot be sent is a permanent error that names its variable, not the value.
 func TestEnvironment_cannotBeSent(t *testing.T) {
 	const bad = canary + "\nX-Vault-Token: y"
 	for name, c := range map[string]struct {
@@ -58,17 +58,16 @@ func TestEnvironment_cannotBeSent(t *testing.T) {
 				t.Setenv(c.variable, bad)
 			}
 			s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") })
-			r := newBackend(t, c.settings, 20*time.Second, nil)
+			r := newBackend(t, c.settings, time.Minute, nil)
 			_, err := r.get(t, s.URL, c.auth)
 			require.ErrorIs(t, err, fault.Unauthenticated)
 			require.ErrorContains(t, err, c.words)
-			require.EqualValues(t, 1, r.attempts.Load(), "it is not tried again")
+			require.EqualValues(t, 1, r.attempts.Load(), "the failure is permanent")
 		})
 	}
 }
 
-// Vault's client parses its variables together; only the one that it stumbles
-// over is named.
+// The Vault client parses its variables together. The error names the invalid one.
 func TestEnvironment_isNamed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), canary)
 	require.NoError(t, os.WriteFile(file, []byte(canary), 0o600))
@@ -89,26 +88,26 @@ func TestEnvironment_isNamed(t *testing.T) {
 		"VAULT_TLS_SERVER_NAME":   {canary + "\n", "VAULT_TLS_SERVER_NAME contains a line break"},
 	} {
 		t.Run(variable, func(t *testing.T) {
-			// The others are set, and good.
+			// The others are set and valid.
 			for name, value := range map[string]string{"VAULT_SKIP_VERIFY": "true", "VAULT_MAX_RETRIES": "3",
 				"VAULT_HEADERS": `{"X-Own":"v"}`, "VAULT_CLIENT_TIMEOUT": "5s"} {
 				t.Setenv(name, value)
 			}
 			t.Setenv(variable, c.value)
 			s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") })
-			r := newResolver(t, vaultkv.Settings{}, 20*time.Second, nil)
+			r := newResolver(t, vaultkv.Settings{}, time.Minute, nil)
 			_, err := r.get(t, s.URL, ref.TokenAuth)
 			require.ErrorIs(t, err, fault.Unavailable)
 			require.ErrorContains(t, err, c.words)
 			require.NotContains(t, err.Error(), file)
-			require.EqualValues(t, 1, r.attempts.Load(), "it is not tried again")
+			require.EqualValues(t, 1, r.attempts.Load(), "the failure is permanent")
 		})
 	}
 }
 
-func TestAPathThatIsATokenIsNotKept(t *testing.T) {
+func TestLogin_tokenAsPath(t *testing.T) {
 	for _, path := range []string{"hvs." + canary, "/eyJ" + canary, canary} {
-		r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: path}, time.Second, nil)
+		r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: path}, time.Minute, nil)
 		_, err := r.get(t, "http://127.0.0.1:1", ref.KubernetesAuth)
 		require.ErrorIs(t, err, fault.Unauthenticated)
 		require.ErrorIs(t, err, os.ErrNotExist)

@@ -20,14 +20,14 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// jwtFile is a service account token's file.
+// jwtFile writes a service account token to a file.
 func jwtFile(t *testing.T, text string) string {
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	return file
 }
 
-func TestLoginsThatAreRefusedSayWhy(t *testing.T) {
+func TestLogin_refused(t *testing.T) {
 	const jwt = "eyJhbGciOiJSUzI1NiJ9.e30." + canary
 	refusal := func(texts ...string) string {
 		return `{"errors":["` +
@@ -66,14 +66,14 @@ func TestLoginsThatAreRefusedSayWhy(t *testing.T) {
 			"returned no token"},
 		"a token in two lines": {200, `{"auth":{"client_token":"` + canary + `\r\nX: y"}}`, jwt,
 			fault.Unauthenticated, "returned no token"},
-		"nothing":             {200, ``, jwt, fault.Unavailable, "not in Vault's JSON"},
-		"no content":          {204, ``, jwt, fault.Unavailable, "not in Vault's JSON"},
-		"another's JSON":      {200, `[1]`, jwt, fault.Unauthenticated, "returned no token"},
-		"a login page":        {200, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
-		"a firewall's page":   {403, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
-		"a page that is lost": {404, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
-		"nothing, lost":       {404, "", jwt, fault.Unavailable, "a login page"},
-		"a see-other":         {303, "<html>" + canary, jwt, fault.Unavailable, "status 303"},
+		"nothing":           {200, ``, jwt, fault.Unavailable, "not in Vault's JSON"},
+		"no content":        {204, ``, jwt, fault.Unavailable, "not in Vault's JSON"},
+		"other JSON":        {200, `[1]`, jwt, fault.Unauthenticated, "returned no token"},
+		"a login page":      {200, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
+		"a firewall's page": {403, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
+		"a 404 page":        {404, "<html>" + canary, jwt, fault.Unavailable, "a login page"},
+		"an empty 404":      {404, "", jwt, fault.Unavailable, "a login page"},
+		"a see-other":       {303, "<html>" + canary, jwt, fault.Unavailable, "status 303"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls atomic.Int32
@@ -83,16 +83,16 @@ func TestLoginsThatAreRefusedSayWhy(t *testing.T) {
 				_, _ = io.WriteString(w, c.body)
 			})
 			r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, c.jwt)},
-				20*time.Second, nil)
+				time.Minute, nil)
 			_, err := r.get(t, s.URL, ref.KubernetesAuth)
 			require.ErrorIs(t, err, c.kind)
 			require.Contains(t, err.Error(), c.words)
-			require.EqualValues(t, 1, calls.Load(), "it is not tried again")
+			require.EqualValues(t, 1, calls.Load(), "the failure is permanent")
 		})
 	}
 }
 
-func TestLoginsThatCannotBeMadeSayWhatIsMissing(t *testing.T) {
+func TestLogin_settings(t *testing.T) {
 	for _, name := range []string{vaultkv.RoleVariable, vaultkv.AuthPathVariable,
 		vaultkv.JWTPathVariable} {
 		t.Setenv(name, "")
@@ -106,9 +106,9 @@ func TestLoginsThatCannotBeMadeSayWhatIsMissing(t *testing.T) {
 		"no role": {vaultkv.Settings{},
 			"set " + vaultkv.RoleVariable + " (container entrypoints"},
 		"a blank role": {vaultkv.Settings{Role: " \n"}, "set " + vaultkv.RoleVariable},
-		"a path that climbs": {vaultkv.Settings{Role: "app", AuthPath: "../sys"},
+		"a path with a parent": {vaultkv.Settings{Role: "app", AuthPath: "../sys"},
 			vaultkv.AuthPathVariable + ") is not the path"},
-		"a path with a hole": {vaultkv.Settings{Role: "app", AuthPath: "a//b"},
+		"a path with an empty segment": {vaultkv.Settings{Role: "app", AuthPath: "a//b"},
 			vaultkv.AuthPathVariable},
 		"only slashes": {vaultkv.Settings{Role: "app", AuthPath: "//"}, vaultkv.AuthPathVariable},
 		"no file": {vaultkv.Settings{Role: "app", JWTPath: filepath.Join(dir, "none")},
@@ -124,15 +124,15 @@ func TestLoginsThatCannotBeMadeSayWhatIsMissing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing is sent") })
-			_, err := newResolver(t, c.settings, 20*time.Second, nil).get(t, s.URL, ref.KubernetesAuth)
+			_, err := newResolver(t, c.settings, time.Minute, nil).get(t, s.URL, ref.KubernetesAuth)
 			require.ErrorIs(t, err, fault.Unauthenticated)
 			require.Contains(t, err.Error(), c.words)
 		})
 	}
 }
 
-// podServer is a Vault that gives out a token per login, forgets all but the
-// latest, and notes the logins.
+// podServer is a Vault that issues a token for each login, accepts only the latest, and
+// records the logins.
 type podServer struct {
 	mu     sync.Mutex
 	jwts   []string
@@ -159,11 +159,11 @@ func (p *podServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, good)
 }
 
-func TestTheFileIsReadAgainAtEveryLogin(t *testing.T) {
+func TestLogin_readsFile(t *testing.T) {
 	p := &podServer{}
 	s := serve(t, p.ServeHTTP)
 	file := jwtFile(t, "one\n")
-	r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: file}, 20*time.Second, nil)
+	r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: file}, time.Minute, nil)
 	for range 3 {
 		_, err := r.get(t, s.URL, ref.KubernetesAuth)
 		require.NoError(t, err)
@@ -176,7 +176,7 @@ func TestTheFileIsReadAgainAtEveryLogin(t *testing.T) {
 	require.Equal(t, []string{`{"jwt":"one","role":"app"}`, `{"jwt":"two","role":"app"}`}, p.jwts)
 }
 
-func TestALoginThatPassesIsTriedOnceForAllWhoWait(t *testing.T) {
+func TestLogin_transientFailure(t *testing.T) {
 	var logins atomic.Int32
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -188,7 +188,7 @@ func TestALoginThatPassesIsTriedOnceForAllWhoWait(t *testing.T) {
 			_, _ = io.WriteString(w, `{"auth":{"client_token":"t"}}`)
 		}
 	})
-	r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "x")}, 20*time.Second, nil)
+	r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "x")}, time.Minute, nil)
 	var readers sync.WaitGroup
 	for i := range 100 {
 		readers.Go(func() {

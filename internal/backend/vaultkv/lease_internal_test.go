@@ -26,7 +26,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 		Request: r}, nil
 }
 
-func TestOneFlightReplacesOneToken(t *testing.T) {
+func TestLease_replacedOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte("jwt"), 0o600))
 	inproc.SkipWithoutRandom(t)
@@ -46,7 +46,7 @@ func TestOneFlightReplacesOneToken(t *testing.T) {
 		_, err = k.token(t.Context())
 		require.NoError(t, err)
 		time.Sleep(2 * time.Hour)
-		// Some find that the lease has ended, others are refused, early or late.
+		// Some callers find that the lease has ended, others are refused, early or late.
 		got := make(chan string, 30)
 		for i := range 30 {
 			go func() {

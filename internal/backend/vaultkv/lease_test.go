@@ -1,19 +1,12 @@
 package vaultkv_test
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,192 +14,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed74218947/secretref/internal/backend/httpguard"
-	"github.com/seed74218947/secretref/internal/backend/vaultkv"
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/ref"
-	"github.com/seed74218947/secretref/internal/test/fakevault"
-	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
-// simulation is a Vault, with a secret and a login for pods, and the backend
-// that reads from it, in a bubble.
-type simulation struct {
-	*fakevault.Server
-	t       *testing.T
-	backend *vaultkv.Backend
-	log     bytes.Buffer
-	started time.Time
-	refuse  atomic.Bool // the endpoint
-
-	mu     sync.Mutex
-	tokens []string // that were given out
-	jwts   []string // that were shown to the cluster
-	logins []time.Duration
-}
-
-// simulate runs test in a bubble, which fails if a goroutine is left when the
-// backend has been closed.
-func simulate(t *testing.T, settings vaultkv.Settings, test func(t *testing.T, s *simulation)) {
-	t.Helper()
-	settings.Timeout = 30 * time.Second
-	inproc.SkipWithoutRandom(t)
-	synctest.Test(t, func(t *testing.T) {
-		s := &simulation{Server: fakevault.NewInProcess(), t: t, started: time.Now()}
-		settings.Transport = s.Server
-		log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		s.backend = vaultkv.New(settings, &httpguard.Policy{Allow: s.allow, Log: log}, log)
-		s.Put("secret", "db", map[string]any{"k": "v"})
-		s.policy("reader", `path "secret/data/*" { capabilities = ["read"] }`)
-		s.SetCluster(http.HandlerFunc(s.review))
-		s.must("POST", "sys/auth/kubernetes", `{"type":"kubernetes"}`)
-		s.must("POST", "auth/kubernetes/config", `{"kubernetes_host":"https://cluster.example"}`)
-		s.ResetCalls()
-		test(t, s)
-		s.backend.Close()
-		for _, secret := range append(s.tokens, s.RootToken(), canary) {
-			require.NotContains(t, s.log.String(), secret)
-		}
-	})
-}
-
-func (s *simulation) allow(*url.URL) error {
-	if s.refuse.Load() {
-		return io.ErrNoProgress
-	}
-	return nil
-}
-
-// review vouches for every JWT.
-func (s *simulation) review(w http.ResponseWriter, r *http.Request) {
-	var asked struct{ Spec struct{ Token string } }
-	assert.NoError(s.t, json.NewDecoder(r.Body).Decode(&asked))
-	s.mu.Lock()
-	s.jwts = append(s.jwts, asked.Spec.Token)
-	s.logins = append(s.logins, time.Since(s.started))
-	s.mu.Unlock()
-	w.WriteHeader(http.StatusCreated)
-	_, _ = io.WriteString(w,
-		`{"status":{"authenticated":true,"user":{"username":"system:serviceaccount:prod:app-sa","uid":"1"}}}`)
-}
-
-// jwt returns the token of a pod's service account; name tells it from others.
-func jwt(name string) string {
-	encode := base64.RawURLEncoding.EncodeToString
-	return encode([]byte(`{"alg":"RS256"}`)) + "." +
-		encode([]byte(`{"kubernetes.io":{"namespace":"prod","serviceaccount":{"name":"app-sa","uid":"1"}},"jti":"`+name+`"}`)) + "." + canary
-}
-
-// ask sends a request with the root token and returns the answer.
-func (s *simulation) ask(method, path, body string) *http.Response {
-	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.t.Context(), method, s.URL()+"/v1/"+path,
-		strings.NewReader(body))
-	require.NoError(s.t, err)
-	r.Header.Set("X-Vault-Token", s.RootToken())
-	resp, err := s.RoundTrip(r)
-	require.NoError(s.t, err)
-	return resp
-}
-
-func (s *simulation) must(method, path, body string) []byte {
-	s.t.Helper()
-	resp := s.ask(method, path, body)
-	text, err := io.ReadAll(resp.Body)
-	require.NoError(s.t, err)
-	require.Less(s.t, resp.StatusCode, 300, "%s %s: %s", method, path, text)
-	return text
-}
-
-func (s *simulation) policy(name, text string) {
-	body, err := json.Marshal(map[string]string{"policy": text})
-	require.NoError(s.t, err)
-	s.must("PUT", "sys/policies/acl/"+name, string(body))
-}
-
-// role is that of the pods, whose tokens live as its fields say.
-func (s *simulation) role(fields string) {
-	s.must("POST", "auth/kubernetes/role/app", `{"bound_service_account_names":["app-sa"],
-		"bound_service_account_namespaces":["prod"],"token_policies":["reader"],`+fields+`}`)
-	s.ResetCalls()
-}
-
-// mint returns a token that may read, and is otherwise as fields say.
-func (s *simulation) mint(fields string) string {
-	token := tokenIn(s.t, s.must("POST", "auth/token/create", `{"policies":["reader"],`+fields+`}`))
-	s.tokens = append(s.tokens, token)
-	s.ResetCalls()
-	return token
-}
-
-// tokenIn returns the token in the answer to a login.
-func tokenIn(t *testing.T, answer []byte) string {
-	var made struct {
-		Auth struct {
-			Token string `json:"client_token"`
-		}
-	}
-	require.NoError(t, json.Unmarshal(answer, &made))
-	return made.Auth.Token
-}
-
-// fetch makes one attempt to read the secret.
-func (s *simulation) fetch(auth string) error {
-	got, err := s.backend.Fetch(s.t.Context(),
-		ref.Target{Kind: ref.Vault, Mount: "secret", Path: "db", Endpoint: s.URL(), Auth: auth})
-	if err == nil {
-		assert.JSONEq(s.t, `{"k":"v"}`, got.Text)
-	} else {
-		assert.NotContains(s.t, err.Error(), canary)
-	}
-	return err
-}
-
-// calls counts the requests whose path ends so.
-func (s *simulation) calls(end string) int {
-	n := 0
-	for _, r := range s.Requests() {
-		if strings.HasSuffix(r.Path, end) {
-			n++
-		}
-	}
-	return n
-}
-
-// answer has the requests whose path ends so answered otherwise.
-func (s *simulation) answer(end string, h http.HandlerFunc) {
-	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-		if !strings.HasSuffix(r.URL.Path, end) {
-			return false
-		}
-		h(w, r)
-		return true
-	})
-}
-
-// said returns the messages in the log from a level on, with the time they
-// were written at, which is that of the bubble.
-func (s *simulation) said(level slog.Level) []string {
-	synctest.Wait()
-	var lines []string
-	for _, m := range regexp.MustCompile(`time=(\S+) level=(\w+) msg="?(.*?)"? host=`).FindAllStringSubmatch(s.log.String(), -1) {
-		var l slog.Level
-		require.NoError(s.t, l.UnmarshalText([]byte(m[2])))
-		if l < level {
-			continue
-		}
-		at, err := time.Parse(time.RFC3339, m[1])
-		require.NoError(s.t, err)
-		lines = append(lines, fmt.Sprintf("%s: %s", at.Sub(s.started).Round(time.Second), m[3]))
-	}
-	return lines
-}
-
-func pod(t *testing.T) vaultkv.Settings {
-	return vaultkv.Settings{Role: "app", AuthPath: "kubernetes", JWTPath: jwtFile(t, jwt("first"))}
-}
-
-func TestALoginIsReplacedBeforeItsLeaseEnds(t *testing.T) {
+func TestLease_replacedBeforeEnd(t *testing.T) {
 	for _, fields := range []string{
 		`"token_ttl":"1h"`,
 		`"token_ttl":"1h","token_max_ttl":"1h"`,
@@ -225,16 +37,16 @@ func TestALoginIsReplacedBeforeItsLeaseEnds(t *testing.T) {
 			}
 			require.Len(t, s.logins, 3)
 			require.InDelta(t, 39*time.Minute, s.logins[1], float64(3*time.Minute),
-				"two thirds of an hour, less some jitter")
+				"after two thirds of an hour, minus jitter")
 			require.InDelta(t, 78*time.Minute, s.logins[2], float64(6*time.Minute))
 			require.Equal(t, []string{jwt("first"), jwt("second"), jwt("second")}, s.jwts)
 			require.Equal(t, 110, s.calls("/db"), "no read is refused")
-			require.Empty(t, s.said(slog.LevelInfo))
+			require.Empty(t, s.logged(slog.LevelInfo))
 		})
 	}
 }
 
-func TestALoginWithoutAnEndIsKept(t *testing.T) {
+func TestLease_withoutEnd(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.answer("/login", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, `{"auth":{"client_token":"`+s.RootToken()+`","lease_duration":0}}`)
@@ -247,7 +59,7 @@ func TestALoginWithoutAnEndIsKept(t *testing.T) {
 	})
 }
 
-func TestOneReaderReplacesALoginWhileTheOthersGoOn(t *testing.T) {
+func TestLease_oneReaderReplaces(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h"`)
 		require.NoError(t, s.fetch(ref.KubernetesAuth))
@@ -270,14 +82,14 @@ func TestOneReaderReplacesALoginWhileTheOthersGoOn(t *testing.T) {
 		for range 100 {
 			waited += <-took
 		}
-		require.Equal(t, time.Second, waited, "of all together")
+		require.Equal(t, time.Second, waited, "only one of 100 reads waits")
 		require.Equal(t, 2, s.calls("/login"))
 		require.Equal(t, 101, s.calls("/db"))
 	})
 }
 
-// A login that cannot be replaced is good until it ends.
-func TestALoginThatCannotBeReplacedIsUsedUntilItEnds(t *testing.T) {
+// If the next login fails, the current token is used until its lease ends.
+func TestLease_loginFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
 		kind   error
@@ -309,8 +121,8 @@ func TestALoginThatCannotBeReplacedIsUsedUntilItEnds(t *testing.T) {
 				}
 				tried := s.calls("/login") - 1
 				require.Greater(t, tried, 10)
-				require.Less(t, tried, 30, "there are pauses")
-				require.Len(t, s.said(slog.LevelWarn), tried)
+				require.Less(t, tried, 30, "there are pauses between logins")
+				require.Len(t, s.logged(slog.LevelWarn), tried)
 				require.Contains(t, s.log.String(), "expires=2000-01-01T00:59:50Z")
 
 				time.Sleep(10 * time.Second)
@@ -322,7 +134,7 @@ func TestALoginThatCannotBeReplacedIsUsedUntilItEnds(t *testing.T) {
 	}
 }
 
-func TestARetryAfterPutsTheNextLoginOff(t *testing.T) {
+func TestLease_retryAfter(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h"`)
 		require.NoError(t, s.fetch(ref.KubernetesAuth))
@@ -338,7 +150,7 @@ func TestARetryAfterPutsTheNextLoginOff(t *testing.T) {
 	})
 }
 
-func TestARevokedLoginIsReplacedOnceForAll(t *testing.T) {
+func TestLease_revoked(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h"`)
 		require.NoError(t, s.fetch(ref.KubernetesAuth))
@@ -357,7 +169,7 @@ func TestARevokedLoginIsReplacedOnceForAll(t *testing.T) {
 	})
 }
 
-func TestALoginThatMayNotReadIsMadeOnceForAll(t *testing.T) {
+func TestLease_denied(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h"`)
 		require.NoError(t, s.fetch(ref.KubernetesAuth))
@@ -373,7 +185,7 @@ func TestALoginThatMayNotReadIsMadeOnceForAll(t *testing.T) {
 	})
 }
 
-func TestALoginThatIsUnderWayEndsWithClose(t *testing.T) {
+func TestLease_close(t *testing.T) {
 	simulate(t, pod(t), func(t *testing.T, s *simulation) {
 		s.role(`"token_ttl":"1h"`)
 		s.answer("/login", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

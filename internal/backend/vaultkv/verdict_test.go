@@ -15,16 +15,15 @@ import (
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
-// Only Vault's own verdict may cost a caller the last good value: it is denied,
-// not found or not authenticated. All that a gateway, a proxy or a page between
-// says is unavailable.
+// Only Vault itself may make the last good value unusable: the secret is denied, not found
+// or not authenticated. A response of a gateway, a proxy or a login page means unavailable.
 func TestVerdict(t *testing.T) {
 	const envelope = `"request_id":"r","lease_id":"","renewable":false,"lease_duration":0,"wrap_info":null,"auth":null`
 	for name, c := range map[string]struct {
 		status int
 		body   string
-		read   error // what a read makes of it
-		login  error // what a login makes of it
+		read   error // the error of a read
+		login  error // the error of a login
 	}{
 		"missing path": {404, `{"errors":[]}`, fault.NotFound, fault.Unauthenticated},
 		"no engine": {404,
@@ -67,10 +66,10 @@ func TestVerdict(t *testing.T) {
 			fault.Unauthenticated},
 		"errors that are text": {403, `{"errors":"permission denied"}`, fault.Unavailable,
 			fault.Unavailable},
-		"errors that are null": {404, `{"errors":null}`, fault.Unavailable, fault.Unavailable},
-		"403 without a word":   {403, `{"errors":[]}`, fault.Unavailable, fault.Unavailable},
-		"an empty object":      {404, `{}`, fault.Unavailable, fault.Unavailable},
-		"null":                 {404, `null`, fault.Unavailable, fault.Unavailable},
+		"errors that are null":  {404, `{"errors":null}`, fault.Unavailable, fault.Unavailable},
+		"403 without a message": {403, `{"errors":[]}`, fault.Unavailable, fault.Unavailable},
+		"an empty object":       {404, `{}`, fault.Unavailable, fault.Unavailable},
+		"null":                  {404, `null`, fault.Unavailable, fault.Unavailable},
 		"a list": {403, `["permission denied"]`, fault.Unavailable,
 			fault.Unavailable},
 		"a text": {403, `"permission denied"`, fault.Unavailable,
@@ -95,25 +94,25 @@ func TestVerdict(t *testing.T) {
 				_, _ = io.WriteString(w, c.body)
 			})
 			r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "eyJ.e30.x")},
-				20*time.Second, nil)
+				time.Minute, nil)
 			_, err := r.get(t, s.URL, ref.TokenAuth)
 			require.ErrorIs(t, err, c.read)
-			require.EqualValues(t, 1, r.attempts.Load(), "it is not tried again")
+			require.EqualValues(t, 1, r.attempts.Load(), "the failure is permanent")
 			_, err = r.get(t, s.URL, ref.KubernetesAuth)
 			require.ErrorIs(t, err, c.login)
-			require.EqualValues(t, 1, r.attempts.Load(), "it is not tried again")
+			require.EqualValues(t, 1, r.attempts.Load(), "the failure is permanent")
 		})
 	}
 }
 
 func TestVerdict_redirects(t *testing.T) {
 	for name, to := range map[string]string{
-		"a standby's leader":   "http://10.255.255.1:8200/v1/secret/data/db",
-		"a maintenance page":   "https://sorry.example.com/",
-		"another scheme":       "ftp://vault.example/",
-		"a page on the host":   "/maintenance.html",
-		"nowhere":              "",
-		"something else again": "mailto:x",
+		"a standby's leader": "http://10.255.255.1:8200/v1/secret/data/db",
+		"a maintenance page": "https://sorry.example.com/",
+		"another scheme":     "ftp://vault.example/",
+		"a page on the host": "/maintenance.html",
+		"nowhere":            "",
+		"not a web address":  "mailto:x",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -128,17 +127,17 @@ func TestVerdict_redirects(t *testing.T) {
 			})
 			for _, auth := range []string{ref.TokenAuth, ref.KubernetesAuth} {
 				r := newResolver(t, vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "eyJ.e30.x")},
-					20*time.Second, nil)
+					time.Minute, nil)
 				_, err := r.get(t, s.URL, auth)
 				require.ErrorIs(t, err, fault.Unavailable, auth)
-				require.EqualValues(t, 1, r.attempts.Load(), "it is not tried again")
+				require.EqualValues(t, 1, r.attempts.Load(), "the failure is permanent")
 			}
 		})
 	}
 }
 
-// What is not what it should be is named for what it is.
-func TestVerdict_names(t *testing.T) {
+// The errors name common mistakes.
+func TestVerdict_mistakes(t *testing.T) {
 	static := vaultkv.Settings{}
 	agent := vaultkv.Settings{NoToken: true}
 	pod := vaultkv.Settings{Role: "app", JWTPath: jwtFile(t, "eyJ.e30.x")}
@@ -175,7 +174,7 @@ func TestVerdict_names(t *testing.T) {
 		"agent's token may not": {agent, ref.TokenAuth, "", 403,
 			`{"errors":["1 error occurred:\n\t* permission denied\n\n"]}`, fault.Denied,
 			`path "secret/data/db"`},
-		"no reach to the cluster": {pod, ref.KubernetesAuth, "", 403, `{"errors":["permission denied"]}`,
+		"cluster unreachable": {pod, ref.KubernetesAuth, "", 403, `{"errors":["permission denied"]}`,
 			fault.Unauthenticated, "Kubernetes API server"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +186,7 @@ func TestVerdict_names(t *testing.T) {
 			if !settings.NoToken {
 				settings.Token = func(context.Context) (string, error) { return token, nil }
 			}
-			_, err := newBackend(t, settings, 20*time.Second, nil).get(t,
+			_, err := newBackend(t, settings, time.Minute, nil).get(t,
 				s.URL+strings.TrimSuffix(c.base, "/"), c.auth)
 			require.ErrorIs(t, err, c.kind)
 			require.ErrorContains(t, err, c.words)

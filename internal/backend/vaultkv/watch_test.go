@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +22,7 @@ const (
 	alone  = "the vault token is no longer renewed"
 )
 
-// held is a token that a test can change.
+// held is a token that a test can replace.
 type held struct{ token string }
 
 func (h *held) settings(renew bool) vaultkv.Settings {
@@ -32,7 +30,7 @@ func (h *held) settings(renew bool) vaultkv.Settings {
 		Token: func(context.Context) (string, error) { return h.token, nil }}
 }
 
-// watch runs test with a token that is as fields say and has been used once.
+// watch runs test with a token with the fields, which was used once.
 func watch(t *testing.T, renew bool, fields string,
 	test func(t *testing.T, s *simulation, h *held)) {
 	t.Helper()
@@ -44,42 +42,42 @@ func watch(t *testing.T, renew bool, fields string,
 	})
 }
 
-func TestATokenIsAnnouncedToEndADayAndAnHourBefore(t *testing.T) {
+func TestWatch_expiryWarnings(t *testing.T) {
 	watch(t, true, `"ttl":"100h","renewable":false`, func(t *testing.T, s *simulation, _ *held) {
 		time.Sleep(200 * time.Hour)
 		require.Equal(t, []string{"76h0m0s: " + aDay, "99h0m0s: " + anHour, "100h0m0s: " + ended},
-			s.said(slog.LevelWarn))
+			s.logged(slog.LevelWarn))
 		require.Contains(t, s.log.String(), "host=vault.example expires=2000-01-05T04:00:00Z")
-		require.Equal(t, 4, s.calls("/lookup-self"), "once, and before each announcement")
+		require.Equal(t, 4, s.calls("/lookup-self"), "at first, and before each warning")
 		require.Zero(t, s.calls("/renew-self"))
 	})
 }
 
-func TestATokenIsAnnouncedAtOnceIfLessIsLeft(t *testing.T) {
+func TestWatch_shortTTL(t *testing.T) {
 	for ttl, want := range map[string][]string{
 		"5h":  {"0s: " + aDay, "4h0m0s: " + anHour, "5h0m0s: " + ended},
 		"30m": {"0s: " + anHour, "30m0s: " + ended},
 	} {
 		watch(t, true, `"ttl":"`+ttl+`","renewable":false`, func(t *testing.T, s *simulation, _ *held) {
 			time.Sleep(10 * time.Hour)
-			require.Equal(t, want, s.said(slog.LevelWarn))
+			require.Equal(t, want, s.logged(slog.LevelWarn))
 		})
 	}
 }
 
-// A look-up costs a use of a token that has only some.
-func TestATokenThatIsNotToBeRenewedIsNotLookedUp(t *testing.T) {
+// A lookup costs one use of a token with a limited number of uses.
+func TestWatch_withoutRenewal(t *testing.T) {
 	watch(t, false, `"ttl":"100h","num_uses":3`, func(t *testing.T, s *simulation, _ *held) {
 		time.Sleep(50 * time.Hour)
 		require.NoError(t, s.fetch(ref.TokenAuth))
 		time.Sleep(49 * time.Hour)
 		require.NoError(t, s.fetch(ref.TokenAuth))
-		require.Equal(t, 3, s.Calls(), "the reads")
-		require.Empty(t, s.said(slog.LevelDebug))
+		require.Equal(t, 3, s.Calls(), "only the reads")
+		require.Empty(t, s.logged(slog.LevelDebug))
 	})
 }
 
-func TestATokenThatIsRefusedIsNotWatched(t *testing.T) {
+func TestWatch_refusedToken(t *testing.T) {
 	h := &held{"hvs." + canary}
 	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
 		require.Error(t, s.fetch(ref.TokenAuth))
@@ -88,7 +86,7 @@ func TestATokenThatIsRefusedIsNotWatched(t *testing.T) {
 	})
 }
 
-func TestATokenWithoutAnEndIsAskedAboutOnce(t *testing.T) {
+func TestWatch_withoutEnd(t *testing.T) {
 	h := &held{}
 	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
 		h.token = s.RootToken()
@@ -97,22 +95,22 @@ func TestATokenWithoutAnEndIsAskedAboutOnce(t *testing.T) {
 			time.Sleep(1000 * time.Hour)
 		}
 		require.Equal(t, 11, s.Calls())
-		require.Empty(t, s.said(slog.LevelDebug))
+		require.Empty(t, s.logged(slog.LevelDebug))
 	})
 }
 
-func TestATokenThatMayNotLookItselfUpIsLeftAlone(t *testing.T) {
+func TestWatch_lookupDenied(t *testing.T) {
 	watch(t, true, `"ttl":"2h","no_default_policy":true`, func(t *testing.T, s *simulation, _ *held) {
 		time.Sleep(time.Hour)
 		require.NoError(t, s.fetch(ref.TokenAuth))
 		require.Equal(t, 3, s.Calls())
-		require.Len(t, s.said(slog.LevelDebug), 1)
+		require.Len(t, s.logged(slog.LevelDebug), 1)
 		require.Contains(t, s.log.String(), `lookup-self\" { capabilities = [\"read\"] }`)
-		require.Empty(t, s.said(slog.LevelInfo))
+		require.Empty(t, s.logged(slog.LevelInfo))
 	})
 }
 
-func TestALookupThatPassesIsMadeAgain(t *testing.T) {
+func TestWatch_lookupRetried(t *testing.T) {
 	watch(t, true, `"ttl":"1h"`, func(t *testing.T, s *simulation, _ *held) {
 		s.answer("/lookup-self",
 			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
@@ -121,150 +119,12 @@ func TestALookupThatPassesIsMadeAgain(t *testing.T) {
 		s.Intercept(nil)
 		time.Sleep(10 * time.Hour)
 		require.NoError(t, s.fetch(ref.TokenAuth))
-		require.Empty(t, s.said(slog.LevelInfo))
+		require.Empty(t, s.logged(slog.LevelInfo))
 	})
 }
 
-func TestARenewedTokenLivesOn(t *testing.T) {
-	for fields, life := range map[string]time.Duration{`"ttl":"1h"`: time.Hour,
-		`"period":"1h"`: time.Hour, `"period":"3s"`: 3 * time.Second} {
-		watch(t, true, fields, func(t *testing.T, s *simulation, _ *held) {
-			time.Sleep(100 * life)
-			require.NoError(t, s.fetch(ref.TokenAuth))
-			require.Equal(t, 1, s.calls("/lookup-self"))
-			require.InDelta(t, 100/0.62, s.calls("/renew-self"), 17, "two thirds, less some jitter")
-			require.Empty(t, s.said(slog.LevelInfo))
-		})
-	}
-}
-
-func TestATokenThatNobodyRenewsDies(t *testing.T) {
-	watch(t, false, `"period":"1h"`, func(t *testing.T, s *simulation, _ *held) {
-		time.Sleep(time.Hour)
-		require.Error(t, s.fetch(ref.TokenAuth))
-		require.Zero(t, s.calls("/renew-self"))
-	})
-}
-
-func TestATokenIsRenewedUpToItsMaxTTL(t *testing.T) {
-	watch(t, true, `"ttl":"10h","explicit_max_ttl":"100h"`,
-		func(t *testing.T, s *simulation, _ *held) {
-			time.Sleep(100*time.Hour - time.Second)
-			require.NoError(t, s.fetch(ref.TokenAuth))
-			time.Sleep(time.Minute)
-			lines := s.said(slog.LevelWarn)
-			require.Len(t, lines, 3)
-			at, err := time.ParseDuration(strings.TrimSuffix(lines[0], ": "+aDay))
-			require.NoError(t, err)
-			// It is known from the first renewal that cannot give 10 hours any more, which
-			// comes up to two thirds of them after the 90th hour.
-			require.Greater(t, at, 90*time.Hour)
-			require.LessOrEqual(t, at, 90*time.Hour+10*time.Hour*2/3)
-			require.Regexp(t, "^99h0m[01]s: "+anHour, lines[1]) // Vault rounds up
-			require.Regexp(t, "^100h0m[01]s: "+ended, lines[2])
-			require.Contains(t, strings.Join(s.said(slog.LevelInfo), "\n"), alone)
-			require.Contains(t, s.log.String(), `reason="its max TTL is reached"`)
-		})
-}
-
-func TestAFailedRenewalIsTriedAgainWithGrowingPauses(t *testing.T) {
-	watch(t, true, `"period":"300h"`, func(t *testing.T, s *simulation, _ *held) {
-		for outage := range 2 {
-			var tries []time.Time
-			start := time.Now()
-			s.answer("/renew-self", func(w http.ResponseWriter, _ *http.Request) {
-				tries = append(tries, time.Now())
-				w.WriteHeader(http.StatusBadGateway)
-			})
-			time.Sleep(299*time.Hour + 50*time.Minute)
-			synctest.Wait()
-			// Two thirds of 300 hours, less a jitter of up to 30 hours, after the last
-			// renewal, which is up to ten minutes before start.
-			require.GreaterOrEqual(t, tries[0].Sub(start), 170*time.Hour-10*time.Minute)
-			require.LessOrEqual(t, tries[0].Sub(start), 200*time.Hour)
-			require.Less(t, tries[1].Sub(tries[0]), 11*time.Second)
-			for i := range 5 {
-				require.Greater(t, tries[i+2].Sub(tries[i+1]), tries[i+1].Sub(tries[i]))
-			}
-			require.InDelta(t, 115*60/8.75, len(tries), 120, "ten minutes, less some jitter, in the end")
-			lines := s.said(slog.LevelInfo)
-			require.Len(t, lines, 2*(outage+1), "each time they keep failing")
-			require.Contains(t, lines[2*outage], aDay)
-			require.Contains(t, lines[2*outage+1], anHour)
-
-			s.Intercept(nil)
-			time.Sleep(10 * time.Minute)
-			require.NoError(t, s.fetch(ref.TokenAuth), "the last tries are close together")
-		}
-		time.Sleep(1000 * time.Hour)
-		require.Len(t, s.said(slog.LevelInfo), 4)
-		require.Contains(t, s.log.String(),
-			`reason="unavailable: Vault at vault.example answered with status 502"`)
-	})
-}
-
-func TestARenewalThatGetsNoAnswerIsTriedAgain(t *testing.T) {
-	watch(t, true, `"period":"10h"`, func(t *testing.T, s *simulation, _ *held) {
-		var silent atomic.Int32
-		s.answer("/renew-self", func(_ http.ResponseWriter, r *http.Request) {
-			silent.Add(1)
-			<-r.Context().Done()
-			s.Intercept(nil)
-		})
-		time.Sleep(100 * time.Hour)
-		require.NoError(t, s.fetch(ref.TokenAuth))
-		require.EqualValues(t, 1, silent.Load())
-		require.Empty(t, s.said(slog.LevelInfo))
-	})
-}
-
-func TestATokenWhoseRenewalsFailUntilItsEndHasEnded(t *testing.T) {
-	for fields, told := range map[string]string{
-		`"ttl":"300h"`: "300h0m0s: " + ended,
-		`"ttl":"3s"`:   "3s: " + ended,
-	} {
-		watch(t, true, fields, func(t *testing.T, s *simulation, _ *held) {
-			s.answer("/renew-self", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-			time.Sleep(400 * time.Hour)
-			lines := s.said(slog.LevelInfo)
-			require.Equal(t, told, lines[len(lines)-1])
-			require.Greater(t, s.calls("/renew-self"), 3)
-			calls := s.Calls()
-			time.Sleep(time.Hour)
-			require.Equal(t, calls, s.Calls(), "that was all")
-		})
-	}
-}
-
-func TestARenewalThatIsPutOffBeyondTheEndIsNotWaitedFor(t *testing.T) {
-	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, _ *held) {
-		s.answer("/renew-self", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Retry-After", "86400")
-			w.WriteHeader(http.StatusTooManyRequests)
-		})
-		time.Sleep(100 * time.Hour)
-		require.Equal(t, 1, s.calls("/renew-self"))
-		require.Equal(t, []string{"10h0m0s: " + ended}, s.said(slog.LevelInfo))
-	})
-}
-
-func TestATokenThatMayNotRenewItselfIsAnnounced(t *testing.T) {
-	h := &held{}
-	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
-		s.policy("reader",
-			`path "secret/data/*" { capabilities = ["read"] } path "auth/token/lookup-self" { capabilities = ["read"] }`)
-		h.token = s.mint(`"ttl":"100h","no_default_policy":true`)
-		require.NoError(t, s.fetch(ref.TokenAuth))
-		time.Sleep(101 * time.Hour)
-		require.Equal(t, 1, s.calls("/renew-self"))
-		require.Equal(t, []string{"76h0m0s: " + aDay, "99h0m0s: " + anHour, "100h0m0s: " + ended},
-			s.said(slog.LevelWarn))
-		require.Contains(t, s.log.String(), `renew-self\" { capabilities = [\"update\"] }`)
-	})
-}
-
-func TestATokenThatSomebodyElseRenewsIsNotAnnounced(t *testing.T) {
-	// It may look itself up, and not renew itself.
+func TestWatch_renewedElsewhere(t *testing.T) {
+	// The token may look itself up, but not renew itself.
 	watch := func(fields string, test func(t *testing.T, s *simulation, h *held)) {
 		h := &held{}
 		simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
@@ -284,7 +144,7 @@ func TestATokenThatSomebodyElseRenewsIsNotAnnounced(t *testing.T) {
 			}
 		}
 		time.Sleep(100 * time.Hour)
-		lines := s.said(slog.LevelWarn)
+		lines := s.logged(slog.LevelWarn)
 		require.Equal(t,
 			[]string{"626h0m0s: " + aDay, "649h0m0s: " + anHour, "650h0m0s: " + ended}, lines)
 	})
@@ -293,34 +153,22 @@ func TestATokenThatSomebodyElseRenewsIsNotAnnounced(t *testing.T) {
 			time.Sleep(30 * time.Minute)
 			s.must("POST", "auth/token/renew", `{"token":"`+h.token+`"}`)
 		}
-		lines := s.said(slog.LevelWarn)
-		require.Len(t, lines, 1, "only before that was known")
+		lines := s.logged(slog.LevelWarn)
+		require.Len(t, lines, 1, "only before the first renewal")
 		require.Contains(t, lines[0], anHour)
 	})
 }
 
-func TestARevokedTokenIsNotRenewedAnyMore(t *testing.T) {
-	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, h *held) {
-		time.Sleep(time.Hour)
-		s.must("POST", "auth/token/revoke", `{"token":"`+h.token+`"}`)
-		time.Sleep(100 * time.Hour)
-		require.Equal(t, 1, s.calls("/renew-self"))
-		lines := s.said(slog.LevelInfo)
-		require.Len(t, lines, 1)
-		require.Contains(t, lines[0], ended)
-	})
-}
-
-func TestARevokedTokenIsNotAnnouncedToEndLater(t *testing.T) {
+func TestWatch_revoked(t *testing.T) {
 	watch(t, true, `"ttl":"100h","renewable":false`, func(t *testing.T, s *simulation, h *held) {
 		time.Sleep(time.Hour)
 		s.must("POST", "auth/token/revoke", `{"token":"`+h.token+`"}`)
 		time.Sleep(200 * time.Hour)
-		require.Equal(t, []string{"76h0m0s: " + ended}, s.said(slog.LevelWarn))
+		require.Equal(t, []string{"76h0m0s: " + ended}, s.logged(slog.LevelWarn))
 	})
 }
 
-func TestAReplacedTokenIsNotWatchedAnyMore(t *testing.T) {
+func TestWatch_replacedToken(t *testing.T) {
 	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, h *held) {
 		time.Sleep(time.Hour)
 		old := h.token
@@ -335,11 +183,11 @@ func TestAReplacedTokenIsNotWatchedAnyMore(t *testing.T) {
 			require.NotEqual(t, old, r.Token)
 		}
 		require.NoError(t, s.fetch(ref.TokenAuth))
-		require.Empty(t, s.said(slog.LevelInfo), "nobody has to know that the old one ends")
+		require.Empty(t, s.logged(slog.LevelInfo), "there is no warning about the old token")
 	})
 }
 
-func TestAReadThatOutlastsItsTokenDoesNotBringItBack(t *testing.T) {
+func TestWatch_slowRead(t *testing.T) {
 	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, h *held) {
 		s.Latency(time.Second)
 		slow := make(chan error)
@@ -354,7 +202,7 @@ func TestAReadThatOutlastsItsTokenDoesNotBringItBack(t *testing.T) {
 	})
 }
 
-func TestATokenIsNotShownToAnEndpointThatIsRefused(t *testing.T) {
+func TestWatch_refusedEndpoint(t *testing.T) {
 	h := &held{}
 	simulate(t, h.settings(true), func(t *testing.T, s *simulation) {
 		h.token = s.mint(`"ttl":"10h"`)
@@ -367,8 +215,8 @@ func TestATokenIsNotShownToAnEndpointThatIsRefused(t *testing.T) {
 	})
 }
 
-// simulate fails if Close leaves something behind.
-func TestCloseEndsTheWatchWhateverItDoes(t *testing.T) {
+// simulate fails if a goroutine is left after Close.
+func TestWatch_close(t *testing.T) {
 	for _, c := range []struct {
 		fields string
 		fresh  bool
@@ -376,25 +224,25 @@ func TestCloseEndsTheWatchWhateverItDoes(t *testing.T) {
 	}{
 		{`"ttl":"10h"`, true, "/lookup-self"},
 		{`"ttl":"10h"`, false, "/renew-self"},
-		{`"ttl":"10h","renewable":false`, false, "/lookup-self"}, // before it announces
+		{`"ttl":"10h","renewable":false`, false, "/lookup-self"}, // before a warning
 	} {
-		watch(t, true, c.fields, func(t *testing.T, s *simulation, h *held) { // while it asks
+		watch(t, true, c.fields, func(t *testing.T, s *simulation, h *held) { // during a call
 			time.Sleep(2 * time.Minute)
 			if c.fresh {
 				h.token = s.mint(`"ttl":"10h"`)
 			}
-			said, asked := s.said(slog.LevelDebug), make(chan bool)
+			before, called := s.logged(slog.LevelDebug), make(chan bool)
 			s.answer(c.call, func(_ http.ResponseWriter, r *http.Request) {
-				asked <- true
+				called <- true
 				<-r.Context().Done()
 				time.Sleep(time.Second)
 			})
 			require.NoError(t, s.fetch(ref.TokenAuth))
-			<-asked
+			<-called
 			start := time.Now()
 			s.backend.Close()
-			require.Equal(t, time.Second, time.Since(start), "it waits")
-			require.Equal(t, said, s.said(slog.LevelDebug))
+			require.Equal(t, time.Second, time.Since(start), "Close waits")
+			require.Equal(t, before, s.logged(slog.LevelDebug))
 		})
 	}
 	watch(t, true, `"ttl":"10h"`, func(t *testing.T, s *simulation, _ *held) { // between renewals
@@ -405,11 +253,11 @@ func TestCloseEndsTheWatchWhateverItDoes(t *testing.T) {
 		calls := s.Calls()
 		time.Sleep(100 * time.Hour)
 		require.Equal(t, calls, s.Calls())
-		require.Empty(t, s.said(slog.LevelInfo))
+		require.Empty(t, s.logged(slog.LevelInfo))
 	})
 }
 
-func TestATokenFunctionCanTellARefusalFromAnotherAttempt(t *testing.T) {
+func TestTokenFunction_context(t *testing.T) {
 	var seen []<-chan struct{}
 	settings := vaultkv.Settings{Token: func(ctx context.Context) (string, error) {
 		seen = append(seen, ctx.Done())

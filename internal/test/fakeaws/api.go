@@ -45,7 +45,7 @@ func (s *Server) serveSecretsManager(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !isJSON11(r) {
-		// The service does not recognise this as a call of its protocol, and answers in another one.
+		// The service does not recognize this as a call of its protocol.
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write([]byte("<UnknownOperationException/>\n"))
 		return
@@ -64,7 +64,7 @@ func isJSON11(r *http.Request) bool {
 		strings.EqualFold(strings.TrimSpace(mediaType), "application/x-amz-json-1.1")
 }
 
-// recordAPI notes a call as far as it can be read; nothing is verified yet.
+// recordAPI records a call before it is verified.
 func (s *Server) recordAPI(r *http.Request, body []byte) {
 	auth, _, _ := parseAuthorization(r)
 	var in struct {
@@ -85,7 +85,7 @@ func (s *Server) recordAPI(r *http.Request, body []byte) {
 	})
 }
 
-// caller is who makes a call, and in which region.
+// caller is the identity and the region of a call.
 type caller struct {
 	credential
 	region string
@@ -98,7 +98,7 @@ func (s *Server) call(r *http.Request, body []byte) (any, *apiError) {
 	}
 	operation, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
 	if !ok || operation != "GetSecretValue" && operation != "BatchGetSecretValue" {
-		// AWS does not document whether it looks at the signature first.
+		// AWS does not document whether it checks the signature first.
 		return nil, commonError("UnknownOperationException", "fakeaws does not know this operation.")
 	}
 	c, auth, fault := s.verify(r, body, "secretsmanager")
@@ -153,7 +153,7 @@ type getInput struct {
 	VersionStage *string `json:"VersionStage"`
 }
 
-// secretValue is the output of GetSecretValue, and an entry of BatchGetSecretValue's.
+// secretValue is the output of GetSecretValue, and an entry in that of BatchGetSecretValue.
 type secretValue struct {
 	ARN           string
 	Name          string
@@ -164,8 +164,8 @@ type secretValue struct {
 	CreatedDate   json.Number // seconds, with milliseconds
 }
 
-// getSecretValue is the operation after authentication. As everywhere in AWS authorization comes
-// before existence, so that nobody learns the names of secrets that are not theirs.
+// getSecretValue is the operation after authentication. As in AWS, authorization is checked
+// before existence, so that a denied caller does not learn which secrets exist.
 func (s *Server) getSecretValue(who caller, in getInput) (*secretValue, *apiError) {
 	if fault := in.validate(); fault != nil {
 		return nil, fault
@@ -231,7 +231,7 @@ func (sec *secret) choose(id, stage *string) (*version, *apiError) {
 	return nil, notFound("Secrets Manager can't find the specified secret value for staging label: " + wanted)
 }
 
-// validate holds the input against the lengths of the API reference.
+// validate checks the lengths of the input.
 func (in getInput) validate() *apiError {
 	if in.SecretID == nil {
 		return constraint("null", "secretId", "Member must not be null")
@@ -267,7 +267,7 @@ func firstFault(faults ...*apiError) *apiError {
 	return nil
 }
 
-// constraint is how AWS words a violated constraint of the service model.
+// constraint formats the error of a violated constraint as AWS does.
 func constraint(value, member, rule string) *apiError {
 	return commonError("ValidationException",
 		"1 validation error detected: Value "+value+" at '"+member+
@@ -283,8 +283,8 @@ func notFound(message string) *apiError {
 		message)
 }
 
-// notAuthorized names the resource as the caller wrote it: an answer with the full ARN would
-// betray that the secret exists.
+// notAuthorized names the resource as the caller wrote it. The full ARN would reveal that the
+// secret exists.
 func notAuthorized(who caller, action, resource, policy string) *apiError {
 	on := ""
 	if resource != "" {

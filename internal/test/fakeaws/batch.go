@@ -25,9 +25,8 @@ type batchError struct {
 	Message   string
 }
 
-// batchGetSecretValue answers for every identifier, in order, either with the AWSCURRENT value or
-// with an error of its own; the call as a whole fails only when its input is wrong or the action
-// is denied.
+// batchGetSecretValue returns, for every identifier in order, the AWSCURRENT value or an error.
+// The call fails only if its input is invalid or the action is denied.
 func (s *Server) batchGetSecretValue(who caller, in batchInput) (*batchOutput, *apiError) {
 	if fault := in.validate(); fault != nil {
 		return nil, fault

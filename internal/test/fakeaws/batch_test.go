@@ -17,7 +17,7 @@ func batch(t *testing.T, c *secretsmanager.Client,
 		&secretsmanager.BatchGetSecretValueInput{SecretIdList: ids})
 }
 
-func TestBatchAnswersEachSecretOnItsOwn(t *testing.T) {
+func TestBatch(t *testing.T) {
 	s := start(t)
 	arn := s.PutSecret(testRegion, "db", "v")
 	s.PutBinary(testRegion, "keystore", []byte{1, 2})
@@ -62,7 +62,7 @@ func TestBatchAnswersEachSecretOnItsOwn(t *testing.T) {
 	assert.Equal(t, ids, s.Requests()[0].SecretIDs)
 }
 
-func TestBatchNeedsItsOwnPermission(t *testing.T) {
+func TestBatch_permission(t *testing.T) {
 	s := start(t)
 	c := client(t)
 	s.PutSecret(testRegion, "db", "v")
@@ -77,7 +77,7 @@ func TestBatchNeedsItsOwnPermission(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestBatchLimits(t *testing.T) {
+func TestBatch_limits(t *testing.T) {
 	s := start(t)
 	c := client(t)
 	var ids []string

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// defaultLifetime is what AssumeRole grants when nobody asks for something else.
+// defaultLifetime is the default lifetime of the credentials of AssumeRole.
 const defaultLifetime = time.Hour
 
 // credential is a key that the fake accepts.
@@ -17,12 +17,12 @@ type credential struct {
 	id, secret string
 	token      string    // empty for a long-term key
 	expires    time.Time // zero: never
-	arn        string    // who signs with it
+	arn        string    // of the identity
 	userID     string
 }
 
 // AddKey makes the fake accept a key. An empty session token makes it a long-term key of an IAM
-// user; otherwise every request must carry exactly that token. Neither expires by itself.
+// user; otherwise every request must contain exactly that token. Neither expires.
 func (s *Server) AddKey(accessKeyID, secretAccessKey, sessionToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,15 +38,15 @@ func (s *Server) AddKey(accessKeyID, secretAccessKey, sessionToken string) {
 	s.keys[accessKeyID] = c
 }
 
-// RemoveKey makes the fake forget a key, as after a key rotation.
+// RemoveKey removes a key, as after a key rotation.
 func (s *Server) RemoveKey(accessKeyID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.keys, accessKeyID)
 }
 
-// CredentialLifetime sets how long temporary credentials handed out from now on are valid. It
-// then wins over what the client asks for; zero means one hour, or what the client asks for.
+// CredentialLifetime sets the lifetime of later temporary credentials. It overrides the lifetime
+// that the client requests. Zero means the requested lifetime, or one hour.
 func (s *Server) CredentialLifetime(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,8 +54,7 @@ func (s *Server) CredentialLifetime(d time.Duration) {
 	clear(s.delivered)
 }
 
-// ExpireCredentials ends every temporary credential handed out so far, whatever its holder
-// believes.
+// ExpireCredentials ends every temporary credential before its expiry.
 func (s *Server) ExpireCredentials() {
 	now := s.clock()
 	s.mu.Lock()
@@ -69,9 +68,9 @@ func (s *Server) ExpireCredentials() {
 	clear(s.delivered)
 }
 
-// issue makes temporary credentials for a session of a role. asked is the lifetime the client
-// asked for, zero if it did not.
-func (s *Server) issue(roleName, session string, asked time.Duration) credential {
+// issue creates temporary credentials for a session of a role. requested is the lifetime that
+// the client requests, or zero.
+func (s *Server) issue(roleName, session string, requested time.Duration) credential {
 	now := s.clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +78,7 @@ func (s *Server) issue(roleName, session string, asked time.Duration) credential
 		id:      "ASIA" + randomString(base32, 16),
 		secret:  randomString(base62, 40),
 		token:   randomString(base62, 300),
-		expires: now.Add(cmp.Or(s.lifetime, asked, defaultLifetime)).UTC().Truncate(time.Second),
+		expires: now.Add(cmp.Or(s.lifetime, requested, defaultLifetime)).UTC().Truncate(time.Second),
 		arn:     assumedRole(roleName, session),
 		userID:  "AROA" + randomString(base32, 17) + ":" + session,
 	}
@@ -87,8 +86,8 @@ func (s *Server) issue(roleName, session string, asked time.Duration) credential
 	return c
 }
 
-// deliver returns the credentials of a machine (instance or task): the same ones to everybody who
-// asks, new ones well before they expire, as the metadata services do.
+// deliver returns the credentials of a machine (instance or task). As in the metadata services,
+// all requests get the same ones, which are replaced well before they expire.
 func (s *Server) deliver(roleName, session string) credential {
 	now := s.clock()
 	s.mu.Lock()
@@ -133,7 +132,7 @@ const (
 	base32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 )
 
-// randomString returns n characters of the alphabet, near enough to uniform for a fake.
+// randomString returns n nearly uniform characters of the alphabet.
 func randomString(alphabet string, n int) string {
 	raw := make([]byte, n)
 	rand.Read(raw)

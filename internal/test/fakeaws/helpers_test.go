@@ -28,8 +28,7 @@ const (
 	testSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 )
 
-// start runs a fake that knows the test key, and points the SDK's environment at it, away from
-// everything else on the machine.
+// start starts a fake with the test key, and sets the environment of the SDK to it.
 func start(t *testing.T) *Server {
 	t.Helper()
 	s := New()
@@ -117,7 +116,7 @@ func mustGet(t *testing.T, c *secretsmanager.Client, id string) string {
 	return *out.SecretString
 }
 
-// do sends a raw request and returns the answer with its body read.
+// do sends a raw request and returns the response and its body.
 func do(t *testing.T, r *http.Request) (*http.Response, string) {
 	t.Helper()
 	hc := loopbackOnly()
@@ -130,10 +129,10 @@ func do(t *testing.T, r *http.Request) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// at is a clock that stands still.
+// at is a stopped clock.
 func at(now time.Time) func() time.Time { return func() time.Time { return now } }
 
-// signedCall makes a request with that very body, signed with the test key.
+// signedCall returns a request with the body, signed with the test key.
 func signedCall(t *testing.T,
 	endpoint, service, contentType, operation, body string) *http.Request {
 	t.Helper()

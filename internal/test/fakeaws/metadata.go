@@ -19,16 +19,16 @@ const (
 	ecsRole = "secretref-task"
 )
 
-// AddInstanceRole attaches a role to the instance. Without one the metadata service has no
-// credentials to give.
+// AddInstanceRole attaches a role to the instance. Without one, the metadata service has no
+// credentials.
 func (s *Server) AddInstanceRole(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.instanceRoles = append(s.instanceRoles, name)
 }
 
-// V1Attempts returns how often metadata was asked for without a session token, as version 1 of
-// the service allowed.
+// V1Attempts returns the number of requests without a session token, which version 1 of the
+// service allows.
 func (s *Server) V1Attempts() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,8 +52,8 @@ func (s *Server) serveIMDS(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveToken opens a session. A request that came through a proxy is refused: that is the point
-// of version 2.
+// serveToken opens a session. It refuses a request that came through a proxy: this is the
+// purpose of version 2.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPut {
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -77,8 +77,8 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	writeText(w, token)
 }
 
-// tokenHolds reports whether a request carries a token of a session that has not ended, and
-// counts those that carry none.
+// tokenHolds reports whether a request has the token of an open session. It counts the requests
+// without a token.
 func (s *Server) tokenHolds(token string) bool {
 	now := s.clock()
 	s.mu.Lock()
@@ -139,7 +139,7 @@ func (s *Server) SetECSToken(token string) {
 	s.ecsToken = token
 }
 
-// serveECS hands the task's credentials to whoever holds the authorization token.
+// serveECS returns the credentials of the task to requests with the authorization token.
 func (s *Server) serveECS(w http.ResponseWriter, r *http.Request) {
 	s.begin(w)
 	s.record(Request{Service: "ecs", Action: r.Method + " " + r.URL.Path})

@@ -15,14 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withoutKeys takes the test key out of the environment, so that the SDK goes on to the metadata
+// withoutKeys removes the test key from the environment, so that the SDK uses the metadata
 // services.
 func withoutKeys(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
 }
 
-func TestInstanceRole(t *testing.T) {
+func TestInstance_role(t *testing.T) {
 	s := start(t)
 	withoutKeys(t)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
@@ -53,7 +53,7 @@ func TestInstanceRole(t *testing.T) {
 	assert.Equal(t, "v", mustGet(t, client(t), "db"))
 }
 
-func TestInstanceWithoutRole(t *testing.T) {
+func TestInstance_withoutRole(t *testing.T) {
 	s := start(t)
 	withoutKeys(t)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
@@ -62,7 +62,7 @@ func TestInstanceWithoutRole(t *testing.T) {
 	assert.Zero(t, s.Calls())
 }
 
-// metadata asks the instance metadata service; header is name and value by turns.
+// metadata sends a request to the instance metadata service. header is a list of names and values.
 func metadata(t *testing.T, s *Server, method, path string, header ...string) (int, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, s.IMDSURL()+path, nil)
@@ -74,7 +74,7 @@ func metadata(t *testing.T, s *Server, method, path string, header ...string) (i
 	return resp.StatusCode, body
 }
 
-func TestMetadataSessions(t *testing.T) {
+func TestMetadata_sessions(t *testing.T) {
 	s := start(t)
 	s.AddInstanceRole("one")
 	s.AddInstanceRole("two")
@@ -140,7 +140,7 @@ func TestMetadataSessions(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, status, "the session has ended")
 }
 
-func TestMetadataCredentialsAreReplacedBeforeTheyExpire(t *testing.T) {
+func TestMetadata_credentialRefresh(t *testing.T) {
 	s := start(t)
 	now := time.Now()
 	s.SetClock(at(now))
@@ -154,7 +154,7 @@ func TestMetadataCredentialsAreReplacedBeforeTheyExpire(t *testing.T) {
 	assert.Equal(t, now.Add(36*time.Minute).UTC().Truncate(time.Second), second.expires)
 }
 
-func TestContainerCredentials(t *testing.T) {
+func TestContainer_credentials(t *testing.T) {
 	s := start(t)
 	withoutKeys(t)
 	s.PutSecret(testRegion, "db", "v")

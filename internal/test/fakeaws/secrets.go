@@ -29,8 +29,8 @@ type version struct {
 	created time.Time
 }
 
-// PutSecret stores a text as the new AWSCURRENT version of a secret, which it makes if need be,
-// and returns the secret's ARN. The version that was AWSCURRENT becomes AWSPREVIOUS.
+// PutSecret stores a text as the new AWSCURRENT version of a secret, which it creates if
+// necessary, and returns the secret's ARN. The last AWSCURRENT version becomes AWSPREVIOUS.
 func (s *Server) PutSecret(region, name, value string) (arn string) {
 	return s.put(region, name, &version{text: &value})
 }
@@ -40,7 +40,7 @@ func (s *Server) PutBinary(region, name string, value []byte) (arn string) {
 	return s.put(region, name, &version{binary: append([]byte{}, value...)})
 }
 
-// CreateEmpty makes a secret that has no value yet. It leaves an existing secret alone.
+// CreateEmpty creates a secret without a value. It does not change an existing secret.
 func (s *Server) CreateEmpty(region, name string) (arn string) {
 	return s.put(region, name, nil)
 }
@@ -57,7 +57,7 @@ func (s *Server) put(region, name string, v *version) string {
 	if v == nil {
 		return sec.arn
 	}
-	// Versions are shared with calls under way, so they are replaced and never changed.
+	// Calls in progress use the versions, so they are replaced and never changed.
 	for i, old := range sec.versions {
 		relabelled := *old
 		switch {
@@ -73,8 +73,7 @@ func (s *Server) put(region, name string, v *version) string {
 	return sec.arn
 }
 
-// DeleteSecret schedules a secret for deletion: it stays, but its value cannot be read. A secret
-// that does not exist is left alone.
+// DeleteSecret schedules a secret, if it exists, for deletion: its value cannot be read.
 func (s *Server) DeleteSecret(region, name string) { s.setDeleted(region, name, true) }
 
 // RestoreSecret undoes [Server.DeleteSecret].
@@ -93,17 +92,16 @@ type denial struct{ action, name string }
 
 // Deny refuses an action on the secret with that name in every region, or on all of them with
 // "*". Actions are "secretsmanager:GetSecretValue", "kms:Decrypt" and, with the ARN of a role for
-// a name, "sts:AssumeRole". "secretsmanager:BatchGetSecretValue" knows no resources in IAM, so
-// any name denies every such call; each secret in a batch is checked for
-// "secretsmanager:GetSecretValue" besides. Denying an action on a secret that does not exist is
-// denial, not absence.
+// a name, "sts:AssumeRole". "secretsmanager:BatchGetSecretValue" has no resources in IAM, so
+// any name denies every such call. Each secret in a batch is also checked for
+// "secretsmanager:GetSecretValue". A denied action on a missing secret is denied, not not found.
 func (s *Server) Deny(action, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.denied[denial{action, name}] = true
 }
 
-// Allow takes back the [Server.Deny] with the same arguments.
+// Allow undoes the [Server.Deny] with the same arguments.
 func (s *Server) Allow(action, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,12 +127,12 @@ func arnPrefix(region string) string {
 
 // resource is a parsed SecretId: a friendly name, or a complete or partial ARN.
 type resource struct {
-	name    string // the friendly name; for an ARN whatever follows ":secret:"
+	name    string // the friendly name; for an ARN the text after ":secret:"
 	isARN   bool
 	account string // of an ARN
 }
 
-// parseSecretID refuses what is neither a name nor the ARN of a secret.
+// parseSecretID parses a name or the ARN of a secret.
 func parseSecretID(id string) (resource, *apiError) {
 	invalid := &apiError{status: 400, code: "ValidationException", common: true,
 		message: "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"}
@@ -161,9 +159,8 @@ func validName(s string) bool {
 	})
 }
 
-// find looks a secret up in the region that serves the call. It must be called with the lock
-// held. It returns nil for an ARN of another region: the service never looks further than its
-// own, and does not read the region out of the identifier.
+// find returns a secret of the region that serves the call. It must be called with the lock
+// held. It returns nil for an ARN of another region, as the service does.
 func (s *Server) find(region, id string, res resource) *secret {
 	if !res.isARN {
 		return s.secrets[secretKey{region, res.name}]
@@ -173,9 +170,9 @@ func (s *Server) find(region, id string, res resource) *secret {
 			return sec
 		}
 	}
-	// A partial ARN lacks the hyphen and six random characters. What ends like that is taken for a
-	// complete one, so a secret whose own name ends so is not found by its partial ARN: the
-	// documented trap.
+	// A partial ARN lacks the hyphen and six random characters. An ARN with such an end is
+	// regarded as complete, so a secret with such a name is not found by its partial ARN, as
+	// documented.
 	if endsInSuffix(res.name) || !strings.HasPrefix(id, arnPrefix(region)) {
 		return nil
 	}
@@ -192,8 +189,7 @@ func endsInSuffix(name string) bool {
 		func(c rune) bool { return !strings.ContainsRune(base62, c) })
 }
 
-// nameOf returns the friendly name that policy statements speak of. It must be called with the
-// lock held.
+// nameOf returns the friendly name for policy statements. It must be called with the lock held.
 func (s *Server) nameOf(region, id string, res resource) string {
 	if sec := s.find(region, id, res); sec != nil {
 		return sec.name

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestGetSecretValueReturnsEverythingTheDocumentationNames(t *testing.T) {
+func TestGetSecretValue(t *testing.T) {
 	s := start(t)
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	s.SetClock(at(now))
@@ -43,18 +43,18 @@ func TestGetSecretValueReturnsEverythingTheDocumentationNames(t *testing.T) {
 	assert.Zero(t, s.Calls())
 }
 
-func TestBinarySecretHasNoString(t *testing.T) {
+func TestGetSecretValue_binary(t *testing.T) {
 	s := start(t)
 	value := []byte{0, 0xff, '"', '\n'}
 	s.PutBinary(testRegion, "keystore", value)
-	value[0] = 9 // the fake has its own copy
+	value[0] = 9 // the fake has a copy
 	out, err := get(t, client(t), "keystore")
 	require.NoError(t, err)
 	assert.Nil(t, out.SecretString)
 	assert.Equal(t, []byte{0, 0xff, '"', '\n'}, out.SecretBinary)
 }
 
-func TestTextSurvivesTheWire(t *testing.T) {
+func TestGetSecretValue_text(t *testing.T) {
 	s := start(t)
 	c := client(t)
 	for _, text := range []string{"", " ", "a\nb\r\n", "<&>\"\\\u2028\u0000", "пароль 🔑",
@@ -64,7 +64,7 @@ func TestTextSurvivesTheWire(t *testing.T) {
 	}
 }
 
-func TestVersions(t *testing.T) {
+func TestGetSecretValue_versions(t *testing.T) {
 	s := start(t)
 	c := client(t)
 	read := func(id, stage *string) (*secretsmanager.GetSecretValueOutput, error) {
@@ -110,7 +110,7 @@ func TestVersions(t *testing.T) {
 	assert.Contains(t, missing.ErrorMessage(), "for VersionId: ")
 }
 
-func TestErrorsAreTyped(t *testing.T) {
+func TestGetSecretValue_errors(t *testing.T) {
 	s := start(t)
 	c := client(t)
 	s.PutSecret(testRegion, "gone", "v")
@@ -139,11 +139,11 @@ func TestErrorsAreTyped(t *testing.T) {
 	assert.Equal(t, "v", mustGet(t, c, "gone"))
 
 	s.PutSecret(testRegion, "empty", "filled")
-	s.CreateEmpty(testRegion, "empty") // leaves the value alone
+	s.CreateEmpty(testRegion, "empty") // does not change the value
 	assert.Equal(t, "filled", mustGet(t, c, "empty"))
 }
 
-func TestLookupByARN(t *testing.T) {
+func TestGetSecretValue_ARN(t *testing.T) {
 	s := start(t)
 	c := client(t)
 	arn := s.PutSecret(testRegion, "app/db", "v")
@@ -177,7 +177,7 @@ func TestLookupByARN(t *testing.T) {
 	assert.ErrorContains(t, err, "no resource-based policy")
 }
 
-func TestInvalidInputIsAValidationError(t *testing.T) {
+func TestGetSecretValue_invalidInput(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
 	c := client(t)
@@ -201,7 +201,7 @@ func TestInvalidInputIsAValidationError(t *testing.T) {
 	}
 }
 
-func TestDenialComesBeforeExistence(t *testing.T) {
+func TestDeny_missingSecret(t *testing.T) {
 	s := start(t)
 	c := client(t)
 	arn := s.PutSecret(testRegion, "db", "v")
@@ -228,7 +228,7 @@ func TestDenialComesBeforeExistence(t *testing.T) {
 	assert.Equal(t, "m", mustGet(t, c, "mail"))
 }
 
-func TestDeniedKMSKey(t *testing.T) {
+func TestDeny_KMS(t *testing.T) {
 	s := start(t)
 	c := client(t)
 	s.PutSecret(testRegion, "db", "v")
@@ -242,7 +242,7 @@ func TestDeniedKMSKey(t *testing.T) {
 	assert.Equal(t, "v", mustGet(t, c, "db"))
 }
 
-// assertCode checks the error code that the service answered with.
+// assertCode checks the error code of the response.
 func assertCode(t *testing.T, err error, code string) {
 	t.Helper()
 	var api smithy.APIError
@@ -251,8 +251,8 @@ func assertCode(t *testing.T, err error, code string) {
 	}
 }
 
-// The JSON 1.1 protocol knows the members of its inputs by their exact names.
-func TestMemberNamesAreCaseSensitive(t *testing.T) {
+// In the JSON 1.1 protocol, the member names of inputs are case-sensitive.
+func TestGetSecretValue_memberNames(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
 	call := func(operation, body string) string {

@@ -3,8 +3,8 @@
 // the ECS container credentials endpoint. It speaks their wire protocols over loopback HTTP,
 // verifies Signature Version 4, and needs nothing but the standard library.
 //
-// Start one with [New], put secrets into it with [Server.PutSecret], make it know a key with
-// [Server.AddKey], and point the AWS SDK at it:
+// Start one with [New], store secrets with [Server.PutSecret], add a key with
+// [Server.AddKey], and set the environment of the AWS SDK:
 //
 //	AWS_ENDPOINT_URL_SECRETS_MANAGER           [Server.URL]
 //	AWS_ENDPOINT_URL_STS                       [Server.STSURL]
@@ -12,8 +12,8 @@
 //	AWS_CONTAINER_CREDENTIALS_FULL_URI         [Server.ECSURL]
 //	AWS_CONTAINER_AUTHORIZATION_TOKEN          [Server.ECSToken]
 //
-// It answers as the AWS documentation says, also where that is inconvenient. It must never face a
-// network: it holds its secrets in plain memory and its policy is a list of denials.
+// It follows the AWS documentation. It must not be exposed to a network: its policy allows
+// everything that is not denied.
 package fakeaws
 
 import (
@@ -33,18 +33,17 @@ import (
 	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
-// Account is the AWS account that owns everything in the fake.
+// Account is the AWS account of all resources of the fake.
 const Account = "123456789012"
 
-// maxBody bounds a request body. The largest thing a reader of secrets sends is 20 identifiers of
-// 2048 characters.
+// maxBody limits a request body. The largest body has 20 identifiers of 2048 characters.
 const maxBody = 1 << 20
 
 // Server is a running fake. It is safe for concurrent use.
 type Server struct {
 	api, sts, imds, ecs *endpoint
 
-	closing context.Context // done when Close begins, which ends what waits for its latency
+	closing context.Context // done when Close begins; ends the waits for the latency
 	stop    context.CancelFunc
 
 	mu        sync.Mutex
@@ -62,22 +61,22 @@ type Server struct {
 
 	instanceRoles  []string
 	metadataTokens map[string]time.Time  // expiry by token
-	delivered      map[string]credential // credentials last handed to an instance role or a task
+	delivered      map[string]credential // the current credentials of an instance role or a task
 	v1Attempts     int
 	ecsToken       string
 }
 
-// Request is what a client asked one of the services. It is recorded before anything is verified,
-// so that refused and failed calls are seen too.
+// Request is a request to one of the services. It is recorded before it is verified, so that
+// refused and failed calls are included.
 type Request struct {
 	// Service is "secretsmanager", "sts", "imds" or "ecs".
 	Service string
-	// Action is the operation, such as "GetSecretValue"; for the metadata services it is method and
-	// path.
+	// Action is the operation, such as "GetSecretValue". For the metadata services it is the
+	// method and the path.
 	Action string
 	// Region is the region of the credential scope.
 	Region string
-	// SecretIDs are the identifiers asked for, as written by the client.
+	// SecretIDs are the identifiers as the client wrote them.
 	SecretIDs []string
 	// AccessKeyID is the key that the client signed with.
 	AccessKeyID string
@@ -92,8 +91,7 @@ type failure struct {
 	header http.Header
 }
 
-// New starts a fake on loopback ports of its own. It panics when the machine has none left, as
-// there is nothing a caller could do.
+// New starts a fake on free loopback ports. It panics if there are none.
 func New() *Server {
 	s := &Server{
 		now:            time.Now,
@@ -114,8 +112,8 @@ func New() *Server {
 	return s
 }
 
-// RoundTrip implements http.RoundTripper: Secrets Manager answers without a
-// connection, for whatever host.
+// RoundTrip implements http.RoundTripper: Secrets Manager answers requests for any host
+// without a connection.
 func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 	return inproc.Transport{Handler: s.api.server.Handler}.RoundTrip(r)
 }
@@ -158,16 +156,16 @@ func (s *Server) SetClock(now func() time.Time) {
 	s.now = now
 }
 
-// Latency makes every Secrets Manager call wait for d before it is answered.
+// Latency delays every Secrets Manager call by d.
 func (s *Server) Latency(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.latency = d
 }
 
-// Fail makes the next n Secrets Manager calls end with status, the error code and the header
-// fields, whoever asks: throttling is 400 ThrottlingException. An empty code makes an answer
-// without a body, as load balancers give it. Several calls queue up; n = 0 forgets what is queued.
+// Fail makes the next n Secrets Manager calls fail with the status, the error code and the header
+// fields. Throttling is 400 ThrottlingException. An empty code means a response without a body,
+// as from a load balancer. Several Fails queue up; n = 0 empties the queue.
 func (s *Server) Fail(n, status int, code string, header http.Header) {
 	s.fail("secretsmanager", n, status, code, header)
 }
@@ -191,7 +189,7 @@ func (s *Server) fail(service string, n, status int, code string, header http.He
 	})
 }
 
-// failureMessage is what AWS says with the codes that tests provoke.
+// failureMessage returns the message of AWS for a code that tests use.
 func failureMessage(code string) string {
 	switch code {
 	case "ThrottlingException", "Throttling":
@@ -204,9 +202,9 @@ func failureMessage(code string) string {
 	return "injected failure"
 }
 
-// Intercept shows every Secrets Manager request to f before it is answered; when f returns true
-// it has answered, or has spoilt the connection. The body can be read again. f must return when
-// the request's context ends. nil removes the hook.
+// Intercept passes every Secrets Manager request to f first. If f returns true, it has answered
+// the request or broken the connection. The body can be read again. f must return when the
+// request's context ends. A nil f ends this.
 func (s *Server) Intercept(f func(w http.ResponseWriter, r *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,8 +237,7 @@ func (s *Server) requestsOf(services ...string) []Request {
 	return out
 }
 
-// ResetCalls forgets the recorded requests of every service, and the metadata attempts without a
-// token.
+// ResetCalls removes the recorded requests of every service and resets [Server.V1Attempts].
 func (s *Server) ResetCalls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,7 +260,7 @@ func (s *Server) record(r Request) {
 	s.requests = append(s.requests, r)
 }
 
-// nextFailure takes one prepared failure of the service.
+// nextFailure removes and returns the next failure of the service from the queue.
 func (s *Server) nextFailure(service string) (failure, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,7 +275,7 @@ func (s *Server) nextFailure(service string) (failure, bool) {
 	return f, true
 }
 
-// wait spends the configured latency; false means that nobody waits for an answer any more.
+// wait waits for the configured latency. It returns false if the request or the server has ended.
 func (s *Server) wait(ctx context.Context) bool {
 	s.mu.Lock()
 	d := s.latency
@@ -298,7 +295,7 @@ func (s *Server) wait(ctx context.Context) bool {
 	}
 }
 
-// begin stamps what every answer of AWS carries: the server's date and a request ID.
+// begin sets the header fields of every response of AWS: the server's date and a request ID.
 func (s *Server) begin(w http.ResponseWriter) (requestID string) {
 	requestID = newUUID()
 	w.Header().Set("x-amzn-RequestId", requestID)
@@ -306,7 +303,7 @@ func (s *Server) begin(w http.ResponseWriter) (requestID string) {
 	return requestID
 }
 
-// readBody reads a bounded body and leaves the request readable again.
+// readBody reads a body of limited size. The body can be read again.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *apiError) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
@@ -327,8 +324,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *apiError) {
 type apiError struct {
 	status        int
 	code, message string
-	// common errors come from the framework in front of every AWS service, which spells the member
-	// "message"; the service's own spell it "Message".
+	// common marks an error of the framework of all AWS services, whose member is "message".
+	// In errors of the service it is "Message".
 	common bool
 }
 
@@ -354,7 +351,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that went away is its own business
+	_, _ = w.Write(body) // the client may have disconnected
 }
 
 // endpoint is one HTTP server on a loopback port.
@@ -371,7 +368,7 @@ func listen(h http.HandlerFunc) *endpoint {
 	}
 	e := &endpoint{
 		url: "http://" + l.Addr().String(),
-		// The log is quiet: clients of a fake break connections on purpose.
+		// Clients of a fake break connections on purpose.
 		server: &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second,
 			ErrorLog: log.New(io.Discard, "", 0)},
 		served: make(chan struct{}),

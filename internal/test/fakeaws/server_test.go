@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPreparedFailures(t *testing.T) {
+func TestFail(t *testing.T) {
 	s := start(t)
 	c := client(t)
 	s.PutSecret(testRegion, "db", "v")
@@ -56,7 +56,7 @@ func TestPreparedFailures(t *testing.T) {
 	assert.Equal(t, "v", mustGet(t, c, "db"), "0 forgets what is queued")
 }
 
-func TestSDKRetriesThrottling(t *testing.T) {
+func TestFail_SDKRetries(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
 	s.Fail(2, 400, "ThrottlingException", nil)
@@ -69,7 +69,7 @@ func TestSDKRetriesThrottling(t *testing.T) {
 	assert.Equal(t, 3, s.Calls())
 }
 
-func TestLatencyEndsWithTheRequestAndTheServer(t *testing.T) {
+func TestLatency(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
 	s.Latency(20 * time.Millisecond)
@@ -84,7 +84,7 @@ func TestLatencyEndsWithTheRequestAndTheServer(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 
 	arrived := make(chan struct{}, 8)
-	s.SetClock(func() time.Time { // the first thing a request does is to ask for the time
+	s.SetClock(func() time.Time { // a request first calls the clock
 		select {
 		case arrived <- struct{}{}:
 		default:
@@ -106,7 +106,7 @@ func TestLatencyEndsWithTheRequestAndTheServer(t *testing.T) {
 	assert.NotEqual(t, "answered", (<-answered).Error())
 }
 
-func TestInterceptCanSpoilAnswers(t *testing.T) {
+func TestIntercept(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
 	c := client(t)
@@ -159,7 +159,7 @@ func TestInterceptCanSpoilAnswers(t *testing.T) {
 	assert.Equal(t, 5, s.Calls(), "intercepted calls count")
 }
 
-func TestCallsThatAreNotOfTheProtocol(t *testing.T) {
+func TestProtocol_errors(t *testing.T) {
 	s := start(t)
 	now := time.Now()
 	for name, change := range map[string]func(*http.Request){
@@ -191,7 +191,7 @@ func TestCallsThatAreNotOfTheProtocol(t *testing.T) {
 	assert.Contains(t, body, "RequestEntityTooLargeException")
 }
 
-func TestWrongTypesAreASerializationError(t *testing.T) {
+func TestProtocol_wrongTypes(t *testing.T) {
 	for _, body := range []string{`[]`, `"db"`, `{"SecretId":7}`, `{"SecretIdList":"db"}`} {
 		var get getInput
 		var list batchInput
@@ -208,7 +208,7 @@ func TestWrongTypesAreASerializationError(t *testing.T) {
 	assert.Equal(t, "ValidationException", fault.code)
 }
 
-// Meaningful only under the race detector.
+// This is a test for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	s := start(t)
 	c := client(t)

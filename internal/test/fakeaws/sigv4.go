@@ -27,9 +27,8 @@ type authorization struct {
 	signature                          string
 }
 
-// verify authenticates a signed request for a service. The checks, and so the error that a
-// request with several faults gets, come in the order in which AWS makes them: form, date, scope,
-// key, signature, session token.
+// verify authenticates a signed request for a service. The order of the checks
+// is that of AWS: form, date, scope, key, signature, session token.
 func (s *Server) verify(r *http.Request, body []byte, service string) (credential, authorization,
 	*apiError) {
 	auth, date, fault := parseAuthorization(r)
@@ -59,8 +58,8 @@ func (s *Server) verify(r *http.Request, body []byte, service string) (credentia
 	return c, auth, nil
 }
 
-// parseAuthorization reads the header and the date of the request. Where the header is broken it
-// returns what it could read.
+// parseAuthorization parses the header and the date of the request. If the header is invalid, it
+// returns the valid part.
 func parseAuthorization(r *http.Request) (auth authorization, date time.Time, fault *apiError) {
 	header := r.Header.Get("Authorization")
 	if r.URL.Query().Has("X-Amz-Algorithm") {
@@ -124,7 +123,7 @@ func parseAuthorization(r *http.Request) (auth authorization, date time.Time, fa
 	return auth, date, nil
 }
 
-// checkDate refuses a signature made more than five minutes before or after now.
+// checkDate refuses a signature that is dated more than five minutes before or after now.
 func checkDate(date, now time.Time) *apiError {
 	if earliest := now.Add(-allowedSkew); date.Before(earliest.Truncate(time.Second)) {
 		return invalidSignature("Signature expired: " + date.Format(isoBasic) + " is now earlier than " +
@@ -139,9 +138,8 @@ func checkDate(date, now time.Time) *apiError {
 	return nil
 }
 
-// check verifies the credential scope and that the signature covers what it must: the host, the
-// content type and every x-amz-* header. One that is left out could be changed on the way without
-// anybody noticing.
+// check verifies the credential scope, and that the signature covers the host, the content type
+// and every x-amz-* header, so that they cannot be changed in transit.
 func (a authorization) check(r *http.Request, date time.Time, service string) *apiError {
 	var wrong strings.Builder
 	if !validRegion(a.region) {
@@ -177,8 +175,8 @@ func (a authorization) check(r *http.Request, date time.Time, service string) *a
 	return nil
 }
 
-// sign computes the signature that the request should have, as "Create a signed AWS API request"
-// of the IAM user guide lays down. It reports false for a request that has no canonical form.
+// sign returns the expected signature of the request, as in "Create a signed AWS API request" of
+// the IAM user guide. It reports false for a request that has no canonical form.
 func sign(r *http.Request, body []byte, auth authorization, date time.Time,
 	secret string) (string, bool) {
 	canonical, ok := canonicalRequest(r, body, auth.signedHeaders)
@@ -202,8 +200,8 @@ func mac(key []byte, message string) []byte {
 	return h.Sum(nil)
 }
 
-// canonicalRequest is the text that is signed. The list of headers must come sorted and without
-// repetitions; the payload's digest is always our own, never the client's word for it.
+// canonicalRequest returns the text that is signed. The list of headers must be sorted and without
+// repetitions. The digest of the payload is computed, and not taken from the request.
 func canonicalRequest(r *http.Request, body []byte, signedHeaders []string) (string, bool) {
 	query, ok := canonicalQuery(r.URL.RawQuery)
 	if !ok || !slices.IsSorted(signedHeaders) ||
@@ -218,7 +216,7 @@ func canonicalRequest(r *http.Request, body []byte, signedHeaders []string) (str
 
 	var b strings.Builder
 	b.WriteString(r.Method + "\n")
-	// Every service but S3 encodes the path a second time.
+	// Every service except S3 encodes the path a second time.
 	b.WriteString(uriEncode(r.URL.EscapedPath(), false) + "\n")
 	b.WriteString(query + "\n")
 	for _, name := range signedHeaders {
@@ -232,7 +230,7 @@ func canonicalRequest(r *http.Request, body []byte, signedHeaders []string) (str
 // to one.
 func canonicalHeader(r *http.Request, name string) string {
 	values := r.Header.Values(name)
-	if name == "host" { // net/http takes it out of the header
+	if name == "host" { // net/http removes it from the header
 		values = []string{r.Host}
 	}
 	cleaned := make([]string, len(values))
@@ -263,8 +261,8 @@ func canonicalQuery(raw string) (string, bool) {
 	return strings.Join(pairs, "&"), true
 }
 
-// uriEncode percent-encodes all but the unreserved characters of RFC 3986, and the slash unless
-// told.
+// uriEncode percent-encodes all but the unreserved characters of RFC 3986, and optionally the
+// slash.
 func uriEncode(s string, slash bool) string {
 	const hexDigits = "0123456789ABCDEF"
 	var b strings.Builder
@@ -283,8 +281,8 @@ func uriEncode(s string, slash bool) string {
 	return b.String()
 }
 
-// validRegion accepts what looks like a region identifier: eu-west-1, us-gov-east-1. The fake is
-// at home in all of them.
+// validRegion reports whether the text has the form of a region: eu-west-1, us-gov-east-1. The
+// fake serves all regions.
 func validRegion(region string) bool {
 	parts := strings.Split(region, "-")
 	if len(parts) < 3 {

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// signed makes a GetSecretValue request for "db", signed by the SDK's own signer.
+// signed returns a GetSecretValue request for "db", signed by the SDK.
 func signed(t *testing.T, s *Server, keys aws.Credentials, when time.Time,
 	prepare ...func(*http.Request)) *http.Request {
 	t.Helper()
@@ -41,7 +41,7 @@ func signed(t *testing.T, s *Server, keys aws.Credentials, when time.Time,
 
 var longTerm = aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret}
 
-// code returns the error code of an answer, "" for a success.
+// code returns the error code of a response, or "" after a success.
 func code(t *testing.T, r *http.Request) string {
 	t.Helper()
 	resp, body := do(t, r)
@@ -58,8 +58,8 @@ func code(t *testing.T, r *http.Request) string {
 	return e.Type
 }
 
-// The worked example of the IAM user guide ("Create a signed AWS API request").
-func TestSignatureOfTheDocumentation(t *testing.T) {
+// The test uses the example of the IAM user guide ("Create a signed AWS API request").
+func TestSignature_documentation(t *testing.T) {
 	u, err := url.Parse("https://iam.amazonaws.com/?Action=ListUsers&Version=2010-05-08")
 	require.NoError(t, err)
 	r := &http.Request{Method: http.MethodGet, URL: u, Host: "iam.amazonaws.com", Header: http.Header{
@@ -76,7 +76,7 @@ func TestSignatureOfTheDocumentation(t *testing.T) {
 	assert.Equal(t, auth.signature, got)
 }
 
-func TestWhatTheSDKSignsIsAccepted(t *testing.T) {
+func TestSignature_SDK(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
 	for name, prepare := range map[string]func(*http.Request){
@@ -94,7 +94,7 @@ func TestWhatTheSDKSignsIsAccepted(t *testing.T) {
 	}
 }
 
-func TestTamperedRequestIsRefused(t *testing.T) {
+func TestSignature_tampered(t *testing.T) {
 	s := start(t)
 	s.AddKey("AKIAANOTHERKEYEXAMPLE", "another secret", "")
 	s.PutSecret(testRegion, "db", "v")
@@ -187,7 +187,7 @@ func TestTamperedRequestIsRefused(t *testing.T) {
 	}
 }
 
-func TestClaimedPayloadDigestMustBeTrue(t *testing.T) {
+func TestSignature_payloadDigest(t *testing.T) {
 	s := start(t)
 	for _, claim := range []string{"UNSIGNED-PAYLOAD", strings.Repeat("0", 64)} {
 		r := signed(t, s, longTerm, time.Now(),
@@ -196,9 +196,8 @@ func TestClaimedPayloadDigestMustBeTrue(t *testing.T) {
 	}
 }
 
-// The signatures here are right for what they sign, but it is not what a caller of Secrets
-// Manager has to sign.
-func TestWellSignedButOutOfScope(t *testing.T) {
+// The signatures are valid, but do not cover all required parts of the request.
+func TestSignature_scope(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
 	now := time.Now().UTC()
@@ -238,7 +237,7 @@ func TestWellSignedButOutOfScope(t *testing.T) {
 	assert.Equal(t, "InvalidSignatureException", code(t, r))
 }
 
-func TestEveryDigitOfTheSignatureCounts(t *testing.T) {
+func TestSignature_everyDigit(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
 	now := time.Now()
@@ -256,10 +255,10 @@ func TestEveryDigitOfTheSignatureCounts(t *testing.T) {
 	}
 }
 
-func TestSignatureAge(t *testing.T) {
+func TestSignature_age(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
-	now := time.Date(2026, 3, 4, 0, 2, 0, 0, time.UTC) // so that five minutes cross midnight
+	now := time.Date(2026, 3, 4, 0, 2, 0, 0, time.UTC) // five minutes before and after are on different days
 	s.SetClock(at(now))
 	for _, tc := range []struct {
 		off     time.Duration
@@ -287,7 +286,7 @@ func TestSignatureAge(t *testing.T) {
 	assert.Empty(t, code(t, signed(t, s, longTerm, time.Now())))
 }
 
-func TestSDKWithWrongKeys(t *testing.T) {
+func TestSignature_wrongKeys(t *testing.T) {
 	s := start(t)
 	s.PutSecret(testRegion, "db", "v")
 	s.AddKey("ASIATEMP", "temp secret", "the token")

@@ -24,8 +24,8 @@ type role struct {
 // name is the last part of the role's ARN, without its path.
 func (r role) name() string { return r.arn[strings.LastIndexByte(r.arn, '/')+1:] }
 
-// AddRole makes a role that any known key can assume. With a token it can also be assumed by
-// whoever presents exactly that web identity token; if the token is a JWT, its exp is honoured.
+// AddRole adds a role that any valid key can assume. If a token is given, the role can also be
+// assumed with exactly that web identity token. If the token is a JWT, its exp is checked.
 // Adding the role again replaces its token.
 func (s *Server) AddRole(arn, webIdentityToken string) {
 	s.mu.Lock()
@@ -40,7 +40,7 @@ func (s *Server) role(arn string) (role, bool) {
 	return r, ok && !s.isDenied("sts:AssumeRole", arn)
 }
 
-// serveSTS is the query protocol: a form goes in, XML comes out.
+// serveSTS serves the query protocol: the input is a form, the output XML.
 func (s *Server) serveSTS(w http.ResponseWriter, r *http.Request) {
 	requestID := s.begin(w)
 	body, fault := readBody(w, r)
@@ -83,7 +83,7 @@ func (s *Server) callSTS(r *http.Request, body []byte, form url.Values) (any, *a
 		return nil, stsError(http.StatusBadRequest, "InvalidAction",
 			"Could not find operation "+action+" for version "+form.Get("Version"))
 	case action == "AssumeRoleWithWebIdentity":
-		// The only one that is not signed: the token is the proof.
+		// This operation is not signed. The token authenticates it.
 		return s.assumeRoleWithWebIdentity(form)
 	case action != "GetCallerIdentity" && action != "AssumeRole":
 		return nil, stsError(http.StatusBadRequest, "InvalidAction",
@@ -148,8 +148,8 @@ func (s *Server) assumeRoleWithWebIdentity(form url.Values) (any, *apiError) {
 	return out, nil
 }
 
-// claims are the few that matter of a JSON web token. Its signature is not looked at: the token
-// is compared as a whole.
+// claims are the relevant claims of a JSON web token. Its signature is not checked, since the
+// whole token is compared.
 type claims struct {
 	Subject string `json:"sub"`
 	Issuer  string `json:"iss"`
@@ -169,10 +169,10 @@ func readClaims(token string) (c claims) {
 	return c
 }
 
-// assumeInput is what both ways of assuming a role have in common.
+// assumeInput is the common input of the operations that assume a role.
 type assumeInput struct {
 	arn, session string
-	duration     time.Duration // zero: not asked for
+	duration     time.Duration // zero if not requested
 }
 
 func parseAssume(form url.Values) (in assumeInput, fault *apiError) {
@@ -204,8 +204,8 @@ func parseAssume(form url.Values) (in assumeInput, fault *apiError) {
 	return in, nil
 }
 
-// asSTS translates an error of the signature check: the query protocol has older names for the
-// same faults, and answers 403.
+// asSTS translates an error of the signature check: the query protocol has other codes for the
+// same errors, and status 403.
 func asSTS(fault *apiError) *apiError {
 	out := *fault
 	out.status = http.StatusForbidden

@@ -53,8 +53,8 @@ func TestGetCallerIdentity(t *testing.T) {
 	}
 }
 
-// A profile with role_arn and source_profile is the usual way on a machine of one's own.
-func TestAssumeRoleThroughAProfile(t *testing.T) {
+// Developers often use a profile with role_arn and source_profile.
+func TestAssumeRole_profile(t *testing.T) {
 	s := start(t)
 	s.AddRole(testRole, "")
 	s.PutSecret(testRegion, "db", "v")
@@ -90,7 +90,7 @@ func TestAssumeRoleThroughAProfile(t *testing.T) {
 	assertCode(t, err, "AccessDenied")
 }
 
-func TestAssumeRoleInput(t *testing.T) {
+func TestAssumeRole_input(t *testing.T) {
 	s := start(t)
 	s.AddRole(testRole, "")
 	c := stsClient(t)
@@ -190,7 +190,7 @@ func TestWebIdentity(t *testing.T) {
 	assert.Equal(t, "system:serviceaccount:prod:app", *out.SubjectFromWebIdentityToken)
 	assert.Equal(t, "https://issuer.example", *out.Provider)
 
-	s.AddRole(testRole, "") // not with a web identity any more
+	s.AddRole(testRole, "") // without a web identity
 	_, err = get(t, client(t), "db")
 	assertCode(t, err, "AccessDenied")
 	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/nobody")
@@ -204,7 +204,7 @@ func jwt(claims string) string {
 		part([]byte("signature"))
 }
 
-func TestSTSFailures(t *testing.T) {
+func TestSTS_failures(t *testing.T) {
 	s := start(t)
 	c := stsClient(t)
 	s.FailSTS(1, 400, "Throttling", nil)
@@ -219,7 +219,7 @@ func TestSTSFailures(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestSTSErrorShape(t *testing.T) {
+func TestSTS_errors(t *testing.T) {
 	s := start(t)
 	for name, tc := range map[string]struct {
 		form   url.Values
@@ -256,8 +256,8 @@ func TestSTSErrorShape(t *testing.T) {
 	}
 }
 
-// Every element of an answer is in the namespace of the service.
-func TestSTSAnswersAreInTheirNamespace(t *testing.T) {
+// Every element of a response is in the namespace of the service.
+func TestSTS_namespace(t *testing.T) {
 	s := start(t)
 	s.AddRole(testRole, "token")
 	for name, form := range map[string]url.Values{

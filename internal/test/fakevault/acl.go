@@ -12,8 +12,8 @@ type acl struct {
 	rules []rule // no two with the same path and glob
 }
 
-// aclOf merges a token's policies: what one of them grants is granted, unless
-// one of them denies the same path.
+// aclOf merges the policies of a token. If one policy grants a capability, it is granted,
+// unless another policy denies the same path.
 func (s *Server) aclOf(t *token) acl {
 	var a acl
 	for _, name := range t.policies {
@@ -55,7 +55,7 @@ func (a acl) allows(op operation, path string, needsSudo bool) bool {
 	return slices.Contains(granted, op) && (!needsSudo || slices.Contains(granted, sudo))
 }
 
-// capabilities lists what sys/capabilities-self says about a path.
+// capabilities lists the capabilities of a path for sys/capabilities-self.
 func (a acl) capabilities(path string) []operation {
 	if a.root {
 		return []operation{"root"}
@@ -69,12 +69,11 @@ func (a acl) capabilities(path string) []operation {
 	return granted
 }
 
-// match returns the capabilities of the one rule that counts for the path: the
-// most specific.
+// match returns the capabilities of the most specific rule for the path.
 func (a acl) match(op operation, path string) []operation {
 	paths := []string{path}
 	if folder, ok := strings.CutSuffix(path, "/"); ok && op == list {
-		// A rule for the folder without its slash is as good for listing it.
+		// A rule for the folder without its slash also permits listing it.
 		paths = []string{folder, path}
 	}
 	for _, p := range slices.Backward(paths) {
@@ -93,7 +92,7 @@ func (a acl) match(op operation, path string) []operation {
 	return nil
 }
 
-// matches reports whether a rule that is not literal is for the path.
+// matches reports whether a rule with wildcards matches the path.
 func (r rule) matches(path string) bool {
 	if !r.wild() {
 		return r.glob && strings.HasPrefix(path, r.path)
@@ -136,7 +135,7 @@ func bySpecificity(a, b rule) int {
 	)
 }
 
-// reaches reports whether anything at all is granted at or below a mount.
+// reaches reports whether any capability is granted at or below a mount.
 func (a acl) reaches(mount string) bool {
 	if a.root || !slices.Contains(a.capabilities(mount), deny) {
 		return true
@@ -157,5 +156,5 @@ func (a acl) reaches(mount string) bool {
 	return false
 }
 
-// fits reports whether a segment of a rule's path is for that of another path.
+// fits reports whether a segment of a rule's path matches that of another path.
 func fits(segment, other string) bool { return segment == "+" || segment == other }

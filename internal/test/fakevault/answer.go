@@ -7,8 +7,8 @@ import (
 	"net/http"
 )
 
-// A reply is what a backend answers: data or a login, or nil for "there is
-// nothing", which is 204 after a write and 404 after a read.
+// A reply is the result of a backend: data or a login. A nil reply means 204 after a write
+// and 404 after a read.
 type reply struct {
 	status   int // zero: 200
 	data     any
@@ -16,12 +16,12 @@ type reply struct {
 	warnings []string
 	lease    int // seconds after which to read again, when the engine says so
 
-	// bare is a body that goes out as it is, without the envelope.
+	// bare is a body that is sent without the envelope.
 	bare any
-	// empty is an answer that is nothing but its status.
+	// empty means a response without a body.
 	empty bool
-	// twice repeats data's members beside the envelope's, as sys/ does for
-	// clients from the time before the envelope.
+	// twice repeats the members of data next to those of the envelope, as sys/ does for
+	// old clients.
 	twice bool
 	// mountType is set by the router, except where Vault leaves it empty: in
 	// answers to requests that need no token, and in those with a status of
@@ -29,7 +29,7 @@ type reply struct {
 	mountType string
 }
 
-// auth is the part of a reply that brings a token.
+// auth is the part of a reply that contains a token.
 type auth struct {
 	ClientToken    string            `json:"client_token"`
 	Accessor       string            `json:"accessor"`
@@ -45,7 +45,7 @@ type auth struct {
 	NumUses        int               `json:"num_uses"`
 }
 
-// envelope surrounds the data of nearly every answer.
+// envelope contains the data of nearly every response.
 type envelope struct {
 	RequestID     string   `json:"request_id"`
 	LeaseID       string   `json:"lease_id"`
@@ -62,7 +62,7 @@ type errorBody struct {
 	Errors []string `json:"errors"`
 }
 
-// A failure is an answer without data.
+// A failure is a response without data.
 type failure struct {
 	status int
 	errors []string
@@ -72,12 +72,12 @@ func fail(status int, format string, args ...any) *failure {
 	return &failure{status, []string{fmt.Sprintf(format, args...)}}
 }
 
-// failed is fail in the shape Vault's core gives to the errors of its backends.
+// failed is like fail, in the format that Vault's core uses for errors of its backends.
 func failed(status int, causes ...string) *failure {
 	return &failure{status, []string{listed(causes)}}
 }
 
-// listed is Vault's way to write several errors, or one that could be several.
+// listed formats a list of errors as Vault does.
 func listed(causes []string) string {
 	text := "1 error occurred:\n"
 	if len(causes) != 1 {
@@ -91,7 +91,7 @@ func listed(causes []string) string {
 
 func denied() *failure { return failed(http.StatusForbidden, "permission denied") }
 
-// The answers to what a backend does not know, to a request with a token.
+// The responses to unsupported paths and operations, for a request with a token.
 func unsupportedPath() *failure { return failed(http.StatusNotFound, "unsupported path") }
 
 func unsupportedOperation() *failure {
@@ -100,7 +100,7 @@ func unsupportedOperation() *failure {
 
 func (f *failure) Error() string { return fmt.Sprint(f.status, f.errors) }
 
-// respond writes what a backend answered to a request.
+// respond writes the response of a backend.
 func respond(w http.ResponseWriter, op operation, rep *reply, err *failure) {
 	switch {
 	case err != nil:
@@ -158,7 +158,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	// The client may have gone; there is nobody left to tell.
+	// The client may have disconnected.
 	_ = json.NewEncoder(w).Encode(body)
 }
 

@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// appRole is the login of programs that have a role's id and one of its secret
-// ids.
+// appRole is the login of programs, with the ID of a role and one of its secret IDs.
 type appRole struct {
 	server *Server
 	at     string // the mount's path
@@ -25,7 +24,7 @@ func newAppRole(s *Server, at string) *appRole {
 
 func (b *appRole) open(path string) bool { return path == "login" }
 
-func (b *appRole) exists(path string) (exists, told bool) {
+func (b *appRole) exists(path string) (exists, known bool) {
 	name, ok := strings.CutPrefix(path, "role/")
 	return b.roles[name] != nil, ok && name != "" && !strings.Contains(name, "/")
 }
@@ -33,7 +32,7 @@ func (b *appRole) exists(path string) (exists, told bool) {
 func (b *appRole) parameters(path string) parameters {
 	rest, isRole := strings.CutPrefix(path, "role/")
 	name, part, _ := strings.Cut(rest, "/")
-	secret := none.with(inPath, "role_name").with(unplayed, "metadata", "cidr_list",
+	secret := none.with(inPath, "role_name").with(unsupported, "metadata", "cidr_list",
 		"token_bound_cidrs", "num_uses", "ttl")
 	switch {
 	case path == "login":
@@ -41,7 +40,7 @@ func (b *appRole) parameters(path string) parameters {
 	case !isRole || name == "":
 	case part == "":
 		return tokenParameters.with(plain, "policies").with(inPath, "role_name").
-			with(unplayed, "bind_secret_id", "bound_cidr_list", "local_secret_ids", "period", "role_id",
+			with(unsupported, "bind_secret_id", "bound_cidr_list", "local_secret_ids", "period", "role_id",
 				"secret_id_bound_cidrs", "secret_id_num_uses", "secret_id_ttl")
 	case part == "role-id":
 		return none.with(inPath, "role_name").with(plain, "role_id")
@@ -105,8 +104,7 @@ func (b *appRole) serveRole(q *request, name string) (*reply, *failure) {
 	return nil, unsupportedOperation()
 }
 
-// servePart answers what lies below a role: its id, and the secret ids it
-// gives out.
+// servePart serves the paths below a role: its ID and its secret IDs.
 func (b *appRole) servePart(q *request, r *programRole, part string) (*reply, *failure) {
 	switch {
 	case part == "role-id" && q.op == read:

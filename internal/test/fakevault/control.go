@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// A Request is one that the server was sent, whatever it answered.
+// A Request is a request that the server received, including those that failed.
 type Request struct {
 	Method    string
 	Path      string // with the leading /v1/, unescaped
 	RawQuery  string
-	Token     string // the token, wherever it was sent
+	Token     string // the token, from either header
 	Namespace string // the X-Vault-Namespace header
 	Header    http.Header
 }
 
-// control is the part of a server that tests use to watch it and to disturb it.
+// control is the part of a server with which tests observe it and make it fail.
 type control struct {
 	mu        sync.Mutex
 	requests  []Request
@@ -27,7 +27,7 @@ type control struct {
 	intercept func(http.ResponseWriter, *http.Request) bool
 }
 
-// failing is a number of calls to come that get one and the same answer.
+// failing is a number of future calls that get the same response.
 type failing struct {
 	calls  int
 	status int
@@ -35,14 +35,14 @@ type failing struct {
 	errors []string
 }
 
-// Latency makes every call from now on take d longer.
+// Latency delays every later call by d.
 func (s *Server) Latency(d time.Duration) {
 	s.control.mu.Lock()
 	defer s.control.mu.Unlock()
 	s.control.latency = d
 }
 
-// Calls returns how many requests the server was sent since the last ResetCalls.
+// Calls returns the number of requests since the last ResetCalls.
 func (s *Server) Calls() int {
 	s.control.mu.Lock()
 	defer s.control.mu.Unlock()
@@ -56,7 +56,7 @@ func (s *Server) Requests() []Request {
 	return slices.Clone(s.control.requests)
 }
 
-// ResetCalls forgets the requests of the past.
+// ResetCalls removes the recorded requests.
 func (s *Server) ResetCalls() {
 	s.control.mu.Lock()
 	defer s.control.mu.Unlock()
@@ -76,17 +76,17 @@ func (s *Server) Fail(n, status int, header http.Header, errors ...string) {
 	s.control.failures = append(s.control.failures, failing{n, status, header.Clone(), errors})
 }
 
-// Intercept gives every call to handle first, which returns true when it has
-// answered it: with a huge body or half of one, a redirect, a reset connection.
-// It runs before Fail and takes none of its calls. Nil ends it.
+// Intercept passes every call to handle first. If handle returns true, it has answered the
+// call, for example with half a body, a redirect or a reset connection. handle runs before
+// Fail, whose count does not include the calls that handle answers. A nil handle ends this.
 func (s *Server) Intercept(handle func(w http.ResponseWriter, r *http.Request) bool) {
 	s.control.mu.Lock()
 	defer s.control.mu.Unlock()
 	s.control.intercept = handle
 }
 
-// interfere records the call, lets it wait, and reports whether it has been
-// answered already.
+// interfere records the call, waits for the latency, and reports whether the call was
+// answered.
 func (c *control) interfere(w http.ResponseWriter, r *http.Request, closed <-chan struct{}) bool {
 	c.mu.Lock()
 	c.requests = append(c.requests, Request{
@@ -137,8 +137,8 @@ func (c *control) nextFailure() *failing {
 	return &f
 }
 
-// tokenOf returns the token a request carries. Vault takes it from either
-// header, but no other scheme than Bearer.
+// tokenOf returns the token of a request. Vault reads it from either header. The only
+// accepted scheme is Bearer.
 func tokenOf(r *http.Request) string {
 	if token := r.Header.Get("X-Vault-Token"); token != "" {
 		return token

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// customOf returns the texts of a secret's custom metadata.
+// customOf returns the custom metadata of a secret.
 func customOf(given map[string]any) (map[string]string, *failure) {
 	const invalid = "custom_metadata validation failed"
 	if len(given) > 64 {
@@ -28,7 +28,7 @@ func customOf(given map[string]any) (map[string]string, *failure) {
 		case bool:
 			custom[key] = map[bool]string{false: "0", true: "1"}[value]
 		default:
-			return nil, notPlayed("custom_metadata that is neither a text, a number nor a boolean")
+			return nil, notImplemented("custom_metadata that is neither a text, a number nor a boolean")
 		}
 		if n := len(key); n == 0 || n > 128 {
 			wrong = append(wrong,

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// numberOf returns the integer that v, of a request's body, stands for, or 0.
-// Vault takes numbers as text, too.
+// numberOf converts v, of a request's body, to an integer, or 0. Vault also accepts
+// numbers as text.
 func numberOf(v any) int {
 	n, _ := strconv.Atoi(fmt.Sprint(v))
 	return n
 }
 
-// boolOf returns the boolean that v stands for, or other when there is none.
+// boolOf converts v to a boolean, or returns other if v is not one.
 func boolOf(v any, other bool) bool {
 	if b, err := strconv.ParseBool(fmt.Sprint(v)); err == nil {
 		return b

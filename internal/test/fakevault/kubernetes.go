@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// kubernetes is the login of pods: they show their service account's JWT, and
-// the cluster says whether it is good.
+// kubernetes is the login of pods with the JWT of their service account, which the
+// cluster verifies.
 type kubernetes struct {
 	server *Server
 	at     string // the mount's path
@@ -33,7 +33,7 @@ func newKubernetes(s *Server, at string) *kubernetes {
 
 func (b *kubernetes) open(path string) bool { return path == "login" }
 
-func (b *kubernetes) exists(path string) (exists, told bool) {
+func (b *kubernetes) exists(path string) (exists, known bool) {
 	name, ok := strings.CutPrefix(path, "role/")
 	return b.roles[name] != nil, ok && name != ""
 }
@@ -46,13 +46,13 @@ func (b *kubernetes) parameters(path string) parameters {
 		// The fake runs in no pod, whose CA and JWT it could use.
 		return none.with(plain, "kubernetes_host", "kubernetes_ca_cert", "token_reviewer_jwt").
 			with(boolean, "disable_local_ca_jwt").
-			with(unplayed, "pem_keys", "issuer", "disable_iss_validation",
+			with(unsupported, "pem_keys", "issuer", "disable_iss_validation",
 				"use_annotations_as_alias_metadata")
 	case isRole && name != "":
 		return tokenParameters.
 			with(plain, "bound_service_account_names", "bound_service_account_namespaces", "audience",
 				"policies").
-			with(unplayed, "bound_service_account_namespace_selector", "alias_name_source",
+			with(unsupported, "bound_service_account_namespace_selector", "alias_name_source",
 				"bound_cidrs", "ttl",
 				"max_ttl", "num_uses", "period").
 			with(inPath, "name")
@@ -169,8 +169,8 @@ func (b *kubernetes) writeRole(q *request, name string) (*reply, *failure) {
 	return nil, nil
 }
 
-// login answers a login. Its refusals come without the words "1 error
-// occurred" that others have.
+// login serves a login. Unlike other errors, its errors do not begin with
+// "1 error occurred".
 func (b *kubernetes) login(q *request) (*reply, *failure) {
 	roleName, jwt := q.field("role"), q.field("jwt")
 	role := b.roles[roleName]
@@ -195,7 +195,7 @@ func (b *kubernetes) login(q *request) (*reply, *failure) {
 		return nil, fail(http.StatusForbidden, "namespace not authorized")
 	}
 
-	// The cluster takes its time, and others must not wait for it.
+	// The cluster may be slow, and other requests must not wait for it.
 	config, client := *b.config, b.config.client(b.server.cluster)
 	b.server.mu.Unlock()
 	reviewed := config.review(q.ctx, client, jwt, role.audience)
@@ -213,9 +213,8 @@ func (b *kubernetes) login(q *request) (*reply, *failure) {
 		}), nil
 }
 
-// bound reports whether one of the patterns, in which "*" stands for anything,
-// is for the name. Kubernetes' names have no other character that path.Match
-// knows.
+// bound reports whether one of the patterns matches the name. Names in Kubernetes
+// contain no special character of path.Match but "*".
 func bound(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		ok, _ := path.Match(pattern, name)

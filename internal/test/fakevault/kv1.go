@@ -11,13 +11,12 @@ import (
 // rawObject is the text of a JSON object.
 type rawObject = json.RawMessage
 
-// kv1 is the key/value engine that keeps one version. The numbers in it keep
-// their text.
+// kv1 is the key/value engine with one version. It stores the text of numbers.
 type kv1 struct{ secrets map[string]rawObject }
 
 func (b *kv1) open(string) bool { return false }
 
-func (b *kv1) exists(path string) (exists, told bool) { return b.secrets[path] != nil, true }
+func (b *kv1) exists(path string) (exists, known bool) { return b.secrets[path] != nil, true }
 
 func (b *kv1) parameters(string) parameters { return nil }
 
@@ -51,8 +50,7 @@ func (b *kv1) handle(q *request) (*reply, *failure) {
 	return nil, unsupportedOperation()
 }
 
-// leaseOf returns the seconds for which a secret asks to be kept: what its own
-// "ttl" says.
+// leaseOf returns the lease of a secret in seconds, from its "ttl".
 func leaseOf(secret rawObject) int {
 	var own struct {
 		TTL string `json:"ttl"`

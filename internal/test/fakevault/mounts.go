@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A mount is a backend and what sys/mounts says about it.
+// A mount is a backend and its entry in sys/mounts.
 type mount struct {
 	kind        string
 	accessor    string
@@ -26,7 +26,7 @@ func newMount(kind, accessor string, options map[string]any, b backend) *mount {
 	}
 }
 
-// newKVMount returns a KV engine. Only "2" makes it one that keeps versions.
+// newKVMount returns a KV engine. Only version "2" is versioned.
 func newKVMount(s *Server, version string) *mount {
 	options := map[string]any{}
 	if version != "" {
@@ -38,12 +38,10 @@ func newKVMount(s *Server, version string) *mount {
 	return newMount("kv", "kv", options, &kv1{secrets: map[string]rawObject{}})
 }
 
-// maxTTL, in seconds, is how long a token or a lease lives at most, and for
-// want of a shorter wish.
+// maxTTL, in seconds, is the maximum and default TTL of a token or a lease.
 const maxTTL = 768 * 60 * 60
 
-// describe returns what Vault says about a mount, with the life span that is
-// configured for its leases.
+// describe returns the description of a mount, with the configured TTL of its leases.
 func (m *mount) describe(ttl int) map[string]any {
 	config := map[string]any{
 		"default_lease_ttl": ttl,
@@ -70,8 +68,8 @@ func (m *mount) describe(ttl int) map[string]any {
 	}
 }
 
-// serveMounts answers sys/mounts and, for logins, sys/auth. table is the
-// prefix of the mounts it is about: "" or "auth/".
+// serveMounts serves sys/mounts and, for logins, sys/auth. table is the prefix of the
+// mounts: "" or "auth/".
 func (b *system) serveMounts(q *request, table, path string) (*reply, *failure) {
 	if path == "" {
 		if q.op != read {
@@ -88,7 +86,7 @@ func (b *system) serveMounts(q *request, table, path string) (*reply, *failure) 
 	}
 
 	if at, ok := strings.CutSuffix(path, "/tune"); ok {
-		return nil, notPlayed("the tuning of the mount %s", at)
+		return nil, notImplemented("the tuning of the mount %s", at)
 	}
 	path = strings.Trim(path, "/") + "/"
 	m := b.mounts[table+path]
@@ -118,7 +116,7 @@ func (b *system) serveMounts(q *request, table, path string) (*reply, *failure) 
 	return nil, unsupportedOperation()
 }
 
-// mount makes the engine or login that q describes.
+// mount creates the engine or login that q describes.
 func (b *system) mount(q *request, table, path string) *failure {
 	kind := q.field("type")
 	if kind == "" {
@@ -148,9 +146,8 @@ func (b *system) mount(q *request, table, path string) *failure {
 	return nil
 }
 
-// serveUIMount answers sys/internal/ui/mounts/<path>, by which clients find out
-// the version of a KV engine. It asks for no permission of its own, but for a
-// token that may do something, whatever it is, below the mount.
+// serveUIMount serves sys/internal/ui/mounts/<path>, from which clients learn the version
+// of a KV engine. It requires a token with any capability below the mount.
 func (b *system) serveUIMount(q *request, path string) (*reply, *failure) {
 	path = strings.Trim(path, "/") + "/"
 	switch {

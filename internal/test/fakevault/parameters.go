@@ -16,7 +16,7 @@ import (
 // their values. If nil, the path takes any name.
 type parameters map[string]parameter
 
-// A parameter is the type that Vault converts a value to before it looks at it.
+// A parameter is the type to which Vault converts a value.
 type parameter int
 
 const (
@@ -27,12 +27,12 @@ const (
 	duration                  // time.Duration, not negative
 	signed                    // time.Duration
 
-	// inPath is the name of a part of the path, which wins over a parameter of
-	// the same name.
+	// inPath is the name of a part of the path, which overrides a parameter of the same
+	// name.
 	inPath
-	// unplayed is what Vault takes and the fake does not play. It is refused
-	// unless it is empty, lest a test rely on it.
-	unplayed
+	// unsupported is a parameter that the fake does not implement. It is refused unless it
+	// is empty, so that no test relies on it.
+	unsupported
 )
 
 // with returns p and more names of one type.
@@ -73,7 +73,7 @@ func (kind parameter) convert(value any) (any, error) {
 		return objectOf("", value)
 	case duration, signed:
 		if value == nil {
-			return nil, nil // as if it was not there
+			return nil, nil // as if it were absent
 		}
 		d, err := durationOf(value)
 		if kind == duration && d < 0 {
@@ -84,18 +84,18 @@ func (kind parameter) convert(value any) (any, error) {
 	return value, nil
 }
 
-// refuse returns the error for the first name that Vault knows and the fake
-// does not play, or nil.
+// refuse returns the error for the first parameter that the fake does not implement, or
+// nil.
 func (p parameters) refuse(data map[string]any) *failure {
 	for _, name := range slices.Sorted(maps.Keys(data)) {
-		if p[name] == unplayed && !isEmpty(data[name]) {
-			return notPlayed("the parameter %q", name)
+		if p[name] == unsupported && !isEmpty(data[name]) {
+			return notImplemented("the parameter %q", name)
 		}
 	}
 	return nil
 }
 
-// warnings are about names that make no difference.
+// warnings returns the warnings about ignored parameters.
 func (p parameters) warnings(data map[string]any) []string {
 	var ignored, replaced, all []string
 	for _, name := range slices.Sorted(maps.Keys(data)) {
@@ -118,13 +118,13 @@ func (p parameters) warnings(data map[string]any) []string {
 	return all
 }
 
-// notPlayed is the answer to what Vault does and the fake does not.
-func notPlayed(format string, args ...any) *failure {
-	return fail(http.StatusNotImplemented, "fakevault does not play "+format, args...)
+// notImplemented is the response to a feature that the fake does not implement.
+func notImplemented(format string, args ...any) *failure {
+	return fail(http.StatusNotImplemented, "fakevault does not implement "+format, args...)
 }
 
-// isEmpty reports whether a JSON value says nothing: null, false, 0, "", or a
-// list or object of nothing else.
+// isEmpty reports whether a JSON value is null, false, 0, "", or a list or object of only
+// such values.
 func isEmpty(v any) bool {
 	switch v := v.(type) {
 	case []any:
@@ -214,8 +214,8 @@ func objectOf(at string, v any) (map[string]any, error) {
 	return nil, fmt.Errorf("'%s' expected a map, got 'string'", at)
 }
 
-// durationOf returns the time that v stands for: a text such as "90m" or "2d",
-// or a number of seconds. Nothing is zero.
+// durationOf converts v to a duration. v is a text such as "90m" or "2d", or a number of
+// seconds. An empty v is zero.
 func durationOf(v any) (time.Duration, error) {
 	switch v := v.(type) {
 	case nil:

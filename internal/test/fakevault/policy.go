@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/hcl/hcl/ast"
 )
 
-// The capabilities that are no operation.
+// The capabilities that are not operations.
 const (
 	deny operation = "deny"
 	sudo operation = "sudo"
@@ -33,9 +33,8 @@ type policy struct {
 	rules []rule
 }
 
-// A rule says what may be done with the paths that match. Its path is literal,
-// but for segments "+", which stand for any one, and for a glob, which matches
-// all that begins like it.
+// A rule has the capabilities of the paths that it matches. Its path is literal, except
+// for segments "+", which match any segment, and for a glob, which matches any suffix.
 type rule struct {
 	path         string // without the glob's "*"
 	glob         bool
@@ -44,8 +43,8 @@ type rule struct {
 
 func (r rule) wild() bool { return slices.Contains(strings.Split(r.path, "/"), "+") }
 
-// defaultPolicy is the part of Vault's policy "default" that is about what the
-// fake has: every token may look after itself.
+// defaultPolicy is the part of Vault's policy "default" for the paths of the fake: every
+// token may look up, renew and revoke itself.
 const defaultPolicy = `
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
@@ -61,16 +60,16 @@ func mustParsePolicy(text string) *policy {
 	return p
 }
 
-// unplayedKeys are those of a rule that the fake refuses, lest a test rely on
+// unsupportedKeys are the keys of a rule that the fake refuses, so that no test relies on
 // them.
-var unplayedKeys = []string{
+var unsupportedKeys = []string{
 	"allowed_parameters", "denied_parameters", "required_parameters", "min_wrapping_ttl",
 	"max_wrapping_ttl",
 	"mfa_methods", "control_group", "subscribe_event_types",
 }
 
 // parsePolicy reads a policy in HCL or JSON. Its errors are those of Vault, or a
-// *failure for what the fake does not play.
+// *failure for a feature that the fake does not implement.
 func parsePolicy(text string) (*policy, error) {
 	file, err := hcl.Parse(text)
 	if err != nil {
@@ -105,19 +104,19 @@ func parseRule(block *ast.ObjectItem) (rule, error) {
 		return rule{}, fmt.Errorf("path %q: cannot check HCL keys of type %T", path, block.Val)
 	}
 	if wrong := wrongKeys(body.List,
-		append([]string{"comment", "policy", "capabilities"}, unplayedKeys...)); wrong != nil {
+		append([]string{"comment", "policy", "capabilities"}, unsupportedKeys...)); wrong != nil {
 		for i := range wrong {
 			wrong[i] = fmt.Sprintf("path %q: %s", path, wrong[i])
 		}
 		return rule{}, errors.New(listed(wrong))
 	}
-	for _, key := range unplayedKeys {
+	for _, key := range unsupportedKeys {
 		if len(body.List.Filter(key).Items) > 0 {
-			return rule{}, notPlayed("%s in a policy", key)
+			return rule{}, notImplemented("%s in a policy", key)
 		}
 	}
 	if strings.Contains(path, "{{") {
-		return rule{}, notPlayed("templates in a policy")
+		return rule{}, notImplemented("templates in a policy")
 	}
 	var said struct {
 		Comment      string   `hcl:"comment"`
@@ -146,7 +145,7 @@ func parseRule(block *ast.ObjectItem) (rule, error) {
 	return r, nil
 }
 
-// wrongKeys returns an error text for each key that is none of the valid ones.
+// wrongKeys returns an error text for each invalid key.
 func wrongKeys(items *ast.ObjectList, valid []string) []string {
 	var wrong []string
 	for _, item := range items.Items {

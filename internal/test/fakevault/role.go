@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// tokenRole is the part of a role, of any login, that is about the tokens it
-// gives out.
+// tokenRole is the part of a role, of any login, that concerns its tokens.
 type tokenRole struct {
 	policies    []string
 	ttl         time.Duration
@@ -21,15 +20,15 @@ type tokenRole struct {
 	kind        string // of the tokens: "" or "service", "batch"
 }
 
-// tokenParameters are those of the roles of all logins.
+// tokenParameters are the common parameters of the roles of all logins.
 var tokenParameters = none.
 	with(duration, "token_ttl", "token_max_ttl", "token_explicit_max_ttl", "token_period").
 	with(integer, "token_num_uses").
 	with(boolean, "token_no_default_policy").
 	with(plain, "token_policies", "token_type").
-	with(unplayed, "token_bound_cidrs")
+	with(unsupported, "token_bound_cidrs")
 
-// update takes over the fields that q has, or none if one is wrong.
+// update applies the fields in q, or none if one is invalid.
 func (r *tokenRole) update(q *request) *failure {
 	changed := *r
 	for name, to := range map[string]*time.Duration{
@@ -60,7 +59,7 @@ func (r *tokenRole) update(q *request) *failure {
 		case "service", "batch":
 			changed.kind = kind
 		case "default-service", "default-batch":
-			return notPlayed("a role's token_type %q", kind)
+			return notImplemented("a role's token_type %q", kind)
 		default:
 			return fail(http.StatusBadRequest, "invalid 'token_type' value %q", kind)
 		}
@@ -94,8 +93,7 @@ func (r *tokenRole) describe() map[string]any {
 	}
 }
 
-// login gives out a token of the role. mount is that of the login, alias who
-// has logged in there.
+// login returns a token of the role. mount is the mount of the login, alias the client.
 func (s *Server) login(r tokenRole, mount, alias, displayName string,
 	meta map[string]string) *reply {
 	who := mount + "\n" + alias

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// An operation is what a request wants to do, and at the same time the
-// capability that a policy has to grant for it.
+// An operation is the kind of a request, and the capability that a policy must grant for
+// it.
 type operation string
 
 const (
@@ -25,7 +25,7 @@ const (
 	remove operation = "delete"
 	patch  operation = "patch"
 
-	// other is what no backend does, whatever the policies say: HEAD, OPTIONS.
+	// other is an operation that no backend supports: HEAD, OPTIONS.
 	other operation = "other"
 )
 
@@ -50,18 +50,16 @@ type backend interface {
 	handle(q *request) (*reply, *failure)
 	// open reports whether the path may be used without a token.
 	open(path string) bool
-	// exists tells a write that updates from one that creates, for which a
-	// policy has to grant another capability. told is false for paths that do
-	// not tell the two apart.
-	exists(path string) (exists, told bool)
+	// exists distinguishes an update from a creation, which needs another capability.
+	// known is false for paths without this distinction.
+	exists(path string) (exists, known bool)
 	// parameters are those of the path.
 	parameters(path string) parameters
 }
 
-// serveAPI answers all below /v1/.
+// serveAPI serves the paths below /v1/.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
-	// The open-source server knows no namespaces: it repeats the header and
-	// reads from the only one there is.
+	// The open-source server has no namespaces: it repeats the header and ignores it.
 	if namespace := r.Header.Get("X-Vault-Namespace"); namespace != "" {
 		w.Header().Set("X-Vault-Namespace", namespace)
 	}
@@ -74,7 +72,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	respond(w, q.op, rep, err)
 }
 
-// maxBody is how much of a request's body Vault reads at most.
+// maxBody is the maximum size of a request's body.
 const maxBody = 32 << 20
 
 func parseRequest(w http.ResponseWriter, r *http.Request) (*request, *failure) {
@@ -130,7 +128,7 @@ func parseRequest(w http.ResponseWriter, r *http.Request) (*request, *failure) {
 		return nil, &failure{status: http.StatusMethodNotAllowed}
 	}
 	if r.Header.Get("X-Vault-Wrap-TTL") != "" {
-		return nil, notPlayed("response wrapping, which X-Vault-Wrap-TTL asks for")
+		return nil, notImplemented("response wrapping, which X-Vault-Wrap-TTL asks for")
 	}
 	return q, nil
 }
@@ -187,8 +185,7 @@ func fromQuery(query url.Values) map[string]any {
 	return data
 }
 
-// route checks the token, asks its policies and hands the request to the
-// backend it is for.
+// route checks the token and its policies, and passes the request to its backend.
 func (s *Server) route(q *request) (*reply, *failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,14 +209,14 @@ func (s *Server) route(q *request) (*reply, *failure) {
 		}
 		defer s.spend(q.token)()
 		if q.op == update && m != nil {
-			exists, told := m.backend.exists(rest)
-			if told {
-				// Vault looks at the parameters before the policies then.
+			exists, known := m.backend.exists(rest)
+			if known {
+				// In this case Vault checks the parameters before the policies.
 				if err := m.backend.parameters(rest).convert(q.data); err != nil {
 					return nil, fail(http.StatusBadRequest, "%v", err)
 				}
 			}
-			if told && !exists {
+			if known && !exists {
 				q.op = create
 			}
 		}
@@ -230,7 +227,7 @@ func (s *Server) route(q *request) (*reply, *failure) {
 	if m == nil {
 		for _, builtin := range []string{"cubbyhole/", "identity/"} {
 			if strings.HasPrefix(q.path, builtin) {
-				return nil, notPlayed("%s", builtin)
+				return nil, notImplemented("%s", builtin)
 			}
 		}
 		return nil, fail(http.StatusNotFound, "no handler for route %q. route entry not found.", q.path)
@@ -253,8 +250,8 @@ func (s *Server) route(q *request) (*reply, *failure) {
 	return rep, err
 }
 
-// mountAt returns the mount with the longest path that path lies below. A path
-// that only lacks a mount's trailing slash lies there too.
+// mountAt returns the mount with the longest path that is a prefix of path. A path that
+// only lacks a mount's trailing slash belongs to it, too.
 func (s *Server) mountAt(path string) (string, *mount) {
 	var best string
 	for prefix := range s.mounts {

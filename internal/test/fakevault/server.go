@@ -1,16 +1,16 @@
 // Package fakevault is a Vault server for tests. It speaks the HTTP API of
-// Vault 1.21.4 on loopback, as far as this module meets it: mounts, policies,
+// Vault 1.21.4 on loopback, as far as this module uses it: mounts, policies,
 // tokens, the key/value engines version 1 and 2, Kubernetes and AppRole logins,
 // sealing. Status codes, error texts and response bodies are those of the real
-// server; internal/e2e runs one suite over both. What Vault does and the fake
-// does not (response wrapping, entities, tuning of mounts, parameters of a policy,
-// and others) is answered with 501 Not Implemented and a text that says so.
+// server; internal/e2e runs one suite over both. For features that the fake does
+// not implement (response wrapping, entities, tuning of mounts, parameters of a policy, and
+// others) it returns 501 Not Implemented with an error text.
 //
-// [New] starts one. Set it up over its HTTP API, as one would the real server,
+// [New] starts one. Set it up over its HTTP API, as with the real server,
 // or with [Server.Put]. [Server.Fail], [Server.Latency] and [Server.Intercept]
-// make it misbehave, [Server.Requests] tells what it was asked.
+// make it misbehave, [Server.Requests] returns the requests.
 //
-// [NewUnplugged] makes one without sockets, for simulations with testing/synctest.
+// [NewInProcess] starts one without sockets, for simulations with testing/synctest.
 package fakevault
 
 import (
@@ -31,14 +31,14 @@ import (
 // safe for concurrent use.
 type Server struct {
 	handler   http.Handler
-	web       *httptest.Server // nil if it is unplugged
+	web       *httptest.Server // nil if there is no listener
 	rootToken string
 	unsealKey string
 	closed    chan struct{}
 	control   control
 
-	// mu guards all that follows. It is not held while a request waits: for
-	// Latency, or for a TokenReview.
+	// mu guards the fields below. It is not held while a request waits for Latency or for
+	// a TokenReview.
 	mu       sync.Mutex
 	clock    func() time.Time
 	sealed   bool
@@ -57,7 +57,7 @@ func New() *Server {
 	return s
 }
 
-// NewTLS is New over https. Clients have to trust [Server.CertPEM].
+// NewTLS is New over https. Clients must trust [Server.CertPEM].
 func NewTLS() *Server {
 	s := newServer()
 	s.web = httptest.NewTLSServer(s.handler)
@@ -106,7 +106,7 @@ func (s *Server) URL() string {
 // RootToken returns a token that may do everything and never expires.
 func (s *Server) RootToken() string { return s.rootToken }
 
-// UnsealKey returns the one key share, as sys/unseal wants it.
+// UnsealKey returns the only key share, in the format of sys/unseal.
 func (s *Server) UnsealKey() string { return s.unsealKey }
 
 // CertPEM returns the certificate of a server started with [NewTLS].
@@ -132,8 +132,8 @@ func (s *Server) Close() {
 	}
 }
 
-// SetClock makes now the server's clock, by which tokens expire and versions
-// are stamped. It starts as time.Now.
+// SetClock sets the server's clock, which determines the expiry of tokens and the times of
+// versions. The default is time.Now.
 func (s *Server) SetClock(now func() time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,9 +144,8 @@ func (s *Server) SetClock(now func() time.Time) {
 // "data/" of the HTTP API. It panics unless a KV engine, of either version, is
 // mounted at mount.
 //
-// Numbers (json.Number, json.RawMessage) keep the text they are given. Those
-// that come in over HTTP do so on version 1 only: Vault's version 2 turns them
-// into float64 and back.
+// Numbers (json.Number, json.RawMessage) keep their text. Numbers received over HTTP do so
+// in version 1 only: version 2 converts them to float64, as in Vault.
 func (s *Server) Put(mount, path string, data map[string]any) {
 	text, err := marshal(data)
 	if err != nil {
@@ -172,8 +171,8 @@ func (s *Server) Put(mount, path string, data map[string]any) {
 	}
 }
 
-// marshal is json.Marshal that takes json.RawMessage as it is, long numbers
-// and all, and escapes what Vault escapes.
+// marshal is like json.Marshal, but does not change json.RawMessage, such as long numbers,
+// and escapes the same characters as Vault.
 func marshal(v any) (json.RawMessage, error) {
 	var b bytes.Buffer
 	if err := json.NewEncoder(&b).Encode(v); err != nil {

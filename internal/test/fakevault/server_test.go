@@ -18,7 +18,7 @@ import (
 	"github.com/seed74218947/secretref/internal/test/inproc"
 )
 
-// start returns a running server and Vault's own client, with the root token.
+// start returns a running server and a Vault client with the root token.
 func start(t *testing.T) (*fakevault.Server, *api.Client) {
 	t.Helper()
 	s := fakevault.New()
@@ -36,7 +36,7 @@ func client(t *testing.T, s *fakevault.Server, token string) *api.Client {
 	return c
 }
 
-// mint makes a token with the rights that the policy text grants.
+// mint creates a token with the policy.
 func mint(t *testing.T, root *api.Client, policy string, wish *api.TokenCreateRequest) string {
 	t.Helper()
 	require.NoError(t, root.Sys().PutPolicy("test", policy))
@@ -46,7 +46,7 @@ func mint(t *testing.T, root *api.Client, policy string, wish *api.TokenCreateRe
 	return made.Auth.ClientToken
 }
 
-func TestSecretsAreReadByVersion(t *testing.T) {
+func TestKV_versions(t *testing.T) {
 	_, root := start(t)
 	kv := root.KVv2("secret")
 	for _, password := range []string{"old", "new"} {
@@ -64,7 +64,7 @@ func TestSecretsAreReadByVersion(t *testing.T) {
 	require.ErrorIs(t, err, api.ErrSecretNotFound)
 }
 
-func TestDeletedAndDestroyedVersionsKeepTheirMetadata(t *testing.T) {
+func TestKV_deletedVersions(t *testing.T) {
 	s, root := start(t)
 	s.Put("secret", "db", map[string]any{"password": "x"})
 	kv := root.KVv2("secret")
@@ -87,7 +87,7 @@ func TestDeletedAndDestroyedVersionsKeepTheirMetadata(t *testing.T) {
 	require.True(t, destroyed.VersionMetadata.Destroyed)
 }
 
-func TestPutKeepsTheTextOfNumbers(t *testing.T) {
+func TestPut_numbers(t *testing.T) {
 	s, root := start(t)
 	const number = "12345678901234567890.50"
 	s.Put("secret", "db", map[string]any{"port": json.Number(number)})
@@ -96,7 +96,7 @@ func TestPutKeepsTheTextOfNumbers(t *testing.T) {
 	require.Equal(t, json.Number(number), got.Data["port"])
 }
 
-func TestPoliciesAreEnforced(t *testing.T) {
+func TestPolicy(t *testing.T) {
 	for _, c := range []struct {
 		policy  string
 		allowed bool
@@ -125,7 +125,7 @@ func TestPoliciesAreEnforced(t *testing.T) {
 	}
 }
 
-func TestTokensExpireByTheServersClock(t *testing.T) {
+func TestToken_expiry(t *testing.T) {
 	s, root := start(t)
 	now := time.Now().Truncate(time.Second) // a lookup rounds
 	s.SetClock(func() time.Time { return now })
@@ -144,7 +144,7 @@ func TestTokensExpireByTheServersClock(t *testing.T) {
 	require.ErrorContains(t, err, "invalid token")
 }
 
-func TestATokenEndsWithTheOneThatMadeIt(t *testing.T) {
+func TestToken_parent(t *testing.T) {
 	s, root := start(t)
 	now := time.Now()
 	s.SetClock(func() time.Time { return now })
@@ -167,9 +167,8 @@ func TestATokenEndsWithTheOneThatMadeIt(t *testing.T) {
 	}
 }
 
-// What Vault does and the fake does not is an error that says so, not an answer
-// that is wrong.
-func TestWhatTheFakeDoesNotPlayIsRefused(t *testing.T) {
+// A feature that the fake does not implement is an error.
+func TestUnsupported(t *testing.T) {
 	s, root := start(t)
 	require.NoError(t,
 		root.Sys().EnableAuthWithOptions("approle", &api.EnableAuthOptions{Type: "approle"}))
@@ -214,7 +213,7 @@ func TestWhatTheFakeDoesNotPlayIsRefused(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, http.StatusNotImplemented, resp.StatusCode, "%s: %s", c.path, body.Errors)
 		require.Len(t, body.Errors, 1)
-		require.Contains(t, body.Errors[0], "fakevault does not play")
+		require.Contains(t, body.Errors[0], "fakevault does not implement")
 		require.Contains(t, body.Errors[0], c.words)
 	}
 	_, err := root.Auth().Token().LookupSelf()
@@ -222,7 +221,7 @@ func TestWhatTheFakeDoesNotPlayIsRefused(t *testing.T) {
 	require.NoError(t, root.Sys().Mount("two", &api.MountInput{Type: "kv"}), "empty settings are none")
 }
 
-func TestFailAnswersTheNextCalls(t *testing.T) {
+func TestFail(t *testing.T) {
 	s, _ := start(t)
 	s.Fail(1, http.StatusTooManyRequests, http.Header{"Retry-After": {"7"}}, "slow down")
 	s.Fail(1, http.StatusServiceUnavailable, nil, "Vault is sealed")
@@ -246,7 +245,7 @@ func TestFailAnswersTheNextCalls(t *testing.T) {
 	require.Equal(t, 3, s.Calls())
 }
 
-func TestInterceptGoesFirst(t *testing.T) {
+func TestIntercept(t *testing.T) {
 	s, _ := start(t)
 	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "/health") {
@@ -268,7 +267,7 @@ func TestInterceptGoesFirst(t *testing.T) {
 	}
 }
 
-func TestRequestsAreRecorded(t *testing.T) {
+func TestRequests(t *testing.T) {
 	s, root := start(t)
 	root.SetNamespace("team")
 	_, err := root.Logical().ReadWithData("secret/data/a b", map[string][]string{"version": {"2"}})
@@ -281,7 +280,7 @@ func TestRequestsAreRecorded(t *testing.T) {
 	require.Zero(t, s.Calls())
 }
 
-func TestCloseEndsRequestsThatWait(t *testing.T) {
+func TestClose_waitingRequests(t *testing.T) {
 	s, _ := start(t)
 	s.Latency(time.Hour)
 	sent, ended := make(chan struct{}), make(chan error)
@@ -302,7 +301,7 @@ func TestCloseEndsRequestsThatWait(t *testing.T) {
 	<-ended
 }
 
-func TestTLSServerShowsItsCertificate(t *testing.T) {
+func TestTLS(t *testing.T) {
 	s := fakevault.NewTLS()
 	t.Cleanup(s.Close)
 	config := api.DefaultConfig()
@@ -315,7 +314,7 @@ func TestTLSServerShowsItsCertificate(t *testing.T) {
 	require.True(t, health.Initialized)
 }
 
-func TestUnpluggedServerLivesByTheBubblesClock(t *testing.T) {
+func TestInProcess_clock(t *testing.T) {
 	inproc.SkipWithoutRandom(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := fakevault.NewInProcess()

@@ -16,14 +16,14 @@ func (b *system) open(path string) bool {
 	return strings.HasPrefix(path, "internal/ui/mounts/")
 }
 
-func (b *system) exists(string) (exists, told bool) { return true, false }
+func (b *system) exists(string) (exists, known bool) { return true, false }
 
 func (b *system) parameters(path string) parameters {
 	at := func(folder string) bool { return strings.HasPrefix(path, folder) && path != folder }
 	switch {
 	case at("mounts/"), at("auth/"):
 		return none.with(inPath, "path").with(plain, "type", "description").with(object, "options").
-			with(unplayed, "config", "local", "seal_wrap", "external_entropy_access", "plugin_name",
+			with(unsupported, "config", "local", "seal_wrap", "external_entropy_access", "plugin_name",
 				"plugin_version")
 	case at("policies/acl/"):
 		return none.with(inPath, "name").with(plain, "policy")
@@ -35,15 +35,15 @@ func (b *system) parameters(path string) parameters {
 	return none
 }
 
-// needsSudo reports whether a path wants the capability sudo beside the one that
-// the operation wants.
+// needsSudo reports whether a path requires the capability sudo in addition to that of the
+// operation.
 func needsSudo(path string) bool {
 	return path == "sys/seal" || path == "sys/auth" || strings.HasPrefix(path, "sys/auth/") ||
 		path == "auth/token/revoke-orphan" || strings.HasPrefix(path, "auth/token/accessors")
 }
 
-// unplayedPaths are those below sys/ that Vault has and the fake has not.
-var unplayedPaths = []string{
+// unsupportedPaths are the paths below sys/ that the fake does not implement.
+var unsupportedPaths = []string{
 	"audit", "capabilities", "capabilities-accessor", "config", "control-group", "generate-root",
 	"ha-status",
 	"host-info", "init", "internal", "key-status", "leases", "license", "loggers", "metrics",
@@ -71,13 +71,13 @@ func (b *system) handle(q *request) (*reply, *failure) {
 	case path == "seal" && q.op == update:
 		b.sealed = true
 		return nil, nil
-	case slices.Contains(unplayedPaths, name):
-		return nil, notPlayed("sys/%s", path)
+	case slices.Contains(unsupportedPaths, name):
+		return nil, notImplemented("sys/%s", path)
 	}
 	return nil, unsupportedPath()
 }
 
-// servePolicy answers sys/policies/acl and what lies below.
+// servePolicy serves sys/policies/acl and the paths below it.
 func (b *system) servePolicy(q *request, name string) (*reply, *failure) {
 	name = strings.ToLower(strings.TrimPrefix(name, "/"))
 	switch q.op {
@@ -120,7 +120,7 @@ func (b *system) servePolicy(q *request, name string) (*reply, *failure) {
 	return nil, unsupportedOperation()
 }
 
-// serveCapabilities says what the request's own token may do with some paths.
+// serveCapabilities returns the capabilities of the request's token for some paths.
 func (b *system) serveCapabilities(q *request) (*reply, *failure) {
 	paths := stringsOf(q.data["paths"])
 	if path := q.field("path"); path != "" {
@@ -139,8 +139,8 @@ func (b *system) serveCapabilities(q *request) (*reply, *failure) {
 	return &reply{data: data, twice: true}, nil
 }
 
-// serveSeal answers what may be asked of a sealed server, too, and without a
-// token. The last result is false for all other requests.
+// serveSeal serves the requests that a sealed server accepts, without a token. The last
+// result is false for all other requests.
 func (s *Server) serveSeal(q *request) (*reply, *failure, bool) {
 	switch q.path {
 	case "sys/health":
@@ -165,7 +165,7 @@ func (s *Server) serveSeal(q *request) (*reply, *failure, bool) {
 		rep, err := s.serveUnseal(q)
 		return rep, err, true
 	case "sys/seal":
-		// Sealing what is sealed is fine, and nobody can tell whose token it is.
+		// Sealing a sealed server succeeds, since it cannot check the token.
 		return nil, nil, s.sealed
 	}
 	return nil, nil, false

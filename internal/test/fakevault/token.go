@@ -11,11 +11,10 @@ import (
 	"time"
 )
 
-// A token is what a client shows. It ends when it expires, when it is revoked,
-// and with the token that made it.
+// A token ends when it expires, when it is revoked, and with its parent.
 type token struct {
 	id, accessor string
-	path         string // where it was made
+	path         string // at which it was created
 	parent       string // empty for an orphan
 	displayName  string
 	policies     []string
@@ -26,8 +25,8 @@ type token struct {
 	issued, expires time.Time     // expires is zero for a token that never does
 	renewed         time.Time     // zero unless it was
 	ttl             time.Duration // at first
-	usual           time.Duration // what a renewal gives that names no time
-	max             time.Duration // renewal leads no further than this from issued
+	usual           time.Duration // of a renewal without an increment
+	max             time.Duration // the limit of renewals, from issued
 	explicitMax     time.Duration
 	period          time.Duration // a periodic token is renewed for this long, without end
 	renewable       bool
@@ -36,8 +35,8 @@ type token struct {
 	uses            int  // left; 0 for any number, -1 once the last is begun
 }
 
-// issue completes a token whose rights and wishes are filled in, and returns
-// the warnings about those it does not get.
+// issue completes a token whose policies and requested limits are set. It returns warnings
+// about limits that were not granted.
 func (s *Server) issue(t *token) []string {
 	t.id, t.accessor = "hvs."+rand.Text(), rand.Text()[:24]
 	if t.batch {
@@ -83,7 +82,7 @@ func (s *Server) issue(t *token) []string {
 	return warnings
 }
 
-// capped shortens a wish for d more from now on to what the token may have.
+// capped limits a requested duration d from now to the maximum of the token.
 func (t *token) capped(d time.Duration, now time.Time) (time.Duration, []string) {
 	limit := time.Duration(maxTTL) * time.Second
 	for _, l := range []time.Duration{t.max, t.explicitMax} {
@@ -180,7 +179,7 @@ func (t *token) kind() string {
 	return "service"
 }
 
-// client is what Vault counts its clients by: the entity, or else the set of
+// client identifies a client as Vault does: by the entity, or else by the set of
 // policies.
 func (t *token) client() string {
 	if t.entity != "" {
@@ -210,7 +209,7 @@ func (t *token) auth(now time.Time) *auth {
 	return a
 }
 
-// describe is what a lookup says about the token.
+// describe returns the response of a lookup of the token.
 func (t *token) describe(now time.Time) map[string]any {
 	d := map[string]any{
 		"id":               t.id,

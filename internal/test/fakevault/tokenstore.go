@@ -12,15 +12,15 @@ import (
 // tokenStore is the backend at auth/token/.
 type tokenStore struct{ *Server }
 
-func (b *tokenStore) open(string) bool                  { return false }
-func (b *tokenStore) exists(string) (exists, told bool) { return true, false }
+func (b *tokenStore) open(string) bool                   { return false }
+func (b *tokenStore) exists(string) (exists, known bool) { return true, false }
 
 // createParameters are those of both ways to make a token.
 var createParameters = none.
 	with(integer, "num_uses").
 	with(boolean, "renewable", "no_default_policy", "no_parent").
 	with(plain, "policies", "display_name", "explicit_max_ttl", "period", "ttl", "type", "meta").
-	with(unplayed, "entity_alias", "id", "lease")
+	with(unsupported, "entity_alias", "id", "lease")
 
 func (b *tokenStore) parameters(path string) parameters {
 	switch path {
@@ -56,7 +56,7 @@ func (b *tokenStore) handle(q *request) (*reply, *failure) {
 	name, _, _ := strings.Cut(q.path, "/")
 	switch {
 	case serve == nil && slices.Contains([]string{"accessors", "create", "roles", "tidy"}, name):
-		return nil, notPlayed("auth/token/%s", q.path)
+		return nil, notImplemented("auth/token/%s", q.path)
 	case serve == nil:
 		return nil, unsupportedPath()
 	case q.op == update, q.op == read && (q.path == "lookup" || q.path == "lookup-self"):
@@ -65,7 +65,7 @@ func (b *tokenStore) handle(q *request) (*reply, *failure) {
 	return nil, unsupportedOperation()
 }
 
-// displayNameOdd is what a display name cannot have.
+// displayNameOdd matches the characters that a display name cannot contain.
 var displayNameOdd = regexp.MustCompile(`[^a-zA-Z0-9-]`)
 
 // create makes a token with no more rights than the one that asks for it,
@@ -140,7 +140,7 @@ func policiesOf(v any) []string {
 	return stringsOf(v)
 }
 
-// makeBatch makes the token a batch token, unless q asks for what those do not
+// makeBatch makes the token a batch token, unless q has options that those do not
 // have.
 func (t *token) makeBatch(q *request) *failure {
 	for _, name := range []string{"explicit_max_ttl", "num_uses", "period"} {
