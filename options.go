@@ -75,7 +75,8 @@ type Options struct {
 	LastKnown *Keyring
 
 	// Timeout limits one fetch with all its attempts. It does not include the time
-	// that a fetch waits in the queue while as many fetches as allowed are running.
+	// that a fetch waits while as many fetches as allowed are running; with AWS.Batch
+	// it includes the wait for one of the 8 concurrent calls to a region.
 	// Callers that need a secret that is already being fetched share that fetch and
 	// its remaining time. If zero or negative, Timeout is 30 seconds.
 	Timeout time.Duration

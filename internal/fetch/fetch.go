@@ -37,7 +37,8 @@ type Version = cache.Version[backend.Document]
 // Settings of a Fetcher.
 type Settings struct {
 	// Timeout limits a fetch with all its attempts. It does not include the wait for
-	// a turn, which has no limit unless there is a stale value.
+	// a turn, which has no limit unless there is a stale value. The wait in the queue
+	// of a backend.Queuer is part of an attempt.
 	Timeout time.Duration
 
 	// TTL and MaxStale limit how long a fetched secret is used; see package cache.
