@@ -1,16 +1,15 @@
 package secretref
 
 import (
-	"net/url"
-
-	"github.com/seed74218947/secretref/internal/backend/awssm"
-	"github.com/seed74218947/secretref/internal/backend/httpguard"
-	"github.com/seed74218947/secretref/internal/endpoint"
-
 	"context"
+	"maps"
+	"net/url"
 	"sync"
 
 	"github.com/seed74218947/secretref/internal/backend"
+	"github.com/seed74218947/secretref/internal/backend/awssm"
+	"github.com/seed74218947/secretref/internal/backend/httpguard"
+	"github.com/seed74218947/secretref/internal/endpoint"
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/ref"
 )
@@ -18,28 +17,57 @@ import (
 // A Fake replaces all backends except Providers, in tests of programs that use this
 // package; see [Options].Fake. Changes that are made with Set and Fail become visible as
 // they would with a real backend: after the TTL or on [Live.Refresh], or at once if the
-// TTL is negative. A Fake is safe for concurrent use.
+// TTL is negative. [Options].LastKnown is not used with a Fake. A Fake is safe for
+// concurrent use.
 type Fake struct {
-	mu     sync.Mutex
-	values map[ref.Reference]Secret
-	fails  map[ref.Reference]error
-	calls  int
+	mu      sync.Mutex
+	secrets map[ref.Target]fakeSecret
+	fails   map[ref.Reference]error
+	calls   int
+}
+
+// fakeSecret is one secret of a Fake.
+type fakeSecret struct {
+	values   map[string]Secret // by pointer, as they were set
+	document Secret            // composed of values
 }
 
 // NewFake returns a Fake without secrets: every reference is ErrNotFound.
 func NewFake() *Fake {
-	return &Fake{values: map[ref.Reference]Secret{}, fails: map[ref.Reference]error{}}
+	return &Fake{secrets: map[ref.Target]fakeSecret{}, fails: map[ref.Reference]error{}}
 }
 
-// Set makes reference resolve to secret. If reference is an AWS reference without a
-// pointer, secret may be a JSON document, and references with a pointer resolve to values
-// in it. Set panics if reference is not a valid reference.
+// Set makes reference resolve to secret, byte for byte. If reference is an AWS reference
+// without a pointer, secret may be a JSON document, and references with a pointer resolve
+// to values in it.
+//
+// As in a real backend, one secret is one document. Values that are set for pointers,
+// before or after the whole secret, replace scalars of the whole secret or are added to
+// its objects; the rest of it stays byte for byte. The values of Vault keys are the
+// members of one object.
+//
+// Set panics if reference is not a valid reference, and if no document has all values
+// that were set:
+//   - The whole secret is not exactly one JSON object or array, and a pointer is set.
+//   - A pointer leads to an object or array of the whole secret, through a scalar, or to
+//     an array element that does not exist.
+//   - One pointer leads through the value of another, for example "/a" and "/a/b".
+//   - The value of a pointer or Vault key is not UTF-8.
+//
+// After such a panic, the Fake is unchanged.
 func (f *Fake) Set(reference, secret string) {
-	ref := mustParse(reference)
+	r := mustParse(reference)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.values[ref] = NewSecret(secret)
-	delete(f.fails, ref)
+	values := map[string]Secret{}
+	maps.Copy(values, f.secrets[r.Target()].values)
+	values[fakePointer(r)] = NewSecret(secret)
+	document, conflict := compose(values)
+	if conflict != nil {
+		panic(conflict.message(r))
+	}
+	f.secrets[r.Target()] = fakeSecret{values, NewSecret(document)}
+	delete(f.fails, r)
 }
 
 // Fail makes reference, and all other references into the same secret, fail with err.
@@ -91,16 +119,11 @@ func (f fakeBackend) Fetch(_ context.Context, target ref.Target) (backend.Docume
 			return backend.Document{}, (&fault.Error{Kind: err}).Permanently()
 		}
 	}
-	values := map[string]string{}
-	for ref, text := range f.values {
-		if ref.Target() == target {
-			values[ref.Pointer+ref.Key] = text.Reveal()
-		}
-	}
-	if len(values) == 0 {
+	secret, ok := f.secrets[target]
+	if !ok {
 		return backend.Document{}, fault.New(fault.NotFound, "the Fake has no such secret")
 	}
-	return compose(target.Kind, values)
+	return backend.Document{Text: secret.document.Reveal()}, nil
 }
 
 // checkEndpoint calls AllowEndpoint with the endpoint that a real backend would connect

@@ -54,7 +54,7 @@ type Options struct {
 
 	// LastKnown stores the last good secrets, encrypted, so that a program can start
 	// while a backend is unavailable. If nil, no secret outlives the process. The
-	// Resolver does not close it.
+	// Resolver does not close it. LastKnown is not used with a Fake.
 	//
 	// A secret is written when it has changed, and otherwise once an hour. It is
 	// removed when its backend reports it as denied or not found, and is not used if
