@@ -56,7 +56,7 @@ func TestBatchCall(t *testing.T) {
 				return s.answer(r, ids, batch)
 			}).config(), nil)
 			for range 2 * awssm.MaxBatches {
-				for _, r := range d.ask("a", "b") {
+				for _, r := range d.fetch("a", "b") {
 					require.ErrorIs(t, r.Err, fault.Unavailable)
 					require.ErrorContains(t, r.Err, "ended without a result")
 				}
