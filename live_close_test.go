@@ -214,6 +214,10 @@ func TestLive_unreachable(t *testing.T) {
 				require.NoError(t, err)
 				used := func() uint64 {
 					var m runtime.MemStats
+					collect()
+					live, err := r.Watch(t.Context(), remoteA)
+					require.NoError(t, err)
+					live.Close() // the refresher looks for Lives that have ended
 					synctest.Wait()
 					collect()
 					runtime.ReadMemStats(&m)
