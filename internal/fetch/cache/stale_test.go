@@ -237,7 +237,9 @@ func TestStaleRetryAfter(t *testing.T) {
 func TestStaleDatedAhead(t *testing.T) {
 	k := &memory{value: 7, takes: time.Millisecond}
 	bubble(t, func(s *cache.Settings[string, int]) { s.Persister = k }, func(w *world) {
+		k.mu.Lock()
 		k.at = time.Now().Add(30 * time.Second)
+		k.mu.Unlock()
 		got := w.ask("k", cache.UseCached)
 		require.NoError(w.t, got.Err)
 		require.Equal(w.t, 1, got.Version.Value())
@@ -245,6 +247,8 @@ func TestStaleDatedAhead(t *testing.T) {
 		w.fails(errDown)
 		time.Sleep(time.Hour)
 		require.Equal(w.t, 1, w.ask("k", cache.UseCached).Version.Value())
+		k.mu.Lock()
+		defer k.mu.Unlock()
 		require.Equal(w.t, 1, k.value)
 	})
 }
