@@ -344,5 +344,5 @@ func unknownClass(class string) error {
 			"the cipher class is not a Java class name: are class and password swapped?")
 	}
 	return fault.New(fault.Unsupported, "the cipher class %q is not one of the products' own: "+
-		"is it misspelt? A program can support a custom class with a Provider", class)
+		"is it misspelled? A program can support a custom class with a Provider", class)
 }

@@ -89,8 +89,8 @@ func TestResolveConfig_bitbucketClasses(t *testing.T) {
 			secretref.ErrSyntax, "2: x",
 		},
 		"marked plaintext without a class": {[]string{"x={ENC}" + canary}, secretref.ErrSyntax, "1: x"},
-		"a misspelt mark":                  {[]string{"x={enc}" + canary}, secretref.ErrSyntax, "1: x"},
-		"a misspelt mark with a class": {
+		"a misspelled mark":                {[]string{"x={enc}" + canary}, secretref.ErrSyntax, "1: x"},
+		"a misspelled mark with a class": {
 			[]string{"encrypted-property.cipher.classname=com.example.Store", "x={enc}" + canary},
 			secretref.ErrSyntax, "2: x",
 		},

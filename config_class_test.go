@@ -253,11 +253,11 @@ func TestResolveConfig_classes(t *testing.T) {
 		"none, a brace":        {value: `{x9!`, want: `{x9!`},
 		"none, another's JSON": {value: `{"a":1}`, want: `{"a":1}`},
 		"none, broken":         {value: `{"region":"` + canary + `"`, kind: secretref.ErrSyntax},
-		"none, misspelt": {
+		"none, misspelled": {
 			value: `{"Region":"` + canary + `","secretID":"db"}`, kind: secretref.ErrSyntax,
 		},
-		"none, prefixed":        {value: "{ENC}" + canary, kind: secretref.ErrSyntax},
-		"none, prefix misspelt": {value: "{enc}" + canary, kind: secretref.ErrSyntax},
+		"none, prefixed":          {value: "{ENC}" + canary, kind: secretref.ErrSyntax},
+		"none, prefix misspelled": {value: "{enc}" + canary, kind: secretref.ErrSyntax},
 		"none, the placeholder": {
 			value: "{ATL_SECURED}", kind: secretref.ErrUnsupported, says: "internal store",
 		},
@@ -265,7 +265,7 @@ func TestResolveConfig_classes(t *testing.T) {
 		"none, a sealed object": {
 			value: sealed, kind: secretref.ErrSyntax, says: "AlgorithmSecretStore",
 		},
-		"none, misspelt and sealed": {
+		"none, misspelled and sealed": {
 			value: `{"SealedObjectFilepath":"` + canary + `","keyFilePath":"x"}`, kind: secretref.ErrSyntax,
 		},
 		"none, sealed and prefixed": {

@@ -15,8 +15,8 @@ import (
 // [url.QueryEscape].
 //
 // The text between references remains unchanged, under Strict too, except for three
-// cases, which are ErrSyntax: a misspelt prefix; a JSON object without a prefix that
-// has all required fields of a reference, of which at most one is misspelt; and a
+// cases, which are ErrSyntax: a misspelled prefix; a JSON object without a prefix that
+// has all required fields of a reference, of which at most one is misspelled; and a
 // reference that is URL-encoded, written with entities, escaped as in a JSON string,
 // or in UTF-16.
 //

@@ -179,11 +179,11 @@ func TestKeyring_Put_unresolved(t *testing.T) {
 	k := openKeyring(t, keyringPath(t), nil)
 	put(t, k, "a", "old")
 	for name, s := range map[string]secretref.Secret{
-		"never set":                   {},
-		"unmarshalled":                unresolved(t, "x"),
-		"a reference from NewSecret":  secretref.NewSecret(`{"keyring":"b"}`),
-		"a broken one with a prefix":  secretref.NewSecret("{ENC}" + canary),
-		"an unmarshalled empty value": unresolved(t, ""),
+		"never set":                  {},
+		"unmarshaled":                unresolved(t, "x"),
+		"a reference from NewSecret": secretref.NewSecret(`{"keyring":"b"}`),
+		"a broken one with a prefix": secretref.NewSecret("{ENC}" + canary),
+		"an unmarshaled empty value": unresolved(t, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := k.Put(t.Context(), "a", s)

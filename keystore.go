@@ -100,7 +100,7 @@ func rootKeysOf(store KeyStore, opts *KeyringOptions, log *slog.Logger) (keyring
 			continue
 		}
 		text := s.text()
-		if s.state() == unmarshalled {
+		if s.state() == unmarshaled {
 			return nil, fault.New(fault.RootKey,
 				"the %s was unmarshaled and never resolved: call ResolveStruct first", names[i])
 		}

@@ -52,7 +52,7 @@ func TestLive_nil(t *testing.T) {
 // The deadline of one caller does not affect the secret that all callers share.
 func TestLive_Refresh_callerLeaves(t *testing.T) {
 	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
-		"cancelled": func(ctx context.Context) (context.Context, context.CancelFunc) {
+		"canceled": func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(ctx)
 			time.AfterFunc(100*time.Millisecond, cancel)
 			return ctx, cancel

@@ -153,7 +153,7 @@ func (k *Keyring) ChangeRootKey(ctx context.Context, newRoot Secret) error {
 		return keyringError(err)
 	}
 	defer done()
-	if newRoot.state() == unmarshalled {
+	if newRoot.state() == unmarshaled {
 		return keyringError(fault.New(fault.RootKey,
 			"the new root key was unmarshaled and never resolved: call ResolveStruct first"))
 	}

@@ -47,8 +47,8 @@ type secretText struct {
 type secretState uint8
 
 const (
-	isValue      secretState = iota // made by NewSecret, may be a reference
-	unmarshalled                    // must be resolved before it is revealed
+	isValue     secretState = iota // made by NewSecret, may be a reference
+	unmarshaled                    // must be resolved before it is revealed
 	resolved
 )
 
@@ -72,7 +72,7 @@ func resolvedSecret(s string) Secret { return Secret{v: &secretText{hide(s), res
 // unmarshaled and never resolved, see [Resolver.ResolveStruct], because its text
 // may be a reference instead of a password.
 func (s Secret) Reveal() string {
-	if s.state() == unmarshalled {
+	if s.state() == unmarshaled {
 		panic("secretref: Reveal of a Secret that was unmarshaled and never resolved: " +
 			"call ResolveStruct first")
 	}
@@ -103,7 +103,7 @@ func (s Secret) IsZero() bool { return s.text() == "" }
 // of the texts.
 func (s Secret) Equal(o Secret) bool {
 	same := subtle.ConstantTimeCompare([]byte(s.text()), []byte(o.text())) == 1
-	return same && (s.state() == unmarshalled) == (o.state() == unmarshalled)
+	return same && (s.state() == unmarshaled) == (o.state() == unmarshaled)
 }
 
 // usable returns the text of a Secret that a caller passes as a secret. It returns
@@ -112,8 +112,8 @@ func (s Secret) Equal(o Secret) bool {
 func (s Secret) usable() (string, error) {
 	switch {
 	case s.v == nil:
-		return "", fault.New(fault.Syntax, "the secret was never set: is a field misspelt?")
-	case s.state() == unmarshalled:
+		return "", fault.New(fault.Syntax, "the secret was never set: is a field misspelled?")
+	case s.state() == unmarshaled:
 		return "", fault.New(fault.Syntax,
 			"the secret was unmarshaled and never resolved: call ResolveStruct first")
 	case s.state() == isValue && isReference(s.text()):
@@ -141,7 +141,7 @@ func (s *Secret) UnmarshalText(b []byte) error {
 		return &Error{Err: fault.New(fault.Syntax,
 			"the text %q is the printed form of a secret, not a secret", redacted)}
 	}
-	s.v = &secretText{hide(string(b)), unmarshalled}
+	s.v = &secretText{hide(string(b)), unmarshaled}
 	return nil
 }
 

@@ -78,6 +78,6 @@ func (r *Resolver) fieldRequest(field structwalk.Field) (w request, ok bool) {
 // it into an empty password.
 func neverSet() error {
 	return (&fault.Error{Kind: fault.NotReference, Text: "the secret was never set: " +
-		"is its key misspelt or missing, or its reference not in quotes? " +
+		"is its key misspelled or missing, or its reference not in quotes? " +
 		"A field that may be left out has the tag secretref:\"optional\""}).Permanently()
 }

@@ -104,13 +104,13 @@ func TestResolveStruct_neverSet(t *testing.T) {
 		r := secretref.New(&secretref.Options{Fake: configFake(), AllowEmpty: true})
 		defer r.Close()
 		c := struct {
-			Unmarshalled, Given secretref.Secret
-			Optional            secretref.Secret `secretref:"optional"`
-			Tagged              string           `secretref:"resolve"`
-		}{Unmarshalled: unresolved(t, ""), Given: secretref.NewSecret(""),
+			Unmarshaled, Given secretref.Secret
+			Optional           secretref.Secret `secretref:"optional"`
+			Tagged             string           `secretref:"resolve"`
+		}{Unmarshaled: unresolved(t, ""), Given: secretref.NewSecret(""),
 			Optional: unresolved(t, awsRef)}
 		require.NoError(t, r.ResolveStruct(t.Context(), &c))
-		require.Empty(t, c.Unmarshalled.Reveal())
+		require.Empty(t, c.Unmarshaled.Reveal())
 		require.Empty(t, c.Given.Reveal())
 		require.Equal(t, secretBehind, c.Optional.Reveal())
 	})

@@ -73,7 +73,7 @@ func (v VaultAuth) String() string {
 //
 // Of Vault's own variables those for TLS (VAULT_CACERT, VAULT_CACERT_BYTES,
 // VAULT_CAPATH, VAULT_CLIENT_CERT, VAULT_CLIENT_KEY, VAULT_TLS_SERVER_NAME,
-// VAULT_SKIP_VERIFY), VAULT_NAMESPACE and VAULT_HEADERS are honoured. They are read
+// VAULT_SKIP_VERIFY), VAULT_NAMESPACE and VAULT_HEADERS are honored. They are read
 // once, when an endpoint is first used. The files that they name are reloaded when
 // they change, and new connections use them. VAULT_ADDR, VAULT_AGENT_ADDR,
 // VAULT_PROXY_ADDR, VAULT_TOKEN and all others have no effect. HTTPS_PROXY and

@@ -76,7 +76,7 @@ func prefixedItems(l Layout, entries Entries, passwordClass string) []Item {
 			!(HasSubstitution(e.Value) && slices.Contains([]string{l.URL, l.Username, l.Driver}, e.Key)):
 			continue
 		}
-		items = append(items, item) // one with a misspelt prefix and no class is refused later
+		items = append(items, item) // one with a misspelled prefix and no class is refused later
 	}
 	return items
 }
@@ -87,7 +87,7 @@ type prefixKind int
 const (
 	noPrefix prefixKind = iota
 	exactPrefix
-	misspeltPrefix // which the product does not recognise
+	misspelledPrefix // which the product does not recognize
 )
 
 // cutPrefix removes the prefix of a value. The text after it stays as it is.
@@ -99,7 +99,7 @@ func cutPrefix(value string) (body string, kind prefixKind) {
 	const n = len("{ENC}")
 	if len(text) >= n &&
 		(strings.EqualFold(text[:n], "{ENC}") || strings.EqualFold(text[:n], "<ENC>")) {
-		return "", misspeltPrefix
+		return "", misspelledPrefix
 	}
 	return "", noPrefix
 }

@@ -76,7 +76,7 @@ func findFile(home string) (string, error) {
 		strings.Join(found, " and "))
 }
 
-// Decode recognises a file by its content or, if that is ambiguous, by its base
+// Decode recognizes a file by its content or, if that is ambiguous, by its base
 // name. It does not refuse a JNDI data source.
 func Decode(name string, text []byte) (*File, error) {
 	if strings.EqualFold(filepath.Ext(name), ".xml") || looksLikeXML(text) {

@@ -1,7 +1,7 @@
 // Package endpoint parses the base URLs of secret stores. A host has many spellings
 // that lead to the same machine (letter case, Unicode, octal and short IPv4
 // addresses). This package accepts or derives a single one, which is compared, passed
-// to AllowEndpoint and dialled.
+// to AllowEndpoint and dialed.
 package endpoint
 
 import (
@@ -85,7 +85,7 @@ func isPlainPath(path string) bool {
 }
 
 // Host returns the host and the port of u in the only spelling in which hosts are
-// compared and dialled: ASCII in lower case, IP addresses in their usual form. A host
+// compared and dialed: ASCII in lower case, IP addresses in their usual form. A host
 // that systems interpret in different ways is an error: an address with a zone, an
 // IPv4 address that is not four decimal numbers, a character that names do not have. A
 // host that is not ASCII is an error as well, since two texts that look alike may lead
@@ -147,7 +147,7 @@ func canonicalIPv6(literal string) (string, error) {
 	case addr.Zone() != "":
 		return "", errors.New("has an IPv6 address with a zone: use an address without one")
 	case addr.Is4In6():
-		return addr.Unmap().String(), nil // dialled over IPv4
+		return addr.Unmap().String(), nil // dialed over IPv4
 	}
 	return "[" + addr.String() + "]", nil
 }

@@ -10,7 +10,7 @@ import (
 
 // FindBare returns the offset of the next object without a prefix in running text
 // that looks like a reference: it has all required fields of a backend, at most
-// one of them misspelt, in any letter case. It runs in linear time.
+// one of them misspelled, in any letter case. It runs in linear time.
 func (g *Grammar) FindBare(text string) (start int, ok bool) {
 	for at := 0; ; at++ {
 		i := strings.IndexByte(text[at:], '{')
@@ -84,7 +84,7 @@ func BareError() error {
 }
 
 // hasRequiredFields reports whether names has all required fields of one
-// backend, at most one of them misspelt.
+// backend, at most one of them misspelled.
 func (g *Grammar) hasRequiredFields(names []string) bool {
 	for _, b := range backends {
 		var required []string
@@ -102,20 +102,20 @@ func (g *Grammar) hasRequiredFields(names []string) bool {
 }
 
 // hasAllFields reports whether names has all required fields, at most one of them
-// misspelt.
+// misspelled.
 func hasAllFields(names, required []string) bool {
-	misspelt := 0
+	misspelled := 0
 	for _, field := range required {
 		switch {
 		case slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, field) }):
 		case slices.ContainsFunc(names,
 			func(name string) bool { return nearFold(Fold(name), Fold(field), allowedTypos(field)) }):
-			misspelt++
+			misspelled++
 		default:
 			return false
 		}
 	}
-	return len(required) > 0 && misspelt <= 1
+	return len(required) > 0 && misspelled <= 1
 }
 
 // memberNames returns the names of the members of the object at the start of text;

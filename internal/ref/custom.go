@@ -60,7 +60,7 @@ func (g *Grammar) customBackend(members []member) (*CustomBackend, error) {
 }
 
 // customMistake explains why members of a caller's store do not identify it: one
-// is missing or misspelt.
+// is missing or misspelled.
 func (g *Grammar) customMistake(members []member) error {
 	if slices.ContainsFunc(members, func(m member) bool { return isDistinctive(m.name) }) {
 		return nil

@@ -96,7 +96,7 @@ func builtInReference(members []member) (Reference, error) {
 }
 
 // chooseBackend returns the backend that the members name. Exact names decide;
-// if there are none, the fields that misspelt names most likely stand for.
+// if there are none, the fields that misspelled names most likely stand for.
 func chooseBackend(members []member) (Kind, error) {
 	var found Kind
 	var first string

@@ -13,7 +13,7 @@ import (
 )
 
 // TestFieldChecks has every field of every backend missing, empty, of another type
-// and misspelt.
+// and misspelled.
 func TestFieldChecks(t *testing.T) {
 	backends := []map[string]string{
 		{"region": "eu-west-1", "secretId": "db", "secretPointer": "/p", "endpointOverride": "https://x"},
@@ -46,10 +46,10 @@ func TestFieldChecks(t *testing.T) {
 				require.ErrorIs(t, err, fault.Syntax, "%s: %s", name, text)
 				require.Contains(t, err.Error(), fmt.Sprintf("%q", name))
 			}
-			for _, misspelt := range []string{strings.ToUpper(name), name + "x", name[1:],
+			for _, misspelled := range []string{strings.ToUpper(name), name + "x", name[1:],
 				name[:1] + "_" + name[1:], " " + name} {
-				_, err = g.Parse(render(name, misspelt, fmt.Sprintf("%q", value)))
-				require.ErrorIs(t, err, fault.Syntax, misspelt)
+				_, err = g.Parse(render(name, misspelled, fmt.Sprintf("%q", value)))
+				require.ErrorIs(t, err, fault.Syntax, misspelled)
 			}
 		}
 	}

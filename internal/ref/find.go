@@ -8,7 +8,7 @@ import (
 )
 
 // Find returns the offsets of the next reference in running text: its value is
-// text[start:end]. ok is false if there is none. A misspelt prefix before
+// text[start:end]. ok is false if there is none. A misspelled prefix before
 // coordinates is an error.
 func Find(text string) (start, end int, ok bool, err error) {
 	start, after, exact := nextPrefix(text)
@@ -49,7 +49,7 @@ const (
 )
 
 // nextPrefix returns the offsets of the next prefix. exact is false if it is
-// misspelt before coordinates: another letter case, other brackets or spaces, or
+// misspelled before coordinates: another letter case, other brackets or spaces, or
 // one wrong letter.
 func nextPrefix(text string) (start, end int, exact bool) {
 	for at := 0; at < len(text); {

@@ -87,13 +87,13 @@ func TestParseMistakes(t *testing.T) {
 		{"a wrong letter, alone", `{"kayring":"db"}`, `did you mean "keyring"?`},
 		{"space in a name", `{"region ":"eu-west-1","secretId":"db"}`, `did you mean "region"?`},
 		{"the API's name", `{"region":"eu-west-1","SecretName":"db"}`, `did you mean "secretId"?`},
-		{"pointer misspelt", `{"region":"eu-west-1","secretId":"db","secretpointer":"/a"}`,
+		{"pointer misspelled", `{"region":"eu-west-1","secretId":"db","secretpointer":"/a"}`,
 			`did you mean "secretPointer"?`},
-		{"mount misspelt", `{"mout":"secret","path":"p","key":"k","endpoint":"https://v"}`,
+		{"mount misspelled", `{"mout":"secret","path":"p","key":"k","endpoint":"https://v"}`,
 			`did you mean "mount"?`},
-		{"endpoint misspelt", `{"mount":"secret","path":"p","key":"k","endpont":"https://v"}`,
+		{"endpoint misspelled", `{"mount":"secret","path":"p","key":"k","endpont":"https://v"}`,
 			`did you mean "endpoint"?`},
-		{"authentication type misspelt",
+		{"authentication type misspelled",
 			`{"mount":"secret","path":"p","key":"k","endpoint":"https://v","authentificationType":"TOKEN"}`,
 			`did you mean "authenticationType"?`},
 		{"address for endpoint", `{"mount":"secret","path":"p","key":"k","address":"https://v"}`,
@@ -204,7 +204,7 @@ func TestParseMistakes(t *testing.T) {
 }
 
 // TestParseSingleEdits makes every edit of one character in the shortest
-// reference, which has no second distinctive name to recognise it by.
+// reference, which has no second distinctive name to recognize it by.
 func TestParseSingleEdits(t *testing.T) {
 	var edits []string
 	for c := rune(1); c < 0x180; c++ {

@@ -93,7 +93,7 @@ func suggest(name string, preferred Kind) string {
 
 const maxTypos = 2
 
-// allowedTypos returns how many typing errors a misspelt field may have. Two
+// allowedTypos returns how many typing errors a misspelled field may have. Two
 // errors turn a short word into any other word.
 func allowedTypos(field string) int {
 	if len(field) > 5 {

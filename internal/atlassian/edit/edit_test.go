@@ -322,7 +322,7 @@ func TestApplyRefuses(t *testing.T) {
 			fault.Unsupported},
 		"plaintext with a prefix": {"bitbucket.properties", "jdbc.password=canary",
 			edit.Change{Value: "{ENC}canary"}, fault.Unsupported},
-		"plaintext with a misspelt prefix": {"bitbucket.properties", "jdbc.password=canary",
+		"plaintext with a misspelled prefix": {"bitbucket.properties", "jdbc.password=canary",
 			edit.Change{Value: " {enc}canary"}, fault.Unsupported},
 		"plaintext that is the placeholder": {"dbconfig.xml", plain, edit.Change{Value: "{ATL_SECURED}"},
 			fault.Unsupported},

@@ -17,7 +17,7 @@ type rule struct {
 	fold    bool     // like class.fold, for this option
 	matters bool     // it affects where, as whom, with which password or how securely to connect
 	weak    []string // values that are not more secure than the default of the class
-	same    []string // values that are the behaviour of the Go driver
+	same    []string // values that are the behavior of the Go driver
 	refuse  string   // why other values have no equivalent in a data source
 }
 

@@ -147,7 +147,7 @@ func (o *options) checkSpelling(p option) bool {
 	case matchesAny(p.value, r.weak):
 		o.t.ignore(r.names[0] + " (" + o.class.name + " does not accept this spelling)")
 	default:
-		o.t.mistake(r.names[0] + " is misspelt, and at least some versions of " + o.class.name +
+		o.t.mistake(r.names[0] + " is misspelled, and at least some versions of " + o.class.name +
 			" ignore it: " +
 			"check the letter case, and blanks and escapes in the name")
 	}

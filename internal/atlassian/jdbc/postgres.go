@@ -12,7 +12,7 @@ import (
 
 // postgres reads a URL as pgjdbc 42.7 does (org.postgresql.Driver.parseURL) and writes
 // a URL. Of the two forms that pgx and lib/pq read, it is the one in which they
-// recognise a password and leave it out of their errors.
+// recognize a password and leave it out of their errors.
 //
 // All settings that affect where, as whom or how securely to connect are written, even
 // defaults, so that PG* variables meant for another program, such as PGSSLMODE, have

@@ -55,7 +55,7 @@ func (p *parser) attributes() ([]rawAttr, error) {
 	}
 }
 
-// attributeValue reads a quoted value and normalises it (section 3.3.3): white
+// attributeValue reads a quoted value and normalizes it (section 3.3.3): white
 // space becomes a space unless it comes from a reference.
 func (p *parser) attributeValue() (string, error) {
 	start := p.pos

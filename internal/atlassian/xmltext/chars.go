@@ -5,11 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// normalise turns every line end into a line feed (section 2.11) and checks
+// normalize turns every line end into a line feed (section 2.11) and checks
 // that every character is allowed. At the first that is not, it stops and
 // returns the text before it and its offset; otherwise bad is -1. The bytes are
 // valid UTF-8.
-func normalise(b []byte, xml11 bool) (text string, bad int) {
+func normalize(b []byte, xml11 bool) (text string, bad int) {
 	var out strings.Builder
 	out.Grow(len(b))
 	copied := 0

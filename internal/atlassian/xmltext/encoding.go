@@ -109,7 +109,7 @@ func decode(b []byte) (decoded, error) {
 		}
 		rest = text
 	}
-	text, bad := normalise(rest, decl.xml11)
+	text, bad := normalize(rest, decl.xml11)
 	if bad >= 0 {
 		return decoded{}, fault.New(fault.Syntax,
 			"line %d: a character that this version of XML does not allow",

@@ -34,7 +34,7 @@ func (r *redirecting) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-var errDialled = errors.New("dialled")
+var errDialled = errors.New("dialed")
 
 // FuzzEndpoint: net/http dials the host and the port that AllowEndpoint was
 // checked, letter for letter, for the endpoint of a reference and for the
@@ -74,9 +74,9 @@ func FuzzEndpoint(f *testing.F) {
 			if policy.Check(at) != nil {
 				t.Fatal("an endpoint of Parse was refused")
 			}
-			var dialled []string
+			var dialed []string
 			dial := func(_ context.Context, _, address string) (net.Conn, error) {
-				dialled = append(dialled, address)
+				dialed = append(dialed, address)
 				return nil, errDialled
 			}
 			base := &redirecting{location: location,
@@ -92,22 +92,22 @@ func FuzzEndpoint(f *testing.F) {
 				continue
 			}
 			if !errors.Is(err, errDialled) {
-				require.Empty(t, dialled)
+				require.Empty(t, dialed)
 				continue
 			}
-			require.Len(t, dialled, 1)
+			require.Len(t, dialed, 1)
 			require.False(t,
-				strings.ContainsFunc(dialled[0], func(r rune) bool { return r <= ' ' || r >= 0x7f }))
+				strings.ContainsFunc(dialed[0], func(r rune) bool { return r <= ' ' || r >= 0x7f }))
 			if asks {
-				require.Equal(t, asked[len(asked)-1], dialled[0])
+				require.Equal(t, asked[len(asked)-1], dialed[0])
 				continue
 			}
-			name, port, err := net.SplitHostPort(dialled[0])
+			name, port, err := net.SplitHostPort(dialed[0])
 			require.NoError(t, err)
 			require.Equal(t, at.Hostname(), name)
 			require.True(t,
-				dialled[0] == hostPort(at) || at.Port() == "" && slices.Contains([]string{"80", "443"}, port),
-				"%s for %s", dialled[0], at)
+				dialed[0] == hostPort(at) || at.Port() == "" && slices.Contains([]string{"80", "443"}, port),
+				"%s for %s", dialed[0], at)
 		}
 	})
 }

@@ -163,7 +163,7 @@ func TestMySQLDriverOptions(t *testing.T) {
 }
 
 // TestParseErrorsHidePassword checks that pgx, which quotes an invalid data source in its
-// error, recognises the password and leaves it out.
+// error, recognizes the password and leaves it out.
 func TestParseErrorsHidePassword(t *testing.T) {
 	isolate(t)
 	for _, v := range values() {

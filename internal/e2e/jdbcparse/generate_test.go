@@ -75,7 +75,7 @@ func (g generator) database(driver string) jdbc.Database {
 	return d
 }
 
-// option returns the name of an option, sometimes misspelt, and a value.
+// option returns the name of an option, sometimes misspelled, and a value.
 func (g generator) option(driver string) (name, value string) {
 	name = g.one(slices.Sorted(maps.Keys(options[driver]))...)
 	value = g.one(values[options[driver][name]]...)

@@ -139,7 +139,7 @@ func unknownClassText(class string) string {
 	if strings.HasPrefix(class, "com.atlassian.") {
 		text += "; the products' own classes are " +
 			"com.atlassian.secrets.store.aws.AwsSecretsManagerStore and " +
-			"com.atlassian.secrets.store.vault.VaultSecretStore: is the name misspelt?"
+			"com.atlassian.secrets.store.vault.VaultSecretStore: is the name misspelled?"
 	}
 	return text
 }

@@ -36,7 +36,7 @@ type Keyring struct {
 }
 
 // Open opens the keyring that the flags name. It creates a missing keyring only if
-// create is set: a misspelt path must not silently open an empty keyring.
+// create is set: a misspelled path must not silently open an empty keyring.
 func Open(ctx context.Context, o Flags, create bool, opts secretref.KeyringOptions) (*Keyring,
 	error) {
 	l, err := o.Location()
