@@ -166,7 +166,7 @@ func awsRefusals() map[string]backendtest.Refusal {
 	} {
 		calls := 1
 		if name == "wrong clock" {
-			calls = 2 // once more, with the time of the response
+			calls = 2 // the second one has the time of the response
 		}
 		refusals[name] = backendtest.Refusal{Kind: c.want, Text: c.text, Calls: calls,
 			Prepare: func(_ *testing.T, made *backendtest.Server) string {

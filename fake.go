@@ -2,15 +2,21 @@ package secretref
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/seed74218947/secretref/internal/backend"
 	"github.com/seed74218947/secretref/internal/backend/awssm"
 	"github.com/seed74218947/secretref/internal/backend/httpguard"
 	"github.com/seed74218947/secretref/internal/endpoint"
 	"github.com/seed74218947/secretref/internal/fault"
+	"github.com/seed74218947/secretref/internal/jsonptr"
 	"github.com/seed74218947/secretref/internal/ref"
 )
 
@@ -145,4 +151,82 @@ func (f fakeBackend) checkEndpoint(target ref.Target) error {
 		return err
 	}
 	return f.policy.CheckAllowed(at)
+}
+
+// fakePointer returns the pointer to the value of r in the document of its secret.
+func fakePointer(r ref.Reference) string {
+	if r.Kind == ref.Vault {
+		return "/" + jsonptr.EscapeToken(r.Key)
+	}
+	return r.Pointer
+}
+
+// A fakeConflict is why no document has all values: the value at pointer does not fit
+// the value at other. Both pointers are the same if a value fits no document.
+type fakeConflict struct{ pointer, other, reason string }
+
+// message returns the text of the panic. r is a reference into the secret.
+func (c *fakeConflict) message(r ref.Reference) string {
+	at := func(pointer string) string {
+		if r.Kind != ref.Vault {
+			r.Pointer = pointer
+		}
+		return r.String()
+	}
+	if c.pointer == c.other {
+		return fmt.Sprintf("secretref: a Fake cannot have %s: "+
+			"one secret is one document, and %s", at(c.pointer), c.reason)
+	}
+	return fmt.Sprintf("secretref: a Fake cannot have both %s and %s: "+
+		"one secret is one document, and %s", at(c.other), at(c.pointer), c.reason)
+}
+
+// compose returns the document that has each of values at its pointer. The value of the
+// empty pointer is the whole document, and no bytes of it change except at the other
+// pointers.
+func compose(values map[string]Secret) (string, *fakeConflict) {
+	document := []byte("{}")
+	whole, hasWhole := values[""]
+	if hasWhole {
+		if len(values) == 1 {
+			return whole.Reveal(), nil
+		}
+		document = []byte(whole.Reveal())
+	}
+	for _, pointer := range slices.Sorted(maps.Keys(values)) {
+		if pointer == "" {
+			continue
+		}
+		text := values[pointer].Reveal()
+		if !utf8.ValidString(text) {
+			return "", &fakeConflict{pointer, pointer, "the value is not UTF-8"}
+		}
+		for other := range values {
+			if other != "" && strings.HasPrefix(pointer, other+"/") {
+				reason := fmt.Sprintf("the value at %q has no members", other)
+				return "", &fakeConflict{pointer, other, reason}
+			}
+		}
+		var err error
+		if document, err = insert(document, pointer, text); err != nil {
+			other := ""
+			if !hasWhole {
+				other = pointer
+			}
+			return "", &fakeConflict{pointer, other, err.Error()}
+		}
+	}
+	return string(document), nil
+}
+
+// insert is jsonptr.Insert into a whole secret, which can be any text.
+func insert(whole []byte, pointer, text string) ([]byte, error) {
+	root, err := jsonptr.Lookup(whole, "")
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the whole secret is not JSON (%s)", err)
+	case !jsonptr.IsContainer(root):
+		return nil, errors.New("the whole secret is not an object or array")
+	}
+	return jsonptr.Insert(whole, pointer, text)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/seed74218947/secretref/internal/backend/vaultkv"
 	"github.com/seed74218947/secretref/internal/fault"
 	"github.com/seed74218947/secretref/internal/fetch"
+	"github.com/seed74218947/secretref/internal/fetch/cache"
 	"github.com/seed74218947/secretref/internal/fetch/lastknown"
 	"github.com/seed74218947/secretref/internal/fetch/refresh"
 	"github.com/seed74218947/secretref/internal/ref"
@@ -212,6 +214,54 @@ func (r *Resolver) ResolveAll(ctx context.Context, values ...string) ([]Secret, 
 	}
 	secrets, errs := r.resolveAll(ctx, r.newRequests(values), false)
 	return secrets, errors.Join(errs...)
+}
+
+// warm is the secret of a value while its life lasts. Looking it up by the text of
+// the value takes about 20 ns; parsing the value alone takes 450 to 1500 ns.
+type warm struct {
+	secret Secret
+	life   *cache.Life
+}
+
+// maxWarm limits the values in resolverState.warm.
+const maxWarm = 8192
+
+// loadAllWarm returns the secrets of values, if all of them are warm. A secret has
+// one fresh version at a time. Since all of them are still fresh after the last
+// lookup, values of one secret are of one version.
+func (r *Resolver) loadAllWarm(values []string) ([]Secret, bool) {
+	state, all := r.open(), make([]*warm, len(values))
+	for i, value := range values {
+		found, ok := state.warm.Load(value)
+		if !ok {
+			return nil, false
+		}
+		all[i] = found.(*warm)
+	}
+	secrets := make([]Secret, len(values))
+	for i, found := range all {
+		if !found.life.Fresh() {
+			return nil, false
+		}
+		secrets[i] = found.secret
+	}
+	return secrets, true
+}
+
+// keepWarm lets later calls find the secret by the text of its value.
+func (r *Resolver) keepWarm(value string, secret Secret, got fetch.Result) {
+	if got.Stale != nil || got.Text == "" || !got.Version.Fresh() {
+		return
+	}
+	s := r.open()
+	if found, ok := s.warm.Load(value); ok && found.(*warm).life == got.Version.Life {
+		return
+	}
+	_, found := s.warm.Swap(strings.Clone(value), &warm{secret, got.Version.Life})
+	if !found && s.warmCount.Add(1) > maxWarm {
+		s.warm.Clear()
+		s.warmCount.Store(0)
+	}
 }
 
 // cipherFiles decrypts the files that a value of an Algorithm class names. It reads

@@ -1,5 +1,5 @@
-// Package backend has what every store of secrets implements. It knows nothing
-// of caching, sharing or retrying, which is the work of package fetch.
+// Package backend defines the interface of a secret store. Caching, sharing and
+// retries are in package fetch.
 package backend
 
 import (

@@ -24,7 +24,7 @@ func (f *Fetcher) extract(document backend.Document, r ref.Reference, seen bool)
 		}
 		return lookup(document.Text, r.Pointer, fieldPointer)
 	case ref.Vault:
-		text, err := lookup(document.Text, "/"+escape.Replace(r.Key), fmt.Sprintf("key %q", r.Key))
+		text, err := lookup(document.Text, "/"+jsonptr.EscapeToken(r.Key), fmt.Sprintf("key %q", r.Key))
 		if err != nil && strings.Contains(err.Error(), ": no member ") {
 			return "", fault.New(fault.Pointer, "the secret has no key %q", r.Key)
 		}
@@ -35,8 +35,6 @@ func (f *Fetcher) extract(document backend.Document, r ref.Reference, seen bool)
 }
 
 const fieldPointer = "secretPointer"
-
-var escape = strings.NewReplacer("~", "~0", "/", "~1")
 
 // lookup returns the scalar that pointer leads to. Errors name it as what.
 func lookup(doc, pointer, what string) (string, error) {

@@ -153,10 +153,7 @@ func (q *queue) flush(p *queued, deadline time.Time) {
 // caller holds the lock.
 func (q *queue) dispatch() {
 	for len(q.waiting) > 0 {
-		size, limit := MaxBatch, MaxBatches
-		if q.paused() {
-			size, limit = 1, maxSingles
-		}
+		size, limit := q.limits()
 		if q.running >= limit {
 			return
 		}
@@ -167,6 +164,15 @@ func (q *queue) dispatch() {
 			q.start(items)
 		}
 	}
+}
+
+// limits returns the maximum size of a call and the maximum number of concurrent calls;
+// the caller holds the lock.
+func (q *queue) limits() (size, calls int) {
+	if q.paused() {
+		return 1, maxSingles
+	}
+	return MaxBatch, MaxBatches
 }
 
 // take removes the targets of the next call; the caller holds the lock.
@@ -276,9 +282,9 @@ func (p *queued) Wait(ctx context.Context) (backend.Document, error) {
 		return o.document, o.err
 	case <-ctx.Done():
 	}
-	if !p.leave(ctx.Err()) {
+	if called, limit := p.leave(ctx.Err()); !called {
 		return backend.Document{}, fault.New(fault.Unavailable,
-			"canceled while waiting for one of %d concurrent calls", MaxBatches).WithCause(ctx.Err())
+			"canceled while waiting for one of %d concurrent calls", limit).WithCause(ctx.Err())
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		timer := time.NewTimer(explainTimeout)
@@ -293,30 +299,32 @@ func (p *queued) Wait(ctx context.Context) (backend.Document, error) {
 }
 
 // leave gives the place in the queue up and reports whether a batch with the target
-// is under way. After the last target has left, the batch is canceled.
-func (p *queued) leave(cause error) (called bool) {
+// is under way, and the limit of concurrent calls. After the last target has left, the
+// batch is canceled.
+func (p *queued) leave(cause error) (called bool, limit int) {
 	q := p.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p.left = true
+	_, limit = q.limits()
 	if call := p.call; call != nil {
 		if call.members--; call.members == 0 {
 			call.ctx.end(cause)
 		}
-		return true
+		return true, limit
 	}
 	q.waiting = slices.DeleteFunc(q.waiting, func(other *queued) bool { return other == p })
 	select {
 	case o := <-p.outcome: // it came at the same time
 		if !o.turn {
 			p.outcome <- o
-			return true
+			return true, limit
 		}
 		q.running--
 		q.dispatch()
 	default:
 	}
-	return false
+	return false, limit
 }
 
 // callContext is the context of a batch. It ends with the error of the last context

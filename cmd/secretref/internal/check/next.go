@@ -41,8 +41,8 @@ func nextStep(values []*checkedValue) string {
 	return restart
 }
 
-// fixOrder ranks what is wrong: errors with a lower rank must be fixed first, since
-// they hide others.
+// fixOrder returns the rank of the error of x. Errors with a lower rank must be fixed
+// first, since they hide others.
 func fixOrder(x *checkedValue) int {
 	order := []error{
 		secretref.ErrSyntax, secretref.ErrUnsupported, secretref.ErrRootKey,

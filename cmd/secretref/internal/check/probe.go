@@ -104,8 +104,7 @@ func pointerInto(reference secretref.Reference) (secretref.Pointer, bool) {
 	case secretref.AWSReference:
 		return ref.SecretPointer, true
 	case secretref.VaultReference:
-		return secretref.Pointer("/" +
-			strings.NewReplacer("~", "~0", "/", "~1").Replace(ref.Key)), true
+		return secretref.Pointer("/" + jsonptr.EscapeToken(ref.Key)), true
 	}
 	return "", false
 }

@@ -4,6 +4,5 @@ package set
 
 import "os"
 
-// copyAttributes does nothing: only on Linux do extended attributes decide who may
-// read a file.
+// copyAttributes does nothing: extended attributes grant access to a file only on Linux.
 func copyAttributes(*os.File, string) (lost []string, err error) { return nil, nil }

@@ -55,7 +55,7 @@ func (t *target) backup(dir, name string, text []byte, now time.Time) (path stri
 		{"backup read", func() error {
 			again, _, err := readFileInfo(path)
 			if err == nil && !bytes.Equal(again, text) {
-				err = errors.New("its content is not what was written")
+				err = errors.New("its content differs from the written content")
 			}
 			return err
 		}},
